@@ -1,0 +1,114 @@
+"""The errors that a user can cause or meet, and the exit codes they end in.
+
+    ClipcliError                 one line for the user, one hint; never a traceback
+    ├── UsageError        2      arguments that do not go together
+    ├── InputsError       4      nothing usable among the inputs
+    │   ├── LabelsError          a bad label, groups or expectation file
+    │   ├── PromptsError         a bad template file
+    │   └── VectorsError         a vector file that is broken or of another model
+    ├── ModelError        5      a model that cannot be named, fetched, checked or run
+    │   ├── UnknownModelError
+    │   ├── DownloadError
+    │   ├── DeviceError
+    │   └── BundleError
+    └── OutputError       6      results that cannot be written
+
+    ImageError                   one bad file: becomes an error row, never ends a run
+
+Anything else that escapes is a bug: it keeps its traceback and ends in 70.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+from typing import Literal
+
+
+@unique
+class ExitCode(IntEnum):
+    """What the process says to the shell; documented in docs/exit-codes.md."""
+
+    OK = 0
+    CHECK_FAILED = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    INPUTS = 4
+    MODEL = 5
+    OUTPUT = 6
+    BUG = 70
+    INTERRUPTED = 130
+
+
+class ClipcliError(Exception):
+    """An expected failure: `message` says what is wrong, `hint` what to do about it."""
+
+    exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(ClipcliError):
+    """Arguments that are wrong or do not go together."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputsError(ClipcliError):
+    """Nothing usable among the inputs."""
+
+    exit_code = ExitCode.INPUTS
+
+
+class LabelsError(InputsError):
+    """Labels, groups or expectations that cannot be used."""
+
+
+class PromptsError(InputsError):
+    """Templates that cannot be used."""
+
+
+class VectorsError(InputsError):
+    """A vector file that is broken, or that another model made."""
+
+
+class ModelError(ClipcliError):
+    """A model that cannot be named, fetched, checked or run."""
+
+    exit_code = ExitCode.MODEL
+
+
+class UnknownModelError(ModelError):
+    """No model of that name; the hint offers the nearest ones."""
+
+
+class DownloadError(ModelError):
+    """Weights that could not be fetched, or arrived damaged."""
+
+
+class DeviceError(ModelError):
+    """A device that was asked for and is not there, or has too little memory."""
+
+
+class BundleError(ModelError):
+    """A model folder that is incomplete, damaged or from a newer format."""
+
+
+class OutputError(ClipcliError):
+    """Results that cannot be written."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+Stage = Literal["read", "decode", "preprocess", "encode"]
+
+
+class ImageError(Exception):
+    """One image that cannot be used; it becomes an error row and the run goes on."""
+
+    def __init__(self, stage: Stage, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage: Stage = stage
+        self.reason = reason
