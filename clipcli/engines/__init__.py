@@ -1,0 +1,1 @@
+"""What runs a model: torch with open_clip, or ONNX Runtime over a bundle."""

@@ -1,0 +1,1 @@
+"""Pure functions on vectors: no model, no file, no printing."""
