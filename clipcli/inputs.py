@@ -1,0 +1,152 @@
+"""Arguments, folders and lists of paths become image references, in a stable order."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from clipcli.errors import InputsError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+IMAGE_SUFFIXES = frozenset(
+    ".apng .avif .avifs .bmp .bw .cur .dcx .dds .dib .fli .flc .gif .heic .heif .icns .ico .im .j2c .j2k .jfif .jp2 .jpe "
+    ".jpeg .jpf .jpg .jpx .msp .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi .rgb .rgba .sgi .tga .tif .tiff .webp .xbm "
+    ".xpm".split()
+)
+"""What is taken from a folder. A file that is named outright is always tried."""
+
+STDIN = "-"
+_READ_SIZE = 1 << 16
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """One input. Both strings are `os.fsdecode`d, so any legal file name survives the way in and out."""
+
+    path: str
+    """What the operating system opens."""
+    name: str
+    """As the user wrote it: the `image` of every row."""
+    problem: str | None = None
+    """Why it cannot be read, when that is known before trying (a folder that may not be listed)."""
+
+
+def collect(arguments: Sequence[str], *, files_from: Sequence[str] = (), null: bool = False) -> Iterator[ImageRef]:
+    """Expand arguments and lists into image references, in the order given; folders sorted by name.
+
+    Args:
+        arguments: files, folders, or `-` for a list on stdin.
+        files_from: files that hold a list of paths; `-` is stdin.
+        null: lists are separated by NUL instead of newlines.
+
+    Raises:
+        UsageError: nothing was named, or stdin was named twice.
+        InputsError: a list cannot be opened, or nothing at all came out.
+    """
+    if not arguments and not files_from:
+        raise UsageError("no images given", hint="name files or folders, or - for a list of paths on stdin")
+    if [*arguments, *files_from].count(STDIN) > 1:
+        raise UsageError("stdin can be read only once", hint="give - once")
+    return _collect(arguments, files_from, null=null)
+
+
+def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
+    """Whether the inputs come from a pipe, so that their number is not known beforehand."""
+    return STDIN in arguments or STDIN in files_from
+
+
+def _collect(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[ImageRef]:
+    lists = chain.from_iterable(_read_list(source, null=null) for source in files_from)
+    named = chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments)
+    found = False
+    barren: list[str] = []
+    for argument in chain(named, lists):
+        count = 0
+        for ref in _expand(argument):
+            count += 1
+            yield ref
+        found = found or count > 0
+        if not count:
+            barren.append(argument)
+    if not found:
+        raise _nothing_found(barren)
+
+
+def _expand(argument: str) -> Iterator[ImageRef]:
+    if "\0" in argument:
+        yield ImageRef(argument, argument, problem="a file name cannot hold a NUL byte (is the list NUL-separated? use -0)")
+    elif os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
+        yield from _walk(argument)
+    else:
+        yield ImageRef(argument, argument)
+
+
+def _walk(folder: str) -> Iterator[ImageRef]:
+    """Images below a folder, sorted; hidden names skipped, links to folders not followed (so loops cannot happen)."""
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        yield ImageRef(folder, folder, problem=f"cannot list this folder: {(error.strerror or str(error)).lower()}")
+        return
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path)
+        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and not _is_folder_link(entry):  # noqa: PTH122
+            yield ImageRef(entry.path, entry.path)
+
+
+def _is_folder_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and os.path.isdir(entry.path)  # noqa: PTH112
+
+
+def _read_list(source: str, *, null: bool) -> Iterator[str]:
+    if source == STDIN:
+        yield from _split(sys.stdin.buffer, null=null)
+        return
+    try:
+        with Path(source).open("rb") as stream:
+            yield from _split(stream, null=null)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputsError(f"cannot read the list {source}: {reason}", hint="--files-from takes a file of paths") from error
+
+
+def _split(stream: IO[bytes], *, null: bool) -> Iterator[str]:
+    """Paths of a list as they arrive, so that the first is out before the last is written."""
+    separator = b"\0" if null else b"\n"
+    for raw in _pieces(stream, separator):
+        piece = raw if null else raw.removesuffix(b"\r")
+        if piece:
+            yield os.fsdecode(piece)
+
+
+def _pieces(stream: IO[bytes], separator: bytes) -> Iterator[bytes]:
+    rest = b""
+    read = getattr(stream, "read1", stream.read)
+    while block := read(_READ_SIZE):
+        *whole, rest = (rest + block).split(separator)
+        yield from whole
+    if rest:
+        yield rest
+
+
+def _nothing_found(barren: Iterable[str]) -> InputsError:
+    names = [name for name in barren if os.path.isdir(name)]  # noqa: PTH112
+    if not names:
+        return InputsError("the list of images is empty", hint="one path a line, or NUL-separated with -0")
+    where = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    others = sum(len(files) for _, _, files in os.walk(names[0]))
+    what = f"{others} other file{'s' if others != 1 else ''} there" if others else "the folder is empty"
+    return InputsError(
+        f"no images in {where} ({what})",
+        hint="folders are searched for image suffixes such as .jpg and .png; name a file outright to try it whatever its suffix",
+    )

@@ -1,0 +1,93 @@
+"""A format's name becomes a writer on a target."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from clipcli.errors import UsageError
+from clipcli.output.json_lines import JsonArrayWriter, JsonLinesWriter
+from clipcli.output.paths import PathsWriter
+from clipcli.output.separated import CsvWriter, TsvWriter
+from clipcli.output.table import TableWriter
+from clipcli.output.targets import open_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.output.rows import Writer
+    from clipcli.output.targets import Target
+
+Format = Literal["auto", "table", "tsv", "csv", "jsonl", "json"]
+FORMATS: tuple[str, ...] = get_args(Format)
+_BY_SUFFIX: dict[str, Format] = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".txt": "table"}
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the user asked of the output."""
+
+    format: Format = "auto"
+    path: str | None = None
+    """`-o FILE`; None or `-` is stdout."""
+    paths: bool = False
+    """Bare paths instead of rows."""
+    null: bool = False
+    """Paths end with NUL instead of a newline."""
+
+
+def parse_output(name: str, path: str | None, *, paths: bool = False, null: bool = False) -> Output:
+    """Check what was asked before any work is done.
+
+    Raises:
+        UsageError: no such format, a suffix that names none, or `-o` into a folder that is missing.
+    """
+    if name not in FORMATS:
+        raise UsageError(f"no format {name!r}", hint="one of " + ", ".join(FORMATS))
+    if paths and name != "auto":
+        raise UsageError("--paths and --format do not go together", hint="--paths writes bare paths")
+    chosen = cast("Format", name)
+    if path not in (None, "-") and chosen == "auto" and not paths:
+        suffix = Path(str(path)).suffix.lower()
+        if suffix not in _BY_SUFFIX:
+            known = ", ".join(_BY_SUFFIX)
+            raise UsageError(f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {known}")
+        chosen = _BY_SUFFIX[suffix]
+    return Output(chosen, path, paths=paths, null=null)
+
+
+@contextmanager
+def open_writer(output: Output) -> Iterator[Writer]:
+    """The writer for an output; finished when the block ends, also after Ctrl-C, so that done work is seen.
+
+    Raises:
+        OutputError: the target cannot be written.
+    """
+    with open_target(output.path) as target:
+        writer = _writer(output, target)
+        try:
+            yield writer
+        except KeyboardInterrupt:
+            writer.close()
+            raise
+        writer.close()
+
+
+def _writer(output: Output, target: Target) -> Writer:
+    if output.paths:
+        return PathsWriter(target, null=output.null)
+    match output.format:
+        case "jsonl":
+            return JsonLinesWriter(target)
+        case "json":
+            return JsonArrayWriter(target)
+        case "csv":
+            return CsvWriter(target)
+        case "tsv":
+            return TsvWriter(target)
+        case "table":
+            return TableWriter(target)
+        case "auto":
+            return TableWriter(target) if target.is_terminal else TsvWriter(target)

@@ -1,0 +1,54 @@
+"""JSON: a line a row as it comes, or one array."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipcli.output.rows import Row
+    from clipcli.output.targets import Target
+
+_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON allows raw but a terminal or an encoder does not take: C1 controls, line separators, bidi overrides, lone surrogates."""
+
+
+def dumps(record: object, *, indent: int | None = None) -> str:
+    """One JSON text: unicode stays readable, nothing in it can steer a terminal."""
+    text = json.dumps(record, ensure_ascii=False, indent=indent, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+@dataclass
+class JsonLinesWriter:
+    """A line a row, let out at once."""
+
+    target: Target
+
+    def write(self, row: Row) -> None:
+        """Write one line."""
+        self.target.write(dumps(row.record()).encode("utf-8") + b"\n")
+        self.target.flush()
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+@dataclass
+class JsonArrayWriter:
+    """One array of all rows, an element a line."""
+
+    target: Target
+    _opened: bool = field(default=False)
+
+    def write(self, row: Row) -> None:
+        """Write one element."""
+        self.target.write(b",\n " if self._opened else b"[\n ")
+        self._opened = True
+        self.target.write(dumps(row.record()).encode("utf-8"))
+
+    def close(self) -> None:
+        """Close the array; no rows give an empty one."""
+        self.target.write(b"\n]\n" if self._opened else b"[]\n")

@@ -1,0 +1,71 @@
+"""What passes from tasks to writers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clipcli.errors import ImageError
+
+JsonObject: TypeAlias = "Mapping[str, object]"
+
+
+class Row(Protocol):
+    """One result. It knows its columns and its JSON, and nothing of formats."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the cells, the same for all good rows of a run."""
+        ...
+
+    @property
+    def path(self) -> str | None:
+        """The file this row stands for in a list of bare paths; None leaves it out."""
+        ...
+
+    def record(self) -> JsonObject:
+        """The row as one JSON object."""
+        ...
+
+    def cells(self) -> Sequence[tuple[str, ...]]:
+        """The row as one or more lines of text cells."""
+        ...
+
+
+class Writer(Protocol):
+    """One format on one target."""
+
+    def write(self, row: Row) -> None:
+        """Take a row; streaming formats let it out at once."""
+        ...
+
+    def close(self) -> None:
+        """Let out what is held back and finish the format."""
+        ...
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """An input that failed: a row too, so that nothing vanishes."""
+
+    image: str
+    stage: str
+    reason: str
+    columns: ClassVar[tuple[str, ...]] = ("image", "error")
+    path: ClassVar[None] = None
+
+    @classmethod
+    def of(cls, name: str, error: ImageError) -> ErrorRow:
+        """The row for an image's error."""
+        return cls(name, error.stage, error.reason)
+
+    def record(self) -> JsonObject:
+        """`{"image": …, "error": {"stage": …, "reason": …}}`."""
+        return {"image": self.image, "error": {"stage": self.stage, "reason": self.reason}}
+
+    def cells(self) -> Sequence[tuple[str, ...]]:
+        """The name and the reason; writers put the reason into an `error` column behind the others."""
+        return [(self.image, f"{self.stage}: {self.reason}")]

@@ -1,0 +1,62 @@
+"""A table for people: Rich draws it when the run is over."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clipcli.output.rows import ErrorRow
+from clipcli.talk import printable
+
+if TYPE_CHECKING:
+    from clipcli.output.rows import Row
+    from clipcli.output.targets import Target
+
+_FILE_WIDTH = 160
+"""Columns of a table that is written to a file."""
+
+
+@dataclass
+class TableWriter:
+    """Holds the rows back, since the widths of the columns depend on all of them."""
+
+    target: Target
+    _rows: list[Row] = field(default_factory=list)
+
+    def write(self, row: Row) -> None:
+        """Keep the row."""
+        self._rows.append(row)
+
+    def close(self) -> None:
+        """Draw what there is; nothing when there is nothing."""
+        if not self._rows:
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        columns = next((row.columns for row in self._rows if not isinstance(row, ErrorRow)), ("image",))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for position, name in enumerate(columns):
+            numeric = position > 0 and self._is_numeric(position)
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+        for row in self._rows:
+            for cells in row.cells():
+                if isinstance(row, ErrorRow):
+                    shown = [Text(printable(cells[0])), Text(printable(cells[1]), style="red")][: len(columns)]
+                else:
+                    shown = [Text(printable(cell)) for cell in cells]
+                table.add_row(*shown)
+        width = shutil.get_terminal_size().columns if self.target.is_terminal else _FILE_WIDTH
+        drawn = io.StringIO()
+        console = Console(file=drawn, width=width, force_terminal=self.target.is_terminal, highlight=False)
+        console.print(table)
+        lines = "\n".join(line.rstrip() for line in drawn.getvalue().splitlines())
+        self.target.write(lines.strip("\n").encode("utf-8", "backslashreplace") + b"\n")
+
+    def _is_numeric(self, position: int) -> bool:
+        good = [cells[position] for row in self._rows if not isinstance(row, ErrorRow) for cells in row.cells()]
+        return bool(good) and all(cell.replace(".", "", 1).lstrip("-").isdigit() for cell in good if cell)

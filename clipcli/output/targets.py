@@ -1,0 +1,105 @@
+"""Where bytes go: stdout, or a file that replaces its predecessor only when it is whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from clipcli.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PLAIN_FILE = 0o666
+
+
+@dataclass(frozen=True)
+class Target:
+    """An open place for bytes. A refusal of the system becomes an `OutputError`; a closed pipe passes through."""
+
+    name: str
+    stream: IO[bytes]
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+        with _plain_words(self.name):
+            self.stream.write(data)
+
+    def flush(self) -> None:
+        """Let out what is buffered."""
+        with _plain_words(self.name):
+            self.stream.flush()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at it."""
+        return self.stream.isatty()
+
+
+@contextmanager
+def open_target(path: str | None) -> Iterator[Target]:
+    """Bytes to stdout (None or `-`) or to a file.
+
+    A file is written beside its place and moved there when the block ends well; on any exception nothing is left. A name
+    that is no ordinary file, such as a device or a pipe, is written directly.
+
+    Raises:
+        OutputError: the folder is missing or not writable, or the disk is full.
+    """
+    if path is None or path == "-":
+        target = Target("standard output", sys.stdout.buffer)
+        yield target
+        target.flush()
+    elif Path(path).exists() and not Path(path).is_file():
+        with _plain_words(path):
+            stream = Path(path).open("wb")  # noqa: SIM115 - closed below, outside the translation of errors
+        with stream:
+            target = Target(path, stream)
+            yield target
+            target.flush()
+    else:
+        yield from _replacing(Path(path))
+
+
+def _replacing(path: Path) -> Iterator[Target]:
+    place = path.resolve() if path.is_symlink() else path
+    with _plain_words(str(path)):
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            target = Target(str(path), stream)
+            yield target
+            target.flush()
+            with _plain_words(str(path)):
+                os.fsync(stream.fileno())
+        with _plain_words(str(path)):
+            part.chmod(place.stat().st_mode if place.exists() else _PLAIN_FILE & ~_umask())
+            part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's umask, which can be read only by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _plain_words(where: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except FileNotFoundError as error:
+        raise OutputError(f"cannot write {where}: its folder does not exist", hint="make the folder first") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write {where}: {reason}") from error

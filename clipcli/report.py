@@ -1,0 +1,47 @@
+"""What happened to each input: the one line a failure gets, the summary, and the exit code they add up to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from clipcli.errors import ImageError
+    from clipcli.talk import Talk
+
+
+@dataclass
+class Report:
+    """Counts of one run. `exit_code` follows from them, so a run with failures never ends in 0."""
+
+    talk: Talk
+    done: int = 0
+    failed: int = 0
+    checks_failed: int = 0
+
+    def ok(self) -> None:
+        """Count an input that gave a result."""
+        self.done += 1
+
+    def fail(self, name: str, error: ImageError) -> None:
+        """Count an input that gave none, and name it on stderr."""
+        self.failed += 1
+        self.talk.line(f"{name}: {error.reason} ({error.stage})")
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A failed check weighs most; then nothing usable, then some failures."""
+        if self.checks_failed:
+            return ExitCode.CHECK_FAILED
+        if self.failed and not self.done:
+            return ExitCode.INPUTS
+        return ExitCode.SOME_FAILED if self.failed else ExitCode.OK
+
+    def summarise(self, unit: str = "image") -> None:
+        """Close the run with one line when something failed; a clean run needs no word."""
+        if not self.failed:
+            return
+        total = self.done + self.failed
+        self.talk.line(f"{self.failed} of {total} {unit}{'' if total == 1 else 's'} could not be used")

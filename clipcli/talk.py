@@ -1,0 +1,90 @@
+"""What clipcli says to a person: everything on stderr, so that stdout stays data."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tqdm import tqdm
+
+_BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+def printable(text: str) -> str:
+    """A text that cannot steer a terminal: control, bidirectional and undecodable characters become escapes.
+
+    `\\n` and `\\t` are spelt so, undecodable bytes as `\\xff`, anything else by its code point.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    if character.isprintable() and unicodedata.bidirectional(character) not in _BIDIRECTIONAL:
+        return character
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    if unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+@dataclass
+class Talk:
+    """How much to say. Failures and warnings are always said; notes not with `-q`; details only with `-v`."""
+
+    quiet: bool = False
+    verbose: bool = False
+    _bar: tqdm[None] | None = field(default=None, repr=False)
+    _said: set[str] = field(default_factory=set, repr=False)
+
+    def line(self, text: str) -> None:
+        """Write one line to stderr, above the progress bar if there is one."""
+        safe = "clipcli: " + "\n".join(printable(part) for part in text.split("\n"))
+        if self._bar is not None:
+            self._bar.write(safe, file=sys.stderr)
+        else:
+            sys.stderr.write(safe + "\n")
+            sys.stderr.flush()
+
+    def warn(self, text: str) -> None:
+        """Something the user should know even with `-q`."""
+        self.line(f"warning: {text}")
+
+    def note(self, text: str) -> None:
+        """Something worth a line in an ordinary run."""
+        if not self.quiet:
+            self.line(text)
+
+    def note_once(self, text: str) -> None:
+        """A note that is not repeated within one run."""
+        if text not in self._said:
+            self._said.add(text)
+            self.note(text)
+
+    def detail(self, text: str) -> None:
+        """Something for who asked with `-v`."""
+        if self.verbose:
+            self.line(text)
+
+    @contextmanager
+    def progress(self, total: int | None, unit: str = "image") -> Iterator[Callable[[int], object]]:
+        """A bar on stderr when that is a terminal; yields the function that moves it on by n."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda _steps: None
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, leave=False, delay=0.5) as bar:
+            self._bar = bar
+            try:
+                yield bar.update
+            finally:
+                self._bar = None
