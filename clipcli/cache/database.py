@@ -1,0 +1,138 @@
+"""The SQLite file: opening it in whatever state it is found, setting a broken one aside, its schema."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from clipcli.errors import ClipcliError, ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+_LOCK_WAIT_SECONDS = 15.0
+_WAL_TRIES = 50
+_PAGE_BYTES = 16384  # seven vectors of 512 float32 a page; a page of 4096 would hold one and waste half
+_NAME = re.compile(r"vectors-(\d+)\.sqlite(\.broken)?")
+
+# Entries are small and apart from the vectors, so that noting a use does not rewrite 2 KB of vector.
+_TABLES = (
+    "CREATE TABLE spaces (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE vectors (id INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    """CREATE TABLE entries (
+        space INTEGER NOT NULL, key BLOB NOT NULL, vector INTEGER NOT NULL, itemsize INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, crc INTEGER NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (space, key)) WITHOUT ROWID""",
+    "CREATE TABLE files (stamp BLOB PRIMARY KEY, digest BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE notes (
+        space TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (space, name)) WITHOUT ROWID""",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+class CacheUnusableError(ClipcliError):
+    """The cache cannot be opened; the run goes on without it. Never leaves the cache package."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Whether the file itself is damaged or lacks a table; other errors mean a lock, a full disk or a missing right."""
+    return type(error) is sqlite3.DatabaseError or "no such" in str(error)
+
+
+def generations(folder: Path) -> list[tuple[int, bool]]:
+    """(number, broken) of every database in the folder, oldest first.
+
+    A database that is set aside is never followed by one of the same name: another process that still has the old
+    one open deletes its write-ahead log by name when it closes.
+    """
+    matches = (_NAME.fullmatch(name) for name in os.listdir(folder))  # noqa: PTH208 - names only
+    return sorted((int(match[1]), match[2] is not None) for match in matches if match)
+
+
+def current_file(folder: Path) -> Path:
+    """The database in use, or the one to make next."""
+    found = generations(folder)
+    number, broken = found[-1] if found else (0, True)
+    return folder / f"vectors-{number + broken}.sqlite"
+
+
+def set_aside(file: Path) -> Path:
+    """Rename a damaged database to `*.broken` and drop older broken ones, so that they cannot pile up."""
+    broken = file.with_name(file.name + ".broken")
+    for number, is_broken in generations(file.parent):
+        if is_broken:
+            _remove(file.with_name(f"vectors-{number}.sqlite.broken"))
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        file.replace(broken)
+    for suffix in ("-wal", "-shm"):
+        _remove(file.with_name(file.name + suffix))
+    return broken
+
+
+def remove_broken(folder: Path) -> None:
+    """Delete the databases that were set aside."""
+    for number, broken in generations(folder):
+        if broken:
+            _remove(folder / f"vectors-{number}.sqlite.broken")
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """Open or make the database.
+
+    Raises:
+        sqlite3.Error: it is damaged (see `is_corrupt`), locked, read-only, or the disk is full.
+        CacheUnusableError: a newer clipcli made it.
+    """
+    connection = sqlite3.connect(file, timeout=_LOCK_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        _make_tables(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that switch a new file to WAL together get "locked" at once, whatever the timeout: try again."""
+    for tries_left in reversed(range(_WAL_TRIES)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:  # noqa: PERF203 - the loop is there for the error
+            if "locked" not in str(error) or not tries_left:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    if _version(connection) == 0:
+        connection.execute("BEGIN IMMEDIATE")
+        if _version(connection) == 0:  # nobody else made them while we waited
+            for statement in _TABLES:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    if _version(connection) > SCHEMA_VERSION:
+        raise CacheUnusableError("a newer clipcli made the cache; it is left alone")
+    connection.execute("SELECT vector FROM entries LIMIT 1").fetchone()
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _remove(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()

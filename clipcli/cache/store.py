@@ -1,0 +1,237 @@
+"""`EmbeddingCache`: vectors by content hash, and content hashes by file stamp. Any failure makes it an empty cache."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from clipcli.cache import rows, shrink
+from clipcli.cache.database import CacheUnusableError, connect, current_file, is_corrupt, remove_broken, set_aside
+from clipcli.cache.place import cache_folder, limits
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+    from pathlib import Path
+
+    from clipcli.vectors import Vector
+
+_Result = TypeVar("_Result")
+_PENDING_LIMIT = 5000
+_RACY_SECONDS = 2.0
+_SECONDS_A_DAY = 86400
+
+
+@dataclass(frozen=True)
+class SpaceInfo:
+    """What one space holds."""
+
+    space: str
+    """`fingerprint/precision`, perhaps with a variant behind it."""
+    entries: int
+    bytes: int
+    last_used: int
+    """Days since 1970-01-01 (UTC)."""
+
+
+class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
+    """Shared by any number of processes and threads; not to be carried through a fork.
+
+    Every method works as on an empty cache when the file cannot be used, after one line through `say`.
+    """
+
+    def __init__(self, folder: Path, *, refresh: bool, say: Callable[[str], None]) -> None:
+        self.folder = folder
+        self._refresh = refresh
+        self._say = say
+        self._limits = limits(say)
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._writable = True
+        self._spaces: dict[str, int] = {}
+        self._new_files: dict[bytes, bytes] = {}
+        self._uses: list[tuple[int, bytes]] = []
+        self._today = int(time.time()) // _SECONDS_A_DAY
+
+    @classmethod
+    def open(cls, folder: Path | None = None, *, refresh: bool = False, say: Callable[[str], None]) -> EmbeddingCache:
+        """The cache in `folder`, `cache_folder()` if none; with `refresh` nothing is found, everything rewritten."""
+        cache = cls(folder or cache_folder(), refresh=refresh, say=say)
+        cache._connect()
+        return cache
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def known_digest(self, path: str, stat: os.stat_result) -> str | None:
+        """The sha256 (hex) of a file that has not changed since it was remembered; no byte of it is read."""
+        if self._refresh:
+            return None
+        key = rows.stamp(path, stat)
+        row = self._read(lambda db: db.execute("SELECT digest FROM files WHERE stamp = ?", (key,)).fetchone())
+        return row[0].hex() if row else None
+
+    def remember_digest(self, path: str, stat: os.stat_result, digest: str) -> None:
+        """Note a file's sha256 (hex). `stat` must be from before the bytes were read and still true after.
+
+        A file changed within the last two seconds is not noted: a second write in the same clock tick would leave
+        the same stamp on other bytes.
+        """
+        if time.time() - max(stat.st_mtime, stat.st_ctime) < _RACY_SECONDS:
+            return
+        with self._lock:
+            self._new_files[rows.stamp(path, stat)] = bytes.fromhex(digest)
+            if len(self._new_files) >= _PENDING_LIMIT:
+                self._write(self._flush)
+
+    def get(self, space: str, keys: Sequence[str]) -> list[Vector | None]:
+        """The vector (read-only, (dim,) float32) of each sha256 hex key, or None; in the order of `keys`."""
+        raw = [bytes.fromhex(key) for key in keys]
+        found = {} if self._refresh else self._read(lambda db: self._find(db, space, raw)) or {}
+        return [found.get(key) for key in raw]
+
+    def put(self, space: str, items: Sequence[tuple[str, Vector]]) -> None:
+        """Keep vectors, all or none, in one transaction; vectors that are not finite are left out."""
+        dtype = np.dtype(f"<f{self._limits.itemsize}")
+        data = {
+            bytes.fromhex(key): vector.astype(dtype).tobytes() for key, vector in items if np.isfinite(vector).all()
+        }
+
+        def write(db: sqlite3.Connection) -> None:
+            number = self._spaces.get(space) or rows.make_space(db, space)
+            if self._refresh:
+                rows.remove(db, number, list(data))
+            rows.insert(db, number, data, dtype.itemsize, self._today)
+            self._flush(db)
+            shrink.to_size(db, self._limits.max_bytes)
+
+        self._write(write)
+
+    def note(self, space: str, name: str) -> str | None:
+        """A small fact about a model, such as its scoring head, that saves loading it."""
+        query = "SELECT value FROM notes WHERE space = ? AND name = ?"
+        row = None if self._refresh else self._read(lambda db: db.execute(query, (space, name)).fetchone())
+        return row[0] if row else None
+
+    def keep_note(self, space: str, name: str, value: str) -> None:
+        """Keep a small fact for `note`."""
+        self._write(lambda db: db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (space, name, value)))
+
+    def info(self) -> list[SpaceInfo]:
+        """What is kept, by space, the largest first."""
+        query = """SELECT name, count(*), sum(bytes), max(used) FROM entries JOIN spaces ON id = space
+            GROUP BY id ORDER BY 3 DESC, 1"""
+        return [SpaceInfo(*row) for row in self._read(lambda db: db.execute(query).fetchall()) or []]
+
+    def clear(self) -> int:
+        """Remove everything, databases that were set aside too; says how many vectors went."""
+        with contextlib.suppress(OSError):
+            remove_broken(self.folder)
+        removed = self._write(shrink.everything) or 0
+        self._read(shrink.give_back)
+        return removed
+
+    def prune(self, max_bytes: int | None = None, older_than: timedelta | None = None) -> int:
+        """Remove what was not used within `older_than` (whole days), then the longest unused beyond `max_bytes`."""
+
+        def write(db: sqlite3.Connection) -> int:
+            self._flush(db)
+            old = 0 if older_than is None else shrink.unused_since(db, self._today - older_than.days)
+            return old + (0 if max_bytes is None else shrink.to_size(db, max_bytes))
+
+        removed = self._write(write) or 0
+        self._read(shrink.give_back)
+        return removed
+
+    def close(self) -> None:
+        """Write what is pending and let go of the file; may be called twice."""
+        with self._lock:
+            if self._new_files or self._uses:
+                self._write(self._flush)
+            if self._db is not None:
+                self._db.close()
+            self._db = None
+
+    def _connect(self) -> None:
+        self._db, self._spaces = None, {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._db = _open_or_rebuild(self.folder, self._say)
+        except (OSError, sqlite3.Error, CacheUnusableError) as error:
+            self._say(f"cache not used: {self.folder}: {error}")
+
+    def _find(self, db: sqlite3.Connection, space: str, keys: Sequence[bytes]) -> dict[bytes, Vector]:
+        number = self._spaces.get(space) or rows.find_space(db, space)
+        if number is None:
+            return {}
+        self._spaces[space] = number
+        hits = list(rows.find(db, number, keys))
+        self._uses += [(number, hit.key) for hit in hits if hit.used < self._today]
+        if len(self._uses) >= _PENDING_LIMIT:
+            self._write(self._flush)
+        return {hit.key: hit.vector for hit in hits}
+
+    def _flush(self, db: sqlite3.Connection) -> None:
+        rows.keep_files(db, self._new_files, self._today)
+        rows.touch(db, self._uses, self._today)
+        self._new_files, self._uses = {}, []
+
+    def _read(self, action: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
+        with self._lock:
+            if self._db is None:
+                return None
+            try:
+                return action(self._db)
+            except sqlite3.Error as error:
+                self._give_up(self._db, error)
+                return None
+
+    def _write(self, action: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
+        with self._lock:
+            if self._db is None or not self._writable:
+                self._new_files, self._uses = {}, []
+                return None
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                result = action(self._db)
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._give_up(self._db, error)
+                return None
+            except BaseException:  # Ctrl-C in the middle of a batch
+                self._db.rollback()
+                raise
+            return result
+
+    def _give_up(self, db: sqlite3.Connection, error: sqlite3.Error) -> None:
+        """A damaged database is set aside and begun anew; any other failure makes the cache read-only."""
+        self._new_files, self._uses = {}, []
+        if is_corrupt(error):
+            db.close()
+            self._say(f"cache damaged ({error}); set aside as {set_aside(current_file(self.folder))}")
+            self._connect()
+            return
+        with contextlib.suppress(sqlite3.Error):
+            db.rollback()
+        if self._writable:
+            self._say(f"cache not written any more: {self.folder}: {error}")
+        self._writable = False
+
+
+def _open_or_rebuild(folder: Path, say: Callable[[str], None]) -> sqlite3.Connection:
+    file = current_file(folder)
+    try:
+        return connect(file)
+    except sqlite3.DatabaseError as error:
+        if not is_corrupt(error):
+            raise
+        say(f"cache damaged ({error}); set aside as {set_aside(file)}")
+    return connect(current_file(folder))
