@@ -1,0 +1,194 @@
+"""Which label each image should get: a table that people keep beside their pictures, or an earlier run's output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from clipcli.errors import LabelsError
+from clipcli.spelling import did_you_mean
+from clipcli.textfiles import STDIN, Fault, Faults, quoted, read_text, refuse, shown_name, tidy, unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+PATH_COLUMNS = ("path", "image", "file", "filename")
+LABEL_COLUMN = "label"
+_HEADERLESS = 2
+"""Columns of a CSV without a header: path, label."""
+_SUGGESTED = 5
+"""Unknown labels for which near names are looked up: a search in 10,000 labels takes a while."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One row: this image should get this label."""
+
+    path: str
+    """As the table has it."""
+    label: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """The rows of a table, found by image."""
+
+    source: str
+    """What messages call the file."""
+    folder: str
+    """Where the file is: relative paths are tried as written, then from here."""
+    rows: tuple[Expectation, ...]
+
+    def match(self, path: str) -> Expectation | None:
+        """The row that speaks of this image, if one does; `path` as the operating system opens it."""
+        key = _key(path)
+        return self._as_written.get(key) or self._from_folder.get(key) or self._by_target.get(os.path.realpath(key))
+
+    @cached_property
+    def _as_written(self) -> Mapping[str, Expectation]:
+        return {_key(row.path): row for row in reversed(self.rows)}
+
+    @cached_property
+    def _from_folder(self) -> Mapping[str, Expectation]:
+        return {_key(os.path.join(self.folder, row.path)): row for row in reversed(self.rows)}  # noqa: PTH118
+
+    @cached_property
+    def _by_target(self) -> Mapping[str, Expectation]:
+        """By what links lead to; built only when an image is not found by its name."""
+        named = {os.path.realpath(key): row for key, row in self._from_folder.items()}
+        return named | {os.path.realpath(key): row for key, row in self._as_written.items()}
+
+
+def parse_expectations(path: str) -> Expectations:
+    """Read a CSV (`path,label`, with or without a header) or JSONL table; other columns are ignored.
+
+    The path's column is called path, image, file or filename, so that the output of `classify` can be given as it is.
+
+    Raises:
+        LabelsError: an unreadable file, a row without path or label, an image with two labels, or no rows.
+    """
+    text, faults = read_text(path, errors="surrogateescape"), Faults(shown_name(path))
+    if isinstance(text, Fault):
+        refuse([text], LabelsError)
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - paths are strings here, any bytes included
+    if suffix == ".csv":
+        cells = _csv_rows(text, faults)
+    elif suffix in (".jsonl", ".ndjson"):
+        cells = _json_rows(text, faults)
+    else:
+        raise LabelsError(f"{path} is neither .csv nor .jsonl", hint="expectations are a table of path and label")
+    rows = _checked(cells, faults)
+    if not rows and not faults.found:
+        faults.add(None, "holds no rows", "path,label")
+    if faults.found:
+        refuse(faults.in_order(), LabelsError)
+    return Expectations(faults.source, "" if path == STDIN else os.path.dirname(path), tuple(rows))  # noqa: PTH120
+
+
+def require_labels(expectations: Expectations, names: Sequence[str]) -> None:
+    """Check that every expected label is one that can be given.
+
+    Raises:
+        LabelsError: naming the first row whose label cannot, and the nearest that can.
+    """
+    known = frozenset(names)
+    unknown = [row for row in expectations.rows if row.label not in known]
+    faults = [
+        Fault(
+            expectations.source,
+            row.line,
+            f"{quoted(row.label)} is not one of the labels",
+            did_you_mean(row.label, names) if place < _SUGGESTED else "",
+        )
+        for place, row in enumerate(unknown)
+    ]
+    if faults:
+        refuse(faults, LabelsError)
+
+
+def _key(path: str) -> str:
+    return os.path.normcase(os.path.abspath(path))  # noqa: PTH100
+
+
+def _checked(cells: Iterable[tuple[int, str, str]], faults: Faults) -> list[Expectation]:
+    first: dict[str, Expectation] = {}
+    for line, path, label in cells:
+        name = tidy(label)
+        if not path or "\0" in path:
+            faults.add(line, "a NUL byte in the path" if path else "no path")
+        elif not name:
+            faults.add(line, f"no label for {quoted(path)}")
+        elif problem := unusable(name):
+            faults.add(line, f"label of {quoted(path)}: {problem}", "save the file as UTF-8")
+        else:
+            row = Expectation(path, name, line)
+            earlier = first.setdefault(_key(path), row)
+            if earlier.label != name:
+                other = f"{quoted(earlier.label)} in line {earlier.line}"
+                faults.add(line, f"{quoted(path)} should be {quoted(name)} here and {other}", "one row for each image")
+    return list(first.values())
+
+
+def _csv_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, str]]:
+    rows = list(_numbered(text, faults))
+    if not rows:
+        return
+    line, first = rows[0]
+    names = [cell.strip().lower() for cell in first]
+    path_at = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
+    label_at = names.index(LABEL_COLUMN) if LABEL_COLUMN in names else None
+    if path_at is None and label_at is None and len(first) == _HEADERLESS:
+        path_at, label_at = 0, 1
+    elif path_at is None or label_at is None:
+        missing = LABEL_COLUMN if label_at is None else " or ".join(PATH_COLUMNS)
+        faults.add(line, f"no column {missing} among {quoted(', '.join(first))}", "path,label")
+        return
+    else:
+        rows = rows[1:]
+    width = max(path_at, label_at) + 1
+    for line, cells in rows:
+        if len(cells) < width:
+            faults.add(line, f"{width} columns are needed, not {len(cells)}", "path,label")
+        else:
+            yield line, cells[path_at], cells[label_at]
+
+
+def _numbered(text: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV that are not blank, each with the line it starts on."""
+    reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        faults.add(line, f"not CSV: {error}", "a cell with commas or quotes stands in quotes, those inside doubled")
+
+
+def _json_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, str]]:
+    for line, raw in enumerate(text.split("\n"), start=1):
+        if not raw.strip():
+            continue
+        try:
+            row = json.loads(raw)
+        except json.JSONDecodeError as error:
+            faults.add(line, f"not JSON: {error.msg.lower()} (column {error.colno})", "one object a line")
+            continue
+        except (ValueError, RecursionError):
+            faults.add(line, "not a row: numbers or nesting beyond all measure")
+            continue
+        fields = row if isinstance(row, dict) else {}
+        path = next((fields[name] for name in PATH_COLUMNS if name in fields), None)
+        label = fields.get(LABEL_COLUMN)
+        if isinstance(path, str) and isinstance(label, str):
+            yield line, path, label
+        else:
+            missing = LABEL_COLUMN if isinstance(path, str) else " or ".join(PATH_COLUMNS)
+            faults.add(line, f"no text under {missing}", '{"path": "a.jpg", "label": "cat"}')

@@ -1,0 +1,186 @@
+"""Template files in CLIP_benchmark's JSON: templates, or each label's own prompts, of one data set or several.
+
+The second is what CuPL ("customized prompts via language models", arXiv:2209.03320) publishes: whole sentences about
+each label.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+from clipcli.prompts.templates import check_template, normal
+from clipcli.spelling import did_you_mean
+from clipcli.textfiles import Fault, Faults, quoted, tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SHAPE = "a list of templates, or an object from label to a list of its prompts"
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A string and the line it begins on."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class _List:
+    items: tuple[_Node, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class _Object:
+    pairs: tuple[tuple[_Text, _Node], ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A number, a boolean or null; `line` is that of the string before it."""
+
+    line: int
+
+
+_Node: TypeAlias = _Text | _List | _Object | _Other
+
+
+@dataclass(frozen=True)
+class JsonPrompts:
+    """What a file says: templates for every label, or prompts a label. One of the two is empty."""
+
+    templates: tuple[str, ...]
+    per_label: Mapping[str, tuple[str, ...]]
+
+
+def parse_json(text: str, source: str, key: str | None = None) -> tuple[JsonPrompts, list[Fault]]:
+    """The prompts of a JSON file and everything that is wrong with it.
+
+    Args:
+        text: the file's text.
+        source: what messages call it.
+        key: the data set to take from a file that holds several.
+    """
+    faults = Faults(source)
+    reader = _Reader(faults)
+    try:
+        node = _with_lines(json.loads(text, object_pairs_hook=_Pairs), _Lines(text))
+    except json.JSONDecodeError as error:
+        faults.add(error.lineno, f"not JSON: {error.msg.lower()} (column {error.colno})")
+    except (ValueError, RecursionError):
+        faults.add(None, "not a template file: numbers or nesting beyond all measure", _SHAPE)
+    else:
+        return reader.read(node if key is None else reader.pick(node, key)), faults.in_order()
+    return JsonPrompts((), {}), faults.found
+
+
+class _Pairs(list[tuple[str, object]]):
+    """The members of an object in order, a repeated key included."""
+
+
+class _Lines:
+    """The line of each string of a valid JSON text, in order; `json` itself does not keep them."""
+
+    def __init__(self, text: str) -> None:
+        self.last = 1
+        self._lines = self._scan(text)
+
+    def take(self) -> int:
+        """The line of the next string."""
+        self.last = next(self._lines)
+        return self.last
+
+    @staticmethod
+    def _scan(text: str) -> Iterator[int]:
+        line = 1
+        starts = (match.start() for match in _STRING.finditer(text))
+        for before, start in pairwise((0, *starts)):
+            line += text.count("\n", before, start)
+            yield line
+
+
+def _with_lines(value: object, lines: _Lines) -> _Node:
+    if isinstance(value, str):
+        return _Text(value, lines.take())
+    start = lines.last
+    if isinstance(value, _Pairs):
+        return _Object(tuple((_Text(key, lines.take()), _with_lines(item, lines)) for key, item in value), start)
+    if isinstance(value, list):
+        return _List(tuple(_with_lines(item, lines) for item in value), start)
+    return _Other(start)
+
+
+class _Reader:
+    """Turns a parsed file into prompts and collects what is wrong."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def pick(self, node: _Node, key: str) -> _Node:
+        """The member of an object that holds one data set."""
+        pairs = node.pairs if isinstance(node, _Object) else ()
+        for name, member in pairs:
+            if name.text == key:
+                return member
+        known = [name.text for name, _ in pairs]
+        has = f"it has {', '.join(map(quoted, known[:5]))}" if known else "it is not an object of data sets"
+        hint = did_you_mean(key, known) or has
+        self._faults.add(None, f"no data set {quoted(key)}", hint)
+        return _List((), 1)
+
+    def read(self, node: _Node) -> JsonPrompts:
+        """A list of templates or an object of labels."""
+        if isinstance(node, _List):
+            templates = self._texts(node, whole=False)
+            if not templates and not self._faults.found:
+                self._faults.add(node.line, "holds no templates", _SHAPE)
+            return JsonPrompts(templates, {})
+        if isinstance(node, _Object):
+            return JsonPrompts((), self._per_label(node))
+        self._faults.add(node.line, "not a template file", _SHAPE)
+        return JsonPrompts((), {})
+
+    def _per_label(self, node: _Object) -> dict[str, tuple[str, ...]]:
+        if any(isinstance(member, _Object) for _, member in node.pairs):
+            first = node.pairs[0][0].text
+            self._faults.add(
+                node.pairs[0][0].line, "holds several data sets", f"name one: {self._faults.source}#{first}"
+            )
+            return {}
+        prompts: dict[str, tuple[str, ...]] = {}
+        for key, member in node.pairs:
+            label = tidy(key.text)
+            if not label:
+                self._faults.add(key.line, "an empty label")
+            elif label in prompts:
+                self._faults.add(key.line, f"{quoted(label)} a second time", "one list for each label")
+            elif isinstance(member, _List):
+                prompts[label] = self._texts(member, whole=True)
+                if not member.items:
+                    self._faults.add(key.line, f"no prompts for {quoted(label)}")
+            else:
+                self._faults.add(key.line, f"the prompts of {quoted(label)} are not a list", _SHAPE)
+        if not prompts and not self._faults.found:
+            self._faults.add(None, "holds no prompts", _SHAPE)
+        return prompts
+
+    def _texts(self, node: _List, *, whole: bool) -> tuple[str, ...]:
+        texts: dict[str, None] = {}
+        for item in node.items:
+            if not isinstance(item, _Text):
+                self._faults.add(item.line, "an entry that is not a text", _SHAPE)
+            elif not tidy(item.text):
+                self._faults.add(item.line, "an empty prompt")
+            elif problem := check_template(item.text, whole=whole):
+                self._faults.add(item.line, *problem)
+            else:
+                texts[normal(item.text)] = None
+        return tuple(texts)

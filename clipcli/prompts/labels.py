@@ -1,0 +1,173 @@
+"""Labels: from the command line, from files, and from named sets."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.errors import LabelsError, UsageError
+from clipcli.prompts import imagenet
+from clipcli.textfiles import (
+    Fault,
+    Faults,
+    content_lines,
+    escape,
+    plain,
+    protect,
+    quoted,
+    read_text,
+    refuse,
+    shown_name,
+    tidy,
+    unusable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+NAMED_SETS = {"imagenet": imagenet.class_names}
+"""Labels that `-l @NAME` stands for."""
+
+_NAME_ENDS = re.compile(r":(?=\s|$)")
+_SEPARATORS = r":(?=\s|$)|;"
+_ARGUMENT = "-l"
+
+
+@dataclass(frozen=True)
+class Label:
+    """One answer that a picture can get."""
+
+    name: str
+    """What rows call it: tidy (`clipcli.textfiles.tidy`), not empty."""
+    phrases: tuple[str, ...]
+    """What is put into templates in its stead; the name itself unless a file says otherwise."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A label and the place it was read from."""
+
+    label: Label
+    source: str
+    line: int | None
+
+    @property
+    def place(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tuple[Label, ...]:
+    r"""All labels in the order given, those of the command line first.
+
+    A label given twice with the same phrases counts once: a second copy would take half of its probability.
+
+    Args:
+        comma_lists: what `-l` was given: names separated by commas, `@imagenet` for a named set, `\,` for a comma.
+        label_files: files, or `-` for stdin; one `name` or `name: phrase; phrase` a line.
+
+    Raises:
+        UsageError: nothing was given at all.
+        LabelsError: an empty label, a faulty line, a name given twice with different phrases, an unknown set, an
+            unreadable file, or no label anywhere.
+    """
+    if not comma_lists and not label_files:
+        raise UsageError("no labels given", hint="-l cat,dog or --labels-file FILE, one label a line")
+    found = [item for text in comma_lists for item in _from_argument(text)]
+    faults: list[Fault] = []
+    for path in label_files:
+        in_file, wrong = _from_file(path)
+        found += in_file
+        faults += wrong
+    labels, clashes = _merge(found)
+    if faults or clashes:
+        refuse(faults + clashes, LabelsError)
+    return labels
+
+
+def read_labels(path: str) -> tuple[tuple[Label, ...], list[Fault]]:
+    """The usable labels of one file, and everything that is wrong with it."""
+    found, faults = _from_file(path)
+    labels, clashes = _merge(found)
+    return labels, sorted(faults + clashes, key=lambda fault: fault.line or 0)
+
+
+def label_line(label: Label) -> str:
+    """The line of a label file that reads back as this label."""
+    name = escape(label.name, _SEPARATORS)
+    if label.phrases == (label.name,):
+        return name
+    return f"{name}: " + "; ".join(escape(phrase, _SEPARATORS) for phrase in label.phrases)
+
+
+def _from_argument(text: str) -> Iterator[_Found]:
+    if problem := unusable(text):
+        raise LabelsError(f"{_ARGUMENT} {quoted(text)}: {problem}")
+    for piece in protect(text).split(","):
+        name = plain(piece)
+        if not name:
+            hint = "one comma between two labels, none at the end; a comma in a label is \\,"
+            raise LabelsError(f"{_ARGUMENT} {quoted(text)}: an empty label", hint=hint)
+        if piece.lstrip().startswith("@"):
+            yield from _named_set(name.removeprefix("@"))
+        else:
+            yield _Found(Label(name, (name,)), _ARGUMENT, None)
+
+
+def _named_set(name: str) -> Iterator[_Found]:
+    if name not in NAMED_SETS:
+        known = ", ".join(f"@{known}" for known in NAMED_SETS)
+        hint = f"there is {known}"
+        if os.path.isfile(name):  # noqa: PTH113 - never raises, whatever the name
+            hint = f"labels of a file: --labels-file {name}"
+        raise LabelsError(f"{_ARGUMENT} @{name}: no such label set", hint=f"{hint}; a label that starts with @ is \\@")
+    for label in NAMED_SETS[name]():
+        tidied = tidy(label)
+        yield _Found(Label(tidied, (tidied,)), f"@{name}", None)
+
+
+def _from_file(path: str) -> tuple[list[_Found], list[Fault]]:
+    text, faults = read_text(path), Faults(shown_name(path))
+    if isinstance(text, Fault):
+        return [], [text]
+    found: list[_Found] = []
+    for number, line in content_lines(text, faults):
+        label = _parse_line(line)
+        if isinstance(label, Label):
+            found.append(_Found(label, faults.source, number))
+        else:
+            faults.add(number, *label)
+    if not found and not faults.found:
+        faults.add(None, "holds no labels", "one label a line")
+    return found, faults.in_order()
+
+
+def _parse_line(line: str) -> Label | tuple[str, str]:
+    """A label, or what is wrong and what to do."""
+    colon = _NAME_ENDS.search(line)
+    if colon is None:
+        if ";" in line:
+            hint = "name: phrase; phrase, or one label a line; a semicolon in a label is \\;"
+            return f"phrases without a name: {quoted(plain(line))}", hint
+        name = plain(line)
+        return Label(name, (name,))
+    name = plain(line[: colon.start()])
+    phrases = tuple(plain(phrase) for phrase in line[colon.end() :].split(";"))
+    if not name:
+        return f"no name before the colon: {quoted(plain(line))}", "name: phrase; phrase"
+    if not all(phrases):
+        hint = "name: phrase; phrase, or the name alone; a colon at the end of a label is \\:"
+        return f"an empty phrase for {quoted(name)}", hint
+    return Label(name, tuple(dict.fromkeys(phrases)))
+
+
+def _merge(found: Sequence[_Found]) -> tuple[tuple[Label, ...], list[Fault]]:
+    faults: list[Fault] = []
+    first: dict[str, _Found] = {}
+    for item in found:
+        earlier = first.setdefault(item.label.name, item)
+        if earlier.label.phrases != item.label.phrases:
+            problem = f"{quoted(item.label.name)} stands for other phrases than at {earlier.place}"
+            faults.append(Fault(item.source, item.line, problem, "one line with all phrases, or two different names"))
+    return tuple(item.label for item in first.values()), faults

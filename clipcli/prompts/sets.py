@@ -1,0 +1,140 @@
+"""Prompt sets: from names, from files and from templates given outright; and the texts they make of a label."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clipcli.errors import PromptsError
+from clipcli.prompts.json_sets import JsonPrompts, parse_json
+from clipcli.prompts.shipped import DEFAULT_SET, shipped_sets
+from clipcli.prompts.templates import PLACE, check_template, fill, normal, parse_lines
+from clipcli.spelling import did_you_mean
+from clipcli.textfiles import STDIN, Fault, quoted, read_text, refuse, shown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clipcli.prompts.labels import Label
+
+_SUFFIXES = (".txt", ".json")
+_NAMED_FAULTS = 3
+"""Labels without prompts that one message names."""
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """What labels are put into."""
+
+    name: str
+    """As the user gave it; joined sets have a plus between their names."""
+    templates: tuple[str, ...]
+    """For every label, `{}` where it goes."""
+    per_label: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Prompts of single labels, in addition; with or without `{}`."""
+
+
+def load_prompts(names: Sequence[str]) -> PromptSet:
+    """The sets joined, each template once; the default set (`photo`) when there is no name.
+
+    Args:
+        names: each the name of a shipped set, a file (`-` is stdin, `FILE.json#NAME` one data set of several), or a
+            template itself, such as `a blurry photo of a {}`.
+
+    Raises:
+        PromptsError: an unknown name (the nearest and all known ones are named), or a faulty file.
+    """
+    chosen = list(names) or [DEFAULT_SET]
+    templates: dict[str, None] = {}
+    per_label: dict[str, dict[str, None]] = {}
+    for name in chosen:
+        prompts = _load(name)
+        templates.update(dict.fromkeys(prompts.templates))
+        for label, texts in prompts.per_label.items():
+            per_label.setdefault(label, {}).update(dict.fromkeys(texts))
+    return PromptSet("+".join(chosen), tuple(templates), {label: tuple(texts) for label, texts in per_label.items()})
+
+
+def check_file(path: str) -> list[Fault]:
+    """Everything that is wrong with a template file, in the order of its lines; empty when it can be used."""
+    return _read_file(path)[1]
+
+
+def expand(label: Label, prompts: PromptSet) -> tuple[str, ...]:
+    """The texts that stand for a label: each template with each phrase, then its own prompts; no text twice.
+
+    Phrases are put in as they are: no article is added or changed.
+
+    Raises:
+        PromptsError: the set holds nothing for this label.
+    """
+    templates = (*prompts.templates, *prompts.per_label.get(label.name, ()))
+    if not templates:
+        require_prompts([label], prompts)
+    return tuple(dict.fromkeys(fill(template, phrase) for template in templates for phrase in label.phrases))
+
+
+def without_prompts(labels: Sequence[Label], prompts: PromptSet) -> list[str]:
+    """The names of labels for which a set holds nothing: a file of prompts for single labels may miss some."""
+    return [] if prompts.templates else [label.name for label in labels if label.name not in prompts.per_label]
+
+
+def require_prompts(labels: Sequence[Label], prompts: PromptSet) -> None:
+    """Check that every label has a prompt.
+
+    Raises:
+        PromptsError: naming the labels without one and the nearest labels that have some.
+    """
+    missing = without_prompts(labels, prompts)
+    if not missing:
+        return
+    named = ", ".join(map(quoted, missing[:_NAMED_FAULTS]))
+    more = f" and {len(missing) - _NAMED_FAULTS} more" if len(missing) > _NAMED_FAULTS else ""
+    hint = did_you_mean(missing[0], prompts.per_label) or "--prompts photo in addition covers every label"
+    if len(missing) == len(labels) and all(PLACE in text for texts in prompts.per_label.values() for text in texts):
+        hint = f"if its keys are data sets, name one: {prompts.name}#{next(iter(prompts.per_label))}"
+    raise PromptsError(f"{prompts.name} has no prompts for the label {named}{more}", hint=hint)
+
+
+def _load(name: str) -> JsonPrompts:
+    if shipped := shipped_sets().get(name):
+        return JsonPrompts(shipped.read(), {})
+    if "{" in name and not os.path.exists(name):  # noqa: PTH110 - never raises, whatever the name
+        if fault := check_template(name):
+            raise PromptsError(f"--prompts {quoted(name)}: {fault[0]}", hint=fault[1] or None)
+        return JsonPrompts((normal(name),), {})
+    if not _is_file_name(name):
+        near, known = did_you_mean(name, shipped_sets()), ", ".join(shipped_sets())
+        raise PromptsError(
+            f"no prompts called {quoted(name)}", hint=f"{near} there are {known}, or give a file".strip()
+        )
+    prompts, faults = _read_file(name)
+    if faults:
+        refuse(faults, PromptsError, see_all=f"clipcli prompts check {name} lists them all")
+    return prompts
+
+
+def _is_file_name(name: str) -> bool:
+    path = _split_key(name)[0]
+    looks_so = path == STDIN or os.sep in path or path.lower().endswith(_SUFFIXES)
+    return looks_so or os.path.exists(path)  # noqa: PTH110 - never raises, whatever the name
+
+
+def _split_key(name: str) -> tuple[str, str | None]:
+    """A file and the data set in it that is meant, from `FILE.json#NAME`."""
+    path, mark, key = name.rpartition("#")
+    if mark and path.lower().endswith(".json") and not os.path.exists(name):  # noqa: PTH110 - the same
+        return path, key
+    return name, None
+
+
+def _read_file(name: str) -> tuple[JsonPrompts, list[Fault]]:
+    path, key = _split_key(name)
+    text = read_text(path)
+    if isinstance(text, Fault):
+        return JsonPrompts((), {}), [text]
+    if path.lower().endswith(".json"):
+        return parse_json(text, shown_name(path), key)
+    templates, faults = parse_lines(text, shown_name(path))
+    return JsonPrompts(templates, {}), faults

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from clipcli.errors import LabelsError, PromptsError
+from clipcli.prompts import imagenet, load_prompts, parse_labels
+
+THEIRS = """
+import json, sys
+from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
+json.dump([IMAGENET_CLASSNAMES, [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]], sys.stdout)
+"""
+OURS = """
+import json, sys
+from clipcli.prompts import load_prompts, parse_labels
+labels, prompts = parse_labels(["@imagenet"], []), load_prompts(["imagenet"])
+json.dump([len(labels), len(prompts.templates), "torch" in sys.modules, "open_clip" in sys.modules], sys.stdout)
+"""
+
+
+def run(code):
+    return json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    imagenet.class_names.cache_clear()
+    imagenet.templates.cache_clear()
+    yield
+    imagenet.class_names.cache_clear()
+    imagenet.templates.cache_clear()
+
+
+@pytest.mark.slow
+def test_names_and_templates_are_those_that_open_clip_imports():
+    names, templates = run(THEIRS)
+    assert list(imagenet.class_names()) == names
+    assert list(imagenet.templates()) == templates
+
+
+def test_neither_torch_nor_open_clip_is_imported():
+    assert run(OURS) == [998, 80, False, False]
+
+
+def test_names_that_occur_twice_count_once():
+    assert len(imagenet.class_names()) == 1000
+    assert len(parse_labels(["@imagenet,robot"], [])) == 999
+
+
+def install(tmp_path, monkeypatch, **files):
+    package = tmp_path / "open_clip"
+    package.mkdir()
+    for name, text in files.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "open_clip", raising=False)
+
+
+def test_any_kind_of_template_function_will_do(tmp_path, monkeypatch):
+    metadata = "OPENAI_IMAGENET_TEMPLATES = [lambda c: 'a %s' % c, 'the {}'.format, lambda c: c + ' {x}']"
+    install(tmp_path, monkeypatch, __init__="raise RuntimeError", zero_shot_metadata=metadata)
+    assert load_prompts(["imagenet"]).templates == ("a {}", "the {}", "{} {{x}}")
+    with pytest.raises(LabelsError, match="has no IMAGENET_CLASSNAMES"):
+        parse_labels(["@imagenet"], [])
+
+
+def test_a_version_without_the_file_is_named(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, __init__="")
+    with pytest.raises(PromptsError, match=r"no zero_shot_metadata\.py") as caught:
+        load_prompts(["imagenet"])
+    assert "pip install" in caught.value.hint
+
+
+def test_without_open_clip_the_set_is_missing(monkeypatch):
+    monkeypatch.setattr(imagenet, "find_spec", lambda _name: None)
+    with pytest.raises(PromptsError, match="open_clip is missing"):
+        load_prompts(["imagenet"])

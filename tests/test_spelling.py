@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from clipcli.spelling import did_you_mean, nearest
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "answer"),
+    [
+        ("cta", ["cat", "dog"], "did you mean 'cat'?"),
+        ("CATS", ["Cat", "dog"], "did you mean 'Cat'?"),
+        ("car", ["scarf", "cart"], "did you mean 'cart' or 'scarf'?"),
+        ("zebra", ["cat", "dog"], ""),
+        ("zebra", [], ""),
+    ],
+)
+def test_did_you_mean(word, known, answer):
+    assert did_you_mean(word, known) == answer
+
+
+def test_nearest_first():
+    assert nearest("golden retreiver", ["golden eagle", "golden retriever", "cat"])[0] == "golden retriever"
