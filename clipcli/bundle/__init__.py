@@ -1,0 +1,32 @@
+"""The portable model folder: two ONNX towers, their weights, a tokenizer and a manifest. Needs no model library.
+
+    image.onnx  image.onnx.data     image tower: graph, and its weights as external data (memory-mapped)
+    text.onnx   text.onnx.data      text tower
+    tokenizer.json                  the `tokenizers` library's own format
+    manifest.json                   what the model is, how to feed it, size and SHA-256 of every other file
+
+docs/bundles.md describes the format for those who read or make bundles without clipcli.
+"""
+
+from __future__ import annotations
+
+from clipcli.bundle.manifest import FORMAT, FileEntry, Manifest, TokenizerSpec
+from clipcli.bundle.reading import IMAGE_TOWER, MANIFEST, TEXT_TOWER, TOKENIZER, Bundle, check_hashes, is_bundle, read
+from clipcli.bundle.staging import seal, staged
+
+__all__ = [
+    "FORMAT",
+    "IMAGE_TOWER",
+    "MANIFEST",
+    "TEXT_TOWER",
+    "TOKENIZER",
+    "Bundle",
+    "FileEntry",
+    "Manifest",
+    "TokenizerSpec",
+    "check_hashes",
+    "is_bundle",
+    "read",
+    "seal",
+    "staged",
+]

@@ -1,0 +1,90 @@
+"""Make an ONNX graph portable: weights in float16 when asked for, nothing in it of the machine it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SMALL = 1024
+"""Tensors of fewer elements stay float32: norms and biases weigh nothing, and rounding them costs accuracy."""
+_HALF_MAX = 65504.0
+
+
+def save(model: Any, path: Path, *, half: bool) -> None:
+    """Write an onnx_ir.Model as `path`, its weights beside it as `path`.data (external data, which engines map)."""
+    import onnx_ir
+
+    _forget_origin(model)
+    if half:
+        _halve(model)
+    onnx_ir.save(model, path, external_data=f"{path.name}.data")
+
+
+def _forget_origin(model: Any) -> None:
+    """Drop stack traces and docs: they are nine tenths of a graph file, slow its loading and tell local paths."""
+    model.doc_string = model.graph.doc_string = None
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        node.doc_string = None
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+            value.doc_string = None
+
+
+def _halve(model: Any) -> None:
+    """Store large float32 weights as float16 and widen them where they are used: computation stays float32.
+
+    An engine widens the weights once, at load. Embedding tables are looked up first and widened after, because the rows
+    of a few tokens are all that a run needs.
+    """
+    import onnx_ir
+
+    for weight in list(model.graph.initializers.values()):
+        values = weight.const_value
+        if values is None or values.dtype != onnx_ir.DataType.FLOAT or values.size < _SMALL:
+            continue
+        wide = values.numpy()
+        if not np.isfinite(wide).all() or np.abs(wide).max() > _HALF_MAX:
+            continue
+        uses = list(weight.uses())
+        weight.const_value = onnx_ir.tensor(wide.astype(np.float16), name=weight.name)
+        weight.dtype = onnx_ir.DataType.FLOAT16
+        tables = [use for use in uses if use.node.op_type == "Gather" and use.idx == 0]
+        for use in tables:
+            _widen_after(model, use.node.outputs[0])
+        rest = [use for use in uses if use not in tables]
+        if rest:
+            wide_again = _widen(model, weight, rest[0].node)
+            for use in rest:
+                use.node.replace_input_with(use.idx, wide_again)
+
+
+def _widen(model: Any, value: Any, before: Any) -> Any:
+    import onnx_ir
+
+    cast = onnx_ir.node("Cast", [value], {"to": onnx_ir.DataType.FLOAT.value}, name=f"widen_{value.name}")
+    cast.outputs[0].name = f"{value.name}_wide"
+    cast.outputs[0].dtype, cast.outputs[0].shape = onnx_ir.DataType.FLOAT, value.shape
+    model.graph.insert_before(before, cast)
+    return cast.outputs[0]
+
+
+def _widen_after(model: Any, rows: Any) -> None:
+    import onnx_ir
+
+    uses = list(rows.uses())
+    rows.dtype = onnx_ir.DataType.FLOAT16
+    cast = onnx_ir.node("Cast", [rows], {"to": onnx_ir.DataType.FLOAT.value}, name=f"widen_{rows.name}")
+    cast.outputs[0].name = f"{rows.name}_wide"
+    cast.outputs[0].dtype, cast.outputs[0].shape = onnx_ir.DataType.FLOAT, rows.shape
+    model.graph.insert_after(rows.producer(), cast)
+    for use in uses:
+        use.node.replace_input_with(use.idx, cast.outputs[0])

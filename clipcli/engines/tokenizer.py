@@ -1,0 +1,110 @@
+"""A bundle's tokenizer: open_clip's clean-up in plain Python, then the `tokenizers` library. No torch."""
+
+from __future__ import annotations
+
+import html
+import string
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from clipcli.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Tokenizer as RawTokenizer
+
+    from clipcli.bundle import Bundle, TokenizerSpec
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def clean(text: str, how: str) -> str:
+    """What open_clip does to a text before it is cut into tokens; `how` is its name for it, as in `TokenizerSpec`."""
+    text = _mended(text)
+    if how == "canonicalize":
+        # big_vision's canonical form, which SigLIP was trained with: no punctuation, one case.
+        text = text.replace("_", " ").translate(_NO_PUNCTUATION).lower()
+    text = " ".join(text.split())
+    return text.lower() if how == "lower" else text
+
+
+def _mended(text: str) -> str:
+    """Undo broken encodings, and HTML entities twice over, as open_clip does."""
+    # Printable ASCII without "&" passes through both unchanged (a test holds it), and ftfy takes 60 ms to import.
+    if text.isascii() and text.isprintable() and "&" not in text:
+        return text
+    import ftfy
+
+    return html.unescape(html.unescape(ftfy.fix_text(text)))
+
+
+class Tokenizer:
+    """Texts → token ids, the same as the source model's open_clip tokenizer gives."""
+
+    def __init__(self, raw: RawTokenizer, spec: TokenizerSpec, context_length: int) -> None:
+        self._raw = raw
+        self._spec = spec
+        self._context_length = context_length
+        self._spelt = {token: index for index in spec.spelt_ids if (token := raw.id_to_token(index))}
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, uncut and without padding, start and end token included."""
+        cleaned = [clean(text, self._spec.clean) for text in texts]
+        return [
+            self._spelt_out(text) if any(token in text for token in self._spelt) else encoding.ids
+            for text, encoding in zip(cleaned, self._raw.encode_batch(cleaned), strict=True)
+        ]
+
+    def batch(self, ids: Sequence[Sequence[int]], *, longest: bool = False) -> npt.NDArray[np.int64]:
+        """Int64 (n, context_length), padded, and cut so that the end token stays; `longest`: no longer than needed."""
+        spec, length = self._spec, self._context_length
+        if longest:
+            length = min(length, max(map(len, ids)))
+        rows = np.full((len(ids), length), spec.pad_id, np.int64)
+        for row, tokens in zip(rows, ids, strict=True):
+            row[: len(tokens)] = tokens[:length]
+            if len(tokens) > length:
+                row[length - len(spec.end_ids) :] = spec.end_ids
+        if spec.blank_id is not None:
+            rows[rows == spec.blank_id] = 0
+        return rows
+
+    def _spelt_out(self, text: str) -> list[int]:
+        """A text that itself says `<end_of_text>` or its like, which open_clip reads as the token of that name."""
+        frame: list[int] = self._raw.encode("").ids
+        start = frame[: len(frame) - len(self._spec.end_ids)]
+        inner: list[int] = []
+        for word, _ in self._raw.pre_tokenizer.pre_tokenize_str(text):
+            inner += [self._spelt[word]] if word in self._spelt else [t.id for t in self._raw.model.tokenize(word)]
+        return [*start, *inner, *self._spec.end_ids]
+
+
+def load(bundle: Bundle) -> Tokenizer:
+    """Open tokenizer.json and make sure that it is this model's.
+
+    Raises:
+        BundleError: it cannot be read, or it is another model's.
+    """
+    from tokenizers import Tokenizer as RawTokenizer
+
+    spec, path = bundle.manifest.tokenizer, bundle.tokenizer
+    try:
+        raw = RawTokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower than Exception for a file it cannot parse
+        raise BundleError(f"{path}: not a tokenizer: {error}", hint="Export or download the model again.") from error
+    size = raw.get_vocab_size()
+    if size != spec.vocab_size:
+        raise BundleError(
+            f"{path}: another model's tokenizer: {size} tokens instead of {spec.vocab_size}",
+            hint="Export or download the model again.",
+        )
+    tokenizer = Tokenizer(raw, spec, bundle.info.context_length)
+    if tuple(tokenizer.ids([spec.probe])[0]) != spec.probe_ids or max(spec.probe_ids) >= bundle.manifest.vocab_size:
+        raise BundleError(
+            f"{path}: another model's tokenizer: it gives other tokens for {spec.probe!r}",
+            hint="Export or download the model again.",
+        )
+    return tokenizer
