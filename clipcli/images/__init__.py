@@ -1,0 +1,16 @@
+"""One file → bytes → one upright Pillow image, or an `ImageError` that says in a few words why not.
+
+    reading.py    a path → its bytes; never hangs on what is not a file
+    decoding.py   bytes → a Pillow image, within a limit of pixels
+    reasons.py    what Pillow raises, and what the first bytes show → words for the user
+    quiet.py      nothing that Pillow or libtiff mutters reaches the terminal
+
+Nothing here knows a model: what the image tower wants is the business of `clipcli.preprocess`.
+"""
+
+from __future__ import annotations
+
+from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
+from clipcli.images.reading import read
+
+__all__ = ["DEFAULT_MAX_PIXELS", "decode", "read"]

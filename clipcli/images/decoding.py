@@ -1,0 +1,127 @@
+"""Bytes → a Pillow image: first frame, upright, within a limit of pixels; every bad file is an `ImageError`."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+import re
+import threading
+from typing import Final
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from clipcli.errors import ImageError
+from clipcli.images import reasons
+from clipcli.images.quiet import hush
+
+DEFAULT_MAX_PIXELS: Final = 178_956_970
+"""Where Pillow itself refuses an image by default: 0.7 GB as RGB."""
+
+_PLUGINS = threading.Lock()
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(
+    data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS, draft: tuple[int, int] | None = None
+) -> Image.Image:
+    """Decode the first frame of any format that Pillow reads, in the file's own mode.
+
+    Args:
+        data: The whole file.
+        orient: Turn the image as its EXIF orientation says. False leaves it as stored, which is what
+            `Image.open(path)` hands to open_clip's transform. (Pillow itself turns TIFF, and libheif HEIC, either way.)
+        max_pixels: An image of more is refused from its header, before memory is taken for it.
+        draft: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, to no less than this width and height; other
+            formats ignore it. Faster on large photos, and no longer open_clip's pixels: docs/images.md has figures.
+
+    Raises:
+        ImageError: At stage `decode`, for every file that is not a whole image. Half of an image is not an image.
+    """
+    hush()
+    if not data:
+        raise ImageError("decode", "empty file")
+    image = _identify(data, max_pixels)
+    try:
+        if draft is not None:
+            image.draft(None, draft)
+        image.load()
+        return _upright(image) if orient else image
+    except Exception as error:
+        raise ImageError("decode", reasons.failed(error, image.format)) from error
+
+
+def _identify(data: bytes, max_pixels: int) -> Image.Image:
+    """Read the header only."""
+    _allow(max_pixels)
+    try:
+        image = _open(data)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError("decode", reasons.unidentified(data)) from error
+    except Image.DecompressionBombError as error:
+        count = int(next(iter(re.findall(r"\d+", str(error))), max_pixels + 1))
+        raise ImageError("decode", reasons.too_many_pixels(count, max_pixels)) from error
+    except Exception as error:
+        raise ImageError("decode", reasons.failed(error, None)) from error
+    if image.format == "EPS":
+        # Pillow would run the PostScript program in the file, with Ghostscript, for as long as the program likes.
+        raise ImageError("decode", "an EPS file is a program; convert it to an image first")
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError("decode", reasons.too_many_pixels(width * height, max_pixels))
+    return image
+
+
+def _open(data: bytes) -> Image.Image:
+    """`Image.open` that gives the same answer from many threads.
+
+    Pillow imports its rarer formats when it first meets a file it cannot place. A second thread that looks just then
+    sees half of them, so "cannot identify" counts only once all are there.
+    """
+    with _PLUGINS:
+        Image.preinit()
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        with _PLUGINS:
+            Image.init()
+            if reasons.is_heif(data) and not _register_heif():
+                raise ImageError("decode", reasons.HEIF_IS_OPTIONAL) from None
+        return Image.open(io.BytesIO(data))
+
+
+@functools.cache
+def _register_heif() -> bool:
+    try:
+        pillow_heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _allow(max_pixels: int) -> None:
+    """Move Pillow's own process-wide limit (it refuses above twice `MAX_IMAGE_PIXELS`) out of the way, upwards only."""
+    own = Image.MAX_IMAGE_PIXELS
+    if own is not None and max_pixels > 2 * own:
+        Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Undo the camera's rotation. Metadata that cannot be read is no reason to lose a picture that can."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - any parser error of any format's metadata; the pixels are whole
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)

@@ -1,0 +1,65 @@
+"""Files made to break decoders: each is an image or an `ImageError`, quietly, in bounded time and memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from clipcli.encoder import Preprocessing
+from clipcli.errors import ImageError
+from clipcli.images import decode, read
+from clipcli.preprocess import to_pixels
+
+HOW = Preprocessing((64, 64), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def outcome(path):
+    """None for an image that became pixels, else the reason."""
+    try:
+        pixels = to_pixels(decode(read(str(path)), max_pixels=50_000_000), HOW)
+    except ImageError as error:
+        return error.reason
+    assert np.isfinite(pixels).all()
+    return None
+
+
+def test_every_file_is_an_image_or_an_image_error(shared, capfd):
+    began = time.monotonic()
+    files = sorted(path for path in (shared / "data/hostile").rglob("*") if path.is_file())
+    outcomes = [outcome(path) for path in files]
+    reasons = [reason for reason in outcomes if reason is not None]
+    assert len(files) - len(reasons) > 500
+    assert len(reasons) > 80
+    assert not [reason for reason in reasons if not reason or len(reason) > 200 or "\n" in reason or "0x" in reason]
+    assert time.monotonic() - began < 60
+    captured = capfd.readouterr()
+    assert captured.err == ""
+    assert captured.out == ""
+
+
+MEASURE = """
+import resource, sys, pathlib
+from clipcli.errors import ImageError
+from clipcli.images import decode, read
+limit = 3 << 30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for path in sorted(pathlib.Path(sys.argv[1]).rglob("*")):
+    try:
+        decode(read(str(path)))
+    except ImageError:
+        pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+def test_memory_follows_the_limit_of_pixels(shared):
+    """No file takes more than an image at the limit does: 4 bytes for each of 179 million pixels, and half again."""
+    command = [sys.executable, "-c", MEASURE, str(shared / "data/hostile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert int(done.stdout) < 1.5 * 4 * 179
