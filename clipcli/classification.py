@@ -1,0 +1,184 @@
+"""One run of `classify`: what was asked, checked as a whole, and then image by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clipcli.checking import Expected, parent_name, parse_expected, say_failure, say_outcome, spoken
+from clipcli.errors import ExitCode, LabelsError, UsageError
+from clipcli.inputs import STDIN, collect, is_stream
+from clipcli.output import ErrorRow
+from clipcli.output.classified import ClassifiedRow
+from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts
+from clipcli.report import Report
+from clipcli.tasks.checks import Tally, judge, unreadable
+from clipcli.tasks.classify import Classifier, LabelBin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.commands.classify import CheckOptions, ScoreOptions
+    from clipcli.inputs import ImageRef
+    from clipcli.options import InputOptions, LabelOptions
+    from clipcli.pipeline import Embedded
+    from clipcli.prompts import Group, PromptSet
+    from clipcli.session import Session
+    from clipcli.talk import Talk
+    from clipcli.tasks.classify import Meaning
+
+BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", "a blurry picture", "an empty picture")
+"""What a picture of nothing in particular is called, where `--background` says nothing else."""
+
+
+def plan(
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Talk
+) -> Classification:
+    """Check everything that was asked before a model is touched.
+
+    Raises:
+        UsageError: options that do not go together.
+        InputsError: no images, or labels, prompts, groups or expectations that cannot be used.
+    """
+    _refuse_conflicts(inputs, labels, score)
+    expected = parse_expected(check)
+    refs = _refs(inputs, expected)
+    chosen = _labels(labels, expected, refs)
+    prompts = load_prompts(labels.prompts or [])
+    require_prompts(chosen, prompts)
+    groups = parse_groups(score.groups, chosen) if score.groups else ()
+    job = Classification(refs, chosen, prompts, groups, score, expected, Report(talk))
+    job.tally.minimum = 1.0 if check.min_accuracy is None else check.min_accuracy
+    if expected is not None:
+        expected.check_names(job.answers)
+    return job
+
+
+def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOptions) -> None:
+    if score.multi_label and (score.similarity or score.groups):
+        other = "--similarity" if score.similarity else "--groups"
+        raise UsageError(f"--multi-label and {other} do not go together", hint="choose one")
+    if score.background and not (score.none or score.multi_label):
+        raise UsageError("--background needs --none NAME or --multi-label", hint="it says what none of the labels looks like")
+    if STDIN in (labels.labels_file or []) and is_stream(inputs.images or [], inputs.files_from or []):
+        raise UsageError("stdin cannot hold both images and labels", hint="give one of them in a file")
+
+
+def _refs(inputs: InputOptions, expected: Expected | None) -> Iterable[ImageRef]:
+    """A list wherever its length can be known beforehand; the images of a table when no others are named."""
+    arguments, lists = inputs.images or [], inputs.files_from or []
+    if not arguments and not lists and expected is not None and expected.table is not None:
+        return expected.refs()
+    refs = collect(arguments, files_from=lists, null=inputs.null)
+    return refs if is_stream(arguments, lists) else list(refs)
+
+
+def _labels(options: LabelOptions, expected: Expected | None, refs: Iterable[ImageRef]) -> tuple[Label, ...]:
+    """The labels given; without any, those that are expected: the folders' names or the table's."""
+    if options.labels or options.labels_file or expected is None or expected.label is not None:
+        return parse_labels(options.labels or [], options.labels_file or [])
+    if expected.table is not None:
+        names = dict.fromkeys(row.label for row in expected.table.rows)
+    elif isinstance(refs, list):
+        names = dict.fromkeys(sorted(parent_name(ref) for ref in refs))
+    else:
+        raise UsageError("labels from folders need all images at once", hint="give -l with a list on stdin")
+    if any(not spoken(name) for name in names):
+        raise LabelsError("an image lies in a folder without a name", hint="give the labels with -l")
+    return tuple(Label(name, (spoken(name),)) for name in names)
+
+
+@dataclass
+class Classification:
+    """One run, ready to go."""
+
+    refs: Iterable[ImageRef]
+    labels: Sequence[Label]
+    prompts: PromptSet
+    groups: Sequence[Group]
+    score: ScoreOptions
+    expected: Expected | None
+    report: Report
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def expected_images(self) -> int | None:
+        """How many images there are; None for a list that is still coming."""
+        return len(self.refs) if isinstance(self.refs, list) else None
+
+    @property
+    def answers(self) -> list[str]:
+        """Every label that an image can get."""
+        grouped = {name for group in self.groups for name in group.labels}
+        alone = [label.name for label in self.labels if label.name not in grouped]
+        none = [self.score.none] if self.score.none else []
+        return [*(group.name for group in self.groups), *alone, *none]
+
+    def rows(self, session: Session) -> Iterator[ClassifiedRow | ErrorRow]:
+        """A row an image, in input order; failures are rows too, and are counted and named on the way."""
+        classifier = self._classifier(session)
+        self._explain(classifier)
+        for embedded in session.embed_images(self.refs):
+            wanted = self.expected.of(embedded.ref, self.answers) if self.expected else None
+            if embedded.error is not None:
+                self.report.fail(embedded.ref.name, embedded.error)
+                if wanted is not None:
+                    self.tally.add(unreadable(wanted))
+                yield ErrorRow.of(embedded.ref.name, embedded.error)
+            else:
+                self.report.ok()
+                yield self._row(embedded, classifier, wanted)
+
+    def conclude(self) -> ExitCode:
+        """Say how it went; the exit code."""
+        talk = self.report.talk
+        self.report.summarise()
+        if self.expected is not None:
+            say_outcome(talk, self.tally)
+            if not self.tally.holds:
+                return ExitCode.CHECK_FAILED
+        return self.report.exit_code
+
+    def _row(self, embedded: Embedded, classifier: Classifier, wanted: str | None) -> ClassifiedRow:
+        assert embedded.vector is not None  # noqa: S101 - no error means a vector
+        result = classifier.classify(embedded.vector)
+        shown = result.ranked[: self.score.top_k] if self.score.top_k else result.ranked
+        if classifier.multi_label and self.score.top_k == 1:
+            shown = result.ranked
+        holds = None
+        if wanted is not None:
+            verdict = judge(wanted, result, multi_label=classifier.multi_label)
+            self.tally.add(verdict)
+            holds = verdict.holds
+            if not holds:
+                say_failure(self.report.talk, embedded.ref.name, verdict)
+        return ClassifiedRow(
+            embedded.ref.name, result.label, result.score, shown, wanted, holds,
+            checked=self.expected is not None, multi_label=classifier.multi_label,
+        )  # fmt: skip
+
+    def _classifier(self, session: Session) -> Classifier:
+        meaning: Meaning = session.scoring.activation
+        if self.score.similarity:
+            meaning = "cosine"
+        elif self.score.multi_label and meaning == "softmax":
+            meaning = "background"
+        background = None
+        if self.score.none or meaning == "background":
+            phrases = tuple(self.score.background or BACKGROUND)
+            prompts = self.prompts if self.prompts.templates else load_prompts(["plain"])
+            background = session.embed_labels([Label("background", phrases)], prompts)[0]
+        names = tuple(label.name for label in self.labels)
+        bins = tuple(LabelBin(group.name, tuple(names.index(name) for name in group.labels)) for group in self.groups)
+        return Classifier(
+            names, session.embed_labels(self.labels, self.prompts), session.scoring, meaning, background,
+            self.score.none, self.score.threshold, self.score.multi_label, bins,
+        )  # fmt: skip
+
+    def _explain(self, classifier: Classifier) -> None:
+        talk = self.report.talk
+        if classifier.meaning == "softmax" and len(self.answers) == 1:
+            talk.warn("one label alone always scores 1; add labels, or use --none, --multi-label or --similarity")
+        if classifier.multi_label:
+            how = "the model's own sigmoid head" if classifier.meaning == "sigmoid" else "each label against the background prompts"
+            talk.note(f"independent scores: {how}")

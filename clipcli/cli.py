@@ -1,0 +1,111 @@
+"""The Typer app, the list of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from clipcli import __version__
+from clipcli.commands import cache, classify, models, prompts
+from clipcli.errors import ClipcliError, ExitCode
+from clipcli.options import with_groups
+
+_HELP = "Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."
+_EPILOG = "Try it without a download: clipcli classify photos/ -l cat,dog --model tiny"
+
+app = typer.Typer(
+    name="clipcli",
+    help=_HELP,
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"clipcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=lambda asked: _version(asked=asked), is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."""
+
+
+def bounded(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the one error boundary: an expected failure is a line and a code, a bug keeps its traceback."""
+    flat = with_groups(command)
+
+    def run(**given: Any) -> None:
+        try:
+            flat(**given)
+        except ClipcliError as error:
+            _say(error)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            sys.stderr.write("clipcli: interrupted\n")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except BrokenPipeError:
+            _forget_stdout()
+            raise typer.Exit(ExitCode.OK) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception:
+            _report_bug()
+            raise typer.Exit(ExitCode.BUG) from None
+
+    run.__name__, run.__doc__, run.__module__ = flat.__name__, flat.__doc__, flat.__module__
+    run.__annotations__ = flat.__annotations__
+    run.__signature__ = flat.__signature__  # type: ignore[attr-defined]
+    return run
+
+
+def _say(error: ClipcliError) -> None:
+    from clipcli.talk import Talk
+
+    talk = Talk()
+    talk.line(f"error: {error.message}")
+    if error.hint:
+        talk.line(f"  {error.hint}")
+
+
+def _report_bug() -> None:
+    import traceback
+
+    traceback.print_exc()
+    sys.stderr.write(f"clipcli: this is a bug in clipcli {__version__}; please report it with the lines above\n")
+
+
+def _forget_stdout() -> None:
+    """The reader of our output went away: keep Python from complaining when it closes stdout."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+app.command("classify", epilog=classify.EPILOG)(bounded(classify.classify))
+
+
+def _add_group(name: str, module: Any, help_text: str) -> None:
+    group = typer.Typer(help=help_text, no_args_is_help=True)
+    for command, function in module.COMMANDS.items():
+        group.command(command)(bounded(function))
+    app.add_typer(group, name=name)
+
+
+_add_group("models", models, "List, fetch, check and export models.")
+_add_group("prompts", prompts, "List, show and check prompt templates.")
+_add_group("cache", cache, "Look at and clear the cache of vectors.")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,101 @@
+"""`clipcli classify`: each image gets the label that fits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+import typer
+
+from clipcli.options import InputOptions, LabelOptions, ModelOptions, OutputOptions, RunOptions
+
+SCORES = "Scores"
+CHECK = "Check"
+EPILOG = """Examples:
+
+clipcli classify photos/ -l cat,dog,"red car"
+
+find . -name '*.jpg' -print0 | clipcli classify - -0 -l cat,dog --format jsonl
+
+clipcli classify shop/ --expect-from parent --min-accuracy 0.95"""
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How scores are made and shown."""
+
+    top_k: Annotated[
+        int, typer.Option("--top-k", "-k", metavar="K", min=0, help="Labels shown for each image; 0 is all.", rich_help_panel=SCORES)
+    ] = 1
+    threshold: Annotated[
+        Optional[float], typer.Option("--threshold", metavar="T", help="No label where the score is below T.", rich_help_panel=SCORES)
+    ] = None
+    multi_label: Annotated[
+        bool,
+        typer.Option("--multi-label", help="Every label whose own score reaches the threshold (0.5).", rich_help_panel=SCORES),
+    ] = False
+    none: Annotated[
+        Optional[str],
+        typer.Option("--none", metavar="NAME", help="Answer NAME when the image looks like none of the labels.", rich_help_panel=SCORES),
+    ] = None
+    background: Annotated[
+        Optional[list[str]],
+        typer.Option("--background", metavar="TEXT", help="What 'none of these' looks like, for --none and --multi-label.", rich_help_panel=SCORES),
+    ] = None
+    similarity: Annotated[
+        bool, typer.Option("--similarity", help="Raw cosine similarities as scores.", rich_help_panel=SCORES)
+    ] = False
+    groups: Annotated[
+        Optional[str],
+        typer.Option("--groups", metavar="FILE", help="Add up labels under group names: lines of 'group: label; label'.", rich_help_panel=SCORES),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What is expected, for CI."""
+
+    expect: Annotated[
+        Optional[str], typer.Option("--expect", metavar="LABEL", help="Every image should get LABEL.", rich_help_panel=CHECK)
+    ] = None
+    expect_from: Annotated[
+        Optional[str],
+        typer.Option(
+            "--expect-from", metavar="parent|FILE", rich_help_panel=CHECK,
+            help="The folder's name is the label (parent), or a .csv or .jsonl of path and label.",
+        ),
+    ] = None  # fmt: skip
+    min_accuracy: Annotated[
+        Optional[float],
+        typer.Option(
+            "--min-accuracy", metavar="SHARE", min=0.0, max=1.0, rich_help_panel=CHECK,
+            help="Exit with 1 when a smaller share of images is right.", show_default="1.0",
+        ),
+    ] = None  # fmt: skip
+
+
+def classify(
+    inputs: InputOptions,
+    labels: LabelOptions,
+    score: ScoreOptions,
+    check: CheckOptions,
+    model: ModelOptions,
+    out: OutputOptions,
+    run: RunOptions,
+) -> None:
+    """Give each image the label that fits it best, with no training: any labels, any images."""
+    from clipcli.classification import plan
+    from clipcli.output import open_writer
+    from clipcli.session import open_session
+
+    talk = run.talk()
+    job = plan(inputs, labels, score, check, talk)
+    output, choice = out.parse(null=inputs.null), model.choice()
+    with open_session(choice, talk, run.session(inputs), expected_images=job.expected_images) as session:
+        with open_writer(output) as writer, talk.progress(job.expected_images) as advance:
+            for row in job.rows(session):
+                writer.write(row)
+                advance(1)
+        code = job.conclude()
+        session.finish()
+    raise typer.Exit(code)

@@ -1,0 +1,5 @@
+"""`clipcli models list | info | pull | verify | export`."""
+
+from __future__ import annotations
+
+COMMANDS: dict = {}

@@ -1,0 +1,26 @@
+"""Is there an accelerator? Asked before torch is imported, since importing it to hear "no" costs seconds."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+
+
+def accelerator() -> str | None:
+    """`mps` on Apple silicon, `cuda` where the NVIDIA driver lists a device, None otherwise. The engine has the last word."""
+    if sys.platform == "darwin":
+        return "mps" if platform.machine() == "arm64" else None
+    return "cuda" if _cuda_devices() else None
+
+
+def _cuda_devices() -> int:
+    """Devices that the NVIDIA driver sees, honouring CUDA_VISIBLE_DEVICES; 0 without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

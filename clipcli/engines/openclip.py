@@ -1,0 +1,220 @@
+"""torch and open_clip: any OpenCLIP architecture, on CUDA, MPS or the CPU."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from open_clip import create_model, get_input_dtype
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+from clipcli.encoder import Scoring
+from clipcli.engines.text_tower import CausalText, causal_tower
+from clipcli.errors import DeviceError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from clipcli.encoder import ModelInfo, Precision
+    from clipcli.engines.sources import Source
+    from clipcli.vectors import Pixels, Vectors
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@dataclass(frozen=True)
+class OpenClipEncoder:
+    """A loaded model; see `clipcli.encoder.Encoder`."""
+
+    model: Any
+    """The open_clip module, in eval mode on `device`."""
+    tokenizer: Any
+    """open_clip's own: list of n texts → int64 (n, context_length)."""
+    info: ModelInfo
+    scoring: Scoring
+    device: str
+    precision: Precision
+
+    def encode_images(self, pixels: Pixels) -> Vectors:
+        """Float32 (n, 3, height, width) → float32 (n, dim), not unit length.
+
+        Raises:
+            MemoryError: the batch is too large for the device; a smaller one may fit.
+        """
+        with _one_kind_of_memory_error(), torch.inference_mode():
+            batch = torch.from_numpy(pixels)
+            if self.device.startswith("cuda"):
+                batch = batch.pin_memory()
+            batch = batch.to(self.device, dtype=get_input_dtype(self.precision), non_blocking=True)
+            features = _features(self.model.encode_image(batch))
+            return np.asarray(features.float().cpu().numpy())
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """n texts → float32 (n, dim), not unit length; batches of causal towers are cut to their longest text.
+
+        Raises:
+            MemoryError: as for images.
+        """
+        if not texts:
+            return np.zeros((0, self.info.dim), np.float32)
+        with _one_kind_of_memory_error(), torch.inference_mode():
+            tokens = self.tokenizer(list(texts))
+            if self.info.causal_text:
+                # The end token has the highest id, and nothing behind it can change a causal tower's answer.
+                tokens = tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
+                features = CausalText(self.model)(tokens.to(self.device))
+            else:
+                features = _features(self.model.encode_text(tokens.to(self.device)))
+            return np.asarray(features.float().cpu().numpy())
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text before any cut, start and end token included."""
+        if hasattr(self.tokenizer, "encode"):
+            return [len(self.tokenizer.encode(text)) + 2 for text in texts]
+        clean = [self.tokenizer.clean_fn(text) for text in texts]
+        return [len(ids) for ids in self.tokenizer.tokenizer(clean).input_ids]
+
+
+def _features(output: Any) -> torch.Tensor:
+    """Some towers return more than the embedding; it always comes first."""
+    features: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
+    return features
+
+
+def load(source: Source, digest: Callable[[Path], str], *, device: str, precision: Precision) -> OpenClipEncoder:
+    """Build the architecture, load the weights, never by unpickling code; `digest` gives a file's sha256 (hex).
+
+    Raises:
+        ModelError: the weights are damaged, of another architecture, or a pickle that holds more than tensors.
+        DeviceError: the model does not fit into the device's memory.
+    """
+    with quiet_open_clip(), _plain_words(source):
+        model = create_model(
+            source.architecture,
+            pretrained=str(source.weights) if source.weights and not source.is_folder else None,
+            precision=precision,
+            device=device,
+            force_quick_gelu=source.quick_gelu,
+            cache_dir=source.cache_dir,
+            weights_only=True,
+        ).eval()
+        tokenizer = _tokenizer(source)
+    info = source.info(causal=source.tokenizer_folder is None and causal_tower(model), digest=digest)
+    return OpenClipEncoder(model, tokenizer, info, _scoring(model), device, precision)
+
+
+def _tokenizer(source: Source) -> Any:
+    """CLIP's own byte-pair encoding, or the Hugging Face tokenizer that the config names, as open_clip makes them."""
+    text = source.config.get("text_cfg", {})
+    options = dict(text.get("tokenizer_kwargs", {}))
+    if source.tokenizer_folder is None:
+        return SimpleTokenizer(context_length=source.context_length, **options)
+    mode = text.get("tokenizer_mode")
+    return HFTokenizer(source.tokenizer_folder, source.context_length, tokenizer_mode=mode, **options)
+
+
+def _scoring(model: Any) -> Scoring:
+    scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])
+    if model.logit_bias is None:
+        return Scoring(scale)
+    return Scoring(scale, float(model.logit_bias.detach().float().reshape(-1)[0]), "sigmoid")
+
+
+def resolve_device(asked: str) -> str:
+    """`auto` → CUDA, then MPS, then the CPU; anything else must be there.
+
+    Raises:
+        DeviceError: the device asked for is not there.
+    """
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = asked.partition(":")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise DeviceError("no CUDA device here", hint="--device cpu, or check the driver with nvidia-smi")
+        if index and int(index) >= count:
+            raise DeviceError(f"no device {asked}: there are {count} CUDA devices, numbered from 0", hint="--device cuda")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no MPS device here: it needs Apple silicon", hint="--device cpu or --device auto")
+    return asked
+
+
+@contextmanager
+def quiet_open_clip() -> Iterator[None]:
+    """open_clip logs and warns about choices that are made here on purpose; none of it reaches the user's terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _one_kind_of_memory_error() -> Iterator[None]:
+    """CUDA, MPS and the host each say "out of memory" in their own way; callers should see one."""
+    try:
+        yield
+    except RuntimeError as error:
+        if any(words in str(error) for words in _OUT_OF_MEMORY):
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            raise MemoryError(str(error).splitlines()[0]) from error
+        raise
+
+
+@contextmanager
+def _plain_words(source: Source) -> Iterator[None]:
+    import pickle
+
+    from safetensors import SafetensorError
+
+    where = source.weights or source.name
+    try:
+        with _one_kind_of_memory_error():
+            yield
+    except SafetensorError as error:
+        raise ModelError(
+            f"{where} is damaged or not a safetensors file: {_first_line(error)}",
+            hint="fetch it again (clipcli models verify tells whether its hash is right)",
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{where} is a pickle that holds more than tensors, and is not loaded, because that would run its code",
+            hint="convert it to safetensors where you trust it",
+        ) from error
+    except MemoryError as error:
+        raise DeviceError(f"{source.name} does not fit into memory: {error}", hint="a smaller model, or --precision fp16") from error
+    except (RuntimeError, KeyError, EOFError) as error:
+        raise ModelError(f"cannot load {source.name} from {where}: {_first_line(error)}", hint=_load_hint(error)) from error
+    except ImportError as error:
+        raise ModelError(f"{source.name} needs a package that is not installed: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] if lines else type(error).__name__
+
+
+def _load_hint(error: BaseException) -> str:
+    if "state_dict" in str(error):
+        return "these weights belong to another architecture"
+    return "clipcli models verify tells whether the file is whole"
+
+
+def natural_precision(device: str) -> Precision:
+    """What `--precision auto` means: fp32 on the CPU, bf16 on CUDA devices that have it, fp16 on other accelerators."""
+    if device == "cpu":
+        return "fp32"
+    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp16"

@@ -1,0 +1,180 @@
+"""A model's name becomes files on disk and a config: everything that open_clip needs, and the fingerprint over it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from open_clip import get_model_config, list_models, list_pretrained_tags_by_model
+from open_clip.pretrained import get_pretrained_cfg
+
+from clipcli.encoder import ModelInfo, Preprocessing
+from clipcli.errors import ModelError, UnknownModelError
+from clipcli.hub import WEIGHTS
+from clipcli.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from clipcli.hub import Hub
+    from clipcli.modelspec import ModelSpec
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+_PREPROCESSING_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a spec resolves to on this disk."""
+
+    name: str
+    architecture: str
+    """What `open_clip.create_model` takes: a registered name or `local-dir:…`."""
+    config: Mapping[str, Any]
+    """open_clip's `model_cfg`."""
+    preprocessing: Preprocessing
+    weights: Path
+    is_folder: bool
+    """Whether open_clip finds the weights itself, in `architecture`'s folder."""
+    quick_gelu: bool
+    tokenizer_folder: str | None
+    """Files of a Hugging Face tokenizer; None where CLIP's own is used."""
+    revision: str | None
+    cache_dir: str | None
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the text tower takes."""
+        return int(self.config.get("text_cfg", {}).get("context_length", 77))
+
+    def info(self, *, causal: bool, digest: Callable[[Path], str]) -> ModelInfo:
+        """The model's description; `digest` gives the sha256 (hex) of the weights."""
+        facts = [self.config, asdict(self.preprocessing), self.quick_gelu, digest(self.weights)]
+        text = json.dumps(facts, sort_keys=True, default=str)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return ModelInfo(
+            self.name, fingerprint, int(self.config["embed_dim"]), self.preprocessing, self.context_length, causal
+        )
+
+
+def resolve(spec: ModelSpec, hub: Hub) -> Source:
+    """Find, or fetch, the config and the weights of a model.
+
+    Raises:
+        UnknownModelError: no such architecture or tag; the nearest names are in the hint.
+        DownloadError: not on this disk and not to be had.
+        ModelError: a folder or repository that is not an OpenCLIP model.
+    """
+    match spec.kind:
+        case "tag":
+            return _from_tag(spec, hub)
+        case "checkpoint":
+            return _from_checkpoint(spec, hub)
+        case "hub":
+            return _from_hub(spec, hub)
+        case _:
+            return _from_folder(spec, hub, Path(spec.where), revision=None)
+
+
+def check_name(spec: ModelSpec) -> None:
+    """Know a misspelt architecture or tag before anything is fetched.
+
+    Raises:
+        UnknownModelError: open_clip does not know it; the nearest names are in the hint.
+    """
+    if spec.kind not in {"tag", "checkpoint"}:
+        return
+    if get_model_config(spec.where) is None:
+        raise UnknownModelError(f"no architecture {spec.where!r}", hint=_offer(spec.where, list_models()))
+    if spec.kind == "tag" and not get_pretrained_cfg(spec.where, spec.version):
+        tags = list_pretrained_tags_by_model(spec.where)
+        if not tags:
+            raise UnknownModelError(f"{spec.where} has no published weights", hint=f"{spec.where}@path/to/checkpoint.safetensors")
+        raise UnknownModelError(f"{spec.where} has no tag {spec.version!r}", hint=_offer(spec.version, tags))
+
+
+def _offer(name: str, known: list[str]) -> str:
+    return f"{did_you_mean(name, known)} clipcli models list shows all".strip()
+
+
+def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
+    check_name(spec)
+    config, tag = get_model_config(spec.where), get_pretrained_cfg(spec.where, spec.version)
+    repo, _, filename = str(tag.get("hf_hub", "")).rpartition("/")
+    if not repo:
+        raise ModelError(f"{spec.name} is not on the hub", hint="download it yourself, then ARCH@path/to/checkpoint")
+    weights = hub.fetch_weights(repo, filename=filename)
+    return Source(
+        spec.name, spec.where, config, _preprocessing(config, tag), weights, is_folder=False,
+        quick_gelu=bool(tag.get("quick_gelu")), tokenizer_folder=_tokenizer(config, hub), revision=weights.parent.name,
+        cache_dir=hub.cache_dir,
+    )  # fmt: skip
+
+
+def _from_checkpoint(spec: ModelSpec, hub: Hub) -> Source:
+    """A checkpoint brings no preprocessing: the architecture's tags tell it where they agree (all SigLIP ones do)."""
+    check_name(spec)
+    config = get_model_config(spec.where)
+    tags = [get_pretrained_cfg(spec.where, tag) for tag in list_pretrained_tags_by_model(spec.where)]
+    found = {_preprocessing(config, tag) for tag in tags}
+    preprocessing = found.pop() if len(found) == 1 else _preprocessing(config, {})
+    return Source(
+        spec.name, spec.where, config, preprocessing, Path(spec.version), is_folder=False, quick_gelu=False,
+        tokenizer_folder=_tokenizer(config, hub), revision=None, cache_dir=hub.cache_dir,
+    )  # fmt: skip
+
+
+def _from_hub(spec: ModelSpec, hub: Hub) -> Source:
+    revision = spec.version or None
+    config = hub.fetch(spec.where, "open_clip_config.json", revision)
+    if config is None:
+        raise ModelError(f"{spec.where} has no open_clip_config.json", hint="hf-hub: takes OpenCLIP repositories")
+    hub.fetch_weights(spec.where, revision)
+    return _from_folder(spec, hub, config.parent, revision=config.parent.name)
+
+
+def _from_folder(spec: ModelSpec, hub: Hub, folder: Path, *, revision: str | None) -> Source:
+    try:
+        described = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        config = described["model_cfg"]
+        preprocessing = _preprocessing(config, described.get("preprocess_cfg", {}))
+        has_parts = isinstance(config["embed_dim"], int) and "text_cfg" in config
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{spec.name}: open_clip_config.json is not an OpenCLIP config: {error!r}") from error
+    if not has_parts:
+        raise ModelError(f"{spec.name}: open_clip_config.json lacks embed_dim or text_cfg")
+    has_own = "hf_tokenizer_name" in config["text_cfg"] and (folder / "tokenizer_config.json").is_file()
+    return Source(
+        spec.name, f"local-dir:{folder}", config, preprocessing, _weights_in(folder), is_folder=True, quick_gelu=False,
+        tokenizer_folder=str(folder) if has_own else _tokenizer(config, hub), revision=revision, cache_dir=hub.cache_dir,
+    )  # fmt: skip
+
+
+def _weights_in(folder: Path) -> Path:
+    """The weights that open_clip will take from a folder."""
+    for name in (*WEIGHTS, "open_clip_pytorch_model.safetensors"):
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(path for path in folder.iterdir() if path.suffix in _CHECKPOINT_SUFFIXES)
+    if len(found) != 1:
+        what = "has no weights" if not found else "has several: " + ", ".join(path.name for path in found)
+        raise ModelError(f"{folder} {what}", hint=f"name the one to use {WEIGHTS[0]}")
+    return found[0]
+
+
+def _tokenizer(config: Mapping[str, Any], hub: Hub) -> str | None:
+    repo = config.get("text_cfg", {}).get("hf_tokenizer_name")
+    return hub.fetch_tokenizer(str(repo)) if repo else None
+
+
+def _preprocessing(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> Preprocessing:
+    given = {key: overlay[key] for key in _PREPROCESSING_KEYS if overlay.get(key) is not None}
+    size = config.get("vision_cfg", {}).get("image_size", 224)
+    height, width = (size, size) if isinstance(size, int) else size
+    mean, std = given.pop("mean", _CLIP_MEAN), given.pop("std", _CLIP_STD)
+    return Preprocessing((int(height), int(width)), tuple(mean), tuple(std), **given)

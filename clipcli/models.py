@@ -1,0 +1,245 @@
+"""The one way to a model: a name and a few wishes become something that can be described at once and loaded when needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from clipcli import bundle as bundles
+from clipcli import records
+from clipcli.devices import accelerator
+from clipcli.errors import BundleError, ClipcliError, DeviceError, UsageError
+from clipcli.hub import Hub, expected_sha256, sha256_of
+from clipcli.modelspec import parse_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clipcli.bundle import Bundle
+    from clipcli.encoder import Encoder, ModelInfo, Precision, Scoring
+    from clipcli.engines.openclip import OpenClipEncoder
+    from clipcli.engines.sources import Source
+    from clipcli.modelspec import ModelSpec
+    from clipcli.records import Record
+    from clipcli.talk import Talk
+
+Engine = Literal["auto", "onnx", "openclip"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked of the model."""
+
+    model: str
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    engine: Engine = "auto"
+    offline: bool = False
+    weights_dir: str | None = None
+    """Where weights are kept; None is huggingface_hub's own cache."""
+
+
+class Model:
+    """A model by name. Describing it loads nothing where a bundle or an earlier run tells enough."""
+
+    def __init__(self, choice: Choice, talk: Talk, expected_images: int | None = None) -> None:
+        self.choice = choice
+        self.talk = talk
+        self.spec: ModelSpec = parse_model(choice.model)
+        self.expected_images = expected_images
+        self._loaded: Encoder | None = None
+        if self.spec.kind == "bundle":
+            self._check_bundle_choice()
+        if self.spec.name == "tiny":
+            talk.note_once("tiny is a small model for first steps and tests; name a larger one for real work (--model fast)")
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        known = self._known
+        return known.info if known else self.encoder.info
+
+    @property
+    def scoring(self) -> Scoring:
+        """How its cosines are read."""
+        known = self._known
+        return known.scoring if known else self.encoder.scoring
+
+    @property
+    def precision(self) -> Precision:
+        """The precision that its vectors come from."""
+        known = self._known
+        return known.precision if known else self.encoder.precision
+
+    @property
+    def runs_on_gpu(self) -> bool:
+        """Whether batches should be large; told without loading."""
+        return self.spec.kind != "bundle" and self._device_kind != "cpu"
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model itself, loaded at the first call.
+
+        Raises:
+            ModelError: it cannot be fetched, is damaged, or does not run here.
+        """
+        if self._loaded is None:
+            started = time.perf_counter()
+            self._loaded = self._load()
+            seconds = time.perf_counter() - started
+            encoder = self._loaded
+            engine = "onnx" if self.bundle else "openclip"
+            where = f"{encoder.device}, {encoder.precision}, {engine}"
+            self.talk.detail(f"{encoder.info.name} ({encoder.info.fingerprint}) on {where}; ready in {seconds:.2f} s")
+        return self._loaded
+
+    @cached_property
+    def bundle(self) -> Bundle | None:
+        """The bundle that will be run, when one will be."""
+        if self.spec.kind == "bundle":
+            return bundles.read(Path(self.spec.where), stamps=records.stamps_folder())
+        if not self._may_use_bundle:
+            return None
+        folder = records.bundle_folder(self.spec.name)
+        if not bundles.is_bundle(folder):
+            return None
+        try:
+            found = bundles.read(folder, stamps=records.stamps_folder())
+        except BundleError as error:
+            self.talk.warn(f"{error.message}; not used")
+            return None
+        record = self._record
+        if record is not None and record.info.fingerprint != found.info.fingerprint:
+            return None
+        if record is None and self.spec.kind in {"folder", "checkpoint"}:
+            return None
+        return found
+
+    def export_if_due(self) -> None:
+        """After the results are out: make the fast-starting copy of a model that was loaded through torch, once.
+
+        `CLIPCLI_AUTO_EXPORT=0` and continuous integration (`CI` set) turn it off.
+        """
+        wanted = os.environ.get("CLIPCLI_AUTO_EXPORT", "0" if os.environ.get("CI") else "1") != "0"
+        folder = records.bundle_folder(self.spec.name)
+        due = wanted and self.choice.engine == "auto" and self._loaded is not None and self.bundle is None
+        if not due or not self._may_use_bundle or (folder.parent / f"{folder.name}.failed").exists():
+            return
+        _close_stdout()
+        self.talk.note(f"making a fast-starting copy of {self.spec.name}, once (Ctrl-C skips it, CLIPCLI_AUTO_EXPORT=0 turns it off)")
+        try:
+            export_source(cast("OpenClipEncoder", self._loaded), self._revision, folder)
+        except ClipcliError as error:
+            self.talk.note(f"no fast-starting copy: {error.message}; the model keeps running through torch")
+            (folder.parent / f"{folder.name}.failed").touch()
+
+    @property
+    def _may_use_bundle(self) -> bool:
+        choice = self.choice
+        return choice.engine != "openclip" and choice.precision in {"auto", "fp32"} and self._device_kind == "cpu"
+
+    @cached_property
+    def _device_kind(self) -> str:
+        """`cpu`, `cuda` or `mps`, as far as can be told without torch."""
+        asked = self.choice.device.partition(":")[0]
+        return (accelerator() or "cpu") if asked == "auto" else asked
+
+    @cached_property
+    def _record(self) -> Record | None:
+        return None if self.spec.kind == "bundle" else records.find(self.spec.name, self.choice.device)
+
+    @property
+    def _known(self) -> Bundle | Record | None:
+        """What tells enough without loading."""
+        if self._loaded is not None:
+            return None
+        if self.bundle is not None:
+            return self.bundle
+        record = self._record
+        fits = record is not None and self.choice.precision in {"auto", record.precision} and self.choice.engine != "onnx"
+        return record if fits else None
+
+    def _load(self) -> Encoder:
+        if self.bundle is not None:
+            from clipcli.engines import onnx
+
+            return onnx.load(self.bundle, expected_images=self.expected_images)
+        loaded, source = self._load_openclip()
+        if self.choice.engine == "onnx":
+            return self._exported(loaded, source)
+        return loaded
+
+    def _load_openclip(self) -> tuple[OpenClipEncoder, Source]:
+        if self.choice.offline:
+            os.environ["HF_HUB_OFFLINE"] = "1"
+        self.talk.detail("loading torch and open_clip")
+        from clipcli.engines import openclip, sources
+
+        hub = Hub(self.talk, self.choice.weights_dir, offline=self.choice.offline)
+        device = openclip.resolve_device(self.choice.device)
+        source = sources.resolve(self.spec, hub)
+        precision = self._resolve_precision(device)
+        encoder = openclip.load(source, weights_digest, device=device, precision=precision)
+        self._revision = source.revision
+        if self.choice.precision == "auto":
+            stamp = records.Stamp.of(source.weights)
+            record = records.Record(encoder.info, encoder.scoring, stamp, source.revision, device, precision)
+            records.keep(record, self.choice.device)
+        return encoder, source
+
+    _revision: str | None = None
+
+    def _resolve_precision(self, device: str) -> Precision:
+        if self.choice.precision != "auto":
+            return self.choice.precision
+        from clipcli.engines import openclip
+
+        return openclip.natural_precision(device)
+
+    def _exported(self, loaded: OpenClipEncoder, source: Source) -> Encoder:
+        from clipcli.engines import onnx
+
+        self.talk.note(f"exporting {self.spec.name} for --engine onnx, once")
+        made = export_source(loaded, source.revision, records.bundle_folder(self.spec.name))
+        self.bundle = made
+        return onnx.load(made, expected_images=self.expected_images)
+
+    def _check_bundle_choice(self) -> None:
+        if self.choice.engine == "openclip":
+            raise UsageError(f"{self.spec.name} is a bundle, and runs through onnx only", hint="leave --engine away")
+        if self.choice.device.partition(":")[0] not in {"auto", "cpu"}:
+            raise DeviceError(f"{self.spec.name} is a bundle, and runs on the CPU only", hint="--device cpu")
+        if self.choice.precision not in {"auto", "fp32"}:
+            raise UsageError("a bundle computes in fp32", hint="leave --precision away")
+
+
+def weights_digest(path: Path) -> str:
+    """The sha256 (hex) of weights: the hub's cache has it in the file's name, any other file is read."""
+    return expected_sha256(path) or sha256_of(path)
+
+
+def export_source(encoder: OpenClipEncoder, revision: str | None, folder: Path, precision: Precision = "fp32") -> Bundle:
+    """Write a loaded model as a bundle, after it has passed its parity check.
+
+    Raises:
+        ModelError: this architecture cannot be exported, or the copy does not give the same vectors.
+        OutputError: the folder cannot be written.
+    """
+    from clipcli.engines import export
+
+    source = export.Source(encoder.model, encoder.tokenizer, encoder.info, encoder.scoring, revision)
+    make: Callable[..., Bundle] = export.export
+    return make(source, folder, precision)
+
+
+def _close_stdout() -> None:
+    """Whoever reads our output gets its end now, not after what is still to do."""
+    sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

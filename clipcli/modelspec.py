@@ -1,0 +1,81 @@
+"""The ways to name a model, told apart without loading anything."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from clipcli.catalogue import default_tag, resolve_alias
+from clipcli.errors import UnknownModelError
+
+Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
+MANIFEST = "manifest.json"
+TINY_FOLDER = Path(__file__).parent / "bundled" / "tiny"
+_GRAMMAR = "ARCH/TAG, ARCH, hf-hub:org/name, local-dir:path, ARCH@checkpoint, a bundle's folder, or tiny|fast|balanced|best"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as it was named."""
+
+    kind: Kind
+    name: str
+    """The canonical spelling; parsing it gives this spec again."""
+    where: str
+    """The architecture (tag, checkpoint), the repository (hub) or the folder (folder, bundle)."""
+    version: str = ""
+    """The pretrained tag, the repository's revision, or the checkpoint's path."""
+
+
+def parse_model(name: str) -> ModelSpec:
+    """Tell what a name means: `ARCH/TAG`, `ARCH`, `hf-hub:…`, `local-dir:…`, `ARCH@FILE`, a bundle's folder or an alias.
+
+    Raises:
+        UnknownModelError: the name has none of these forms, or names a folder or file that is not there.
+    """
+    asked = resolve_alias(name.strip())
+    if asked == "tiny":
+        return ModelSpec("bundle", "tiny", str(TINY_FOLDER))
+    if asked.startswith("hf-hub:"):
+        return _hub(asked)
+    if asked.startswith("local-dir:"):
+        return _folder(asked.removeprefix("local-dir:"))
+    architecture, at, checkpoint = asked.partition("@")
+    if at:
+        if not Path(checkpoint).expanduser().is_file():
+            raise UnknownModelError(f"no checkpoint at {checkpoint}", hint="ARCH@path/to/checkpoint.safetensors")
+        return ModelSpec("checkpoint", asked, architecture, str(Path(checkpoint).expanduser()))
+    if (Path(asked).expanduser() / MANIFEST).is_file():
+        return ModelSpec("bundle", asked, str(Path(asked).expanduser()))
+    return _tag(asked)
+
+
+def _hub(asked: str) -> ModelSpec:
+    repo, _, revision = asked.removeprefix("hf-hub:").partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo):
+        raise UnknownModelError(f"not the name of a repository: {asked!r}", hint="hf-hub:org/name or hf-hub:org/name@revision")
+    return ModelSpec("hub", asked, repo, revision)
+
+
+def _folder(path: str) -> ModelSpec:
+    folder = Path(path).expanduser()
+    if not (folder / "open_clip_config.json").is_file():
+        what = "has no open_clip_config.json" if folder.is_dir() else "is not a folder"
+        raise UnknownModelError(f"{path} {what}", hint="local-dir: takes a folder with open_clip_config.json and weights")
+    return ModelSpec("folder", f"local-dir:{path}", str(folder))
+
+
+def _tag(asked: str) -> ModelSpec:
+    """`ViT-B-32`, `ViT-B-32/laion2b_s34b_b79k`, and the papers' spelling `ViT-B/32` of an architecture."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", asked):
+        raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")
+    parts = asked.split("/")
+    if len(parts) > 1 and parts[1].isdigit():
+        parts[:2] = [f"{parts[0]}-{parts[1]}"]
+    if len(parts) > 2:  # noqa: PLR2004 - architecture and tag
+        raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")
+    architecture = parts[0]
+    tag = parts[1] if len(parts) > 1 else default_tag(architecture) or ""
+    return ModelSpec("tag", f"{architecture}/{tag}" if tag else architecture, architecture, tag)

@@ -1,0 +1,216 @@
+"""Every shared option, written once: `Annotated` types in small groups that commands take as one parameter each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from clipcli.models import Choice
+    from clipcli.output import Output
+    from clipcli.session import SessionOptions
+    from clipcli.talk import Talk
+
+IMAGES = "Images"
+LABELS = "Labels and prompts"
+MODEL = "Model"
+OUTPUT = "Output"
+RUNNING = "Running"
+_DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """Which images."""
+
+    images: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="[IMAGES]...", help="Files, folders (searched for images), or - for a list of paths on stdin.", show_default=False),
+    ] = None
+    files_from: Annotated[
+        Optional[list[str]],
+        typer.Option("--files-from", metavar="FILE", help="Also take the paths listed in FILE, one a line.", rich_help_panel=IMAGES),
+    ] = None
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated.", rich_help_panel=IMAGES)
+    ] = False
+    no_orient: Annotated[
+        bool,
+        typer.Option("--no-orient", help="Ignore EXIF orientation, as open_clip's own transform does.", rich_help_panel=IMAGES),
+    ] = False
+    max_pixels: Annotated[
+        Optional[int],
+        typer.Option("--max-pixels", metavar="N", min=1, help="Refuse images with more pixels than this.", rich_help_panel=IMAGES),
+    ] = None
+
+
+LabelsOption = Annotated[
+    Optional[list[str]],
+    typer.Option("--labels", "-l", metavar="A,B,...", help="Labels, comma-separated; @imagenet is a named set.", rich_help_panel=LABELS),
+]
+LabelsFileOption = Annotated[
+    Optional[list[str]],
+    typer.Option("--labels-file", metavar="FILE", help="Labels, one a line; 'name: phrase; phrase' gives synonyms.", rich_help_panel=LABELS),
+]
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Which labels, and the prompts they are put into."""
+
+    labels: LabelsOption = None
+    labels_file: LabelsFileOption = None
+    prompts: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--prompts", "-p", metavar="NAME|FILE", rich_help_panel=LABELS,
+            help="Templates the labels are put into: a set (clipcli prompts list) or a file; sets are joined.", show_default="photo",
+        ),
+    ] = None  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and where it runs."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL", rich_help_panel=MODEL,
+            help="ARCH/TAG, hf-hub:org/name, local-dir:PATH, ARCH@CHECKPOINT, a bundle's folder, or tiny, fast, balanced, best.",
+        ),
+    ] = _DEFAULT_MODEL  # fmt: skip
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="DEVICE", envvar="CLIPCLI_DEVICE", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL),
+    ] = "auto"
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="PRECISION", help="auto, fp32, fp16 or bf16.", rich_help_panel=MODEL)
+    ] = "auto"
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="ENGINE", help="auto, onnx (starts fast) or openclip (torch).", rich_help_panel=MODEL)
+    ] = "auto"
+    offline: Annotated[
+        bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.", rich_help_panel=MODEL)
+    ] = False
+    cache_dir: Annotated[
+        Optional[str],
+        typer.Option("--cache-dir", metavar="DIR", help="Keep downloaded weights here instead of the hub's cache.", rich_help_panel=MODEL),
+    ] = None
+
+    def choice(self) -> Choice:
+        """These options, checked. Raises UsageError."""
+        from clipcli.choices import parse_choice
+
+        return parse_choice(self.model, self.device, self.precision, self.engine, offline=self.offline, cache_dir=self.cache_dir)
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the rows go."""
+
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", rich_help_panel=OUTPUT,
+            help="auto, table, tsv, csv, jsonl or json; auto is a table on a terminal and TSV in a pipe.",
+        ),
+    ] = "auto"  # fmt: skip
+    output: Annotated[
+        Optional[str],
+        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all; its suffix is the format.", rich_help_panel=OUTPUT),
+    ] = None
+    paths: Annotated[bool, typer.Option("--paths", help="Write bare paths instead of rows.", rich_help_panel=OUTPUT)] = False
+
+    def parse(self, *, null: bool) -> Output:
+        """These options, checked. Raises UsageError."""
+        from clipcli.output import parse_output
+
+        return parse_output(self.format, self.output, paths=self.paths, null=null)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How much at once, what is kept, what is said."""
+
+    batch_size: Annotated[
+        Optional[int],
+        typer.Option("--batch-size", metavar="N", min=1, help="Images a step; chosen by device.", rich_help_panel=RUNNING),
+    ] = None
+    workers: Annotated[
+        Optional[int],
+        typer.Option("--workers", metavar="N", min=1, help="Threads that read and decode; one a core.", rich_help_panel=RUNNING),
+    ] = None
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither use nor keep vectors of earlier runs.", rich_help_panel=RUNNING)
+    ] = False
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Compute every vector anew and keep it.", rich_help_panel=RUNNING)
+    ] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no notes; failures are still named.", rich_help_panel=RUNNING)
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say which model runs where, and how long it took.", rich_help_panel=RUNNING)
+    ] = False
+
+    def talk(self) -> Talk:
+        """The voice on stderr."""
+        from clipcli.talk import Talk
+
+        return Talk(quiet=self.quiet, verbose=self.verbose)
+
+    def session(self, inputs: InputOptions | None = None) -> SessionOptions:
+        """What a session needs of these and of the input options."""
+        from clipcli.session import SessionOptions
+
+        return SessionOptions(
+            batch_size=self.batch_size,
+            workers=self.workers,
+            orient=not (inputs and inputs.no_orient),
+            max_pixels=inputs.max_pixels if inputs else None,
+            use_cache=not self.no_cache,
+            refresh=self.refresh,
+        )
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take option groups: each field of a group becomes a parameter that Typer sees.
+
+    The command keeps one parameter a group, whatever the number of options in it.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
+    flat: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if name in groups:
+            flat += _parameters(groups[name])
+        else:
+            flat.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+
+    def run(**given: Any) -> None:
+        made = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        command(**made, **given)
+
+    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    run.__signature__ = signature.replace(parameters=flat, return_annotation=None)  # type: ignore[attr-defined]
+    return run
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]

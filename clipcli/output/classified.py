@@ -1,0 +1,74 @@
+"""The rows of `classify`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    class Entry(Protocol):
+        """A label with its numbers."""
+
+        @property
+        def label(self) -> str: ...  # noqa: D102
+        @property
+        def score(self) -> float: ...  # noqa: D102
+        @property
+        def similarity(self) -> float: ...  # noqa: D102
+
+
+_DIGITS = 4
+_JSON_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class ClassifiedRow:
+    """One image and the labels it got."""
+
+    image: str
+    label: str | None
+    score: float
+    labels: Sequence[Entry]
+    """The best labels, as many as were asked for."""
+    expected: str | None = None
+    holds: bool | None = None
+    """None where nothing is expected of the image."""
+    checked: bool = False
+    """Whether the run is a check, so that all its rows say what was expected."""
+    multi_label: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """With a check, what was expected stands behind the score."""
+        return ("image", "label", "score", "expected", "ok") if self.checked else ("image", "label", "score")
+
+    @property
+    def path(self) -> str | None:
+        """In a list of bare paths: images that got an answer; in a check, those that fail it."""
+        if self.checked:
+            return self.image if self.holds is False else None
+        return None if self.label is None else self.image
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        labels = [
+            {"label": e.label, "score": round(e.score, _JSON_DIGITS), "similarity": round(e.similarity, _JSON_DIGITS)}
+            for e in self.labels
+        ]
+        row: dict[str, object] = {
+            "image": self.image, "label": self.label, "score": round(self.score, _JSON_DIGITS), "labels": labels
+        }  # fmt: skip
+        if self.checked:
+            row |= {"expected": self.expected, "ok": self.holds}
+        return row
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """A line a label; without an answer, one line with an empty label."""
+        ok = {True: "yes", False: "no", None: ""}[self.holds]
+        check = (self.expected or "", ok) if self.checked else ()
+        if len(self.labels) > 1 or (self.multi_label and self.labels):
+            return [(self.image, e.label, f"{e.score:.{_DIGITS}f}", *check) for e in self.labels]
+        return [(self.image, self.label or "", f"{self.score:.{_DIGITS}f}", *check)]

@@ -1,0 +1,204 @@
+"""The one path to vectors: read ahead → cache → decode → preprocess → encode → unit length."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.cache import EmbeddingCache, NoCache
+from clipcli.errors import DeviceError
+from clipcli.models import Model
+from clipcli.pipeline import Embedded, ImagePipeline, Timings
+from clipcli.prompts import expand
+from clipcli.vectors import ensemble, stack, unit_length
+
+if TYPE_CHECKING:
+    from clipcli.encoder import Encoder, ModelInfo, Scoring
+    from clipcli.inputs import ImageRef
+    from clipcli.models import Choice
+    from clipcli.prompts import Label, PromptSet
+    from clipcli.talk import Talk
+    from clipcli.vectors import Pixels, Vector, Vectors
+
+CPU_BATCH = 16
+"""Images a step on the CPU: no larger batch was faster, and the first rows come sooner."""
+GPU_BATCH = 128
+_TEXT_BATCH = 128
+_LABELS_AT_ONCE = 64
+"""Labels whose prompts are in memory together: 64 labels × 80 templates × 512 numbers are 10 MB."""
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How images are read and how much is done at once."""
+
+    batch_size: int | None = None
+    """Images a step; None chooses by device."""
+    workers: int | None = None
+    """Threads that read and decode; None takes one a core."""
+    orient: bool = True
+    """Turn images as their EXIF orientation says."""
+    max_pixels: int | None = None
+    use_cache: bool = True
+    refresh: bool = False
+
+
+@contextmanager
+def open_session(
+    choice: Choice, talk: Talk, options: SessionOptions | None = None, *, expected_images: int | None = None
+) -> Iterator[Session]:
+    """A session that lets go of its cache when the block ends.
+
+    Raises:
+        UnknownModelError: the model's name means nothing.
+    """
+    options = options or SessionOptions()
+    model = Model(choice, talk, expected_images)
+    cache = EmbeddingCache.open(refresh=options.refresh, say=talk.warn) if options.use_cache else NoCache()
+    with cache:
+        yield Session(model, cache, talk, options)
+
+
+@dataclass
+class Session:
+    """A model with its cache: images, texts and labels in, unit vectors out."""
+
+    model: Model
+    cache: EmbeddingCache | NoCache
+    talk: Talk
+    options: SessionOptions = field(default_factory=SessionOptions)
+    timings: Timings = field(default_factory=Timings)
+    _batch_size: int | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is; loads nothing where an earlier run or a bundle tells it."""
+        return self.model.info
+
+    @property
+    def scoring(self) -> Scoring:
+        """How cosines are read."""
+        return self.model.scoring
+
+    @property
+    def space(self) -> str:
+        """What vectors of this model and precision are kept under."""
+        return f"{self.info.fingerprint}/{self.model.precision}"
+
+    @property
+    def batch_size(self) -> int:
+        """Images a step, as asked, as the device suggests, or as memory allowed."""
+        if self._batch_size is None:
+            on_gpu = self.options.batch_size is None and self.model.runs_on_gpu
+            self._batch_size = self.options.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH)
+        return self._batch_size
+
+    def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
+        """A unit vector, or the reason why there is none, for each image in the order given.
+
+        Streams: a slow list of paths gives its first results before its last line. Memory is bounded by a few batches.
+        """
+        pipeline = ImagePipeline(
+            how=self.info.preprocessing,
+            space=self.space if self.options.orient else f"{self.space}/unrotated",
+            cache=self.cache,
+            encode=self._encode_images,
+            workers=self.options.workers or os.cpu_count() or 1,
+            orient=self.options.orient,
+            max_pixels=self.options.max_pixels,
+            timings=self.timings,
+        )
+        return pipeline.run(refs, self.batch_size)
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """n texts → float32 (n, dim), unit length; each distinct text is encoded once and kept."""
+        space = f"{self.space}/text"
+        distinct = list(dict.fromkeys(texts))
+        keys = [_key(text) for text in distinct]
+        found = dict(zip(distinct, self.cache.get(space, keys), strict=True))
+        missing = [text for text in distinct if found[text] is None]
+        for start in range(0, len(missing), _LABELS_AT_ONCE * _TEXT_BATCH):
+            some = missing[start : start + _LABELS_AT_ONCE * _TEXT_BATCH]
+            rows = self._encode_texts(some)
+            self.cache.put(space, [(_key(text), row) for text, row in zip(some, rows, strict=True)])
+            found.update(zip(some, rows, strict=True))
+        return stack([_present(found[text]) for text in texts], self.info.dim)
+
+    def embed_labels(self, labels: Sequence[Label], prompts: PromptSet) -> Vectors:
+        """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, and kept as one vector."""
+        space = f"{self.space}/ensemble"
+        texts = [expand(label, prompts) for label in labels]
+        keys = [_key(json.dumps(prompts_of_label)) for prompts_of_label in texts]
+        found = self.cache.get(space, keys)
+        missing = [index for index, vector in enumerate(found) if vector is None]
+        with self.talk.progress(len(missing), "label") as advance:
+            for start in range(0, len(missing), _LABELS_AT_ONCE):
+                some = missing[start : start + _LABELS_AT_ONCE]
+                made = self._ensembles([texts[index] for index in some])
+                self.cache.put(space, [(keys[index], row) for index, row in zip(some, made, strict=True)])
+                for index, row in zip(some, made, strict=True):
+                    found[index] = row
+                advance(len(some))
+        return stack([_present(vector) for vector in found], self.info.dim)
+
+    def finish(self) -> None:
+        """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
+        self.model.export_if_due()
+
+    def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector]:
+        distinct = list(dict.fromkeys(text for group in texts for text in group))
+        place = {text: index for index, text in enumerate(distinct)}
+        rows = self._encode_texts(distinct)
+        return [ensemble(rows[[place[text] for text in group]]) for group in texts]
+
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Texts of like length go together, since a batch is as long as its longest."""
+        encoder = self.model.encoder
+        self._warn_of_cuts(encoder, texts)
+        order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
+        vectors = np.empty((len(texts), self.info.dim), np.float32)
+        with self.timings.measure("model"):
+            for start in range(0, len(order), _TEXT_BATCH):
+                some = order[start : start + _TEXT_BATCH]
+                vectors[some] = unit_length(encoder.encode_texts([texts[index] for index in some]))
+        return vectors
+
+    def _warn_of_cuts(self, encoder: Encoder, texts: Sequence[str]) -> None:
+        limit = encoder.info.context_length
+        # A token is at least one byte, so that short texts need no counting.
+        candidates = [text for text in texts if len(text.encode("utf-8", "replace")) > limit - 2]
+        long = [text for text, count in zip(candidates, encoder.count_tokens(candidates), strict=True) if count > limit]
+        if long:
+            shown = long[0] if len(long[0]) <= 60 else f"{long[0][:57]}…"  # noqa: PLR2004 - a line's worth
+            more = f" and {len(long) - 1} more" if len(long) > 1 else ""
+            self.talk.warn(f"longer than the model's {limit} tokens, cut there: {shown!r}{more}")
+
+    def _encode_images(self, pixels: Pixels) -> Vectors:
+        """Unit vectors of a batch; when memory does not suffice, halves it for the rest of the run."""
+        encoder = self.model.encoder
+        try:
+            return unit_length(encoder.encode_images(pixels))
+        except MemoryError as error:
+            half = len(pixels) // 2
+            if not half:
+                raise DeviceError(f"one image does not fit into the memory of {encoder.device}", hint="a smaller model, or --device cpu") from error
+            self._batch_size = half
+            self.talk.note(f"out of memory: batches of {half} from here on")
+        return np.concatenate([self._encode_images(pixels[:half]), self._encode_images(pixels[half:])])
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _present(vector: Vector | None) -> Vector:
+    if vector is None:
+        raise RuntimeError("a vector was promised and not made")
+    return vector

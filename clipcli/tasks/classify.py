@@ -1,0 +1,121 @@
+"""Zero-shot classification: one unit vector of an image against the labels' unit vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from clipcli.vectors import cosines, scores, sigmoid, top_k
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipcli.encoder import Scoring
+    from clipcli.vectors import Scores, Vector, Vectors
+
+Meaning = Literal["softmax", "sigmoid", "background", "cosine"]
+"""What a score is:
+
+softmax     probability among the labels given; they add up to 1 (CLIP's own head)
+sigmoid     independent probability of each label, as a SigLIP-type model was trained to give it
+background  independent: the softmax of a label against the background prompts alone
+cosine      the raw similarity, -1 to 1
+"""
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """One label of one image."""
+
+    label: str
+    score: float
+    similarity: float
+    """Cosine between image and label, whatever the score is; of a group, its best member's."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What one image got."""
+
+    label: str | None
+    """The answer; None when nothing reached the threshold."""
+    score: float
+    """The score of the answer, or of the best label where there is no answer."""
+    ranked: tuple[LabelScore, ...]
+    """Labels by falling score: all of them, or in a multi-label run those over the threshold."""
+
+
+@dataclass(frozen=True)
+class LabelBin:
+    """Labels whose probabilities are added up under one name."""
+
+    name: str
+    members: tuple[int, ...]
+    """Positions among the labels."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Labels as vectors, and how to read them."""
+
+    names: tuple[str, ...]
+    vectors: Vectors
+    """(labels, dim), unit length."""
+    scoring: Scoring
+    meaning: Meaning
+    background: Vector | None = None
+    """(dim,), unit length: what none of the labels looks like."""
+    none_name: str | None = None
+    """The answer when the background wins, or when nothing reaches the threshold."""
+    threshold: float | None = None
+    multi_label: bool = False
+    bins: tuple[LabelBin, ...] = ()
+
+    def classify(self, image: Vector) -> Classification:
+        """Rank the labels for one image, (dim,), unit length."""
+        names, values, similarity = self._read(image)
+        order = top_k(values, len(names))
+        ranked = tuple(LabelScore(names[i], float(values[i]), float(similarity[i])) for i in order)
+        best = ranked[0]
+        if self.multi_label:
+            kept = tuple(entry for entry in ranked if entry.score >= self._limit)
+            return Classification(kept[0].label if kept else self.none_name, best.score, kept)
+        passed = self.threshold is None or best.score >= self.threshold
+        return Classification(best.label if passed else self.none_name, best.score, ranked)
+
+    @property
+    def _limit(self) -> float:
+        return 0.5 if self.threshold is None else self.threshold
+
+    def _read(self, image: Vector) -> tuple[Sequence[str], Scores, Scores]:
+        """Names, scores and cosines of everything that can be the answer."""
+        similarity = cosines(image[None], self.vectors)[0]
+        if self.meaning == "background":
+            return self.names, self._against_background(image, similarity), similarity
+        names = self.names
+        if self.none_name is not None and self.background is not None and not self.multi_label:
+            names = (*names, self.none_name)
+            similarity = np.append(similarity, cosines(image[None], self.background[None])[0])
+        values = similarity if self.meaning == "cosine" else scores(similarity[None], self.scoring)[0]
+        return self._binned(names, values, similarity) if self.bins else (names, values, similarity)
+
+    def _against_background(self, image: Vector, similarity: Scores) -> Scores:
+        """Each label alone against the background: the softmax of two is the sigmoid of their difference."""
+        if self.background is None:
+            raise ValueError("scores against the background need a background vector")
+        apart = similarity - cosines(image[None], self.background[None])[0]
+        return sigmoid(apart * np.float32(self.scoring.scale))
+
+    def _binned(self, names: Sequence[str], values: Scores, similarity: Scores) -> tuple[Sequence[str], Scores, Scores]:
+        """Bins in place of their members. Softmax scores are added; independent ones do not add up, so the best stands."""
+        together = np.sum if self.meaning == "softmax" else np.max
+        binned = {member for entry in self.bins for member in entry.members}
+        alone = [index for index in range(len(names)) if index not in binned]
+        members = [list(entry.members) for entry in self.bins] + [[index] for index in alone]
+        return (
+            [entry.name for entry in self.bins] + [names[index] for index in alone],
+            np.array([together(values[some]) for some in members], np.float32),
+            np.array([similarity[some].max() for some in members], np.float32),
+        )
