@@ -3,9 +3,10 @@
 from clipcli.prompts.groups import Group as Group
 from clipcli.prompts.groups import parse_groups as parse_groups
 from clipcli.prompts.labels import Label as Label
-from clipcli.prompts.labels import label_line as label_line
+from clipcli.prompts.labels import check_labels as check_labels
 from clipcli.prompts.labels import parse_labels as parse_labels
-from clipcli.prompts.labels import read_labels as read_labels
+from clipcli.prompts.listing import listing as listing
+from clipcli.prompts.rows import SetRow as SetRow
 from clipcli.prompts.sets import PromptSet as PromptSet
 from clipcli.prompts.sets import check_file as check_file
 from clipcli.prompts.sets import expand as expand
@@ -14,5 +15,4 @@ from clipcli.prompts.sets import require_prompts as require_prompts
 from clipcli.prompts.sets import without_prompts as without_prompts
 from clipcli.prompts.shipped import DEFAULT_SET as DEFAULT_SET
 from clipcli.prompts.shipped import shipped_sets as shipped_sets
-from clipcli.prompts.templates import template_line as template_line
 from clipcli.textfiles import Fault as Fault

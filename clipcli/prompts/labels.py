@@ -74,6 +74,14 @@ def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
     """
     if not comma_lists and not label_files:
         raise UsageError("no labels given", hint="-l cat,dog or --labels-file FILE, one label a line")
+    labels, faults = check_labels(comma_lists, label_files)
+    if faults:
+        refuse(faults, LabelsError)
+    return labels
+
+
+def check_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tuple[tuple[Label, ...], list[Fault]]:
+    """The usable labels, and everything that is wrong with the files. Raises LabelsError for the command line's own."""
     found = [item for text in comma_lists for item in _from_argument(text)]
     faults: list[Fault] = []
     for path in label_files:
@@ -81,16 +89,7 @@ def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
         found += in_file
         faults += wrong
     labels, clashes = _merge(found)
-    if faults or clashes:
-        refuse(faults + clashes, LabelsError)
-    return labels
-
-
-def read_labels(path: str) -> tuple[tuple[Label, ...], list[Fault]]:
-    """The usable labels of one file, and everything that is wrong with it."""
-    found, faults = _from_file(path)
-    labels, clashes = _merge(found)
-    return labels, sorted(faults + clashes, key=lambda fault: fault.line or 0)
+    return labels, faults + clashes
 
 
 def label_line(label: Label) -> str:

@@ -56,9 +56,19 @@ def load_prompts(names: Sequence[str]) -> PromptSet:
     return PromptSet("+".join(chosen), tuple(templates), {label: tuple(texts) for label, texts in per_label.items()})
 
 
-def check_file(path: str) -> list[Fault]:
-    """Everything that is wrong with a template file, in the order of its lines; empty when it can be used."""
-    return _read_file(path)[1]
+def check_file(path: str, labels: Sequence[Label] = ()) -> list[Fault]:
+    """Everything that is wrong with a template file, in the order of its lines; empty when it can be used.
+
+    Args:
+        path: the file; `-` is stdin, `FILE.json#NAME` one data set of several.
+        labels: each of these must have a prompt: a file of prompts for single labels may miss some.
+    """
+    prompts, faults = _read_file(path)
+    missing = without_prompts(labels, PromptSet(path, prompts.templates, prompts.per_label))
+    return faults + [
+        Fault(shown_name(path), None, f"no prompts for {quoted(name)}", did_you_mean(name, prompts.per_label))
+        for name in missing
+    ]
 
 
 def expand(label: Label, prompts: PromptSet) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SET = "photo"
 _IMAGENET = "imagenet"
-_IMAGENET_PURPOSE = "the 80 templates that open_clip ships for ImageNet; slower to embed, made for photos of one object"
+_IMAGENET_PURPOSE = "the 80 templates that open_clip ships for ImageNet; made for photos of one object"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class ShippedSet:
     purpose: str
     read: Callable[[], tuple[str, ...]]
     """Gives the templates; may raise PromptsError."""
+    path: str | None = None
+    """Its file; none for what open_clip ships."""
 
 
 def folder() -> Path:
@@ -63,4 +65,4 @@ def _from_file(path: Path) -> ShippedSet:
             refuse(faults, PromptsError)
         return templates
 
-    return ShippedSet(path.stem, purpose(text), read)
+    return ShippedSet(path.stem, purpose(text), read, str(path))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipcli.errors import LabelsError, UsageError
-from clipcli.prompts import Label, label_line, parse_labels, read_labels
+from clipcli.prompts import Label, check_labels, parse_labels
+from clipcli.prompts.labels import label_line
 from clipcli.textfiles import tidy
 
 texts = st.text(st.characters(exclude_categories=["Cc", "Cs"])).map(tidy).filter(bool)
@@ -123,7 +124,7 @@ def test_one_name_for_two_things_is_refused(from_file):
 def test_every_fault_of_a_file_is_found(tmp_path):
     file = tmp_path / "labels.txt"
     file.write_text("a: \ncat\nb; c\ncat: kitten\n")
-    good, faults = read_labels(str(file))
+    good, faults = check_labels([], [str(file)])
     assert names(good) == ["cat"]
     assert [fault.line for fault in faults] == [1, 3, 4]
     with pytest.raises(LabelsError, match="and 2 more faults"):
@@ -171,5 +172,5 @@ def test_no_text_makes_the_parser_fall(tmp_path_factory, text):
 def test_no_bytes_make_the_parser_fall(tmp_path_factory, data):
     file = tmp_path_factory.mktemp("labels") / "labels.txt"
     file.write_bytes(data)
-    good, faults = read_labels(str(file))
+    good, faults = check_labels([], [str(file)])
     assert good or faults

@@ -78,6 +78,17 @@ def test_check_of_a_good_file_finds_nothing(tmp_path):
     assert check_file(str(file)) == []
 
 
+def test_check_names_the_labels_that_a_file_forgets(tmp_path):
+    file = tmp_path / "cupl.json"
+    file.write_text('{"cat": ["A cat."],\n"dogs": ["{x}"]}')
+    found = check_file(str(file), [Label("cat", ("cat",)), DOG])
+    assert [str(fault) for fault in found] == [
+        f"{file}:2: {{x}} in '{{x}}'",
+        f"{file}: no prompts for 'dog'",
+    ]
+    assert found[1].suggestion == "did you mean 'dogs'?"
+
+
 def test_one_data_set_of_a_json_file(tmp_path):
     file = tmp_path / "sets.json"
     file.write_text(json.dumps({"pets": ["a {c}"], "cars": ["a fast {c}"]}))
