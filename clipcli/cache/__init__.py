@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clipcli.cache.off import NoCache
 from clipcli.cache.place import cache_folder, parse_size
-from clipcli.cache.store import EmbeddingCache, SpaceInfo
+from clipcli.cache.space import SpaceInfo
+from clipcli.cache.store import MODEL_NOTE, EmbeddingCache
 
-__all__ = ["EmbeddingCache", "NoCache", "SpaceInfo", "cache_folder", "parse_size"]
+__all__ = ["MODEL_NOTE", "EmbeddingCache", "NoCache", "SpaceInfo", "cache_folder", "parse_size"]

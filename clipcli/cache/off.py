@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from clipcli.cache.store import SpaceInfo
+    from clipcli.cache.space import SpaceInfo
     from clipcli.vectors import Vector
 
 

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from clipcli.cache import rows, shrink
 from clipcli.cache.database import CacheUnusableError, connect, current_file, is_corrupt, remove_broken, set_aside
 from clipcli.cache.place import cache_folder, limits
+from clipcli.cache.space import SpaceInfo
 
 if TYPE_CHECKING:
     import os
@@ -24,22 +24,16 @@ if TYPE_CHECKING:
 
     from clipcli.vectors import Vector
 
+MODEL_NOTE = "model"
+"""The note, under a fingerprint, that holds the model's name for `cache info`."""
 _Result = TypeVar("_Result")
 _PENDING_LIMIT = 5000
 _RACY_SECONDS = 2.0
 _SECONDS_A_DAY = 86400
-
-
-@dataclass(frozen=True)
-class SpaceInfo:
-    """What one space holds."""
-
-    space: str
-    """`fingerprint/precision`, perhaps with a variant behind it."""
-    entries: int
-    bytes: int
-    last_used: int
-    """Days since 1970-01-01 (UTC)."""
+_SPACES = """SELECT spaces.name, coalesce(notes.value, ''), count(*), sum(bytes), max(used)
+    FROM entries JOIN spaces ON spaces.id = entries.space LEFT JOIN notes
+        ON notes.name = 'model' AND notes.space = substr(spaces.name, 1, instr(spaces.name, '/') - 1)
+    GROUP BY spaces.id ORDER BY 4 DESC, 1"""
 
 
 class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
@@ -116,7 +110,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         self._write(write)
 
     def note(self, space: str, name: str) -> str | None:
-        """A small fact about a model, such as its scoring head, that saves loading it."""
+        """A small fact that an earlier run kept under a fingerprint or a space."""
         query = "SELECT value FROM notes WHERE space = ? AND name = ?"
         row = None if self._refresh else self._read(lambda db: db.execute(query, (space, name)).fetchone())
         return row[0] if row else None
@@ -127,9 +121,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
     def info(self) -> list[SpaceInfo]:
         """What is kept, by space, the largest first."""
-        query = """SELECT name, count(*), sum(bytes), max(used) FROM entries JOIN spaces ON id = space
-            GROUP BY id ORDER BY 3 DESC, 1"""
-        return [SpaceInfo(*row) for row in self._read(lambda db: db.execute(query).fetchall()) or []]
+        return [SpaceInfo(*row) for row in self._read(lambda db: db.execute(_SPACES).fetchall()) or []]
 
     def clear(self) -> int:
         """Remove everything, databases that were set aside too; says how many vectors went."""

@@ -1,0 +1,146 @@
+"""What every vector file offers, whatever its format."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from clipcli.errors import VectorsError
+from clipcli.vectorfiles.info import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from clipcli.vectorfiles.info import Kind, Positions, VectorRows, VectorsInfo
+    from clipcli.vectors import Vectors
+
+_ZERO = 1e-6
+_UNIT_TOLERANCE = 0.02  # float16 numbers make a length wrong by less than 0.001
+
+
+class VectorFile(ABC):
+    """Names and vectors of one file. Binary formats are mapped into memory, the others are read block by block."""
+
+    def __init__(self, path: Path, info: VectorsInfo, dim: int) -> None:
+        self.path = path
+        self.info = info
+        self.dim = dim
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's; only vectors of one fingerprint can be compared."""
+        return self.info.fingerprint
+
+    @property
+    def model(self) -> str:
+        """The spec that loads the model again; empty when the file does not say."""
+        return self.info.model
+
+    @property
+    def kind(self) -> Kind:
+        """Whether the rows are images or texts."""
+        return self.info.kind
+
+    @property
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """What each row stands for: a path as the user wrote it, or a text."""
+
+    @property
+    def positions(self) -> Positions | None:
+        """Where each row stood among the inputs of all shards; None in a file that is no shard."""
+        return None
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """The inputs that have no vector."""
+        return read_failures(self.path)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def read(self, rows: int) -> Iterator[VectorRows]:
+        """All rows, at most `rows` at a time, unchecked."""
+
+    def blocks(self, rows: int = 8192, *, check: bool = True) -> Iterator[tuple[int, Vectors]]:
+        """(number of the first row, (≤ rows, dim) float32) for the whole file.
+
+        Raises:
+            VectorsError: damaged; or, with `check`, a row that is not finite, zero, or not of unit length as promised.
+        """
+        start = 0
+        for some in self.read(rows):
+            if check:
+                self.check(start, some)
+            yield start, some.vectors
+            start += len(some.names)
+
+    def matrix(self) -> Vectors:
+        """All vectors, (n, dim) float32, unchecked: mapped where the file holds them so, else read into memory."""
+        whole = np.empty((len(self), self.dim), np.float32)
+        for start, vectors in self.blocks(check=False):
+            whole[start : start + len(vectors)] = vectors
+        return whole
+
+    def check(self, start: int, rows: VectorRows) -> None:
+        """Refuse rows that would give wrong answers in silence; `start` is the number of the first.
+
+        Raises:
+            VectorsError: names the first such row.
+        """
+        lengths = np.linalg.norm(rows.vectors, axis=1)
+        self._refuse(start, rows, ~np.isfinite(lengths), "holds a number that is not finite")
+        self._refuse(start, rows, lengths < _ZERO, "is zero")
+        if self.info.unit_length:
+            self._refuse(start, rows, np.abs(lengths - 1) > _UNIT_TOLERANCE, "is not of unit length")
+
+    def _refuse(self, start: int, rows: VectorRows, bad: npt.NDArray[np.bool_], why: str) -> None:
+        if bad.any():
+            row = int(bad.argmax())
+            raise VectorsError(f"{self.path}: row {start + row} ({rows.names[row]}) {why}", hint="make the file again")
+
+
+def errors_path(path: Path) -> Path:
+    """Where the failures of a vector file stand when its format has no place for them."""
+    return path.with_name(path.name + ".errors.jsonl")
+
+
+def description_path(path: Path) -> Path:
+    """Where the description of a vector file stands when its format has no place for it."""
+    return path.with_name(path.name + ".json")
+
+
+def read_failures(path: Path) -> list[Failure]:
+    """The failures beside a vector file.
+
+    Raises:
+        VectorsError: their file is damaged.
+    """
+    beside = errors_path(path)
+    if not beside.exists():
+        return []
+    try:
+        with beside.open(encoding="utf-8") as lines:
+            return [failure(json.loads(line)) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VectorsError(f"{beside}: damaged ({error})") from error
+
+
+def failure(record: dict[str, object]) -> Failure:
+    """A failure from its row `{"image": …, "error": {"stage": …, "reason": …}}`."""
+    error = cast("dict[str, str]", record["error"])
+    position = cast("int", record.get("position", -1))
+    return Failure(str(record.get("image", record.get("text"))), error["stage"], error["reason"], position)
+
+
+def failure_record(lost: Failure, kind: Kind, *, positions: bool) -> dict[str, object]:
+    """A failure's row; with its position in shards."""
+    where = {"position": lost.position} if positions else {}
+    return {kind: lost.name, **where, "error": {"stage": lost.stage, "reason": lost.reason}}

@@ -1,0 +1,117 @@
+"""CSV: the name, `fingerprint`, one column a number (`v0`, `v1`, …) and `error`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.errors import VectorsError
+from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
+from clipcli.vectorfiles.text import Line, TextFile, TextWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+class CsvFile(TextFile):
+    """Columns are found by name, so others may stand among them."""
+
+    @staticmethod
+    def lines(path: Path) -> Iterator[Line | Failure]:
+        """One record a row; a record with an `error` has no vector."""
+        rows = _records(path)
+        header = next(rows)
+        columns = _Columns(path, header)
+        number = 0
+        try:
+            for number, row in enumerate(rows, start=1):  # noqa: B007 - named by the error
+                yield columns.line(row)
+        except (ValueError, IndexError) as error:
+            raise VectorsError(f"{path}: row {number} is damaged ({error})") from error
+
+    @staticmethod
+    def own_info(path: Path) -> VectorsInfo:
+        """From the first row."""
+        rows = _records(path)
+        columns = _Columns(path, next(rows))
+        fingerprint = next((row[columns.fingerprint] for row in rows if not columns.error_of(row)), "")
+        return VectorsInfo(columns.kind, "", fingerprint)
+
+
+class _Columns:
+    """Where in a record everything stands."""
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        where = {name: place for place, name in enumerate(header)}
+        self.kind: Kind = "image" if "image" in where else "text"
+        for name in (self.kind, "fingerprint", "v0"):
+            if name not in where:
+                raise VectorsError(f"{path}: has no column {name}", hint="make it with clipcli embed")
+        self.name = where[self.kind]
+        self.fingerprint = where["fingerprint"]
+        self.position = where.get("position")
+        self.error = where.get("error")
+        dim = next(number for number in range(len(header) + 1) if f"v{number}" not in where)
+        self.vector = slice(where["v0"], where["v0"] + dim)
+
+    def error_of(self, row: Sequence[str]) -> str:
+        return "" if self.error is None else row[self.error]
+
+    def line(self, row: Sequence[str]) -> Line | Failure:
+        position = None if self.position is None else int(row[self.position])
+        if error := self.error_of(row):
+            stage, _, reason = error.partition(": ")
+            return Failure(row[self.name], stage, reason, -1 if position is None else position)
+        return Line(row[self.name], np.array(row[self.vector], np.float64).astype(np.float32), position)
+
+
+def _records(path: Path) -> Iterator[list[str]]:
+    csv.field_size_limit(sys.maxsize)
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            rows = csv.reader(stream, strict=True)
+            header = next(rows, None)
+            if header is None:
+                raise VectorsError(f"{path}: is empty")
+            yield header
+            yield from rows
+    except OSError as error:
+        raise VectorsError(f"{path}: cannot be read ({error.strerror})") from error
+    except csv.Error as error:
+        raise VectorsError(f"{path}: not CSV, or cut off ({error})") from error
+
+
+class CsvWriter(TextWriter):
+    """As RFC 4180 has it, with a header."""
+
+    def start(self) -> None:
+        """Write the header."""
+        super().start()
+        info = self.plan.info
+        position = ["position"] if info.shard is not None else []
+        numbers = [f"v{number}" for number in range(self.plan.dim)]
+        self.target.write(_record([info.kind, *position, "fingerprint", *numbers, "error"]))
+
+    def line(self, name: str, position: int | None, numbers: str) -> bytes:
+        """One record; the last field, the error, is empty."""
+        where = [] if position is None else [str(position)]
+        head = _record([name, *where, self.plan.info.fingerprint]).removesuffix(b"\n")
+        return head + f",{numbers},\n".encode("ascii")
+
+    def fail(self, lost: Failure) -> None:
+        """One record of empty numbers."""
+        where = [str(lost.position)] if self.plan.info.shard is not None else []
+        reason = f"{lost.stage}: {lost.reason}"
+        self.target.write(_record([lost.name, *where, self.plan.info.fingerprint, *[""] * self.plan.dim, reason]))
+        self.target.flush()
+
+
+def _record(fields: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue().encode("utf-8", "surrogateescape")

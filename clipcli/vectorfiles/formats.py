@@ -1,0 +1,105 @@
+"""A format's name becomes a reader or a writer."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from clipcli.errors import OutputError, UsageError, VectorsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from clipcli.vectorfiles.base import VectorFile
+    from clipcli.vectorfiles.writer import Plan, VectorsWriter
+
+VectorFormat = Literal["npy", "npz", "parquet", "safetensors", "jsonl", "csv"]
+VECTOR_FORMATS: tuple[VectorFormat, ...] = get_args(VectorFormat)
+STREAMS: tuple[VectorFormat, ...] = ("jsonl", "csv")
+"""What can be written to a pipe, row by row."""
+_BY_SUFFIX: dict[str, VectorFormat] = {f".{name}": name for name in VECTOR_FORMATS} | {
+    ".ndjson": "jsonl",
+    ".pq": "parquet",
+}
+
+
+def format_of(path: str | Path) -> VectorFormat | None:
+    """The format that a file's suffix names."""
+    return _BY_SUFFIX.get(Path(path).suffix.lower())
+
+
+def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:
+    """Open a vector file of any format, told by its suffix.
+
+    Raises:
+        VectorsError: missing, of no known format, damaged, without a description of its model, or empty.
+    """
+    place = Path(path)
+    chosen = format_of(place)
+    if chosen is None:
+        raise VectorsError(f"{path}: no vector file by its suffix", hint="known are " + ", ".join(_BY_SUFFIX))
+    if not place.is_file():
+        raise VectorsError(f"{path}: no such file")
+    file = _classes(chosen)[0](place)
+    if len(file) == 0 and not empty_ok:
+        raise VectorsError(f"{path}: holds no vector")
+    return file
+
+
+@contextmanager
+def create_vectors(chosen: VectorFormat, plan: Plan) -> Iterator[VectorsWriter]:
+    """A writer for `plan`; its files replace older ones when the block ends, and never appear when it ends in an error.
+
+    Raises:
+        UsageError: the format cannot be written to stdout.
+        OutputError: the place cannot be written, or the disk is full.
+    """
+    if plan.path is None and chosen not in STREAMS:
+        raise UsageError(
+            f"{chosen} cannot be written to a pipe", hint="give -o FILE, or --format " + " or ".join(STREAMS)
+        )
+    with _plain_words(plan), ExitStack() as stack:
+        writer = _classes(chosen)[1](plan, stack)
+        yield writer
+        writer.close()
+
+
+@contextmanager
+def _plain_words(plan: Plan) -> Iterator[None]:
+    """What the format packages raise on a full disk; a closed pipe passes through."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {plan.path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _classes(chosen: VectorFormat) -> tuple[Callable[[Path], VectorFile], Callable[[Plan, ExitStack], VectorsWriter]]:
+    """Reader and writer of a format; only its own module is imported."""
+    match chosen:
+        case "npy":
+            from clipcli.vectorfiles.npy import NpyFile, NpyWriter
+
+            return NpyFile, NpyWriter
+        case "npz":
+            from clipcli.vectorfiles.npz import NpzFile, NpzWriter
+
+            return NpzFile, NpzWriter
+        case "parquet":
+            from clipcli.vectorfiles.parquet import ParquetFile, ParquetWriter
+
+            return ParquetFile, ParquetWriter
+        case "safetensors":
+            from clipcli.vectorfiles.safetensors_file import SafetensorsFile, SafetensorsWriter
+
+            return SafetensorsFile, SafetensorsWriter
+        case "jsonl":
+            from clipcli.vectorfiles.jsonl import JsonlFile, JsonlWriter
+
+            return JsonlFile, JsonlWriter
+        case "csv":
+            from clipcli.vectorfiles.comma import CsvFile, CsvWriter
+
+            return CsvFile, CsvWriter

@@ -1,0 +1,153 @@
+"""`OUT.npy` with `OUT.npy.json` beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from clipcli.errors import VectorsError
+from clipcli.output.json_lines import dumps
+from clipcli.vectorfiles.base import VectorFile, description_path
+from clipcli.vectorfiles.info import VectorRows, from_json
+from clipcli.vectorfiles.writer import Index, VectorsWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from clipcli.vectorfiles.info import Positions
+    from clipcli.vectors import Vectors
+
+
+class MappedFile(VectorFile):
+    """Vectors that lie in their file as one array; its subclasses say where."""
+
+    vectors: npt.NDArray[np.floating]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def read(self, rows: int) -> Iterator[VectorRows]:
+        """Slices of the mapped array."""
+        names, positions = self.names, self.positions
+        for start in range(0, len(self), rows):
+            part = slice(start, start + rows)
+            vectors = np.asarray(self.vectors[part], dtype=np.float32)
+            yield VectorRows(names[part], vectors, None if positions is None else positions[part])
+
+    def matrix(self) -> Vectors:
+        """The mapped array itself when it holds float32."""
+        return np.asarray(self.vectors, dtype=np.float32)
+
+    def check_shape(self) -> None:
+        """Refuse what cannot be a row of numbers a name.
+
+        Raises:
+            VectorsError: not two-dimensional, not floating point, or more or fewer names than rows.
+        """
+        if self.vectors.ndim != 2 or self.vectors.dtype.kind != "f":  # noqa: PLR2004 - rows and columns
+            raise VectorsError(
+                f"{self.path}: not a table of floating point numbers: {self.vectors.dtype} {self.vectors.shape}"
+            )
+        if len(self.names) != len(self.vectors):
+            raise VectorsError(f"{self.path}: {len(self.vectors)} vectors but {len(self.names)} names")
+
+
+class NpyFile(MappedFile):
+    """Mapped with numpy; everything but the numbers comes from the file beside it."""
+
+    def __init__(self, path: Path) -> None:
+        beside = description_path(path)
+        try:
+            self.vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+            self._record = cast("dict[str, Any]", json.loads(beside.read_text("utf-8")))
+        except FileNotFoundError as error:
+            raise VectorsError(
+                f"{error.filename}: not there", hint="a .npy of clipcli has a .npy.json beside it"
+            ) from error
+        except (OSError, ValueError, EOFError) as error:
+            raise VectorsError(f"{path}: damaged ({error})") from error
+        super().__init__(
+            path, from_json(self._record, str(beside)), int(self.vectors.shape[-1]) if self.vectors.ndim else 0
+        )
+        self.check_shape()
+        ends = Ends()
+        ends.add(self.vectors)
+        if self._record.get("ends") != ends.checksum:
+            raise VectorsError(
+                f"{path}: not of the same run as {beside.name}", hint="make both again with clipcli embed"
+            )
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """From the file beside."""
+        return cast("list[str]", self._record["names"])
+
+    @cached_property
+    def positions(self) -> Positions | None:
+        """From the file beside."""
+        found = self._record.get("positions")
+        return None if found is None else np.array(found, np.int64)
+
+
+class NpyWriter(VectorsWriter):
+    """Numbers as they come; names at the end, with a checksum that ties the two files together."""
+
+    def start(self) -> None:
+        """Write the header of the array."""
+        self._beside = self.beside(description_path)
+        self._index = Index(self.stack, self.path.parent)
+        self._ends = Ends()
+        self.target.write(array_header(self.dtype, (self.plan.rows, self.plan.dim)))
+
+    def write(self, rows: VectorRows) -> None:
+        """Append the numbers."""
+        data = self.stored(rows)
+        self._ends.add(data)
+        self._index.add(rows)
+        self.target.write(data.tobytes())
+
+    def finish(self) -> None:
+        """Write the file beside: the description, then the names."""
+        head = dumps({**self.description(), "ends": self._ends.checksum}).removesuffix("}")
+        self._beside.write(head.encode("utf-8"))
+        positions = self._index.positions()
+        if self.plan.info.shard is not None:
+            self._beside.write(b', "positions": ' + json.dumps(positions.tolist()).encode())
+        self._beside.write(b', "names": ')
+        for piece in self._index.json_array():
+            self._beside.write(piece)
+        self._beside.write(b"}\n")
+
+
+class Ends:
+    """A checksum over the first and the last row: cheap, and enough to tell two runs apart."""
+
+    def __init__(self) -> None:
+        self._first = self._last = b""
+
+    def add(self, data: npt.NDArray[np.floating]) -> None:
+        """Take some rows."""
+        if len(data):
+            self._first = self._first or data[0].tobytes()
+            self._last = data[-1].tobytes()
+
+    @property
+    def checksum(self) -> int:
+        """CRC-32 of the two rows so far."""
+        return zlib.crc32(self._last, zlib.crc32(self._first))
+
+
+def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """The bytes before the numbers of an array in C order."""
+    stream = io.BytesIO()
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()

@@ -1,0 +1,187 @@
+"""Parquet: `image` or `text`, `position` (in shards), `embedding` (a list of fixed size); the description as metadata.
+
+Failures stand in a file beside: a null among the vectors would keep other readers from taking the column as a matrix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from clipcli.errors import VectorsError
+from clipcli.output.json_lines import dumps
+from clipcli.vectorfiles.base import VectorFile
+from clipcli.vectorfiles.info import KEY, VectorRows, from_json
+from clipcli.vectorfiles.writer import VectorsWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from clipcli.vectorfiles.info import Positions
+
+_UNDECODABLE = "clipcli.names"
+_ROWS_A_GROUP = 8192
+_INSTALL = "pip install 'clipcli[parquet]'"
+
+
+def pyarrow() -> Any:
+    """The package, with its Parquet module.
+
+    Raises:
+        VectorsError: it is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet
+    except ImportError as error:
+        raise VectorsError("Parquet needs the package pyarrow", hint=_INSTALL) from error
+    return pa
+
+
+class ParquetFile(VectorFile):
+    """Read row group by row group."""
+
+    def __init__(self, path: Path) -> None:
+        arrow = pyarrow()
+        try:
+            self._file = arrow.parquet.ParquetFile(path, memory_map=True)
+            self._metadata = self._file.schema_arrow.metadata or {}
+            footer = self._file.metadata.metadata or {}
+        except (OSError, arrow.ArrowException) as error:
+            raise VectorsError(f"{path}: damaged ({error})") from error
+        info = from_json(json.loads(self._metadata.get(KEY.encode(), b"null")), str(path))
+        self._raw_names = cast("dict[str, str]", json.loads(footer.get(_UNDECODABLE.encode(), b"{}")))
+        super().__init__(path, info, self._dimension(path, info.kind))
+
+    def _dimension(self, path: Path, kind: str) -> int:
+        schema = self._file.schema_arrow
+        for name in (kind, "embedding"):
+            if name not in schema.names:
+                raise VectorsError(f"{path}: has no column {name}", hint="make it with clipcli embed")
+        column = schema.field("embedding").type
+        types = pyarrow().types
+        if not types.is_fixed_size_list(column) or not types.is_floating(column.value_type):
+            raise VectorsError(f"{path}: the column embedding holds {column}, not a fixed number of floats")
+        return int(column.list_size)
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The column `image` or `text`."""
+        return self._names(self._file.read(columns=[self.kind]).column(0).to_pylist(), 0)
+
+    @cached_property
+    def positions(self) -> Positions | None:
+        """The column `position`."""
+        if "position" not in self._file.schema_arrow.names:
+            return None
+        return cast("Positions", self._file.read(columns=["position"]).column(0).to_numpy())
+
+    def read(self, rows: int) -> Iterator[VectorRows]:
+        """Only the row groups that hold the block are in memory."""
+        arrow = pyarrow()
+        columns = [name for name in (self.kind, "position", "embedding") if name in self._file.schema_arrow.names]
+        start = 0
+        try:
+            for batch in self._file.iter_batches(rows, columns=columns):
+                yield self._rows(batch, start)
+                start += batch.num_rows
+        except (OSError, arrow.ArrowException) as error:
+            raise VectorsError(f"{self.path}: damaged ({error})") from error
+
+    def _rows(self, batch: Any, start: int) -> VectorRows:
+        column = batch.column("embedding")
+        if column.null_count:
+            raise VectorsError(f"{self.path}: a row after {start} has no embedding")
+        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim).astype(np.float32, copy=False)
+        positions = batch.column("position").to_numpy() if "position" in batch.schema.names else None
+        return VectorRows(self._names(batch.column(self.kind).to_pylist(), start), vectors, positions)
+
+    def _names(self, shown: list[str], start: int) -> list[str]:
+        """Names as the file system has them: Parquet cannot hold every one of them."""
+        if not self._raw_names:
+            return shown
+        return [
+            os.fsdecode(bytes.fromhex(self._raw_names[str(row)])) if str(row) in self._raw_names else name
+            for row, name in enumerate(shown, start)
+        ]
+
+
+class ParquetWriter(VectorsWriter):
+    """Row groups of a fixed number of rows, however the rows come."""
+
+    def start(self) -> None:
+        """Write the schema."""
+        self._arrow = arrow = pyarrow()
+        vector = arrow.list_(arrow.from_numpy_dtype(self.dtype.newbyteorder("=")), self.plan.dim)
+        position = [arrow.field("position", arrow.int64(), nullable=False)] if self.plan.info.shard is not None else []
+        name = arrow.field(self.plan.info.kind, arrow.string(), nullable=False)
+        fields = [name, *position, arrow.field("embedding", vector, nullable=False)]
+        self._schema = arrow.schema(fields, metadata={KEY: dumps(self.description())})
+        compression = {name.name: "zstd"}  # numbers do not get smaller
+        file = arrow.parquet.ParquetWriter(
+            self.target.stream, self._schema, compression=compression, use_dictionary=False
+        )
+        self._file = self.stack.enter_context(file)
+        self._waiting: list[VectorRows] = []
+        self._written = 0
+        self._undecodable: dict[str, str] = {}
+
+    def write(self, rows: VectorRows) -> None:
+        """Let a row group out when it is full."""
+        self._waiting.append(rows)
+        while sum(len(some.names) for some in self._waiting) >= _ROWS_A_GROUP:
+            whole = _join(self._waiting)
+            self._write_group(_slice(whole, 0, _ROWS_A_GROUP))
+            self._waiting = [_slice(whole, _ROWS_A_GROUP, len(whole.names))]
+
+    def finish(self) -> None:
+        """Write the last group and the footer."""
+        if self._waiting:
+            self._write_group(_join(self._waiting))
+        if self._undecodable:
+            self._file.add_key_value_metadata({_UNDECODABLE: json.dumps(self._undecodable)})
+        self._file.close()
+
+    def _write_group(self, rows: VectorRows) -> None:
+        arrow = self._arrow
+        names = arrow.array(
+            [self._text(row, name) for row, name in enumerate(rows.names, self._written)], arrow.string()
+        )
+        flat = arrow.array(self.stored(rows).reshape(-1).astype(self.dtype.newbyteorder("=")))
+        positions = [] if rows.positions is None else [arrow.array(rows.positions, arrow.int64())]
+        vectors = arrow.FixedSizeListArray.from_arrays(flat, self.plan.dim)
+        self._file.write_table(arrow.table([names, *positions, vectors], schema=self._schema), _ROWS_A_GROUP)
+        self._written += len(rows.names)
+
+    def _text(self, row: int, name: str) -> str:
+        """A name in UTF-8; one that is not is shown with escapes, and its bytes are kept in the footer."""
+        raw = name.encode("utf-8", "surrogateescape")
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self._undecodable[str(row)] = raw.hex()
+            return raw.decode("utf-8", "backslashreplace")
+
+
+def _join(parts: Sequence[VectorRows]) -> VectorRows:
+    positions: list[npt.NDArray[np.int64]] = [part.positions for part in parts if part.positions is not None]
+    return VectorRows(
+        [name for part in parts for name in part.names],
+        np.concatenate([part.vectors for part in parts]),
+        np.concatenate(positions) if positions else None,
+    )
+
+
+def _slice(rows: VectorRows, start: int, stop: int) -> VectorRows:
+    positions = None if rows.positions is None else rows.positions[start:stop]
+    return VectorRows(rows.names[start:stop], rows.vectors[start:stop], positions)
