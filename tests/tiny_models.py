@@ -14,8 +14,8 @@ from clipcli.engines.openclip import OpenClipEncoder
 from clipcli.engines.text_tower import causal_tower
 
 DIM = 64
-_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-_VIT = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 2}
+_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+_VIT = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1}
 
 
 def _plain() -> Any:

@@ -38,7 +38,7 @@ class TokenizerSpec:
     spelt_ids: tuple[int, ...]
     """Special tokens that count as such where a text spells them out, as open_clip's own tokenizer has it."""
     probe: str
-    """A text whose ids must be `probe_ids`, so that a foreign tokenizer is found even when its hash was recorded."""
+    """A text, cleaned up already, whose ids must be `probe_ids`: finds a foreign tokenizer whose hash was recorded."""
     probe_ids: tuple[int, ...]
 
 

@@ -46,7 +46,7 @@ class _Tower:
             self._session = _open(self._path, bulk=self._bulk)
         self._rows += len(rows)
         try:
-            (features,) = self._session.run(None, {self._session.get_inputs()[0].name: rows})
+            (features,) = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(rows)})
         except Exception as error:  # ONNX Runtime's own errors share no narrower base
             if any(words in str(error) for words in _OUT_OF_MEMORY):
                 raise MemoryError(_first_line(error)) from error

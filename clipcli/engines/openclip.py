@@ -47,6 +47,8 @@ class OpenClipEncoder:
         Raises:
             MemoryError: the batch is too large for the device; a smaller one may fit.
         """
+        if len(pixels) == 0:
+            return np.zeros((0, self.info.dim), np.float32)
         with _one_kind_of_memory_error(), torch.inference_mode():
             batch = torch.from_numpy(pixels)
             if self.device.startswith("cuda"):

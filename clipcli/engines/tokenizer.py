@@ -101,10 +101,9 @@ def load(bundle: Bundle) -> Tokenizer:
             f"{path}: another model's tokenizer: {size} tokens instead of {spec.vocab_size}",
             hint="Export or download the model again.",
         )
-    tokenizer = Tokenizer(raw, spec, bundle.info.context_length)
-    if tuple(tokenizer.ids([spec.probe])[0]) != spec.probe_ids or max(spec.probe_ids) >= bundle.manifest.vocab_size:
+    if tuple(raw.encode(spec.probe).ids) != spec.probe_ids or max(spec.probe_ids) >= bundle.manifest.vocab_size:
         raise BundleError(
             f"{path}: another model's tokenizer: it gives other tokens for {spec.probe!r}",
             hint="Export or download the model again.",
         )
-    return tokenizer
+    return Tokenizer(raw, spec, bundle.info.context_length)

@@ -33,6 +33,7 @@ def portable(tokenizer: Any) -> tuple[str, TokenizerSpec]:
     else:
         raw, pad_id, blank_id = _hugging_face(tokenizer)
         spelt = ()
+    probe = clean(PROBE, how)
     spec = TokenizerSpec(
         clean=how,
         vocab_size=raw.get_vocab_size(),
@@ -40,8 +41,8 @@ def portable(tokenizer: Any) -> tuple[str, TokenizerSpec]:
         pad_id=pad_id,
         blank_id=blank_id,
         spelt_ids=spelt,
-        probe=PROBE,
-        probe_ids=tuple(raw.encode(clean(PROBE, how)).ids),
+        probe=probe,
+        probe_ids=tuple(raw.encode(probe).ids),
     )
     return raw.to_str(), spec
 

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import contract
+import numpy as np
+import pytest
+
+from clipcli import bundle as bundles
+from clipcli.engines import onnx
+from clipcli.vectors import cosines, scores, unit_length
+
+if TYPE_CHECKING:
+    from clipcli.bundle import Bundle
+    from clipcli.engines.openclip import OpenClipEncoder
+
+
+def test_the_onnx_engine_keeps_the_contract(exported: Bundle):
+    contract.check(onnx.load(exported))
+
+
+def test_the_open_clip_engine_keeps_the_contract(source: OpenClipEncoder):
+    contract.check(source)
+
+
+@pytest.mark.parametrize("expected_images", [None, 1, 10_000])
+def test_both_engines_give_the_same_vectors_and_scores(source, exported, expected_images):
+    encoder = onnx.load(exported, expected_images=expected_images)
+    pixels = contract.pixels(source, 7)
+    labels = ["dog", "a photo of a cat", "the quick brown fox jumps over the lazy dog " * 20]
+    ours = unit_length(encoder.encode_images(pixels)), unit_length(encoder.encode_texts(labels))
+    theirs = unit_length(source.encode_images(pixels)), unit_length(source.encode_texts(labels))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert np.abs(mine - other).max() <= 1e-5
+    left, right = (scores(cosines(*pair), source.scoring) for pair in (ours, theirs))
+    assert np.array_equal(left.argmax(axis=1), right.argmax(axis=1))
+    assert np.abs(left - right).max() < 5e-5
+    assert encoder.count_tokens(labels) == source.count_tokens(labels)
+    assert encoder.info == source.info
+    assert encoder.scoring == source.scoring
+
+
+def test_more_texts_than_a_batch_keep_their_order(source, exported):
+    texts = [f"{'very ' * (i % 40)}small number {i}" for i in range(200)]
+    ours = unit_length(onnx.load(exported).encode_texts(texts))
+    theirs = unit_length(source.encode_texts(texts))
+    assert np.abs(ours - theirs).max() <= 1e-5
+
+
+def test_a_tower_is_opened_only_when_it_is_needed(exported, monkeypatch):
+    opened = _watch(monkeypatch)
+    encoder = onnx.load(exported)
+    encoder.count_tokens(["a dog"])
+    assert opened == []
+    encoder.encode_texts(["a dog"])
+    encoder.encode_texts(["a cat"])
+    assert opened == [("text.onnx", False)]
+    encoder.encode_images(contract.pixels(encoder, 1))
+    assert opened == [("text.onnx", False), ("image.onnx", False)]
+
+
+@pytest.mark.parametrize(
+    ("expected_images", "sessions"),
+    [
+        pytest.param(None, [False, True], id="unknown: packed once there were many"),
+        pytest.param(3, [False], id="few: never packed"),
+        pytest.param(100_000, [True], id="many: packed at once"),
+    ],
+)
+def test_weights_are_packed_when_that_pays(exported, monkeypatch, expected_images, sessions):
+    opened = _watch(monkeypatch)
+    encoder = onnx.load(exported, expected_images=expected_images)
+    batch = contract.pixels(encoder, onnx.BULK_ROWS // 2)
+    vectors = [encoder.encode_images(batch) for _ in range(4)]
+    assert [bulk for _, bulk in opened] == sessions
+    assert np.abs(unit_length(vectors[0]) - unit_length(vectors[-1])).max() <= 1e-5
+
+
+def _watch(monkeypatch) -> list[tuple[str, bool]]:
+    opened: list[tuple[str, bool]] = []
+    real = onnx._open
+
+    def watched(path, *, bulk):
+        opened.append((path.name, bulk))
+        return real(path, bulk=bulk)
+
+    monkeypatch.setattr(onnx, "_open", watched)
+    return opened
+
+
+def test_a_batch_that_is_too_large_for_memory_says_so(exported, monkeypatch):
+    class Full:
+        def get_inputs(self):
+            return [type("Input", (), {"name": "pixels"})]
+
+        def run(self, *_):
+            raise Exception("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for 1 GB")  # noqa: TRY002
+
+    monkeypatch.setattr(onnx, "_open", lambda *_, **__: Full())
+    encoder = onnx.load(exported)
+    with pytest.raises(MemoryError, match="allocate"):
+        encoder.encode_images(contract.pixels(encoder, 1))
+
+
+def test_pixels_need_not_be_contiguous(exported):
+    encoder = onnx.load(exported)
+    batch = contract.pixels(encoder, 4)
+    assert np.array_equal(encoder.encode_images(batch[::2]), encoder.encode_images(batch[::2].copy()))
+
+
+def test_no_torch_no_open_clip_no_hub_no_ftfy(exported):
+    """Whatever a run on a bundle needs, it is none of these: they take seconds to import."""
+    seen = _run(
+        f"""
+        from pathlib import Path
+        from clipcli import bundle
+        from clipcli.engines import onnx
+        import numpy as np
+        encoder = onnx.load(bundle.read(Path({str(exported.folder)!r})), expected_images=1)
+        encoder.encode_texts(["a dog", "a cat"])
+        encoder.encode_images(np.zeros((1, 3, 32, 32), np.float32))
+        import sys
+        heavy = ("torch", "torchvision", "open_clip", "timm", "transformers", "huggingface_hub", "ftfy", "onnx")
+        print([name for name in heavy if name in sys.modules])
+        """
+    )
+    assert seen.stdout.strip() == "[]"
+    assert seen.stderr == ""
+
+
+def test_without_onnx_runtime_the_message_says_what_to_install(exported):
+    seen = _run(
+        f"""
+        import sys
+        sys.modules["onnxruntime"] = None  # the import system's own way to say: not there
+        from pathlib import Path
+        from clipcli import bundle, errors
+        from clipcli.engines import onnx
+        try:
+            onnx.load(bundle.read(Path({str(exported.folder)!r})))
+        except errors.ModelError as error:
+            print(error.message, "|", error.hint)
+        """
+    )
+    assert "ONNX Runtime" in seen.stdout
+    assert "pip install onnxruntime" in seen.stdout
+
+
+def _run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, timeout=60
+    )
+
+
+def test_a_graph_that_onnx_runtime_cannot_load_is_named(exported, tmp_path):
+    import shutil
+
+    from clipcli.errors import BundleError
+
+    folder = tmp_path / "broken"
+    shutil.copytree(exported.folder, folder)
+    (folder / "image.onnx").write_bytes(b"")
+    bundles.seal(folder, exported.manifest)
+    encoder = onnx.load(bundles.read(folder))
+    with pytest.raises(BundleError, match=r"image\.onnx.*cannot load"):
+        encoder.encode_images(contract.pixels(encoder, 1))
+
+
+def test_random_order_and_batches_do_not_change_a_text(exported):
+    encoder = onnx.load(exported)
+    texts = [f"label {i} " + "x" * (i % 9) for i in range(70)]
+    want = dict(zip(texts, unit_length(encoder.encode_texts(texts)), strict=True))
+    shuffled = random.Random(3).sample(texts, k=len(texts))  # noqa: S311 - an order, not a secret
+    got = unit_length(encoder.encode_texts(shuffled))
+    assert max(np.abs(want[text] - row).max() for text, row in zip(shuffled, got, strict=True)) <= 1e-6
