@@ -38,8 +38,8 @@ def to_pixels(
         Float32 (3, height, width), normalised; `out` where it was given.
 
     Raises:
-        ImageError: At stage `preprocess`, for a mode that Pillow cannot turn into RGB and for shapes that cannot be resized
-            to the model's size. open_clip's transform cannot take these images either.
+        ImageError: At stage `preprocess`, for a mode that Pillow cannot turn into RGB, and for a shape that cannot be
+            resized to the model's size. open_clip's transform cannot take these images either.
     """
     try:
         rgb = np.asarray(_framed(image, how).convert("RGB"))
@@ -48,7 +48,7 @@ def to_pixels(
     except Exception as error:
         raise ImageError("preprocess", f"{image.mode} image of {image.width} by {image.height}: {error}") from error
     pixels = np.empty((3, *how.image_size), np.float32) if out is None else out
-    np.divide(rgb.transpose(2, 0, 1), np.float32(255), out=pixels)
+    np.divide(rgb.transpose(2, 0, 1), np.float32(255), out=pixels, dtype=np.float32)
     np.subtract(pixels, np.array(how.mean, np.float32)[:, None, None], out=pixels)
     np.divide(pixels, np.array(how.std, np.float32)[:, None, None], out=pixels)
     return pixels

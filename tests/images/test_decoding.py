@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageDraw
 from clipcli.errors import ImageError
 from clipcli.images import decode, decoding
 
-FORMATS = ("BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
+FORMATS = ("BMP", "DIB", "GIF", "ICO", "JPEG", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
 
 
 @functools.cache
