@@ -91,16 +91,24 @@ def connect(file: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(file, timeout=_LOCK_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        _use_wal(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        _make_tables(connection)
+        _prepare(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    if _version(connection) > SCHEMA_VERSION:
+        raise CacheUnusableError("a newer clipcli made it, and it is left alone")
+    if _version(connection) == 0:  # each of these writes to the file
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        _use_wal(connection)
+        _make_tables(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("SELECT vector FROM entries LIMIT 1").fetchone()
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -117,15 +125,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    if _version(connection) == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        if _version(connection) == 0:  # nobody else made them while we waited
-            for statement in _TABLES:
-                connection.execute(statement)
-        connection.execute("COMMIT")
-    if _version(connection) > SCHEMA_VERSION:
-        raise CacheUnusableError("a newer clipcli made the cache; it is left alone")
-    connection.execute("SELECT vector FROM entries LIMIT 1").fetchone()
+    connection.execute("BEGIN IMMEDIATE")
+    if _version(connection) == 0:  # nobody else made them while we waited
+        for statement in _TABLES:
+            connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _version(connection: sqlite3.Connection) -> int:

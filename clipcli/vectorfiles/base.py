@@ -65,6 +65,11 @@ class VectorFile(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no vector at all."""
+        return len(self) == 0
+
     @abstractmethod
     def read(self, rows: int) -> Iterator[VectorRows]:
         """All rows, at most `rows` at a time, unchecked."""

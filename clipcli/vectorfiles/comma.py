@@ -67,7 +67,7 @@ class _Columns:
         if error := self.error_of(row):
             stage, _, reason = error.partition(": ")
             return Failure(row[self.name], stage, reason, -1 if position is None else position)
-        return Line(row[self.name], np.array(row[self.vector], np.float64).astype(np.float32), position)
+        return Line(row[self.name], np.array([float(number) for number in row[self.vector]], np.float32), position)
 
 
 def _records(path: Path) -> Iterator[list[str]]:

@@ -42,7 +42,7 @@ def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:
     if not place.is_file():
         raise VectorsError(f"{path}: no such file")
     file = _classes(chosen)[0](place)
-    if len(file) == 0 and not empty_ok:
+    if file.is_empty and not empty_ok:
         raise VectorsError(f"{path}: holds no vector")
     return file
 

@@ -79,6 +79,11 @@ class TextFile(VectorFile):
         """The rows with an error instead of a vector."""
         return [line for line in self.lines(self.path) if isinstance(line, Failure)]
 
+    @property
+    def is_empty(self) -> bool:
+        """A file without a vector is refused when it is opened."""
+        return False
+
     def read(self, rows: int) -> Iterator[VectorRows]:
         """Parse block by block."""
         good = (line for line in self.lines(self.path) if isinstance(line, Line))
