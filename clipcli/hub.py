@@ -126,6 +126,23 @@ class Hub:
             raise DownloadError(f"cannot fetch {filename} of {repo}: {_reason(error)}", hint=_OFFLINE_HINT) from error
 
 
+def is_cached(repo: str, filename: str, cache_dir: str | None) -> bool:
+    """Whether a repository's weights are on this disk; looks at folders only, so that hundreds can be asked at once."""
+    root = Path(cache_dir) if cache_dir else _hub_cache()
+    snapshots = root / f"models--{repo.replace('/', '--')}" / "snapshots"
+    return any((folder / name).exists() for folder in _folders(snapshots) for name in _preferred(filename))
+
+
+def _folders(parent: Path) -> list[Path]:
+    return [entry for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
 def _preferred(filename: str) -> tuple[str, ...]:
     if not filename:
         return WEIGHTS

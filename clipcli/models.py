@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +12,13 @@ from typing import TYPE_CHECKING, Literal, cast
 from clipcli import bundle as bundles
 from clipcli import records
 from clipcli.devices import accelerator
-from clipcli.errors import BundleError, ClipcliError, DeviceError, UsageError
+from clipcli.errors import BundleError, DeviceError, UsageError
+from clipcli.exporting import export_source
 from clipcli.hub import Hub, expected_sha256, sha256_of
 from clipcli.modelspec import parse_model
+from clipcli.registry import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from clipcli.bundle import Bundle
     from clipcli.encoder import Encoder, ModelInfo, Precision, Scoring
     from clipcli.engines.openclip import OpenClipEncoder
@@ -54,6 +52,7 @@ class Model:
         self.spec: ModelSpec = parse_model(choice.model)
         self.expected_images = expected_images
         self._loaded: Encoder | None = None
+        self._source: Source | None = None
         if self.spec.kind == "bundle":
             self._check_bundle_choice()
         if self.spec.name == "tiny":
@@ -76,6 +75,18 @@ class Model:
         """The precision that its vectors come from."""
         known = self._known
         return known.precision if known else self.encoder.precision
+
+    @property
+    def revision(self) -> str | None:
+        """The commit its files are of, where they have one."""
+        if self.bundle is not None:
+            return self.bundle.manifest.revision
+        return self._source.revision if self._source else self._record.revision if self._record else None
+
+    @property
+    def weights(self) -> Path | None:
+        """The file its weights were loaded from, once they were."""
+        return self._source.weights if self._source else None
 
     @property
     def runs_on_gpu(self) -> bool:
@@ -121,23 +132,12 @@ class Model:
             return None
         return found
 
-    def export_if_due(self) -> None:
-        """After the results are out: make the fast-starting copy of a model that was loaded through torch, once.
-
-        `CLIPCLI_AUTO_EXPORT=0` and continuous integration (`CI` set) turn it off.
-        """
-        wanted = os.environ.get("CLIPCLI_AUTO_EXPORT", "0" if os.environ.get("CI") else "1") != "0"
-        folder = records.bundle_folder(self.spec.name)
-        due = wanted and self.choice.engine == "auto" and self._loaded is not None and self.bundle is None
-        if not due or not self._may_use_bundle or (folder.parent / f"{folder.name}.failed").exists():
-            return
-        _close_stdout()
-        self.talk.note(f"making a fast-starting copy of {self.spec.name}, once (Ctrl-C skips it, CLIPCLI_AUTO_EXPORT=0 turns it off)")
-        try:
-            export_source(cast("OpenClipEncoder", self._loaded), self._revision, folder)
-        except ClipcliError as error:
-            self.talk.note(f"no fast-starting copy: {error.message}; the model keeps running through torch")
-            (folder.parent / f"{folder.name}.failed").touch()
+    @property
+    def lacks_bundle(self) -> OpenClipEncoder | None:
+        """The encoder, when it was loaded through torch although a bundle of it would be used if there were one."""
+        if self._loaded is None or self.choice.engine != "auto" or self.bundle is not None or not self._may_use_bundle:
+            return None
+        return cast("OpenClipEncoder", self._loaded)
 
     @property
     def _may_use_bundle(self) -> bool:
@@ -176,6 +176,7 @@ class Model:
         return loaded
 
     def _load_openclip(self) -> tuple[OpenClipEncoder, Source]:
+        check_name(self.spec)
         if self.choice.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"
         self.talk.detail("loading torch and open_clip")
@@ -186,14 +187,12 @@ class Model:
         source = sources.resolve(self.spec, hub)
         precision = self._resolve_precision(device)
         encoder = openclip.load(source, weights_digest, device=device, precision=precision)
-        self._revision = source.revision
+        self._source = source
         if self.choice.precision == "auto":
             stamp = records.Stamp.of(source.weights)
             record = records.Record(encoder.info, encoder.scoring, stamp, source.revision, device, precision)
             records.keep(record, self.choice.device)
         return encoder, source
-
-    _revision: str | None = None
 
     def _resolve_precision(self, device: str) -> Precision:
         if self.choice.precision != "auto":
@@ -222,24 +221,3 @@ class Model:
 def weights_digest(path: Path) -> str:
     """The sha256 (hex) of weights: the hub's cache has it in the file's name, any other file is read."""
     return expected_sha256(path) or sha256_of(path)
-
-
-def export_source(encoder: OpenClipEncoder, revision: str | None, folder: Path, precision: Precision = "fp32") -> Bundle:
-    """Write a loaded model as a bundle, after it has passed its parity check.
-
-    Raises:
-        ModelError: this architecture cannot be exported, or the copy does not give the same vectors.
-        OutputError: the folder cannot be written.
-    """
-    from clipcli.engines import export
-
-    source = export.Source(encoder.model, encoder.tokenizer, encoder.info, encoder.scoring, revision)
-    make: Callable[..., Bundle] = export.export
-    return make(source, folder, precision)
-
-
-def _close_stdout() -> None:
-    """Whoever reads our output gets its end now, not after what is still to do."""
-    sys.stdout.flush()
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ from typing import Literal
 
 from clipcli.catalogue import default_tag, resolve_alias
 from clipcli.errors import UnknownModelError
+from clipcli.registry import first_tag
 
 Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
 MANIFEST = "manifest.json"
@@ -77,5 +78,5 @@ def _tag(asked: str) -> ModelSpec:
     if len(parts) > 2:  # noqa: PLR2004 - architecture and tag
         raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")
     architecture = parts[0]
-    tag = parts[1] if len(parts) > 1 else default_tag(architecture) or ""
+    tag = parts[1] if len(parts) > 1 else default_tag(architecture) or first_tag(architecture)
     return ModelSpec("tag", f"{architecture}/{tag}" if tag else architecture, architecture, tag)

@@ -29,7 +29,7 @@ class InputOptions:
 
     images: Annotated[
         Optional[list[str]],
-        typer.Argument(metavar="[IMAGES]...", help="Files, folders (searched for images), or - for a list of paths on stdin.", show_default=False),
+        typer.Argument(metavar="IMAGES", help="Files, folders (searched for images), or - for a list of paths on stdin.", show_default=False),
     ] = None
     files_from: Annotated[
         Optional[list[str]],

@@ -14,6 +14,7 @@ import numpy as np
 
 from clipcli.cache import EmbeddingCache, NoCache
 from clipcli.errors import DeviceError
+from clipcli.exporting import export_if_due
 from clipcli.models import Model
 from clipcli.pipeline import Embedded, ImagePipeline, Timings
 from clipcli.prompts import expand
@@ -150,7 +151,7 @@ class Session:
 
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
-        self.model.export_if_due()
+        export_if_due(self.model)
 
     def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector]:
         distinct = list(dict.fromkeys(text for group in texts for text in group))

@@ -2,4 +2,90 @@
 
 from __future__ import annotations
 
-COMMANDS: dict = {}
+from typing import Annotated, Optional
+
+import typer
+
+from clipcli.options import OutputOptions, RunOptions
+
+_ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="As --model takes it.", show_default=False)]
+_CacheDir = Annotated[Optional[str], typer.Option("--cache-dir", metavar="DIR", help="Where weights are kept, instead of the hub's cache.")]
+_Offline = Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.")]
+
+
+def list_models(
+    out: OutputOptions,
+    pattern: Annotated[str, typer.Argument(metavar="[PATTERN]", help="Only models whose name holds this.", show_default=False)] = "",
+    on_disk: Annotated[bool, typer.Option("--on-disk", help="Only models that are on this disk.")] = False,
+    cache_dir: _CacheDir = None,
+) -> None:
+    """List models with their size, published ImageNet accuracy, and whether they are on this disk."""
+    from clipcli.modeltools import listing
+    from clipcli.output import open_writer
+
+    with open_writer(out.parse(null=False)) as writer:
+        for row in listing(pattern, cache_dir):
+            if row.on_disk or not on_disk:
+                writer.write(row)
+
+
+def info(model: _ModelArgument, out: OutputOptions, offline: _Offline = False, cache_dir: _CacheDir = None) -> None:
+    """Show what a model is: vectors, preprocessing, scoring head, revision, fingerprint. Fetches it if need be."""
+    from clipcli.models import Choice, Model
+    from clipcli.modeltools import facts
+    from clipcli.output import open_writer
+    from clipcli.talk import Talk
+
+    found = facts(Model(Choice(model, offline=offline, weights_dir=cache_dir), Talk()))
+    with open_writer(out.parse(null=False)) as writer:
+        for row in found:
+            writer.write(row)
+
+
+def pull(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As --model takes them.", show_default=False)],
+    run: RunOptions,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Only fetch; make no fast-starting copy.")] = False,
+    cache_dir: _CacheDir = None,
+) -> None:
+    """Fetch models, check their hashes, and make the fast-starting copies, so that later runs need no network."""
+    from clipcli.models import Choice
+    from clipcli.modeltools import pull as pull_model
+
+    for name in models:
+        pull_model(Choice(name, weights_dir=cache_dir), run.talk(), export=not no_export)
+
+
+def verify(
+    model: _ModelArgument,
+    out: OutputOptions,
+    run: RunOptions,
+    images: Annotated[Optional[list[str]], typer.Option("--image", metavar="FILE", help="Compare on this image too.")] = None,
+    cache_dir: _CacheDir = None,
+) -> None:
+    """Check a model on disk: hashes of its files, and a bundle's vectors against those of its source."""
+    from clipcli.models import Choice
+    from clipcli.modeltools import verify as verify_model
+    from clipcli.output import open_writer
+
+    rows = verify_model(Choice(model, weights_dir=cache_dir), images or [], run.talk())
+    with open_writer(out.parse(null=False)) as writer:
+        for row in rows:
+            writer.write(row)
+
+
+def export(
+    model: _ModelArgument,
+    run: RunOptions,
+    output: Annotated[Optional[str], typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder; by default clipcli's own cache.")] = None,
+    precision: Annotated[str, typer.Option("--precision", metavar="P", help="Of the stored weights: fp32 or fp16.")] = "fp32",
+    cache_dir: _CacheDir = None,
+) -> None:
+    """Write a model as a bundle: a portable folder that runs without torch and starts in a fraction of a second."""
+    from clipcli.models import Choice
+    from clipcli.modeltools import export as export_model
+
+    export_model(Choice(model, device="cpu", engine="openclip", weights_dir=cache_dir), output, precision, run.talk())
+
+
+COMMANDS = {"list": list_models, "info": info, "pull": pull, "verify": verify, "export": export}

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from open_clip import get_model_config, list_models, list_pretrained_tags_by_model
+from open_clip import get_model_config, list_pretrained_tags_by_model
 from open_clip.pretrained import get_pretrained_cfg
 
 from clipcli.encoder import ModelInfo, Preprocessing
-from clipcli.errors import ModelError, UnknownModelError
+from clipcli.errors import ModelError
 from clipcli.hub import WEIGHTS
-from clipcli.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +65,6 @@ def resolve(spec: ModelSpec, hub: Hub) -> Source:
     """Find, or fetch, the config and the weights of a model.
 
     Raises:
-        UnknownModelError: no such architecture or tag; the nearest names are in the hint.
         DownloadError: not on this disk and not to be had.
         ModelError: a folder or repository that is not an OpenCLIP model.
     """
@@ -81,29 +79,7 @@ def resolve(spec: ModelSpec, hub: Hub) -> Source:
             return _from_folder(spec, hub, Path(spec.where), revision=None)
 
 
-def check_name(spec: ModelSpec) -> None:
-    """Know a misspelt architecture or tag before anything is fetched.
-
-    Raises:
-        UnknownModelError: open_clip does not know it; the nearest names are in the hint.
-    """
-    if spec.kind not in {"tag", "checkpoint"}:
-        return
-    if get_model_config(spec.where) is None:
-        raise UnknownModelError(f"no architecture {spec.where!r}", hint=_offer(spec.where, list_models()))
-    if spec.kind == "tag" and not get_pretrained_cfg(spec.where, spec.version):
-        tags = list_pretrained_tags_by_model(spec.where)
-        if not tags:
-            raise UnknownModelError(f"{spec.where} has no published weights", hint=f"{spec.where}@path/to/checkpoint.safetensors")
-        raise UnknownModelError(f"{spec.where} has no tag {spec.version!r}", hint=_offer(spec.version, tags))
-
-
-def _offer(name: str, known: list[str]) -> str:
-    return f"{did_you_mean(name, known)} clipcli models list shows all".strip()
-
-
 def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
-    check_name(spec)
     config, tag = get_model_config(spec.where), get_pretrained_cfg(spec.where, spec.version)
     repo, _, filename = str(tag.get("hf_hub", "")).rpartition("/")
     if not repo:
@@ -118,7 +94,6 @@ def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
 
 def _from_checkpoint(spec: ModelSpec, hub: Hub) -> Source:
     """A checkpoint brings no preprocessing: the architecture's tags tell it where they agree (all SigLIP ones do)."""
-    check_name(spec)
     config = get_model_config(spec.where)
     tags = [get_pretrained_cfg(spec.where, tag) for tag in list_pretrained_tags_by_model(spec.where)]
     found = {_preprocessing(config, tag) for tag in tags}

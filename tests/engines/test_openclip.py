@@ -66,12 +66,16 @@ def session_vectors(session: Session, photos: list[Path]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_vectors_and_probabilities_equal_open_clips(kind: str, specs: dict[str, str], photos: list[Path], tmp_path: Path):
+def test_vectors_and_probabilities_equal_open_clips(
+    kind: str, specs: dict[str, str], photos: list[Path], tmp_path: Path
+):
     images, texts, scores = reference(specs[kind], photos, tmp_path)
     templates = tmp_path / "templates.txt"
     templates.write_text("\n".join(TEMPLATES), encoding="utf-8")
 
-    with open_session(Choice(specs[kind], engine="openclip"), Talk(quiet=True), SessionOptions(orient=False)) as session:
+    with open_session(
+        Choice(specs[kind], engine="openclip"), Talk(quiet=True), SessionOptions(orient=False)
+    ) as session:
         ours = session_vectors(session, photos)
         labels = session.embed_labels([Label(name, (name,)) for name in LABELS], load_prompts([str(templates)]))
         head = Classifier(LABELS, labels, session.scoring, session.scoring.activation)

@@ -1,0 +1,60 @@
+"""The rows of `models list`, `info` and `verify`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model that can be named."""
+
+    model: str
+    parameters_millions: float | None
+    image_size: int | None
+    imagenet_top1: float | None
+    """Published zero-shot accuracy, 0 to 1."""
+    download_megabytes: int | None
+    on_disk: bool
+    alias: str | None = None
+    columns: ClassVar[tuple[str, ...]] = ("model", "params_m", "image", "imagenet", "mb", "on_disk", "alias")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        return {
+            "model": self.model,
+            "parameters_millions": self.parameters_millions,
+            "image_size": self.image_size,
+            "imagenet_top1": self.imagenet_top1,
+            "download_megabytes": self.download_megabytes,
+            "on_disk": self.on_disk,
+            "alias": self.alias,
+        }
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line; what is not known is empty."""
+        accuracy = "" if self.imagenet_top1 is None else f"{self.imagenet_top1 * 100:.1f}"
+        numbers = ["" if value is None else f"{value:g}" for value in (self.parameters_millions, self.image_size)]
+        megabytes = "" if self.download_megabytes is None else str(self.download_megabytes)
+        return [(self.model, *numbers, accuracy, megabytes, "yes" if self.on_disk else "", self.alias or "")]
+
+
+@dataclass(frozen=True)
+class FactRow:
+    """One fact about a model."""
+
+    fact: str
+    value: str | float | int | bool | None
+    columns: ClassVar[tuple[str, ...]] = ("fact", "value")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """`{"fact": …, "value": …}`."""
+        return {"fact": self.fact, "value": self.value}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        shown = {None: "unknown", True: "yes", False: "no"}.get(self.value) if not isinstance(self.value, (str, float)) else None
+        return [(self.fact, str(self.value) if shown is None or type(self.value) is int else shown)]

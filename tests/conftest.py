@@ -1,0 +1,54 @@
+"""What every test starts from: its own cache, no network, the default settings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pictures
+import small_models
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own for each test, and nothing of the caller's environment."""
+    cache = tmp_path_factory.mktemp("cache")
+    for name in ("CLIPCLI_MODEL", "CLIPCLI_DEVICE", "CLIPCLI_OFFLINE", "NO_COLOR", "FORCE_COLOR", "CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLIPCLI_CACHE_DIR", str(cache))
+    monkeypatch.setenv("CLIPCLI_AUTO_EXPORT", "0")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    return cache
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photos and models that lies beside a developer's checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder ../shared of real photos, which is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def surrogate(shared: Path) -> str:
+    """The spec of a small model that knows ImageNet's names."""
+    return f"local-dir:{shared / 'models' / 'surrogate'}"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small pictures in two sub-folders, named for what they show."""
+    return pictures.make_folder(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The spec of a plain CLIP with random weights, small enough to load in no time."""
+    return small_models.save("clip", tmp_path_factory.mktemp("model"))

@@ -1,0 +1,138 @@
+"""The house's rules about who may import whom, and what --help may load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "clipcli"
+ROWS = [
+    {"errors", "__init__"},
+    {"inputs", "vectors", "encoder", "report", "talk", "spelling", "textfiles"},
+    {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue", "registry",
+     "devices", "expectations", "journal", "decisions", "query"},
+    {"engines", "records", "modelspec", "exporting"},
+    {"models"},
+    {"pipeline", "session"},
+    {"options", "commands"},
+    {"cli", "__main__"},
+]  # fmt: skip
+ADAPTERS = 6
+"""The row of options and commands; modules that are in no row belong to the commands."""
+HEAVY = {"torch", "open_clip", "torchvision", "numpy", "PIL", "onnxruntime", "huggingface_hub", "rich.table", "pyarrow", "transformers"}
+MAY_IMPORT = {
+    "torch": {"engines/openclip.py", "engines/export.py", "engines/text_tower.py", "engines/half.py", "engines/parity.py"},
+    "open_clip": {"engines/openclip.py", "engines/export.py", "engines/text_tower.py", "engines/sources.py", "engines/tokenizer_export.py"},
+    "onnxruntime": {"engines/onnx.py"},
+    "huggingface_hub": {"hub.py"},
+    "tqdm": {"talk.py"},
+    "sqlite3": {"cache/"},
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def row_of(path: Path) -> int:
+    """The row of a file, by its first part below the package."""
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return next((number for number, row in enumerate(ROWS) if part in row), ADAPTERS)
+
+
+def imports(path: Path, *, run_time_only: bool = True) -> list[tuple[str, int]]:
+    """Modules that a file imports, with the line; those under `if TYPE_CHECKING:` are left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped: set[int] = set()
+    if run_time_only:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+                skipped |= {id(child) for child in ast.walk(node)}
+    found: list[tuple[str, int]] = []
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [(name if node.module == "clipcli" else node.module, node.lineno) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_lower_rows(path: Path):
+    mine, home = row_of(path), path.relative_to(PACKAGE).parts[0]
+    for name, line in imports(path):
+        if not name.startswith("clipcli."):
+            continue
+        part = name.split(".")[1]
+        other = next((number for number, row in enumerate(ROWS) if part in row), ADAPTERS)
+        allowed = other < mine or part == home.removesuffix(".py") or (other == mine and mine >= 1)
+        assert allowed, f"{path.name}:{line} imports {name} (row {other}) from row {mine}"
+
+
+def test_rows_have_no_cycles():
+    """Within a row modules may use each other one way only."""
+    graph: dict[str, set[str]] = {}
+    for path in MODULES:
+        home = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        used = {name.split(".")[1] for name, _ in imports(path) if name.startswith("clipcli.")}
+        graph.setdefault(home, set()).update(used - {home, "__version__"})
+    done: set[str] = set()
+
+    def visit(node: str, trail: tuple[str, ...]) -> None:
+        assert node not in trail, " → ".join((*trail[trail.index(node) :], node))
+        if node not in done:
+            for child in graph.get(node, set()):
+                visit(child, (*trail, node))
+            done.add(node)
+
+    for start in graph:
+        visit(start, ())
+
+
+@pytest.mark.parametrize("library", MAY_IMPORT)
+def test_heavy_libraries_have_one_home(library: str):
+    for path in MODULES:
+        name = path.relative_to(PACKAGE).as_posix()
+        users = [line for module, line in imports(path) if module.split(".")[0] == library]
+        at_home = any(name == home or (home.endswith("/") and name.startswith(home)) for home in MAY_IMPORT[library])
+        assert at_home or not users, f"{name}:{users} imports {library}"
+
+
+def test_typer_stands_only_in_the_command_line():
+    for path in MODULES:
+        if any(module.split(".")[0] == "typer" for module, _ in imports(path)):
+            assert row_of(path) >= ADAPTERS, path
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("classify", "--help"), ("classify", "--no-such-option"), ("no-such-command",)]
+)
+def test_help_and_bad_arguments_load_nothing_heavy(arguments: tuple[str, ...]):
+    script = f"""
+import sys
+from clipcli.cli import app
+try:
+    app({list(arguments)!r}, prog_name="clipcli")
+except SystemExit as stop:
+    code = stop.code
+heavy = sorted({HEAVY!r} & set(sys.modules))
+print("heavy:", heavy, "code:", code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    expected = 0 if arguments[-1] in {"--help", "--version"} else 2
+    assert done.stdout.splitlines()[-1] == f"heavy: [] code: {expected}", done.stdout + done.stderr
+
+
+def test_size_budget():
+    """No file over 250 lines, no function over 40."""
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 250, f"{path}: {text.count(chr(10))} lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= 40, f"{path.name}:{node.lineno} {node.name} has {length} lines"
