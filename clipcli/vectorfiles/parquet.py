@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from clipcli.arrow import pyarrow
 from clipcli.errors import VectorsError
 from clipcli.output.json_lines import dumps
 from clipcli.vectorfiles.base import VectorFile
@@ -28,21 +29,6 @@ if TYPE_CHECKING:
 
 _UNDECODABLE = "clipcli.names"
 _ROWS_A_GROUP = 8192
-_INSTALL = "pip install 'clipcli[parquet]'"
-
-
-def pyarrow() -> Any:
-    """The package, with its Parquet module.
-
-    Raises:
-        VectorsError: it is not installed.
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet
-    except ImportError as error:
-        raise VectorsError("Parquet needs the package pyarrow", hint=_INSTALL) from error
-    return pa
 
 
 class ParquetFile(VectorFile):

@@ -101,7 +101,7 @@ class SafetensorsWriter(VectorsWriter):
         self._index = Index(self.stack, self.path.parent)
         self._failures: list[Failure] = []
         self._room = -(-len(self._header(names=_MANY_BYTES, failures=_MANY_BYTES)) // _HEADER_STEP) * _HEADER_STEP
-        self.target.write(bytes(8 + self._room + self._positions_bytes))
+        self.target.write(bytes(8 + self._room + (8 * self.plan.rows if self._has_positions else 0)))
 
     def write(self, rows: VectorRows) -> None:
         """Append the numbers."""
@@ -125,12 +125,12 @@ class SafetensorsWriter(VectorsWriter):
         self.target.flush()
         self.target.stream.seek(0)
         self.target.write(self._room.to_bytes(8, "little") + header)
-        if self._positions_bytes:
+        if self._has_positions:
             self.target.write(self._index.positions().tobytes())
 
     @property
-    def _positions_bytes(self) -> int:
-        return 8 * self.plan.rows if self.plan.info.shard is not None else 0
+    def _has_positions(self) -> bool:
+        return self.plan.info.shard is not None
 
     def _header(self, *, names: int, failures: int) -> bytes:
         shape = [self.plan.rows, self.plan.dim]
@@ -139,7 +139,7 @@ class SafetensorsWriter(VectorsWriter):
             ("names", np.dtype("u1"), [names]),
             ("failures", np.dtype("u1"), [failures]),
         ]
-        if self._positions_bytes:
+        if self._has_positions:
             tensors.insert(0, ("positions", np.dtype("<i8"), [self.plan.rows]))
         header: dict[str, object] = {"__metadata__": {KEY: dumps(self.description())}}
         offset = 0

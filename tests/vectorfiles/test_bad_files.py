@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.errors import InputsError, OutputError, UsageError, VectorsError
 from clipcli.vectorfiles import VECTOR_FORMATS, Plan, VectorRows, create_vectors, open_vectors
 
 
@@ -115,7 +115,7 @@ def test_rows_of_unequal_length(sample):
 
 def test_parquet_without_pyarrow(sample, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(VectorsError) as caught:
+    with pytest.raises(InputsError) as caught:
         sample.write("out.parquet")
     assert caught.value.hint == "pip install 'clipcli[parquet]'"
 

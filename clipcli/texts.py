@@ -1,0 +1,140 @@
+"""Texts from lists and tables, one after the other, so that millions of them need no memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from clipcli.arrow import no_such_column, text_column
+from clipcli.errors import InputsError, UsageError
+from clipcli.inputs import STDIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_TABLES = {".csv": ",", ".tsv": "\t"}
+_JSON_LINES = (".jsonl", ".ndjson")
+_PARQUET = (".parquet", ".pq")
+
+
+@dataclass(frozen=True)
+class TextRef:
+    """One text, or the reason why there is none where one should be."""
+
+    text: str
+    problem: str | None = None
+
+
+def read_texts(given: Sequence[str], sources: Sequence[str], column: str | None) -> Iterator[TextRef]:
+    """The texts of the command line, then those of the files.
+
+    Args:
+        given: texts as they are.
+        sources: files of one text a line, or tables (.csv, .tsv, .jsonl, .parquet) with `column`; `-` is stdin.
+        column: of the tables; on stdin it means JSON Lines where the first byte is a brace, else CSV.
+
+    Raises:
+        UsageError: stdin was named twice, or `column` without a table.
+        InputsError: a file cannot be read, or has no such column.
+    """
+    if list(sources).count(STDIN) > 1:
+        raise UsageError("stdin can be read only once", hint="give - once")
+    if column is not None and not sources:
+        raise UsageError("--column needs --texts-from", hint="it names the column of a table")
+    return _all(given, sources, column)
+
+
+def _all(given: Sequence[str], sources: Sequence[str], column: str | None) -> Iterator[TextRef]:
+    for text in given:
+        yield TextRef(text)
+    for source in sources:
+        yield from _read(source, column)
+
+
+def _read(source: str, column: str | None) -> Iterator[TextRef]:
+    suffix = Path(source).suffix.lower()
+    if suffix in _PARQUET:
+        for value in text_column(_existing(source), column):
+            yield _ref(value)
+        return
+    try:
+        with _open(source) as stream:
+            yield from _parse(stream, source, suffix, column)
+    except OSError as error:
+        raise InputsError(f"{source}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _parse(stream: IO[bytes], source: str, suffix: str, column: str | None) -> Iterator[TextRef]:
+    if suffix == "" and source == STDIN and column is not None:
+        first = stream.peek(1)[:1] if isinstance(stream, io.BufferedReader) else b""
+        suffix = ".jsonl" if first == b"{" else ".csv"
+    if suffix in _TABLES:
+        return _table(stream, source, _TABLES[suffix], column)
+    if suffix in _JSON_LINES:
+        return _json_lines(stream, source, column)
+    if column is not None:
+        raise UsageError(f"{source}: --column needs a table", hint="a .csv, .tsv, .jsonl or .parquet")
+    return (_decoded(line) for line in stream)
+
+
+def _decoded(line: bytes) -> TextRef:
+    raw = line.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return TextRef(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        return TextRef(raw.decode("utf-8", "backslashreplace"), problem="not UTF-8")
+
+
+def _table(stream: IO[bytes], source: str, separator: str, column: str | None) -> Iterator[TextRef]:
+    csv.field_size_limit(sys.maxsize)
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        rows = csv.reader(text, delimiter=separator)
+        header = next(rows, [])
+        chosen = header[0] if column is None and len(header) == 1 else column
+        if chosen not in header:
+            raise no_such_column(source, column, header)
+        place = header.index(chosen)
+        for row in rows:
+            yield _ref(row[place] if place < len(row) else None)
+    except csv.Error as error:
+        raise InputsError(f"{source}: not a table ({error})") from error
+
+
+def _json_lines(stream: IO[bytes], source: str, column: str | None) -> Iterator[TextRef]:
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        try:
+            record: Any = json.loads(line)
+        except ValueError as error:
+            raise InputsError(f"{source}:{number}: not JSON ({error})") from error
+        if not isinstance(record, dict):
+            raise InputsError(f"{source}:{number}: not a JSON object")
+        if column not in record and number == 1:
+            raise no_such_column(source, column, list(record))
+        yield _ref(record.get(column) if column else None)
+
+
+def _ref(value: object) -> TextRef:
+    if not isinstance(value, str):
+        return TextRef("", problem="no text in this row")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        return TextRef(value.encode("utf-8", "backslashreplace").decode("utf-8"), problem="not UTF-8")
+    return TextRef(value)
+
+
+def _open(source: str) -> IO[bytes]:
+    return sys.stdin.buffer if source == STDIN else Path(source).open("rb")
+
+
+def _existing(source: str) -> Path:
+    path = Path(source)
+    if not path.is_file():
+        raise InputsError(f"{source}: cannot be read: no such file")
+    return path

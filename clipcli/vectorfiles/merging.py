@@ -1,0 +1,157 @@
+"""Many vector files become one: shards in the order of their inputs, other files one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.errors import VectorsError
+from clipcli.vectorfiles.formats import create_vectors
+from clipcli.vectorfiles.info import VectorRows
+from clipcli.vectorfiles.parts import Chunk, write_chunk
+from clipcli.vectorfiles.writer import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from clipcli.vectorfiles.base import VectorFile
+    from clipcli.vectorfiles.formats import VectorFormat
+    from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
+
+_ROWS_AT_ONCE = 2048
+_SAME = ("fingerprint", "kind", "precision", "unit_length", "prompts")
+
+
+def merge(
+    files: Sequence[VectorFile], out: Path, chosen: VectorFormat, dtype: VectorDtype, *, complete: bool = True
+) -> int:
+    """Write one file of all rows; says how many.
+
+    Args:
+        files: at least one, all of one model.
+        out: the new file.
+        chosen: its format.
+        dtype: the type of its numbers.
+        complete: refuse shards of which some are missing or unfinished.
+
+    Raises:
+        VectorsError: the files are of different models or kinds, overlap, or are incomplete.
+        OutputError: the new file cannot be written.
+    """
+    _check_alike(files)
+    shards = [file.info.shard is not None for file in files]
+    if any(shards) and not all(shards):
+        raise VectorsError(f"{files[shards.index(False)].path}: is no shard, as {files[shards.index(True)].path} is")
+    if complete and all(shards):
+        _check_complete(files)
+    rows = sum(len(file) for file in files)
+    info = replace(_info(files), shard=None)
+    with create_vectors(chosen, Plan(out, info, rows, files[0].dim, dtype)) as writer:
+        for chunk in _in_order(files) if all(shards) else _one_after_the_other(files):
+            write_chunk(writer, chunk)
+    return rows
+
+
+def _info(files: Sequence[VectorFile]) -> VectorsInfo:
+    """The fullest description: text formats on their own say less."""
+    return next((file.info for file in files if file.info.parameters is not None), files[0].info)
+
+
+def _check_alike(files: Sequence[VectorFile]) -> None:
+    first = files[0]
+    for file in files[1:]:
+        for name in _SAME:
+            one, other = getattr(first.info, name), getattr(file.info, name)
+            if one != other:
+                hint = "vectors of different models cannot be compared" if name == "fingerprint" else None
+                raise VectorsError(f"{file.path}: {name} is {other!r}, of {first.path} it is {one!r}", hint=hint)
+        if file.dim != first.dim:
+            raise VectorsError(f"{file.path}: vectors of {file.dim} numbers, {first.path} has {first.dim}")
+
+
+def _check_complete(files: Sequence[VectorFile]) -> None:
+    found = [file.info.shard for file in files if file.info.shard is not None]
+    if any(shard.inputs == 0 for shard in found):
+        raise VectorsError(
+            "these parts are of a run that was not finished", hint="--resume it, or merge with --incomplete"
+        )
+    if len({(shard.count, shard.inputs, shard.listing) for shard in found}) > 1:
+        raise VectorsError(
+            "the shards did not see the same inputs", hint="run all shards on the same files in the same way"
+        )
+    indices = sorted(shard.index for shard in found)
+    count = found[0].count
+    if twice := {index for index in indices if indices.count(index) > 1}:
+        raise VectorsError(f"shard {min(twice)}/{count} is there twice")
+    if missing := set(range(1, count + 1)) - set(indices):
+        listed = ", ".join(f"{index}/{count}" for index in sorted(missing)[:5])
+        raise VectorsError(f"{len(missing)} of {count} shards missing: {listed}", hint="or merge with --incomplete")
+    dealt_with = sum(len(file) + len(file.failures) for file in files)
+    if dealt_with != found[0].inputs:
+        raise VectorsError(f"the shards hold {dealt_with} inputs of {found[0].inputs}")
+
+
+def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
+    """A merge of sorted streams, block by block: what is not after the last row of any block can be let out."""
+    streams = [file.read(_ROWS_AT_ONCE) for file in files]
+    waiting = [next(stream, None) for stream in streams]
+    failures = sorted((lost for file in files for lost in file.failures), key=lambda lost: lost.position)
+    last = -1
+    while any(rows is not None for rows in waiting):
+        bound = min(int(_positions(rows)[-1]) for rows in waiting if rows is not None)
+        parts: list[VectorRows] = []
+        for place, rows in enumerate(waiting):
+            if rows is None:
+                continue
+            ready = int(np.searchsorted(_positions(rows), bound, side="right"))
+            parts.append(_cut(rows, 0, ready))
+            rest = _cut(rows, ready, len(rows.names))
+            waiting[place] = rest if rest.names else next(streams[place], None)
+        chunk = _sorted(parts)
+        _check_apart(chunk, last)
+        last = bound
+        due = [lost for lost in failures if lost.position <= bound]
+        failures = failures[len(due) :]
+        yield Chunk(chunk, due)
+    if failures:
+        yield Chunk(VectorRows([], np.zeros((0, files[0].dim), np.float32), np.zeros(0, np.int64)), failures)
+
+
+def _sorted(parts: Sequence[VectorRows]) -> VectorRows:
+    positions = np.concatenate([_positions(rows) for rows in parts])
+    names = [name for rows in parts for name in rows.names]
+    order = np.argsort(positions, kind="stable")
+    vectors = np.concatenate([rows.vectors for rows in parts])[order]
+    return VectorRows([names[place] for place in order], vectors, positions[order])
+
+
+def _check_apart(rows: VectorRows, last: int) -> None:
+    positions = np.concatenate([[last], _positions(rows)])
+    if (bad := np.diff(positions) <= 0).any():
+        raise VectorsError(f"the input {rows.names[int(bad.argmax())]} is in two of the files")
+
+
+def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
+    seen: dict[bytes, int] = {}
+    for number, file in enumerate(files):
+        for rows in file.read(_ROWS_AT_ONCE):
+            for name in rows.names:
+                digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+                if seen.setdefault(digest, number) != number:
+                    raise VectorsError(f"{name} is both in {files[seen[digest]].path} and in {file.path}")
+            yield Chunk(VectorRows(rows.names, rows.vectors))
+        yield Chunk(VectorRows([], np.zeros((0, file.dim), np.float32)), file.failures)
+
+
+def _positions(rows: VectorRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    if rows.positions is None:
+        raise VectorsError("a shard without positions cannot be put in order")
+    return rows.positions
+
+
+def _cut(rows: VectorRows, start: int, stop: int) -> VectorRows:
+    return VectorRows(rows.names[start:stop], rows.vectors[start:stop], _positions(rows)[start:stop])

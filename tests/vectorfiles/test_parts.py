@@ -1,0 +1,93 @@
+"""Parts on disk, and what becomes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from clipcli.errors import OutputError, UsageError
+from clipcli.vectorfiles import Failure, Plan, VectorsInfo, create_vectors, open_vectors
+from clipcli.vectorfiles.parts import Collector, open_parts, parts_path, write_chunk
+
+INFO = VectorsInfo("image", "m", "0123456789ab", "fp32")
+
+
+def chunk_of(start: int, *, bad: int | None = None):
+    collector = Collector(4)
+    for position in range(start, start + 3):
+        if position == bad:
+            collector.fail(Failure(f"{position}.png", "decode", "no image", position))
+        else:
+            collector.add(f"{position}.png", np.eye(4, dtype=np.float32)[position % 4], position)
+    assert len(collector) == 3
+    return collector.take()
+
+
+def test_parts_survive_and_are_continued(tmp_path):
+    out = tmp_path / "out.npy"
+    with open_parts(out, "float32", resume=False) as parts:
+        parts.begin(INFO, 4)
+        parts.add(chunk_of(0, bad=1))
+        parts.add(chunk_of(3))
+    (parts.folder / ".000002.safetensors.abc.part").write_bytes(b"cut off")
+    with open_parts(out, "float32", resume=True) as parts:
+        parts.begin(INFO, 4)
+        assert list(parts.inputs()) == [(position, f"{position}.png") for position in range(6)]
+        assert parts.rows() == 5
+        parts.add(chunk_of(6))
+        assert [file.name for file in parts.files()] == [f"00000{number}.safetensors" for number in range(3)]
+        assert len(list(parts.folder.iterdir())) == 4
+        with create_vectors("jsonl", Plan(out.with_suffix(".jsonl"), INFO, parts.rows(), 4)) as writer:
+            for chunk in parts.chunks():
+                write_chunk(writer, chunk)
+        parts.remove()
+    assert not parts_path(out).exists()
+    written = out.with_suffix(".jsonl").read_text().splitlines()
+    assert ["error" in line for line in written] == [False, True, *[False] * 7]
+    assert open_vectors(out.with_suffix(".jsonl")).positions is None
+
+
+def test_without_resume_old_parts_go(tmp_path):
+    with open_parts(tmp_path / "out.npy", "float32", resume=False) as parts:
+        parts.begin(INFO, 4)
+        parts.add(chunk_of(0))
+    with open_parts(tmp_path / "out.npy", "float32", resume=False) as parts:
+        assert parts.files() == []
+
+
+def test_a_part_of_failures_alone(tmp_path):
+    collector = Collector(4)
+    collector.fail(Failure("a", "read", "gone", 0))
+    with open_parts(tmp_path / "out.npy", "float32", resume=False) as parts:
+        parts.begin(INFO, 4)
+        parts.add(collector.take())
+        assert (parts.rows(), list(parts.inputs())) == (0, [(0, "a")])
+
+
+def test_parts_of_another_model_are_not_continued(tmp_path):
+    with open_parts(tmp_path / "out.npy", "float32", resume=False) as parts:
+        parts.begin(INFO, 4)
+        parts.add(chunk_of(0))
+    with (
+        open_parts(tmp_path / "out.npy", "float32", resume=True) as parts,
+        pytest.raises(UsageError, match="differ in fingerprint"),
+    ):
+        parts.begin(VectorsInfo("image", "m", "f" * 12, "fp32"), 4)
+
+
+def test_one_writer_at_a_time(tmp_path):
+    parts_path(tmp_path / "out.npy").mkdir()
+    lock = FileLock(parts_path(tmp_path / "out.npy") / "lock")
+    with (
+        lock,
+        pytest.raises(OutputError, match="another clipcli"),
+        open_parts(tmp_path / "out.npy", "float32", resume=True),
+    ):
+        pass
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(OutputError) as caught, open_parts(tmp_path / "no" / "out.npy", "float32", resume=False):
+        pass
+    assert caught.value.hint == "make the folder first"
