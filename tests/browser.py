@@ -1,0 +1,88 @@
+"""A real Chromium, driven over the WebDriver protocol with nothing but the standard library."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+MISSING = "needs chromium and chromedriver" if CHROMIUM is None or DRIVER is None else ""
+_ARGUMENTS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1200,900",
+)  # fmt: skip
+ARROW_LEFT, ARROW_UP, ARROW_RIGHT, ARROW_DOWN, ESCAPE = "\ue012", "\ue013", "\ue014", "\ue015", "\ue00c"
+
+
+@dataclass(frozen=True)
+class Browser:
+    """One window."""
+
+    session: str
+
+    def open(self, page: Path) -> None:
+        self._call("url", {"url": page.as_uri()})
+
+    def evaluate(self, expression: str) -> Any:
+        return self._call("execute/sync", {"script": f"return {expression}", "args": []})
+
+    def press(self, *keys: str) -> None:
+        strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._call("actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
+    def screenshot(self, file: Path) -> None:
+        file.write_bytes(base64.b64decode(self._call("screenshot")))
+
+    def requested(self) -> list[str]:
+        """Every address that pages from files asked for since the last call, but for what their policy stopped."""
+        entries = [json.loads(entry["message"])["message"] for entry in self._call("se/log", {"type": "performance"})]
+        stopped = {e["params"]["requestId"] for e in entries if e["params"].get("blockedReason") == "csp"}
+        sent = [e["params"] for e in entries if e["method"] == "Network.requestWillBeSent"]
+        wanted = [e for e in sent if e["documentURL"].startswith("file:") and e["requestId"] not in stopped]
+        return [e["request"]["url"] for e in wanted if not e["request"]["url"].startswith("data:")]
+
+    def complaints(self) -> list[str]:
+        """What stands in the console: refused scripts and styles, errors."""
+        return [entry["message"] for entry in self._call("se/log", {"type": "browser"})]
+
+    def _call(self, what: str, body: dict[str, Any] | None = None) -> Any:
+        return _request(f"{self.session}/{what}", body)
+
+
+@contextmanager
+def open_browser(profile: Path) -> Iterator[Browser]:
+    """A browser with a profile of its own, gone when the block ends."""
+    driver = subprocess.Popen([str(DRIVER), "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert driver.stdout is not None
+        port = next(found[1] for line in driver.stdout if (found := re.search(r"successfully on port (\d+)", line)))
+        options = {"binary": CHROMIUM, "args": [*_ARGUMENTS, f"--user-data-dir={profile}"]}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}
+        root = f"http://127.0.0.1:{port}/session"
+        made = _request(root, {"capabilities": {"alwaysMatch": wanted}})
+        session = f"{root}/{made['sessionId']}"
+        try:
+            yield Browser(session)
+        finally:
+            _request(session, method="DELETE")
+    finally:
+        driver.terminate()
+        driver.wait()
+
+
+def _request(url: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(url, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310 - our own driver
+    with urlopen(request, timeout=60) as answer:  # noqa: S310
+        return json.load(answer)["value"]
