@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import browser
 import pictures
 import small_models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
@@ -19,7 +24,15 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 def own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own for each test, and nothing of the caller's environment."""
     cache = tmp_path_factory.mktemp("cache")
-    for name in ("CLIPCLI_MODEL", "CLIPCLI_DEVICE", "CLIPCLI_OFFLINE", "NO_COLOR", "FORCE_COLOR", "CI", "GITHUB_ACTIONS"):
+    for name in (
+        "CLIPCLI_MODEL",
+        "CLIPCLI_DEVICE",
+        "CLIPCLI_OFFLINE",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "CI",
+        "GITHUB_ACTIONS",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLIPCLI_CACHE_DIR", str(cache))
     monkeypatch.setenv("CLIPCLI_AUTO_EXPORT", "0")
@@ -52,3 +65,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The spec of a plain CLIP with random weights, small enough to load in no time."""
     return small_models.save("clip", tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
+    """A headless Chromium for the pages that clipcli writes."""
+    if browser.MISSING:
+        pytest.skip(browser.MISSING)
+    with browser.open_browser(tmp_path_factory.mktemp("profile")) as window:
+        yield window

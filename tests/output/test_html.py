@@ -68,14 +68,6 @@ def test_the_policy_names_the_very_script_and_style(tmp_path):
     assert "unsafe" not in html
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    if browser.MISSING:
-        pytest.skip(browser.MISSING)
-    with browser.open_browser(tmp_path_factory.mktemp("profile")) as window:
-        yield window
-
-
 def cards(*names, link=None):
     pictures = [thumbnail(draw(colour)) for draw in (disc, square) for colour in ("red", "blue")]
     return tuple(
