@@ -83,7 +83,9 @@ def parse_expected(check: CheckOptions) -> Expected | None:
         return Expected(label=check.expect)
     if check.expect_from is None:
         if check.min_accuracy is not None:
-            raise UsageError("--min-accuracy needs something to check", hint="add --expect LABEL or --expect-from parent|FILE")
+            raise UsageError(
+                "--min-accuracy needs something to check", hint="add --expect LABEL or --expect-from parent|FILE"
+            )
         return None
     if check.expect_from == PARENT:
         return Expected(parent=True)
@@ -102,7 +104,11 @@ def say_failure(talk: Talk, image: str, verdict: Verdict) -> None:
         talk.line(f"{image}: expected {verdict.expected}, but it cannot be read")
         return
     expected = "none of the labels" if verdict.expected_score is None else f"{verdict.expected_score:.4f}"
-    found = f"{verdict.found} ({verdict.found_score:.4f})" if verdict.found else f"no label (best {verdict.found_score:.4f})"
+    found = (
+        f"{verdict.found} ({verdict.found_score:.4f})"
+        if verdict.found
+        else f"no label (best {verdict.found_score:.4f})"
+    )
     talk.line(f"{image}: expected {verdict.expected} ({expected}), found {found}")
 
 

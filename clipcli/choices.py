@@ -17,7 +17,9 @@ _ENGINES = ("auto", "onnx", "openclip")
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def parse_choice(model: str, device: str, precision: str, engine: str, *, offline: bool, cache_dir: str | None) -> Choice:
+def parse_choice(
+    model: str, device: str, precision: str, engine: str, *, offline: bool, cache_dir: str | None
+) -> Choice:
     """The model options as one value.
 
     Raises:

@@ -59,7 +59,9 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
         other = "--similarity" if score.similarity else "--groups"
         raise UsageError(f"--multi-label and {other} do not go together", hint="choose one")
     if score.background and not (score.none or score.multi_label):
-        raise UsageError("--background needs --none NAME or --multi-label", hint="it says what none of the labels looks like")
+        raise UsageError(
+            "--background needs --none NAME or --multi-label", hint="it says what none of the labels looks like"
+        )
     if STDIN in (labels.labels_file or []) and is_stream(inputs.images or [], inputs.files_from or []):
         raise UsageError("stdin cannot hold both images and labels", hint="give one of them in a file")
 
@@ -180,5 +182,9 @@ class Classification:
         if classifier.meaning == "softmax" and len(self.answers) == 1:
             talk.warn("one label alone always scores 1; add labels, or use --none, --multi-label or --similarity")
         if classifier.multi_label:
-            how = "the model's own sigmoid head" if classifier.meaning == "sigmoid" else "each label against the background prompts"
+            how = (
+                "the model's own sigmoid head"
+                if classifier.meaning == "sigmoid"
+                else "each label against the background prompts"
+            )
             talk.note(f"independent scores: {how}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +13,9 @@ from clipcli import __version__
 from clipcli.commands import cache, classify, models, prompts
 from clipcli.errors import ClipcliError, ExitCode
 from clipcli.options import with_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _HELP = "Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."
 _EPILOG = "Try it without a download: clipcli classify photos/ -l cat,dog --model tiny"
@@ -37,7 +39,12 @@ def _version(*, asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=lambda asked: _version(asked=asked), is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=lambda asked: _version(asked=asked), is_eager=True, help="Print the version."
+        ),
+    ] = False,
 ) -> None:
     """Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."""
 
@@ -60,7 +67,7 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(ExitCode.OK) from None
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - the boundary: a bug, reported with its traceback
             _report_bug()
             raise typer.Exit(ExitCode.BUG) from None
 

@@ -8,7 +8,7 @@ import sys
 
 
 def accelerator() -> str | None:
-    """`mps` on Apple silicon, `cuda` where the NVIDIA driver lists a device, None otherwise. The engine has the last word."""
+    """`mps` on Apple silicon, `cuda` where the NVIDIA driver lists a device, else None; torch has the last word."""
     if sys.platform == "darwin":
         return "mps" if platform.machine() == "arm64" else None
     return "cuda" if _cuda_devices() else None

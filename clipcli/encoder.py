@@ -86,7 +86,7 @@ class Encoder(Protocol):
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """n texts → float32 (n, dim), not unit length. Longer texts are cut at the context length, end token kept."""
+        """N texts → float32 (n, dim), not unit length. Longer texts are cut at the context length, end token kept."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

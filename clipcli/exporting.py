@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from clipcli import records
 from clipcli.errors import ClipcliError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clipcli.bundle import Bundle
     from clipcli.engines.openclip import OpenClipEncoder
     from clipcli.models import Model
@@ -34,8 +35,8 @@ def export_source(
 def export_if_due(model: Model) -> None:
     """Make the fast-starting copy of a model that was loaded through torch, once; the results are out already.
 
-    `CLIPCLI_AUTO_EXPORT=0` and continuous integration (`CI` set) turn it off. A model that cannot be exported is noted, and
-    not tried again.
+    `CLIPCLI_AUTO_EXPORT=0` and continuous integration (`CI` set) turn it off. A model that cannot be exported is
+    noted, and not tried again.
     """
     wanted = os.environ.get("CLIPCLI_AUTO_EXPORT", "0" if os.environ.get("CI") else "1") != "0"
     folder = records.bundle_folder(model.spec.name)

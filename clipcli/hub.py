@@ -42,7 +42,7 @@ class Hub:
     offline: bool = False
 
     def fetch(self, repo: str, filename: str, revision: str | None = None) -> Path | None:
-        """The local copy of a repository's file, downloaded when it is not there yet; None when the repository has none.
+        """The local copy of a repository's file, downloaded when it is not there; None when the repository has none.
 
         A file that is there is used without asking the network. A fresh download is compared with the hash that the hub
         gave for it; an interrupted one is taken up where it ended.
@@ -54,7 +54,9 @@ class Hub:
         if found is not None:
             return found or None
         if self.offline:
-            raise DownloadError(f"{repo} is not on this disk ({filename}), and --offline forbids to fetch it", hint=_OFFLINE_HINT)
+            raise DownloadError(
+                f"{repo} is not on this disk ({filename}), and --offline forbids to fetch it", hint=_OFFLINE_HINT
+            )
         path = self._download(repo, filename, revision)
         if path is not None:
             check_blob(path)
@@ -88,7 +90,9 @@ class Hub:
             path = self.fetch(repo, name, revision)
             if path is not None:
                 return path
-        raise DownloadError(f"{repo} has no OpenCLIP weights ({' or '.join(names)})", hint="is it an OpenCLIP repository?")
+        raise DownloadError(
+            f"{repo} has no OpenCLIP weights ({' or '.join(names)})", hint="is it an OpenCLIP repository?"
+        )
 
     def fetch_tokenizer(self, repo: str) -> str:
         """The folder of a repository's tokenizer files.
@@ -98,12 +102,14 @@ class Hub:
         """
         found = [path for name in TOKENIZER_FILES if (path := self.fetch(repo, name)) is not None]
         if not found:
-            raise DownloadError(f"{repo} has no tokenizer files", hint="the model's config names it as hf_tokenizer_name")
+            raise DownloadError(
+                f"{repo} has no tokenizer files", hint="the model's config names it as hf_tokenizer_name"
+            )
         return str(found[0].parent)
 
     def _download(self, repo: str, filename: str, revision: str | None) -> Path | None:
         from huggingface_hub import errors, hf_hub_download
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         if self.talk.quiet:
             disable_progress_bars()

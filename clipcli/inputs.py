@@ -15,9 +15,53 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 IMAGE_SUFFIXES = frozenset(
-    ".apng .avif .avifs .bmp .bw .cur .dcx .dds .dib .fli .flc .gif .heic .heif .icns .ico .im .j2c .j2k .jfif .jp2 .jpe "
-    ".jpeg .jpf .jpg .jpx .msp .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi .rgb .rgba .sgi .tga .tif .tiff .webp .xbm "
-    ".xpm".split()
+    [
+        ".apng",
+        ".avif",
+        ".avifs",
+        ".bmp",
+        ".bw",
+        ".cur",
+        ".dcx",
+        ".dds",
+        ".dib",
+        ".fli",
+        ".flc",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".icns",
+        ".ico",
+        ".im",
+        ".j2c",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpf",
+        ".jpg",
+        ".jpx",
+        ".msp",
+        ".pbm",
+        ".pcx",
+        ".pfm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".psd",
+        ".qoi",
+        ".rgb",
+        ".rgba",
+        ".sgi",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".xbm",
+        ".xpm",
+    ]
 )
 """What is taken from a folder. A file that is named outright is always tried."""
 
@@ -80,7 +124,9 @@ def _collect(arguments: Sequence[str], files_from: Sequence[str], *, null: bool)
 
 def _expand(argument: str) -> Iterator[ImageRef]:
     if "\0" in argument:
-        yield ImageRef(argument, argument, problem="a file name cannot hold a NUL byte (is the list NUL-separated? use -0)")
+        yield ImageRef(
+            argument, argument, problem="a file name cannot hold a NUL byte (is the list NUL-separated? use -0)"
+        )
     elif os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
         yield from _walk(argument)
     else:
@@ -117,7 +163,9 @@ def _read_list(source: str, *, null: bool) -> Iterator[str]:
             yield from _split(stream, null=null)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise InputsError(f"cannot read the list {source}: {reason}", hint="--files-from takes a file of paths") from error
+        raise InputsError(
+            f"cannot read the list {source}: {reason}", hint="--files-from takes a file of paths"
+        ) from error
 
 
 def _split(stream: IO[bytes], *, null: bool) -> Iterator[str]:
@@ -148,5 +196,5 @@ def _nothing_found(barren: Iterable[str]) -> InputsError:
     what = f"{others} other file{'s' if others != 1 else ''} there" if others else "the folder is empty"
     return InputsError(
         f"no images in {where} ({what})",
-        hint="folders are searched for image suffixes such as .jpg and .png; name a file outright to try it whatever its suffix",
+        hint="folders are searched for suffixes such as .jpg and .png; a file named outright is always tried",
     )

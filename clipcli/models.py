@@ -1,4 +1,4 @@
-"""The one way to a model: a name and a few wishes become something that can be described at once and loaded when needed."""
+"""The one way to a model: a name and a few wishes become what can be described at once and loaded when needed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class Model:
         if self.spec.kind == "bundle":
             self._check_bundle_choice()
         if self.spec.name == "tiny":
-            talk.note_once("tiny is a small model for first steps and tests; name a larger one for real work (--model fast)")
+            talk.note_once(
+                "tiny is a small model for first steps and tests; name a larger one for real work (--model fast)"
+            )
 
     @property
     def info(self) -> ModelInfo:
@@ -111,7 +113,7 @@ class Model:
         return self._loaded
 
     @cached_property
-    def bundle(self) -> Bundle | None:
+    def bundle(self) -> Bundle | None:  # noqa: PLR0911 - each reason not to use a bundle is a return
         """The bundle that will be run, when one will be."""
         if self.spec.kind == "bundle":
             return bundles.read(Path(self.spec.where), stamps=records.stamps_folder())
@@ -162,7 +164,9 @@ class Model:
         if self.bundle is not None:
             return self.bundle
         record = self._record
-        fits = record is not None and self.choice.precision in {"auto", record.precision} and self.choice.engine != "onnx"
+        fits = (
+            record is not None and self.choice.precision in {"auto", record.precision} and self.choice.engine != "onnx"
+        )
         return record if fits else None
 
     def _load(self) -> Encoder:

@@ -14,7 +14,9 @@ from clipcli.registry import first_tag
 Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
 MANIFEST = "manifest.json"
 TINY_FOLDER = Path(__file__).parent / "bundled" / "tiny"
-_GRAMMAR = "ARCH/TAG, ARCH, hf-hub:org/name, local-dir:path, ARCH@checkpoint, a bundle's folder, or tiny|fast|balanced|best"
+_GRAMMAR = (
+    "ARCH/TAG, ARCH, hf-hub:org/name, local-dir:path, ARCH@checkpoint, a bundle's folder, or tiny|fast|balanced|best"
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class ModelSpec:
 
 
 def parse_model(name: str) -> ModelSpec:
-    """Tell what a name means: `ARCH/TAG`, `ARCH`, `hf-hub:…`, `local-dir:…`, `ARCH@FILE`, a bundle's folder or an alias.
+    """Tell what a name means: `ARCH/TAG`, `ARCH`, `hf-hub:…`, `local-dir:…`, `ARCH@FILE`, a bundle or an alias.
 
     Raises:
         UnknownModelError: the name has none of these forms, or names a folder or file that is not there.
@@ -56,7 +58,9 @@ def parse_model(name: str) -> ModelSpec:
 def _hub(asked: str) -> ModelSpec:
     repo, _, revision = asked.removeprefix("hf-hub:").partition("@")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo):
-        raise UnknownModelError(f"not the name of a repository: {asked!r}", hint="hf-hub:org/name or hf-hub:org/name@revision")
+        raise UnknownModelError(
+            f"not the name of a repository: {asked!r}", hint="hf-hub:org/name or hf-hub:org/name@revision"
+        )
     return ModelSpec("hub", asked, repo, revision)
 
 
@@ -64,7 +68,9 @@ def _folder(path: str) -> ModelSpec:
     folder = Path(path).expanduser()
     if not (folder / "open_clip_config.json").is_file():
         what = "has no open_clip_config.json" if folder.is_dir() else "is not a folder"
-        raise UnknownModelError(f"{path} {what}", hint="local-dir: takes a folder with open_clip_config.json and weights")
+        raise UnknownModelError(
+            f"{path} {what}", hint="local-dir: takes a folder with open_clip_config.json and weights"
+        )
     return ModelSpec("folder", f"local-dir:{path}", str(folder))
 
 

@@ -26,7 +26,7 @@ _LARGEST_DIFFERENCE = 1e-5
 
 
 def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
-    """Every model that open_clip has weights for, and the embedded one; the most accurate first, unknown accuracy last."""
+    """Every model that open_clip has weights for, and the embedded one; the most accurate first, unknown last."""
     aliases = {alias.model: alias.name for alias in catalogue.ALIASES}
     rows = [ModelRow("tiny", None, None, None, None, on_disk=True, alias="tiny")]
     for architecture, tags in registry.tags().items():
@@ -69,8 +69,8 @@ def facts(model: Model) -> list[FactRow]:
         FactRow("fingerprint", info.fingerprint),
         FactRow("revision", model.revision),
         FactRow("dim", info.dim),
-        FactRow("parameters", published and f"{published.parameters_millions:g} M"),
-        FactRow("imagenet top-1", published and f"{published.imagenet_top1:.1%} (published)"),
+        FactRow("parameters", f"{published.parameters_millions:g} M" if published else None),
+        FactRow("imagenet top-1", f"{published.imagenet_top1:.1%} (published)" if published else None),
         FactRow("image", f"{how.image_size[1]} × {how.image_size[0]}, {how.resize_mode}, {how.interpolation}"),
         FactRow("mean", ", ".join(f"{value:.4g}" for value in how.mean)),
         FactRow("std", ", ".join(f"{value:.4g}" for value in how.std)),
@@ -142,16 +142,24 @@ def verify(choice: Choice, images: Sequence[str], talk: Talk) -> list[FactRow]:
     if source is None:
         return [*rows, FactRow("source", "not on this disk; vectors not compared")]
     found = _compare(model.encoder, source, images)
-    rows += [FactRow("largest image difference", f"{found.images:.2e}"), FactRow("largest text difference", f"{found.texts:.2e}")]
+    rows += [
+        FactRow("largest image difference", f"{found.images:.2e}"),
+        FactRow("largest text difference", f"{found.texts:.2e}"),
+    ]
     if model.bundle.precision == "fp32" and max(found.images, found.texts) > _LARGEST_DIFFERENCE:
-        raise ModelError(f"{model.spec.name}: vectors differ from those of its source by {max(found.images, found.texts):.2e}", hint="export it again")
+        raise ModelError(
+            f"{model.spec.name}: vectors differ from those of its source by {max(found.images, found.texts):.2e}",
+            hint="export it again",
+        )
     return rows
 
 
 def _source_of(model: Model, talk: Talk) -> Encoder | None:
     assert model.bundle is not None  # noqa: S101 - asked of bundles only
     try:
-        choice = Choice(model.bundle.manifest.source, "cpu", "fp32", "openclip", offline=True, weights_dir=model.choice.weights_dir)
+        choice = Choice(
+            model.bundle.manifest.source, "cpu", "fp32", "openclip", offline=True, weights_dir=model.choice.weights_dir
+        )
         return Model(choice, talk).encoder
     except (ModelError, UsageError) as error:
         talk.detail(error.message)

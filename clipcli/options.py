@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clipcli.models import Choice
     from clipcli.output import Output
     from clipcli.session import SessionOptions
     from clipcli.talk import Talk
 
-IMAGES = "Images"
-LABELS = "Labels and prompts"
-MODEL = "Model"
-OUTPUT = "Output"
-RUNNING = "Running"
 _DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
 
 
@@ -28,33 +24,51 @@ class InputOptions:
     """Which images."""
 
     images: Annotated[
-        Optional[list[str]],
-        typer.Argument(metavar="IMAGES", help="Files, folders (searched for images), or - for a list of paths on stdin.", show_default=False),
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGES",
+            help="Files, folders (searched for images), or - for a list of paths on stdin.",
+            show_default=False,
+        ),
     ] = None
     files_from: Annotated[
-        Optional[list[str]],
-        typer.Option("--files-from", metavar="FILE", help="Also take the paths listed in FILE, one a line.", rich_help_panel=IMAGES),
+        list[str] | None,
+        typer.Option(
+            "--files-from",
+            metavar="FILE",
+            help="Also take the paths listed in FILE, one a line.",
+        ),
     ] = None
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated.", rich_help_panel=IMAGES)
+        bool,
+        typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated."),
     ] = False
     no_orient: Annotated[
         bool,
-        typer.Option("--no-orient", help="Ignore EXIF orientation, as open_clip's own transform does.", rich_help_panel=IMAGES),
+        typer.Option("--no-orient", help="Ignore EXIF orientation, as open_clip's own transform does."),
     ] = False
     max_pixels: Annotated[
-        Optional[int],
-        typer.Option("--max-pixels", metavar="N", min=1, help="Refuse images with more pixels than this.", rich_help_panel=IMAGES),
+        int | None,
+        typer.Option("--max-pixels", metavar="N", min=1, help="Refuse images with more pixels than this."),
     ] = None
 
 
 LabelsOption = Annotated[
-    Optional[list[str]],
-    typer.Option("--labels", "-l", metavar="A,B,...", help="Labels, comma-separated; @imagenet is a named set.", rich_help_panel=LABELS),
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        "-l",
+        metavar="A,B,...",
+        help="Labels, comma-separated; @imagenet is a named set.",
+    ),
 ]
 LabelsFileOption = Annotated[
-    Optional[list[str]],
-    typer.Option("--labels-file", metavar="FILE", help="Labels, one a line; 'name: phrase; phrase' gives synonyms.", rich_help_panel=LABELS),
+    list[str] | None,
+    typer.Option(
+        "--labels-file",
+        metavar="FILE",
+        help="Labels, one a line; 'name: phrase; phrase' gives synonyms.",
+    ),
 ]
 
 
@@ -65,10 +79,11 @@ class LabelOptions:
     labels: LabelsOption = None
     labels_file: LabelsFileOption = None
     prompts: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
-            "--prompts", "-p", metavar="NAME|FILE", rich_help_panel=LABELS,
-            help="Templates the labels are put into: a set (clipcli prompts list) or a file; sets are joined.", show_default="photo",
+            "--prompts", "-p", metavar="NAME|FILE",
+            help="Templates the labels are put into: a set (clipcli prompts list) or a file; sets are joined.",
+            show_default="photo",
         ),
     ] = None  # fmt: skip
 
@@ -80,33 +95,43 @@ class ModelOptions:
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL", rich_help_panel=MODEL,
-            help="ARCH/TAG, hf-hub:org/name, local-dir:PATH, ARCH@CHECKPOINT, a bundle's folder, or tiny, fast, balanced, best.",
+            "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
+            help="ARCH/TAG, hf-hub:org/name, local-dir:PATH, ARCH@FILE, a bundle's folder, or tiny, fast, balanced, best.",
         ),
     ] = _DEFAULT_MODEL  # fmt: skip
     device: Annotated[
         str,
-        typer.Option("--device", metavar="DEVICE", envvar="CLIPCLI_DEVICE", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MODEL),
+        typer.Option(
+            "--device",
+            metavar="DEVICE",
+            envvar="CLIPCLI_DEVICE",
+            help="auto, cpu, cuda, cuda:N or mps.",
+        ),
     ] = "auto"
-    precision: Annotated[
-        str, typer.Option("--precision", metavar="PRECISION", help="auto, fp32, fp16 or bf16.", rich_help_panel=MODEL)
-    ] = "auto"
+    precision: Annotated[str, typer.Option("--precision", metavar="PRECISION", help="auto, fp32, fp16 or bf16.")] = (
+        "auto"
+    )
     engine: Annotated[
-        str, typer.Option("--engine", metavar="ENGINE", help="auto, onnx (starts fast) or openclip (torch).", rich_help_panel=MODEL)
+        str,
+        typer.Option("--engine", metavar="ENGINE", help="auto, onnx (starts fast) or openclip (torch)."),
     ] = "auto"
-    offline: Annotated[
-        bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.", rich_help_panel=MODEL)
-    ] = False
+    offline: Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.")] = False
     cache_dir: Annotated[
-        Optional[str],
-        typer.Option("--cache-dir", metavar="DIR", help="Keep downloaded weights here instead of the hub's cache.", rich_help_panel=MODEL),
+        str | None,
+        typer.Option(
+            "--cache-dir",
+            metavar="DIR",
+            help="Keep downloaded weights here instead of the hub's cache.",
+        ),
     ] = None
 
     def choice(self) -> Choice:
         """These options, checked. Raises UsageError."""
         from clipcli.choices import parse_choice
 
-        return parse_choice(self.model, self.device, self.precision, self.engine, offline=self.offline, cache_dir=self.cache_dir)
+        return parse_choice(
+            self.model, self.device, self.precision, self.engine, offline=self.offline, cache_dir=self.cache_dir
+        )
 
 
 @dataclass(frozen=True)
@@ -116,15 +141,20 @@ class OutputOptions:
     format: Annotated[
         str,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", rich_help_panel=OUTPUT,
+            "--format", "-f", metavar="FORMAT",
             help="auto, table, tsv, csv, jsonl or json; auto is a table on a terminal and TSV in a pipe.",
         ),
     ] = "auto"  # fmt: skip
     output: Annotated[
-        Optional[str],
-        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all; its suffix is the format.", rich_help_panel=OUTPUT),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to FILE, whole or not at all; its suffix is the format.",
+        ),
     ] = None
-    paths: Annotated[bool, typer.Option("--paths", help="Write bare paths instead of rows.", rich_help_panel=OUTPUT)] = False
+    paths: Annotated[bool, typer.Option("--paths", help="Write bare paths instead of rows.")] = False
 
     def parse(self, *, null: bool) -> Output:
         """These options, checked. Raises UsageError."""
@@ -138,24 +168,22 @@ class RunOptions:
     """How much at once, what is kept, what is said."""
 
     batch_size: Annotated[
-        Optional[int],
-        typer.Option("--batch-size", metavar="N", min=1, help="Images a step; chosen by device.", rich_help_panel=RUNNING),
+        int | None,
+        typer.Option("--batch-size", metavar="N", min=1, help="Images a step; chosen by device."),
     ] = None
     workers: Annotated[
-        Optional[int],
-        typer.Option("--workers", metavar="N", min=1, help="Threads that read and decode; one a core.", rich_help_panel=RUNNING),
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Threads that read and decode; one a core."),
     ] = None
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither use nor keep vectors of earlier runs.", rich_help_panel=RUNNING)
-    ] = False
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Compute every vector anew and keep it.", rich_help_panel=RUNNING)
-    ] = False
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither use nor keep vectors of earlier runs.")] = False
+    refresh: Annotated[bool, typer.Option("--refresh", help="Compute every vector anew and keep it.")] = False
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no notes; failures are still named.", rich_help_panel=RUNNING)
+        bool,
+        typer.Option("--quiet", "-q", help="No progress and no notes; failures are still named."),
     ] = False
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say which model runs where, and how long it took.", rich_help_panel=RUNNING)
+        bool,
+        typer.Option("--verbose", "-v", help="Say which model runs where, and how long it took."),
     ] = False
 
     def talk(self) -> Talk:

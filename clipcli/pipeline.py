@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import queue
@@ -123,23 +124,11 @@ class ImagePipeline:
         end = _End()
         try:
             for ref in refs:
-                item = (ref, pool.submit(self._prepare, ref))
-                while not stopped.is_set():
-                    try:
-                        ahead.put(item, timeout=_PATIENCE_SECONDS)
-                        break
-                    except queue.Full:
-                        continue
-                if stopped.is_set():
+                if not _offer(ahead, (ref, pool.submit(self._prepare, ref)), stopped):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads the queue
             end = _End(error)
-        while not stopped.is_set():
-            try:
-                ahead.put(end, timeout=_PATIENCE_SECONDS)
-                return
-            except queue.Full:
-                continue
+        _offer(ahead, end, stopped)
 
     def _drain(self, ahead: queue.Queue[_Item], batch_size: int) -> Iterator[Embedded]:
         waiting: list[tuple[ImageRef, _Prepared]] = []
@@ -222,3 +211,12 @@ def _same(before: os.stat_result, after: os.stat_result | None) -> bool:
         after.st_size,
         after.st_mtime_ns,
     )
+
+
+def _offer(ahead: queue.Queue[_Item], item: _Item, stopped: threading.Event) -> bool:
+    """Put an item as soon as there is room; False when nobody wants it any more."""
+    while not stopped.is_set():
+        with contextlib.suppress(queue.Full):
+            ahead.put(item, timeout=_PATIENCE_SECONDS)
+            return True
+    return False

@@ -9,10 +9,13 @@ import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipcli.bundle.manifest import info_of, scoring_of
 from clipcli.cache import cache_folder
-from clipcli.encoder import ModelInfo, Precision, Scoring
+
+if TYPE_CHECKING:
+    from clipcli.encoder import ModelInfo, Precision, Scoring
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """open_clip's own lists of architectures and weights, read where it is installed without importing torch.
 
-Importing open_clip takes seconds. Its list of weights is one module without need of torch, and its architectures are JSON
-files; both are loaded alone.
+Importing open_clip takes seconds. Its list of weights is one module without need of torch, and its architectures are
+JSON files; both are loaded alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def tags() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         module = importlib.import_module(f"{_STAND_IN}.pretrained")
     found = getattr(module, "_PRETRAINED", None)
     if not isinstance(found, dict):
-        raise ModelError("this version of open_clip keeps its list of weights elsewhere", hint="pip install 'open_clip_torch>=3'")
+        raise ModelError(
+            "this version of open_clip keeps its list of weights elsewhere", hint="pip install 'open_clip_torch>=3'"
+        )
     return found
 
 
@@ -76,7 +78,9 @@ def check_name(spec: ModelSpec) -> None:
         hint = f"{spec.where}@path/to/checkpoint.safetensors"
         raise UnknownModelError(f"{spec.where} has no published weights", hint=hint)
     if spec.kind == "tag" and spec.version not in known:
-        raise UnknownModelError(f"{spec.where} has no weights tagged {spec.version!r}", hint=_offer(spec.version, known))
+        raise UnknownModelError(
+            f"{spec.where} has no weights tagged {spec.version!r}", hint=_offer(spec.version, known)
+        )
 
 
 def first_tag(architecture: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,6 +20,8 @@ from clipcli.prompts import expand
 from clipcli.vectors import ensemble, stack, unit_length
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from clipcli.encoder import Encoder, ModelInfo, Scoring
     from clipcli.inputs import ImageRef
     from clipcli.models import Choice
@@ -119,7 +120,7 @@ class Session:
         return pipeline.run(refs, self.batch_size)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """n texts → float32 (n, dim), unit length; each distinct text is encoded once and kept."""
+        """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept."""
         space = f"{self.space}/text"
         distinct = list(dict.fromkeys(texts))
         keys = [_key(text) for text in distinct]
@@ -133,7 +134,7 @@ class Session:
         return stack([_present(found[text]) for text in texts], self.info.dim)
 
     def embed_labels(self, labels: Sequence[Label], prompts: PromptSet) -> Vectors:
-        """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, and kept as one vector."""
+        """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, kept as one vector."""
         space = f"{self.space}/ensemble"
         texts = [expand(label, prompts) for label in labels]
         keys = [_key(json.dumps(prompts_of_label)) for prompts_of_label in texts]
@@ -189,7 +190,10 @@ class Session:
         except MemoryError as error:
             half = len(pixels) // 2
             if not half:
-                raise DeviceError(f"one image does not fit into the memory of {encoder.device}", hint="a smaller model, or --device cpu") from error
+                raise DeviceError(
+                    f"one image does not fit into the memory of {encoder.device}",
+                    hint="a smaller model, or --device cpu",
+                ) from error
             self._batch_size = half
             self.talk.note(f"out of memory: batches of {half} from here on")
         return np.concatenate([self._encode_images(pixels[:half]), self._encode_images(pixels[half:])])

@@ -17,7 +17,7 @@ _BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def printable(text: str) -> str:
-    """A text that cannot steer a terminal: control, bidirectional and undecodable characters become escapes.
+    r"""A text that cannot steer a terminal: control, bidirectional and undecodable characters become escapes.
 
     `\\n` and `\\t` are spelt so, undecodable bytes as `\\xff`, anything else by its code point.
     """

@@ -26,7 +26,7 @@ def unit_length(raw: npt.NDArray[np.floating]) -> Vectors:
     """Scale each row to length 1 in float32; a zero row stays zero, as in `torch.nn.functional.normalize`."""
     rows = np.asarray(raw, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.maximum(norms, np.float32(1e-12))
+    return np.asarray(rows / np.maximum(norms, np.float32(1e-12)), dtype=np.float32)
 
 
 def ensemble(unit_rows: Vectors) -> Vector:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+settings.register_profile("clipcli", deadline=None)  # a busy machine is no failure
+settings.load_profile("clipcli")
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,9 @@ def run_process(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = N
         check=False,
         timeout=120,
     )
-    return Result(done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "replace"), done.returncode)
+    return Result(
+        done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "replace"), done.returncode
+    )
 
 
 def command(*arguments: str | Path) -> list[str]:

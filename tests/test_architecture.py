@@ -12,9 +12,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "clipcli"
 ROWS = [
     {"errors", "__init__"},
-    {"inputs", "vectors", "encoder", "report", "talk", "spelling", "textfiles"},
-    {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue", "registry",
-     "devices", "expectations", "journal", "decisions", "query"},
+    {"inputs", "vectors", "encoder", "report", "talk", "spelling", "textfiles", "arrow", "sharding"},
+    {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue",
+     "registry", "devices", "expectations", "journal", "decisions", "query", "texts"},
     {"engines", "records", "modelspec", "exporting"},
     {"models"},
     {"pipeline", "session"},
@@ -23,10 +23,33 @@ ROWS = [
 ]  # fmt: skip
 ADAPTERS = 6
 """The row of options and commands; modules that are in no row belong to the commands."""
-HEAVY = {"torch", "open_clip", "torchvision", "numpy", "PIL", "onnxruntime", "huggingface_hub", "rich.table", "pyarrow", "transformers"}
+HEAVY = {
+    "torch",
+    "open_clip",
+    "torchvision",
+    "numpy",
+    "PIL",
+    "onnxruntime",
+    "huggingface_hub",
+    "rich.table",
+    "pyarrow",
+    "transformers",
+}
 MAY_IMPORT = {
-    "torch": {"engines/openclip.py", "engines/export.py", "engines/text_tower.py", "engines/half.py", "engines/parity.py"},
-    "open_clip": {"engines/openclip.py", "engines/export.py", "engines/text_tower.py", "engines/sources.py", "engines/tokenizer_export.py"},
+    "torch": {
+        "engines/openclip.py",
+        "engines/export.py",
+        "engines/text_tower.py",
+        "engines/half.py",
+        "engines/parity.py",
+    },
+    "open_clip": {
+        "engines/openclip.py",
+        "engines/export.py",
+        "engines/text_tower.py",
+        "engines/sources.py",
+        "engines/tokenizer_export.py",
+    },
     "onnxruntime": {"engines/onnx.py"},
     "huggingface_hub": {"hub.py"},
     "tqdm": {"talk.py"},
@@ -109,7 +132,8 @@ def test_typer_stands_only_in_the_command_line():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("--version",), ("classify", "--help"), ("classify", "--no-such-option"), ("no-such-command",)]
+    "arguments",
+    [("--help",), ("--version",), ("classify", "--help"), ("classify", "--no-such-option"), ("no-such-command",)],
 )
 def test_help_and_bad_arguments_load_nothing_heavy(arguments: tuple[str, ...]):
     script = f"""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from clipcli.options import InputOptions, LabelOptions, ModelOptions, OutputOptions, RunOptions
 
-SCORES = "Scores"
-CHECK = "Check"
 EPILOG = """Examples:
 
 clipcli classify photos/ -l cat,dog,"red car"
@@ -25,29 +23,41 @@ class ScoreOptions:
     """How scores are made and shown."""
 
     top_k: Annotated[
-        int, typer.Option("--top-k", "-k", metavar="K", min=0, help="Labels shown for each image; 0 is all.", rich_help_panel=SCORES)
+        int,
+        typer.Option("--top-k", "-k", metavar="K", min=0, help="Labels shown for each image; 0 is all."),
     ] = 1
     threshold: Annotated[
-        Optional[float], typer.Option("--threshold", metavar="T", help="No label where the score is below T.", rich_help_panel=SCORES)
+        float | None,
+        typer.Option("--threshold", metavar="T", help="No label where the score is below T."),
     ] = None
     multi_label: Annotated[
         bool,
-        typer.Option("--multi-label", help="Every label whose own score reaches the threshold (0.5).", rich_help_panel=SCORES),
+        typer.Option("--multi-label", help="Every label whose own score reaches the threshold (0.5)."),
     ] = False
     none: Annotated[
-        Optional[str],
-        typer.Option("--none", metavar="NAME", help="Answer NAME when the image looks like none of the labels.", rich_help_panel=SCORES),
+        str | None,
+        typer.Option(
+            "--none",
+            metavar="NAME",
+            help="Answer NAME when the image looks like none of the labels.",
+        ),
     ] = None
     background: Annotated[
-        Optional[list[str]],
-        typer.Option("--background", metavar="TEXT", help="What 'none of these' looks like, for --none and --multi-label.", rich_help_panel=SCORES),
+        list[str] | None,
+        typer.Option(
+            "--background",
+            metavar="TEXT",
+            help="What 'none of these' looks like, for --none and --multi-label.",
+        ),
     ] = None
-    similarity: Annotated[
-        bool, typer.Option("--similarity", help="Raw cosine similarities as scores.", rich_help_panel=SCORES)
-    ] = False
+    similarity: Annotated[bool, typer.Option("--similarity", help="Raw cosine similarities as scores.")] = False
     groups: Annotated[
-        Optional[str],
-        typer.Option("--groups", metavar="FILE", help="Add up labels under group names: lines of 'group: label; label'.", rich_help_panel=SCORES),
+        str | None,
+        typer.Option(
+            "--groups",
+            metavar="FILE",
+            help="Add up labels under group names: lines of 'group: label; label'.",
+        ),
     ] = None
 
 
@@ -56,19 +66,20 @@ class CheckOptions:
     """What is expected, for CI."""
 
     expect: Annotated[
-        Optional[str], typer.Option("--expect", metavar="LABEL", help="Every image should get LABEL.", rich_help_panel=CHECK)
+        str | None,
+        typer.Option("--expect", metavar="LABEL", help="Every image should get LABEL."),
     ] = None
     expect_from: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
-            "--expect-from", metavar="parent|FILE", rich_help_panel=CHECK,
+            "--expect-from", metavar="parent|FILE",
             help="The folder's name is the label (parent), or a .csv or .jsonl of path and label.",
         ),
     ] = None  # fmt: skip
     min_accuracy: Annotated[
-        Optional[float],
+        float | None,
         typer.Option(
-            "--min-accuracy", metavar="SHARE", min=0.0, max=1.0, rich_help_panel=CHECK,
+            "--min-accuracy", metavar="SHARE", min=0.0, max=1.0,
             help="Exit with 1 when a smaller share of images is right.", show_default="1.0",
         ),
     ] = None  # fmt: skip

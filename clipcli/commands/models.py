@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from clipcli.options import OutputOptions, RunOptions
 
 _ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="As --model takes it.", show_default=False)]
-_CacheDir = Annotated[Optional[str], typer.Option("--cache-dir", metavar="DIR", help="Where weights are kept, instead of the hub's cache.")]
+_CacheDir = Annotated[
+    str | None, typer.Option("--cache-dir", metavar="DIR", help="Where weights are kept, instead of the hub's cache.")
+]
 _Offline = Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.")]
 
 
 def list_models(
     out: OutputOptions,
-    pattern: Annotated[str, typer.Argument(metavar="[PATTERN]", help="Only models whose name holds this.", show_default=False)] = "",
+    pattern: Annotated[
+        str, typer.Argument(metavar="[PATTERN]", help="Only models whose name holds this.", show_default=False)
+    ] = "",
     on_disk: Annotated[bool, typer.Option("--on-disk", help="Only models that are on this disk.")] = False,
     cache_dir: _CacheDir = None,
 ) -> None:
@@ -60,7 +64,9 @@ def verify(
     model: _ModelArgument,
     out: OutputOptions,
     run: RunOptions,
-    images: Annotated[Optional[list[str]], typer.Option("--image", metavar="FILE", help="Compare on this image too.")] = None,
+    images: Annotated[
+        list[str] | None, typer.Option("--image", metavar="FILE", help="Compare on this image too.")
+    ] = None,
     cache_dir: _CacheDir = None,
 ) -> None:
     """Check a model on disk: hashes of its files, and a bundle's vectors against those of its source."""
@@ -77,8 +83,13 @@ def verify(
 def export(
     model: _ModelArgument,
     run: RunOptions,
-    output: Annotated[Optional[str], typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder; by default clipcli's own cache.")] = None,
-    precision: Annotated[str, typer.Option("--precision", metavar="P", help="Of the stored weights: fp32 or fp16.")] = "fp32",
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder; by default clipcli's own cache."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="P", help="Of the stored weights: fp32 or fp16.")
+    ] = "fp32",
     cache_dir: _CacheDir = None,
 ) -> None:
     """Write a model as a bundle: a portable folder that runs without torch and starts in a fraction of a second."""

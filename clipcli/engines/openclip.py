@@ -58,7 +58,7 @@ class OpenClipEncoder:
             return np.asarray(features.float().cpu().numpy())
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """n texts → float32 (n, dim), not unit length; batches of causal towers are cut to their longest text.
+        """N texts → float32 (n, dim), not unit length; batches of causal towers are cut to their longest text.
 
         Raises:
             MemoryError: as for images.
@@ -144,7 +144,9 @@ def resolve_device(asked: str) -> str:
         if count == 0:
             raise DeviceError("no CUDA device here", hint="--device cpu, or check the driver with nvidia-smi")
         if index and int(index) >= count:
-            raise DeviceError(f"no device {asked}: there are {count} CUDA devices, numbered from 0", hint="--device cuda")
+            raise DeviceError(
+                f"no device {asked}: there are {count} CUDA devices, numbered from 0", hint="--device cuda"
+            )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("no MPS device here: it needs Apple silicon", hint="--device cpu or --device auto")
     return asked
@@ -197,9 +199,13 @@ def _plain_words(source: Source) -> Iterator[None]:
             hint="convert it to safetensors where you trust it",
         ) from error
     except MemoryError as error:
-        raise DeviceError(f"{source.name} does not fit into memory: {error}", hint="a smaller model, or --precision fp16") from error
+        raise DeviceError(
+            f"{source.name} does not fit into memory: {error}", hint="a smaller model, or --precision fp16"
+        ) from error
     except (RuntimeError, KeyError, EOFError) as error:
-        raise ModelError(f"cannot load {source.name} from {where}: {_first_line(error)}", hint=_load_hint(error)) from error
+        raise ModelError(
+            f"cannot load {source.name} from {where}: {_first_line(error)}", hint=_load_hint(error)
+        ) from error
     except ImportError as error:
         raise ModelError(f"{source.name} needs a package that is not installed: {_first_line(error)}") from error
 

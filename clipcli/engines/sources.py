@@ -126,7 +126,8 @@ def _from_folder(spec: ModelSpec, hub: Hub, folder: Path, *, revision: str | Non
     has_own = "hf_tokenizer_name" in config["text_cfg"] and (folder / "tokenizer_config.json").is_file()
     return Source(
         spec.name, f"local-dir:{folder}", config, preprocessing, _weights_in(folder), is_folder=True, quick_gelu=False,
-        tokenizer_folder=str(folder) if has_own else _tokenizer(config, hub), revision=revision, cache_dir=hub.cache_dir,
+        tokenizer_folder=str(folder) if has_own else _tokenizer(config, hub), revision=revision,
+        cache_dir=hub.cache_dir,
     )  # fmt: skip
 
 

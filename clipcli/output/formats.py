@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 Format = Literal["auto", "table", "tsv", "csv", "jsonl", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
-_BY_SUFFIX: dict[str, Format] = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".txt": "table"}
+_BY_SUFFIX: dict[str, Format] = {
+    ".tsv": "tsv",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".txt": "table",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,9 @@ def parse_output(name: str, path: str | None, *, paths: bool = False, null: bool
         suffix = Path(str(path)).suffix.lower()
         if suffix not in _BY_SUFFIX:
             known = ", ".join(_BY_SUFFIX)
-            raise UsageError(f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {known}")
+            raise UsageError(
+                f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {known}"
+            )
         chosen = _BY_SUFFIX[suffix]
     return Output(chosen, path, paths=paths, null=null)
 
@@ -75,7 +84,7 @@ def open_writer(output: Output) -> Iterator[Writer]:
         writer.close()
 
 
-def _writer(output: Output, target: Target) -> Writer:
+def _writer(output: Output, target: Target) -> Writer:  # noqa: PLR0911 - a return a format
     if output.paths:
         return PathsWriter(target, null=output.null)
     match output.format:

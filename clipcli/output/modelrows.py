@@ -56,5 +56,8 @@ class FactRow:
 
     def cells(self) -> list[tuple[str, ...]]:
         """One line."""
-        shown = {None: "unknown", True: "yes", False: "no"}.get(self.value) if not isinstance(self.value, (str, float)) else None
-        return [(self.fact, str(self.value) if shown is None or type(self.value) is int else shown)]
+        if self.value is None:
+            return [(self.fact, "unknown")]
+        if isinstance(self.value, bool):
+            return [(self.fact, "yes" if self.value else "no")]
+        return [(self.fact, str(self.value))]

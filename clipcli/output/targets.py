@@ -45,8 +45,8 @@ class Target:
 def open_target(path: str | None) -> Iterator[Target]:
     """Bytes to stdout (None or `-`) or to a file.
 
-    A file is written beside its place and moved there when the block ends well; on any exception nothing is left. A name
-    that is no ordinary file, such as a device or a pipe, is written directly.
+    A file is written beside its place and moved there when the block ends well; on any exception nothing is left. A
+    name that is no ordinary file, such as a device or a pipe, is written directly.
 
     Raises:
         OutputError: the folder is missing or not writable, or the disk is full.

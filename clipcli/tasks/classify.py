@@ -109,7 +109,7 @@ class Classifier:
         return sigmoid(apart * np.float32(self.scoring.scale))
 
     def _binned(self, names: Sequence[str], values: Scores, similarity: Scores) -> tuple[Sequence[str], Scores, Scores]:
-        """Bins in place of their members. Softmax scores are added; independent ones do not add up, so the best stands."""
+        """Bins in place of their members: softmax scores are added; of independent ones the best stands."""
         together = np.sum if self.meaning == "softmax" else np.max
         binned = {member for entry in self.bins for member in entry.members}
         alone = [index for index in range(len(names)) if index not in binned]

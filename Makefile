@@ -1,0 +1,55 @@
+# Everything happens in .venv, made by the first target that needs it. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint types docs check bench build clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("clipcli needs Python 3.10 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check --upgrade pip
+	$(RUN) pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/installed
+	$(RUN) pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
+	@touch $@
+
+setup: $(VENV)/dev ## install clipcli and everything a developer needs into .venv
+
+demo: $(VENV)/installed ## label the example pictures with the embedded model, offline
+	$(BIN)/clipcli classify examples/ -l "cat,dog,car,tree,house,sun,apple,fish" --model tiny --offline
+
+test: $(VENV)/dev ## run the tests (under two minutes)
+	$(RUN) pytest --quiet
+
+test-all: $(VENV)/dev ## run all tests, the slow ones too
+	$(RUN) pytest --quiet -m ''
+
+lint: $(VENV)/dev ## ruff: rules and format
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+types: $(VENV)/dev ## mypy, strict
+	$(RUN) mypy
+
+docs: $(VENV)/dev ## write the generated parts of the documentation anew
+	$(RUN) clipcli_docs
+
+check: lint types test ## what has to pass before a change lands; the tests hold that the docs are current
+
+bench: $(VENV)/dev ## measure against plain open_clip, on this machine (takes minutes)
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+build: $(VENV)/dev ## build the wheel and the source distribution into dist/
+	$(RUN) build --quiet --outdir dist .
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
