@@ -33,8 +33,8 @@ CPU_BATCH = 16
 """Images a step on the CPU: no larger batch was faster, and the first rows come sooner."""
 GPU_BATCH = 128
 _TEXT_BATCH = 128
-_LABELS_AT_ONCE = 64
-"""Labels whose prompts are in memory together: 64 labels × 80 templates × 512 numbers are 10 MB."""
+_TEXTS_AT_ONCE = 8192
+"""Texts whose vectors are in memory together: 8192 × 512 numbers are 17 MB."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class SessionOptions:
     max_pixels: int | None = None
     use_cache: bool = True
     refresh: bool = False
+    raw: bool = False
+    """The towers' own vectors, of any length, in place of unit vectors."""
 
 
 @contextmanager
@@ -78,6 +80,7 @@ class Session:
     options: SessionOptions = field(default_factory=SessionOptions)
     timings: Timings = field(default_factory=Timings)
     _batch_size: int | None = None
+    _cuts_said: bool = False
 
     @property
     def info(self) -> ModelInfo:
@@ -92,7 +95,13 @@ class Session:
     @property
     def space(self) -> str:
         """What vectors of this model and precision are kept under."""
-        return f"{self.info.fingerprint}/{self.model.precision}"
+        raw = "/raw" if self.options.raw else ""
+        return f"{self.info.fingerprint}/{self.model.precision}{raw}"
+
+    @property
+    def workers(self) -> int:
+        """Threads that read and decode."""
+        return self.options.workers or os.cpu_count() or 1
 
     @property
     def batch_size(self) -> int:
@@ -112,7 +121,7 @@ class Session:
             space=self.space if self.options.orient else f"{self.space}/unrotated",
             cache=self.cache,
             encode=self._encode_images,
-            workers=self.options.workers or os.cpu_count() or 1,
+            workers=self.workers,
             orient=self.options.orient,
             max_pixels=self.options.max_pixels,
             timings=self.timings,
@@ -126,8 +135,8 @@ class Session:
         keys = [_key(text) for text in distinct]
         found = dict(zip(distinct, self.cache.get(space, keys), strict=True))
         missing = [text for text in distinct if found[text] is None]
-        for start in range(0, len(missing), _LABELS_AT_ONCE * _TEXT_BATCH):
-            some = missing[start : start + _LABELS_AT_ONCE * _TEXT_BATCH]
+        for start in range(0, len(missing), _TEXTS_AT_ONCE):
+            some = missing[start : start + _TEXTS_AT_ONCE]
             rows = self._encode_texts(some)
             self.cache.put(space, [(_key(text), row) for text, row in zip(some, rows, strict=True)])
             found.update(zip(some, rows, strict=True))
@@ -141,8 +150,9 @@ class Session:
         found = self.cache.get(space, keys)
         missing = [index for index, vector in enumerate(found) if vector is None]
         with self.talk.progress(len(missing), "label") as advance:
-            for start in range(0, len(missing), _LABELS_AT_ONCE):
-                some = missing[start : start + _LABELS_AT_ONCE]
+            step = max(1, _TEXTS_AT_ONCE // max(map(len, texts), default=1))
+            for start in range(0, len(missing), step):
+                some = missing[start : start + step]
                 made = self._ensembles([texts[index] for index in some])
                 self.cache.put(space, [(keys[index], row) for index, row in zip(some, made, strict=True)])
                 for index, row in zip(some, made, strict=True):
@@ -158,7 +168,10 @@ class Session:
         distinct = list(dict.fromkeys(text for group in texts for text in group))
         place = {text: index for index, text in enumerate(distinct)}
         rows = self._encode_texts(distinct)
-        return [ensemble(rows[[place[text] for text in group]]) for group in texts]
+        return [self._mean(rows[[place[text] for text in group]]) for group in texts]
+
+    def _mean(self, rows: Vectors) -> Vector:
+        return rows.mean(axis=0, dtype=np.float32) if self.options.raw else ensemble(rows)
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Texts of like length go together, since a batch is as long as its longest."""
@@ -169,24 +182,30 @@ class Session:
         with self.timings.measure("model"):
             for start in range(0, len(order), _TEXT_BATCH):
                 some = order[start : start + _TEXT_BATCH]
-                vectors[some] = unit_length(encoder.encode_texts([texts[index] for index in some]))
+                vectors[some] = self._scaled(encoder.encode_texts([texts[index] for index in some]))
         return vectors
 
+    def _scaled(self, raw: Vectors) -> Vectors:
+        return np.asarray(raw, np.float32) if self.options.raw else unit_length(raw)
+
     def _warn_of_cuts(self, encoder: Encoder, texts: Sequence[str]) -> None:
+        if self._cuts_said:
+            return
         limit = encoder.info.context_length
         # A token is at least one byte, so that short texts need no counting.
         candidates = [text for text in texts if len(text.encode("utf-8", "replace")) > limit - 2]
         long = [text for text, count in zip(candidates, encoder.count_tokens(candidates), strict=True) if count > limit]
         if long:
+            self._cuts_said = True
             shown = long[0] if len(long[0]) <= 60 else f"{long[0][:57]}…"  # noqa: PLR2004 - a line's worth
-            more = f" and {len(long) - 1} more" if len(long) > 1 else ""
+            more = f", and {len(long) - 1} more so far" if len(long) > 1 else ""
             self.talk.warn(f"longer than the model's {limit} tokens, cut there: {shown!r}{more}")
 
     def _encode_images(self, pixels: Pixels) -> Vectors:
         """Unit vectors of a batch; when memory does not suffice, halves it for the rest of the run."""
         encoder = self.model.encoder
         try:
-            return unit_length(encoder.encode_images(pixels))
+            return self._scaled(encoder.encode_images(pixels))
         except MemoryError as error:
             half = len(pixels) // 2
             if not half:
