@@ -139,8 +139,8 @@ def test_a_size_given_as_one_number(image_transform):
 
 
 def test_real_photos(image_transform, shared):
-    paths = sorted((shared / "data/photos").rglob("*.jp*g"))[::16]
-    assert len(paths) > 5
+    paths = sorted((shared / "data/photos").rglob("*.jp*g"))[::32]
+    assert len(paths) >= 5
     for path in paths:
         with Image.open(path) as image:
             image.load()
