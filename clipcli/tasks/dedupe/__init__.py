@@ -1,0 +1,12 @@
+"""What is the same, what is nearly the same, and what only looks alike: numbers in, groups out.
+
+    levels.py       exact, near, similar, and the thresholds that part them, by model
+    sources.py      rows that a join multiplies: unit vectors, or the bits of perceptual hashes
+    collapse.py     identical vectors become one row, so that a million copies cost no more than one
+    join.py         all pairs above a cosine, block by block, never N × N
+    approximate.py  the same through a partitioned index, for more rows than an exact join is worth; measures its recall
+    neighbours.py   who may match whom; says the whole truth for crowded rows
+    likeness.py     one picture → a signature of 4 kB; two signatures → the same picture or not
+    grouping.py     groups in which every member was verified against the one that is kept
+    keep.py         the rules that choose it
+"""
