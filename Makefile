@@ -40,7 +40,7 @@ types: $(VENV)/dev ## mypy, strict
 	$(RUN) mypy
 
 docs: $(VENV)/dev ## write the generated parts of the documentation anew
-	$(RUN) clipcli_docs
+	$(BIN)/python docs/generate.py
 
 check: lint types test ## what has to pass before a change lands; the tests hold that the docs are current
 

@@ -94,7 +94,7 @@ def classify(
     out: OutputOptions,
     run: RunOptions,
 ) -> None:
-    """Give each image the label that fits it best, with no training: any labels, any images."""
+    """Give each image the label that fits it best. No training: any labels, any images."""
     from clipcli.classification import plan
     from clipcli.output import open_writer
     from clipcli.session import open_session

@@ -1,0 +1,85 @@
+"""Write the parts of the documentation that the program itself knows: the help of every command, and the exit codes.
+
+    python docs/generate.py          writes docs/cli.md and docs/exit-codes.md
+    python docs/generate.py --check  says whether they are current, and changes nothing
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+_WIDTH = "100"
+_MEANINGS = {
+    "OK": "done",
+    "CHECK_FAILED": "a check that was asked for does not hold",
+    "USAGE": "wrong arguments",
+    "SOME_FAILED": "finished, but some inputs failed; each is named on stderr and is a row of the output",
+    "INPUTS": "nothing usable among the inputs, or a bad labels, prompts or vector file",
+    "MODEL": "the model cannot be found, fetched, checked or run",
+    "OUTPUT": "results cannot be written",
+    "BUG": "a bug in clipcli; the traceback is kept",
+    "INTERRUPTED": "Ctrl-C",
+}
+
+
+def help_of(arguments: list[str]) -> str:
+    """What `clipcli ARGUMENTS --help` prints on a terminal of 100 columns."""
+    from clipcli.cli import app
+
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        app([*arguments, "--help"], prog_name="clipcli")
+    return "\n".join(line.rstrip() for line in shown.getvalue().strip().splitlines())
+
+
+def commands() -> list[list[str]]:
+    """Every command, groups before their verbs."""
+    from clipcli.cli import app
+
+    found: list[list[str]] = [[command.name or ""] for command in app.registered_commands]
+    for group in app.registered_groups:
+        name = group.name or ""
+        verbs = group.typer_instance.registered_commands if group.typer_instance else []
+        found += [[name], *([name, verb.name or ""] for verb in verbs)]
+    return found
+
+
+def cli_page() -> str:
+    """docs/cli.md."""
+    parts = ["# Commands", "", "Written by `make docs` from the program's own `--help`.", ""]
+    for arguments in [[], *commands()]:
+        parts += [f"## {' '.join(['clipcli', *arguments])}", "", "```text", help_of(arguments), "```", ""]
+    return "\n".join(parts)
+
+
+def exit_codes_page() -> str:
+    """docs/exit-codes.md."""
+    from clipcli.errors import ExitCode
+
+    rows = [f"| {code.value} | {_MEANINGS[code.name]} |" for code in ExitCode]
+    return "\n".join(["# Exit codes", "", "Written by `make docs`.", "", "| code | meaning |", "| --: | --- |", *rows, ""])
+
+
+def main() -> int:
+    """Write or check the pages; 1 when a checked page is stale."""
+    os.environ.update(COLUMNS=_WIDTH, TERMINAL_WIDTH=_WIDTH, NO_COLOR="1")
+    for name in ("CLIPCLI_MODEL", "CLIPCLI_DEVICE", "CLIPCLI_OFFLINE"):
+        os.environ.pop(name, None)
+    stale = 0
+    for name, text in {"cli.md": cli_page(), "exit-codes.md": exit_codes_page()}.items():
+        path = DOCS / name
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            sys.stderr.write(f"docs/{name} is stale: run make docs\n")
+            stale = 1
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main())
