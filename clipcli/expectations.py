@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from clipcli.errors import LabelsError
-from clipcli.spelling import did_you_mean
-from clipcli.textfiles import STDIN, Fault, Faults, quoted, read_text, refuse, shown_name, tidy, unusable
+from clipcli.spelling import GUESSES, did_you_mean
+from clipcli.textfiles import Fault, Faults, quoted, read_text, refuse, tidy, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,8 +21,6 @@ PATH_COLUMNS = ("path", "image", "file", "filename")
 LABEL_COLUMN = "label"
 _HEADERLESS = 2
 """Columns of a CSV without a header: path, label."""
-_SUGGESTED = 5
-"""Unknown labels for which near names are looked up: a search in 10,000 labels takes a while."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def parse_expectations(path: str) -> Expectations:
     Raises:
         LabelsError: an unreadable file, a row without path or label, an image with two labels, or no rows.
     """
-    text, faults = read_text(path, errors="surrogateescape"), Faults(shown_name(path))
+    text, faults = read_text(path, errors="surrogateescape"), Faults(path)
     if isinstance(text, Fault):
         refuse([text], LabelsError)
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - paths are strings here, any bytes included
@@ -88,7 +86,7 @@ def parse_expectations(path: str) -> Expectations:
         faults.add(None, "holds no rows", "path,label")
     if faults.found:
         refuse(faults.in_order(), LabelsError)
-    return Expectations(faults.source, "" if path == STDIN else os.path.dirname(path), tuple(rows))  # noqa: PTH120
+    return Expectations(path, os.path.dirname(path), tuple(rows))  # noqa: PTH120
 
 
 def require_labels(expectations: Expectations, names: Sequence[str]) -> None:
@@ -104,7 +102,7 @@ def require_labels(expectations: Expectations, names: Sequence[str]) -> None:
             expectations.source,
             row.line,
             f"{quoted(row.label)} is not one of the labels",
-            did_you_mean(row.label, names) if place < _SUGGESTED else "",
+            did_you_mean(row.label, names) if place < GUESSES else "",
         )
         for place, row in enumerate(unknown)
     ]

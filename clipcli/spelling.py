@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+GUESSES = 5
+"""Unknown names of one file that a guess is made for: each takes a while among 10,000 known ones."""
+
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Up to `count` of the known names that look like `word`, most alike first; case does not matter."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.errors import LabelsError
-from clipcli.spelling import did_you_mean
+from clipcli.spelling import GUESSES, did_you_mean
 from clipcli.textfiles import Fault, Faults, content_lines, plain, quoted, read_text, refuse, shown_name
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ class _Reader:
         if label not in self._known:
             apart = [plain(part) for part in piece.split(",")]
             commas = len(apart) > 1 and self._known.issuperset(apart)
-            suggestion = "separate labels by ;" if commas else did_you_mean(label, self._known)
-            return f"unknown label {quoted(label)}", suggestion
+            guess = did_you_mean(label, self._known) if len(self._faults.found) < GUESSES else ""
+            return f"unknown label {quoted(label)}", "separate labels by ;" if commas else guess
         owner, line = self._taken.get(label, (group, 0))
         if owner != group:
             return f"{quoted(label)} is in the group {quoted(owner)} (line {line})", "a label belongs to one group"

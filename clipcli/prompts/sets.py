@@ -10,7 +10,7 @@ from clipcli.errors import PromptsError
 from clipcli.prompts.json_sets import JsonPrompts, parse_json
 from clipcli.prompts.shipped import DEFAULT_SET, shipped_sets
 from clipcli.prompts.templates import PLACE, check_template, fill, normal, parse_lines
-from clipcli.spelling import did_you_mean
+from clipcli.spelling import GUESSES, did_you_mean
 from clipcli.textfiles import STDIN, Fault, quoted, read_text, refuse, shown_name
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def check_file(path: str, labels: Sequence[Label] = ()) -> list[Fault]:
     """
     prompts, faults = _read_file(path)
     missing = without_prompts(labels, PromptSet(path, prompts.templates, prompts.per_label))
+    source, known = shown_name(path), prompts.per_label
     return faults + [
-        Fault(shown_name(path), None, f"no prompts for {quoted(name)}", did_you_mean(name, prompts.per_label))
-        for name in missing
+        Fault(source, None, f"no prompts for {quoted(name)}", did_you_mean(name, known) if place < GUESSES else "")
+        for place, name in enumerate(missing)
     ]
 
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from clipcli.errors import LabelsError
 from clipcli.prompts import Group, parse_groups, parse_labels
+from clipcli.spelling import GUESSES
 
 LABELS = parse_labels([r"cat,dog,cow,Paris\, France,red car"], [])
 
@@ -79,3 +80,11 @@ def test_no_text_makes_the_parser_fall(tmp_path_factory, text):
     gathered = [label for group in found for label in group.labels]
     assert len(gathered) == len(set(gathered))
     assert {label.name for label in LABELS}.issuperset(gathered)
+
+
+def test_guesses_are_made_for_the_first_unknown_labels_only(groups, monkeypatch):
+    asked = []
+    monkeypatch.setattr("clipcli.prompts.groups.did_you_mean", lambda word, _known: asked.append(word) or "")
+    with pytest.raises(LabelsError, match="and 99 more faults"):
+        groups("\n".join(f"group: x{number}" for number in range(100)))
+    assert asked == [f"x{number}" for number in range(GUESSES)]
