@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipcli import __version__
-from clipcli.commands import cache, classify, models, prompts
+from clipcli.commands import cache, classify, embed, merge, models, prompts
 from clipcli.errors import ClipcliError, ExitCode
 from clipcli.options import with_groups
 
@@ -100,6 +100,8 @@ def _forget_stdout() -> None:
 
 
 app.command("classify", epilog=classify.EPILOG)(bounded(classify.classify))
+app.command("embed", epilog=embed.EPILOG)(bounded(embed.embed))
+app.command("merge", epilog=merge.EPILOG)(bounded(merge.merge))
 
 
 def _add_group(name: str, module: Any, help_text: str) -> None:

@@ -91,6 +91,18 @@ class Model:
         return self._source.weights if self._source else None
 
     @property
+    def is_known(self) -> bool:
+        """Whether it can be described without loading it: it is a bundle, or has run here before."""
+        return self._loaded is not None or self._known is not None
+
+    @property
+    def known_bytes(self) -> int | None:
+        """Size of its weights; None before its first run here."""
+        if self.bundle is not None:
+            return sum(entry.size for entry in self.bundle.manifest.files)
+        return self._record.weights.size if self._record else None
+
+    @property
     def runs_on_gpu(self) -> bool:
         """Whether batches should be large; told without loading."""
         return self.spec.kind != "bundle" and self._device_kind != "cpu"

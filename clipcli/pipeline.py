@@ -55,6 +55,12 @@ class Timings:
             with self._lock:
                 setattr(self, step, getattr(self, step) + seconds)
 
+    def count(self, *, encoded: int, cached: int) -> None:
+        """Add what went through the model and what needed not to."""
+        with self._lock:
+            self.encoded += encoded
+            self.cached += cached
+
 
 @dataclass(frozen=True)
 class Embedded:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.cache import EmbeddingCache, NoCache
+from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
 from clipcli.errors import DeviceError
 from clipcli.exporting import export_if_due
 from clipcli.models import Model
@@ -99,6 +99,10 @@ class Session:
         return f"{self.info.fingerprint}/{self.model.precision}{raw}"
 
     @property
+    def _image_space(self) -> str:
+        return self.space if self.options.orient else f"{self.space}/unrotated"
+
+    @property
     def workers(self) -> int:
         """Threads that read and decode."""
         return self.options.workers or os.cpu_count() or 1
@@ -118,7 +122,7 @@ class Session:
         """
         pipeline = ImagePipeline(
             how=self.info.preprocessing,
-            space=self.space if self.options.orient else f"{self.space}/unrotated",
+            space=self._image_space,
             cache=self.cache,
             encode=self._encode_images,
             workers=self.workers,
@@ -135,6 +139,7 @@ class Session:
         keys = [_key(text) for text in distinct]
         found = dict(zip(distinct, self.cache.get(space, keys), strict=True))
         missing = [text for text in distinct if found[text] is None]
+        self.timings.count(encoded=len(missing), cached=len(texts) - len(missing))
         for start in range(0, len(missing), _TEXTS_AT_ONCE):
             some = missing[start : start + _TEXTS_AT_ONCE]
             rows = self._encode_texts(some)
@@ -149,6 +154,7 @@ class Session:
         keys = [_key(json.dumps(prompts_of_label)) for prompts_of_label in texts]
         found = self.cache.get(space, keys)
         missing = [index for index, vector in enumerate(found) if vector is None]
+        self.timings.count(encoded=len(missing), cached=len(labels) - len(missing))
         with self.talk.progress(len(missing), "label") as advance:
             step = max(1, _TEXTS_AT_ONCE // max(map(len, texts), default=1))
             for start in range(0, len(missing), step):
@@ -160,8 +166,23 @@ class Session:
                 advance(len(some))
         return stack([_present(vector) for vector in found], self.info.dim)
 
+    def count_cached_images(self, digests: Sequence[str]) -> int:
+        """How many of some images, by the sha256 (hex) of their files, need not go through the model."""
+        return sum(vector is not None for vector in self.cache.get(self._image_space, digests))
+
+    def known_speed(self, kind: str) -> float | None:
+        """Images or texts a second in the last run of some length with this model on this machine."""
+        note = self.cache.note(self.space, f"{kind}s a second")
+        return float(note) if note else None
+
+    def keep_speed(self, kind: str, speed: float) -> None:
+        """Keep a speed for `known_speed`."""
+        self.cache.keep_note(self.space, f"{kind}s a second", f"{speed:.4g}")
+
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
+        if self.cache.note(self.info.fingerprint, MODEL_NOTE) is None:
+            self.cache.keep_note(self.info.fingerprint, MODEL_NOTE, self.info.name)
         export_if_due(self.model)
 
     def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector]:

@@ -5,6 +5,7 @@ file = open_vectors(path); file.fingerprint, file.names, file.matrix(); for star
 """
 
 from clipcli.vectorfiles.base import VectorFile as VectorFile
+from clipcli.vectorfiles.formats import STREAMS as STREAMS
 from clipcli.vectorfiles.formats import VECTOR_FORMATS as VECTOR_FORMATS
 from clipcli.vectorfiles.formats import VectorFormat as VectorFormat
 from clipcli.vectorfiles.formats import create_vectors as create_vectors

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipcli.errors import VectorsError
-from clipcli.vectorfiles.formats import create_vectors
+from clipcli.vectorfiles.formats import create_vectors, open_vectors
 from clipcli.vectorfiles.info import VectorRows
 from clipcli.vectorfiles.parts import Chunk, write_chunk
 from clipcli.vectorfiles.writer import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from clipcli.vectorfiles.base import VectorFile
     from clipcli.vectorfiles.formats import VectorFormat
@@ -54,6 +54,21 @@ def merge(
         for chunk in _in_order(files) if all(shards) else _one_after_the_other(files):
             write_chunk(writer, chunk)
     return rows
+
+
+def open_all(paths: Sequence[str]) -> list[VectorFile]:
+    """Open vector files, and every part in folders of parts.
+
+    Raises:
+        VectorsError: one of them cannot be used, or a folder holds no part.
+    """
+    files: list[VectorFile] = []
+    for path in map(Path, paths):
+        parts = sorted(path.glob("[0-9]*.safetensors")) if path.is_dir() else [path]
+        if not parts:
+            raise VectorsError(f"{path}: holds no parts")
+        files += [open_vectors(part, empty_ok=True) for part in parts]
+    return files
 
 
 def _info(files: Sequence[VectorFile]) -> VectorsInfo:

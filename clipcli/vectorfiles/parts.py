@@ -37,6 +37,15 @@ class Chunk:
     failures: Sequence[Failure] = ()
 
 
+@dataclass(frozen=True)
+class Done:
+    """An input that an interrupted run has dealt with."""
+
+    position: int
+    name: str
+    failed: bool = False
+
+
 @dataclass
 class Collector:
     """Results of single inputs, until they are enough for a chunk."""
@@ -50,15 +59,14 @@ class Collector:
     def __len__(self) -> int:
         return len(self._names) + len(self._failures)
 
-    def add(self, name: str, vector: Vector, position: int) -> None:
-        """Take an input with a vector, (dim,)."""
-        self._names.append(name)
-        self._vectors.append(vector)
-        self._positions.append(position)
-
-    def fail(self, lost: Failure) -> None:
-        """Take an input without one."""
-        self._failures.append(lost)
+    def add(self, name: str, vector: Vector | None, position: int, lost: Failure | None = None) -> None:
+        """Take an input: with a vector, (dim,), or with the reason why there is none."""
+        if lost is not None:
+            self._failures.append(lost)
+        elif vector is not None:
+            self._names.append(name)
+            self._vectors.append(vector)
+            self._positions.append(position)
 
     def take(self) -> Chunk:
         """Everything so far, and begin anew."""
@@ -135,12 +143,13 @@ class PartsFolder:
         for file in self.files():
             yield read_part(file)
 
-    def inputs(self) -> Iterator[tuple[int, str]]:
-        """Position and name of every input that the parts have dealt with, in order."""
+    def inputs(self) -> Iterator[Done]:
+        """Every input that the parts have dealt with, in order."""
         for chunk in self.chunks():
             positions = [] if chunk.rows.positions is None else chunk.rows.positions.tolist()
-            good = zip(positions, chunk.rows.names, strict=True)
-            yield from sorted([*good, *((lost.position, lost.name) for lost in chunk.failures)])
+            good = (Done(*pair) for pair in zip(positions, chunk.rows.names, strict=True))
+            lost = (Done(lost.position, lost.name, failed=True) for lost in chunk.failures)
+            yield from sorted([*good, *lost], key=lambda one: one.position)
 
     def rows(self) -> int:
         """How many rows with a vector the parts hold."""

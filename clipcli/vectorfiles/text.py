@@ -41,11 +41,10 @@ class TextFile(VectorFile):
 
     def __init__(self, path: Path) -> None:
         first = next((line for line in self.lines(path) if isinstance(line, Line)), None)
-        if first is None:
-            raise VectorsError(f"{path}: holds no vector")
         beside = description_path(path)
-        super().__init__(path, _described(beside) if beside.exists() else self.own_info(path), len(first.vector))
-        self._has_positions = first.position is not None
+        info = _described(beside) if beside.exists() else self.own_info(path)
+        super().__init__(path, info, len(first.vector) if first else info.parameters.dim if info.parameters else 0)
+        self._first = first
 
     @staticmethod
     @abstractmethod
@@ -69,7 +68,7 @@ class TextFile(VectorFile):
     @cached_property
     def positions(self) -> Positions | None:
         """In shards, from every row."""
-        if not self._has_positions:
+        if self._first is None or self._first.position is None:
             return None
         found = [line.position for line in self.lines(self.path) if isinstance(line, Line)]
         return np.array(found, np.int64)
@@ -81,8 +80,8 @@ class TextFile(VectorFile):
 
     @property
     def is_empty(self) -> bool:
-        """A file without a vector is refused when it is opened."""
-        return False
+        """Told by the first row."""
+        return self._first is None
 
     def read(self, rows: int) -> Iterator[VectorRows]:
         """Parse block by block."""
@@ -95,7 +94,9 @@ class TextFile(VectorFile):
                         f"{self.path}: row {number} has {len(line.vector)} numbers, the first {self.dim}"
                     )
             start += len(some)
-            positions = np.array([line.position for line in some], np.int64) if self._has_positions else None
+            positions = None
+            if some[0].position is not None:
+                positions = np.array([line.position for line in some], np.int64)
             yield VectorRows([line.name for line in some], np.stack([line.vector for line in some]), positions)
 
 

@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from clipcli.errors import OutputError, UsageError
 from clipcli.vectorfiles import Failure, Plan, VectorsInfo, create_vectors, open_vectors
-from clipcli.vectorfiles.parts import Collector, open_parts, parts_path, write_chunk
+from clipcli.vectorfiles.parts import Collector, Done, open_parts, parts_path, write_chunk
 
 INFO = VectorsInfo("image", "m", "0123456789ab", "fp32")
 
@@ -17,7 +17,7 @@ def chunk_of(start: int, *, bad: int | None = None):
     collector = Collector(4)
     for position in range(start, start + 3):
         if position == bad:
-            collector.fail(Failure(f"{position}.png", "decode", "no image", position))
+            collector.add("", None, position, Failure(f"{position}.png", "decode", "no image", position))
         else:
             collector.add(f"{position}.png", np.eye(4, dtype=np.float32)[position % 4], position)
     assert len(collector) == 3
@@ -33,7 +33,7 @@ def test_parts_survive_and_are_continued(tmp_path):
     (parts.folder / ".000002.safetensors.abc.part").write_bytes(b"cut off")
     with open_parts(out, "float32", resume=True) as parts:
         parts.begin(INFO, 4)
-        assert list(parts.inputs()) == [(position, f"{position}.png") for position in range(6)]
+        assert list(parts.inputs()) == [Done(place, f"{place}.png", failed=place == 1) for place in range(6)]
         assert parts.rows() == 5
         parts.add(chunk_of(6))
         assert [file.name for file in parts.files()] == [f"00000{number}.safetensors" for number in range(3)]
@@ -58,11 +58,11 @@ def test_without_resume_old_parts_go(tmp_path):
 
 def test_a_part_of_failures_alone(tmp_path):
     collector = Collector(4)
-    collector.fail(Failure("a", "read", "gone", 0))
+    collector.add("a", None, 0, Failure("a", "read", "gone", 0))
     with open_parts(tmp_path / "out.npy", "float32", resume=False) as parts:
         parts.begin(INFO, 4)
         parts.add(collector.take())
-        assert (parts.rows(), list(parts.inputs())) == (0, [(0, "a")])
+        assert (parts.rows(), list(parts.inputs())) == (0, [Done(0, "a", failed=True)])
 
 
 def test_parts_of_another_model_are_not_continued(tmp_path):

@@ -1,0 +1,92 @@
+"""`clipcli embed`: images or texts become vectors, in the format that the next tool reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from clipcli.options import InputOptions, ModelOptions, RunOptions
+
+EPILOG = """Examples:
+
+clipcli embed photos/ -o photos.parquet
+
+clipcli embed photos/ | head -1
+
+clipcli embed --texts-from captions.csv --column caption -o captions.npy
+
+clipcli embed photos/ -o part3.npy --shard 3/8"""
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Which texts, instead of images."""
+
+    text: Annotated[list[str] | None, typer.Option("--text", "-t", metavar="TEXT", help="A text.")] = None
+    texts_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--texts-from", metavar="FILE",
+            help="Texts, one a line, or a table (.csv, .tsv, .jsonl, .parquet); - is stdin.",
+        ),
+    ] = None  # fmt: skip
+    column: Annotated[str | None, typer.Option("--column", metavar="NAME", help="The table's column of texts.")] = None
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompts", "-p", metavar="NAME|FILE",
+            help="Put each text into these templates and take the mean.", show_default="none",
+        ),
+    ] = None  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VectorOptions:
+    """Which vectors, and where they go."""
+
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole; its suffix is the format."),
+    ] = None
+    format: Annotated[
+        str,
+        typer.Option("--format", "-f", metavar="FORMAT", help="npy, npz, parquet, safetensors, jsonl or csv."),
+    ] = "auto"
+    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="float32 or float16.")] = "float32"
+    raw: Annotated[bool, typer.Option("--raw", help="The model's own vectors, not made unit length.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run with the same -o was stopped.")] = False
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Only the I-th share of N; clipcli merge joins them."),
+    ] = None
+
+
+def embed(
+    inputs: InputOptions,
+    texts: TextOptions,
+    model: ModelOptions,
+    out: VectorOptions,
+    run: RunOptions,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much there is to do.")] = False,
+) -> None:
+    """Turn images, or texts, into vectors: npy, npz, Parquet, safetensors, JSON Lines or CSV."""
+    from dataclasses import replace
+
+    from clipcli.embedding import plan
+    from clipcli.session import open_session
+
+    talk, choice = run.talk(), model.choice()
+    job = plan(inputs, texts, out, talk)
+    options = replace(run.session(inputs), raw=out.raw)
+    if dry_run:
+        with open_session(choice, talk, options) as session:
+            job.estimate(session)
+        return
+    with job.place() as parts, open_session(choice, talk, options, expected_images=job.expected) as session:
+        with talk.progress(job.expected, job.source.kind) as advance:
+            job.run(session, parts, advance)
+        code = job.conclude(session)
+        session.finish()
+    raise typer.Exit(code)

@@ -1,0 +1,223 @@
+"""One run of `embed`."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Generic
+
+from clipcli.embedding.estimate import print_estimate
+from clipcli.embedding.sources import ImageSource, Input, parse_source
+from clipcli.embedding.summary import Run, summary
+from clipcli.embedding.target import parse_target
+from clipcli.errors import InputsError, OutputError, UsageError
+from clipcli.report import Report
+from clipcli.sharding import Listing
+from clipcli.talk import printable
+from clipcli.vectorfiles import Plan, Shard, VectorsInfo, create_vectors
+from clipcli.vectorfiles.parts import Collector, open_parts, write_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from clipcli.commands.embed import TextOptions, VectorOptions
+    from clipcli.embedding.sources import Outcome, Source
+    from clipcli.embedding.target import Target
+    from clipcli.errors import ExitCode
+    from clipcli.inputs import ImageRef
+    from clipcli.options import InputOptions
+    from clipcli.session import Session
+    from clipcli.talk import Talk
+    from clipcli.texts import TextRef
+    from clipcli.vectorfiles.parts import Chunk, Done, PartsFolder
+
+PART_INPUTS = 1024
+"""Inputs a part: what a kill costs at most where the cache is not used."""
+_ENOUGH_TO_TELL = 50
+"""Inputs after which a run's speed is worth keeping for the next --dry-run."""
+
+
+def plan(
+    inputs: InputOptions, texts: TextOptions, out: VectorOptions, talk: Talk
+) -> Embedding[ImageRef] | Embedding[TextRef]:
+    """Check everything that was asked before a model is touched.
+
+    Raises:
+        UsageError: options that do not go together.
+        InputsError: nothing to embed, or prompts that cannot be used.
+    """
+    target = parse_target(out.output, out.format, out.dtype, out.shard, resume=out.resume)
+    source = parse_source(inputs, texts)
+    if isinstance(source, ImageSource):
+        return Embedding(source, target, Report(talk), raw=out.raw)
+    return Embedding(source, target, Report(talk), raw=out.raw)
+
+
+@dataclass
+class Embedding(Generic[Input]):
+    """One run, ready to go."""
+
+    source: Source[Input]
+    target: Target
+    report: Report
+    raw: bool = False
+    _started: float = field(default_factory=time.perf_counter, repr=False)
+    _writing: float = field(default=0.0, repr=False)
+    _resumed: int = field(default=0, repr=False)
+
+    @property
+    def expected(self) -> int | None:
+        """How many inputs will go through the model, unless nobody knows."""
+        count = self.source.count
+        return None if count is None else -(-count // self.target.shard[1])
+
+    @contextmanager
+    def place(self) -> Iterator[PartsFolder | None]:
+        """Where the results go, held for the whole run; None is stdout.
+
+        Raises:
+            OutputError: it cannot be written, or another process writes it.
+        """
+        if self.target.path is None:
+            yield None
+        else:
+            with open_parts(self.target.path, self.target.dtype, resume=self.target.resume) as parts:
+                yield parts
+
+    def run(self, session: Session, parts: PartsFolder | None, advance: Callable[[int], object]) -> None:
+        """Embed everything and write it; failures are named on the way.
+
+        Raises:
+            OutputError: the output cannot be written; what is done stays in the folder of parts.
+            ModelError: the model cannot be used.
+        """
+        listing = Listing(self.source.inputs, self.source.name_of, *self.target.shard)
+        if parts is None:
+            self._stream(session, listing, advance)
+        else:
+            self._to_file(session, listing, parts, advance)
+        if listing.count == 0:
+            raise InputsError("there is nothing to embed", hint="the list is empty")
+
+    def estimate(self, session: Session) -> None:
+        """Say how much there is to do; nothing is embedded."""
+        print_estimate(session, self.source, self.target.shard)
+
+    def conclude(self, session: Session) -> ExitCode:
+        """Say how it went; the exit code."""
+        unit = self.source.kind
+        self.report.summarise(unit)
+        wall = time.perf_counter() - self._started
+        if session.timings.encoded >= _ENOUGH_TO_TELL and not session.timings.cached:
+            session.keep_speed(unit, session.timings.encoded / wall)
+        self.report.talk.note(
+            summary(session.timings, Run(unit, self.report.done, wall, self._writing, session.workers))
+        )
+        return self.report.exit_code
+
+    def _stream(self, session: Session, listing: Listing[Input], advance: Callable[[int], object]) -> None:
+        plan_ = Plan(None, self._info(session), 0, session.info.dim, self.target.dtype)
+        collector = Collector(session.info.dim)
+        with create_vectors(self.target.format, plan_) as writer:
+            for outcome in self._outcomes(session, listing):
+                collector.add(outcome.name, outcome.vector, outcome.position, outcome.failure)
+                with self._timed():
+                    write_chunk(writer, collector.take())
+                advance(1)
+
+    def _to_file(
+        self, session: Session, listing: Listing[Input], parts: PartsFolder, advance: Callable[[int], object]
+    ) -> None:
+        info = self._info(session)
+        parts.begin(info, session.info.dim)
+        collector = Collector(session.info.dim)
+        try:
+            for outcome in self._outcomes(session, self._remaining(listing, parts.inputs(), advance)):
+                collector.add(outcome.name, outcome.vector, outcome.position, outcome.failure)
+                advance(1)
+                if len(collector) >= PART_INPUTS:
+                    with self._timed():
+                        parts.add(collector.take())
+        except BaseException:
+            self._keep_rest(parts, collector)
+            raise
+        with self._timed():
+            self._assemble(self._finished(info, listing), session.info.dim, parts, collector.take())
+
+    def _assemble(self, info: VectorsInfo, dim: int, parts: PartsFolder, last: Chunk) -> None:
+        """The output, of all parts; a run that made less than one part writes it at once."""
+        rows = parts.rows() + len(last.rows.names)
+        with create_vectors(self.target.format, Plan(self.target.path, info, rows, dim, self.target.dtype)) as writer:
+            for chunk in chain(parts.chunks(), [last]):
+                write_chunk(writer, chunk)
+        parts.remove()
+
+    def _keep_rest(self, parts: PartsFolder, collector: Collector) -> None:
+        """Interrupted: what is done since the last part becomes a part too."""
+        with suppress(OutputError):
+            if len(collector):
+                parts.add(collector.take())
+        if parts.files():
+            done = sum(1 for _ in parts.inputs())
+            self.report.talk.line(f"{done:,} {self.source.kind}s are done and kept; --resume goes on from there")
+
+    def _outcomes(self, session: Session, wanted: Iterable[tuple[int, Input]]) -> Iterator[Outcome]:
+        for outcome in self.source.outcomes(session, wanted):
+            if outcome.error is None:
+                self.report.ok()
+            else:
+                self.report.fail(outcome.name, outcome.error)
+            yield outcome
+
+    def _remaining(
+        self, listing: Listing[Input], done: Iterator[Done], advance: Callable[[int], object]
+    ) -> Iterator[tuple[int, Input]]:
+        """What the parts of an interrupted run have not dealt with; they must be of the same inputs."""
+        for position, one in listing:
+            before = next(done, None)
+            if before is None:
+                yield position, one
+                continue
+            if (before.position, before.name) != (position, self.source.name_of(one)):
+                raise _other_inputs(before.name, self.source.name_of(one))
+            advance(1)
+            self.report.done += not before.failed
+            self.report.failed += before.failed
+        if (left := next(done, None)) is not None:
+            raise _other_inputs(left.name, "nothing")
+
+    def _info(self, session: Session) -> VectorsInfo:
+        index, count = self.target.shard
+        return VectorsInfo(
+            kind=self.source.kind,
+            model=session.info.name,
+            fingerprint=session.info.fingerprint,
+            precision=session.model.precision,
+            unit_length=not self.raw,
+            prompts=self.source.prompts_name,
+            shard=Shard(index, count, 0, "") if count > 1 else None,
+            parameters=session.info,
+            scoring=session.scoring,
+        )
+
+    def _finished(self, info: VectorsInfo, listing: Listing[Input]) -> VectorsInfo:
+        if info.shard is None:
+            return info
+        return replace(info, shard=replace(info.shard, inputs=listing.count, listing=listing.digest))
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._writing += time.perf_counter() - started
+
+
+def _other_inputs(before: str, now: str) -> UsageError:
+    return UsageError(
+        f"the interrupted run had other inputs: {printable(before)} stood where {printable(now)} stands now",
+        hint="leave --resume away: what the cache holds is not computed again",
+    )

@@ -1,0 +1,187 @@
+"""What `embed` turns into vectors: images or texts, one after the other, each with its place among all inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+
+from clipcli.errors import ImageError, UsageError
+from clipcli.inputs import collect, is_stream
+from clipcli.prompts import Label, load_prompts
+from clipcli.texts import read_texts
+from clipcli.vectorfiles import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.commands.embed import TextOptions
+    from clipcli.inputs import ImageRef
+    from clipcli.options import InputOptions
+    from clipcli.prompts import PromptSet
+    from clipcli.session import Session
+    from clipcli.texts import TextRef
+    from clipcli.vectorfiles import Kind
+    from clipcli.vectors import Vector, Vectors
+
+Input = TypeVar("Input")
+_TEXTS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input: a vector (dim,), or an error."""
+
+    position: int
+    name: str
+    vector: Vector | None
+    error: ImageError | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """The error with its place, if there is one."""
+        if self.error is None:
+            return None
+        return Failure(self.name, self.error.stage, self.error.reason, self.position)
+
+
+class Source(Protocol[Input]):
+    """Inputs of one kind."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the rows are."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """How many there are, unless that is known only at the end."""
+        ...
+
+    @property
+    def prompts_name(self) -> str:
+        """What the inputs were put into; empty for nothing."""
+        ...
+
+    @property
+    def inputs(self) -> Iterable[Input]:
+        """All of them, in order."""
+        ...
+
+    def name_of(self, one: Input) -> str:
+        """What stands for an input in every row."""
+        ...
+
+    def outcomes(self, session: Session, wanted: Iterable[tuple[int, Input]]) -> Iterator[Outcome]:
+        """A vector or an error for each (position, input), in order; streams."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images by the usual grammar."""
+
+    inputs: Iterable[ImageRef]
+    kind: ClassVar[Kind] = "image"
+    prompts_name: ClassVar[str] = ""
+
+    @property
+    def count(self) -> int | None:
+        """Known unless a list is still coming."""
+        return len(self.inputs) if isinstance(self.inputs, list) else None
+
+    def name_of(self, one: ImageRef) -> str:
+        """As the user wrote it."""
+        return one.name
+
+    def outcomes(self, session: Session, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[Outcome]:
+        """Through the session's pipeline."""
+        positions: deque[int] = deque()
+
+        def refs() -> Iterator[ImageRef]:
+            for position, ref in wanted:
+                positions.append(position)
+                yield ref
+
+        for embedded in session.embed_images(refs()):
+            yield Outcome(positions.popleft(), embedded.ref.name, embedded.vector, embedded.error)
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Texts of the command line, of lists and of tables; with prompts each becomes the ensemble of its templates."""
+
+    inputs: Iterable[TextRef]
+    prompts: PromptSet | None
+    at_once: int = _TEXTS_AT_ONCE
+    count: ClassVar[None] = None
+    kind: ClassVar[Kind] = "text"
+
+    @property
+    def prompts_name(self) -> str:
+        """The set's name and a hash of what is in it, since files change."""
+        if self.prompts is None:
+            return ""
+        templates = json.dumps([self.prompts.templates, sorted(self.prompts.per_label.items())])
+        return f"{self.prompts.name} ({hashlib.sha256(templates.encode()).hexdigest()[:8]})"
+
+    def name_of(self, one: TextRef) -> str:
+        """The text itself."""
+        return one.text
+
+    def outcomes(self, session: Session, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[Outcome]:
+        """Some hundreds of texts at a time."""
+        stream = iter(wanted)
+        while some := list(islice(stream, self.at_once)):
+            good = [ref.text for _, ref in some if ref.problem is None]
+            vectors = iter(self._embed(session, good))
+            for position, ref in some:
+                error = None if ref.problem is None else ImageError("read", ref.problem)
+                yield Outcome(position, ref.text, next(vectors) if error is None else None, error)
+
+    def _embed(self, session: Session, texts: Sequence[str]) -> Vectors:
+        if self.prompts is None:
+            return session.embed_texts(texts)
+        return session.embed_labels([Label(text, (text,)) for text in texts], self.prompts)
+
+
+def image_source(options: InputOptions) -> ImageSource:
+    """The images of the command line; a list wherever their number can be known beforehand.
+
+    Raises:
+        UsageError: none were named.
+        InputsError: nothing came of the names.
+    """
+    arguments, lists = options.images or [], options.files_from or []
+    refs = collect(arguments, files_from=lists, null=options.null)
+    return ImageSource(refs if is_stream(arguments, lists) else list(refs))
+
+
+def text_source(options: TextOptions) -> TextSource:
+    """The texts of the command line.
+
+    Raises:
+        UsageError: options that do not go together.
+        PromptsError: templates that cannot be used.
+    """
+    texts = read_texts(options.text or [], options.texts_from or [], options.column)
+    return TextSource(texts, load_prompts(options.prompts) if options.prompts else None)
+
+
+def parse_source(images: InputOptions, texts: TextOptions) -> ImageSource | TextSource:
+    """What to embed.
+
+    Raises:
+        UsageError: images and texts at once, or options without what they need.
+    """
+    if texts.text or texts.texts_from:
+        if images.images or images.files_from:
+            raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")
+        return text_source(texts)
+    if texts.column or texts.prompts:
+        name = "--column" if texts.column else "--prompts"
+        raise UsageError(f"{name} is for texts", hint="--text TEXT or --texts-from FILE")
+    return image_source(images)

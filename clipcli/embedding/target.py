@@ -1,0 +1,65 @@
+"""Where the vectors go, and in which form; checked before any work is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from clipcli.errors import UsageError
+from clipcli.sharding import parse_shard
+from clipcli.spelling import did_you_mean
+from clipcli.vectorfiles import STREAMS, VECTOR_FORMATS, format_of
+
+if TYPE_CHECKING:
+    from clipcli.vectorfiles import VectorDtype, VectorFormat
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is going to be written."""
+
+    path: Path | None
+    """None is stdout."""
+    format: VectorFormat
+    dtype: VectorDtype
+    shard: tuple[int, int] = (1, 1)
+    """(i, n): the i-th share of n."""
+    resume: bool = False
+
+
+def parse_target(
+    output: str | None, format_name: str, dtype: str, shard: str | None = None, *, resume: bool = False
+) -> Target:
+    """The options as one value.
+
+    Raises:
+        UsageError: no such format or type, or none that goes with the output.
+    """
+    if dtype not in {"float32", "float16"}:
+        raise UsageError(f"no type {dtype!r}", hint="float32 or float16")
+    path = None if output in {None, "-"} else Path(str(output))
+    if resume and path is None:
+        raise UsageError("--resume needs -o FILE", hint="what went to stdout cannot be found again")
+    share = (1, 1) if shard is None else parse_shard(shard)
+    return Target(path, _format(format_name, path), cast("VectorDtype", dtype), share, resume)
+
+
+def _format(name: str, path: Path | None) -> VectorFormat:
+    if name not in {"auto", *VECTOR_FORMATS}:
+        known = ", ".join(VECTOR_FORMATS)
+        raise UsageError(f"no format {name!r}", hint=f"{did_you_mean(name, VECTOR_FORMATS)} one of {known}".strip())
+    if path is None:
+        if name == "auto":
+            return "jsonl"
+        if name not in STREAMS:
+            raise UsageError(
+                f"{name} cannot be written to a pipe", hint="give -o FILE, or --format " + " or ".join(STREAMS)
+            )
+    chosen = format_of(path) if name == "auto" and path is not None else name
+    if chosen is None:
+        known = ", ".join(f".{each}" for each in VECTOR_FORMATS)
+        raise UsageError(
+            f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {known}"
+        )
+    return cast("Literal['npy', 'npz', 'parquet', 'safetensors', 'jsonl', 'csv']", chosen)
