@@ -1,0 +1,148 @@
+r"""What to look for, in one line: words, images, and sums and differences of them.
+
+    query  = [sign] term { sign term }
+    sign   = "+" | "-"                     alone, with white space (or an end of the query) on both sides
+    term   = [weight ":"] ( words | image )
+    weight = a number above 0, such as 2, 0.5 or .5, directly before what it weighs; no digit follows its colon
+    image  = a path that starts with ./ ../ ~/ or /
+    words  = anything else
+
+Double quotes around a term, its weight included or not, keep signs and white space in it as they are; inside of them
+`\"` is a quote and `\\` a backslash. So `black-and-white photo`, `t-shirt`, `C++`, `16:9 screen` and `12" record` are
+plain words, `2:golden retriever + ./pool.jpg - fruit` is a sum of three terms, `"cats - and dogs"` is one term again,
+and `1:"2:x"` looks for the words 2:x.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from clipcli.errors import UsageError
+
+_SIGN = re.compile(r"(?:^|(?<=\s))([+-])(?=\s|$)")
+_QUOTED = re.compile(r'(?:^|(?<=\s)|(?<=:))"((?:[^"\\]|\\.)*)"(?=\s|$)')
+_OPENED = re.compile(r'(?:^|(?<=\s))"')
+_WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+):(?=[^\s\d])")
+_IMAGE = re.compile(r"\.{0,2}/|~/")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing to look for, or to look away from."""
+
+    text: str
+    """Words, or the path of an image (`~` expanded)."""
+    is_image: bool = False
+    weight: float = 1.0
+    """Negative for what is taken away."""
+
+    def __str__(self) -> str:
+        """`+ 2 × 'golden retriever'`."""
+        size = "" if abs(self.weight) == 1 else f"{abs(self.weight):g} × "
+        what = f"image {self.text}" if self.is_image else repr(self.text)
+        return f"{'-' if self.weight < 0 else '+'} {size}{what}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A sum of terms."""
+
+    name: str
+    """What rows call it: as the user wrote it."""
+    terms: tuple[Term, ...]
+    id: str | None = None
+    """From a file of queries that gives ids."""
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Paths of the images in it."""
+        return tuple(term.text for term in self.terms if term.is_image)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether signs or weights were read, which the user may not have meant."""
+        return len(self.terms) > 1 or self.terms[0].weight != 1
+
+    def __str__(self) -> str:
+        """The terms as they were understood."""
+        return " ".join(map(str, self.terms)).removeprefix("+ ")
+
+
+def parse_query(source: str) -> Query:
+    """Read a query as the grammar above has it.
+
+    Raises:
+        UsageError: empty, a term is missing, a quote is open, a weight is 0, or nothing but negative terms; the message
+            points at the place.
+    """
+    if not source.strip():
+        raise UsageError("the query is empty", hint="say what to look for, such as 'two parrots on a branch'")
+    hidden = _QUOTED.sub(lambda match: "\0" * len(match[0]), source)
+    if opened := _OPENED.search(hidden):
+        raise _refusal(
+            source, opened.start(), "this quote is not closed", 'a quote in plain words stands as \\" in quotes'
+        )
+    signs = [(match.start(), match.end(), match[1]) for match in _SIGN.finditer(hidden)]
+    leading = source.strip()[0] in "+-" and signs and not source[: signs[0][0]].strip()
+    pieces = [] if leading else [(0, "+")]
+    pieces += [(end, sign) for _, end, sign in signs]
+    stops = [start for start, _, _ in signs[1 if leading else 0 :]] + [len(source)]
+    terms = tuple(_term(source, start, stop, sign) for (start, sign), stop in zip(pieces, stops, strict=True))
+    if all(term.weight < 0 for term in terms):
+        where = next(start for start, _, sign in signs if sign == "-")
+        raise _refusal(
+            source, where, "only negative terms: nothing is looked for", "add what to look for before the minus"
+        )
+    return Query(source.strip(), terms)
+
+
+def literal(text: str, *, identifier: str | None = None) -> Query:
+    """A query of plain words, whatever signs are in them."""
+    return Query(text, (Term(text),), identifier)
+
+
+def example(path: str, *, name: str | None = None, identifier: str | None = None) -> Query:
+    """A query by an image, whatever its path looks like."""
+    return Query(name or path, (Term(path, is_image=True),), identifier)
+
+
+def looks_like_image(text: str) -> bool:
+    """Whether a term would be read as the path of an image."""
+    return _IMAGE.match(text) is not None
+
+
+def _term(source: str, start: int, stop: int, sign: str) -> Term:
+    raw = source[start:stop]
+    text = raw.strip()
+    if not text:
+        where = min(start, max(len(source) - 1, 0))
+        raise _refusal(source, where, "a term is missing here", "a literal sign stands in quotes: '\"a + b\"'")
+    place = start + len(raw) - len(raw.lstrip())
+    weight, text = _weighed(source, text, place)
+    if quoted := _QUOTED.fullmatch(text):
+        text = re.sub(r"\\(.)", r"\1", quoted[1])
+        if weight is None:
+            weight, text = _weighed(source, text, place + 1)
+    if not text.strip():
+        raise _refusal(source, place, "this term is empty", "say what to look for")
+    is_image = looks_like_image(text)
+    signed = (1.0 if weight is None else weight) * (-1 if sign == "-" else 1)
+    return Term(os.path.expanduser(text) if is_image else text, is_image, signed)  # noqa: PTH111 - any bytes included
+
+
+def _weighed(source: str, text: str, place: int) -> tuple[float | None, str]:
+    found = _WEIGHT.match(text)
+    if found is None:
+        return None, text
+    weight = float(found[1])
+    if weight == 0:
+        raise _refusal(source, place, "a weight is above 0", "leave the term away, or take it away with -")
+    return weight, text[found.end() :]
+
+
+def _refusal(source: str, place: int, problem: str, hint: str) -> UsageError:
+    """The problem, the query, and a caret under the place."""
+    line = source.replace("\n", " ").replace("\t", " ")
+    return UsageError(f"{problem}\n  {line}\n  {' ' * place}^", hint=hint)
