@@ -58,6 +58,8 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
             flat(**given)
         except ClipcliError as error:
             _say(error)
+            if error.exit_code is ExitCode.OUTPUT:
+                _forget_stdout()
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             sys.stderr.write("clipcli: interrupted\n")
@@ -94,7 +96,7 @@ def _report_bug() -> None:
 
 
 def _forget_stdout() -> None:
-    """The reader of our output went away: keep Python from complaining when it closes stdout."""
+    """The reader went away, or the disk is full: keep Python from failing once more when it closes stdout."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

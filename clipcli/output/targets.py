@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def open_target(path: str | None) -> Iterator[Target]:
     elif Path(path).exists() and not Path(path).is_file():
         with _plain_words(path):
             stream = Path(path).open("wb")  # noqa: SIM115 - closed below, outside the translation of errors
-        with stream:
+        with _closing(stream):
             target = Target(path, stream)
             yield target
             target.flush()
@@ -72,7 +73,7 @@ def _replacing(path: Path) -> Iterator[Target]:
         handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.", suffix=".part")
     part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with _closing(os.fdopen(handle, "wb")) as stream:
             target = Target(str(path), stream)
             yield target
             target.flush()
@@ -83,6 +84,16 @@ def _replacing(path: Path) -> Iterator[Target]:
             part.replace(place)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _closing(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Close a stream that was flushed; one that could not be tries again when it is closed, and its error is known."""
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(OSError):
+            stream.close()
 
 
 def _umask() -> int:

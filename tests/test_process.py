@@ -1,0 +1,189 @@
+"""Real processes: pipes that close, Ctrl-C, full disks, no network, what a run imports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pictures
+import pytest
+from run import ROOT, command, run_process
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model: it starts at once, so that whole processes are cheap."""
+    tiny = ROOT / "clipcli" / "bundled" / "tiny"
+    if not (tiny / "manifest.json").is_file():
+        pytest.skip("the embedded model is not built")
+    return tiny
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_head_ends_the_run_quietly(bundle: Path, folder: Path):
+    line = f"{' '.join(command('classify', folder, '-l', 'disc,square', '-m', bundle, '-q'))} | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_full_disk_under_stdout_is_one_line(bundle: Path, folder: Path):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command("classify", folder, "-l", "disc,square", "-m", bundle, "-q"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 6
+    assert done.stderr == "clipcli: error: cannot write standard output: no space left on device\n"
+
+
+def test_ctrl_c_keeps_what_is_done_and_ends_in_130(bundle: Path, folder: Path):
+    process = subprocess.Popen(
+        command("classify", "-", "-l", "disc,square", "-m", bundle, "-q", "--format", "json"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(f"{folder / 'disc' / 'red.png'}\n".encode())
+    process.stdin.flush()
+    first = process.stdout.read1(4096)  # the first row is out while the list of images is still open
+    assert b"red.png" in first
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=30)
+    assert (first + rest).rstrip().endswith(b"]")
+    assert errors == b"clipcli: interrupted\n"
+    assert process.returncode == 130
+
+
+def test_a_slow_list_gives_rows_as_it_comes(bundle: Path, folder: Path):
+    process = subprocess.Popen(
+        command("classify", "-", "-l", "disc,square", "-m", bundle, "-q", "--format", "jsonl"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stdin
+    assert process.stdout
+    for name in ("red.png", "blue.png"):
+        process.stdin.write(f"{folder / 'disc' / name}\n".encode())
+        process.stdin.flush()
+        assert name.encode() in process.stdout.readline()
+    process.stdin.close()
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_run_on_a_bundle_imports_no_torch(bundle: Path, folder: Path):
+    script = f"""
+import sys
+from clipcli.cli import app
+try:
+    app(["classify", {str(folder)!r}, "-l", "disc,square", "-m", {str(bundle)!r}, "-q"], prog_name="clipcli")
+except SystemExit as stop:
+    assert stop.code == 0, stop.code
+heavy = {{"torch", "open_clip", "huggingface_hub", "transformers", "torchvision"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment(), stdout=subprocess.DEVNULL)
+
+
+def test_the_second_run_loads_no_model_at_all(bundle: Path, folder: Path):
+    script = f"""
+import sys
+from clipcli.cli import app
+try:
+    app(["classify", {str(folder)!r}, "-l", "disc,square", "-m", {str(bundle)!r}, "-q"], prog_name="clipcli")
+except SystemExit as stop:
+    assert stop.code == 0, stop.code
+print("onnxruntime" in sys.modules)
+"""
+    loaded = [
+        subprocess.run(
+            [sys.executable, "-c", script], check=True, env=environment(), capture_output=True, text=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert [text.splitlines()[-1] for text in loaded] == ["True", "False"]
+    assert loaded[0].splitlines()[:-1] == loaded[1].splitlines()[:-1]
+
+
+def test_a_bug_keeps_its_traceback_and_ends_in_70(folder: Path):
+    script = f"""
+import clipcli.session
+def broken(*_, **__):
+    raise ZeroDivisionError("a bug")
+clipcli.session.open_session = broken
+from clipcli.cli import app
+app(["classify", {str(folder)!r}, "-l", "a,b", "-m", "tiny"], prog_name="clipcli")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert done.returncode == 70
+    assert "ZeroDivisionError: a bug" in done.stderr
+    assert "this is a bug in clipcli" in done.stderr
+
+
+def test_python_dash_m_is_the_same_command():
+    assert run_process("--version").stdout.startswith("clipcli ")
+
+
+def test_stdin_is_not_read_unless_asked(bundle: Path, folder: Path):
+    """In a loop over a list on stdin, every iteration would eat the rest of the list."""
+    line = " ".join(command("classify", folder / "disc", "-l", "a,b", "-m", bundle, "-q"))
+    script = f'printf "one\\ntwo\\n" | while read -r name; do {line} >/dev/null; echo "$name"; done'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout == "one\ntwo\n"
+
+
+@pytest.mark.skipif(not shutil.which("tmux"), reason="needs tmux")
+def test_a_terminal_shows_a_table(bundle: Path, folder: Path, tmp_path: Path):
+    line = " ".join(command("classify", folder, "-l", "disc,square", "-m", bundle))
+    session = f"clipcli-{os.getpid()}"
+    subprocess.run(
+        [
+            "tmux",
+            "new-session",
+            "-d",
+            "-s",
+            session,
+            "-x",
+            "100",
+            "-y",
+            "30",
+            f"PYTHONPATH={ROOT} {line}; tmux wait-for -S {session}; cat",
+        ],
+        check=True,
+    )
+    try:
+        subprocess.run(["tmux", "wait-for", session], check=True, timeout=60)
+        shown = subprocess.run(
+            ["tmux", "capture-pane", "-p", "-t", session], capture_output=True, text=True, check=True
+        ).stdout
+    finally:
+        subprocess.run(["tmux", "kill-session", "-t", session], check=False)
+    assert "image" in shown
+    assert "label" in shown
+    assert "red.png" in shown
+    assert "━" in shown or "─" in shown
+
+
+def test_pictures_of_tests_are_what_they_say():
+    assert pictures.disc("red").getpixel((48, 40)) == pictures.COLOURS["red"]
+    assert pictures.square("blue").getpixel((15, 15)) == pictures.COLOURS["blue"]
