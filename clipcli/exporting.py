@@ -29,7 +29,7 @@ def export_source(
     """
     from clipcli.engines import export
 
-    return export.export(encoder, folder, precision=precision, revision=revision)
+    return export.export(encoder, folder, precision=precision, revision=revision, stamps=records.stamps_folder())
 
 
 def export_if_due(model: Model) -> None:

@@ -64,11 +64,13 @@ def export(
     precision: Literal["fp32", "fp16"] = "fp32",
     revision: str | None = None,
     name: str | None = None,
+    stamps: Path | None = None,
 ) -> Bundle:
     """Write `source` as a bundle at `folder`, whole or not at all; it must agree with the source first.
 
     fp16 stores the weights in half the space, computes in float32, and gets a fingerprint of its own, because rounded
-    weights give other vectors. `name` is what the bundle calls itself, by default the source's spec.
+    weights give other vectors. `name` is what the bundle calls itself, by default the source's spec. `stamps` is where
+    `bundle.read` remembers that it is whole, so that its first use need not hash it.
 
     Raises:
         ModelError: an architecture or a tokenizer that cannot be exported, or vectors that differ from the source's.
@@ -81,7 +83,7 @@ def export(
         _write_tower(source, "text", stage / bundles.TEXT_TOWER, half_size=half_size)
         bundles.seal(stage, manifest)
         _prove(source, bundles.read(stage))
-    return bundles.read(folder)
+    return bundles.read(folder, stamps=stamps)
 
 
 def verify(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BULK_ROWS = 128
 """Rows after which packing a tower's weights has paid for itself. ViT-B-32 on two cores: packing takes 0.3 s more at
-load and saves 2 ms an image in batches of 16 (benchmarks/startup.py)."""
+load and saves 2 ms an image in batches of 16 (benchmarks/bench_startup.py)."""
 _TEXT_BATCH = 64
 """Texts a run of the text tower: a bound on memory when a label file has ten thousand lines."""
 _OUT_OF_MEMORY = ("allocate", "bad_alloc")
