@@ -156,7 +156,7 @@ def _is_folder_link(entry: os.DirEntry[str]) -> bool:
 
 def _read_list(source: str, *, null: bool) -> Iterator[str]:
     if source == STDIN:
-        yield from _split(sys.stdin.buffer, null=null)
+        yield from _split(_stdin(), null=null)
         return
     try:
         with Path(source).open("rb") as stream:
@@ -166,6 +166,14 @@ def _read_list(source: str, *, null: bool) -> Iterator[str]:
         raise InputsError(
             f"cannot read the list {source}: {reason}", hint="--files-from takes a file of paths"
         ) from error
+
+
+def _stdin() -> IO[bytes]:
+    """Stdin without a buffer: a thread may still wait in it when the process ends, and a buffer's lock would be missed."""
+    try:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
+    except (OSError, ValueError):  # stdin is not a file, as in a program that runs the command line itself
+        return sys.stdin.buffer
 
 
 def _split(stream: IO[bytes], *, null: bool) -> Iterator[str]:
