@@ -1,6 +1,6 @@
 """Decoding and preprocessing, one thread, against open_clip's transform (torchvision) on the same decoded images.
 
-    python benchmarks/images.py [FOLDER]
+    python benchmarks/bench_images.py [FOLDER]
 
 Photos of FOLDER (default: ../shared/data/photos; drawn noise where that is missing) are brought to four sizes and saved
 as JPEG. Each figure is the best of several rounds, in milliseconds of processor time an image; the two preprocessings
