@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 
 def export_source(
-    encoder: OpenClipEncoder, revision: str | None, folder: Path, precision: Literal["fp32", "fp16"] = "fp32"
+    encoder: OpenClipEncoder,
+    revision: str | None,
+    folder: Path,
+    precision: Literal["fp32", "fp16"] = "fp32",
+    name: str | None = None,
 ) -> Bundle:
-    """Write a loaded model as a bundle, after it has passed its parity check.
+    """Write a loaded model as a bundle, after it has passed its parity check; `name` is what it will call itself.
 
     Raises:
         ModelError: this architecture cannot be exported, or the copy does not give the same vectors.
@@ -29,7 +33,8 @@ def export_source(
     """
     from clipcli.engines import export
 
-    return export.export(encoder, folder, precision=precision, revision=revision, stamps=records.stamps_folder())
+    stamps = records.stamps_folder()
+    return export.export(encoder, folder, precision=precision, revision=revision, name=name, stamps=stamps)
 
 
 def export_if_due(model: Model) -> None:

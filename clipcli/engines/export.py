@@ -69,13 +69,16 @@ def export(
     """Write `source` as a bundle at `folder`, whole or not at all; it must agree with the source first.
 
     fp16 stores the weights in half the space, computes in float32, and gets a fingerprint of its own, because rounded
-    weights give other vectors. `name` is what the bundle calls itself, by default the source's spec. `stamps` is where
-    `bundle.read` remembers that it is whole, so that its first use need not hash it.
+    weights give other vectors. `name` is what the bundle calls itself and its source, by default the source's spec: a
+    bundle that will travel should not carry the path of a local folder. `stamps` is where `bundle.read` remembers that
+    it is whole, so that its first use need not hash it.
 
     Raises:
         ModelError: an architecture or a tokenizer that cannot be exported, or vectors that differ from the source's.
         OutputError: the folder cannot be written, or holds something else.
     """
+    if any(weight.dtype != torch.float32 or weight.device.type != "cpu" for weight in source.model.parameters()):
+        raise ModelError(f"{source.info.name}: export takes a model in fp32 on the CPU", hint="--precision fp32")
     with bundles.staged(folder) as stage:
         manifest = _manifest(source, precision, revision, name, stage)
         half_size = precision == "fp16"
@@ -109,7 +112,7 @@ def _manifest(source: Exportable, precision: str, revision: str | None, name: st
         info=dataclasses.replace(source.info, name=name or source.info.name, fingerprint=fingerprint),
         scoring=source.scoring,
         precision="fp16" if precision == "fp16" else "fp32",
-        source=source.info.name,
+        source=name or source.info.name,
         revision=revision,
         tokenizer=spec,
         # CoCa keeps it in its text tower only.

@@ -118,6 +118,14 @@ def test_a_tokenizer_with_more_words_than_the_tower_is_refused(exported, tmp_pat
         onnx.load(bundle.read(folder)).encode_texts(["a dog"])
 
 
+def test_rounded_weights_are_not_exported_as_if_they_were_exact(tmp_path):
+    rounded = tiny_models.build("plain")
+    rounded.model.bfloat16()
+    with pytest.raises(ModelError, match="fp32 on the CPU"):
+        export_model(rounded, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
 class _Unportable(torch.nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         # A graph cannot depend on a value that only a run knows.
@@ -209,7 +217,7 @@ def test_half_precision_weights_halve_the_files_and_keep_the_answers(source, exp
     made = export_model(source, tmp_path / "half", precision="fp16", name="small")
     assert made.precision == "fp16"
     assert made.info.name == "small"
-    assert made.manifest.source == "random-plain"
+    assert made.manifest.source == "small"
     # Rounded weights give other vectors, so the two must never be compared.
     assert made.info.fingerprint != source.info.fingerprint
     for name in ("image.onnx.data", "text.onnx.data"):
