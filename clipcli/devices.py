@@ -1,10 +1,12 @@
-"""Is there an accelerator? Asked before torch is imported, since importing it to hear "no" costs seconds."""
+"""What this machine can do, asked before torch is imported, since importing it to hear "no" costs seconds."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import sys
+from pathlib import Path
 
 
 def accelerator() -> str | None:
@@ -24,3 +26,15 @@ def _cuda_devices() -> int:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def cpu_with_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The CPU's name where it says that it computes in bfloat16, empty where it does not or cannot be asked."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    told = dict(re.findall(r"^([\w ]+?)\s*:\s*(.+)$", text, re.MULTILINE))
+    flags = set(told.get("flags", told.get("Features", "")).split())
+    name = told.get("model name") or f"{told.get('CPU implementer', '')} {told.get('CPU part', '')}".strip() or "CPU"
+    return name if flags & {"avx512_bf16", "amx_bf16", "bf16"} else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli import bundle as bundles
-from clipcli import records
+from clipcli import loading, records
 from clipcli.devices import accelerator
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.exporting import export_source
-from clipcli.hub import Hub, expected_sha256, sha256_of
 from clipcli.modelspec import parse_model
-from clipcli.registry import check_name
 
 if TYPE_CHECKING:
     from clipcli.bundle import Bundle
@@ -53,8 +50,8 @@ class Model:
         self.expected_images = expected_images
         self._loaded: Encoder | None = None
         self._source: Source | None = None
-        if self.spec.kind == "bundle":
-            self._check_bundle_choice()
+        if self.spec.kind == "bundle" or choice.engine == "onnx":
+            self._check_onnx_choice()
         if self.spec.name == "tiny":
             talk.note_once(
                 "tiny is a small model for first steps and tests; name a larger one for real work (--model fast)"
@@ -84,11 +81,6 @@ class Model:
         if self.bundle is not None:
             return self.bundle.manifest.revision
         return self._source.revision if self._source else self._record.revision if self._record else None
-
-    @property
-    def weights(self) -> Path | None:
-        """The file its weights were loaded from, once they were."""
-        return self._source.weights if self._source else None
 
     @property
     def is_known(self) -> bool:
@@ -161,12 +153,17 @@ class Model:
     @cached_property
     def _device_kind(self) -> str:
         """`cpu`, `cuda` or `mps`, as far as can be told without torch."""
-        asked = self.choice.device.partition(":")[0]
+        asked = "cpu" if self.choice.engine == "onnx" else self.choice.device.partition(":")[0]
         return (accelerator() or "cpu") if asked == "auto" else asked
+
+    @property
+    def _place(self) -> str:
+        return loading.place_of(self.choice, self._device_kind)
 
     @cached_property
     def _record(self) -> Record | None:
-        return None if self.spec.kind == "bundle" else records.find(self.spec.name, self.choice.device)
+        """What an earlier run learnt, where it was asked for the same."""
+        return None if self.spec.kind == "bundle" else records.find(self.spec.name, self._place)
 
     @property
     def _known(self) -> Bundle | Record | None:
@@ -175,11 +172,7 @@ class Model:
             return None
         if self.bundle is not None:
             return self.bundle
-        record = self._record
-        fits = (
-            record is not None and self.choice.precision in {"auto", record.precision} and self.choice.engine != "onnx"
-        )
-        return record if fits else None
+        return self._record if self.choice.engine != "onnx" else None
 
     def _load(self) -> Encoder:
         if self.bundle is not None:
@@ -192,30 +185,11 @@ class Model:
         return loaded
 
     def _load_openclip(self) -> tuple[OpenClipEncoder, Source]:
-        check_name(self.spec)
-        if self.choice.offline:
-            os.environ["HF_HUB_OFFLINE"] = "1"
-        self.talk.detail("loading torch and open_clip")
-        from clipcli.engines import openclip, sources
-
-        hub = Hub(self.talk, self.choice.weights_dir, offline=self.choice.offline)
-        device = openclip.resolve_device(self.choice.device)
-        source = sources.resolve(self.spec, hub)
-        precision = self._resolve_precision(device)
-        encoder = openclip.load(source, weights_digest, device=device, precision=precision)
+        source, device = loading.find(self.spec, self.choice, self.talk)
+        encoder = loading.load(source, device, self.choice, self._record, self.talk)
         self._source = source
-        if self.choice.precision == "auto":
-            stamp = records.Stamp.of(source.weights)
-            record = records.Record(encoder.info, encoder.scoring, stamp, source.revision, device, precision)
-            records.keep(record, self.choice.device)
+        loading.remember(encoder, source, self._record, self._place)
         return encoder, source
-
-    def _resolve_precision(self, device: str) -> Precision:
-        if self.choice.precision != "auto":
-            return self.choice.precision
-        from clipcli.engines import openclip
-
-        return openclip.natural_precision(device)
 
     def _exported(self, loaded: OpenClipEncoder, source: Source) -> Encoder:
         from clipcli.engines import onnx
@@ -225,15 +199,11 @@ class Model:
         self.bundle = made
         return onnx.load(made, expected_images=self.expected_images)
 
-    def _check_bundle_choice(self) -> None:
+    def _check_onnx_choice(self) -> None:
+        what = f"{self.spec.name} is a bundle: it" if self.spec.kind == "bundle" else "--engine onnx"
         if self.choice.engine == "openclip":
-            raise UsageError(f"{self.spec.name} is a bundle, and runs through onnx only", hint="leave --engine away")
-        if self.choice.device.partition(":")[0] not in {"auto", "cpu"}:
-            raise DeviceError(f"{self.spec.name} is a bundle, and runs on the CPU only", hint="--device cpu")
+            raise UsageError(f"{what} runs through onnx only", hint="leave --engine away")
+        if self.choice.device not in {"auto", "cpu"}:
+            raise DeviceError(f"{what} runs on the CPU only", hint="--device cpu")
         if self.choice.precision not in {"auto", "fp32"}:
-            raise UsageError("a bundle computes in fp32", hint="leave --precision away")
-
-
-def weights_digest(path: Path) -> str:
-    """The sha256 (hex) of weights: the hub's cache has it in the file's name, any other file is read."""
-    return expected_sha256(path) or sha256_of(path)
+            raise UsageError(f"{what} computes in fp32", hint="leave --precision away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,7 +26,7 @@ class ModelSpec:
 
     kind: Kind
     name: str
-    """The canonical spelling; parsing it gives this spec again."""
+    """The canonical spelling, paths absolute; parsing it gives this spec again, from any folder."""
     where: str
     """The architecture (tag, checkpoint), the repository (hub) or the folder (folder, bundle)."""
     version: str = ""
@@ -47,12 +48,29 @@ def parse_model(name: str) -> ModelSpec:
         return _folder(asked.removeprefix("local-dir:"))
     architecture, at, checkpoint = asked.partition("@")
     if at:
-        if not Path(checkpoint).expanduser().is_file():
+        path = _absolute(checkpoint)
+        if not _is_file(path):
             raise UnknownModelError(f"no checkpoint at {checkpoint}", hint="ARCH@path/to/checkpoint.safetensors")
-        return ModelSpec("checkpoint", asked, architecture, str(Path(checkpoint).expanduser()))
-    if (Path(asked).expanduser() / MANIFEST).is_file():
-        return ModelSpec("bundle", asked, str(Path(asked).expanduser()))
+        return ModelSpec("checkpoint", f"{architecture}@{path}", architecture, str(path))
+    folder = _absolute(asked)
+    if _is_file(folder / MANIFEST):
+        return ModelSpec("bundle", str(folder), str(folder))
     return _tag(asked)
+
+
+def _absolute(text: str) -> Path:
+    """Also from another folder the same; `~name` of nobody is a file's name."""
+    path = Path(text)
+    with suppress(RuntimeError):
+        path = path.expanduser()
+    return path.absolute()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; no for names that cannot be one, such as a very long one."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
 
 
 def _hub(asked: str) -> ModelSpec:
@@ -65,13 +83,13 @@ def _hub(asked: str) -> ModelSpec:
 
 
 def _folder(path: str) -> ModelSpec:
-    folder = Path(path).expanduser()
-    if not (folder / "open_clip_config.json").is_file():
+    folder = _absolute(path)
+    if not _is_file(folder / "open_clip_config.json"):
         what = "has no open_clip_config.json" if folder.is_dir() else "is not a folder"
         raise UnknownModelError(
             f"{path} {what}", hint="local-dir: takes a folder with open_clip_config.json and weights"
         )
-    return ModelSpec("folder", f"local-dir:{path}", str(folder))
+    return ModelSpec("folder", f"local-dir:{folder}", str(folder))
 
 
 def _tag(asked: str) -> ModelSpec:

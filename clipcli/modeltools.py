@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli import bundle as bundles
-from clipcli import catalogue, hub, records, registry
+from clipcli import catalogue, hub, loading, records, registry
 from clipcli.errors import ModelError, UsageError
 from clipcli.exporting import export_source
 from clipcli.models import Choice, Model
@@ -44,6 +44,11 @@ def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
                     aliases.get(name),
                 )
             )
+    tagged = {
+        str(known.get("hf_hub", "")).rpartition("/")[0] for tags in registry.tags().values() for known in tags.values()
+    }
+    others = sorted(set(hub.cached_models(cache_dir)) - tagged)
+    rows += [ModelRow(f"hf-hub:{repo}", None, None, None, None, on_disk=True) for repo in others]
     rows.sort(key=lambda row: (row.model != "tiny", -(row.imagenet_top1 or 0), row.model))
     return (row for row in rows if pattern.casefold() in row.model.casefold())
 
@@ -101,7 +106,7 @@ def pull(choice: Choice, talk: Talk, *, export: bool) -> None:
             talk.note(f"no fast-starting copy: {error.message}; the model runs through torch")
 
 
-def export(choice: Choice, output: str | None, precision: str, talk: Talk) -> None:
+def export(choice: Choice, output: str | None, precision: str, name: str | None, talk: Talk) -> None:
     """Write a model as a bundle.
 
     Raises:
@@ -116,7 +121,7 @@ def export(choice: Choice, output: str | None, precision: str, talk: Talk) -> No
     folder = Path(output).expanduser() if output else records.bundle_folder(model.spec.name)
     source = Model(choice, talk)
     encoder = cast("OpenClipEncoder", source.encoder)
-    made = export_source(encoder, source.revision, folder, cast("Literal['fp32', 'fp16']", precision))
+    made = export_source(encoder, source.revision, folder, cast("Literal['fp32', 'fp16']", precision), name)
     talk.note(f"{made.folder}: {made.size / 1e6:.1f} MB, fingerprint {made.info.fingerprint}")
 
 
@@ -130,18 +135,16 @@ def verify(choice: Choice, images: Sequence[str], talk: Talk) -> list[FactRow]:
     model = Model(choice, talk)
     rows = [FactRow("model", model.spec.name)]
     if model.bundle is None:
-        encoder = model.encoder
-        weights = model.weights
-        if weights is not None:
-            hub.check_blob(weights)
-            rows.append(FactRow("sha256", hub.sha256_of(weights)))
-        return [*rows, FactRow("loads", value=True), FactRow("fingerprint", encoder.info.fingerprint)]
+        source, _ = loading.find(model.spec, choice, talk)
+        hub.check_file(source.weights)
+        rows.append(FactRow("sha256", hub.sha256_of(source.weights)))
+        return [*rows, FactRow("loads", value=True), FactRow("fingerprint", model.encoder.info.fingerprint)]
     bundles.check_hashes(model.bundle)
     rows.append(FactRow("hashes", "as recorded"))
-    source = _source_of(model, talk)
-    if source is None:
+    original = _source_of(model, talk)
+    if original is None:
         return [*rows, FactRow("source", "not on this disk; vectors not compared")]
-    found = _compare(model.encoder, source, images)
+    found = _compare(model.encoder, original, images)
     rows += [
         FactRow("largest image difference", f"{found.images:.2e}"),
         FactRow("largest text difference", f"{found.texts:.2e}"),

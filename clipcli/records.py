@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,6 +17,10 @@ from clipcli.cache import cache_folder
 
 if TYPE_CHECKING:
     from clipcli.encoder import ModelInfo, Precision, Scoring
+
+
+_LONGEST = 120
+"""Characters of a name in a file name."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Record:
     info: ModelInfo
     scoring: Scoring
     weights: Stamp
+    others: tuple[Stamp, ...]
+    """Whatever else it was made from: its config, and the file that says which revision is meant."""
     revision: str | None
     device: str
     precision: Precision
@@ -55,8 +62,11 @@ class Record:
 
 
 def slug(name: str) -> str:
-    """A model's name as a file name."""
-    return re.sub(r"[^\w.@-]+", "--", name).strip("-")[:180]
+    """A model's name as a file name; names that would become the same one, or a long one, get a digest."""
+    plain = re.sub(r"[^\w.@-]+", "--", name).strip("-")[:_LONGEST]
+    if len(name) <= _LONGEST and not re.search(r"[^\w.@:/-]|--|[:/]{2}", name):
+        return plain
+    return f"{plain}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 def bundle_folder(name: str) -> Path:
@@ -69,30 +79,35 @@ def stamps_folder() -> Path:
     return cache_folder() / "stamps"
 
 
-def _file(name: str, asked_device: str) -> Path:
-    return cache_folder() / "models" / f"{slug(name)}.{slug(asked_device)}.json"
+def _file(name: str, place: str) -> Path:
+    return cache_folder() / "models" / f"{slug(name)}.{slug(place)}.json"
 
 
-def find(name: str, asked_device: str) -> Record | None:
-    """The record of a model, unless there is none, it cannot be read, or the weights have changed since."""
+def find(name: str, place: str) -> Record | None:
+    """The record of a model, unless there is none, it cannot be read, or one of its files has changed since.
+
+    `place` is what the record depends on besides the model: where it was asked to run.
+    """
     try:
-        data = json.loads(_file(name, asked_device).read_text(encoding="utf-8"))
+        data = json.loads(_file(name, place).read_text(encoding="utf-8"))
         record = Record(
             info_of(data["info"]),
             scoring_of(data["scoring"]),
             Stamp(**data["weights"]),
+            tuple(Stamp(**other) for other in data["others"]),
             data["revision"],
             data["device"],
             data["precision"],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if record.weights.is_current else None
+    is_current = record.info.name == name and all(stamp.is_current for stamp in (record.weights, *record.others))
+    return record if is_current else None
 
 
-def keep(record: Record, asked_device: str) -> None:
+def keep(record: Record, place: str) -> None:
     """Write a record whole or not at all; a cache that cannot be written only costs time later."""
-    path = _file(record.info.name, asked_device)
+    path = _file(record.info.name, place)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")

@@ -54,6 +54,11 @@ def configs() -> Mapping[str, Path]:
     return {path.stem: path for path in sorted((_folder() / "model_configs").glob("*.json"))}
 
 
+def definition(architecture: str) -> tuple[Path, ...]:
+    """The files in which open_clip describes an architecture and its weights."""
+    return configs()[architecture], _folder() / "pretrained.py"
+
+
 def image_size(architecture: str) -> int | None:
     """Height of the images an architecture takes, in pixels."""
     if architecture not in configs():

@@ -74,7 +74,7 @@ def verify(
     from clipcli.modeltools import verify as verify_model
     from clipcli.output import open_writer
 
-    rows = verify_model(Choice(model, weights_dir=cache_dir), images or [], run.talk())
+    rows = verify_model(Choice(model, offline=True, weights_dir=cache_dir), images or [], run.talk())
     with open_writer(out.parse(null=False)) as writer:
         for row in rows:
             writer.write(row)
@@ -90,13 +90,16 @@ def export(
     precision: Annotated[
         str, typer.Option("--precision", metavar="P", help="Of the stored weights: fp32 or fp16.")
     ] = "fp32",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What the bundle calls itself; by default MODEL.")
+    ] = None,
     cache_dir: _CacheDir = None,
 ) -> None:
     """Write a model as a bundle: a portable folder that runs without torch and starts in a fraction of a second."""
     from clipcli.models import Choice
     from clipcli.modeltools import export as export_model
 
-    export_model(Choice(model, device="cpu", engine="openclip", weights_dir=cache_dir), output, precision, run.talk())
+    export_model(Choice(model, "cpu", "fp32", "openclip", weights_dir=cache_dir), output, precision, name, run.talk())
 
 
 COMMANDS = {"list": list_models, "info": info, "pull": pull, "verify": verify, "export": export}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from clipcli.engines.sources import Source
     from clipcli.vectors import Pixels, Vectors
 
+_BAD_FILES = (RuntimeError, LookupError, EOFError, TypeError, ValueError, AttributeError, AssertionError, OSError)
+"""What open_clip, timm and torch raise over configs and weights that do not fit together."""
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -202,7 +204,7 @@ def _plain_words(source: Source) -> Iterator[None]:
         raise DeviceError(
             f"{source.name} does not fit into memory: {error}", hint="a smaller model, or --precision fp16"
         ) from error
-    except (RuntimeError, KeyError, EOFError) as error:
+    except _BAD_FILES as error:
         raise ModelError(
             f"cannot load {source.name} from {where}: {_first_line(error)}", hint=_load_hint(error)
         ) from error

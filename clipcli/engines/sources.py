@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from open_clip.pretrained import get_pretrained_cfg
 
 from clipcli.encoder import ModelInfo, Preprocessing
 from clipcli.errors import ModelError
-from clipcli.hub import WEIGHTS
+from clipcli.hub import CONFIG, WEIGHTS
+from clipcli.registry import definition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +46,8 @@ class Source:
     """Files of a Hugging Face tokenizer; None where CLIP's own is used."""
     revision: str | None
     cache_dir: str | None
+    described_by: tuple[Path, ...] = ()
+    """Files that, besides the weights, make it this model: when one of them changes, so may the model."""
 
     @property
     def context_length(self) -> int:
@@ -88,7 +91,7 @@ def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
     return Source(
         spec.name, spec.where, config, _preprocessing(config, tag), weights, is_folder=False,
         quick_gelu=bool(tag.get("quick_gelu")), tokenizer_folder=_tokenizer(config, hub), revision=weights.parent.name,
-        cache_dir=hub.cache_dir,
+        cache_dir=hub.cache_dir, described_by=(*definition(spec.where), *_reference(weights, None)),
     )  # fmt: skip
 
 
@@ -101,33 +104,43 @@ def _from_checkpoint(spec: ModelSpec, hub: Hub) -> Source:
     return Source(
         spec.name, spec.where, config, preprocessing, Path(spec.version), is_folder=False, quick_gelu=False,
         tokenizer_folder=_tokenizer(config, hub), revision=None, cache_dir=hub.cache_dir,
+        described_by=definition(spec.where),
     )  # fmt: skip
 
 
 def _from_hub(spec: ModelSpec, hub: Hub) -> Source:
     revision = spec.version or None
-    config = hub.fetch(spec.where, "open_clip_config.json", revision)
+    config = hub.fetch(spec.where, CONFIG, revision)
     if config is None:
-        raise ModelError(f"{spec.where} has no open_clip_config.json", hint="hf-hub: takes OpenCLIP repositories")
-    hub.fetch_weights(spec.where, revision)
-    return _from_folder(spec, hub, config.parent, revision=config.parent.name)
+        raise ModelError(f"{spec.where} has no {CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
+    # By commit: a branch may have moved on since its config was fetched.
+    commit = config.parent.name
+    hub.fetch_weights(spec.where, commit)
+    source = _from_folder(spec, hub, config.parent, revision=commit)
+    return replace(source, described_by=(*source.described_by, *_reference(config, revision)))
+
+
+def _reference(path: Path, revision: str | None) -> tuple[Path, ...]:
+    """The file of the hub's cache that says which commit a branch or tag was when it was last looked up."""
+    found = path.parent.parent.parent / "refs" / (revision or "main")
+    return (found,) if found.is_file() else ()
 
 
 def _from_folder(spec: ModelSpec, hub: Hub, folder: Path, *, revision: str | None) -> Source:
     try:
-        described = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = described["model_cfg"]
         preprocessing = _preprocessing(config, described.get("preprocess_cfg", {}))
         has_parts = isinstance(config["embed_dim"], int) and "text_cfg" in config
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{spec.name}: open_clip_config.json is not an OpenCLIP config: {error!r}") from error
+        raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {error!r}") from error
     if not has_parts:
-        raise ModelError(f"{spec.name}: open_clip_config.json lacks embed_dim or text_cfg")
+        raise ModelError(f"{spec.name}: {CONFIG} lacks embed_dim or text_cfg")
     has_own = "hf_tokenizer_name" in config["text_cfg"] and (folder / "tokenizer_config.json").is_file()
     return Source(
         spec.name, f"local-dir:{folder}", config, preprocessing, _weights_in(folder), is_folder=True, quick_gelu=False,
         tokenizer_folder=str(folder) if has_own else _tokenizer(config, hub), revision=revision,
-        cache_dir=hub.cache_dir,
+        cache_dir=hub.cache_dir, described_by=(folder / CONFIG,),
     )  # fmt: skip
 
 

@@ -1,0 +1,86 @@
+"""One file from the hub into huggingface_hub's cache; an interrupted download is taken up where it ended.
+
+huggingface_hub 2 drops what it has when a download fails or the process ends. Weights are gigabytes, so they are
+fetched here, under the lock and the name that its earlier versions used, checked, and then handed over: it finds the
+blob in its cache and only links it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from clipcli.errors import DownloadError
+from clipcli.hub.hashes import is_sha256, refuse_damaged
+from clipcli.hub.on_disk import repository_folder
+
+if TYPE_CHECKING:
+    from clipcli.talk import Talk
+
+
+def download(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Talk) -> Path:
+    """Fetch one file.
+
+    Raises:
+        DownloadError: it arrived damaged, or the disk is too small for it.
+        HfHubHTTPError, EntryNotFoundError, OSError, …: huggingface_hub's own errors.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.utils.logging import set_verbosity_error
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    set_verbosity_error()
+    if talk.quiet:
+        disable_progress_bars()
+    talk.detail(f"fetching {filename} of {repo}")
+    with suppress(EntryNotFoundError):  # asked again below, where huggingface_hub keeps the answer
+        _fetch_large(repo, filename, revision, cache_dir, talk)
+    return Path(hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir))
+
+
+def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Talk) -> None:
+    """Put a file that the hub knows by its sha256 into the cache's blobs; leave any other to huggingface_hub."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(repo, filename, revision=revision)
+    found = get_hf_file_metadata(url)
+    if found.etag is None or found.size is None or not is_sha256(found.etag):
+        return
+    folder = repository_folder(repo, cache_dir)
+    blob = folder / "blobs" / found.etag
+    lock = folder.parent / ".locks" / folder.name / f"{found.etag}.lock"
+    for parent in (blob.parent, lock.parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        if not blob.exists():
+            part = blob.with_name(f"{found.etag}.incomplete")
+            _fetch_rest(url, part, found.size, filename, talk)
+            refuse_damaged(part, found.etag, filename)
+            part.replace(blob)
+
+
+def _fetch_rest(url: str, part: Path, size: int, filename: str, talk: Talk) -> None:
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    with part.open("ab") as stream:
+        have = stream.tell()
+        if have > size:
+            stream.truncate(0)
+            have = 0
+        free = shutil.disk_usage(part.parent).free
+        if size - have > free:
+            raise DownloadError(
+                f"{filename} needs {(size - have) / 1e9:.1f} GB, and {part.parent} has {free / 1e9:.1f} GB left",
+                hint="free some space, or keep weights elsewhere with --cache-dir DIR",
+            )
+        if have:
+            talk.detail(f"going on with {filename} after {have / 1e6:.0f} MB")
+        http_get(
+            url, stream, resume_size=have, headers=build_hf_headers(), expected_size=size, displayed_filename=filename
+        )
