@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipcli import __version__
-from clipcli.commands import cache, classify, embed, merge, models, prompts
+from clipcli.commands import cache, classify, doctor, embed, merge, models, prompts
 from clipcli.errors import ClipcliError, ExitCode
 from clipcli.options import with_groups
 
@@ -102,6 +102,7 @@ def _forget_stdout() -> None:
 
 
 app.command("classify", epilog=classify.EPILOG)(bounded(classify.classify))
+app.command("doctor", epilog=doctor.EPILOG)(bounded(doctor.doctor))
 app.command("embed", epilog=embed.EPILOG)(bounded(embed.embed))
 app.command("merge", epilog=merge.EPILOG)(bounded(merge.merge))
 

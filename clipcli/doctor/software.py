@@ -1,0 +1,71 @@
+"""Versions, the machine, and what is set; nothing heavy is imported to find out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from clipcli import __version__
+from clipcli.doctor.rows import Finding
+from clipcli.environment import VARIABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_REQUIRED = (
+    "torch", "torchvision", "open_clip_torch", "timm", "onnxruntime", "onnx", "tokenizers", "safetensors",
+    "huggingface_hub", "pillow", "numpy", "typer",
+)  # fmt: skip
+_OPTIONAL = ("transformers", "pyarrow", "faiss-cpu", "pillow-heif")
+
+
+def versions() -> Iterator[Finding]:
+    """Of clipcli, Python and the libraries; a missing one that is needed is a fault, an optional one is not."""
+    yield Finding("version", "clipcli", __version__)
+    yield Finding("version", "python", f"{platform.python_version()} ({sys.executable})")
+    for name in _REQUIRED:
+        found = _version(name)
+        yield Finding("version", name, found or "not installed", None if found else False)
+    for name in _OPTIONAL:
+        yield Finding("version", name, _version(name) or "not installed (optional)")
+
+
+def machine() -> Iterator[Finding]:
+    """System, processor, memory."""
+    yield Finding("platform", "system", platform.platform())
+    yield Finding("platform", "machine", platform.machine())
+    yield Finding("platform", "cores", _cores())
+    memory = _memory_bytes()
+    yield Finding("platform", "memory", "unknown" if memory is None else f"{memory / 2**30:.1f} GiB")
+    yield Finding("platform", "encoding", f"{sys.getfilesystemencoding()} file names, {sys.stdout.encoding} output")
+
+
+def environment() -> Iterator[Finding]:
+    """The variables that are set, secrets unspoken."""
+    for variable in VARIABLES:
+        value = os.environ.get(variable.name)
+        if value is not None:
+            yield Finding("environment", variable.name, "set, not shown" if variable.secret else value)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cores() -> str:
+    count = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count
+    return str(count) if usable == count else f"{count}, of which this process may use {usable}"
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not a POSIX system, or one that does not tell
+        return None

@@ -1,0 +1,41 @@
+"""Every environment variable that a run listens to; a test compares this list with the code and with docs/environment.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable."""
+
+    name: str
+    meaning: str
+    secret: bool = False
+    """Its value is never shown."""
+    foreign: bool = False
+    """Read by a library below clipcli, not by clipcli itself."""
+
+
+VARIABLES = (
+    Variable("CLIPCLI_MODEL", "default of `--model`"),
+    Variable("CLIPCLI_DEVICE", "default of `--device`"),
+    Variable("CLIPCLI_OFFLINE", "1: as `--offline`, open no connection"),
+    Variable("CLIPCLI_CACHE_DIR", "clipcli's own cache: vectors, bundles, what is known of models"),
+    Variable("CLIPCLI_CACHE_MAX_SIZE", "bound of the cache of vectors, such as `500M`; 2GB without it"),
+    Variable("CLIPCLI_CACHE_DTYPE", "how vectors are kept: `float32` (the default) or `float16`"),
+    Variable("CLIPCLI_AUTO_EXPORT", "0: make no fast-starting copies of models"),
+    Variable("CI", "set by CI servers: as `CLIPCLI_AUTO_EXPORT=0` where that is not set"),
+    Variable("XDG_DATA_HOME", "Linux: the folder above the trash; `~/.local/share` without it"),
+    Variable("XDG_CACHE_HOME", "Linux: the folder above the caches; `~/.cache` without it", foreign=True),
+    Variable("HF_HOME", "the hub's files: weights, token", foreign=True),
+    Variable("HF_HUB_CACHE", "the hub's weights alone; `HF_HOME/hub` without it", foreign=True),
+    Variable("HF_HUB_OFFLINE", "1: as `--offline`"),
+    Variable("HF_TOKEN", "pass for gated and private repositories", secret=True, foreign=True),
+    Variable("HF_ENDPOINT", "another hub than huggingface.co", foreign=True),
+    Variable("HTTPS_PROXY", "a proxy on the way to the hub", secret=True, foreign=True),
+    Variable("CUDA_VISIBLE_DEVICES", "NVIDIA devices that may be used", foreign=True),
+    Variable("OMP_NUM_THREADS", "threads of torch and ONNX Runtime", foreign=True),
+    Variable("NO_COLOR", "no colours in tables", foreign=True),
+    Variable("COLUMNS", "width of tables and of `--help`", foreign=True),
+)
