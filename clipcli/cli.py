@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipcli import __version__
-from clipcli.commands import cache, classify, doctor, embed, merge, models, prompts
+from clipcli.commands import apply, cache, classify, dedupe, doctor, embed, merge, models, prompts, rank, undo
 from clipcli.errors import ClipcliError, ExitCode
 from clipcli.options import with_groups
 
@@ -102,9 +102,13 @@ def _forget_stdout() -> None:
 
 
 app.command("classify", epilog=classify.EPILOG)(bounded(classify.classify))
+app.command("dedupe", epilog=dedupe.EPILOG)(bounded(dedupe.dedupe))
+app.command("apply", epilog=apply.EPILOG)(bounded(apply.apply))
+app.command("undo", epilog=undo.EPILOG)(bounded(undo.undo))
 app.command("doctor", epilog=doctor.EPILOG)(bounded(doctor.doctor))
 app.command("embed", epilog=embed.EPILOG)(bounded(embed.embed))
 app.command("merge", epilog=merge.EPILOG)(bounded(merge.merge))
+app.command("rank", epilog=rank.EPILOG)(bounded(rank.rank))
 
 
 def _add_group(name: str, module: Any, help_text: str) -> None:

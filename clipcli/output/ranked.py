@@ -1,0 +1,66 @@
+"""The rows of `rank`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+_DIGITS = 4
+_JSON_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class RankedRow:
+    """One hit of one query."""
+
+    query: str
+    rank: int
+    """1 for the best."""
+    image: str
+    """Its name; of a corpus of texts, the text."""
+    score: float
+    """Cosine of query and image, -1 to 1."""
+    id: str | None = None
+    """The query's, where its file gives ids."""
+    kind: Literal["image", "text"] = "image"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """With ids, these come first."""
+        return (*(() if self.id is None else ("id",)), "query", "rank", self.kind, "score")
+
+    @property
+    def path(self) -> str | None:
+        """The image, in a list of bare paths."""
+        return self.image if self.kind == "image" else None
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        first: dict[str, object] = {} if self.id is None else {"id": self.id}
+        row = {"query": self.query, "rank": self.rank, self.kind: self.image, "score": round(self.score, _JSON_DIGITS)}
+        return first | row
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        first = () if self.id is None else (self.id,)
+        return [(*first, self.query, str(self.rank), self.image, f"{self.score:.{_DIGITS}f}")]
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One figure of an evaluation."""
+
+    measure: str
+    value: float
+    needed: float | None = None
+    columns: ClassVar[tuple[str, ...]] = ("measure", "value", "needed")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        row: dict[str, object] = {"measure": self.measure, "value": round(self.value, _JSON_DIGITS)}
+        return row if self.needed is None else row | {"needed": self.needed}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        return [(self.measure, f"{self.value:.{_DIGITS}f}", "" if self.needed is None else f"{self.needed:g}")]

@@ -1,0 +1,13 @@
+"""One run of `rank`: queries become vectors, images or vector files become a corpus, and the best are found.
+
+sources.py    arguments → images, vector files, an index
+corpus.py     their vectors, block by block, with their names
+asking.py     options and files → queries → unit vectors
+expected.py   which images each query should find, and the figures of a check
+job.py        the run itself
+keeping.py    copies and links of what was found
+page.py       the report
+"""
+
+from clipcli.ranking.job import Ranking as Ranking
+from clipcli.ranking.job import plan as plan

@@ -1,0 +1,144 @@
+"""What is asked: options and files become queries, and queries become unit vectors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.errors import ImageError, InputsError, UsageError
+from clipcli.inputs import ImageRef
+from clipcli.prompts import Label, load_prompts
+from clipcli.query import Query, Term, example, literal, parse_query
+from clipcli.textfiles import Fault, Faults, read_text, refuse, shown_name, tidy, unusable
+from clipcli.vectors import stack, unit_length
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from clipcli.session import Session
+    from clipcli.vectors import Vector, Vectors
+
+_CANCELLED = 1e-3
+"""Length below which a sum of unit vectors points nowhere."""
+_JSON = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries with their vectors, and what became of those that have none."""
+
+    queries: tuple[Query, ...]
+    vectors: Vectors
+    """(queries, dim), unit length."""
+    images: Mapping[str, Vector]
+    """Of the images in them, by path: (dim,), unit length."""
+    digests: Mapping[str, str]
+    """By path: the sha256 of their bytes."""
+    errors: Mapping[str, ImageError]
+    """Why an image in a query cannot be used, by path; queries with such an image are left out."""
+
+
+def read_queries(path: str) -> list[Query]:
+    """The queries of a file (`-` is stdin), none of them an expression unless it says so.
+
+    A text file has one a line, taken as it stands. A `.jsonl` (stdin: whatever starts with a brace) has objects with
+    one of `text` (plain words), `image` (a path) or `query` (an expression), and an `id` if wanted.
+
+    Raises:
+        InputsError: unreadable, a faulty line, or nothing in it.
+        UsageError: a faulty expression.
+    """
+    text, faults = read_text(path, errors="surrogateescape"), Faults(shown_name(path))
+    if isinstance(text, Fault):
+        refuse([text], InputsError)
+    is_json = path.lower().endswith(_JSON) or (path == "-" and text.lstrip().startswith("{"))
+    queries = [
+        query
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip() and (query := _json_query(number, line, faults) if is_json else _plain(number, line, faults))
+    ]
+    if not queries and not faults.found:
+        faults.add(None, "holds no queries", "one query a line")
+    if faults.found:
+        refuse(faults.in_order(), InputsError)
+    return queries
+
+
+def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[str]) -> Asked:
+    """Unit vectors of all queries; each distinct text and image is encoded once.
+
+    Args:
+        session: encodes only what its cache does not have, so it may load nothing.
+        queries: what is asked.
+        prompts: names of template sets that every text is put into; none leaves texts as they are.
+
+    Raises:
+        UsageError: the terms of a query cancel each other.
+        PromptsError: bad templates.
+    """
+    terms = [term for query in queries for term in query.terms]
+    texts = list(dict.fromkeys(term.text for term in terms if not term.is_image))
+    if prompts and texts:
+        rows = session.embed_labels([Label(text, (text,)) for text in texts], load_prompts(prompts))
+    else:
+        rows = session.embed_texts(texts) if texts else np.empty((0, session.info.dim), np.float32)
+    known: dict[Term, Vector] = {Term(text): row for text, row in zip(texts, rows, strict=True)}
+    images: dict[str, Vector] = {}
+    digests: dict[str, str] = {}
+    errors: dict[str, ImageError] = {}
+    paths = dict.fromkeys(term.text for term in terms if term.is_image)
+    for embedded in session.embed_images(ImageRef(path, path) for path in paths):
+        if embedded.error is not None:
+            errors[embedded.ref.path] = embedded.error
+        elif embedded.vector is not None:
+            images[embedded.ref.path] = embedded.vector
+            digests[embedded.ref.path] = embedded.digest
+    known |= {Term(path, is_image=True): vector for path, vector in images.items()}
+    usable = tuple(query for query in queries if not errors.keys() & set(query.images))
+    vectors = [_combined(query, known) for query in usable]
+    return Asked(usable, stack(vectors, session.info.dim), images, digests, errors)
+
+
+def _combined(query: Query, known: Mapping[Term, Vector]) -> Vector:
+    """The weighted sum of unit vectors, of unit length again."""
+    total = sum(term.weight * known[Term(term.text, term.is_image)].astype(np.float64) for term in query.terms)
+    if np.linalg.norm(total) < _CANCELLED:
+        raise UsageError(f"the terms of {query.name!r} cancel each other", hint="nothing is left to look for")
+    return unit_length(np.asarray(total))
+
+
+def _plain(number: int, line: str, faults: Faults) -> Query | None:
+    words = tidy(line)
+    if problem := unusable(words):
+        faults.add(number, problem, "save the file as UTF-8")
+        return None
+    return literal(words)
+
+
+def _json_query(number: int, line: str, faults: Faults) -> Query | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        faults.add(number, f"not JSON: {error}", "one object a line")
+        return None
+    fields = row if isinstance(row, dict) else {}
+    given = [(name, fields[name]) for name in ("text", "image", "query") if isinstance(fields.get(name), str)]
+    identifier = fields.get("id")
+    if len(given) != 1 or not given[0][1].strip() or not isinstance(identifier, (str, int, type(None))):
+        faults.add(number, "needs one of text, image and query", '{"id": "1", "text": "two parrots"}')
+        return None
+    return next(_of_kind(*given[0], None if identifier is None else str(identifier)))
+
+
+def _of_kind(kind: str, value: str, identifier: str | None) -> Iterator[Query]:
+    match kind:
+        case "text":
+            yield literal(value, identifier=identifier)
+        case "image":
+            yield example(value, identifier=identifier)
+        case _:
+            read = parse_query(value)
+            yield Query(read.name, read.terms, identifier)

@@ -1,0 +1,234 @@
+"""What is searched: names and vectors of images and of vector files, as one sequence of rows read block by block."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from clipcli.errors import VectorsError
+from clipcli.vectors import unit_length
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from clipcli.tasks.search import Rows, UnusableRowError
+    from clipcli.vectorfiles import VectorFile
+    from clipcli.vectors import Vector, Vectors
+
+_IN_MEMORY = 256 << 20
+"""Bytes of image vectors that stay in memory; a temporary file takes more, so that memory is bounded."""
+_NEW_BYTES = 8 << 20
+
+
+class Part(Protocol):
+    """Rows that come from one place."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each row is called."""
+        ...
+
+    def path(self, row: int) -> str:
+        """What the operating system opens for a row."""
+        ...
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
+        """(number of the first row, (≤ rows, dim) float32, unit length)."""
+        ...
+
+    def where(self, row: int) -> str:
+        """How messages call a row."""
+        ...
+
+
+class ImagePart:
+    """Images whose vectors came through the session."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        self.names: list[str] = []
+        self.paths: list[str] = []
+        self.digests: list[str] = []
+        self._new: list[Vector] = []
+        self._blocks: list[Vectors] = []
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - empty and unnamed until it is needed; gone with its part
+        self._in_file = 0
+
+    def add(self, name: str, path: str, vector: Vector, digest: str) -> None:
+        """Take one more image."""
+        self.names.append(name)
+        self.paths.append(path)
+        self.digests.append(digest)
+        self._new.append(vector)
+        if len(self._new) * self.dim * 4 >= _NEW_BYTES:
+            self._settle()
+
+    def path(self, row: int) -> str:
+        """As it was opened."""
+        return self.paths[row]
+
+    def where(self, row: int) -> str:
+        """The image itself."""
+        return self.names[row]
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
+        """Those in the file first."""
+        self._settle()
+        start = 0
+        for whole in self._parts():
+            for first in range(0, len(whole), rows):
+                yield start + first, whole[first : first + rows]
+            start += len(whole)
+
+    def _parts(self) -> Iterator[Vectors]:
+        if self._in_file:
+            self._file.flush()
+            yield np.memmap(self._file, np.float32, "r", shape=(self._in_file, self.dim))
+        yield from self._blocks
+
+    def _settle(self) -> None:
+        if self._new:
+            self._blocks.append(np.stack(self._new))
+            self._new = []
+        if sum(block.nbytes for block in self._blocks) > _IN_MEMORY:
+            for block in self._blocks:
+                self._file.write(block.tobytes())
+                self._in_file += len(block)
+            self._blocks = []
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A vector file; nothing of it is kept in memory but its names."""
+
+    file: VectorFile
+
+    @property
+    def names(self) -> Sequence[str]:
+        """As they were written."""
+        return self.file.names
+
+    def path(self, row: int) -> str:
+        """As written, or from the folder of the vector file."""
+        name = self.names[row]
+        beside = os.path.join(os.path.dirname(self.file.path), name)  # noqa: PTH118, PTH120 - any bytes included
+        return beside if not os.path.exists(name) and os.path.exists(beside) else name  # noqa: PTH110
+
+    def where(self, row: int) -> str:
+        """File, row and name."""
+        return f"{self.file.path}: row {row} ({self.names[row]})"
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
+        """Mapped pages are let go when their block is done, so that no more than one is in memory."""
+        for start, vectors in self.file.blocks(rows, check=False):
+            yield start, vectors if self.file.info.unit_length else unit_length(vectors)
+            _let_go(getattr(self.file, "vectors", None), start, start + len(vectors))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Parts, one after the other."""
+
+    parts: Sequence[Part]
+    dim: int
+    kind: Literal["image", "text"] = "image"
+    _starts: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Count once."""
+        total = 0
+        for part in self.parts:
+            self._starts.append(total)
+            total += len(part.names)
+        self._starts.append(total)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all rows, looked up where they are."""
+        return self.parts[0].names if len(self.parts) == 1 else _Names(self)
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
+        """All rows, at most `rows` at a time."""
+        for start, part in zip(self._starts, self.parts, strict=False):
+            for first, vectors in part.blocks(rows):
+                yield start + first, vectors
+
+    def take(self, wanted: Rows, rows: int = 8192) -> Vectors:
+        """The vectors of some rows, in their order; one pass over the corpus."""
+        found = np.empty((len(wanted), self.dim), np.float32)
+        order = np.argsort(wanted, kind="stable")
+        ordered = wanted[order]
+        for start, block in self.blocks(rows):
+            first, last = np.searchsorted(ordered, (start, start + len(block)))
+            found[order[first:last]] = block[ordered[first:last] - start]
+        return found
+
+    def place(self, row: int) -> tuple[Part, int]:
+        """The part that a row is in, and its number there."""
+        part = bisect_right(self._starts, row) - 1
+        while not len(self.parts[part].names):
+            part -= 1
+        return self.parts[part], row - self._starts[part]
+
+    def name(self, row: int) -> str:
+        """What a row is called."""
+        part, own = self.place(row)
+        return part.names[own]
+
+    def path(self, row: int) -> str:
+        """What the operating system opens for a row."""
+        part, own = self.place(row)
+        return part.path(own)
+
+    def refusal(self, error: UnusableRowError) -> VectorsError:
+        """What is wrong with a row, in words that find it."""
+        part, own = self.place(error.row)
+        return VectorsError(f"{part.where(own)} {error.reason}", hint="make the file again with clipcli embed")
+
+
+class _Names(Sequence[str]):
+    """Names of all parts without a copy of them."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def __getitem__(self, row):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204 - int only; Sequence's overloads
+        return self.corpus.name(row)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for part in self.corpus.parts for name in part.names)
+
+
+def rows_named(names: Iterable[str], wanted: str) -> list[int]:
+    """Rows whose name leads to the same file as `wanted`: cheap, since only equal last parts are looked at closely."""
+    last, target = os.path.basename(wanted), _normal(wanted)  # noqa: PTH119
+    return [row for row, name in enumerate(names) if name.endswith(last) and _normal(name) == target]
+
+
+def _normal(path: str) -> str:
+    return os.path.normcase(os.path.abspath(path))  # noqa: PTH100
+
+
+def _let_go(mapped: object, start: int, stop: int) -> None:
+    """Tell the system that the pages of some rows are not needed in this process; they stay in its file cache."""
+    pages = getattr(mapped, "_mmap", None)
+    if not isinstance(mapped, np.memmap) or not isinstance(pages, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    base = int(mapped.offset) % mmap.ALLOCATIONGRANULARITY
+    first = (base + start * mapped.strides[0]) // mmap.PAGESIZE * mmap.PAGESIZE
+    last = min((base + stop * mapped.strides[0]) // mmap.PAGESIZE * mmap.PAGESIZE, len(pages))
+    if last > first:
+        pages.madvise(mmap.MADV_DONTNEED, first, last - first)

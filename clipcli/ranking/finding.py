@@ -1,0 +1,139 @@
+"""The search of one run: which rows count, from which score on, and what was found, query by query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.ranking.corpus import ImagePart, rows_named
+from clipcli.ranking.results import Hit, Result
+from clipcli.tasks.relevance import FEWEST, floors, sample_rows
+from clipcli.tasks.search import UnusableRowError, Wanted, rows_a_block, search
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+
+    from clipcli.commands.rank import HitOptions
+    from clipcli.query import Query
+    from clipcli.ranking.asking import Asked
+    from clipcli.ranking.corpus import Corpus
+    from clipcli.talk import Talk
+    from clipcli.tasks.search import Hits, Rows
+    from clipcli.vectors import Scores, Vectors
+
+_HITS_AT_ONCE = 1 << 23
+"""Hits in memory together when nothing limits them: 130 MB."""
+_SAME = 1 - 1e-5
+"""Cosine from which two vectors of a file are of the same picture: float16 rounding is below 1e-7."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where the hits of a query end."""
+
+    top: int | None
+    min_score: float | None = None
+    relevant: bool = False
+    exclude_copies: bool = False
+
+    @classmethod
+    def of(cls, hits: HitOptions, default: int) -> Limits:
+        """What was asked; `default` is the number of hits where nothing else limits them."""
+        open_end = hits.all or hits.relevant or hits.min_score is not None
+        top = hits.top if hits.top is not None or open_end else default
+        return cls(top, hits.min_score, hits.relevant, hits.exclude_copies)
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Queries over a corpus."""
+
+    corpus: Corpus
+    asked: Asked
+    limits: Limits
+    keeps: Callable[[str], bool] | None
+    talk: Talk
+
+    def results(self) -> Iterator[Result]:
+        """What each query found, in the order asked.
+
+        Raises:
+            VectorsError: a row that would give wrong answers.
+        """
+        try:
+            step = len(self.asked.queries) or 1
+            if self.limits.top is None:
+                step = max(_HITS_AT_ONCE // max(len(self.corpus), 1), 1)
+            for start in range(0, len(self.asked.queries), step):
+                queries = self.asked.queries[start : start + step]
+                found = self._search(queries, self.asked.vectors[start : start + step])
+                for number, (query, hits) in enumerate(zip(queries, found, strict=True), start=start + 1):
+                    yield self._result(number, query, hits)
+        except UnusableRowError as error:
+            raise self.corpus.refusal(error) from error
+
+    def _search(self, queries: tuple[Query, ...], vectors: Vectors) -> list[Hits]:
+        excluded = [self._excluded(query) for query in queries]
+        floor, top = self._floors(vectors)
+        wanted = Wanted(top, floor, excluded if any(len(rows) for rows in excluded) else (), self._allowed)
+        return search(vectors, self._blocks(len(vectors)), wanted, self.corpus.names)
+
+    def _blocks(self, queries: int) -> Iterator[tuple[int, Vectors]]:
+        return self.corpus.blocks(rows_a_block(self.corpus.dim, queries))
+
+    def _result(self, number: int, query: Query, hits: Hits) -> Result:
+        pairs = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
+        found = (
+            Hit(rank, self.corpus.name(row), self.corpus.path(row), score)
+            for rank, (row, score) in enumerate(pairs, start=1)
+        )
+        return Result(number, query, tuple(found))
+
+    @cached_property
+    def _allowed(self) -> npt.NDArray[np.bool_] | None:
+        """Rows of vector files that the globs keep; images were chosen before they were read."""
+        keeps = self.keeps
+        if keeps is None:
+            return None
+        return np.fromiter((keeps(name) for name in self.corpus.names), np.bool_, len(self.corpus))
+
+    def _floors(self, vectors: Vectors) -> tuple[Scores | None, int | None]:
+        """The lowest scores that count, and how many hits."""
+        lowest = None if self.limits.min_score is None else np.full(len(vectors), self.limits.min_score, np.float32)
+        if not self.limits.relevant:
+            return lowest, self.limits.top
+        rows = sample_rows(len(self.corpus)) if self._allowed is None else np.flatnonzero(self._allowed)
+        count = len(self.corpus) if self._allowed is None else len(rows)
+        if count < FEWEST:
+            self.talk.warn(f"{count} images are too few to tell what stands out; --relevant cuts nothing off")
+            return lowest, self.limits.top or 10
+        rows = rows[sample_rows(len(rows))]
+        sample = self.corpus.take(rows)
+        found = np.concatenate([floors(vectors[n : n + 64] @ sample.T, count) for n in range(0, len(vectors), 64)])
+        return found if lowest is None else np.maximum(found, lowest), self.limits.top
+
+    def _excluded(self, query: Query) -> Rows:
+        """The query's own images, and their copies if asked."""
+        rows = [row for path in query.images for row in rows_named(self.corpus.names, path)]
+        if self.limits.exclude_copies:
+            rows += [row for path in query.images for row in self._copies(path)]
+        return np.unique(np.array(rows, np.int64))
+
+    def _copies(self, path: str) -> list[int]:
+        """Images of the same bytes; in vector files, which know no bytes, rows of the same vector."""
+        rows, start = [], 0
+        digest, vector = self.asked.digests[path], self.asked.images[path]
+        for part in self.corpus.parts:
+            if isinstance(part, ImagePart):
+                rows += [start + row for row, own in enumerate(part.digests) if own == digest]
+            else:
+                wanted = Wanted(None, np.array([_SAME], np.float32))
+                found = search(vector[None], part.blocks(rows_a_block(self.corpus.dim, 1)), wanted)[0]
+                rows += (start + found.rows).tolist()
+            start += len(part.names)
+        return rows

@@ -1,0 +1,196 @@
+"""One run of `rank`: what was asked, checked as a whole, then the corpus, then the hits."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from clipcli.errors import ExitCode, InputsError, UsageError
+from clipcli.inputs import STDIN, is_stream
+from clipcli.output import ErrorRow
+from clipcli.query import Query, example, parse_query
+from clipcli.ranking.asking import embed_queries, read_queries
+from clipcli.ranking.corpus import Corpus, FilePart, ImagePart
+from clipcli.ranking.expected import Expected, parse_expected
+from clipcli.ranking.finding import Finder, Limits
+from clipcli.ranking.keeping import Keeper
+from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
+from clipcli.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from clipcli.commands.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
+    from clipcli.inputs import ImageRef
+    from clipcli.options import ModelOptions
+    from clipcli.output.rows import Row
+    from clipcli.ranking.asking import Asked
+    from clipcli.ranking.corpus import Part
+    from clipcli.ranking.results import Result
+    from clipcli.session import Session
+    from clipcli.talk import Talk
+
+TOP = 10
+"""Hits of a query where nothing else limits them."""
+
+
+def plan(  # noqa: PLR0917 - a group of options each
+    corpus: CorpusOptions, query: QueryOptions, hits: HitOptions, keep: KeepOptions, check: RecallOptions, talk: Talk
+) -> Ranking:
+    """Check everything that was asked before a model is touched.
+
+    Raises:
+        UsageError: options that do not go together, or a query that cannot be read.
+        InputsError: a file of queries or vectors that cannot be used.
+    """
+    arguments, lists = list(corpus.images or []), corpus.files_from or []
+    if query.queries == STDIN and is_stream(arguments, lists):
+        raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
+    if hits.all and hits.top is not None:
+        raise UsageError("--all and --top do not go together", hint="choose one")
+    if check.expect and (keep.copy_to or keep.link_to or keep.report):
+        raise UsageError("--expect writes figures, not hits", hint="leave --copy-to, --link-to and --report away")
+    expected = parse_expected(check.expect, check.min_recall or [])
+    queries = [parse_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
+    queries += read_queries(query.queries) if query.queries else []
+    if not queries and expected is not None:
+        queries += expected.queries
+    if not queries:
+        queries.append(_first_argument(arguments))
+    for asked in queries:
+        if asked.is_sum and not query.queries:
+            talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
+    globs = Globs(tuple(corpus.include or ()), tuple(corpus.exclude or ()))
+    sources = sort_out(arguments, lists, null=corpus.null, globs=globs)
+    refs = sources.refs() if sources.has_images else []
+    return Ranking(
+        queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), corpus.no_orient
+    )
+
+
+def _first_argument(arguments: list[str]) -> Query:
+    if not arguments:
+        raise UsageError("nothing to look for", hint="clipcli rank 'two parrots' photos/")
+    if len(arguments) == 1 and os.path.exists(arguments[0]):  # noqa: PTH110 - paths are strings here, any bytes included
+        raise UsageError(f"nothing to look for in {arguments[0]}", hint=f"clipcli rank 'two parrots' {arguments[0]}")
+    return parse_query(arguments.pop(0))
+
+
+@dataclass
+class Ranking:
+    """One run, ready to go."""
+
+    queries: Sequence[Query]
+    sources: Sources
+    refs: Iterable[ImageRef]
+    globs: Globs
+    hits: HitOptions
+    keep: KeepOptions
+    expected: Expected | None
+    prompts: Sequence[str]
+    report: Report
+    no_orient: bool = False
+    _failed_check: bool = False
+    _lost: set[str] = field(default_factory=set)
+
+    @property
+    def expected_images(self) -> int | None:
+        """How many images there are; None for a list that is still coming."""
+        return len(self.refs) if isinstance(self.refs, list) else None
+
+    def follow(self, model: ModelOptions, *, given: bool) -> ModelOptions:
+        """The model that made the vectors, where the command line names none."""
+        own = self.sources.model
+        if given or own is None or own == model.model:
+            return model
+        self.report.talk.note(f"{self.sources.files[0].path} was made by {own}; using it")
+        return replace(model, model=own)
+
+    def rows(self, session: Session, advance: Callable[[int], object]) -> Iterator[Row]:
+        """Failures as they come, then the hits query by query, or the figures of a check."""
+        check_model(self.sources.files, session.info)
+        asked = embed_queries(session, self.queries, self.prompts)
+        yield from self._unusable_queries(asked)
+        images = ImagePart(session.info.dim)
+        yield from self._embed(session, images, advance)
+        every: list[Part] = [*map(FilePart, self.sources.files), images]
+        parts = [part for part in every if len(part.names)]
+        kind = self.sources.files[0].kind if self.sources.files else "image"
+        corpus = Corpus(parts, session.info.dim, kind)
+        if not len(corpus):
+            if not self.report.failed:
+                raise nothing_left(self.globs)
+            return
+        if self.expected is not None:
+            yield from self._measures(asked, corpus)
+        else:
+            yield from self._hits(asked, corpus, session)
+
+    def conclude(self) -> ExitCode:
+        """Say how it went; the exit code."""
+        self.report.summarise()
+        return ExitCode.CHECK_FAILED if self._failed_check else self.report.exit_code
+
+    def _unusable_queries(self, asked: Asked) -> Iterator[ErrorRow]:
+        if asked.errors and not asked.queries:
+            path, error = next(iter(asked.errors.items()))
+            more = f" (and {len(asked.errors) - 1} more)" if len(asked.errors) > 1 else ""
+            raise InputsError(f"the query image {path} cannot be used: {error.reason} ({error.stage}){more}")
+        for path, error in asked.errors.items():
+            self.report.fail(path, error)
+            yield ErrorRow.of(path, error)
+
+    def _embed(self, session: Session, images: ImagePart, advance: Callable[[int], object]) -> Iterator[ErrorRow]:
+        for file in self.sources.files:
+            self.report.done += len(file)
+        for embedded in session.embed_images(self.refs):
+            advance(1)
+            ref = embedded.ref
+            if embedded.vector is None:
+                if embedded.error is not None:
+                    self._lost.add(ref.name)
+                    self.report.fail(ref.name, embedded.error)
+                    yield ErrorRow.of(ref.name, embedded.error)
+            else:
+                self.report.ok()
+                images.add(ref.name, ref.path, embedded.vector, embedded.digest)
+
+    def _measures(self, asked: Asked, corpus: Corpus) -> Iterator[Row]:
+        assert self.expected is not None  # noqa: S101 - the caller looked
+        talk = self.report.talk
+        for row in self.expected.measures(asked, corpus, frozenset(self._lost)):
+            if row.needed is not None:
+                holds = row.value >= row.needed
+                self._failed_check |= not holds
+                talk.line(
+                    f"check {'holds' if holds else 'fails'}: {row.measure} {row.value:.1%}, needed {row.needed:.1%}"
+                )
+            yield row
+
+    def _hits(self, asked: Asked, corpus: Corpus, session: Session) -> Iterator[Row]:
+        limits = Limits.of(self.hits, TOP)
+        finder = Finder(corpus, asked, limits, self.sources.keeps, self.report.talk)
+        pages: list[Result] = []
+        for result in finder.results():
+            yield from result.rows(corpus.kind)
+            yield from self._kept(result, len(asked.queries), limits)
+            if not result.hits:
+                self.report.talk.note(f"nothing found for {result.query.name!r}")
+            if self.keep.report is not None:
+                pages.append(result)
+        if self.keep.report is not None:
+            from clipcli.ranking.page import Page
+
+            Page(self.keep.report, session.info.name, len(corpus), not self.no_orient).write(pages)
+
+    def _kept(self, result: Result, queries: int, limits: Limits) -> Iterator[ErrorRow]:
+        width = max(3, len(str(limits.top or len(result.hits))))
+        for folder, link in ((self.keep.copy_to, False), (self.keep.link_to, True)):
+            if folder is None:
+                continue
+            keeper = Keeper(folder, link, queries, width)
+            for hit in result.hits:
+                if error := keeper.keep(result, hit):
+                    self.report.fail(hit.name, error)
+                    yield ErrorRow.of(hit.name, error)

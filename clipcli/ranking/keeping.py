@@ -1,0 +1,71 @@
+"""Copies of hits and links to them: numbered, and never over anything that is there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.errors import ImageError, OutputError
+
+if TYPE_CHECKING:
+    from clipcli.ranking.results import Hit, Result
+
+_TRIES = 10_000
+_WORDS = 40
+"""Characters of a query that name its folder."""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """One folder for hits; with several queries, a folder a query in it."""
+
+    folder: str
+    link: bool
+    queries: int
+    width: int
+    """Digits of the numbers."""
+
+    def keep(self, result: Result, hit: Hit) -> ImageError | None:
+        """Copy or link one hit as `007-name.jpg`; the reason when its file cannot be had.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        folder = self.folder
+        if self.queries > 1:
+            words = re.sub(r"[^\w-]+", "-", result.query.id or result.query.name)[:_WORDS].strip("-")
+            folder = os.path.join(folder, f"{result.number:0{len(str(self.queries))}}-{words}")  # noqa: PTH118
+        try:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - paths are strings here, any bytes included
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {folder}: {(error.strerror or str(error)).lower()}") from error
+        stem, suffix = os.path.splitext(os.path.basename(hit.path))  # noqa: PTH119, PTH122
+        for turn in range(1, _TRIES):
+            again = "" if turn == 1 else f".{turn}"
+            target = os.path.join(folder, f"{hit.rank:0{self.width}}-{stem}{again}{suffix}")  # noqa: PTH118
+            try:
+                self._make(hit.path, target)
+            except FileExistsError:
+                continue
+            except (FileNotFoundError, IsADirectoryError, shutil.SpecialFileError, PermissionError) as error:
+                if os.path.isfile(hit.path) and os.access(hit.path, os.R_OK):  # noqa: PTH113
+                    raise OutputError(f"cannot write {target}: {getattr(error, 'strerror', error)}".lower()) from error
+                return ImageError("read", "no such file" if not os.path.exists(hit.path) else "cannot be copied")  # noqa: PTH110
+            except OSError as error:
+                raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
+            return None
+        raise OutputError(f"{folder} is full of hits of earlier runs", hint="name another folder")
+
+    def _make(self, path: str, target: str) -> None:
+        if not os.path.isfile(path):  # noqa: PTH113
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
+        if self.link:
+            os.symlink(os.path.abspath(path), target)  # noqa: PTH100, PTH211
+            return
+        with open(target, "xb") as copy, open(path, "rb") as original:  # noqa: PTH123
+            shutil.copyfileobj(original, copy)
+        shutil.copystat(path, target)

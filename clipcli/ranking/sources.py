@@ -1,0 +1,126 @@
+"""Arguments become what is searched: images, vector files, or an index."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.errors import InputsError, UsageError, VectorsError
+from clipcli.inputs import collect, is_stream
+from clipcli.vectorfiles import format_of, open_vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from clipcli.encoder import ModelInfo
+    from clipcli.inputs import ImageRef
+    from clipcli.vectorfiles import VectorFile
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the corpus is made of."""
+
+    files: tuple[VectorFile, ...]
+    images: tuple[str, ...]
+    """Files, folders and `-`."""
+    lists: tuple[str, ...]
+    """Files that list images."""
+    null: bool
+    keeps: Callable[[str], bool] | None
+    """Which names are searched; None is all."""
+
+    @property
+    def model(self) -> str | None:
+        """The model that the vector files name, when there are any."""
+        return next((file.model for file in self.files if file.model), None)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether images have to be embedded."""
+        return bool(self.images or self.lists)
+
+    def refs(self) -> Iterable[ImageRef]:
+        """The images; a list wherever their number can be known."""
+        refs: Iterator[ImageRef] = collect(self.images, files_from=self.lists, null=self.null)
+        keeps = self.keeps
+        wanted = (ref for ref in refs if keeps is None or keeps(ref.name))
+        return wanted if is_stream(self.images, self.lists) else list(wanted)
+
+
+def sort_out(arguments: Sequence[str], lists: Sequence[str], *, null: bool, globs: Globs) -> Sources:
+    """Tell vector files from images.
+
+    Raises:
+        UsageError: nothing to search, or `+` among the arguments.
+        VectorsError: a vector file that cannot be used, or files that do not go together.
+    """
+    if not arguments and not lists:
+        raise UsageError("no images to search", hint="name files, folders or vector files after the query")
+    if "+" in arguments and not os.path.exists("+"):  # noqa: PTH110 - paths are strings here, any bytes included
+        raise UsageError("a query with + or - is one argument", hint="quote it as a whole: 'horse + stripes'")
+    files = tuple(open_vectors(path) for path in arguments if is_vectors(path))
+    for other in files[1:]:
+        if other.fingerprint != files[0].fingerprint or other.kind != files[0].kind:
+            raise VectorsError(
+                f"{other.path} and {files[0].path} are not of one kind: {_what(other)} and {_what(files[0])}",
+                hint="vectors of different models cannot be compared",
+            )
+    images = tuple(path for path in arguments if not is_vectors(path))
+    if files and files[0].kind == "text" and (images or lists):
+        raise UsageError(f"{files[0].path} holds texts; images cannot be searched with them", hint="search them apart")
+    return Sources(files, images, tuple(lists), null, globs.keeps)
+
+
+def is_vectors(path: str) -> bool:
+    """Whether an argument is a vector file: by its suffix, folders excepted."""
+    return format_of(path) is not None and not os.path.isdir(path)  # noqa: PTH112
+
+
+def check_model(files: Sequence[VectorFile], info: ModelInfo) -> None:
+    """Refuse vectors that this model did not make.
+
+    Raises:
+        VectorsError: another model, or another dimension.
+    """
+    for file in files:
+        if file.fingerprint != info.fingerprint:
+            hint = f"--model {file.model}" if file.model else "name the model that made it with --model"
+            raise VectorsError(f"{file.path}: its vectors are {_what(file)}, not of {info.name}", hint=hint)
+        if file.dim != info.dim:
+            raise VectorsError(f"{file.path}: {file.dim} numbers a vector, {info.name} has {info.dim}")
+
+
+def _what(file: VectorFile) -> str:
+    return f"{file.kind}s of {file.model or f'model {file.fingerprint}'}"
+
+
+@dataclass(frozen=True)
+class Globs:
+    """Which names take part. A pattern with a slash is held against the whole name, any other against its last part."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def keeps(self) -> Callable[[str], bool] | None:
+        """The test of a name; None when nothing is left out."""
+        if not self.include and not self.exclude:
+            return None
+        include, exclude = _matcher(self.include), _matcher(self.exclude)
+        return lambda name: (not self.include or include(name)) and not exclude(name)
+
+
+def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
+    whole = [re.compile(fnmatch.translate(pattern)).match for pattern in patterns if "/" in pattern]
+    last = [re.compile(fnmatch.translate(pattern)).match for pattern in patterns if "/" not in pattern]
+    return lambda name: any(match(name) for match in whole) or any(match(os.path.basename(name)) for match in last)  # noqa: PTH119
+
+
+def nothing_left(globs: Globs) -> InputsError:
+    """Nothing passed the globs."""
+    given = " ".join([*(f"--include {g}" for g in globs.include), *(f"--exclude {g}" for g in globs.exclude)])
+    return InputsError(f"no image is left to search ({given})" if given else "there is nothing to search")
