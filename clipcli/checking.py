@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from clipcli.errors import UsageError
 from clipcli.expectations import parse_expectations, require_labels
 from clipcli.inputs import ImageRef
+from clipcli.reports import Finding
 from clipcli.spelling import did_you_mean
+from clipcli.talk import printable
+from clipcli.tasks.checks import judge, judge_forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from clipcli.expectations import Expectations
     from clipcli.talk import Talk
     from clipcli.tasks.checks import Tally, Verdict
+    from clipcli.tasks.classify import Classification
 
 PARENT = "parent"
 
@@ -34,11 +38,12 @@ def spoken(name: str) -> str:
 
 @dataclass(frozen=True)
 class Expected:
-    """Where an image's expected label comes from: one for all, the folder's name, or a table."""
+    """Where an image's expected label comes from: one for all, the folder's name, a table; or what it must not be."""
 
     label: str | None = None
     parent: bool = False
     table: Expectations | None = None
+    forbidden: tuple[str, ...] = ()
 
     def of(self, ref: ImageRef, names: Sequence[str]) -> str | None:
         """The label expected of an image, spelt as the labels are; None when nothing is expected of it."""
@@ -47,18 +52,26 @@ class Expected:
         if self.table is not None:
             row = self.table.match(ref.path)
             return row.label if row else None
-        return self.label
+        return f"not {' or '.join(self.forbidden)}" if self.forbidden else self.label
+
+    def judge(self, wanted: str, result: Classification, *, multi_label: bool) -> Verdict:
+        """Hold one result against what `of` said of its image."""
+        if self.forbidden:
+            return judge_forbidden(self.forbidden, result, multi_label=multi_label)
+        return judge(wanted, result, multi_label=multi_label)
 
     def check_names(self, names: Sequence[str]) -> None:
         """Know a misspelt expectation before any image is read.
 
         Raises:
-            UsageError: `--expect` names no label.
+            UsageError: `--expect` or `--forbid` names no label.
             LabelsError: the table does.
         """
-        if self.label is not None and self.label not in names:
-            hint = did_you_mean(self.label, names) or "the label has to be among those given"
-            raise UsageError(f"--expect {self.label!r} is not one of the labels", hint=hint)
+        option = "--forbid" if self.forbidden else "--expect"
+        for label in self.forbidden or ([] if self.label is None else [self.label]):
+            if label not in names:
+                hint = did_you_mean(label, names) or "the label has to be among those given"
+                raise UsageError(f"{option} {label!r} is not one of the labels", hint=hint)
         if self.table is not None:
             require_labels(self.table, names)
 
@@ -77,14 +90,19 @@ def parse_expected(check: CheckOptions) -> Expected | None:
         UsageError: options that do not go together.
         LabelsError: a table that cannot be used.
     """
-    if check.expect is not None and check.expect_from is not None:
-        raise UsageError("--expect and --expect-from do not go together", hint="give one of them")
+    given = {"--expect": check.expect, "--expect-from": check.expect_from, "--forbid": check.forbid}
+    asked = [option for option, value in given.items() if value is not None]
+    if len(asked) > 1:
+        raise UsageError(f"{asked[0]} and {asked[1]} do not go together", hint="give one of them")
+    if check.forbid is not None:
+        return Expected(forbidden=tuple(dict.fromkeys(check.forbid)))
     if check.expect is not None:
         return Expected(label=check.expect)
     if check.expect_from is None:
         if check.min_accuracy is not None:
             raise UsageError(
-                "--min-accuracy needs something to check", hint="add --expect LABEL or --expect-from parent|FILE"
+                "--min-accuracy needs something to check",
+                hint="add --expect LABEL, --expect-from parent|FILE or --forbid LABEL",
             )
         return None
     if check.expect_from == PARENT:
@@ -99,24 +117,37 @@ def _as_spelt(name: str, names: Sequence[str]) -> str:
 
 
 def say_failure(talk: Talk, image: str, verdict: Verdict) -> None:
-    """One line for an image that fails its check."""
+    """One line for an image that fails its check; a newline in its name starts no other."""
     if verdict.found_score is None:
-        talk.line(f"{image}: expected {verdict.expected}, but it cannot be read")
+        talk.line(f"{printable(image)}: expected {verdict.expected}, but it cannot be read")
         return
     expected = "none of the labels" if verdict.expected_score is None else f"{verdict.expected_score:.4f}"
+    wanted = verdict.expected if verdict.forbidden else f"{verdict.expected} ({expected})"
     found = (
         f"{verdict.found} ({verdict.found_score:.4f})"
         if verdict.found
         else f"no label (best {verdict.found_score:.4f})"
     )
-    talk.line(f"{image}: expected {verdict.expected} ({expected}), found {found}")
+    talk.line(f"{printable(image)}: expected {wanted}, found {found}")
+
+
+def finding_of(ref: ImageRef, verdict: Verdict) -> Finding:
+    """What reports say of an image that was checked."""
+    return Finding(
+        ref.name, ref.path, verdict.holds, verdict.expected, verdict.found, verdict.expected_score, verdict.found_score
+    )
+
+
+def outcome(tally: Tally) -> str:
+    """One sentence on the check as a whole."""
+    return (
+        f"{tally.right} of {tally.total} images right, "
+        f"top-1 {tally.top1:.1%}, top-5 {tally.top5:.1%}, needed {tally.minimum:.1%}"
+    )
 
 
 def say_outcome(talk: Talk, tally: Tally) -> None:
     """The check as a whole: accuracy, what was needed, the worst confusions."""
-    talk.line(
-        f"check {'holds' if tally.holds else 'fails'}: {tally.right} of {tally.total} images right, "
-        f"top-1 {tally.top1:.1%}, top-5 {tally.top5:.1%}, needed {tally.minimum:.1%}"
-    )
+    talk.line(f"check {'holds' if tally.holds else 'fails'}: {outcome(tally)}")
     for expected, found, count in tally.worst:
         talk.line(f"  {count} × {expected} taken for {found}")

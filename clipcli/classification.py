@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from clipcli.checking import Expected, parent_name, parse_expected, say_failure, say_outcome, spoken
+from clipcli.checking import (
+    Expected,
+    finding_of,
+    outcome,
+    parent_name,
+    parse_expected,
+    say_failure,
+    say_outcome,
+    spoken,
+)
 from clipcli.errors import ExitCode, LabelsError, UsageError
 from clipcli.inputs import STDIN, collect, is_stream
 from clipcli.output import ErrorRow
 from clipcli.output.classified import ClassifiedRow
 from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts
 from clipcli.report import Report
-from clipcli.tasks.checks import Tally, judge, unreadable
+from clipcli.reports import CheckReport, Finding, Reporting
+from clipcli.tasks.checks import Tally, unreadable
 from clipcli.tasks.classify import Classifier, LabelBin
 
 if TYPE_CHECKING:
@@ -102,6 +112,10 @@ class Classification:
     expected: Expected | None
     report: Report
     tally: Tally = field(default_factory=Tally)
+    name: str = "classify"
+    """What reports call this run."""
+    reporting: Reporting = field(default_factory=Reporting)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def expected_images(self) -> int | None:
@@ -126,20 +140,38 @@ class Classification:
                 self.report.fail(embedded.ref.name, embedded.error)
                 if wanted is not None:
                     self.tally.add(unreadable(wanted))
+                reason = f"{embedded.error.reason} ({embedded.error.stage})"
+                self._note(Finding(embedded.ref.name, embedded.ref.path, ok=False, expected=wanted, error=reason))
                 yield ErrorRow.of(embedded.ref.name, embedded.error)
             else:
                 self.report.ok()
                 yield self._row(embedded, classifier, wanted)
 
-    def conclude(self) -> ExitCode:
-        """Say how it went; the exit code."""
-        talk = self.report.talk
+    def conclude(self, model: str) -> ExitCode:
+        """Say how it went, write the reports; the exit code."""
         self.report.summarise()
         if self.expected is not None:
-            say_outcome(talk, self.tally)
-            if not self.tally.holds:
-                return ExitCode.CHECK_FAILED
-        return self.report.exit_code
+            say_outcome(self.report.talk, self.tally)
+        self.reporting.write([self.check_report(model)])
+        return self.exit_code
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """A check that does not hold weighs most."""
+        fails = self.expected is not None and not self.tally.holds
+        return ExitCode.CHECK_FAILED if fails else self.report.exit_code
+
+    def check_report(self, model: str) -> CheckReport:
+        """Everything found; without an expectation, an image only has to be readable."""
+        if self.expected is not None:
+            return CheckReport(self.name, tuple(self.findings), self.tally.holds, outcome(self.tally), model)
+        report = self.report
+        said = f"{report.done} of {report.done + report.failed} images labelled, nothing was expected of them"
+        return CheckReport(self.name, tuple(self.findings), not report.failed, said, model)
+
+    def _note(self, finding: Finding) -> None:
+        if self.reporting.needs(ok=finding.ok):
+            self.findings.append(finding)
 
     def _row(self, embedded: Embedded, classifier: Classifier, wanted: str | None) -> ClassifiedRow:
         assert embedded.vector is not None  # noqa: S101 - no error means a vector
@@ -148,8 +180,13 @@ class Classification:
         if classifier.multi_label and self.score.top_k == 1:
             shown = result.ranked
         holds = None
-        if wanted is not None:
-            verdict = judge(wanted, result, multi_label=classifier.multi_label)
+        if wanted is None or self.expected is None:
+            self._note(
+                Finding(embedded.ref.name, embedded.ref.path, ok=True, found=result.label, found_score=result.score)
+            )
+        else:
+            verdict = self.expected.judge(wanted, result, multi_label=classifier.multi_label)
+            self._note(finding_of(embedded.ref, verdict))
             self.tally.add(verdict)
             holds = verdict.holds
             if not holds:

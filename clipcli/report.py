@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.errors import ExitCode
+from clipcli.talk import printable
 
 if TYPE_CHECKING:
     from clipcli.errors import ImageError
@@ -28,7 +29,7 @@ class Report:
     def fail(self, name: str, error: ImageError) -> None:
         """Count an input that gave none, and name it on stderr."""
         self.failed += 1
-        self.talk.line(f"{name}: {error.reason} ({error.stage})")
+        self.talk.line(f"{printable(name)}: {error.reason} ({error.stage})")
 
     @property
     def exit_code(self) -> ExitCode:

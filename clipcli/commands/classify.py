@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipcli.options import InputOptions, LabelOptions, ModelOptions, OutputOptions, RunOptions
+from clipcli.reporting import ReportOptions
 
 EPILOG = """Examples:
 
@@ -15,7 +16,7 @@ clipcli classify photos/ -l cat,dog,"red car"
 
 find . -name '*.jpg' -print0 | clipcli classify - -0 -l cat,dog --format jsonl
 
-clipcli classify shop/ --expect-from parent --min-accuracy 0.95"""
+clipcli classify shop/ --expect-from parent --min-accuracy 0.95 --report junit.xml"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class CheckOptions:
             help="Exit with 1 when a smaller share of images is right.", show_default="1.0",
         ),
     ] = None  # fmt: skip
+    forbid: Annotated[
+        list[str] | None,
+        typer.Option("--forbid", metavar="LABEL", help="No image should get LABEL; repeatable."),
+    ] = None
 
 
 def classify(
@@ -92,6 +97,7 @@ def classify(
     check: CheckOptions,
     model: ModelOptions,
     out: OutputOptions,
+    reports: ReportOptions,
     run: RunOptions,
 ) -> None:
     """Give each image the label that fits it best. No training: any labels, any images."""
@@ -101,12 +107,12 @@ def classify(
 
     talk = run.talk()
     job = plan(inputs, labels, score, check, talk)
-    output, choice = out.parse(null=inputs.null), model.choice()
+    output, choice, job.reporting = out.parse(null=inputs.null), model.choice(), reports.parse()
     with open_session(choice, talk, run.session(inputs), expected_images=job.expected_images) as session:
         with open_writer(output) as writer, talk.progress(job.expected_images) as advance:
             for row in job.rows(session):
                 writer.write(row)
                 advance(1)
-        code = job.conclude()
+        code = job.conclude(session.info.name)
         session.finish()
     raise typer.Exit(code)

@@ -28,6 +28,8 @@ class Verdict:
     """None when the expected label is none of the labels."""
     in_top: bool = False
     """Whether the expected label is among the five best."""
+    forbidden: bool = False
+    """Whether `expected` says what the image must not be."""
 
 
 def judge(expected: str, result: Classification, *, multi_label: bool = False) -> Verdict:
@@ -37,6 +39,16 @@ def judge(expected: str, result: Classification, *, multi_label: bool = False) -
     holds = place is not None if multi_label else result.label == expected
     expected_score = None if place is None else result.ranked[place].score
     return Verdict(expected, result.label, holds, result.score, expected_score, place is not None and place < _TOP)
+
+
+def judge_forbidden(forbidden: Sequence[str], result: Classification, *, multi_label: bool = False) -> Verdict:
+    """Hold one result against labels no image may get: its answer, or in a multi-label run all that were found."""
+    given = [entry for entry in result.ranked if multi_label or entry.label == result.label]
+    wrong = next((entry for entry in given if entry.label in forbidden), None)
+    expected = "not " + " or ".join(forbidden)
+    if wrong is None:
+        return Verdict(expected, result.label, holds=True, found_score=result.score, in_top=True, forbidden=True)
+    return Verdict(expected, wrong.label, holds=False, found_score=wrong.score, forbidden=True)
 
 
 def unreadable(expected: str) -> Verdict:

@@ -272,3 +272,61 @@ class TestInputs:
         result = classify(folder / "disc" / "red.png", tmp_path / "gone.png", *LABELS)
         assert result.code == 3
         assert "gone.png" in result.stderr
+
+
+class TestReports:
+    def test_a_failing_check_is_in_every_report(self, classify, folder: Path, tmp_path: Path):
+        rows = classify(folder, *LABELS, "--format", "jsonl").rows
+        label = rows[0]["label"]
+        wrong = [row["image"] for row in rows if row["label"] != label]
+        reports = [tmp_path / f"report{suffix}" for suffix in (".xml", ".sarif", ".html", ".md")]
+        options = [part for report in reports for part in ("--report", report)]
+        result = classify(folder, *LABELS, "--expect", label, *options)
+        assert result.code == (1 if wrong else 0)
+        xml, sarif, page, summary = (report.read_text(encoding="utf-8") for report in reports)
+        assert xml.count("<testcase") == 8
+        assert xml.count("<failure") == len(wrong)
+        assert len(json.loads(sarif)["runs"][0]["results"]) == len(wrong)
+        assert page.count("data:image/jpeg") == 8
+        assert all(f"`{name}`" in summary for name in wrong)
+
+    def test_without_a_check_an_image_has_to_be_readable(self, classify, tmp_path: Path):
+        pictures.disc("red").save(tmp_path / "a.png")
+        (tmp_path / "b.png").write_bytes(b"no")
+        result = classify(tmp_path, *LABELS, "--report", tmp_path / "r.xml", "--annotate", "github")
+        assert result.code == 3
+        xml = (tmp_path / "r.xml").read_text(encoding="utf-8")
+        assert (xml.count("<testcase"), xml.count("<error"), xml.count("<failure")) == (2, 1, 0)
+        assert [line for line in result.stderr.splitlines() if line.startswith("::")] == [
+            line for line in result.stderr.splitlines() if "b.png" in line and line.startswith("::error file=")
+        ]
+
+    def test_forbidden_labels(self, classify, folder: Path):
+        row = classify(folder / "disc" / "red.png", *LABELS, "--format", "jsonl").rows[0]
+        other = "square" if row["label"] == "disc" else "disc"
+        assert classify(row["image"], *LABELS, "--forbid", other).code == 0
+        result = classify(row["image"], *LABELS, "--forbid", row["label"])
+        assert result.code == 1
+        assert f"{row['image']}: expected not {row['label']}, found {row['label']} (" in result.stderr
+        assert classify(row["image"], *LABELS, "--forbid", "squre").code == 2
+
+    def test_a_name_cannot_start_a_line_of_its_own(self, classify, tmp_path: Path):
+        (tmp_path / "a\n::stop-commands::x.png").write_bytes(b"no")
+        result = classify(tmp_path, *LABELS, "--expect", "disc")
+        assert result.code == 1
+        assert all(line.startswith("clipcli: ") for line in result.stderr.splitlines())
+
+    @pytest.mark.parametrize(
+        ("options", "code", "words"),
+        [
+            (["--report", "r.pdf"], 2, "what kind of report"),
+            (["--report", "missing/r.xml"], 6, "its folder does not exist"),
+            (["--annotate", "gitlab"], 2, "no annotations called 'gitlab'"),
+            (["--expect", "disc", "--forbid", "disc"], 2, "do not go together"),
+        ],
+    )
+    def test_bad_options_are_known_before_any_work(self, classify, folder: Path, options, code, words):
+        result = classify(folder, *LABELS, *options)
+        assert result.code == code
+        assert words in result.stderr
+        assert result.stdout == ""

@@ -1,0 +1,90 @@
+"""Which reports were asked for, and writing them all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.errors import OutputError, UsageError
+from clipcli.output.targets import Target, open_target
+from clipcli.reports.annotations import write_annotations
+from clipcli.reports.html import write_html
+from clipcli.reports.junit import write_junit
+from clipcli.reports.markdown import write_markdown
+from clipcli.reports.sarif import write_sarif
+from clipcli.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    from clipcli.reports.findings import CheckReport
+
+    Write: TypeAlias = Callable[[Target, Sequence[CheckReport]], None]
+
+WRITERS: Mapping[str, Write] = {
+    ".xml": write_junit,
+    ".sarif": write_sarif,
+    ".sarif.json": write_sarif,
+    ".html": write_html,
+    ".htm": write_html,
+    ".md": write_markdown,
+}
+ANNOTATE = ("auto", "github", "none")
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What was asked for, checked."""
+
+    paths: tuple[str, ...] = ()
+    annotate: bool = False
+
+    def needs(self, *, ok: bool) -> bool:
+        """Whether a finding will be shown anywhere: reports hold all images, annotations those that fail."""
+        return bool(self.paths) or (self.annotate and not ok)
+
+    def write(self, checks: Sequence[CheckReport]) -> None:
+        """Write every report, each whole or not at all, and the annotations to stderr, where runners read them too.
+
+        Raises:
+            OutputError: one cannot be written.
+        """
+        if self.annotate:
+            sys.stderr.flush()
+            write_annotations(Target("standard error", sys.stderr.buffer), checks)
+        for path in self.paths:
+            with open_target(path) as target:
+                writer_for(path)(target, checks)
+
+
+def writer_for(path: str) -> Write:
+    """The writer that a suffix names. Raises UsageError when it names none."""
+    found = next((write for suffix, write in WRITERS.items() if path.lower().endswith(suffix)), None)
+    if found is None:
+        hint = "a name that ends in one of " + ", ".join(WRITERS)
+        raise UsageError(f"cannot tell what kind of report {path} is", hint=hint)
+    return found
+
+
+def parse_reporting(paths: Sequence[str], annotate: str = "auto") -> Reporting:
+    """Check what was asked before any work is done.
+
+    Raises:
+        UsageError: a suffix that names no report, a file named twice, or no such kind of annotation.
+        OutputError: the folder of a report does not exist.
+    """
+    if annotate not in ANNOTATE:
+        hint = f"{did_you_mean(annotate, ANNOTATE)} one of {', '.join(ANNOTATE)}".strip()
+        raise UsageError(f"no annotations called {annotate!r}", hint=hint)
+    for path in paths:
+        writer_for(path)
+        if not Path(path).absolute().parent.is_dir():
+            raise OutputError(f"cannot write {path}: its folder does not exist", hint="make the folder first")
+    if len({os.path.abspath(path) for path in paths}) < len(paths):  # noqa: PTH100 - any bytes included
+        raise UsageError("a report is named twice", hint="give each file once")
+    on_github = annotate == "auto" and os.environ.get("GITHUB_ACTIONS") == "true"
+    return Reporting(tuple(paths), annotate == "github" or on_github)
