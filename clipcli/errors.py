@@ -4,6 +4,7 @@
     ├── UsageError        2      arguments that do not go together
     ├── InputsError       4      nothing usable among the inputs
     │   ├── LabelsError          a bad label, groups or expectation file
+    │   ├── PlanError            a plan, journal or list of decisions that cannot be used
     │   ├── PromptsError         a bad template file
     │   └── VectorsError         a vector file that is broken or of another model
     ├── ModelError        5      a model that cannot be named, fetched, checked or run
@@ -68,6 +69,10 @@ class LabelsError(InputsError):
 
 class PromptsError(InputsError):
     """Templates that cannot be used."""
+
+
+class PlanError(InputsError):
+    """A plan, a journal or a list of decisions that cannot be used."""
 
 
 class VectorsError(InputsError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from clipcli.errors import UsageError
+from clipcli.output.groups import GroupsWriter
 from clipcli.output.json_lines import JsonArrayWriter, JsonLinesWriter
 from clipcli.output.paths import PathsWriter
 from clipcli.output.separated import CsvWriter, TsvWriter
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from clipcli.output.rows import Writer
     from clipcli.output.targets import Target
 
-Format = Literal["auto", "table", "tsv", "csv", "jsonl", "json"]
-FORMATS: tuple[str, ...] = get_args(Format)
+Format = Literal["auto", "table", "tsv", "csv", "jsonl", "json", "groups"]
+FORMATS: tuple[str, ...] = get_args(Format)[:-1]
+"""For every command; `groups` is for rows that have a group."""
 _BY_SUFFIX: dict[str, Format] = {
     ".tsv": "tsv",
     ".csv": "csv",
@@ -45,14 +47,14 @@ class Output:
     """Paths end with NUL instead of a newline."""
 
 
-def parse_output(name: str, path: str | None, *, paths: bool = False, null: bool = False) -> Output:
-    """Check what was asked before any work is done.
+def parse_output(name: str, path: str | None, *, paths: bool = False, null: bool = False, also: tuple[str, ...] = ()) -> Output:
+    """Check what was asked before any work is done; `also` names formats of one command.
 
     Raises:
         UsageError: no such format, a suffix that names none, or `-o` into a folder that is missing.
     """
-    if name not in FORMATS:
-        raise UsageError(f"no format {name!r}", hint="one of " + ", ".join(FORMATS))
+    if name not in (*FORMATS, *also):
+        raise UsageError(f"no format {name!r}", hint="one of " + ", ".join((*FORMATS, *also)))
     if paths and name != "auto":
         raise UsageError("--paths and --format do not go together", hint="--paths writes bare paths")
     chosen = cast("Format", name)
@@ -98,5 +100,7 @@ def _writer(output: Output, target: Target) -> Writer:  # noqa: PLR0911 - a retu
             return TsvWriter(target)
         case "table":
             return TableWriter(target)
+        case "groups":
+            return GroupsWriter(target, null=output.null)
         case "auto":
             return TableWriter(target) if target.is_terminal else TsvWriter(target)

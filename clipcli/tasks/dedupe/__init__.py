@@ -9,4 +9,6 @@
     likeness.py     one picture → a signature of 4 kB; two signatures → the same picture or not
     grouping.py     groups in which every member was verified against the one that is kept
     keep.py         the rules that choose it
+
+Nothing here opens a file or knows a model.
 """

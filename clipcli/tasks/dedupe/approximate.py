@@ -125,9 +125,7 @@ def _tune(index: Any, source: Source, threshold: float) -> Recall:
     return recall
 
 
-def _true_partners(
-    queries: npt.NDArray[np.float32], rows: Indices, source: Source, threshold: float
-) -> list[Indices]:
+def _true_partners(queries: npt.NDArray[np.float32], rows: Indices, source: Source, threshold: float) -> list[Indices]:
     found: list[list[Indices]] = [[] for _ in rows]
     for start in range(0, len(source), _ROWS_AT_ONCE):
         hits = queries @ source.block(start, start + _ROWS_AT_ONCE).T >= threshold

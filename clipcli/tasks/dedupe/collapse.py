@@ -26,12 +26,13 @@ class Collapsed:
     """(n,) which of the k each row is."""
 
 
-def collapse(vectors: Vectors) -> Collapsed:
-    """Find rows that are equal bit by bit, in O(n log n).
+def collapse(rows: Vectors | npt.NDArray[np.uint32]) -> Collapsed:
+    """Find rows of four-byte numbers that are equal bit by bit, in O(n log n).
 
     Rows are sorted by a 64-bit hash of their bytes, and equal hashes are compared number by number, so that a collision
     costs a missed saving and never a wrong answer.
     """
+    vectors = np.ascontiguousarray(rows).view(np.uint32)
     if not len(vectors):
         return Collapsed(np.zeros(0, np.int64), np.zeros(0, np.int64))
     keys = _hashes(vectors)
@@ -52,12 +53,13 @@ def collapse(vectors: Vectors) -> Collapsed:
     return Collapsed(leaders[by_first].astype(np.int64), kind)
 
 
-def _hashes(vectors: Vectors) -> npt.NDArray[np.uint64]:
+def _hashes(vectors: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
     """Multilinear hash of each row's words modulo 2^64."""
-    weights = np.random.default_rng(20).integers(0, 2**63, vectors.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    weights = np.random.default_rng(20).integers(0, 2**63, vectors.shape[1], dtype=np.uint64)
+    weights = weights * np.uint64(2) + np.uint64(1)
     keys = np.empty(len(vectors), np.uint64)
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
-        words = np.ascontiguousarray(vectors[start : start + _ROWS_AT_ONCE], np.float32).view(np.uint32).astype(np.uint64)
+        words = vectors[start : start + _ROWS_AT_ONCE].astype(np.uint64)
         words *= weights
         keys[start : start + len(words)] = words.sum(axis=1, dtype=np.uint64)
     return keys

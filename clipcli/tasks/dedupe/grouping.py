@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from clipcli.tasks.dedupe.sources import Indices
     from clipcli.vectors import Vectors
 
-_COMPARISONS_A_ROW: Final = 256
-_COMPARISONS_AT_LEAST: Final = 1_000_000
+_COMPARISONS_A_ROW: Final = 8
+_COMPARISONS_AT_LEAST: Final = 100_000
 _ROWS_AT_ONCE: Final = 4096
 
 

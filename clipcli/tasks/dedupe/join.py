@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from clipcli.tasks.dedupe.pairs import Pairs
     from clipcli.tasks.dedupe.sources import Source
+    from clipcli.vectors import Vectors
 
 _ROWS: Final = 1024
 _COLUMNS: Final = 4096
@@ -63,7 +64,7 @@ def join_sets(
     return pairs.finish()
 
 
-def _product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _product(left: Vectors, right: Vectors, out: Vectors) -> Vectors:
     """`left @ right.T`, into the one block of memory where it fits."""
     if len(left) == len(out) and len(right) == out.shape[1]:
         return np.matmul(left, right.T, out=out)

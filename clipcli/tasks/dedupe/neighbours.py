@@ -40,11 +40,6 @@ class Neighbours:
         self._cosines = np.tile(self.pairs.cosine, 2)[order]
         self._starts = np.searchsorted(rows[order], np.arange(len(self.source) + 1))
 
-    @property
-    def involved(self) -> Indices:
-        """Rows that have any partner."""
-        return np.flatnonzero(np.diff(self._starts))
-
     def of(self, row: int) -> tuple[Indices, npt.NDArray[np.float32]]:
         """All partners of a row and their cosines, by number."""
         if self.pairs.crowded_first[row]:

@@ -134,7 +134,9 @@ def _ranks(rows: Indices, partners: Indices, cosine: npt.NDArray[np.float32]) ->
     """Place of each pair in its row's list, best first."""
     order = np.lexsort((partners, -cosine, rows))
     ordered = rows[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(rows) else np.zeros(0, np.int64)
+    starts = (
+        np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(rows) else np.zeros(0, np.int64)
+    )
     lengths = np.diff(np.append(starts, len(rows)))
     ranks = np.empty(len(rows), np.int64)
     ranks[order] = np.arange(len(rows)) - np.repeat(starts, lengths)

@@ -1,0 +1,130 @@
+"""`apply` and `undo` from start to exit code: what was asked, rows of what became of each file, and a summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from clipcli.errors import ExitCode, UsageError
+from clipcli.output import open_writer
+from clipcli.plan.actions import parse_action
+from clipcli.plan.applying import Applied, Applier
+from clipcli.plan.decisions import decided, joined, read_decisions, write_decisions
+from clipcli.plan.journal import journal_of, open_journal, read_journal
+from clipcli.plan.reading import read_plan
+from clipcli.plan.states import resolve
+from clipcli.plan.undoing import undo
+from clipcli.talk import Talk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clipcli.output import Output
+    from clipcli.plan.actions import Action
+    from clipcli.plan.reading import Plan
+
+_TROUBLE = {"skipped", "failed", "lost"}
+
+
+@dataclass(frozen=True)
+class ActionRow:
+    """What became of one file."""
+
+    image: str
+    action: str
+    state: str
+    reason: str
+    columns: ClassVar[tuple[str, ...]] = ("image", "action", "state", "reason")
+
+    @property
+    def path(self) -> str | None:
+        """In a list of bare paths: the files that were or would be acted upon."""
+        return self.image if self.state in {"planned", "done", "restored"} else None
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        return {"image": self.image, "action": self.action, "state": self.state, "reason": self.reason}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        return [(self.image, self.action, self.state, self.reason)]
+
+
+@dataclass(frozen=True)
+class Acting:
+    """A checked `apply`."""
+
+    plan: Plan
+    action: Action
+    journal: Path
+    protected: Sequence[str]
+    talk: Talk
+
+    @classmethod
+    def of(cls, plan: str, action: str, journal: str | None, protect: Sequence[str], *, quiet: bool) -> Acting:
+        """Check everything before anything is touched. Raises PlanError, UsageError."""
+        for folder in protect:
+            if not Path(folder).is_dir():
+                raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
+        folders = [str(Path(folder).resolve()) for folder in protect]
+        chosen, read = parse_action(action), read_plan(plan)
+        return cls(read, chosen, Path(journal) if journal else journal_of(read.path), folders, Talk(quiet=quiet))
+
+    def decide(self, ignore_file: str | None, *, keep_all: bool) -> None:
+        """Note which pictures are different. Raises UsageError, OutputError."""
+        if ignore_file is None:
+            raise UsageError(
+                "--keep-both needs --ignore-file FILE", hint="decisions are noted there, for later runs of dedupe"
+            )
+        before, now = read_decisions(ignore_file), decided(self.plan, keep_all=keep_all)
+        write_decisions(ignore_file, joined([before, now]))
+        new = len(set(now.pairs) - set(before.pairs))
+        self.talk.note(f"{new:,} pairs noted in {ignore_file}; give it to clipcli dedupe --ignore-file")
+
+    def apply(self, output: Output, *, yes: bool) -> int:
+        """Act, or say what would be done; the exit code."""
+        if yes:
+            with open_journal(self.journal) as journal:
+                counts = self._write(output, Applier(self.action, journal, protected=self.protected).run(self.plan))
+        else:
+            earlier = read_journal(self.journal) if self.journal.exists() else []
+            applier = Applier(self.action, earlier=earlier, protected=self.protected)
+            counts = self._write(output, applier.run(self.plan))
+        self._summarise(counts, yes=yes)
+        return ExitCode.SOME_FAILED if counts["skipped"] or counts["failed"] else ExitCode.OK
+
+    def _write(self, output: Output, results: Iterable[Applied]) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        with open_writer(output) as writer:
+            for one in results:
+                counts[one.state] += 1
+                if one.state in _TROUBLE:
+                    self.talk.line(f"{one.row.image}: {one.state}: {one.reason}")
+                where = f"to {one.target}" if one.target and not one.reason else one.reason
+                writer.write(ActionRow(one.row.image, self.action.name, one.state, where))
+        return counts
+
+    def _summarise(self, counts: Counter[str], *, yes: bool) -> None:
+        kinds = [f"{count:,} {state}" for state, count in sorted(counts.items())]
+        self.talk.note(f"{self.action.name}: {', '.join(kinds) or 'nothing to do'}")
+        if counts["planned"]:
+            self.talk.note("nothing was touched; add --yes to do it")
+        elif yes and counts["done"]:
+            self.talk.note(f"to take it back: clipcli undo {self.journal}")
+
+
+def undo_all(journal: str, output: Output, *, quiet: bool) -> int:
+    """Take back every step of a journal; the exit code. Raises PlanError."""
+    talk, counts = Talk(quiet=quiet), Counter[str]()
+    path = Path(resolve(journal))
+    read_journal(path)
+    with open_journal(path) as opened, open_writer(output) as writer:
+        for one in undo(opened):
+            counts[one.state] += 1
+            if one.state in _TROUBLE:
+                talk.line(f"{one.step.image}: {one.how}")
+            writer.write(ActionRow(one.step.image, one.step.action, one.state, one.how))
+    talk.note(", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing to undo")
+    return ExitCode.SOME_FAILED if counts["lost"] or counts["failed"] else ExitCode.OK

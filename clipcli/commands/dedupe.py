@@ -1,0 +1,97 @@
+"""`clipcli dedupe`: copies, near copies and look-alikes; only a report, which is also a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from clipcli.options import InputOptions, ModelOptions, OutputOptions, RunOptions
+
+EPILOG = """Examples:
+
+clipcli dedupe photos/
+
+clipcli dedupe photos/ -o plan.jsonl --report plan.html && clipcli apply plan.jsonl --action trash
+
+clipcli dedupe test/ --against train/ --fail-found near
+
+clipcli dedupe photos/ --keep in:photos/best,largest --protect photos/originals"""
+
+
+@dataclass(frozen=True)
+class DuplicateOptions:
+    """What counts as a duplicate, and which file of a group is kept."""
+
+    level: Annotated[
+        str,
+        typer.Option("--level", metavar="LEVEL", help="Look for exact copies, near ones too, or similar ones too."),
+    ] = "similar"
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="DIR|VECTORS", help="Compare with this set only, never within the inputs."),
+    ] = None
+    turns: Annotated[bool, typer.Option("--turns", help="Also find pictures that were turned or mirrored.")] = False
+    similar: Annotated[
+        float | None,
+        typer.Option("--min-similarity", metavar="COSINE", min=0.0, max=1.0, help="From where on pictures are similar.",
+                     show_default="by model"),
+    ] = None  # fmt: skip
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep", metavar="RULES",
+            help="Which file stays: largest, smallest, heaviest, lightest, oldest, newest, shortest-path, longest-path, "
+            "in:DIR, format:NAME; the first rule that decides counts.",
+            show_default="largest,heaviest,oldest",
+        ),
+    ] = None  # fmt: skip
+    protect: Annotated[
+        list[str] | None,
+        typer.Option("--protect", metavar="DIR", help="Files in DIR always stay, whatever any rule says."),
+    ] = None
+    remove: Annotated[
+        str,
+        typer.Option("--remove", metavar="LEVEL", help="The loosest level whose files a plan may remove."),
+    ] = "near"
+    ignore_file: Annotated[
+        list[str] | None,
+        typer.Option("--ignore-file", metavar="FILE", help="Pairs that were decided to be different pictures."),
+    ] = None
+    fail_found: Annotated[
+        str | None,
+        typer.Option("--fail-found", metavar="LEVEL", help="Exit with 1 when there is any duplicate of this level."),
+    ] = None
+    report: Annotated[
+        str | None,
+        typer.Option("--report", metavar="FILE.html", help="Also write a page to look at and to choose on."),
+    ] = None
+
+
+def dedupe(
+    inputs: InputOptions,
+    asked: DuplicateOptions,
+    model: ModelOptions,
+    out: OutputOptions,
+    run: RunOptions,
+) -> None:
+    """Find copies, near copies and look-alikes. Touches nothing: `clipcli apply` acts on the plan that this writes."""
+    from clipcli.deduplication.job import plan
+    from clipcli.deduplication.page import Page
+    from clipcli.output import open_writer, parse_output
+
+    talk = run.talk()
+    job, choice = plan(inputs, asked, run, talk), model.choice()
+    output = parse_output(out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",))
+    page = Page.of(asked.report)
+    with job.open(choice) as (session, cache):
+        with open_writer(output) as writer:
+            for row in job.rows(session, cache):
+                writer.write(row)
+                page.add(row)
+        page.write(job)
+        code = job.conclude()
+        if session is not None:
+            session.finish()
+    raise typer.Exit(code)

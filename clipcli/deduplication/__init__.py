@@ -1,0 +1,13 @@
+"""One run of `dedupe`: files in, rows and a page out; the pure parts are in `clipcli.tasks.dedupe`.
+
+    files.py       images → contents, each with the files that hold it
+    looking.py     pictures read again, small, to be compared; remembers hashes between runs
+    proposing.py   which contents are worth comparing: near in CLIP space, or near by hash
+    deciding.py    candidates → exact, near and similar groups
+    comparing.py   the same against a reference set
+    rows.py        groups → rows, which are also a plan
+    page.py        groups → a page of choices
+    job.py         what was asked, from start to exit code
+
+It stands with the commands, since it speaks of their options.
+"""

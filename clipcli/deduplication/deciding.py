@@ -1,0 +1,204 @@
+"""Candidates → groups: copies first, then the same picture, then what looks alike; the surest level wins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from clipcli.tasks.dedupe.grouping import group
+from clipcli.tasks.dedupe.keep import FileFacts, rank
+from clipcli.tasks.dedupe.levels import includes
+from clipcli.tasks.dedupe.sources import cosine_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from clipcli.deduplication.files import Content, ImageFile
+    from clipcli.deduplication.looking import Looker
+    from clipcli.deduplication.proposing import Proposer
+    from clipcli.plan.decisions import Decisions
+    from clipcli.tasks.dedupe.keep import Rule
+    from clipcli.tasks.dedupe.levels import Level, Thresholds
+    from clipcli.tasks.dedupe.likeness import Likeness
+    from clipcli.tasks.dedupe.sources import Indices
+    from clipcli.vectors import Vectors
+
+_SAME_HASH: Final = 6
+"""Bits of 256 by which the hashes of equal pixels may differ: JPEG files are shrunk by their own decoder first."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A content in a group, and how it compares with the content that leads."""
+
+    number: int
+    level: Level
+    likeness: Likeness | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A group: the content that leads, and those verified against it."""
+
+    leader: int
+    members: tuple[Member, ...]
+
+
+@dataclass
+class Decider:
+    """Knows all contents and decides who belongs together. The result does not depend on the order of inputs."""
+
+    contents: Sequence[Content]
+    vectors: Vectors | None
+    looker: Looker
+    by_vectors: Proposer | None
+    by_hashes: Proposer | None
+    thresholds: Thresholds
+    level: Level
+    rules: Sequence[Rule]
+    decisions: Decisions
+    unseen: int = 0
+    _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
+    _twins: Indices | None = None
+    _place: dict[int, int] = field(default_factory=dict)
+
+    def groups(self) -> list[Found]:
+        """All groups of two or more files, by the path of the file that is kept."""
+        everyone = np.arange(len(self.contents))
+        order = self._order()
+        leader = self._exact(order)
+        if includes(self.level, "near"):
+            heads = order[leader[order] == order]
+            near = group(heads, len(everyone), lambda n: self._open(n, leader), self._verify)
+            self.unseen += near.unseen
+            leader = near.leader[leader]
+        if includes(self.level, "similar") and self.by_vectors is not None:
+            leader = self._similar(order[leader[order] == order], leader)
+        byhead: dict[int, list[int]] = {}
+        for number in everyone.tolist():
+            byhead.setdefault(int(leader[number]), []).append(number)
+        found = [self._found(head, some) for head, some in byhead.items()]
+        several = [one for one in found if one.members or len(self.contents[one.leader].files) > 1]
+        return sorted(several, key=lambda one: self.best(one.leader).path)
+
+    def best(self, number: int) -> ImageFile:
+        """The file of a content that its rules keep."""
+        files = self.contents[number].files
+        return files[0] if len(files) == 1 else files[rank([self.facts(number, file) for file in files], self.rules)[0]]
+
+    def facts(self, number: int, file: ImageFile) -> FileFacts:
+        """What the rules may ask of a file."""
+        seen = self.looker.facts.get(number)
+        pixels, kind = (seen.width * seen.height, seen.format) if seen else (0, "")
+        return FileFacts(file.path, pixels, file.state.size, file.state.mtime_ns, kind, file.protected)
+
+    def cosine(self, one: int, other: int) -> float | None:
+        """Of two contents' vectors."""
+        if self.vectors is None:
+            return None
+        return float(np.dot(self.vectors[one].astype(np.float64), self.vectors[other]))
+
+    def likeness(self, one: int, other: int) -> Likeness | None:
+        """How two pictures compare; None when one cannot be looked at."""
+        key = min(one, other), max(one, other)
+        if key not in self._likenesses:
+            found = self.looker.compare(one, other)
+            if found is None:
+                return None
+            if not found.same:
+                return found
+            self._likenesses[key] = found
+        return self._likenesses[key]
+
+    def _order(self) -> Indices:
+        """Contents with any candidate, the best to keep first."""
+        involved = np.zeros(len(self.contents), bool)
+        for proposer in (self.by_vectors, self.by_hashes):
+            if proposer is not None:
+                involved |= proposer.with_partner(-1.0)
+        numbers = np.flatnonzero(involved)
+        self.looker.prepare([n for n in numbers.tolist() if n not in self.looker.facts])
+        files = [self.facts(n, self.best(n)) for n in numbers.tolist()]
+        order = numbers[rank(files, self.rules)] if len(numbers) else numbers
+        self._place = {number: place for place, number in enumerate(order.tolist())}
+        return order
+
+    def _exact(self, order: Indices) -> Indices:
+        """Contents with equal pixels share a leader, the best of them: equality needs no representative to be safe."""
+        leader = np.arange(len(self.contents))
+        if self.by_hashes is None:
+            return leader
+        near = self.by_hashes.with_partner(cosine_of(_SAME_HASH))
+        sizes = {n: self.looker.facts[n].size for n in order[near[order]].tolist() if n in self.looker.facts}
+        count = Counter(sizes.values())
+        suspects = [n for n, size in sizes.items() if count[size] > 1]
+        pixels = self.looker.pixels(suspects)
+        first: dict[str, int] = {}
+        for number in suspects:
+            if number in pixels:
+                head = first.setdefault(pixels[number], number)
+                if not self.apart(head, number):
+                    leader[number] = head
+        self._twins = leader.copy()
+        return leader
+
+    def _partners(self, number: int) -> Indices:
+        found = [proposer.partners(number) for proposer in (self.by_hashes, self.by_vectors) if proposer is not None]
+        every = np.concatenate(found)
+        _, firsts = np.unique(every, return_index=True)
+        return every[np.sort(firsts)]
+
+    def _open(self, number: int, leader: Indices) -> Indices:
+        """Candidates that still lead themselves."""
+        partners = self._partners(number)
+        return partners[leader[partners] == partners]
+
+    def _verify(self, number: int, others: Indices) -> npt.NDArray[np.bool_]:
+        some = others.tolist()
+        self.looker.prepare(some)
+        return np.array([self.is_near(number, other) for other in some], bool)
+
+    def is_near(self, one: int, other: int) -> bool:
+        if self.apart(one, other):
+            return False
+        found = self.likeness(one, other)
+        return found is not None and found.same
+
+    def apart(self, one: int, other: int) -> bool:
+        return self.decisions.tells_apart(self.contents[one].digest, self.contents[other].digest)
+
+    def _similar(self, heads: Indices, leader: Indices) -> Indices:
+        """Groups join a head as a whole, and only when every one of their contents is like that head."""
+        assert self.by_vectors is not None
+        proposer, vectors = self.by_vectors, self.vectors
+        assert vectors is not None
+        order = np.argsort(leader, kind="stable")
+        starts = np.searchsorted(leader[order], np.arange(len(leader) + 1))
+
+        def candidates(number: int) -> Indices:
+            partners = proposer.partners(number, self.thresholds.similar)
+            return partners[leader[partners] == partners]
+
+        def verify(number: int, others: Indices) -> npt.NDArray[np.bool_]:
+            return np.array([like(number, order[starts[other] : starts[other + 1]]) for other in others], bool)
+
+        def like(number: int, members: Indices) -> bool:
+            near = vectors[members] @ vectors[number] >= self.thresholds.similar
+            return bool(near.all()) and not any(self.apart(number, member) for member in members.tolist())
+
+        return group(heads, len(leader), candidates, verify).leader[leader]
+
+    def _found(self, head: int, numbers: Sequence[int]) -> Found:
+        members = [self._member(head, number) for number in numbers if number != head]
+        return Found(head, tuple(sorted(members, key=lambda member: self._place.get(member.number, 0))))
+
+    def _member(self, head: int, number: int) -> Member:
+        if self._twins is not None and self._twins[number] == head:
+            return Member(number, "exact", self.likeness(head, number))
+        likeness = self.likeness(head, number)
+        return Member(number, "near" if likeness and likeness.same else "similar", likeness)

@@ -1,0 +1,201 @@
+"""What was asked of `dedupe`, from start to exit code."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from clipcli.cache import EmbeddingCache, NoCache
+from clipcli.deduplication.comparing import match
+from clipcli.deduplication.deciding import Decider, Found
+from clipcli.deduplication.files import Collection, Read, read_only
+from clipcli.deduplication.looking import Looker
+from clipcli.deduplication.proposing import propose_by_hashes, propose_by_vectors
+from clipcli.deduplication.references import add_vectors, is_vector_file
+from clipcli.deduplication.rows import DuplicateRow, RowMaker
+from clipcli.errors import UsageError
+from clipcli.inputs import collect, is_stream
+from clipcli.output import ErrorRow
+from clipcli.plan.decisions import read_decisions
+from clipcli.plan.states import resolve
+from clipcli.report import Report
+from clipcli.session import open_session
+from clipcli.tasks.dedupe.keep import parse_rules
+from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, thresholds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.commands.dedupe import DuplicateOptions
+    from clipcli.inputs import ImageRef
+    from clipcli.models import Choice
+    from clipcli.options import InputOptions, RunOptions
+    from clipcli.plan.decisions import Decisions
+    from clipcli.session import Session
+    from clipcli.talk import Talk
+    from clipcli.tasks.dedupe.keep import Rule
+    from clipcli.tasks.dedupe.sources import Bits
+
+
+@dataclass
+class Job:
+    """One checked run."""
+
+    inputs: InputOptions
+    asked: DuplicateOptions
+    run: RunOptions
+    level: Level
+    remove: Level
+    fail_found: Level | None
+    rules: Sequence[Rule]
+    decisions: Decisions
+    report: Report
+    talk: Talk
+
+    @contextmanager
+    def open(self, choice: Choice) -> Iterator[tuple[Session | None, EmbeddingCache | NoCache]]:
+        """A session, or a cache alone where no model is needed."""
+        if self.level == "exact" and not is_vector_file(self.asked.against):
+            with NoCache() if self.run.no_cache else EmbeddingCache.open(say=self.talk.warn) as cache:
+                yield None, cache
+        else:
+            with open_session(choice, self.talk, self.run.session(self.inputs)) as session:
+                yield session, session.cache
+
+    def rows(self, session: Session | None, cache: EmbeddingCache | NoCache) -> Iterator[DuplicateRow | ErrorRow]:
+        """Rows of failures as they come, then the groups."""
+        roots = [resolve(a) for a in self.inputs.images or () if os.path.isdir(a)]  # noqa: PTH112 - any bytes
+        collection = Collection(
+            [os.path.realpath(root) for root in roots], [os.path.realpath(f) for f in self.asked.protect or ()]
+        )
+        refs = collect(self.inputs.images or [], files_from=self.inputs.files_from or [], null=self.inputs.null)
+        yield from self._read(session, refs, collection, reference=False)
+        if self.asked.against is not None:
+            yield from self._read_references(session, collection)
+        decider, found = self._decide(session, cache, collection)
+        if collection.links:
+            self.talk.note(
+                f"{collection.links:,} links and further names of the same files left out: they hold no copy"
+            )
+        if decider.unseen:
+            self.talk.warn(
+                f"{decider.unseen:,} candidates were not compared: more files look alike than is sensible to compare"
+            )
+        maker = RowMaker(decider, self.remove)
+        self.page_source = decider
+        for number, group in enumerate(found, 1):
+            for row in maker.rows(number, group):
+                self._count(row)
+                yield row
+
+    def conclude(self) -> int:
+        """Say what was found; the exit code."""
+        self.report.summarise()
+        if self.groups_found:
+            self.talk.note(
+                f"{self.groups_found:,} groups; {self.removable:,} files could go, {_megabytes(self.removable_bytes)}"
+            )
+        else:
+            self.talk.note("no duplicates found")
+        return self.report.exit_code
+
+    groups_found: int = 0
+    removable: int = 0
+    removable_bytes: int = 0
+    page_source: Decider | None = None
+
+    def _count(self, row: DuplicateRow) -> None:
+        self.groups_found = max(self.groups_found, row.group)
+        if not row.plan.keep:
+            self.removable += 1
+            self.removable_bytes += row.plan.size
+        if row.plan.path != row.plan.keeper and self.fail_found and includes(self.fail_found, row.level):
+            self.report.checks_failed += 1
+
+    def _read(
+        self, session: Session | None, refs: Iterable[ImageRef], collection: Collection, *, reference: bool
+    ) -> Iterator[ErrorRow]:
+        total = None
+        if not is_stream(self.inputs.images or [], self.inputs.files_from or []) and not reference:
+            refs = list(refs)
+            total = len(refs)
+        if session is None:
+            reads: Iterable[Read] = read_only(refs)
+        else:
+            reads = (Read(done.ref, done.digest, done.vector, done.error) for done in session.embed_images(refs))
+        with self.talk.progress(total) as advance:
+            for read in reads:
+                advance(1)
+                if read.error is not None:
+                    self.report.fail(read.ref.name, read.error)
+                    yield ErrorRow.of(read.ref.name, read.error)
+                else:
+                    self.report.ok()
+                    collection.add(read, reference=reference)
+
+    def _read_references(self, session: Session | None, collection: Collection) -> Iterator[ErrorRow]:
+        against = str(self.asked.against)
+        if session is not None and is_vector_file(against):
+            add_vectors(against, session, collection, self._thresholds(session).candidate)
+        else:
+            yield from self._read(session, collect([against]), collection, reference=True)
+
+    def _decide(
+        self, session: Session | None, cache: EmbeddingCache | NoCache, collection: Collection
+    ) -> tuple[Decider, list[Found]]:
+        contents, vectors, against = collection.contents(), collection.vectors(), self.asked.against is not None
+        looker = Looker(
+            contents, cache, self.asked.turns, not self.inputs.no_orient, self.inputs.max_pixels, self.run.workers
+        )
+        with self.talk.progress(len(contents)) as advance:
+            bits, _ = looker.hashes(advance)
+        decider = Decider(
+            contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_hashes=None,
+            thresholds=self._thresholds(session), level=self.level, rules=self.rules, decisions=self.decisions,
+        )  # fmt: skip
+        if against:
+            return decider, match(decider, bits, self.talk)
+        self._propose(decider, bits)
+        return decider, decider.groups()
+
+    def _propose(self, decider: Decider, bits: Bits) -> None:
+        if len(decider.contents):
+            decider.by_hashes = propose_by_hashes(bits, self.talk)
+            if decider.vectors is not None:
+                decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.candidate, self.talk)
+
+    def _thresholds(self, session: Session | None) -> object:
+        found = thresholds_of(session.info.name) if session else UNKNOWN_MODEL
+        if self.asked.similar is None:
+            return found
+        return replace(found, similar=self.asked.similar, candidate=min(found.candidate, self.asked.similar))
+
+
+def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: Talk) -> Job:
+    """Check what was asked before any work is done.
+
+    Raises:
+        UsageError: a level, rule or folder that does not exist.
+        PlanError: a file of decisions that cannot be read.
+    """
+    level, remove = _level(asked.level, "--level"), _level(asked.remove, "--remove")
+    fail = None if asked.fail_found is None else _level(asked.fail_found, "--fail-found")
+    for folder in asked.protect or ():
+        if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
+            raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
+    decisions = [read_decisions(file) for file in asked.ignore_file or ()]
+    from clipcli.plan.decisions import joined
+
+    return Job(inputs, asked, run, level, remove, fail, parse_rules(asked.keep), joined(decisions), Report(talk), talk)
+
+
+def _level(word: str, option: str) -> Level:
+    if word not in LEVELS:
+        raise UsageError(f"{option} cannot be {word!r}", hint="one of " + ", ".join(LEVELS))
+    return word  # type: ignore[return-value]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"  # noqa: PLR2004 - a gigabyte

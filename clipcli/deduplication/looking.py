@@ -1,0 +1,154 @@
+"""Pictures read again, small, to be compared with each other. Hashes are remembered between runs, pictures are not."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from clipcli import images
+from clipcli.errors import ImageError
+from clipcli.images.glances import glance, pixel_digest
+from clipcli.tasks.dedupe.likeness import Likeness, Signature, compare, sign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from clipcli.cache import EmbeddingCache, NoCache
+    from clipcli.deduplication.files import Content
+    from clipcli.tasks.dedupe.sources import Bits
+
+_REMEMBERED: Final = 20_000
+"""Looks in memory at once: about 100 MB."""
+_AT_ONCE: Final = 1024
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a picture: 4.3 kB, more for an animation."""
+
+    width: int
+    height: int
+    format: str
+    frames: int
+    signatures: tuple[Signature, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The same without the picture, kept for all that were looked at."""
+
+    width: int
+    height: int
+    format: str
+    frames: int
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Width, height and frames: what copies in other containers share."""
+        return self.width, self.height, self.frames
+
+
+@dataclass
+class Looker:
+    """Looks at contents by their number."""
+
+    contents: Sequence[Content]
+    cache: EmbeddingCache | NoCache
+    turns: bool
+    orient: bool = True
+    max_pixels: int | None = None
+    workers: int | None = None
+    facts: dict[int, Facts] = field(default_factory=dict)
+    _looks: OrderedDict[int, Look | None] = field(default_factory=OrderedDict)
+    _pixels: dict[int, str] = field(default_factory=dict)
+
+    def hashes(self, advance: Callable[[int], object]) -> tuple[Bits, list[int]]:
+        """The hash of every content, (contents, 32 or 8 × 32) uint8, and the numbers of those that have none."""
+        width = 32 * (8 if self.turns else 1)
+        space = f"looks/1/{width}" + ("" if self.orient else "/unrotated")
+        bits, missing = np.zeros((len(self.contents), width), np.uint8), []
+        for start in range(0, len(self.contents), _AT_ONCE):
+            some = range(start, min(start + _AT_ONCE, len(self.contents)))
+            known = self.cache.get(space, [self.contents[number].digest for number in some])
+            fresh = [number for number, vector in zip(some, known, strict=True) if vector is None]
+            self.prepare(fresh)
+            for number, vector in zip(some, known, strict=True):
+                look = self.look(number) if vector is None else None
+                if vector is not None:
+                    bits[number] = vector.astype(np.uint8)
+                elif look is not None:
+                    bits[number] = look.signatures[0].hashes.ravel()
+                else:
+                    missing.append(number)
+            made = [(self.contents[n].digest, bits[n].astype(np.float32)) for n in fresh if n not in set(missing)]
+            self.cache.put(space, made)
+            advance(len(some))
+        return bits, missing
+
+    def prepare(self, numbers: Iterable[int]) -> None:
+        """Look at several in parallel, so that what follows finds them done."""
+        new = [number for number in numbers if number not in self._looks]
+        with ThreadPoolExecutor(self.workers or os.cpu_count() or 1) as pool:
+            for start in range(0, len(new), _AT_ONCE):
+                some = new[start : start + _AT_ONCE]
+                for number, look in zip(some, pool.map(self._open, some), strict=True):
+                    self._remember(number, look)
+
+    def look(self, number: int) -> Look | None:
+        """One content; None when it can no longer be read."""
+        if number not in self._looks:
+            self._remember(number, self._open(number))
+        self._looks.move_to_end(number)
+        return self._looks[number]
+
+    def compare(self, one: int, other: int) -> Likeness | None:
+        """Whether two contents show the same picture, or the same moving one; None when one cannot be looked at.
+
+        The lower digest comes first, so that the answer does not depend on the order of inputs.
+        """
+        first, second = sorted((one, other), key=lambda number: self.contents[number].digest)
+        a, b = self.look(first), self.look(second)
+        if a is None or b is None:
+            return None
+        found = [compare(s, t) for s, t in zip(a.signatures, b.signatures, strict=False)]
+        worst = min(found, key=lambda likeness: (likeness.same, likeness.structure))
+        return worst if a.frames == b.frames else worst._replace(same=False)
+
+    def pixels(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Digests of the full pixels of some contents; those that cannot be read are left out."""
+        new = [number for number in numbers if number not in self._pixels]
+        with ThreadPoolExecutor(self.workers or os.cpu_count() or 1) as pool:
+            self._pixels.update(zip(new, pool.map(self._digest, new), strict=True))
+        return {number: self._pixels[number] for number in numbers if self._pixels[number]}
+
+    @property
+    def _limit(self) -> int:
+        return self.max_pixels or images.DEFAULT_MAX_PIXELS
+
+    def _remember(self, number: int, look: Look | None) -> None:
+        self._looks[number] = look
+        if look is not None:
+            self.facts[number] = Facts(look.width, look.height, look.format, look.frames)
+        while len(self._looks) > _REMEMBERED:
+            self._looks.popitem(last=False)
+
+    def _open(self, number: int) -> Look | None:
+        try:
+            data = images.read(self.contents[number].files[0].path)
+            seen = glance(data, orient=self.orient, max_pixels=self._limit)
+        except ImageError:
+            return None
+        signatures = tuple(sign(picture, turns=self.turns) for picture in seen.pictures)
+        return Look(seen.width, seen.height, seen.format, seen.frames, signatures)
+
+    def _digest(self, number: int) -> str:
+        try:
+            data = images.read(self.contents[number].files[0].path)
+            return pixel_digest(data, orient=self.orient, max_pixels=self._limit)
+        except ImageError:
+            return ""

@@ -1,0 +1,113 @@
+"""Which contents are worth comparing: those near each other in CLIP space, and those near by perceptual hash.
+
+Vectors find crops, borders and captions; hashes find what a model is blind to, such as tiny, blurred and grey copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.tasks.dedupe.approximate import EXACT_LIMIT, is_available, join_self_approximately
+from clipcli.tasks.dedupe.collapse import collapse
+from clipcli.tasks.dedupe.join import join_self, join_sets
+from clipcli.tasks.dedupe.likeness import HASH_SURE
+from clipcli.tasks.dedupe.neighbours import Neighbours
+from clipcli.tasks.dedupe.sources import HashSource, VectorSource, cosine_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from clipcli.talk import Talk
+    from clipcli.tasks.dedupe.pairs import Pairs
+    from clipcli.tasks.dedupe.sources import Bits, Indices, Source
+    from clipcli.vectors import Vectors
+
+
+@dataclass
+class Proposer:
+    """Partners among n contents, where identical rows were joined as one."""
+
+    neighbours: Neighbours
+    kind: Indices
+    """(n,) the row of the join that each content is in."""
+    _order: Indices
+    _starts: Indices
+
+    @classmethod
+    def of(cls, neighbours: Neighbours, kind: Indices) -> Proposer:
+        """A proposer for contents of the given kinds."""
+        order = np.argsort(kind, kind="stable")
+        return cls(neighbours, kind, order, np.searchsorted(kind[order], np.arange(len(neighbours.source) + 1)))
+
+    def partners(self, number: int, at_least: float = -1.0) -> Indices:
+        """Contents that may match one, the most alike first."""
+        row = int(self.kind[number])
+        rows, cosines = self.neighbours.of(row)
+        rows = rows[cosines >= at_least][np.argsort(-cosines[cosines >= at_least], kind="stable")]
+        found = np.concatenate([self._members(row), *(self._members(int(other)) for other in rows)])
+        return found[found != number]
+
+    def with_partner(self, at_least: float) -> npt.NDArray[np.bool_]:
+        """(n,) contents that have any partner of at least that cosine."""
+        pairs = self.neighbours.pairs
+        near = pairs.cosine >= at_least
+        rows = np.diff(self._starts) > 1
+        rows[pairs.first[near]] = True
+        rows[pairs.second[near]] = True
+        return np.asarray(rows[self.kind], bool)
+
+    def _members(self, row: int) -> Indices:
+        return self._order[self._starts[row] : self._starts[row + 1]]
+
+
+def propose_by_vectors(vectors: Vectors, threshold: float, talk: Talk) -> Proposer:
+    """Partners by cosine."""
+    kinds = collapse(vectors)
+    source = VectorSource(vectors, None if len(kinds.firsts) == len(vectors) else kinds.firsts)
+    return Proposer.of(Neighbours(source, threshold, _join(source, threshold, talk, "vectors")), kinds.kind)
+
+
+def propose_by_hashes(bits: Bits, talk: Talk) -> Proposer:
+    """Partners by Hamming distance; of turned pictures too, where the hashes of all eight turns are given."""
+    kinds = collapse(np.ascontiguousarray(bits).view(np.uint32))
+    source = HashSource(np.ascontiguousarray(bits[kinds.firsts, :32]))
+    threshold = cosine_of(HASH_SURE)
+    pairs = _join(source, threshold, talk, "hashes")
+    if bits.shape[1] > 32:  # noqa: PLR2004 - the hash of one turn
+        turned = HashSource(bits[kinds.firsts, 32:].reshape(-1, 32))
+        with talk.progress(len(source)) as advance:
+            pairs = _with_turned(pairs, join_sets(source, turned, threshold, advance=advance), len(source))
+    return Proposer.of(Neighbours(source, threshold, pairs), kinds.kind)
+
+
+def _join(source: Source, threshold: float, talk: Talk, what: str) -> Pairs:
+    with talk.progress(len(source)) as advance:
+        if len(source) <= EXACT_LIMIT:
+            return join_self(source, threshold, advance=advance)
+        if not is_available():
+            talk.note(f"{len(source):,} {what}: exact search takes long; pip install 'clipcli[index]' for a fast one")
+            return join_self(source, threshold, advance=advance)
+        pairs, recall = join_self_approximately(source, threshold, advance=advance)
+    talk.note(
+        f"approximate search over {len(source):,} {what}: {recall.share:.1%} of {recall.true_pairs:,} pairs found "
+        f"in a sample of {recall.rows:,}"
+    )
+    return pairs
+
+
+def _with_turned(upright: Pairs, turned: Pairs, rows: int) -> Pairs:
+    """Pairs of a row and a turned row, as pairs of rows."""
+    from clipcli.tasks.dedupe.pairs import PairBuffer
+
+    buffer = PairBuffer(rows, rows, selfjoin=True)
+    buffer.add(upright.first, upright.second, upright.cosine)
+    partner = turned.second // 7
+    other = partner != turned.first
+    one, two = turned.first[other], partner[other]
+    buffer.add(np.minimum(one, two), np.maximum(one, two), turned.cosine[other])
+    crowded = upright.crowded_first | turned.crowded_first
+    pairs = buffer.finish()
+    return type(pairs)(pairs.first, pairs.second, pairs.cosine, crowded, crowded)

@@ -1,0 +1,146 @@
+"""Groups → rows. In JSON Lines they are also a plan, so they say what each file was when it was looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from clipcli.plan.rows import PlanRow
+from clipcli.tasks.dedupe.grouping import smallest_cosine
+from clipcli.tasks.dedupe.keep import reason
+from clipcli.tasks.dedupe.levels import LEVELS, includes
+from clipcli.tasks.dedupe.turns import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.deduplication.deciding import Decider, Found
+    from clipcli.deduplication.files import ImageFile
+    from clipcli.tasks.dedupe.levels import Level
+    from clipcli.tasks.dedupe.likeness import Likeness
+
+_DIGITS = 4
+_JSON_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class DuplicateRow:
+    """A file in a group, and what it has to do with the file that is kept."""
+
+    plan: PlanRow
+    level: Level
+    similarity: float | None
+    """Cosine with the kept file; 1 for the same bytes, None without a model."""
+    min_similarity: float | None
+    """The smallest cosine between any two of the group."""
+    width: int | None
+    height: int | None
+    reason: str
+    """Why it is kept, or why it may go."""
+    distance: int | None = None
+    """Bits of 256 by which the hashes differ."""
+    structure: float | None = None
+    turn: int = 0
+    columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "similarity", "min_similarity")
+
+    @property
+    def group(self) -> int:
+        """Number of the group, from 1."""
+        return self.plan.group
+
+    @property
+    def path(self) -> str | None:
+        """In a list of bare paths: what may go."""
+        return None if self.plan.keep else self.plan.image
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        row: dict[str, object] = {
+            "group": self.plan.group, "image": self.plan.image, "level": self.level, "keep": self.plan.keep,
+            "similarity": _rounded(self.similarity), "min_similarity": _rounded(self.min_similarity),
+            "reason": self.reason, "distance": self.distance, "structure": _rounded(self.structure),
+            "width": self.width, "height": self.height,
+        }  # fmt: skip
+        if self.turn:
+            row["turn"] = NAMES[self.turn]
+        return {**row, **self.plan.record()}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        numbers = ("" if n is None else f"{n:.{_DIGITS}f}" for n in (self.similarity, self.min_similarity))
+        return [(str(self.group), self.plan.image, self.level, "yes" if self.plan.keep else "no", *numbers)]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A file of a group before it is a row."""
+
+    content: int
+    file: ImageFile
+    level: Level
+    likeness: Likeness | None = None
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Makes the rows of groups; `remove` is the loosest level whose files are marked to go."""
+
+    decider: Decider
+    remove: Level
+
+    def rows(self, number: int, found: Found) -> Iterator[DuplicateRow]:
+        """The kept file first, then the others, the surest level first."""
+        keeper = self.decider.best(found.leader)
+        same = (_Entry(found.leader, file, "exact") for file in self._files(found.leader) if file is not keeper)
+        others = [
+            *same,
+            *(_Entry(m.number, f, m.level, m.likeness) for m in found.members for f in self._files(m.number)),
+        ]
+        others.sort(key=lambda entry: (LEVELS.index(entry.level), entry.file.path))
+        first = _Entry(found.leader, keeper, others[-1].level)
+        smallest = self._smallest_cosine(found)
+        for entry in (first, *others):
+            yield self._row(number, entry, first, smallest, self._reason(entry, first, others))
+
+    def _row(self, group: int, entry: _Entry, first: _Entry, smallest: float | None, why: str) -> DuplicateRow:
+        file, likeness = entry.file, entry.likeness
+        removed = entry is not first and not file.protected and includes(self.remove, entry.level)
+        seen = self.decider.looker.facts.get(entry.content)
+        plan = PlanRow(
+            group, file.name, entry.level, not removed, file.path, file.root, first.file.path, file.state.size,
+            file.state.mtime_ns, file.state.device, file.state.inode, self.decider.contents[entry.content].digest,
+            protected=file.protected,
+        )  # fmt: skip
+        same = entry.content == first.content
+        return DuplicateRow(
+            plan, entry.level, 1.0 if same else self.decider.cosine(first.content, entry.content), smallest,
+            seen.width if seen else None, seen.height if seen else None, why,
+            likeness.distance if likeness else None, likeness.structure if likeness else None,
+            likeness.turn if likeness else 0,
+        )  # fmt: skip
+
+    def _reason(self, entry: _Entry, first: _Entry, others: Sequence[_Entry]) -> str:
+        if entry is first:
+            facts = [self.decider.facts(other.content, other.file) for other in others]
+            return reason(self.decider.facts(first.content, first.file), facts, self.decider.rules)
+        if entry.file.protected:
+            return "protected"
+        if entry.level == "exact":
+            return "same bytes" if entry.content == first.content else "same pixels"
+        return "same picture" if entry.level == "near" else "looks alike"
+
+    def _smallest_cosine(self, found: Found) -> float | None:
+        vectors = self.decider.vectors
+        if vectors is None:
+            return None if found.members else 1.0
+        numbers = [found.leader, *(member.number for member in found.members)]
+        return min(1.0, smallest_cosine(np.unique(vectors[numbers], axis=0)))
+
+    def _files(self, content: int) -> Sequence[ImageFile]:
+        return [file for file in self.decider.contents[content].files if not file.reference]
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, _JSON_DIGITS)

@@ -1,0 +1,83 @@
+"""Bytes → a small look at an image for comparing it, and a digest of its pixels that knows nothing of the container."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image, ImageSequence
+
+from clipcli.errors import ImageError
+from clipcli.images import reasons
+from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
+from clipcli.images.decoding import _identify as identify
+
+_SMALL: Final = 256
+"""JPEG decoders may shrink to no less than this: enough for 64 × 64, four to ten times as fast."""
+_FRAMES: Final = 4
+"""Frames of an animation that are looked at, evenly spread over it."""
+_ANIMATED: Final = frozenset(("GIF", "WEBP", "PNG", "AVIF"))
+"""Formats whose further frames are the picture. What else a file holds (previews, pages) is not."""
+_PLAIN: Final = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"))
+"""Modes whose colours are the same numbers as RGBA, so that a palette equals what it stands for."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What an image is, and a small picture of it."""
+
+    width: int
+    """Upright, in pixels."""
+    height: int
+    format: str
+    """Pillow's name, in lower case."""
+    frames: int
+    pictures: tuple[Image.Image, ...]
+    """The first frame, or a few of an animation; upright, at least 64 × 64 where the file is."""
+
+
+def glance(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS) -> Glance:
+    """Look at an image. Raises ImageError at stage `decode`, as `decode` does."""
+    image = decode(data, orient=orient, max_pixels=max_pixels, draft=(_SMALL, _SMALL))
+    header = identify(data, max_pixels)
+    width, height = header.size
+    if (width > height) != (image.width > image.height) and width != height:
+        width, height = height, width
+    frames, kind = _frame_count(header), (header.format or "").lower()
+    pictures = tuple(_spread(header, frames)) if frames > 1 else (image,)
+    return Glance(width, height, kind, frames, pictures)
+
+
+def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS) -> str:
+    """The sha256 (hex) of all pixels: equal for the same picture in PNG and BMP, with and without metadata.
+
+    Raises:
+        ImageError: at stage `decode`.
+    """
+    image = decode(data, orient=orient, max_pixels=max_pixels)
+    digest = hashlib.sha256()
+    frames = _frame_count(image)
+    try:
+        for frame in ImageSequence.Iterator(image) if frames > 1 else (image,):
+            plain = frame.convert("RGBA") if frame.mode in _PLAIN else frame
+            digest.update(f"{plain.mode} {plain.size} ".encode("ascii"))
+            digest.update(plain.tobytes())
+    except Exception as error:
+        raise ImageError("decode", reasons.failed(error, image.format)) from error
+    return digest.hexdigest()
+
+
+def _frame_count(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1)) if image.format in _ANIMATED else 1
+
+
+def _spread(image: Image.Image, frames: int) -> list[Image.Image]:
+    try:
+        pictures = []
+        for number in sorted({round(step * (frames - 1) / (_FRAMES - 1)) for step in range(_FRAMES)}):
+            image.seek(number)
+            pictures.append(image.convert("RGBA"))
+    except Exception as error:
+        raise ImageError("decode", reasons.failed(error, image.format)) from error
+    return pictures

@@ -1,0 +1,15 @@
+"""What a report of duplicates may do to files: plan → apply → undo, with nothing lost whenever it is interrupted.
+
+    rows.py        one line of a plan; what every line must say
+    reading.py     a plan file → groups, or the line that is nonsense
+    states.py      a file as it is now against the file as it was planned
+    journal.py     what was begun and what was done, on disk before anything moves
+    actions.py     trash, move, links, delete: how each is done and how it is taken back
+    moving.py      a file to another place, also across file systems, never over another file
+    trashcan.py    where the desktop's trash put a file (freedesktop.org)
+    applying.py    groups → checked steps
+    undoing.py     a journal → the files back in their places
+    decisions.py   pairs that a person called different, by content
+
+File names are strings of any bytes here (`os.fsdecode`), and every touch of a file is one call of `os` that says what it does.
+"""

@@ -1,0 +1,209 @@
+"""Trash, move, links, delete: how each is done and how it is taken back.
+
+Taking back looks at the files, not at what the journal believes: after a kill nobody knows whether the last step was
+taken.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from clipcli.errors import UsageError
+from clipcli.plan import links, moving, trashcan
+from clipcli.plan.states import holds, look, resolve
+from clipcli.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from clipcli.plan.journal import Step
+    from clipcli.plan.rows import PlanRow
+
+NAMES: Final = ("trash", "move:DIR", "hardlink", "reflink", "symlink", "delete")
+
+
+class CannotUndoError(Exception):
+    """Why a file cannot be brought back."""
+
+
+class Action(Protocol):
+    """One way to be rid of a file. `act` may raise OSError at any point; `revert` then finds everything as it was."""
+
+    @property
+    def name(self) -> str:
+        """As in the journal."""
+        ...
+
+    @property
+    def same_bytes_only(self) -> bool:
+        """Whether the keeper takes the file's place, so that nothing but a copy may go."""
+        ...
+
+    def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """Where the file goes, and the folders that must be made for it; nothing for most actions."""
+        ...
+
+    def act(self, step: Step) -> None:
+        """Do it. Raises OSError."""
+        ...
+
+    def is_done(self, step: Step) -> bool:
+        """Whether the files look as they do afterwards."""
+        ...
+
+    def revert(self, step: Step) -> str:
+        """Bring the file back and say how, or `""` when it was never away. Raises CannotUndoError, OSError."""
+        ...
+
+
+def parse_action(text: str) -> Action:
+    """`trash`, `move:DIR`, `hardlink`, `reflink`, `symlink` or `delete`.
+
+    Raises:
+        UsageError: no such action, or `move` without a folder.
+    """
+    name, _, folder = text.partition(":")
+    if name == "move":
+        if not folder:
+            raise UsageError("--action move needs a folder", hint="as in --action move:duplicates/")
+        return Move(os.path.abspath(folder))
+    simple: dict[str, Action] = {
+        "trash": Trash(),
+        "delete": Delete(),
+        **{kind: links.Link(kind) for kind in links.KINDS},
+    }
+    if text not in simple:
+        raise UsageError(f"no action {text!r}", hint=did_you_mean(text, NAMES) or "one of " + ", ".join(NAMES))
+    return simple[text]
+
+
+def action_of(step: Step) -> Action:
+    """The action that a journal's step names. Raises UsageError."""
+    return parse_action(f"move:{os.path.dirname(step.target)}" if step.action == "move" else step.action)
+
+
+class Delete:
+    """Gone for good, unless a copy of the same bytes was kept."""
+
+    name = "delete"
+    same_bytes_only = False
+
+    def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """Nowhere."""
+        return "", ()
+
+    def act(self, step: Step) -> None:
+        """Unlink: that removes a name and follows nothing."""
+        Path(step.path).unlink()
+
+    def is_done(self, step: Step) -> bool:
+        """Nothing is there."""
+        return look(step.path) is None
+
+    def revert(self, step: Step) -> str:
+        """Copied from the keeper when it has the same bytes."""
+        if _is_back(step):
+            return ""
+        return _copy_from_keeper(step, "it was deleted for good")
+
+
+class Trash:
+    """Into the desktop's trash."""
+
+    name = "trash"
+    same_bytes_only = False
+
+    def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """The system chooses."""
+        return "", ()
+
+    def act(self, step: Step) -> None:
+        """As the system does it."""
+        trashcan.put(step.path)
+
+    def is_done(self, step: Step) -> bool:
+        """Nothing is there."""
+        return look(step.path) is None
+
+    def revert(self, step: Step) -> str:
+        """From the trash, or copied from a keeper of the same bytes when the trash was emptied."""
+        if _is_back(step):
+            return ""
+        found = trashcan.find(step.path, step.sha256)
+        if found is None:
+            return _copy_from_keeper(step, "it is not in the trash any more")
+        moving.move(found[0], step.path, step.sha256)
+        trashcan.forget(found[1])
+        return "from the trash"
+
+
+class Move:
+    """Into a folder, under the path it had below the folder that was searched."""
+
+    name = "move"
+    same_bytes_only = False
+
+    def __init__(self, folder: str) -> None:
+        self.folder = resolve(folder)
+
+    def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """A free name."""
+        return moving.free_place(self.folder, os.path.relpath(row.path, row.root))
+
+    def act(self, step: Step) -> None:
+        """Make its folders and move it."""
+        for folder in step.made:
+            Path(folder).mkdir(exist_ok=True)
+        moving.move(step.path, step.target, step.sha256)
+
+    def is_done(self, step: Step) -> bool:
+        """It is there and no longer here."""
+        return look(step.path) is None and holds(step.target, step.sha256)
+
+    def revert(self, step: Step) -> str:
+        """Moved back; a move that was cut off leaves a part or an empty file, which goes."""
+        moving.clean_up(step.target)
+        if _is_back(step):
+            if step.state == "begun" and _is_ours(step):
+                Path(step.target).unlink()
+            moving.remove_empty(step.made)
+            return ""
+        if not holds(step.target, step.sha256):
+            raise CannotUndoError(f"it is not at {step.target} any more")
+        moving.move(step.target, step.path, step.sha256)
+        moving.remove_empty(step.made)
+        return f"from {step.target}"
+
+
+def _is_back(step: Step) -> bool:
+    """Whether the file is where it was. Raises CannotUndoError when another is."""
+    moving.clean_up(step.path)
+    if step.size and moving.is_placeholder(step.path, step.began):
+        Path(step.path).unlink()  # left by an undo that was cut off
+    if look(step.path) is None:
+        return False
+    if not holds(step.path, step.sha256):
+        raise CannotUndoError("another file has its name now")
+    return True
+
+
+def _is_ours(step: Step) -> bool:
+    """Whether what is at the target came there by this step: an empty file that held the place, or a whole copy."""
+    if moving.is_placeholder(step.target, step.began):
+        return True
+    state = look(step.target)
+    return bool(state and state.ctime_ns >= (step.began - 2) * 1e9) and holds(step.target, step.sha256)
+
+
+def _copy_from_keeper(step: Step, otherwise: str) -> str:
+    if not holds(step.keeper, step.sha256):
+        raise CannotUndoError(f"{otherwise}, and what was kept is not a copy of the same bytes")
+    moving.copy(step.keeper, step.path, step.sha256, mode=step.mode, mtime_ns=step.mtime_ns)
+    return f"copied from {step.keeper}"
+
+
+def forget_leftovers(step: Step) -> None:
+    """Remove what a step that failed may have left, as far as that can be told."""
+    with suppress(CannotUndoError, OSError):
+        action_of(step).revert(step)

@@ -1,0 +1,108 @@
+"""Groups of a plan → checked steps. Whatever is not as planned is left alone, and said."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from clipcli.plan.actions import CannotUndoError, action_of, forget_leftovers
+from clipcli.plan.journal import Step
+from clipcli.plan.states import look, obstacle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.plan.actions import Action
+    from clipcli.plan.journal import Journal
+    from clipcli.plan.reading import Plan
+    from clipcli.plan.rows import PlanRow
+
+State = Literal["planned", "done", "already", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one file that was to go."""
+
+    row: PlanRow
+    state: State
+    reason: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Applier:
+    """Applies one action to what a plan removes. Without a journal it only says what it would do."""
+
+    action: Action
+    journal: Journal | None = None
+    earlier: Sequence[Step] = ()
+    """Steps of earlier runs, where there is no journal to write to."""
+    protected: Sequence[str] = ()
+    """Folders, resolved, whose files stay whatever the plan says."""
+
+    def run(self, plan: Plan) -> Iterator[Applied]:
+        """Take the steps one by one, each result as it is there."""
+        before = {step.path: step for step in (self.journal.steps if self.journal else self.earlier)}
+        for group in plan.groups:
+            for row in group.removed:
+                yield self._apply(row, group.keeper_of(row), before.get(row.path))
+
+    def _apply(self, row: PlanRow, keeper: PlanRow, before: Step | None) -> Applied:
+        if before and before.state == "begun" and self.journal:
+            before = self._settle(self.journal, before)
+        if before and before.state == "done" and action_of(before).is_done(before):
+            return Applied(row, "already", f"{before.action} was done before", before.target)
+        reason = self._objection(row, keeper)
+        if reason:
+            return Applied(row, "skipped", reason)
+        target, made = self.action.place(row)
+        if self.journal is None:
+            return Applied(row, "planned", "", target)
+        return self._act(self.journal, row, keeper, target, made)
+
+    def _objection(self, row: PlanRow, keeper: PlanRow) -> str | None:
+        if row.protected or any(_inside(row.path, folder) for folder in self.protected):
+            return "it is protected"
+        if self.action.same_bytes_only and row.sha256 != keeper.sha256:
+            return f"it has other bytes than {keeper.image}, so a link would lose them"
+        return obstacle(row, keeper)
+
+    def _act(self, journal: Journal, row: PlanRow, keeper: PlanRow, target: str, made: tuple[str, ...]) -> Applied:
+        state = look(row.path)
+        step = journal.begin(
+            Step(
+                number=-1, action=self.action.name, image=row.image, path=row.path, keeper=keeper.path, sha256=row.sha256,
+                size=row.size, mtime_ns=row.mtime_ns, mode=stat.S_IMODE(state.mode) if state else 0o644, target=target,
+                made=made, began=time.time(),
+            )
+        )  # fmt: skip
+        try:
+            self.action.act(step)
+        except OSError as error:
+            forget_leftovers(step)
+            journal.mark(step, "failed")
+            return Applied(row, "failed", (error.strerror or str(error)).lower())
+        journal.mark(step, "done")
+        return Applied(row, "done", "", target)
+
+    @staticmethod
+    def _settle(journal: Journal, step: Step) -> Step:
+        """A step that an earlier run began and did not finish: either it was done, or it is taken back."""
+        action = action_of(step)
+        state = "done"
+        if not action.is_done(step) or action.name == "reflink":
+            state = "undone"
+            try:
+                action.revert(step)
+            except (CannotUndoError, OSError):
+                state = "failed"
+        journal.mark(step, state)
+        return replace(step, state=state)
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -1,0 +1,100 @@
+"""Pairs that a person called different pictures: a text file, by content, that can be committed and edited."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from clipcli.errors import OutputError, PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clipcli.plan.reading import Plan
+
+_HEADER: Final = "# Pictures that are not duplicates of each other, by sha256 of their bytes: a pair a line (clipcli dedupe --ignore-file)\n"
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Pairs of sha256 hex digests, each pair sorted, with the comment that stands behind it."""
+
+    pairs: dict[tuple[str, str], str]
+
+    def tells_apart(self, one: str, other: str) -> bool:
+        """Whether two contents were called different."""
+        return (min(one, other), max(one, other)) in self.pairs
+
+
+def read_decisions(path: str | Path) -> Decisions:
+    """Read the file; one that does not exist yet holds nothing.
+
+    Raises:
+        PlanError: unreadable, or a line that is no pair of digests.
+    """
+    place = Path(path)
+    try:
+        lines = place.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return Decisions({})
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"cannot read {path}", hint="--ignore-file takes a text file of pairs of sha256") from error
+    pairs: dict[tuple[str, str], str] = {}
+    for number, line in enumerate(lines, 1):
+        words, _, comment = line.partition("#")
+        digests = words.split()
+        if not digests:
+            continue
+        if len(digests) != 2 or not all(_DIGEST.fullmatch(word) for word in digests):  # noqa: PLR2004 - a pair
+            raise PlanError(
+                f"{path}, line {number}: not two sha256 digests of 64 hex digits", hint="what follows # is a comment"
+            )
+        pairs[min(digests), max(digests)] = comment.strip()
+    return Decisions(pairs)
+
+
+def write_decisions(path: str | Path, decisions: Decisions) -> None:
+    """Write the file whole or not at all, sorted, so that it merges well. Raises OutputError."""
+    place = Path(path)
+    lines = [f"{a} {b}" + (f"  # {comment}" if comment else "") for (a, b), comment in sorted(decisions.pairs.items())]
+    try:
+        handle, part = tempfile.mkstemp(dir=place.resolve().parent, suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(_HEADER + "".join(f"{line}\n" for line in lines))
+        Path(part).chmod(0o644)
+        Path(part).replace(place)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def decided(plan: Plan, *, keep_all: bool) -> Decisions:
+    """The pairs that a plan calls different: rows marked `distinct` against the rest of their group, or with `keep_all`
+    every pair of every group. Files of the same bytes cannot be told apart and are left out.
+    """
+    pairs: dict[tuple[str, str], str] = {}
+    for group in plan.groups:
+        rows = {row.sha256: row for row in (*group.kept, *group.removed)}
+        for one, two in combinations(rows.values(), 2):
+            if keep_all or one.distinct or two.distinct:
+                first, second = sorted((one, two), key=lambda row: row.sha256)
+                pairs[first.sha256, second.sha256] = _comment(first.image, second.image)
+    return Decisions(pairs)
+
+
+def joined(many: Iterable[Decisions]) -> Decisions:
+    """All pairs of several; the first comment stays."""
+    pairs: dict[tuple[str, str], str] = {}
+    for decisions in many:
+        pairs = {**decisions.pairs, **pairs}
+    return Decisions(pairs)
+
+
+def _comment(*names: str) -> str:
+    shown: Sequence[str] = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    return " | ".join("".join(c if c.isprintable() else "?" for c in name) for name in shown)

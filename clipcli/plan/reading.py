@@ -1,0 +1,107 @@
+"""A plan file → groups that make sense, or the line and the reason why they do not."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.errors import PlanError
+from clipcli.plan.rows import BadRowError, PlanRow, parse_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@dataclass(frozen=True)
+class PlanGroup:
+    """Files of one group: who stays, and who goes."""
+
+    number: int
+    kept: tuple[PlanRow, ...]
+    """At least one."""
+    removed: tuple[PlanRow, ...]
+
+    def keeper_of(self, row: PlanRow) -> PlanRow:
+        """The kept file that stands for a removed one: the one it was verified against, or else one of the same bytes."""
+        verified = [kept for kept in self.kept if kept.path == row.keeper]
+        same = [kept for kept in self.kept if kept.sha256 == row.sha256]
+        return (verified or same or list(self.kept))[0]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked plan."""
+
+    path: Path
+    groups: tuple[PlanGroup, ...]
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read and check a plan in JSON Lines.
+
+    Raises:
+        PlanError: unreadable, of another version, or nonsense: a group that keeps nothing, a file that is kept here and
+            removed there, a protected file that is to go, a path outside the folder that was searched.
+    """
+    place = Path(path)
+    groups: dict[int, list[PlanRow]] = {}
+    seen: dict[str, PlanRow] = {}
+    for number, row in _rows(place):
+        problem = _problem(row, seen.get(row.path))
+        if problem:
+            raise PlanError(
+                f"{path}, line {number}: {problem}", hint="nothing was touched; make the plan again or mend the line"
+            )
+        seen[row.path] = row
+        groups.setdefault(row.group, []).append(row)
+    if not groups:
+        raise PlanError(f"{path}: holds no duplicates", hint="clipcli dedupe FOLDER -o plan.jsonl makes a plan")
+    return Plan(place, tuple(_group(place, number, rows) for number, rows in groups.items()))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+        raise PlanError(
+            f"{path}: {reason.lower()}", hint="a plan is what clipcli dedupe -o FILE.jsonl writes"
+        ) from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_row(json.loads(line))
+        except BadRowError as error:
+            raise PlanError(f"{path}, line {number}: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise PlanError(
+                f"{path}, line {number}: not JSON", hint="is this a plan? it has a .jsonl suffix"
+            ) from error
+        if row is not None:
+            yield number, row
+
+
+def _problem(row: PlanRow, before: PlanRow | None) -> str | None:
+    for name, path in (("path", row.path), ("root", row.root), ("keeper", row.keeper)):
+        if not os.path.isabs(path) or os.path.normpath(path) != path or "\0" in path:
+            return f"{name!r} must be an absolute path without . or .., not {path!r}"
+    if os.path.commonpath([row.path, row.root]) != row.root or row.path == row.root:
+        return f"{row.path} lies outside {row.root}, the folder that was searched"
+    if row.protected and not row.keep:
+        return f"{row.path} is protected and cannot be removed"
+    if before is None:
+        return None
+    if before.keep != row.keep:
+        return f"{row.path} is kept in group {(before if before.keep else row).group} and removed in another place"
+    return f"{row.path} is in group {before.group} already" if not row.keep or before.group == row.group else None
+
+
+def _group(path: Path, number: int, rows: Sequence[PlanRow]) -> PlanGroup:
+    kept = tuple(row for row in rows if row.keep)
+    if not kept:
+        raise PlanError(f"{path}: group {number} keeps no file", hint='set "keep": true on one of its lines')
+    return PlanGroup(number, kept, tuple(row for row in rows if not row.keep))

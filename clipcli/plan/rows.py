@@ -1,0 +1,96 @@
+"""One line of a plan: a file, its group, what is to become of it, and what it was when that was decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION: Final = 1
+_REQUIRED: Final[dict[str, type | tuple[type, ...]]] = {
+    "group": int, "image": str, "level": str, "keep": bool, "path": str, "root": str, "keeper": str, "bytes": int,
+    "mtime_ns": int, "device": int, "inode": int, "sha256": str,
+}  # fmt: skip
+_LEVELS: Final = ("exact", "near", "similar")
+_SHA256_DIGITS: Final = 64
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A file of a group. Paths are absolute, with every folder above the file resolved."""
+
+    group: int
+    image: str
+    """As the user wrote it."""
+    level: str
+    keep: bool
+    path: str
+    root: str
+    """The folder that was searched: nothing outside it is ever touched."""
+    keeper: str
+    """Path of the file that this one was verified against; its own path on the row of that file."""
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+    sha256: str
+    protected: bool = False
+    distinct: bool = False
+    """A person said that this is not the same picture as the keeper."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether the others of its group were verified against this file."""
+        return self.path == self.keeper
+
+    def record(self) -> dict[str, object]:
+        """The fields of a plan's line."""
+        record: dict[str, object] = {
+            "plan": VERSION, "path": self.path, "root": self.root, "keeper": self.keeper, "bytes": self.size,
+            "mtime_ns": self.mtime_ns, "device": self.device, "inode": self.inode, "sha256": self.sha256,
+        }  # fmt: skip
+        if self.protected:
+            record["protected"] = True
+        if self.distinct:
+            record["distinct"] = True
+        return record
+
+
+class BadRowError(ValueError):
+    """Why a line is no row of a plan."""
+
+
+def parse_row(record: object) -> PlanRow | None:
+    """A line of a plan. None for a line about an image that could not be read, which every report may hold.
+
+    Raises:
+        BadRowError: not a row, of another version, or with a value that means nothing.
+    """
+    if not isinstance(record, dict):
+        raise BadRowError("not a JSON object")
+    if "error" in record and "group" not in record:
+        return None
+    if "plan" not in record:
+        raise BadRowError("no row of a plan: it has no field 'plan'")
+    if record["plan"] != VERSION or isinstance(record["plan"], bool):
+        raise BadRowError(f"a plan of version {record['plan']!r}; this clipcli reads version {VERSION}")
+    _check(record)
+    return PlanRow(
+        record["group"], record["image"], record["level"], record["keep"], record["path"], record["root"],
+        record["keeper"], record["bytes"], record["mtime_ns"], record["device"], record["inode"], record["sha256"],
+        record.get("protected") is True, record.get("distinct") is True,
+    )  # fmt: skip
+
+
+def _check(record: Mapping[str, Any]) -> None:
+    for name, kind in _REQUIRED.items():
+        value = record.get(name)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise BadRowError(f"{name!r} is missing" if value is None else f"{name!r} cannot be {value!r}")
+    if record["level"] not in _LEVELS:
+        raise BadRowError(f"no level {record['level']!r}; there are {', '.join(_LEVELS)}")
+    digits = record["sha256"]
+    if len(digits) != _SHA256_DIGITS or not set(digits) <= set("0123456789abcdef"):
+        raise BadRowError("'sha256' is not 64 hex digits")

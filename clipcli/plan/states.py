@@ -1,0 +1,104 @@
+"""A file as it is now against the file as it was planned. Whatever differs is a reason to leave it alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from clipcli.plan.rows import PlanRow
+
+_READ_SIZE: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What `lstat` says of a file, links not followed."""
+
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+    mode: int
+    ctime_ns: int
+    """When its inode last changed: where a file was made later than its bytes."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is an ordinary file: no link, no folder."""
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return stat.S_ISLNK(self.mode)
+
+
+def look(path: str) -> FileState | None:
+    """The file at a path; None when there is none."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return FileState(found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, found.st_mode, found.st_ctime_ns)
+
+
+def resolve(path: str) -> str:
+    """An absolute path with every folder above the file resolved, and the last part left as it is, link or not."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def digest_of(path: str) -> str | None:
+    """The sha256 (hex) of an ordinary file's bytes; None when it cannot be read. A link is not followed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as stream:
+            digest = hashlib.sha256()
+            while block := stream.read(_READ_SIZE):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def holds(path: str, sha256: str) -> bool:
+    """Whether an ordinary file with these bytes is at a path."""
+    state = look(path)
+    return state is not None and state.is_file and digest_of(path) == sha256
+
+
+def change_of(row: PlanRow) -> str | None:
+    """How a file differs from what the plan says of it; None when it does not."""
+    state = look(row.path)
+    if state is None:
+        return "it is gone"
+    if not state.is_file:
+        return "it is a link now" if state.is_link else "it is no file now"
+    if resolve(row.path) != row.path:
+        return "a folder above it is a link now"
+    for changed, words in (
+        (state.size != row.size, "its size has changed"),
+        (state.mtime_ns != row.mtime_ns, "it was written to since"),
+        ((state.device, state.inode) != (row.device, row.inode), "another file has its name"),
+    ):
+        if changed:
+            return words
+    found = digest_of(row.path)
+    if found is None:
+        return "it cannot be read"
+    return None if found == row.sha256 else "its bytes have changed"
+
+
+def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
+    """Why a file must not be acted upon now; None when it may be."""
+    if change := change_of(row):
+        return change
+    if change := change_of(keeper):
+        return f"the file to keep, {keeper.image}, is not as it was: {change}"
+    if (row.device, row.inode) == (keeper.device, keeper.inode):
+        return f"it is the same file as {keeper.image}, under another name"
+    return None

@@ -1,0 +1,79 @@
+"""Where the desktop's trash put a file, as the freedesktop.org trash specification 1.0 lays it down.
+
+`send2trash` puts files there and does not say where. On macOS and Windows the system keeps that to itself, so there only
+a person can take a file out again.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from clipcli.plan.states import holds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def put(path: str) -> None:
+    """Move a file to the trash.
+
+    Raises:
+        OSError: there is no trash on its file system, or it may not be written.
+    """
+    from send2trash import send2trash
+
+    send2trash(os.fsencode(path) if os.name == "posix" and not _is_mac() else path)
+
+
+def find(path: str, sha256: str) -> tuple[str, str] | None:
+    """A trashed file that was at `path` and has these bytes: itself and its `.trashinfo`; the last trashed of several."""
+    found: list[tuple[float, str, str]] = []
+    for trash, base in _trashes(path):
+        for info in _infos(trash):
+            name = info.name.removesuffix(".trashinfo")
+            file = os.path.join(trash, "files", name)
+            if _origin(info, base) == path and holds(file, sha256):
+                found.append((info.stat().st_mtime, file, str(info)))
+    return max(found)[1:] if found else None
+
+
+def forget(info: str) -> None:
+    """Remove the note about a file that is no longer in the trash."""
+    with suppress(OSError):
+        Path(info).unlink()
+
+
+def _is_mac() -> bool:
+    return os.uname().sysname == "Darwin"
+
+
+def _trashes(path: str) -> Iterator[tuple[str, str]]:
+    """Folders that may hold the file, and what relative paths in them start from."""
+    data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    yield os.path.join(data, "Trash"), data
+    top = os.path.dirname(path)
+    while not os.path.ismount(top):
+        top = os.path.dirname(top)
+    if hasattr(os, "getuid"):
+        yield os.path.join(top, ".Trash", str(os.getuid())), top
+        yield os.path.join(top, f".Trash-{os.getuid()}"), top
+
+
+def _infos(trash: str) -> list[Path]:
+    with suppress(OSError):
+        return [entry for entry in Path(trash, "info").iterdir() if entry.suffix == ".trashinfo"]
+    return []
+
+
+def _origin(info: Path, base: str) -> str | None:
+    """The path that a `.trashinfo` names."""
+    with suppress(OSError):
+        for line in info.read_bytes().splitlines():
+            if line.startswith(b"Path="):
+                path = os.fsdecode(unquote_to_bytes(line.removeprefix(b"Path=")))
+                return os.path.normpath(os.path.join(os.path.realpath(base), path))
+    return None

@@ -1,0 +1,42 @@
+"""A journal, read backwards: each file back in its place, or the reason why it cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from clipcli.plan.actions import CannotUndoError, action_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.plan.journal import Journal, Step
+
+State = Literal["restored", "untouched", "lost", "failed"]
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What became of one step."""
+
+    step: Step
+    state: State
+    how: str = ""
+
+
+def undo(journal: Journal) -> Iterator[Undone]:
+    """Take back the steps that were begun or done, the last first. May be repeated and interrupted like `apply`."""
+    for step in reversed(journal.steps):
+        if step.state in {"begun", "done"}:
+            yield _undo(journal, step)
+
+
+def _undo(journal: Journal, step: Step) -> Undone:
+    try:
+        how = action_of(step).revert(step)
+    except CannotUndoError as error:
+        return Undone(step, "lost", str(error))
+    except OSError as error:
+        return Undone(step, "failed", (error.strerror or str(error)).lower())
+    journal.mark(step, "undone")
+    return Undone(step, "restored" if how else "untouched", how)
