@@ -26,12 +26,16 @@ _LARGEST_DIFFERENCE = 1e-5
 
 
 def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
-    """Every model that open_clip has weights for, and the embedded one; the most accurate first, unknown last."""
+    """Every model with published weights, the embedded one, and others of the hub that are here; the best first."""
     aliases = {alias.model: alias.name for alias in catalogue.ALIASES}
     rows = [ModelRow("tiny", None, None, None, None, on_disk=True, alias="tiny")]
+    others = set(hub.cached_models(cache_dir))
     for architecture, tags in registry.tags().items():
         for tag, known in tags.items():
             name = f"{architecture}/{tag}"
+            repo, _, filename = str(known.get("hf_hub", "")).rpartition("/")
+            others.discard(repo)
+            on_disk = hub.is_cached(repo, filename, cache_dir) or bundles.is_bundle(records.bundle_folder(name))
             figures = catalogue.figures(architecture, tag)
             rows.append(
                 ModelRow(
@@ -40,24 +44,13 @@ def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
                     registry.image_size(architecture),
                     figures.imagenet_top1 if figures else None,
                     figures.download_megabytes if figures else None,
-                    _is_on_disk(str(known.get("hf_hub", "")), name, cache_dir),
+                    on_disk,
                     aliases.get(name),
                 )
             )
-    tagged = {
-        str(known.get("hf_hub", "")).rpartition("/")[0] for tags in registry.tags().values() for known in tags.values()
-    }
-    others = sorted(set(hub.cached_models(cache_dir)) - tagged)
     rows += [ModelRow(f"hf-hub:{repo}", None, None, None, None, on_disk=True) for repo in others]
     rows.sort(key=lambda row: (row.model != "tiny", -(row.imagenet_top1 or 0), row.model))
     return (row for row in rows if pattern.casefold() in row.model.casefold())
-
-
-def _is_on_disk(hf_hub: str, name: str, cache_dir: str | None) -> bool:
-    repo, _, filename = hf_hub.rpartition("/")
-    if bundles.is_bundle(records.bundle_folder(name)):
-        return True
-    return bool(repo) and hub.is_cached(repo, filename, cache_dir)
 
 
 def facts(model: Model) -> list[FactRow]:
@@ -81,7 +74,7 @@ def facts(model: Model) -> list[FactRow]:
         FactRow("std", ", ".join(f"{value:.4g}" for value in how.std)),
         FactRow("context", f"{info.context_length} tokens{', causal' if info.causal_text else ''}"),
         FactRow("scoring", head),
-        FactRow("bundle", str(model.bundle.folder) if model.bundle else None),
+        FactRow("bundle", str(model.bundle.folder) if model.bundle else "none"),
     ]
 
 

@@ -7,6 +7,7 @@ blob in its cache and only links it.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from clipcli.errors import DownloadError
+from clipcli.hub.failures import DISK_HINT, network_errors
 from clipcli.hub.hashes import is_sha256, refuse_damaged
 from clipcli.hub.on_disk import repository_folder
 
@@ -31,10 +33,9 @@ def download(repo: str, filename: str, revision: str | None, cache_dir: str | No
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
-    from huggingface_hub.utils.logging import set_verbosity_error
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if talk.quiet:
         disable_progress_bars()
     talk.detail(f"fetching {filename} of {repo}")
@@ -65,22 +66,38 @@ def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str 
 
 
 def _fetch_rest(url: str, part: Path, size: int, filename: str, talk: Talk) -> None:
+    """Append to `part` what it lacks; connections that break are taken up as long as each brings something."""
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     with part.open("ab") as stream:
         have = stream.tell()
         if have > size:
-            stream.truncate(0)
-            have = 0
-        free = shutil.disk_usage(part.parent).free
-        if size - have > free:
-            raise DownloadError(
-                f"{filename} needs {(size - have) / 1e9:.1f} GB, and {part.parent} has {free / 1e9:.1f} GB left",
-                hint="free some space, or keep weights elsewhere with --cache-dir DIR",
-            )
-        if have:
-            talk.detail(f"going on with {filename} after {have / 1e6:.0f} MB")
-        http_get(
-            url, stream, resume_size=have, headers=build_hf_headers(), expected_size=size, displayed_filename=filename
+            have = stream.truncate(0)
+        _check_space(size - have, part.parent, filename)
+        while True:
+            if have:
+                talk.detail(f"going on with {filename} after {have / 1e6:.0f} MB")
+            try:
+                http_get(
+                    url,
+                    stream,
+                    resume_size=have,
+                    headers=build_hf_headers(),
+                    expected_size=size,
+                    displayed_filename=filename,
+                )
+            except network_errors():
+                if stream.tell() <= have:
+                    raise
+                have = stream.tell()
+            else:
+                return
+
+
+def _check_space(missing: int, folder: Path, filename: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if missing > free:
+        raise DownloadError(
+            f"{filename} needs {missing / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB left", hint=DISK_HINT
         )

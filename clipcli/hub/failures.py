@@ -10,7 +10,7 @@ from clipcli.errors import DownloadError
 
 OFFLINE_HINT = "run once with a network (clipcli models pull), or use --model tiny, which needs none"
 _AGAIN_HINT = "try again (what was fetched is kept), or use --model tiny, which needs no download"
-_DISK_HINT = "free some space, or keep weights elsewhere with --cache-dir DIR"
+DISK_HINT = "free some space, or keep weights elsewhere with --cache-dir DIR"
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _TOO_MANY_REQUESTS, _UNAUTHORIZED, _FORBIDDEN = 429, 401, 403
 
@@ -26,7 +26,7 @@ def network_errors() -> tuple[type[Exception], ...]:
 def failure(error: Exception, filename: str, repo: str) -> DownloadError:
     """The error for the user, from any of `network_errors`."""
     cause = _innermost(error)
-    hint = _DISK_HINT if isinstance(cause, OSError) and cause.errno in _DISK else _AGAIN_HINT
+    hint = DISK_HINT if isinstance(cause, OSError) and cause.errno in _DISK else _AGAIN_HINT
     return DownloadError(f"cannot fetch {filename} of {repo}: {_reason(cause)}", hint=hint)
 
 
@@ -52,6 +52,6 @@ def _reason(cause: BaseException) -> str:
     text = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
     if isinstance(cause, TimeoutError) or "timed out" in text:
         return "the hub does not answer (timed out)"
-    if isinstance(cause, (ConnectionError, socket.gaierror)):
+    if isinstance(cause, (ConnectionError, socket.gaierror)) or type(cause).__name__ == "ConnectError":
         return f"no connection to the hub ({text})"
     return text
