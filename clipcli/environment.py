@@ -1,4 +1,4 @@
-"""Every environment variable that a run listens to; a test compares this list with the code and with docs/environment.md."""
+"""Every environment variable that a run listens to, compared by a test with the code and with docs/environment.md."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Write the parts of the documentation that the program itself knows: the help of every command, and the exit codes.
+"""Write the parts of the documentation that the program itself knows: help, exit codes, environment variables.
 
-    python docs/generate.py          writes docs/cli.md and docs/exit-codes.md
+    python docs/generate.py          writes docs/cli.md, docs/exit-codes.md and docs/environment.md
     python docs/generate.py --check  says whether they are current, and changes nothing
 """
 
@@ -65,13 +65,25 @@ def exit_codes_page() -> str:
     return "\n".join(["# Exit codes", "", "Written by `make docs`.", "", "| code | meaning |", "| --: | --- |", *rows, ""])
 
 
+def environment_page() -> str:
+    """docs/environment.md."""
+    from clipcli.environment import VARIABLES
+
+    parts = ["# Environment variables", "", "Written by `make docs`. `clipcli doctor` shows which are set.", ""]
+    for title, foreign in (("clipcli's own", False), ("Read by the libraries below it", True)):
+        rows = [f"| `{entry.name}` | {entry.meaning} |" for entry in VARIABLES if entry.foreign is foreign]
+        parts += [f"## {title}", "", "| variable | meaning |", "| --- | --- |", *rows, ""]
+    return "\n".join(parts)
+
+
 def main() -> int:
     """Write or check the pages; 1 when a checked page is stale."""
     os.environ.update(COLUMNS=_WIDTH, TERMINAL_WIDTH=_WIDTH, NO_COLOR="1")
-    for name in ("CLIPCLI_MODEL", "CLIPCLI_DEVICE", "CLIPCLI_OFFLINE"):
-        os.environ.pop(name, None)
+    for name in [name for name in os.environ if name.startswith("CLIPCLI_")]:
+        del os.environ[name]
     stale = 0
-    for name, text in {"cli.md": cli_page(), "exit-codes.md": exit_codes_page()}.items():
+    pages = {"cli.md": cli_page(), "exit-codes.md": exit_codes_page(), "environment.md": environment_page()}
+    for name, text in pages.items():
         path = DOCS / name
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")

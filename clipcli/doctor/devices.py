@@ -6,7 +6,6 @@ import ctypes
 import os
 import platform
 import re
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,9 +45,9 @@ def _cuda(found: bool) -> str:
     limits = "" if visible is None else f", CUDA_VISIBLE_DEVICES={visible!r}"
     if found:
         return f"yes: the NVIDIA driver lists a device; {torch}{limits}"
-    if sys.platform == "darwin":
+    if platform.system() == "Darwin":
         return "no: there is no CUDA on macOS"
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    library = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -70,7 +69,7 @@ def _cuda_of_torch() -> str | None:
 
 
 def _mps() -> str:
-    if sys.platform != "darwin":
+    if platform.system() != "Darwin":
         return "no: only on macOS"
     return "yes: Apple silicon" if platform.machine() == "arm64" else "no: needs Apple silicon"
 
@@ -81,8 +80,8 @@ def _cpu(cpuinfo: Path) -> str:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor() or platform.machine()
-    told = dict(re.findall(r"^([\w ]+?)\s*:\s*(.+)$", text, re.MULTILINE))
-    flags = set(told.get("flags", told.get("Features", "")).split())
+    told: dict[str, str] = dict(re.findall(r"^([\w ]+?)\s*:\s*(.+)$", text, re.MULTILINE))
+    flags = set((told.get("flags") or told.get("Features", "")).split())
     features = [name for name in _CPU_FEATURES if name in flags]
     bf16 = "computes in bf16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "no bf16"
     name = told.get("model name") or platform.processor() or platform.machine()

@@ -1,0 +1,168 @@
+"""The documentation says what is so: every example runs, every link leads somewhere, nothing is left out."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import docs_blocks
+import pytest
+from docs_blocks import SHELL, Block, blocks
+from PIL import Image
+from run import ROOT
+
+from clipcli import modelspec
+from clipcli.environment import VARIABLES
+
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+WRITTEN = [page for page in PAGES if page.name not in {"cli.md", "exit-codes.md", "environment.md"}]
+"""Pages written by hand."""
+BLOCKS = [block for page in WRITTEN for block in blocks(page)]
+RUNNABLE = [page for page in WRITTEN if any(b.language in SHELL | {"python"} and not b.mark for b in blocks(page))]
+KNOWN = SHELL | {"python", "json", "jsonl", "toml", "yaml", "text", "xml"}
+
+tiny_needed = pytest.mark.skipif(
+    not (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file(), reason="the embedded model is not built"
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a reader has at hand: photos, a shop's pictures in folders, a few small files; the embedded model."""
+    pictures = sorted((ROOT / "examples").glob("*.png"))
+    for name in ("photos", "photos/2024", "new"):
+        (tmp_path / name).mkdir()
+    for picture in pictures:
+        image = Image.open(picture).convert("RGB")
+        image.save(tmp_path / "photos" / f"{picture.stem}.jpg", quality=92)
+        for number in range(3):
+            target = tmp_path / "shop" / picture.stem / f"{number}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            image.rotate(4 * number, fillcolor="white").save(target)
+    shutil.copy(pictures[0], tmp_path / "photos" / "2024" / "copy.png")
+    shutil.copy(tmp_path / "photos" / "car.jpg", tmp_path / "new" / "car.jpg")
+    shutil.copy(tmp_path / "photos" / "dog.jpg", tmp_path / "photo.jpg")
+    (tmp_path / "labels.txt").write_text("cat\ndog: puppy; dog\ncar\n", encoding="utf-8")
+    (tmp_path / "captions.csv").write_text("id,caption\n1,a red car\n2,a dog\n", encoding="utf-8")
+    (tmp_path / "expected.csv").write_text("path,label\nphotos/cat.jpg,cat\nphotos/dog.jpg,dog\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPCLI_MODEL", "tiny")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@tiny_needed
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_example_of_a_page_runs(page: Path, world: Path):
+    environment, wrong = dict(os.environ), []
+    names: dict[str, object] = {"__name__": "example"}
+    for block in blocks(page):
+        if block.mark == "not run":
+            continue
+        if block.language in SHELL:
+            faults = [docs_blocks.execute(command) for command in docs_blocks.commands(block)]
+            wrong += [f"{block.where}: {fault}" for fault in faults if fault]
+        elif block.language == "python":
+            exec(compile(block.text, block.where, "exec"), names)  # noqa: S102 - our own pages
+    os.environ.clear()
+    os.environ.update(environment)
+    assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if not b.mark], ids=lambda block: block.where)
+def test_every_block_is_of_a_kind_that_is_tested(block: Block):
+    assert block.language in KNOWN, f"{block.where}: say what it is, or mark it <!-- not run: reason -->"
+    info = block.info.split()[1:]
+    if block.language == "json" and not info:
+        for line in [block.text] if block.text.lstrip().startswith("[") else _objects(block.text):
+            json.loads(line)
+    elif block.language == "toml":
+        tomllib = pytest.importorskip("tomllib")
+        tomllib.loads(block.text)
+    elif block.language == "yaml":
+        yaml = pytest.importorskip("yaml")
+        assert yaml.safe_load(block.text)
+
+
+def _objects(text: str) -> list[str]:
+    """One object over several lines, or one a line."""
+    return [text] if text.lstrip().startswith("{\n") else [line for line in text.splitlines() if line.strip()]
+
+
+def test_marks_give_a_reason():
+    assert all(len(block.reason) > 5 for block in BLOCKS if block.mark)
+
+
+def test_generated_pages_are_current():
+    done = subprocess.run(
+        [sys.executable, str(DOCS / "generate.py"), "--check"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_is_described_beyond_its_help():
+    from clipcli.cli import app
+
+    text = "\n".join(page.read_text(encoding="utf-8") for page in WRITTEN)
+    names = [*(command.name for command in app.registered_commands), *(group.name for group in app.registered_groups)]
+    missing = [name for name in names if f"clipcli {name}" not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path):
+    text = docs_blocks._FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", text)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, heading = target.partition("#")
+        file = (page.parent / path) if path else page
+        if "bundled/tiny" not in path or modelspec.TINY_FOLDER.joinpath(modelspec.MANIFEST).is_file():
+            assert file.exists(), f"{page.name} links to {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, f"{page.name} links to {target}"
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop().resolve()
+        if page in reached or page.suffix != ".md" or not page.is_file():
+            continue
+        reached.add(page)
+        links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
+        waiting += [page.parent / link for link in links if "://" not in link]
+    assert {page.resolve() for page in PAGES} <= reached
+
+
+def read_variables() -> set[str]:
+    """Names that the code reads from the environment: through os.environ, os.getenv and Typer's envvar."""
+    found: set[str] = set()
+    for path in (ROOT / "clipcli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                if name.endswith(("environ.get", "getenv")) and isinstance(node.args[0], ast.Constant):
+                    found.add(str(node.args[0].value))
+                found |= {str(ast.literal_eval(k.value)) for k in node.keywords if k.arg == "envvar"}
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):
+                found |= {str(node.slice.value)} if isinstance(node.slice, ast.Constant) else set()
+            elif isinstance(node, ast.Compare) and ast.unparse(node.comparators[0]).endswith("environ"):
+                found |= {str(node.left.value)} if isinstance(node.left, ast.Constant) else set()
+    return found
+
+
+def test_every_environment_variable_is_listed_and_read():
+    """The list is what docs/environment.md is written from, and what doctor shows."""
+    built = {"CLIPCLI_CACHE_MAX_SIZE", "CLIPCLI_CACHE_DTYPE"}  # read by a name that is put together
+    assert read_variables() | built == {variable.name for variable in VARIABLES if not variable.foreign}

@@ -1,0 +1,79 @@
+"""docs/schemas: what the commands print is what the schemas say, and no more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from run import ROOT, run
+
+SCHEMAS = {path.name.partition(".")[0]: path for path in sorted((ROOT / "docs" / "schemas").glob("*.schema.json"))}
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(SCHEMAS[name].read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def pictures_with_a_bad_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    broken = tmp_path_factory.mktemp("bad") / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    return [folder, broken]
+
+
+def rows_of(random_model: str, *arguments: str | Path) -> list[Any]:
+    result = run(*arguments, "-m", random_model, "--engine", "openclip", "--format", "jsonl")
+    assert result.code in {0, 1, 3}, result.stderr
+    return result.rows
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas_are_schemas(name: str):
+    Draft202012Validator.check_schema(validator(name).schema)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("-k", "0"), ("--similarity",), ("--multi-label", "--threshold", "0.6"), ("--threshold", "0.999"),
+     ("--none", "other"), ("--expect-from", "parent", "--min-accuracy", "0")],
+    ids=" ".join,
+)  # fmt: skip
+def test_classify(random_model: str, pictures_with_a_bad_one: list[Path], options: tuple[str, ...]):
+    rows = rows_of(random_model, "classify", *pictures_with_a_bad_one, "-l", "disc,square", *options)
+    check(rows, "classify")
+
+
+def test_embed_images(random_model: str, pictures_with_a_bad_one: list[Path]):
+    rows = rows_of(random_model, "embed", *pictures_with_a_bad_one)
+    check(rows, "embed")
+    check(rows_of(random_model, "embed", *pictures_with_a_bad_one, "--shard", "1/2"), "embed", failures=False)
+
+
+def test_embed_texts(random_model: str):
+    check(rows_of(random_model, "embed", "-t", "a cat", "-t", "a dog"), "embed", failures=False)
+
+
+def test_rank(random_model: str, pictures_with_a_bad_one: list[Path]):
+    check(rows_of(random_model, "rank", *pictures_with_a_bad_one, "-e", "a red disc"), "rank")
+
+
+def test_dedupe(random_model: str, folder: Path, tmp_path: Path):
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes((folder / "disc" / "red.png").read_bytes())
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    check(rows_of(random_model, "dedupe", tmp_path), "dedupe")
+
+
+def check(rows: list[Any], name: str, *, failures: bool = True) -> None:
+    """Every row fits, good ones and failed ones are among them, and a failed one fits error.schema.json too."""
+    schema = validator(name)
+    for row in rows:
+        assert schema.is_valid(row), f"{row}: {[error.message for error in schema.iter_errors(row)]}"
+        assert not schema.is_valid({**row, "surprise": 1})
+    bad = [row for row in rows if "error" in row]
+    assert len(bad) < len(rows)
+    assert bool(bad) is failures
+    assert all(validator("error").is_valid(row) for row in bad)
