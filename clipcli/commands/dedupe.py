@@ -84,13 +84,13 @@ def dedupe(
     talk = run.talk()
     job, choice = plan(inputs, asked, run, talk), model.choice()
     output = parse_output(out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",))
-    page = Page.of(asked.report)
+    page = Page(asked.report, orient=not inputs.no_orient)
     with job.open(choice) as (session, cache):
         with open_writer(output) as writer:
             for row in job.rows(session, cache):
                 writer.write(row)
                 page.add(row)
-        page.write(job)
+        page.write()
         code = job.conclude()
         if session is not None:
             session.finish()

@@ -77,7 +77,7 @@ class Decider:
             near = group(heads, len(everyone), lambda n: self._open(n, leader), self._verify)
             self.unseen += near.unseen
             leader = near.leader[leader]
-        if includes(self.level, "similar") and self.by_vectors is not None:
+        if includes(self.level, "similar"):
             leader = self._similar(order[leader[order] == order], leader)
         byhead: dict[int, list[int]] = {}
         for number in everyone.tolist():
@@ -164,19 +164,21 @@ class Decider:
         return np.array([self.is_near(number, other) for other in some], bool)
 
     def is_near(self, one: int, other: int) -> bool:
+        """Whether two contents show the same picture, and nobody said that they do not."""
         if self.apart(one, other):
             return False
         found = self.likeness(one, other)
         return found is not None and found.same
 
     def apart(self, one: int, other: int) -> bool:
+        """Whether a person called them different."""
         return self.decisions.tells_apart(self.contents[one].digest, self.contents[other].digest)
 
     def _similar(self, heads: Indices, leader: Indices) -> Indices:
         """Groups join a head as a whole, and only when every one of their contents is like that head."""
-        assert self.by_vectors is not None
         proposer, vectors = self.by_vectors, self.vectors
-        assert vectors is not None
+        if proposer is None or vectors is None:
+            return leader
         order = np.argsort(leader, kind="stable")
         starts = np.searchsorted(leader[order], np.arange(len(leader) + 1))
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from clipcli.session import Session
     from clipcli.talk import Talk
     from clipcli.tasks.dedupe.keep import Rule
+    from clipcli.tasks.dedupe.levels import Thresholds
     from clipcli.tasks.dedupe.sources import Bits
 
 
@@ -84,7 +85,6 @@ class Job:
                 f"{decider.unseen:,} candidates were not compared: more files look alike than is sensible to compare"
             )
         maker = RowMaker(decider, self.remove)
-        self.page_source = decider
         for number, group in enumerate(found, 1):
             for row in maker.rows(number, group):
                 self._count(row)
@@ -104,7 +104,6 @@ class Job:
     groups_found: int = 0
     removable: int = 0
     removable_bytes: int = 0
-    page_source: Decider | None = None
 
     def _count(self, row: DuplicateRow) -> None:
         self.groups_found = max(self.groups_found, row.group)
@@ -166,7 +165,7 @@ class Job:
             if decider.vectors is not None:
                 decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.candidate, self.talk)
 
-    def _thresholds(self, session: Session | None) -> object:
+    def _thresholds(self, session: Session | None) -> Thresholds:
         found = thresholds_of(session.info.name) if session else UNKNOWN_MODEL
         if self.asked.similar is None:
             return found
@@ -194,7 +193,7 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: T
 def _level(word: str, option: str) -> Level:
     if word not in LEVELS:
         raise UsageError(f"{option} cannot be {word!r}", hint="one of " + ", ".join(LEVELS))
-    return word  # type: ignore[return-value]
+    return word
 
 
 def _megabytes(size: int) -> str:

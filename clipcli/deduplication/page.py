@@ -1,18 +1,96 @@
-"""placeholder"""
+"""Groups → a page to look at and to choose on; what is chosen is saved by the page itself, as a plan."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from clipcli import images
+from clipcli.errors import ImageError
+from clipcli.output.html import Card, Choice, Section, link_to, thumbnail, write_page
+from clipcli.output.targets import open_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.deduplication.rows import DuplicateRow
+    from clipcli.output import ErrorRow
+
+_DRAFT: Final = (512, 512)
+_MEGABYTE: Final = 1e6
 
 
 @dataclass
 class Page:
-    @classmethod
-    def of(cls, path):
-        return cls()
+    """Takes the rows of a run and writes them as a page at its end; without a file it takes nothing."""
 
-    def add(self, row):
-        pass
+    file: str | None
+    orient: bool = True
+    _rows: list[DuplicateRow] = field(default_factory=list)
 
-    def write(self, job):
-        pass
+    def add(self, row: DuplicateRow | ErrorRow) -> None:
+        """Take a row of a group; failures are for the other outputs."""
+        if self.file is not None and "group" in row.columns:
+            self._rows.append(row)  # type: ignore[arg-type]
+
+    def write(self) -> None:
+        """Write the page, group by group. Raises OutputError."""
+        if self.file is None:
+            return
+        going = [row for row in self._rows if not row.plan.keep]
+        size = sum(row.plan.size for row in going) / _MEGABYTE
+        count = self._rows[-1].group if self._rows else 0
+        lead = f"{count:,} groups, {len(going):,} of {len(self._rows):,} files may go ({size:,.1f} MB). "
+        lead += "Save the plan, then: clipcli apply plan.jsonl"
+        with open_target(self.file) as target:
+            write_page(target, "Duplicates", lead, self._sections(), choices=True)
+
+    def _sections(self) -> Iterator[Section]:
+        for number, rows in groupby(self._rows, key=lambda row: row.group):
+            group = list(rows)
+            first = group[0]
+            why = f"kept: {first.reason}" if first.reason else ""
+            smallest = "" if first.min_similarity is None else f"smallest similarity {first.min_similarity:.3f}"
+            title = f"Group {number}: {first.level}, {len(group)} files"
+            cards = tuple(self._card(row, first) for row in group)
+            yield Section(title, cards, note=", ".join(part for part in (why, smallest) if part))
+
+    def _card(self, row: DuplicateRow, first: DuplicateRow) -> Card:
+        record = {**row.record()}
+        keep = bool(record.pop("keep"))
+        choice = Choice(keep, ", " + json.dumps(record)[1:], fixed=row.plan.protected)
+        badge = "keep" if row is first else row.level
+        facts = tuple(_facts(row, first))
+        link = link_to(row.plan.path, self.file)
+        return Card(row.plan.image, self._picture(row), badge, facts, link, "good" if keep else "bad", choice)
+
+    def _picture(self, row: DuplicateRow) -> str | None:
+        with suppress(ImageError):
+            return thumbnail(images.decode(images.read(row.plan.path), orient=self.orient, draft=_DRAFT))
+        return None
+
+
+def _facts(row: DuplicateRow, first: DuplicateRow) -> Sequence[str]:
+    """Size, bytes and date, each with its difference from the kept file."""
+    same = row is first
+    facts = []
+    if row.width and row.height:
+        pixels = row.width * row.height
+        kept = (first.width or 0) * (first.height or 0)
+        facts.append(f"{row.width} × {row.height}{_change(pixels, kept, same=same)}")
+    facts.append(f"{row.plan.size:,} bytes{_change(row.plan.size, first.plan.size, same=same)}")
+    facts.append(f"{datetime.fromtimestamp(row.plan.mtime_ns / 1e9, timezone.utc):%Y-%m-%d %H:%M:%S}")
+    if not same:
+        similarity = "" if row.similarity is None else f", similarity {row.similarity:.3f}"
+        facts.append(f"{row.reason}{similarity}")
+    return facts
+
+
+def _change(value: int, kept: int, *, same: bool) -> str:
+    if same or not kept or value == kept:
+        return ""
+    return f" ({100 * (value - kept) / kept:+.0f} %)"

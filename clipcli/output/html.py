@@ -36,6 +36,18 @@ Tone = Literal["plain", "good", "bad"]
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A file that is kept, removed or called different on the page; the page saves a line of a plan for each."""
+
+    keep: bool
+    rest: str
+    """The rest of its line: JSON in ASCII from the comma behind `keep` to the closing brace. The page repeats it letter
+    for letter, since its numbers are larger than a browser can hold."""
+    fixed: bool = False
+    """Nothing can be chosen: it stays."""
+
+
+@dataclass(frozen=True)
 class Card:
     """One picture with what is said of it."""
 
@@ -49,6 +61,8 @@ class Card:
     link: str | None = None
     """Where Enter leads, from `link_to`."""
     tone: Tone = "plain"
+    choice: Choice | None = None
+    """What can be chosen for it, on a page that saves choices."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +76,20 @@ class Section:
     """Data URIs shown beside the heading: the images of a query."""
 
 
-def write_page(target: Target, title: str, lead: str, sections: Iterable[Section]) -> None:
+def write_page(target: Target, title: str, lead: str, sections: Iterable[Section], *, choices: bool = False) -> None:
     """Write a whole page, section by section as they come, so that no more than one is in memory.
+
+    With `choices` it can save what was chosen on its cards as a plan.
 
     Raises:
         OutputError: the target cannot be written.
     """
-    target.write(_head(title, lead).encode("utf-8"))
+    scripts = ("page.js", "choices.js") if choices else ("page.js",)
+    target.write(_head(title, lead, scripts).encode("utf-8"))
     for section in sections:
         for piece in _section(section):
             target.write(piece.encode("utf-8"))
-    target.write(_foot().encode("utf-8"))
+    target.write(_foot(scripts).encode("utf-8"))
 
 
 def thumbnail(image: Image.Image, edge: int = THUMBNAIL_EDGE) -> str:
@@ -111,8 +128,15 @@ def _section(section: Section) -> Iterator[str]:
     note = f'<p class="note">{escaped(section.note)}</p>' if section.note else ""
     yield f'<section><h2>{shown}<span>{escaped(section.title)}</span></h2>{note}<ol class="cards">\n'
     for card in section.cards:
-        yield f"<li>{_card(card)}</li>\n"
+        yield f"<li{_choice(card.choice)}>{_card(card)}</li>\n"
     yield "</ol></section>\n"
+
+
+def _choice(choice: Choice | None) -> str:
+    if choice is None:
+        return ""
+    fixed = " data-fixed" if choice.fixed else ""
+    return f' data-keep="{str(choice.keep).lower()}" data-rest="{escaped(choice.rest)}"{fixed}'
 
 
 def _card(card: Card) -> str:
@@ -129,10 +153,11 @@ def _card(card: Card) -> str:
     return f'<a class="card {card.tone}" tabindex="-1" href="{escaped(card.link)}">{inner}</a>'
 
 
-def _head(title: str, lead: str) -> str:
-    style, script = _part("page.css"), _part("page.js")
+def _head(title: str, lead: str, scripts: tuple[str, ...]) -> str:
+    style = _part("page.css")
+    allowed = " ".join(f"'{_digest(_part(script))}'" for script in scripts)
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src {allowed}; "
         "base-uri 'none'; form-action 'none'"
     )
     return (
@@ -150,8 +175,9 @@ def _head(title: str, lead: str) -> str:
     )
 
 
-def _foot() -> str:
-    return f"</main>\n<script>{_part('page.js')}</script>\n</body>\n</html>\n"
+def _foot(scripts: tuple[str, ...]) -> str:
+    run = "".join(f"<script>{_part(script)}</script>\n" for script in scripts)
+    return f"</main>\n{run}</body>\n</html>\n"
 
 
 @cache
