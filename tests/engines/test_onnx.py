@@ -63,6 +63,20 @@ def test_a_tower_is_opened_only_when_it_is_needed(exported, monkeypatch):
     assert opened == [("text.onnx", False), ("image.onnx", False)]
 
 
+def test_little_work_holds_one_tower_at_a_time_much_work_holds_both(exported):
+    encoder = onnx.load(exported, expected_images=1)
+    encoder.encode_texts(["a dog"])
+    encoder.encode_images(contract.pixels(encoder, 1))
+    assert (encoder._text.is_open, encoder._image.is_open) == (False, True)
+    encoder.encode_texts(["a cat"])
+    assert (encoder._text.is_open, encoder._image.is_open) == (True, False)
+
+    encoder = onnx.load(exported, expected_images=onnx.BULK_ROWS)
+    encoder.encode_images(contract.pixels(encoder, 1))
+    encoder.encode_texts(["a cat"])
+    assert (encoder._text.is_open, encoder._image.is_open) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("expected_images", "sessions"),
     [
