@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipcli.tasks.dedupe import approximate, join
+from clipcli.tasks.dedupe.collapse import collapse
+from clipcli.tasks.dedupe.join import join_self, join_sets
+from clipcli.tasks.dedupe.neighbours import Neighbours
+from clipcli.tasks.dedupe.sources import HashSource, VectorSource, cosine_of
+from clipcli.vectors import unit_length
+
+
+def rows(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:
+    return unit_length(np.random.default_rng(seed).standard_normal((count, dim)))
+
+
+def pairs_of(found) -> set[tuple[int, int]]:
+    return set(zip(found.first.tolist(), found.second.tolist(), strict=True))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(join, "_ROWS", 7)
+    monkeypatch.setattr(join, "_COLUMNS", 13)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 90])
+def test_all_pairs_at_or_above_the_threshold_each_once(small_blocks, count):
+    vectors = rows(count)
+    found = join_self(VectorSource(vectors), 0.3, limit=10**6)
+    expected = {(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(vectors @ vectors.T >= 0.3, 1)), strict=True)}
+    assert pairs_of(found) == expected
+    assert len(found.first) == len(expected)
+    assert not found.crowded_first.any()
+
+
+def test_between_two_sets(small_blocks):
+    one, two = rows(30), rows(50, seed=1)
+    found = join_sets(VectorSource(one), VectorSource(two), 0.4)
+    assert pairs_of(found) == {(int(i), int(j)) for i, j in zip(*np.nonzero(one @ two.T >= 0.4), strict=True)}
+
+
+@pytest.mark.parametrize("limit", [1, 3, 20])
+def test_a_limit_keeps_the_best_of_either_row_and_says_who_lost_some(small_blocks, monkeypatch, limit):
+    monkeypatch.setattr("clipcli.tasks.dedupe.pairs._FLOOR", 10)
+    vectors = rows(80)
+    cosines = vectors @ vectors.T
+    found = join_self(VectorSource(vectors), 0.0, limit=limit)
+    np.fill_diagonal(cosines, -9)
+    best = np.argsort(-cosines, axis=1)[:, :limit]
+    wanted = {(min(i, int(j)), max(i, int(j))) for i in range(80) for j in best[i] if cosines[i, j] >= 0}
+    assert pairs_of(found) == wanted
+    lost = np.triu(cosines >= 0, 1)
+    lost[tuple(np.array(sorted(wanted)).T)] = False
+    assert (found.crowded_first == (lost.any(axis=0) | lost.any(axis=1))).all()
+
+
+def test_a_crowded_row_is_asked_again_in_full(monkeypatch):
+    vectors = unit_length(rows(60) * 0.05 + np.eye(16, dtype=np.float32)[0])
+    pairs = join_self(VectorSource(vectors), 0.9, limit=4)
+    neighbours = Neighbours(VectorSource(vectors), 0.9, pairs, scans_left=1)
+    assert pairs.crowded_first[5]
+    everyone, cosines = neighbours.of(5)
+    assert everyone.tolist() == [row for row in range(60) if row != 5 and vectors[5] @ vectors[row] >= 0.9]
+    assert cosines == pytest.approx(vectors[everyone] @ vectors[5], abs=1e-5)
+    shortened, _ = neighbours.of(6)
+    assert neighbours.cut == 1
+    assert 4 <= len(shortened) < 59
+
+
+@given(st.lists(st.integers(0, 5), max_size=40))
+@settings(max_examples=50)
+def test_identical_rows_become_one(kinds):
+    kinds_of_row = rows(6)
+    vectors = kinds_of_row[kinds] if kinds else np.zeros((0, 16), np.float32)
+    found = collapse(vectors)
+    assert [kinds[first] for first in found.firsts] == list(dict.fromkeys(kinds))
+    assert [kinds[found.firsts[kind]] for kind in found.kind] == kinds
+
+
+def test_a_million_identical_rows_are_one():
+    found = collapse(np.ones((1_000_000, 4), np.float32))
+    assert found.firsts.tolist() == [0]
+    assert len(join_self(VectorSource(np.ones((1_000_000, 4), np.float32), found.firsts), 0.5).first) == 0
+
+
+def test_a_hamming_distance_is_a_cosine():
+    generator = np.random.default_rng(3)
+    bits = generator.integers(0, 256, (40, 32), dtype=np.uint8)
+    bits[1::2] = bits[::2] ^ (generator.random((20, 32)) < 0.08).astype(np.uint8)
+    distance = np.unpackbits(bits[:, None] ^ bits[None], axis=2).sum(axis=2)
+    found = join_self(HashSource(bits), cosine_of(3))
+    assert pairs_of(found) == {(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(distance <= 3, 1)), strict=True)}
+
+
+def test_the_approximate_join_finds_planted_pairs_and_measures_itself():
+    pytest.importorskip("faiss")
+    vectors = rows(4000, 32)
+    vectors[2000:2200] = unit_length(vectors[:200] + 0.01 * rows(200, 32, seed=5))
+    found, recall = approximate.join_self_approximately(VectorSource(vectors), 0.97)
+    assert {(row, row + 2000) for row in range(200)} - pairs_of(found) == set()
+    assert (np.einsum("ij,ij->i", vectors[found.first], vectors[found.second]) >= 0.97 - 1e-6).all()
+    assert recall.rows == 2048
+    assert recall.true_pairs > 50
+    assert recall.share >= 0.99
