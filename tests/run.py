@@ -63,8 +63,17 @@ def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
 
 def run_process(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None, **environment: str) -> Result:
     """In a process of its own: what imports, signals and exit codes are really like."""
+    return _process(command(*arguments), stdin, cwd, environment)
+
+
+def run_script(script: str, *arguments: str | Path, **environment: str) -> Result:
+    """Lines of Python in a process of their own, with clipcli importable and the arguments in `sys.argv`."""
+    return _process([sys.executable, "-c", script, *map(str, arguments)], b"", None, environment)
+
+
+def _process(argv: list[str], stdin: bytes, cwd: Path | None, environment: dict[str, str]) -> Result:
     done = subprocess.run(
-        command(*arguments),
+        argv,
         input=stdin,
         capture_output=True,
         cwd=cwd,

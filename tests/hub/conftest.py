@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,3 +42,22 @@ def model_hub(hub: hub_server.Hub, random_model: str) -> hub_server.Hub:
     folder = Path(random_model.removeprefix("local-dir:"))
     hub.files[REPO] = {path.name: path.read_bytes() for path in folder.iterdir()}
     return hub
+
+
+@pytest.fixture
+def small_tag(model_hub: hub_server.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An architecture with a tag, as open_clip registers them, whose weights are in that repository."""
+    import open_clip.factory
+    import open_clip.pretrained
+
+    from clipcli import registry
+
+    config = json.loads(model_hub.files[REPO]["open_clip_config.json"])["model_cfg"]
+    path = tmp_path / "Small-ViT.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    tags = {"noise": {"hf_hub": f"{REPO}/"}}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Small-ViT", config)
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Small-ViT", tags)
+    monkeypatch.setitem(registry.configs(), "Small-ViT", path)  # type: ignore[arg-type]
+    monkeypatch.setitem(registry.tags(), "Small-ViT", tags)  # type: ignore[arg-type]
+    return "Small-ViT/noise"
