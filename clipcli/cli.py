@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from clipcli import __version__
-from clipcli.commands import apply, cache, classify, dedupe, doctor, embed, merge, models, prompts, rank, undo
+from clipcli.commands import (
+    apply,
+    cache,
+    calibrate,
+    check,
+    classify,
+    dedupe,
+    doctor,
+    embed,
+    index,
+    merge,
+    models,
+    prompts,
+    rank,
+    undo,
+)
 from clipcli.errors import ClipcliError, ExitCode
 from clipcli.options import with_groups
 
@@ -20,7 +37,20 @@ if TYPE_CHECKING:
 _HELP = "Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."
 _EPILOG = "Try it without a download: clipcli classify photos/ -l cat,dog --model tiny"
 
+_ARGUMENTS = "clipcli.arguments"
+
+
+class _Root(TyperGroup):
+    """Keeps the arguments of the command for the callback, which would not see them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note them and go on."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Root,
     name="clipcli",
     help=_HELP,
     epilog=_EPILOG,
@@ -39,7 +69,8 @@ def _version(*, asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback acts
         bool,
         typer.Option(
             "--version", callback=lambda asked: _version(asked=asked), is_eager=True, help="Print the version."
@@ -47,6 +78,28 @@ def _root(
     ] = False,
 ) -> None:
     """Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."""
+    if not {"-h", "--help"} & set(context.meta[_ARGUMENTS]):
+        try:
+            context.default_map = _defaults(context)
+        except ClipcliError as error:
+            _say(error)
+            raise typer.Exit(error.exit_code) from None
+
+
+def _defaults(context: typer.Context) -> dict[str, Any]:
+    """The config file's values, by command and verb."""
+    from clipcli.defaults import file_defaults
+
+    options: dict[str, frozenset[str]] = {}
+    for name, command in context.command.commands.items():  # type: ignore[attr-defined]
+        for verb, inner in getattr(command, "commands", {"": command}).items():
+            options[f"{name} {verb}".strip()] = frozenset(str(option.name) for option in inner.params)
+    verbose = any(re.fullmatch(r"--verbose|-[a-z]*v[a-z]*", argument) for argument in context.meta[_ARGUMENTS])
+    nested: dict[str, Any] = {}
+    for name, values in file_defaults(options, verbose=verbose).items():
+        top, _, verb = name.partition(" ")
+        nested.setdefault(top, {}).update({verb: values} if verb else values)
+    return nested
 
 
 def bounded(command: Callable[..., None]) -> Callable[..., None]:
@@ -102,12 +155,15 @@ def _forget_stdout() -> None:
 
 
 app.command("classify", epilog=classify.EPILOG)(bounded(classify.classify))
+app.command("check", epilog=check.EPILOG)(bounded(check.check))
+app.command("calibrate", epilog=calibrate.EPILOG)(bounded(calibrate.calibrate))
 app.command("dedupe", epilog=dedupe.EPILOG)(bounded(dedupe.dedupe))
 app.command("apply", epilog=apply.EPILOG)(bounded(apply.apply))
 app.command("undo", epilog=undo.EPILOG)(bounded(undo.undo))
 app.command("doctor", epilog=doctor.EPILOG)(bounded(doctor.doctor))
 app.command("embed", epilog=embed.EPILOG)(bounded(embed.embed))
 app.command("merge", epilog=merge.EPILOG)(bounded(merge.merge))
+app.command("index", epilog=index.EPILOG)(bounded(index.index))
 app.command("rank", epilog=rank.EPILOG)(bounded(rank.rank))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clipcli.query import Query
     from clipcli.ranking.asking import Asked
     from clipcli.ranking.corpus import Corpus
+    from clipcli.ranking.index import Index
     from clipcli.talk import Talk
     from clipcli.tasks.search import Hits, Rows
     from clipcli.vectors import Scores, Vectors
@@ -47,6 +48,32 @@ class Limits:
         open_end = hits.all or hits.relevant or hits.min_score is not None
         top = hits.top if hits.top is not None or open_end else default
         return cls(top, hits.min_score, hits.relevant, hits.exclude_copies)
+
+
+@dataclass(frozen=True)
+class IndexFinder:
+    """Queries over an index: only the best few of each, and only nearly all of those."""
+
+    index: Index
+    asked: Asked
+    limits: Limits
+    keeps: Callable[[str], bool] | None
+
+    def results(self) -> Iterator[Result]:
+        """What each query found, in the order asked."""
+        names, keeps = self.index.names, self.keeps
+        top = self.limits.top or len(names)
+        floor = -2.0 if self.limits.min_score is None else self.limits.min_score
+        for number, (query, vector) in enumerate(zip(self.asked.queries, self.asked.vectors, strict=True), start=1):
+            own = {row for path in query.images for row in rows_named(names, path)}
+
+            def counts(row: int, own: set[int] = own) -> bool:
+                return row not in own and (keeps is None or keeps(names[row]))
+
+            found = self.index.search(vector, top, floor, counts)
+            pairs = enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1)
+            hits = (Hit(rank, names[row], self.index.file(row), score) for rank, (row, score) in pairs)
+            yield Result(number, query, tuple(hits))
 
 
 @dataclass(frozen=True)

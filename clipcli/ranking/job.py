@@ -13,8 +13,9 @@ from clipcli.query import Query, example, parse_query
 from clipcli.ranking.asking import embed_queries, read_queries
 from clipcli.ranking.corpus import Corpus, FilePart, ImagePart
 from clipcli.ranking.expected import Expected, parse_expected
-from clipcli.ranking.finding import Finder, Limits
+from clipcli.ranking.finding import Finder, IndexFinder, Limits
 from clipcli.ranking.keeping import Keeper
+from clipcli.ranking.results import Searched
 from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
 from clipcli.report import Report
 
@@ -63,6 +64,10 @@ def plan(  # noqa: PLR0917 - a group of options each
             talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
     globs = Globs(tuple(corpus.include or ()), tuple(corpus.exclude or ()))
     sources = sort_out(arguments, lists, null=corpus.null, globs=globs)
+    if sources.index is not None and (hits.all or hits.relevant or hits.exclude_copies or expected):
+        raise UsageError(
+            "an index knows the best few of a query only", hint="search its vector file for --all, --relevant, --expect"
+        )
     refs = sources.refs() if sources.has_images else []
     return Ranking(
         queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), corpus.no_orient
@@ -104,14 +109,21 @@ class Ranking:
         own = self.sources.model
         if given or own is None or own == model.model:
             return model
-        self.report.talk.note(f"{self.sources.files[0].path} was made by {own}; using it")
+        self.report.talk.note(f"{self.sources.made_by_model} was made by {own}; using it")
         return replace(model, model=own)
 
     def rows(self, session: Session, advance: Callable[[int], object]) -> Iterator[Row]:
         """Failures as they come, then the hits query by query, or the figures of a check."""
-        check_model(self.sources.files, session.info)
+        check_model(self.sources, session.info)
         asked = embed_queries(session, self.queries, self.prompts)
         yield from self._unusable_queries(asked)
+        limits = Limits.of(self.hits, TOP)
+        if self.sources.index is not None:
+            index = self.sources.index
+            finder = IndexFinder(index, asked, limits, self.sources.keeps)
+            self.report.done += index.info.rows
+            yield from self._hits(finder, limits, Searched(session.info.name, index.info.rows, index.info.kind))
+            return
         images = ImagePart(session.info.dim)
         yield from self._embed(session, images, advance)
         every: list[Part] = [*map(FilePart, self.sources.files), images]
@@ -125,7 +137,8 @@ class Ranking:
         if self.expected is not None:
             yield from self._measures(asked, corpus)
         else:
-            yield from self._hits(asked, corpus, session)
+            searched = Searched(session.info.name, len(corpus), corpus.kind)
+            yield from self._hits(Finder(corpus, asked, limits, self.sources.keeps, self.report.talk), limits, searched)
 
     def conclude(self) -> ExitCode:
         """Say how it went; the exit code."""
@@ -168,21 +181,19 @@ class Ranking:
                 )
             yield row
 
-    def _hits(self, asked: Asked, corpus: Corpus, session: Session) -> Iterator[Row]:
-        limits = Limits.of(self.hits, TOP)
-        finder = Finder(corpus, asked, limits, self.sources.keeps, self.report.talk)
-        pages: list[Result] = []
+    def _hits(self, finder: Finder | IndexFinder, limits: Limits, searched: Searched) -> Iterator[Row]:
+        results: list[Result] = []
         for result in finder.results():
-            yield from result.rows(corpus.kind)
-            yield from self._kept(result, len(asked.queries), limits)
+            yield from result.rows(searched.kind)
+            yield from self._kept(result, len(finder.asked.queries), limits)
             if not result.hits:
                 self.report.talk.note(f"nothing found for {result.query.name!r}")
             if self.keep.report is not None:
-                pages.append(result)
+                results.append(result)
         if self.keep.report is not None:
             from clipcli.ranking.page import Page
 
-            Page(self.keep.report, session.info.name, len(corpus), not self.no_orient).write(pages)
+            Page(self.keep.report, searched, not self.no_orient).write(results)
 
     def _kept(self, result: Result, queries: int, limits: Limits) -> Iterator[ErrorRow]:
         width = max(3, len(str(limits.top or len(result.hits))))

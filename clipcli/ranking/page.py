@@ -14,7 +14,7 @@ from clipcli.output.targets import open_target
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from clipcli.ranking.results import Hit, Result
+    from clipcli.ranking.results import Hit, Result, Searched
 
 _SHOWN = 200
 """Cards of one query: beyond this a page is no longer looked at, and its size is in the tens of megabytes."""
@@ -26,8 +26,7 @@ class Page:
     """Where the page goes, and what stands above the hits."""
 
     path: str
-    model: str
-    searched: int
+    searched: Searched
     orient: bool = True
 
     def write(self, results: Sequence[Result]) -> None:
@@ -37,7 +36,9 @@ class Page:
             OutputError: it cannot be written.
         """
         queries = f"{len(results)} {'query' if len(results) == 1 else 'queries'}"
-        lead = f"{queries} over {self.searched:,} images; scores are cosines by {self.model}"
+        lead = (
+            f"{queries} over {self.searched.rows:,} {self.searched.kind}s; scores are cosines by {self.searched.model}"
+        )
         title = results[0].query.name if len(results) == 1 else f"clipcli rank: {queries}"
         with open_target(self.path) as target:
             write_page(target, title, lead, self._sections(results))

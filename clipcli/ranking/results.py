@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What hits were searched in, and by which model."""
+
+    model: str
+    rows: int
+    kind: Literal["image", "text"]
+
+
+@dataclass(frozen=True)
 class Hit:
     """One image of one query."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.errors import InputsError, UsageError, VectorsError
 from clipcli.inputs import collect, is_stream
+from clipcli.ranking.index import Index, is_index
 from clipcli.vectorfiles import format_of, open_vectors
 
 if TYPE_CHECKING:
@@ -32,11 +33,20 @@ class Sources:
     null: bool
     keeps: Callable[[str], bool] | None
     """Which names are searched; None is all."""
+    index: Index | None = None
+    """In place of all others."""
 
     @property
     def model(self) -> str | None:
-        """The model that the vector files name, when there are any."""
+        """The model that the index or the vector files name, when there are any."""
+        if self.index is not None:
+            return self.index.info.model or None
         return next((file.model for file in self.files if file.model), None)
+
+    @property
+    def made_by_model(self) -> str:
+        """How messages call what a model made: the first vector file, or the index."""
+        return self.index.path if self.index is not None else str(self.files[0].path)
 
     @property
     def has_images(self) -> bool:
@@ -62,6 +72,10 @@ def sort_out(arguments: Sequence[str], lists: Sequence[str], *, null: bool, glob
         raise UsageError("no images to search", hint="name files, folders or vector files after the query")
     if "+" in arguments and not os.path.exists("+"):  # noqa: PTH110 - paths are strings here, any bytes included
         raise UsageError("a query with + or - is one argument", hint="quote it as a whole: 'horse + stripes'")
+    if any(map(is_index, arguments)):
+        if len(arguments) > 1 or lists:
+            raise UsageError("an index is searched alone", hint="search other images in a run of their own")
+        return Sources((), (), (), null, globs.keeps, Index(arguments[0]))
     files = tuple(open_vectors(path) for path in arguments if is_vectors(path))
     for other in files[1:]:
         if other.fingerprint != files[0].fingerprint or other.kind != files[0].kind:
@@ -80,13 +94,17 @@ def is_vectors(path: str) -> bool:
     return format_of(path) is not None and not os.path.isdir(path)  # noqa: PTH112
 
 
-def check_model(files: Sequence[VectorFile], info: ModelInfo) -> None:
+def check_model(sources: Sources, info: ModelInfo) -> None:
     """Refuse vectors that this model did not make.
 
     Raises:
         VectorsError: another model, or another dimension.
     """
-    for file in files:
+    index = sources.index
+    if index is not None and index.info.fingerprint != info.fingerprint:
+        hint = f"--model {index.info.model}" if index.info.model else None
+        raise VectorsError(f"{index.path}: an index of {index.info.model}, not of {info.name}", hint=hint)
+    for file in sources.files:
         if file.fingerprint != info.fingerprint:
             hint = f"--model {file.model}" if file.model else "name the model that made it with --model"
             raise VectorsError(f"{file.path}: its vectors are {_what(file)}, not of {info.name}", hint=hint)
