@@ -42,9 +42,10 @@ BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", 
 
 
 def plan(
-    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Talk
-) -> Classification:
-    """Check everything that was asked before a model is touched.
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Talk,
+    *, family: Sequence[ImageRef] | None = None,
+) -> Classification:  # fmt: skip
+    """Check everything that was asked before a model is touched; `family` are images that these are a part of.
 
     Raises:
         UsageError: options that do not go together.
@@ -53,7 +54,7 @@ def plan(
     _refuse_conflicts(inputs, labels, score)
     expected = parse_expected(check)
     refs = _refs(inputs, expected)
-    chosen = _labels(labels, expected, refs)
+    chosen = _labels(labels, expected, refs if family is None else family)
     prompts = load_prompts(labels.prompts or [])
     require_prompts(chosen, prompts)
     groups = parse_groups(score.groups, chosen) if score.groups else ()

@@ -3,6 +3,7 @@
     ClipcliError                 one line for the user, one hint; never a traceback
     ├── UsageError        2      arguments that do not go together
     ├── InputsError       4      nothing usable among the inputs
+    │   ├── ConfigError          a clipcli.toml that cannot be used
     │   ├── LabelsError          a bad label, groups or expectation file
     │   ├── PlanError            a plan, journal or list of decisions that cannot be used
     │   ├── PromptsError         a bad template file
@@ -61,6 +62,10 @@ class InputsError(ClipcliError):
     """Nothing usable among the inputs."""
 
     exit_code = ExitCode.INPUTS
+
+
+class ConfigError(InputsError):
+    """A config file that cannot be used."""
 
 
 class LabelsError(InputsError):

@@ -42,10 +42,12 @@ class Reporting:
 
     paths: tuple[str, ...] = ()
     annotate: bool = False
+    collect: bool = False
+    """Whether the caller wants every finding for itself."""
 
     def needs(self, *, ok: bool) -> bool:
         """Whether a finding will be shown anywhere: reports hold all images, annotations those that fail."""
-        return bool(self.paths) or (self.annotate and not ok)
+        return self.collect or bool(self.paths) or (self.annotate and not ok)
 
     def write(self, checks: Sequence[CheckReport]) -> None:
         """Write every report, each whole or not at all, and the annotations to stderr, where runners read them too.

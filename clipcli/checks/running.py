@@ -1,0 +1,109 @@
+"""All checks of a file: planned before any model is touched, run model by model, added up to one exit code."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from clipcli.errors import ExitCode
+from clipcli.reports import CheckReport
+from clipcli.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from clipcli.models import Choice
+    from clipcli.session import Session, SessionOptions
+    from clipcli.talk import Talk
+
+_WEIGHT = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.INPUTS, ExitCode.CHECK_FAILED)
+
+
+class Check(Protocol):
+    """One check, ready to go."""
+
+    @property
+    def images(self) -> int:
+        """How many images it reads."""
+        ...
+
+    def run(self, session: Session | None, advance: Callable[[int], object]) -> tuple[CheckReport, ExitCode]:
+        """Do it; `advance` is told of each image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A check with the model that it needs."""
+
+    name: str
+    check: Check | None
+    """None where none of its images is among those that this run is about."""
+    choice: Choice | None
+    """None where no model is needed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all checks came to."""
+
+    reports: tuple[CheckReport, ...]
+    """In the order of the file."""
+    exit_code: ExitCode
+
+
+@contextmanager
+def run_all(planned: Sequence[Planned], options: SessionOptions, talk: Talk) -> Iterator[Outcome]:
+    """Run the checks, each model loaded once; all its images go through before the next one takes its place.
+
+    When the block, which writes the rows, is done, a fast-starting copy of the last model is made if one is due.
+
+    Raises:
+        ModelError: a model cannot be had.
+    """
+    done: dict[int, tuple[CheckReport, ExitCode]] = {}
+    with ExitStack() as stack:
+        session: Session | None = None
+        with talk.progress(sum(plan.check.images for plan in planned if plan.check)) as advance:
+            for choice, checks in _by_model(planned):
+                stack.close()
+                images = sum(check.images for _, check in checks)
+                if choice is not None:
+                    session = stack.enter_context(open_session(choice, talk, options, expected_images=images))
+                for place, check in checks:
+                    done[place] = _run(planned[place].name, check, session, advance, talk)
+        reports = tuple(done[place][0] if place in done else _empty(plan) for place, plan in enumerate(planned))
+        yield Outcome(reports, max((code for _, code in done.values()), key=_WEIGHT.index, default=ExitCode.OK))
+        if session is not None:
+            session.finish()
+
+
+def _by_model(planned: Sequence[Planned]) -> list[tuple[Choice | None, list[tuple[int, Check]]]]:
+    """Checks that have something to do, by model; those that need none come first."""
+    groups: dict[Choice | None, list[tuple[int, Check]]] = {None: []}
+    for place, plan in enumerate(planned):
+        if plan.check is not None:
+            groups.setdefault(plan.choice, []).append((place, plan.check))
+    return list(groups.items())
+
+
+def _run(
+    name: str, check: Check, session: Session | None, advance: Callable[[int], object], talk: Talk
+) -> tuple[CheckReport, ExitCode]:
+    report, code = check.run(session, advance)
+    talk.line(f"{name} {'holds' if report.holds else 'fails'}: {report.outcome}")
+    return report, code
+
+
+def _empty(plan: Planned) -> CheckReport:
+    return CheckReport(plan.name, (), holds=True, outcome="no image to check")
+
+
+def summary(reports: Sequence[CheckReport]) -> str:
+    """The one line at the end."""
+    failing = sum(len(report.failed) for report in reports)
+    holding = sum(report.holds for report in reports)
+    images = sum(report.total for report in reports)
+    checks = f"{holding} of {len(reports)} check{'' if len(reports) == 1 else 's'} hold"
+    return f"{checks}; {failing} of {images} image{'' if images == 1 else 's'} not as expected"

@@ -1,0 +1,125 @@
+"""`clipcli check`: the checks of clipcli.toml, with one summary and one exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clipcli.commands.classify import CheckOptions, ScoreOptions
+from clipcli.commands.dedupe import DuplicateOptions
+from clipcli.options import ModelOptions, OutputOptions, RunOptions
+from clipcli.reporting import ReportOptions
+
+if TYPE_CHECKING:
+    from clipcli.config import CheckSpec, Config
+
+EPILOG = """Examples:
+
+clipcli check --init
+
+clipcli check --report junit.xml
+
+clipcli check --changed-since origin/main"""
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """Which checks, over which images."""
+
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGES]",
+            help="Only these files and folders, as far as a check is about them.",
+            show_default=False,
+        ),
+    ] = None
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="The checks.", show_default="clipcli.toml or pyproject.toml"),
+    ] = None
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only this check; repeatable.")] = (
+        None
+    )
+    changed_since: Annotated[
+        str | None,
+        typer.Option("--changed-since", metavar="REF", help="Only images that differ from this commit, as git says."),
+    ] = None
+    null: Annotated[bool, typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated.")] = (
+        False
+    )
+    init: Annotated[bool, typer.Option("--init", help="Write a clipcli.toml to start from, and check nothing.")] = False
+
+
+@dataclass(frozen=True)
+class CheckModelOptions(ModelOptions):
+    """Which model, where the file is to be overruled."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="One model for all checks.", show_default="as the file says"
+        ),
+    ] = ""
+
+
+def check(
+    selection: SelectionOptions,
+    model: CheckModelOptions,
+    out: OutputOptions,
+    reports: ReportOptions,
+    run: RunOptions,
+) -> None:
+    """Run the checks of clipcli.toml: labels that pictures should or must not have, and duplicates."""
+    from clipcli.checks.planning import Groups, Planner
+    from clipcli.checks.rows import CheckRow, FailingPath
+    from clipcli.checks.running import run_all, summary
+    from clipcli.output import open_writer
+
+    talk = run.talk()
+    if selection.init:
+        from clipcli.checks.start import write_start
+
+        talk.line(f"wrote {write_start(selection.config)}")
+        raise typer.Exit
+    output, reporting = out.parse(null=selection.null), reports.parse()
+    planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates), talk)
+    with run_all(planner.plan(selection.only or []), planner.session_options, talk) as outcome:
+        with open_writer(output) as writer:
+            for report in outcome.reports:
+                failing = [FailingPath(finding.image) for finding in report.failed]
+                for row in failing if output.paths else [CheckRow(report)]:
+                    writer.write(row)
+        talk.line(summary(outcome.reports))
+        reporting.write(outcome.reports)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _score(spec: CheckSpec, config: Config) -> ScoreOptions:
+    """Forbidden labels without others to choose from are each held against a background."""
+    alone = bool(spec.forbid) and not (spec.labels or spec.labels_file)
+    return ScoreOptions(
+        threshold=spec.threshold,
+        multi_label=spec.multi_label or alone,
+        none=spec.none,
+        background=list(spec.background) or None,
+        groups=config.beside(spec.groups) if spec.groups else None,
+    )
+
+
+def _check(spec: CheckSpec, config: Config) -> CheckOptions:
+    from clipcli.textfiles import tidy
+
+    table = spec.expect_from if spec.expect_from in {None, "parent"} else config.beside(str(spec.expect_from))
+    return CheckOptions(
+        expect=tidy(spec.expect) if spec.expect else None,
+        expect_from=table,
+        min_accuracy=spec.min_accuracy,
+        forbid=[tidy(label) for label in spec.forbid] or None,
+    )
+
+
+def _duplicates(spec: CheckSpec) -> DuplicateOptions:
+    return DuplicateOptions(level=spec.duplicates or "exact")

@@ -1,0 +1,129 @@
+"""The keys that a config file can have, and what can stand behind each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from clipcli.config.places import Place, line_of
+from clipcli.spelling import did_you_mean
+from clipcli.textfiles import Fault, escape, quoted, tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = Literal["text", "texts", "labels", "number", "share", "count", "flag", "level"]
+CHECKS = "checks"
+LEVELS = ("exact", "near", "similar")
+
+DEFAULT_KEYS: Mapping[str, Kind] = {
+    "model": "text",
+    "device": "text",
+    "precision": "text",
+    "engine": "text",
+    "offline": "flag",
+    "cache_dir": "text",
+    "prompts": "texts",
+    "batch_size": "count",
+    "workers": "count",
+}
+CHECK_KEYS: Mapping[str, Kind] = {
+    "include": "texts",
+    "exclude": "texts",
+    "labels": "labels",
+    "labels_file": "texts",
+    "prompts": "texts",
+    "model": "text",
+    "expect": "text",
+    "expect_from": "text",
+    "forbid": "texts",
+    "duplicates": "level",
+    "min_accuracy": "share",
+    "threshold": "number",
+    "none": "text",
+    "background": "texts",
+    "multi_label": "flag",
+    "groups": "text",
+}
+_WANTED: Mapping[Kind, str] = {
+    "text": "a text",
+    "texts": "a text or a list of texts",
+    "labels": "a list of texts",
+    "number": "a number",
+    "share": "a number from 0 to 1",
+    "count": "a whole number above 0",
+    "flag": "true or false",
+    "level": f"one of {', '.join(LEVELS)}",
+}
+
+
+@dataclass(frozen=True)
+class ConfigFaults:
+    """What is found wrong with a file as it is read."""
+
+    source: str
+    section: Place
+    """Where clipcli's part of the file starts."""
+    lines: Mapping[Place, int]
+    found: list[Fault] = field(default_factory=list)
+
+    def line(self, place: Place) -> int | None:
+        """The line of a key or table of clipcli's part."""
+        return line_of(self.lines, (*self.section, *place))
+
+    def add(self, place: Place, problem: str, suggestion: str = "") -> None:
+        """Note one more."""
+        self.found.append(Fault(self.source, self.line(place), problem, suggestion))
+
+    def in_order(self) -> list[Fault]:
+        """By line."""
+        return sorted(self.found, key=lambda fault: fault.line or 0)
+
+    def values(
+        self, place: Place, table: Mapping[str, Any], keys: Mapping[str, Kind], also: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """The values of a table by key, checked; unknown keys and values of the wrong kind are added to the faults."""
+        values: dict[str, Any] = {}
+        for key, raw in table.items():
+            if key not in keys:
+                hint = did_you_mean(key, (*keys, *also)) or "one of " + ", ".join((*keys, *also))
+                self.add((*place, key), f"unknown key {quoted(key)}", hint)
+                continue
+            value = _read(raw, keys[key])
+            if value is None:
+                self.add((*place, key), f"{key} should be {_WANTED[keys[key]]}, not {quoted(str(raw))}")
+            else:
+                values[key] = value
+        return values
+
+
+def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - a return a kind
+    """The value, or None where it is of another kind; true is no number."""
+    match kind:
+        case "text":
+            return raw if isinstance(raw, str) and raw.strip() else None
+        case "texts":
+            texts = [raw] if isinstance(raw, str) else raw
+            good = isinstance(texts, list) and all(isinstance(text, str) and text.strip() for text in texts)
+            return tuple(texts) if good and isinstance(texts, list) and texts else None
+        case "labels":
+            return _labels(raw)
+        case "flag":
+            return raw if isinstance(raw, bool) else None
+        case "level":
+            return raw if raw in LEVELS else None
+        case "count":
+            return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else None
+    number = float(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) else None
+    if number is None or number != number or (kind == "share" and not 0 <= number <= 1):  # noqa: PLR0124 - nan
+        return None
+    return number
+
+
+def _labels(raw: object) -> tuple[str, ...] | None:
+    """One text is what `-l` takes; in a list each text is a label, commas included."""
+    if isinstance(raw, str):
+        return (raw,) if raw.strip() else None
+    if not isinstance(raw, list) or not raw or not all(isinstance(label, str) and label.strip() for label in raw):
+        return None
+    return tuple(escape(tidy(label), ",") for label in raw)

@@ -1,0 +1,123 @@
+"""Find a config file and read it; what is wrong is named with file, line and the nearest key."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipcli.config.keys import CHECK_KEYS, CHECKS, DEFAULT_KEYS, ConfigFaults
+from clipcli.config.places import lines_of
+from clipcli.config.spec import CheckSpec, Config, Defaults
+from clipcli.config.toml import TomlError, parse
+from clipcli.errors import ConfigError
+from clipcli.spelling import nearest
+from clipcli.textfiles import Fault, read_text, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = "clipcli.toml"
+_PYPROJECT = "pyproject.toml"
+_SECTION = ("tool", "clipcli")
+
+
+def find_config(start: str = ".") -> str | None:
+    """The config file that rules a folder, if there is one.
+
+    clipcli.toml, else a pyproject.toml with `[tool.clipcli]`, in the folder or in one above it as far as the top of the
+    repository; outside of a repository the folder alone counts.
+    """
+    here = Path(start).absolute()
+    above = [here, *here.parents]
+    top = next((place for place, folder in enumerate(above) if (folder / ".git").exists()), 0)
+    for folder in above[: top + 1]:
+        if (folder / NAME).is_file():
+            return os.path.relpath(folder / NAME)
+        if _has_section(folder / _PYPROJECT):
+            return os.path.relpath(folder / _PYPROJECT)
+    return None
+
+
+def load_config(path: str | None = None) -> Config:
+    """Read a config file; without a name the one that `find_config` finds, or an empty config.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, holds unknown keys, values of the wrong kind or a check that
+            checks nothing; names the file, the line and the nearest key.
+    """
+    chosen = path or find_config()
+    if chosen is None:
+        return Config()
+    text = read_text(chosen)
+    if isinstance(text, Fault):
+        refuse([text], ConfigError)
+    section = _SECTION if os.path.basename(chosen) == _PYPROJECT else ()  # noqa: PTH119 - any bytes included
+    data: Any = _parse(text, chosen)
+    for key in section:
+        data = data.get(key, {}) if isinstance(data, dict) else {}
+    if section and not data:
+        raise ConfigError(f"{chosen} has no [tool.clipcli]", hint="clipcli check --init shows what can stand there")
+    return _config(data, chosen, ConfigFaults(chosen, section, lines_of(text)))
+
+
+def _has_section(path: Path) -> bool:
+    """Whether a pyproject.toml has a part for clipcli; one that is broken and has none is not our business."""
+    if not path.is_file():
+        return False
+    text = read_text(str(path))
+    return isinstance(text, str) and re.search(r"^\s*\[+\s*tool\s*\.\s*clipcli\b", text, re.MULTILINE) is not None
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return parse(text)
+    except TomlError as error:
+        said = str(error)
+        where = re.search(r"line (\d+)", said)
+        line = int(where[1]) if where else text.count("\n") + 1
+        problem = re.sub(r"\s*\(at .*\)$", "", said)
+        refuse([Fault(source, line, f"not TOML: {problem[:1].lower()}{problem[1:]}")], ConfigError)
+
+
+def _config(data: Mapping[str, Any], path: str, faults: ConfigFaults) -> Config:
+    defaults = faults.values((), {key: value for key, value in data.items() if key != CHECKS}, DEFAULT_KEYS, (CHECKS,))
+    tables = data.get(CHECKS, {})
+    checks: list[CheckSpec] = []
+    if isinstance(tables, dict):
+        checks = [check for name, table in tables.items() if (check := _check(name, table, faults)) is not None]
+    else:
+        faults.add((CHECKS,), f"{CHECKS} should be tables, one a check", f"[{CHECKS}.NAME]")
+    if faults.found:
+        refuse(faults.in_order(), ConfigError)
+    return Config(path, os.path.dirname(path), Defaults(**defaults), tuple(checks))  # noqa: PTH120
+
+
+def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
+    place = (CHECKS, name)
+    if not isinstance(table, dict):
+        near = nearest(name, CHECK_KEYS)
+        hint = f"[{CHECKS}.NAME] has to stand above {name}" if name in near else f"[{CHECKS}.NAME]"
+        faults.add(place, f"the check {name!r} should be a table", hint)
+        return None
+    values = faults.values(place, table, CHECK_KEYS)
+    if faults.found:
+        return None
+    spec = CheckSpec(**{"name": name, "line": faults.line(place), "include": (), **values})
+    if problem := _problem(spec):
+        faults.add(place, f"the check {name!r} {problem[0]}", problem[1])
+    return spec
+
+
+def _problem(spec: CheckSpec) -> tuple[str, str] | None:
+    asked = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid)]
+    if not spec.include:
+        return "names no images", 'include = ["pictures/"]'
+    if sum(asked) > 1:
+        return "asks for more than one thing", "one of expect, expect_from and forbid, and another check for the other"
+    if not sum(asked) and spec.duplicates is None:
+        return "expects nothing", "give it expect, expect_from, forbid or duplicates"
+    if spec.expect is not None and not (spec.labels or spec.labels_file):
+        return "has no labels", "expect needs other labels to choose from: labels or labels_file"
+    return None

@@ -1,0 +1,269 @@
+"""`check` as a team runs it: a config file, a repository, one exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pictures
+import pytest
+import scratch
+from run import run
+from scratch import WRONG, Scratch
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scratch:
+    made = scratch.make(tmp_path / "repo")
+    monkeypatch.chdir(made.root)
+    return made
+
+
+@pytest.fixture
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Eight pictures, four colours of two shapes, and a model that knows them; gives what writes and runs a config."""
+    pictures.make_folder(tmp_path)
+    scratch.colour_model.save(tmp_path / "colours")
+    monkeypatch.chdir(tmp_path)
+
+    def check(config: str, *arguments: str):
+        Path("clipcli.toml").write_text(f'model = "colours"\n{config}', encoding="utf-8")
+        return run("check", *arguments)
+
+    return check
+
+
+COLOURS = 'labels = ["red", "green", "blue", "yellow"]\nprompts = "plain"\n'
+
+
+class TestScratchRepository:
+    def test_three_of_fifty_are_named_and_pass_when_mended(self, shop: Scratch):
+        result = run("check")
+        assert result.code == 1
+        for name in WRONG:
+            folder = name.split("/")[1]
+            assert f"clipcli: {name}: expected {folder} (0.0000), found red (1.0000)" in result.stderr
+        assert result.stderr.count("expected ") == 3
+        assert result.lines == ["shop\t50\t3\tno"]
+        assert "0 of 1 check hold; 3 of 50 images not as expected" in result.stderr
+        shop.mend()
+        mended = run("check")
+        assert (mended.code, mended.lines) == (0, ["shop\t50\t0\tyes"])
+        assert "1 of 1 check hold; 0 of 50 images" in mended.stderr
+
+    def test_json_rows_hold_what_fails(self, shop: Scratch):
+        [row] = run("check", "--format", "jsonl").rows
+        assert list(row) == ["check", "ok", "images", "failing", "outcome", "model", "failures"]
+        assert (row["ok"], row["images"], row["failing"], row["model"]) == (False, 50, 3, "colours")
+        assert [failure["image"] for failure in row["failures"]] == sorted(WRONG)
+        assert list(row["failures"][0]) == ["image", "expected", "found", "score", "expected_score", "error"]
+
+    def test_paths_are_those_that_fail(self, shop: Scratch):
+        assert run("check", "--paths", "-0").stdout == "".join(f"{name}\0" for name in sorted(WRONG))
+
+    def test_reports_and_annotations(self, shop: Scratch, tmp_path: Path, monkeypatch):
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        result = run(
+            "check", "--report", tmp_path / "r.xml", "--report", tmp_path / "r.md", "--report", tmp_path / "r.sarif"
+        )
+        errors = [line for line in result.stderr.splitlines() if line.startswith("::error ")]
+        assert [line.split("file=")[1].split(",")[0] for line in errors] == sorted(WRONG)
+        assert (tmp_path / "r.xml").read_text(encoding="utf-8").count("<testcase") == 50
+        assert all(name in (tmp_path / "r.md").read_text(encoding="utf-8") for name in WRONG)
+        sarif = json.loads((tmp_path / "r.sarif").read_text(encoding="utf-8"))
+        assert len(sarif["runs"][0]["results"]) == 3
+
+    def test_from_a_sub_folder_names_are_as_seen_from_there(self, shop: Scratch, monkeypatch):
+        monkeypatch.chdir(shop.root / "shop")
+        assert set(run("check", "--paths").lines) == {name.removeprefix("shop/") for name in WRONG}
+
+    def test_only_the_files_named(self, shop: Scratch):
+        assert run("check", "shop/red/00.png", "clipcli.toml").lines == ["shop\t1\t0\tyes"]
+        assert run("check", "shop/green", "--paths").lines == [WRONG[1]]
+        elsewhere = run("check", "clipcli.toml")
+        assert (elsewhere.code, elsewhere.lines) == (0, ["shop\t0\t0\tyes"])
+
+
+class TestChangedSince:
+    def test_only_what_changed(self, shop: Scratch):
+        base = shop.git("rev-parse", "HEAD").strip()
+        assert run("check", "--changed-since", base).lines == ["shop\t0\t0\tyes"]
+        shop.draw("shop/red/60.png", "green")
+        shop.draw("shop/red/61.png", "red")
+        shop.git("add", "shop/red/60.png")
+        result = run("check", "--changed-since", "main")
+        assert (result.code, result.lines) == (1, ["shop\t2\t1\tno"])
+        assert "shop/red/60.png: expected red" in result.stderr
+
+    def test_a_branch_is_held_against_where_it_left(self, shop: Scratch):
+        shop.git("checkout", "-q", "-b", "work")
+        shop.draw("shop/blue/62.png", "blue")
+        shop.commit()
+        shop.git("checkout", "-q", "main")
+        shop.draw("shop/blue/64.png", "red")
+        shop.commit()
+        shop.git("checkout", "-q", "work")
+        assert run("check", "--changed-since", "main").lines == ["shop\t1\t0\tyes"]
+
+    def test_renames_count_and_deletions_do_not(self, shop: Scratch):
+        shop.git("mv", "shop/red/00.png", "shop/green/00.png")
+        shop.git("rm", "-q", WRONG[0])
+        result = run("check", "--changed-since", "HEAD", "--paths")
+        assert (result.code, result.lines) == (1, ["shop/green/00.png"])
+
+    def test_a_changed_config_checks_everything(self, shop: Scratch):
+        (shop.root / "clipcli.toml").write_text(scratch.CONFIG + "min_accuracy = 0.9\n", encoding="utf-8")
+        result = run("check", "--changed-since", "HEAD")
+        assert (result.code, result.lines) == (0, ["shop\t50\t3\tyes"])
+
+    def test_awkward_names(self, shop: Scratch):
+        name = os.fsdecode(b"shop/red/a\nb \xff\xfe.png")
+        shop.draw(name, "blue")
+        result = run("check", "--changed-since", "HEAD", "--paths", "-0")
+        assert os.fsencode(result.stdout) == os.fsencode(name) + b"\0"
+
+    def test_no_such_commit(self, shop: Scratch):
+        for ref in ("nowhere", "--output=x"):
+            result = run("check", f"--changed-since={ref}")
+            assert result.code == 2
+            assert "git knows no such commit" in result.stderr
+            assert "fetch-depth" in result.stderr
+        assert not Path("x").exists()
+
+    def test_no_repository(self, few, monkeypatch, tmp_path: Path):
+        monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+        result = few(f'[checks.a]\ninclude = ["disc/"]\nexpect = "red"\n{COLOURS}', "--changed-since", "HEAD")
+        assert result.code == 4
+        assert "is in no git repository" in result.stderr
+
+
+class TestKinds:
+    def test_one_label_for_all_with_exclude_and_accuracy(self, few):
+        config = f'[checks.a]\ninclude = ["disc/"]\nexclude = ["*low.png"]\nexpect = "red"\n{COLOURS}'
+        result = few(config)
+        assert (result.code, result.lines) == (1, ["a\t3\t2\tno"])
+        assert few(f"{config}min_accuracy = 0.3\n").code == 0
+
+    def test_forbidden_labels_among_others_and_alone(self, few):
+        among = '[checks.a]\ninclude = ["disc/"]\nlabels = ["green", "blue"]\nprompts = "plain"\nforbid = ["red"]\n'
+        result = few(among)
+        assert (result.code, result.lines) == (1, ["a\t4\t1\tno"])
+        assert "disc/red.png: expected not red, found red" in result.stderr
+        alone = '[checks.a]\ninclude = ["disc/"]\nprompts = "plain"\nforbid = ["red"]\nbackground = ["blue green"]\n'
+        assert "disc/red.png" in few(alone, "--paths").lines
+
+    def test_a_table_beside_the_file(self, few, tmp_path: Path, monkeypatch):
+        (tmp_path / "want.csv").write_text("path,label\ndisc/red.png,red\nsquare/red.png,blue\n", encoding="utf-8")
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path / "other")
+        (tmp_path / "clipcli.toml").write_text(
+            f'model = "colours"\n[checks.a]\ninclude = ["red.png"]\nexpect_from = "want.csv"\n{COLOURS}',
+            encoding="utf-8",
+        )
+        result = run("check", "--config", "../clipcli.toml", "--paths")
+        assert result.lines == ["../square/red.png"], result.stderr
+
+    def test_folders_name_the_labels_of_a_part_too(self, tmp_path: Path, few):
+        for colour in ("red", "blue"):
+            (tmp_path / colour).mkdir()
+            pictures.disc("red").save(tmp_path / colour / "1.png")
+        config = '[checks.a]\ninclude = ["red/", "blue/"]\nprompts = "plain"\nexpect_from = "parent"\n'
+        assert few(config, "blue/1.png").code == 1
+        assert few(config, "red/1.png").code == 0
+
+    def test_duplicates(self, few, tmp_path: Path):
+        (tmp_path / "disc" / "copy.png").write_bytes((tmp_path / "disc" / "red.png").read_bytes())
+        config = '[checks.twice]\ninclude = ["disc/"]\nduplicates = "exact"\n'
+        result = few(config, "--format", "jsonl")
+        assert result.code == 1
+        [row] = result.rows
+        [failure] = row["failures"]
+        assert (failure["image"], failure["found"]) == ("disc/red.png", "exact copy of disc/copy.png") or (
+            failure["image"], failure["found"]) == ("disc/copy.png", "exact copy of disc/red.png")  # fmt: skip
+        assert "there twice (level exact)" in row["outcome"]
+        named = few(config, "--format", "jsonl", "disc/copy.png").rows[0]
+        assert [failure["found"] for failure in named["failures"]] == ["exact copy of disc/red.png"]
+        (tmp_path / "disc" / "copy.png").unlink()
+        assert few(config).code == 0
+
+    def test_an_unreadable_picture_fails(self, few, tmp_path: Path):
+        (tmp_path / "disc" / "bad.png").write_bytes(b"no")
+        result = few(f'[checks.a]\ninclude = ["disc/bad.png"]\nexpect = "red"\n{COLOURS}', "--format", "jsonl")
+        assert result.code == 1
+        assert "decode" in result.rows[0]["failures"][0]["error"]
+
+    def test_each_model_is_loaded_once(self, few, tmp_path: Path, monkeypatch):
+        from clipcli.checks import running
+
+        opened: list[str] = []
+        real = running.open_session
+        monkeypatch.setattr(
+            running, "open_session", lambda choice, *a, **k: opened.append(choice.model) or real(choice, *a, **k)
+        )
+        scratch.colour_model.save(tmp_path / "second")
+        check = f'include = ["disc/red.png"]\nexpect = "red"\n{COLOURS}'
+        config = f'[checks.a]\n{check}[checks.b]\nmodel = "second"\n{check}[checks.c]\n{check}'
+        result = few(config)
+        assert [line.split("\t")[0] for line in result.lines] == ["a", "b", "c"]
+        assert [Path(name).name for name in opened] == ["colours", "second"]
+        opened.clear()
+        assert few(config, "--only", "b", "--model", "colours").lines == ["b\t1\t0\tyes"]
+        assert opened == ["colours"]
+
+
+class TestTrouble:
+    def test_init_writes_a_start_that_reads_and_never_writes_over(self, tmp_path: Path, monkeypatch):
+        from clipcli.config import load_config
+
+        monkeypatch.chdir(tmp_path)
+        assert run("check", "--init").code == 0
+        config = load_config()
+        assert [check.name for check in config.checks] == ["shop"]
+        Path("clipcli.toml").write_text("# mine\n", encoding="utf-8")
+        again = run("check", "--init")
+        assert again.code == 6
+        assert "is there already" in again.stderr
+        assert Path("clipcli.toml").read_text(encoding="utf-8") == "# mine\n"
+
+    def test_every_key_of_the_start_is_a_key(self, tmp_path: Path):
+        from clipcli.checks.start import START
+        from clipcli.config import load_config
+
+        awake = START.replace("\n# [", "\n[")
+        awake = "".join(
+            line.removeprefix("# ") if line.startswith("# ") and "=" in line else line
+            for line in awake.splitlines(keepends=True)
+        ).replace('labels_file = "labels.txt"', "", 1)
+        (tmp_path / "clipcli.toml").write_text(awake, encoding="utf-8")
+        config = load_config(str(tmp_path / "clipcli.toml"))
+        assert [check.name for check in config.checks] == ["shop", "faces", "nothing-private", "duplicates"]
+
+    @pytest.mark.parametrize(
+        ("config", "code", "words"),
+        [
+            ("", 4, "holds no checks"),
+            ('[checks.a]\ninclude = ["disc/"]\n', 4, "clipcli.toml:2: the check 'a' expects nothing"),
+            ('[checks.a]\ninclud = ["disc/"]\n', 4, "clipcli.toml:3: unknown key 'includ'"),
+            (f'[checks.a]\ninclude = ["nowhere/"]\nexpect = "red"\n{COLOURS}', 4, "check a: no image fits include"),
+            (f'[checks.a]\ninclude = ["disc/"]\nexpect = "rad"\n{COLOURS}', 2, "check a: --expect 'rad' is not one"),
+            ('[checks.a]\ninclude = ["disc/"]\nexpect_from = "parent"\nmodel = "no/such/one"\n', 5, "no/such/one"),
+        ],
+    )
+    def test_faults_are_one_line_and_a_hint(self, few, config, code, words):
+        result = few(config)
+        assert result.code == code, result.stderr
+        assert words in result.stderr
+        assert result.stdout == ""
+
+    def test_no_config_at_all(self, tmp_path: Path, monkeypatch):
+        (tmp_path / ".git").mkdir()
+        monkeypatch.chdir(tmp_path)
+        result = run("check")
+        assert result.code == 4
+        assert "clipcli check --init" in result.stderr
+
+    def test_a_misspelt_check(self, few):
+        result = few(f'[checks.shoes]\ninclude = ["disc/"]\nexpect = "red"\n{COLOURS}', "--only", "shoe")
+        assert result.code == 2
+        assert "did you mean 'shoes'?" in result.stderr
