@@ -33,8 +33,8 @@ _FORMAT, _VERSION = "clipcli index", 1
 _CONNECTIVITY = 32
 _EXPANSION_ADD = 128
 _EXPANSIONS = (256, 512, 1024, 2048)
-"""How far a search looks around: doubled while building until enough is found. It starts wide because words lie far from
-all images: at 128, where pictures find all of their ten nearest, words find 86 %."""
+"""How far a search looks around: doubled while building until enough is found. It starts wide because words lie far
+from all images: at 128, where pictures find all of their ten nearest, words find 86 %."""
 _SAMPLE = 200
 _DEPTH = 10
 _SPARE = 4
@@ -89,7 +89,9 @@ class Index:
             wanted *= _SPARE
         scores = exact_scores(np.repeat(query[None], len(rows), axis=0), self._vectors(rows))
         rows, scores = rows[scores >= floor], scores[scores >= floor]
-        best = sorted(zip((-scores).tolist(), map(self.names.__getitem__, rows.tolist()), rows.tolist(), strict=True))[:top]
+        best = sorted(zip((-scores).tolist(), map(self.names.__getitem__, rows.tolist()), rows.tolist(), strict=True))[
+            :top
+        ]
         return Hits(np.array([row for *_, row in best], np.int64), -np.array([score for score, *_ in best], np.float32))
 
     def _vectors(self, rows: Rows) -> Vectors:
