@@ -19,11 +19,12 @@ from clipcli.errors import ExitCode, LabelsError, UsageError
 from clipcli.inputs import STDIN, collect, is_stream
 from clipcli.output import ErrorRow
 from clipcli.output.classified import ClassifiedRow
-from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts
+from clipcli.prompts import Label, expand, load_prompts, parse_groups, parse_labels, require_prompts
 from clipcli.report import Report
 from clipcli.reports import CheckReport, Finding, Reporting
 from clipcli.tasks.checks import Tally, unreadable
 from clipcli.tasks.classify import Classifier, LabelBin
+from clipcli.thresholdfile import read_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from clipcli.session import Session
     from clipcli.talk import Talk
     from clipcli.tasks.classify import Meaning
+    from clipcli.thresholdfile import Thresholds
 
 BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", "a blurry picture", "an empty picture")
 """What a picture of nothing in particular is called, where `--background` says nothing else."""
@@ -62,6 +64,9 @@ def plan(
     job.tally.minimum = 1.0 if check.min_accuracy is None else check.min_accuracy
     if expected is not None:
         expected.check_names(job.answers)
+    if score.thresholds:
+        job.thresholds = read_thresholds(score.thresholds)
+        job.thresholds.require_texts(chosen, prompts, job.background_texts, multi_label=score.multi_label)
     return job
 
 
@@ -69,6 +74,8 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
     if score.multi_label and (score.similarity or score.groups):
         other = "--similarity" if score.similarity else "--groups"
         raise UsageError(f"--multi-label and {other} do not go together", hint="choose one")
+    if score.thresholds and (score.threshold is not None or score.similarity or score.groups or score.none):
+        raise UsageError("--thresholds goes without --threshold, --similarity, --groups and --none", hint="choose one")
     if score.background and not (score.none or score.multi_label):
         raise UsageError(
             "--background needs --none NAME or --multi-label", hint="it says what none of the labels looks like"
@@ -117,6 +124,7 @@ class Classification:
     """What reports call this run."""
     reporting: Reporting = field(default_factory=Reporting)
     findings: list[Finding] = field(default_factory=list)
+    thresholds: Thresholds | None = None
 
     @property
     def expected_images(self) -> int | None:
@@ -133,7 +141,7 @@ class Classification:
 
     def rows(self, session: Session) -> Iterator[ClassifiedRow | ErrorRow]:
         """A row an image, in input order; failures are rows too, and are counted and named on the way."""
-        classifier = self._classifier(session)
+        classifier = self.classifier(session)
         self._explain(classifier)
         for embedded in session.embed_images(self.refs):
             wanted = self.expected.of(embedded.ref, self.answers) if self.expected else None
@@ -197,7 +205,18 @@ class Classification:
             checked=self.expected is not None, multi_label=classifier.multi_label,
         )  # fmt: skip
 
-    def _classifier(self, session: Session) -> Classifier:
+    @property
+    def background_texts(self) -> tuple[str, ...]:
+        """What independent scores are held against."""
+        return expand(*self._background) if self.score.multi_label else ()
+
+    @property
+    def _background(self) -> tuple[Label, PromptSet]:
+        phrases = tuple(self.score.background or BACKGROUND)
+        return Label("background", phrases), self.prompts if self.prompts.templates else load_prompts(["plain"])
+
+    def classifier(self, session: Session) -> Classifier:
+        """The labels as the session's model has them. Raises ModelError for thresholds of another one."""
         meaning: Meaning = session.scoring.activation
         if self.score.similarity:
             meaning = "cosine"
@@ -205,14 +224,17 @@ class Classification:
             meaning = "background"
         background = None
         if self.score.none or meaning == "background":
-            phrases = tuple(self.score.background or BACKGROUND)
-            prompts = self.prompts if self.prompts.templates else load_prompts(["plain"])
-            background = session.embed_labels([Label("background", phrases)], prompts)[0]
+            label, prompts = self._background
+            background = session.embed_labels([label], prompts)[0]
         names = tuple(label.name for label in self.labels)
         bins = tuple(LabelBin(group.name, tuple(names.index(name) for name in group.labels)) for group in self.groups)
+        scoring, limits = session.scoring, None
+        if self.thresholds is not None:
+            self.thresholds.require_model(session.info)
+            scoring, limits = self.thresholds.cooled(scoring), self.thresholds.by_label
         return Classifier(
-            names, session.embed_labels(self.labels, self.prompts), session.scoring, meaning, background,
-            self.score.none, self.score.threshold, self.score.multi_label, bins,
+            names, session.embed_labels(self.labels, self.prompts), scoring, meaning, background,
+            self.score.none, self.score.threshold, self.score.multi_label, bins, limits,
         )  # fmt: skip
 
     def _explain(self, classifier: Classifier) -> None:

@@ -33,11 +33,7 @@ class InputOptions:
     ] = None
     files_from: Annotated[
         list[str] | None,
-        typer.Option(
-            "--files-from",
-            metavar="FILE",
-            help="Also take the paths listed in FILE, one a line.",
-        ),
+        typer.Option("--files-from", metavar="FILE", help="Also take the paths listed in FILE, one a line."),
     ] = None
     null: Annotated[
         bool,
@@ -96,33 +92,27 @@ class ModelOptions:
         str,
         typer.Option(
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
-            help="ARCH/TAG, hf-hub:org/name, local-dir:PATH, ARCH@FILE, a bundle's folder, or tiny, fast, balanced, best.",
+            help="ARCH/TAG, hf-hub:org/name, local-dir:PATH, ARCH@FILE, a bundle, or tiny, fast, balanced, best.",
         ),
     ] = _DEFAULT_MODEL  # fmt: skip
     device: Annotated[
         str,
-        typer.Option(
-            "--device",
-            metavar="DEVICE",
-            envvar="CLIPCLI_DEVICE",
-            help="auto, cpu, cuda, cuda:N or mps.",
-        ),
+        typer.Option("--device", metavar="DEVICE", envvar="CLIPCLI_DEVICE", help="auto, cpu, cuda, cuda:N or mps."),
     ] = "auto"
-    precision: Annotated[str, typer.Option("--precision", metavar="PRECISION", help="auto, fp32, fp16 or bf16.")] = (
-        "auto"
-    )
+    precision: Annotated[
+        str,
+        typer.Option("--precision", metavar="PRECISION", envvar="CLIPCLI_PRECISION", help="auto, fp32, fp16 or bf16."),
+    ] = "auto"
     engine: Annotated[
         str,
-        typer.Option("--engine", metavar="ENGINE", help="auto, onnx (starts fast) or openclip (torch)."),
+        typer.Option(
+            "--engine", metavar="ENGINE", envvar="CLIPCLI_ENGINE", help="auto, onnx (starts fast) or openclip (torch)."
+        ),
     ] = "auto"
     offline: Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.")] = False
     cache_dir: Annotated[
         str | None,
-        typer.Option(
-            "--cache-dir",
-            metavar="DIR",
-            help="Keep downloaded weights here instead of the hub's cache.",
-        ),
+        typer.Option("--cache-dir", metavar="DIR", help="Keep downloaded weights here instead of the hub's cache."),
     ] = None
 
     def choice(self) -> Choice:
@@ -169,13 +159,20 @@ class RunOptions:
 
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", metavar="N", min=1, help="Images a step; chosen by device."),
+        typer.Option(
+            "--batch-size", metavar="N", min=1, envvar="CLIPCLI_BATCH_SIZE", help="Images a step; chosen by device."
+        ),
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Threads that read and decode; one a core."),
+        typer.Option(
+            "--workers", metavar="N", min=1, envvar="CLIPCLI_WORKERS", help="Threads that read and decode; one a core."
+        ),
     ] = None
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither use nor keep vectors of earlier runs.")] = False
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", envvar="CLIPCLI_NO_CACHE", help="Neither use nor keep vectors of earlier runs."),
+    ] = False
     refresh: Annotated[bool, typer.Option("--refresh", help="Compute every vector anew and keep it.")] = False
     quiet: Annotated[
         bool,

@@ -31,6 +31,12 @@ class ScoreOptions:
         float | None,
         typer.Option("--threshold", metavar="T", help="No label where the score is below T."),
     ] = None
+    thresholds: Annotated[
+        str | None,
+        typer.Option(
+            "--thresholds", metavar="FILE", help="A threshold a label and a temperature, of clipcli calibrate."
+        ),
+    ] = None
     multi_label: Annotated[
         bool,
         typer.Option("--multi-label", help="Every label whose own score reaches the threshold (0.5)."),

@@ -1,4 +1,4 @@
-"""`clipcli models list | info | pull | verify | export`."""
+"""`clipcli models list | info | pull | verify | export | bench`."""
 
 from __future__ import annotations
 
@@ -102,4 +102,29 @@ def export(
     export_model(Choice(model, "cpu", "fp32", "openclip", weights_dir=cache_dir), output, precision, name, run.talk())
 
 
-COMMANDS = {"list": list_models, "info": info, "pull": pull, "verify": verify, "export": export}
+def bench(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As --model takes them.", show_default=False)],
+    out: OutputOptions,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0.1, help="How long images, and texts, are embedded.")
+    ] = 5.0,
+    device: Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="PRECISION", help="auto, fp32, fp16 or bf16.")
+    ] = "auto",
+    engine: Annotated[str, typer.Option("--engine", metavar="ENGINE", help="auto, onnx or openclip.")] = "auto",
+    offline: _Offline = False,
+    cache_dir: _CacheDir = None,
+) -> None:
+    """Measure models on this machine: start, images and texts a second, memory; each in a process of its own."""
+    from clipcli.benching import benchmark
+    from clipcli.choices import parse_choice
+    from clipcli.output import open_writer
+
+    choices = [parse_choice(name, device, precision, engine, offline=offline, cache_dir=cache_dir) for name in models]
+    with open_writer(out.parse(null=False)) as writer:
+        for row in benchmark(choices, seconds):
+            writer.write(row)
+
+
+COMMANDS = {"list": list_models, "info": info, "pull": pull, "verify": verify, "export": export, "bench": bench}

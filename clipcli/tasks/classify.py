@@ -10,7 +10,7 @@ import numpy as np
 from clipcli.vectors import cosines, scores, sigmoid, top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from clipcli.encoder import Scoring
     from clipcli.vectors import Scores, Vector, Vectors
@@ -72,6 +72,8 @@ class Classifier:
     threshold: float | None = None
     multi_label: bool = False
     bins: tuple[LabelBin, ...] = ()
+    limits: Mapping[str, float] | None = None
+    """A threshold a label, in place of one for all."""
 
     def classify(self, image: Vector) -> Classification:
         """Rank the labels for one image, (dim,), unit length."""
@@ -80,20 +82,31 @@ class Classifier:
         ranked = tuple(LabelScore(names[i], float(values[i]), float(similarity[i])) for i in order)
         best = ranked[0]
         if self.multi_label:
-            kept = tuple(entry for entry in ranked if entry.score >= self._limit)
+            kept = tuple(entry for entry in ranked if entry.score >= self._limit(entry.label))
             return Classification(kept[0].label if kept else self.none_name, best.score, kept)
-        passed = self.threshold is None or best.score >= self.threshold
+        passed = best.score >= self._limit(best.label)
         return Classification(best.label if passed else self.none_name, best.score, ranked)
 
-    @property
-    def _limit(self) -> float:
-        return 0.5 if self.threshold is None else self.threshold
+    def logits(self, image: Vector) -> Scores:
+        """What the head makes scores of, (labels,), for one image, (dim,), unit length; a temperature divides it."""
+        similarity = cosines(image[None], self.vectors)[0]
+        if self.meaning == "background":
+            return np.asarray(self._apart(image, similarity) * np.float32(self.scoring.scale))
+        return np.asarray(similarity * np.float32(self.scoring.scale) + np.float32(self.scoring.bias))
+
+    def _limit(self, label: str) -> float:
+        if self.limits is not None:
+            return self.limits[label]
+        if self.threshold is not None:
+            return self.threshold
+        return 0.5 if self.multi_label else -np.inf
 
     def _read(self, image: Vector) -> tuple[Sequence[str], Scores, Scores]:
         """Names, scores and cosines of everything that can be the answer."""
         similarity = cosines(image[None], self.vectors)[0]
         if self.meaning == "background":
-            return self.names, self._against_background(image, similarity), similarity
+            apart = self._apart(image, similarity)
+            return self.names, sigmoid(apart * np.float32(self.scoring.scale)), similarity
         names = self.names
         if self.none_name is not None and self.background is not None and not self.multi_label:
             names = (*names, self.none_name)
@@ -101,12 +114,11 @@ class Classifier:
         values = similarity if self.meaning == "cosine" else scores(similarity[None], self.scoring)[0]
         return self._binned(names, values, similarity) if self.bins else (names, values, similarity)
 
-    def _against_background(self, image: Vector, similarity: Scores) -> Scores:
+    def _apart(self, image: Vector, similarity: Scores) -> Scores:
         """Each label alone against the background: the softmax of two is the sigmoid of their difference."""
         if self.background is None:
             raise ValueError("scores against the background need a background vector")
-        apart = similarity - cosines(image[None], self.background[None])[0]
-        return sigmoid(apart * np.float32(self.scoring.scale))
+        return np.asarray(similarity - cosines(image[None], self.background[None])[0])
 
     def _binned(self, names: Sequence[str], values: Scores, similarity: Scores) -> tuple[Sequence[str], Scores, Scores]:
         """Bins in place of their members: softmax scores are added; of independent ones the best stands."""

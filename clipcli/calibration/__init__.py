@@ -1,0 +1,4 @@
+"""`clipcli calibrate`: labelled images in, thresholds out."""
+
+from clipcli.calibration.job import plan as plan
+from clipcli.calibration.rows import CalibratedRow as CalibratedRow

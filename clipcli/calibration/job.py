@@ -1,0 +1,127 @@
+"""One run of `calibrate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from clipcli import classification
+from clipcli.errors import InputsError
+from clipcli.tasks.calibrate import Samples, calibrate
+from clipcli.thresholdfile import LabelThreshold, Thresholds, digest_of_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clipcli.classification import Classification
+    from clipcli.commands.classify import CheckOptions, ScoreOptions
+    from clipcli.errors import ExitCode
+    from clipcli.options import InputOptions, LabelOptions
+    from clipcli.session import Session
+    from clipcli.talk import Talk
+    from clipcli.tasks.calibrate import Calibration
+    from clipcli.tasks.thresholds import Interval
+
+THIN = 10
+"""Images of a label under which its figures are little more than a guess."""
+_NAMED = 5
+_FEWEST = 2
+
+
+def plan(
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Talk
+) -> Calibrating:
+    """Check everything that was asked before a model is touched; raises what `classify` raises."""
+    return Calibrating(classification.plan(inputs, labels, score, check, talk))
+
+
+@dataclass
+class Calibrating:
+    """One run, ready to go."""
+
+    job: Classification
+
+    def run(
+        self, session: Session, advance: Callable[[int], object], *, precision_target: float | None, seed: int
+    ) -> Thresholds:
+        """Look at all images and find thresholds.
+
+        Raises:
+            InputsError: too few images, or none with one of the labels.
+        """
+        samples = self._samples(session, advance)
+        found = calibrate(samples, precision_target=precision_target, seed=seed)
+        made = self._thresholds(session, found, len(samples.truth), precision_target, seed)
+        self._warn(made, found)
+        self._summarise(made, found)
+        return made
+
+    def conclude(self) -> ExitCode:
+        """Say what could not be read; the exit code."""
+        self.job.report.summarise()
+        return self.job.report.exit_code
+
+    def _samples(self, session: Session, advance: Callable[[int], object]) -> Samples:
+        job, classifier = self.job, self.job.classifier(session)
+        names = [label.name for label in job.labels]
+        logits, truth, strangers = [], [], set()
+        for embedded in session.embed_images(job.refs):
+            advance(1)
+            wanted = job.expected.of(embedded.ref, names) if job.expected else None
+            if embedded.error is not None:
+                job.report.fail(embedded.ref.name, embedded.error)
+            elif embedded.vector is not None and wanted is not None:
+                job.report.ok()
+                logits.append(classifier.logits(embedded.vector).astype(np.float64))
+                truth.append(names.index(wanted) if wanted in names else -1)
+                strangers |= {wanted} - set(names)
+        if len(set(truth) - {-1}) < 1 or len(truth) < _FEWEST:
+            raise InputsError("too few labelled images to calibrate", hint="a folder a label, with images in each")
+        if strangers:
+            shown = ", ".join(sorted(strangers)[:_NAMED])
+            job.report.talk.note(f"{truth.count(-1)} images of no label count as none of these ({shown})")
+        head: Literal["softmax", "sigmoid"] = "softmax" if classifier.meaning == "softmax" else "sigmoid"
+        return Samples(np.stack(logits), np.array(truth), head, classifier.multi_label)
+
+    def _thresholds(
+        self, session: Session, found: Calibration, images: int, precision_target: float | None, seed: int
+    ) -> Thresholds:
+        job = self.job
+        labels = tuple(
+            LabelThreshold(
+                label.name, cut.threshold, quality.images, own, _share(quality.precision), _share(quality.recall)
+            )
+            for label, cut, own, quality in zip(
+                job.labels, found.fitted.cuts, found.fitted.own, found.labels, strict=True
+            )
+        )
+        multi_label = job.score.multi_label
+        return Thresholds(
+            session.info.name, session.info.fingerprint, multi_label, job.prompts.name,
+            digest_of_texts(job.labels, job.prompts, job.background_texts), found.fitted.temperature, labels, images,
+            (found.error_before, found.error_after), found.accuracy, precision_target, seed,
+        )  # fmt: skip
+
+    def _warn(self, made: Thresholds, found: Calibration) -> None:
+        talk = self.job.report.talk
+        thin = [f"{entry.label} ({entry.images})" for entry in made.labels if entry.images < THIN]
+        if thin:
+            more = f" and {len(thin) - _NAMED} more" if len(thin) > _NAMED else ""
+            talk.warn(f"fewer than {THIN} images of {', '.join(thin[:_NAMED])}{more}: their figures are rough")
+        missed = [label.name for label, cut in zip(self.job.labels, found.fitted.cuts, strict=True) if not cut.reached]
+        if missed:
+            talk.warn(f"precision {made.precision_target:g} is not reached for {', '.join(missed[:_NAMED])}")
+
+    def _summarise(self, made: Thresholds, found: Calibration) -> None:
+        before, after = made.calibration_error
+        self.job.report.talk.note(
+            f"{made.images} images; temperature {made.temperature:.3g}; on images held out: calibration error "
+            f"{before:.3f} → {after:.3f}, log loss {found.loss_before:.3f} → {found.loss_after:.3f}, "
+            f"decided right {made.accuracy:.1%}"
+        )
+
+
+def _share(interval: Interval | None) -> tuple[float, float, float] | None:
+    return None if interval is None else (interval.value, interval.low, interval.high)

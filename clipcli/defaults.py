@@ -1,0 +1,68 @@
+"""Defaults from the config file become defaults of the options; the command line and the environment go before them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from clipcli.config import load_config
+from clipcli.talk import Talk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clipcli.config import Config
+
+Values = dict[str, object]
+
+_OWN_WAY = {"check", "apply", "undo"}
+"""`check` reads the file itself, `--config` and all; what a plan says is done as it says."""
+_WITH_PROMPTS = {"classify", "calibrate"}
+"""Elsewhere no prompts is the default, and means something."""
+_OF_GROUPS = {"cache_dir", "offline"}
+"""`models export --precision` is of another kind than the precision of a run."""
+
+
+def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> dict[str, Values]:
+    """For each command, the values of the config file that rules this folder which are options of that command.
+
+    Args:
+        commands: by name (`models pull` for a verb of a group), the options that each has.
+        verbose: say on stderr which file set what.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    config = load_config()
+    values = _values(config)
+    if verbose and values:
+        said = ", ".join(f"{name} = {value}" for name, value in values.items())
+        Talk(verbose=True).detail(f"defaults of {config.path}: {said}")
+    return {
+        name: {key: values[key] for key in values if _holds(key, name, options)} for name, options in commands.items()
+    }
+
+
+def _holds(key: str, command: str, options: frozenset[str]) -> bool:
+    if key not in options or command in _OWN_WAY:
+        return False
+    if " " in command:
+        return key in _OF_GROUPS
+    return key != "prompts" or command in _WITH_PROMPTS
+
+
+def _values(config: Config) -> Values:
+    """What the file sets, as the option parser takes it; files in it stand beside it."""
+    found = config.defaults
+    every: Values = {
+        "model": config.model_beside(found.model) if found.model else None,
+        "device": found.device,
+        "precision": found.precision,
+        "engine": found.engine,
+        "offline": found.offline,
+        "cache_dir": os.path.join(config.folder, found.cache_dir) if found.cache_dir else None,  # noqa: PTH118
+        "prompts": [config.beside(name) for name in found.prompts] or None,
+        "batch_size": found.batch_size,
+        "workers": found.workers,
+    }
+    return {name: value for name, value in every.items() if value is not None}

@@ -1,0 +1,101 @@
+"""Where to cut a list of scores, and how sure a share of so few images is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+RESAMPLES = 2000
+_Z = 1.959964
+"""Of a 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A score that is accepted."""
+
+    threshold: float
+    reached: bool = True
+    """Whether the wanted precision is reached on the images it was found on."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share, 0 to 1, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def best_cut(
+    scores: npt.NDArray[np.float64],
+    right: npt.NDArray[np.bool_],
+    total: int,
+    below: float,
+    precision_target: float | None = None,
+) -> Cut:
+    """The threshold of the best F1, or the lowest one of a wanted precision.
+
+    It stands halfway between the lowest score that is accepted and the next below it, and among equally good ones it is
+    the lowest.
+
+    Args:
+        scores: (n,) of the images that would get the label.
+        right: (n,) whether they should.
+        total: images that should get it, in all.
+        below: the best score of images that neither should get the label nor would; what to stay above where all of
+            `scores` are accepted.
+        precision_target: the precision to reach; where it cannot be, the threshold has the best there is.
+    """
+    if not right.any():
+        return Cut(1.0, reached=precision_target is None)
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(right[order])
+    counts = np.arange(1, len(ranked) + 1)
+    possible = np.append(ranked[1:] < ranked[:-1], True)  # equal scores cannot be told apart
+    precision = hits / counts
+    quality = 2.0 * hits / (counts + total)
+    reached = True
+    if precision_target is not None:
+        good = possible & (precision >= precision_target)
+        reached = bool(good.any())
+        quality = np.where(good, counts, 0.0) if reached else precision
+    quality = np.where(possible, quality, -1.0)
+    last = len(quality) - 1 - int(np.argmax(quality[::-1]))
+    lowest = float(ranked[last])
+    following = float(ranked[last + 1]) if last + 1 < len(ranked) else min(below, lowest)
+    return Cut((lowest + following) / 2.0, reached)
+
+
+def proportion(hits: int, misses: int, others: int, generator: np.random.Generator) -> Interval | None:
+    """`hits / (hits + misses)` among `hits + misses + others` images, with its bootstrap interval.
+
+    Images are drawn again with replacement; of their kinds only the numbers matter, so a draw is one of a multinomial
+    distribution. Where there is nothing but hits, or none, every draw is the same and Wilson's interval stands in:
+    three of three right is no proof of perfection.
+    """
+    if hits + misses == 0:
+        return None
+    value = hits / (hits + misses)
+    if not hits or not misses:
+        return Interval(value, *_wilson(hits, hits + misses))
+    total = hits + misses + others
+    drawn = generator.multinomial(total, [hits / total, misses / total, others / total], RESAMPLES)
+    sums = drawn[:, 0] + drawn[:, 1]
+    shares = drawn[:, 0][sums > 0] / sums[sums > 0]
+    low, high = np.percentile(shares, (2.5, 97.5))
+    return Interval(value, float(low), float(high))
+
+
+def _wilson(hits: int, count: int) -> tuple[float, float]:
+    """Wilson's score interval (Wilson, 1927)."""
+    share, spread = hits / count, _Z * _Z / count
+    centre = share + spread / 2.0
+    half = _Z * float(np.sqrt(share * (1.0 - share) / count + spread / (4.0 * count)))
+    return max(0.0, (centre - half) / (1.0 + spread)), min(1.0, (centre + half) / (1.0 + spread))

@@ -1,0 +1,146 @@
+"""`calibrate` and `classify --thresholds`: what is found, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pictures
+import pytest
+from run import run
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve discs and twelve squares in folders of their names, and three pictures of neither."""
+    root = tmp_path_factory.mktemp("labelled")
+    for name, draw in (("disc", pictures.disc), ("square", pictures.square)):
+        (root / name).mkdir()
+        for number in range(12):
+            draw(list(pictures.COLOURS)[number % 4], (80 + 2 * number, 80)).save(root / name / f"{number}.png")
+    (root / "neither").mkdir()
+    for number in range(3):
+        pictures.Image.new("RGB", (64, 64), (60 * number, 90, 120)).save(root / "neither" / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def calibrate(random_model: str, labelled: Path, tmp_path: Path):
+    """Run calibrate with the small random model; the result, and the file."""
+
+    def call(*arguments: str | Path, images: Path = labelled):
+        target = tmp_path / "thresholds.json"
+        result = run("calibrate", images, "-o", target, "-m", random_model, "--engine", "openclip", *arguments)
+        return result, json.loads(target.read_text(encoding="utf-8")) if target.exists() else None
+
+    return call
+
+
+@pytest.fixture
+def classify(random_model: str, labelled: Path, tmp_path: Path):
+    def call(*arguments: str | Path):
+        thresholds = ("--thresholds", tmp_path / "thresholds.json")
+        return run("classify", labelled, "-m", random_model, "--engine", "openclip", *thresholds, *arguments)
+
+    return call
+
+
+def test_folders_are_labels_and_every_label_gets_a_threshold(calibrate, labelled: Path):
+    result, file = calibrate("--format", "jsonl")
+    assert result.code == 0
+    assert [(row["label"], row["images"]) for row in result.rows] == [("disc", 12), ("neither", 3), ("square", 12)]
+    assert "fewer than 10 images of neither (3)" in result.stderr
+    assert file["images"] == 27
+    assert file["temperature"] > 0
+    assert [entry["own"] for entry in file["labels"]] == [True, False, True]
+    for row in result.rows:
+        assert list(row) == ["label", "threshold", "images", "precision", "recall", "own"]
+        for share in filter(None, (row["precision"], row["recall"])):
+            assert 0 <= share["low"] <= share["value"] <= share["high"] <= 1
+
+
+def test_classify_goes_by_the_file(calibrate, classify):
+    _, file = calibrate("-l", "disc,square")
+    limits = {entry["label"]: entry["threshold"] for entry in file["labels"]}
+    for row in classify("-l", "square,disc", "--format", "jsonl").rows:
+        best = row["labels"][0]
+        assert row["label"] == (best["label"] if row["score"] >= limits[best["label"]] else None)
+        assert best["score"] == row["score"]
+
+
+def test_given_labels_make_the_others_none_of_these(calibrate):
+    result, file = calibrate("-l", "disc,square")
+    assert "3 images of no label count as none of these (neither)" in result.stderr
+    assert [entry["label"] for entry in file["labels"]] == ["disc", "square"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("-l", "disc,circle"), 4, "made for other labels: no threshold for circle; without square"),
+        (("-l", "disc,square", "-p", "plain"), 4, "made for other prompts (photo) than these (plain)"),
+        (("-l", "disc,square", "--multi-label"), 2, "made without --multi-label"),
+        (("-l", "disc,square", "--threshold", "0.5"), 2, "--thresholds goes without"),
+        (("-l", "disc,square", "--similarity"), 2, "--thresholds goes without"),
+    ],
+)
+def test_other_labels_prompts_and_answers_are_refused(calibrate, classify, arguments, code, message):
+    calibrate("-l", "disc,square")
+    result = classify(*arguments)
+    assert result.code == code
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_another_model_is_refused(calibrate, classify, tmp_path: Path):
+    _, file = calibrate("-l", "disc,square")
+    (tmp_path / "thresholds.json").write_text(json.dumps({**file, "fingerprint": "0" * 12}), encoding="utf-8")
+    result = classify("-l", "disc,square")
+    assert result.code == 5
+    assert "(000000000000), not for" in result.stderr
+
+
+def test_synonyms_are_prompts_too(calibrate, classify, tmp_path: Path):
+    calibrate("-l", "disc,square")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("disc: circle\nsquare\n", encoding="utf-8")
+    assert "made for other prompts" in classify("--labels-file", labels).stderr
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 9}', '{"format": 1, "labels": 3}'])
+def test_a_file_that_is_none_is_refused(classify, tmp_path: Path, text: str):
+    (tmp_path / "thresholds.json").write_text(text, encoding="utf-8")
+    result = classify("-l", "disc,square")
+    assert result.code == 4
+    assert "thresholds.json: " in result.stderr
+
+
+def test_multi_label_thresholds(calibrate, classify):
+    result, file = calibrate("-l", "disc,square", "--multi-label")
+    assert result.code == 0
+    assert file["multi_label"] is True
+    assert classify("-l", "disc,square", "--multi-label").code == 0
+    assert classify("-l", "disc,square").code == 2
+
+
+def test_a_precision_that_cannot_be_had_is_said(calibrate):
+    result, file = calibrate("-l", "disc,square", "--precision-target", "1.0")
+    assert file["precision_target"] == 1.0
+    assert result.code == 0
+
+
+def test_bad_images_are_named_and_the_rest_counts(calibrate, labelled: Path, tmp_path: Path):
+    broken = tmp_path / "disc" / "broken.jpg"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no picture")
+    result, file = calibrate(broken)
+    assert result.code == 3
+    assert "broken.jpg" in result.stderr
+    assert file["images"] == 27
+
+
+def test_one_image_is_too_few(calibrate, labelled: Path):
+    result, file = calibrate(images=labelled / "disc" / "0.png")
+    assert result.code == 4
+    assert "too few labelled images" in result.stderr
+    assert file is None
