@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import disc
+from run import run
+
+HOSTILE = '<script>document.title="owned"<\\script>\x1b[31m.png'.replace("\\s", "s")
+
+
+@pytest.fixture(scope="module")
+def world(folder, random_model, tmp_path_factory):
+    """Pictures, their vectors in a file, and those vectors as numpy sees them."""
+    place = tmp_path_factory.mktemp("rank")
+    os.environ["CLIPCLI_CACHE_DIR"] = str(place / "cache")
+    done = run("embed", folder, "-m", random_model, "-o", place / "v.npy", "-q")
+    assert done.code == 0, done.stderr
+    return place
+
+
+@pytest.fixture
+def rank(random_model, world, monkeypatch):
+    monkeypatch.setenv("CLIPCLI_CACHE_DIR", str(world / "cache"))
+
+    def call(*arguments, stdin=b"", rows=True):
+        extra = ("--format", "jsonl") if rows else ()
+        return run("rank", *arguments, "-m", random_model, *extra, stdin=stdin)
+
+    return call
+
+
+def names(result):
+    return [Path(row["image"]).stem + "/" + Path(row["image"]).parent.name for row in result.rows]
+
+
+def test_an_example_finds_what_is_like_it_by_cosine_and_not_itself(rank, folder, world):
+    vectors, described = np.load(world / "v.npy"), json.loads((world / "v.npy.json").read_text())
+    own = described["names"].index(str(folder / "disc" / "red.png"))
+    scores = vectors @ vectors[own]
+    order = [row for row in np.argsort(-scores) if row != own]
+    done = rank("--image", folder / "disc" / "red.png", folder, "--all")
+    assert (done.code, done.stderr) == (0, "")
+    assert [row["image"] for row in done.rows] == [described["names"][row] for row in order]
+    assert [row["score"] for row in done.rows] == pytest.approx([scores[row] for row in order], abs=1e-5)
+    assert [row["rank"] for row in done.rows] == list(range(1, 8))
+
+
+def test_vector_files_give_the_rows_of_their_images(rank, folder, world):
+    assert rank("two parrots", folder).stdout == rank("two parrots", world / "v.npy").stdout
+
+
+@pytest.mark.parametrize("suffix", ["npz", "parquet", "safetensors", "jsonl", "csv"])
+def test_every_vector_format(rank, folder, world, random_model, suffix):
+    file = world / f"v.{suffix}"
+    assert run("embed", folder, "-m", random_model, "-o", file, "-q").code == 0
+    assert rank("a dog", file).rows == rank("a dog", world / "v.npy").rows
+
+
+def test_float16_vectors(rank, folder, world, random_model):
+    assert run("embed", folder, "-m", random_model, "-o", world / "h.npy", "-q", "--dtype", "float16").code == 0
+    assert names(rank("a dog", world / "h.npy")) == names(rank("a dog", world / "v.npy"))
+
+
+def test_raw_vectors_are_made_unit_length(rank, folder, world, random_model):
+    assert run("embed", folder, "-m", random_model, "-o", world / "raw.npy", "-q", "--raw").code == 0
+    assert names(rank("a dog", world / "raw.npy")) == names(rank("a dog", world / "v.npy"))
+
+
+def test_the_model_of_the_vectors_is_used_where_none_is_named(world):
+    done = run("rank", "two parrots", world / "v.npy", "--top", "1", "--format", "jsonl")
+    assert done.code == 0
+    assert "was made by local-dir:" in done.stderr
+
+
+def test_sums_are_sums_of_unit_vectors(rank, folder, world):
+    vectors, described = np.load(world / "v.npy"), json.loads((world / "v.npy.json").read_text())
+    rows = [described["names"].index(str(folder / "disc" / f"{name}.png")) for name in ("red", "blue")]
+    query = 2 * vectors[rows[0]] - 0.5 * vectors[rows[1]]
+    scores = vectors @ (query / np.linalg.norm(query))
+    done = rank(f"2:{folder}/disc/red.png - .5:{folder}/disc/blue.png", world / "v.npy", "--all")
+    assert "looking for 2 × image" in done.stderr
+    order = [row for row in np.argsort(-scores) if row not in rows]
+    assert [row["image"] for row in done.rows] == [described["names"][row] for row in order]
+
+
+def test_many_queries_each_with_its_rows(rank, world, tmp_path):
+    (tmp_path / "q.txt").write_text("a dog - or not\n\na cat\n")
+    rows = rank("--queries", tmp_path / "q.txt", world / "v.npy", "--top", "2").rows
+    assert [(row["query"], row["rank"]) for row in rows] == [
+        ("a dog - or not", 1), ("a dog - or not", 2), ("a cat", 1), ("a cat", 2)
+    ]  # fmt: skip
+    lines = [{"id": 7, "text": "a cat"}, {"id": "x", "query": "a cat + a dog"}]
+    stdin = "\n".join(map(json.dumps, lines)).encode()
+    rows = rank("--queries", "-", world / "v.npy", "--top", "1", stdin=stdin).rows
+    assert [(row["id"], row["query"]) for row in rows] == [("7", "a cat"), ("x", "a cat + a dog")]
+    alone = rank("-e", "a cat", world / "v.npy", "--top", "1").rows[0]
+    assert rows[0]["image"] == alone["image"]
+
+
+def test_prompts_change_the_query(rank, world):
+    plain = rank("cat", world / "v.npy").rows
+    prompted = rank("cat", world / "v.npy", "-p", "photo").rows
+    assert plain != prompted
+    assert rank("cat", world / "v.npy", "-p", "a painting of {}").rows == [
+        {**row, "query": "cat"} for row in rank("a painting of cat", world / "v.npy").rows
+    ]
+
+
+def test_cut_offs(rank, world):
+    everything = rank("cat", world / "v.npy", "--all").rows
+    assert len(everything) == 8
+    limit = (everything[2]["score"] + everything[3]["score"]) / 2
+    assert rank("cat", world / "v.npy", "--min-score", str(limit)).rows == everything[:3]
+    assert rank("cat", world / "v.npy", "--top", "5").rows == everything[:5]
+    assert rank("cat", world / "v.npy", "--top", "999").rows == everything
+
+
+def test_relevance_needs_a_crowd_and_then_cuts(rank, world, random_model, tmp_path):
+    done = rank("cat", world / "v.npy", "--relevant")
+    assert "too few to tell" in done.stderr
+    assert len(done.rows) == 8
+
+
+def test_globs_and_several_corpora(rank, folder, world):
+    done = rank("cat", world / "v.npy", "--include", "red*", "--include", "*/square/*")
+    assert sorted(names(done)) == ["blue/square", "green/square", "red/disc", "red/square", "yellow/square"]
+    assert sorted(names(rank("cat", folder, "--exclude", "*/disc/*"))) == [
+        "blue/square", "green/square", "red/square", "yellow/square"
+    ]  # fmt: skip
+    both = rank("cat", folder / "disc", world / "v.npy", "--all")
+    assert len(both.rows) == 12
+    assert rank("cat", folder, "--include", "*.gif").code == 4
+
+
+def test_exact_copies_are_left_out_when_asked(rank, folder, random_model, tmp_path, world):
+    shutil.copytree(folder, tmp_path / "p")
+    shutil.copy(tmp_path / "p/disc/red.png", tmp_path / "p/again.png")
+    query = ("--image", tmp_path / "p/disc/red.png")
+    assert names(rank(*query, tmp_path / "p"))[0].startswith("again/")
+    assert "again" not in rank(*query, tmp_path / "p", "--exclude-copies").stdout
+    assert run("embed", tmp_path / "p", "-m", random_model, "-o", tmp_path / "c.npy", "-q").code == 0
+    assert names(rank(*query, tmp_path / "c.npy"))[0].startswith("again/")
+    assert "again" not in rank(*query, tmp_path / "c.npy", "--exclude-copies").stdout
+
+
+def test_paths_and_nul(rank, folder):
+    done = rank("cat", folder, "--paths", "-0", "--top", "2", rows=False)
+    assert done.stdout.count("\0") == 2
+    assert all(Path(path).is_file() for path in done.stdout.split("\0")[:-1])
+
+
+def test_formats(rank, folder):
+    done = rank("cat", folder, "--top", "1", rows=False)
+    query, number, image, score = done.stdout.rstrip("\n").split("\t")
+    assert (query, number) == ("cat", "1")
+    assert image.endswith(".png")
+    assert -1 <= float(score) <= 1
+    table = run("rank", "cat", folder, "-m", "x", "--format", "nonsense")
+    assert table.code == 2
+
+
+def test_copies_are_numbered_and_never_overwrite(rank, folder, tmp_path):
+    for _ in range(2):
+        assert rank("cat", folder, "--top", "2", "--copy-to", tmp_path / "out").code == 0
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert len(found) == 4
+    assert [name[:4] for name in found] == ["001-", "001-", "002-", "002-"]
+    assert sum(".2." in name for name in found) == 2
+    rank("-e", "cat", "-e", "dog/../..", folder, "--top", "1", "--link-to", tmp_path / "links")
+    links = sorted(path for path in (tmp_path / "links").rglob("*") if path.is_symlink())
+    assert [path.parent.name for path in links] == ["1-cat", "2-dog"]
+    assert all(path.is_file() for path in links)
+
+
+def test_a_hit_that_is_gone_is_a_failure_not_an_end(rank, folder, random_model, tmp_path):
+    shutil.copytree(folder, tmp_path / "p")
+    run("embed", tmp_path / "p", "-m", random_model, "-o", tmp_path / "v.npy", "-q")
+    (tmp_path / "p/disc/red.png").unlink()
+    done = rank("cat", tmp_path / "v.npy", "--all", "--copy-to", tmp_path / "out")
+    assert done.code == 3
+    assert len(list((tmp_path / "out").iterdir())) == 7
+    assert [row["image"] for row in done.rows if "error" in row] == [str(tmp_path / "p/disc/red.png")]
+
+
+def test_bad_images_are_rows_and_all_bad_is_an_error(rank, folder, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    done = rank("cat", folder / "disc", tmp_path / "bad.png")
+    assert done.code == 3
+    assert [row["image"] for row in done.rows if "error" in row] == [str(tmp_path / "bad.png")]
+    assert len(done.rows) == 5
+    assert rank("cat", tmp_path).code == 4
+
+
+def test_evaluation_figures_and_the_check(rank, folder, tmp_path):
+    hits = rank("-e", "a dog", "-e", "a cat", folder, "--all").rows
+    third = {row["query"]: row["image"] for row in hits if row["rank"] == 3}
+    table = tmp_path / "expect.csv"
+    table.write_text("query,image\n" + "".join(f"{query},{image}\n" for query, image in third.items()))
+    done = rank("--expect", table, "--min-recall", "5=1.0", folder)
+    figures = {row["measure"]: row["value"] for row in done.rows}
+    assert done.code == 0
+    assert "check holds: recall@5 100.0%" in done.stderr
+    assert figures["recall@1"] == 0
+    assert figures["median_rank"] == 3
+    assert figures["mean_average_precision"] == pytest.approx(1 / 3, abs=1e-5)
+    failed = rank("--expect", table, "--min-recall", "2=0.5", folder)
+    assert failed.code == 1
+    assert "check fails: recall@2 0.0%, needed 50.0%" in failed.stderr
+
+
+def test_captions_of_an_image(rank, folder, random_model, tmp_path):
+    run("embed", "-t", "a dog", "-t", "a cat", "-m", random_model, "-o", tmp_path / "texts.npy", "-q")
+    done = rank("--image", folder / "disc/red.png", tmp_path / "texts.npy")
+    assert {row["text"] for row in done.rows} == {"a dog", "a cat"}
+    first = done.rows[0]["text"]
+    line = {"query_image": str(folder / "disc/red.png"), "texts": [first, "a cat"]}
+    (tmp_path / "e.jsonl").write_text(json.dumps(line))
+    done = rank("--expect", tmp_path / "e.jsonl", tmp_path / "texts.npy")
+    assert done.rows[0] == {"measure": "recall@1", "value": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("", "DIR"), 2, "the query is empty"),
+        (("-e", "- cat", "DIR"), 2, "only negative terms"),
+        (("cat - cat", "DIR"), 2, "cancel each other"),
+        (("cat",), 2, "no images to search"),
+        (("DIR",), 2, "nothing to look for in"),
+        (("horse", "+", "stripes", "DIR"), 2, "is one argument"),
+        (("--image", "DIR/none.png", "DIR"), 4, "cannot be used: no such file"),
+        (("./none.png + cat", "DIR"), 4, "none.png cannot be used"),
+        (("cat", "DIR/none"), 4, ""),
+        (("cat", "DIR", "--top", "0"), 2, ""),
+        (("cat", "DIR", "--all", "--top", "3"), 2, "--all and --top"),
+        (("--queries", "-", "-"), 2, "stdin cannot hold both"),
+        (("cat", "DIR", "--min-recall", "5=0.5"), 2, "needs something to check"),
+        (("cat", "DIR", "--expect", "e.csv", "--min-recall", "x"), 2, "not K=R"),
+        (("cat", "DIR", "--expect", "none.csv"), 4, "cannot be read"),
+        (("--queries", "none.txt", "DIR"), 4, "cannot be read"),
+    ],
+)
+def test_bad_questions(rank, folder, arguments, code, words):
+    done = rank(*(argument.replace("DIR", str(folder)) for argument in arguments))
+    assert done.code == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_one_bad_query_image_among_many(rank, folder, tmp_path):
+    lines = [{"image": str(folder / "disc/red.png")}, {"image": "gone.png"}]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = rank("--queries", tmp_path / "q.jsonl", folder, "--top", "1")
+    assert done.code == 3
+    assert [row.get("image") for row in done.rows if "error" in row] == ["gone.png"]
+
+
+@pytest.mark.parametrize("line", ['{"text": 3}', '{"text": "a", "image": "b"}', "{", '{"text": " "}', "[1]"])
+def test_faulty_lines_of_queries_are_named(rank, folder, tmp_path, line):
+    (tmp_path / "q.jsonl").write_text('{"text": "fine"}\n' + line)
+    done = rank("--queries", tmp_path / "q.jsonl", folder)
+    assert done.code == 4
+    assert "q.jsonl:2" in done.stderr
+
+
+def damaged(world, tmp_path, change):
+    vectors, described = np.load(world / "v.npy"), json.loads((world / "v.npy.json").read_text())
+    vectors = change(vectors, described)
+    np.save(tmp_path / "d.npy", vectors)
+    from clipcli.vectorfiles.npy import Ends
+
+    ends = Ends()
+    ends.add(vectors)
+    (tmp_path / "d.npy.json").write_text(json.dumps({**described, "ends": ends.checksum}))
+    return tmp_path / "d.npy"
+
+
+def test_vectors_that_lie(rank, world, tmp_path):
+    def nan(vectors, _described):
+        vectors[3, 5] = np.nan
+        return vectors
+
+    def zero(vectors, _described):
+        vectors[4] = 0
+        return vectors
+
+    def other(vectors, described):
+        described["fingerprint"] = "0123456789ab"
+        return vectors
+
+    def narrow(vectors, _described):
+        return vectors[:, :-1].copy()
+
+    for change, words in (
+        (nan, "row 3 .* holds a number that is not finite"), (zero, "row 4 .* is zero"), (other, "not of local-dir"),
+        (narrow, "numbers a vector"),
+    ):  # fmt: skip
+        done = rank("cat", damaged(world, tmp_path, change))
+        assert done.code == 4, done.stderr
+        assert __import__("re").search(words, done.stderr), done.stderr
+
+
+def test_truncated_and_foreign_files(rank, world, tmp_path):
+    for suffix in ("npy", "npy.json"):
+        shutil.copy(world / f"v.{suffix}", tmp_path / f"t.{suffix}")
+    (tmp_path / "t.npy").write_bytes((world / "v.npy").read_bytes()[:-100])
+    assert rank("cat", tmp_path / "t.npy").code == 4
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"image": ["a"]}), tmp_path / "x.parquet")
+    done = rank("cat", tmp_path / "x.parquet")
+    assert done.code == 4
+    assert "Traceback" not in done.stderr
+
+
+def test_a_list_of_very_many_names(rank, folder):
+    name = os.fsencode(folder / "disc/red.png") + b"\0"
+    done = rank("cat", "-", "-0", "--top", "1", stdin=name * 20_000)
+    assert done.code == 0
+    assert len(done.rows) == 1
+
+
+def test_hostile_names_in_every_output(rank, tmp_path, chromium):
+    disc("red").save(tmp_path / HOSTILE)
+    done = rank("cat", tmp_path, "--report", tmp_path / "r.html", rows=False)
+    assert done.code == 0
+    assert "\x1b" not in done.stdout
+    chromium.requested()
+    chromium.open(tmp_path / "r.html")
+    assert chromium.evaluate("document.title") == "cat"
+    assert chromium.evaluate("document.querySelector('.card img').naturalWidth") > 0
+    assert chromium.requested() == [(tmp_path / "r.html").as_uri()]
