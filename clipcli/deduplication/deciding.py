@@ -84,6 +84,7 @@ class Decider:
             byhead.setdefault(int(leader[number]), []).append(number)
         found = [self._found(head, some) for head, some in byhead.items()]
         several = [one for one in found if one.members or len(self.contents[one.leader].files) > 1]
+        several = [one for one in several if one.leader not in self.looker.errors]
         return sorted(several, key=lambda one: self.best(one.leader).path)
 
     def best(self, number: int) -> ImageFile:

@@ -76,6 +76,7 @@ class Job:
         if self.asked.against is not None:
             yield from self._read_references(session, collection)
         decider, found = self._decide(session, cache, collection)
+        yield from self._unreadable(decider)
         if collection.links:
             self.talk.note(
                 f"{collection.links:,} links and further names of the same files left out: they hold no copy"
@@ -149,7 +150,7 @@ class Job:
             contents, cache, self.asked.turns, not self.inputs.no_orient, self.inputs.max_pixels, self.run.workers
         )
         with self.talk.progress(len(contents)) as advance:
-            bits, _ = looker.hashes(advance)
+            bits = looker.hashes(advance)
         decider = Decider(
             contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_hashes=None,
             thresholds=self._thresholds(session), level=self.level, rules=self.rules, decisions=self.decisions,
@@ -158,6 +159,16 @@ class Job:
             return decider, match(decider, bits, self.talk)
         self._propose(decider, bits)
         return decider, decider.groups()
+
+    def _unreadable(self, decider: Decider) -> Iterator[ErrorRow]:
+        """Files that had a digest and turned out to be no image."""
+        for number, error in sorted(decider.looker.errors.items()):
+            for file in decider.contents[number].files:
+                if file.reference:
+                    continue
+                self.report.done -= 1
+                self.report.fail(file.name, error)
+                yield ErrorRow.of(file.name, error)
 
     def _propose(self, decider: Decider, bits: Bits) -> None:
         if len(decider.contents):

@@ -64,14 +64,16 @@ class Looker:
     max_pixels: int | None = None
     workers: int | None = None
     facts: dict[int, Facts] = field(default_factory=dict)
+    errors: dict[int, ImageError] = field(default_factory=dict)
+    """Contents that are no image, or are gone."""
     _looks: OrderedDict[int, Look | None] = field(default_factory=OrderedDict)
     _pixels: dict[int, str] = field(default_factory=dict)
 
-    def hashes(self, advance: Callable[[int], object]) -> tuple[Bits, list[int]]:
-        """The hash of every content, (contents, 32 or 8 × 32) uint8, and the numbers of those that have none."""
+    def hashes(self, advance: Callable[[int], object]) -> Bits:
+        """The hash of every content, (contents, 32 or 8 × 32) uint8, zeros for `errors`."""
         width = 32 * (8 if self.turns else 1)
         space = f"looks/1/{width}" + ("" if self.orient else "/unrotated")
-        bits, missing = np.zeros((len(self.contents), width), np.uint8), []
+        bits = np.zeros((len(self.contents), width), np.uint8)
         for start in range(0, len(self.contents), _AT_ONCE):
             some = range(start, min(start + _AT_ONCE, len(self.contents)))
             known = self.cache.get(space, [self.contents[number].digest for number in some])
@@ -83,12 +85,10 @@ class Looker:
                     bits[number] = vector.astype(np.uint8)
                 elif look is not None:
                     bits[number] = look.signatures[0].hashes.ravel()
-                else:
-                    missing.append(number)
-            made = [(self.contents[n].digest, bits[n].astype(np.float32)) for n in fresh if n not in set(missing)]
+            made = [(self.contents[n].digest, bits[n].astype(np.float32)) for n in fresh if n not in self.errors]
             self.cache.put(space, made)
             advance(len(some))
-        return bits, missing
+        return bits
 
     def prepare(self, numbers: Iterable[int]) -> None:
         """Look at several in parallel, so that what follows finds them done."""
@@ -141,7 +141,8 @@ class Looker:
         try:
             data = images.read(self.contents[number].files[0].path)
             seen = glance(data, orient=self.orient, max_pixels=self._limit)
-        except ImageError:
+        except ImageError as error:
+            self.errors[number] = error
             return None
         signatures = tuple(sign(picture, turns=self.turns) for picture in seen.pictures)
         return Look(seen.width, seen.height, seen.format, seen.frames, signatures)

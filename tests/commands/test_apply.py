@@ -1,0 +1,253 @@
+"""`apply` and `undo` as users meet them: what is refused, what is skipped, and what comes back."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from pictures import disc
+from plan.trees import own_trash, snapshot
+from run import run
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Three copies of one picture."""
+    root = tmp_path / "tree"
+    (root / "sub").mkdir(parents=True)
+    disc("red").save(root / "a.png")
+    for name in ("b.png", "sub/c.png"):
+        (root / name).write_bytes((root / "a.png").read_bytes())
+    for age, name in enumerate(("a.png", "b.png", "sub/c.png")):
+        os.utime(root / name, ns=(10**18 + age, 10**18 + age))
+    return root
+
+
+@pytest.fixture
+def plan(tree: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "plan.jsonl"
+    assert run("dedupe", tree, "--level", "exact", "-o", file).code == 0
+    return file
+
+
+def change(file: Path, line: int, /, **fields: object) -> None:
+    lines = file.read_text().splitlines()
+    lines[line] = json.dumps({**json.loads(lines[line]), **fields})
+    file.write_text("\n".join(lines) + "\n")
+
+
+def states(result) -> dict[str, str]:
+    return {os.path.basename(row["image"]): row["state"] for row in result.rows}
+
+
+def apply(plan: Path, action: str, *more: str):
+    return run("apply", plan, "--action", action, "--yes", "-f", "jsonl", *more)
+
+
+def test_nothing_is_touched_without_yes(tree, plan):
+    before = snapshot(tree.parent)
+    result = run("apply", plan, "--action", "delete", "-f", "jsonl")
+    assert states(result) == {"b.png": "planned", "c.png": "planned"}
+    assert "nothing was touched" in result.stderr
+    assert snapshot(tree.parent) == before
+
+
+@pytest.mark.parametrize("action", ["trash", "move", "hardlink", "symlink", "delete"])
+def test_done_and_taken_back(tree, plan, tmp_path, action):
+    before = snapshot(tree)
+    with own_trash(tmp_path / "home"):
+        result = apply(plan, f"move:{tmp_path / 'away'}" if action == "move" else action)
+        assert (result.code, states(result)) == (0, {"b.png": "done", "c.png": "done"})
+        assert snapshot(tree) != before
+        undone = run("undo", f"{plan}.journal", "-f", "jsonl")
+    assert (undone.code, states(undone)) == (0, {"b.png": "restored", "c.png": "restored"})
+    assert snapshot(tree) == before
+    assert run("undo", f"{plan}.journal").stderr.strip().endswith("nothing to undo")
+
+
+def test_applied_twice(tree, plan):
+    assert apply(plan, "delete").code == 0
+    again = apply(plan, "delete")
+    assert (again.code, states(again)) == (0, {"b.png": "already", "c.png": "already"})
+
+
+@pytest.mark.parametrize("what", ["gone", "longer", "other bytes", "touched", "replaced", "a link", "a folder's link"])
+def test_a_file_that_changed_is_left_alone(tree, plan, what):
+    file = tree / "sub" / "c.png"
+    data, times = file.read_bytes(), (10**18 + 2, 10**18 + 2)
+    if what == "gone":
+        file.unlink()
+    elif what == "longer":
+        file.write_bytes(data + b"x")
+    elif what == "other bytes":
+        with file.open("r+b") as stream:
+            stream.write(b"X")
+        os.utime(file, ns=times)
+    elif what == "touched":
+        os.utime(file)
+    elif what == "replaced":
+        file.with_name("new").write_bytes(data)
+        os.utime(file.with_name("new"), ns=times)
+        file.with_name("new").replace(file)
+    elif what == "a link":
+        file.rename(tree / "elsewhere.png")
+        file.symlink_to(tree / "elsewhere.png")
+    else:
+        (tree / "sub").rename(tree / "moved")
+        (tree / "sub").symlink_to(tree / "moved", target_is_directory=True)
+    before = snapshot(tree)
+    result = apply(plan, "delete")
+    assert (result.code, states(result)) == (3, {"b.png": "done", "c.png": "skipped"})
+    before.pop("b.png")
+    assert snapshot(tree) == before
+
+
+def test_without_its_keeper_nothing_goes(tree, plan):
+    (tree / "a.png").write_bytes(b"other")
+    result = apply(plan, "delete")
+    assert states(result) == {"b.png": "skipped", "c.png": "skipped"}
+    assert "the file to keep" in result.stderr
+    assert (tree / "b.png").exists()
+
+
+def test_two_names_of_one_file(tree, plan):
+    (tree / "b.png").unlink()
+    os.link(tree / "a.png", tree / "b.png")
+    state = (tree / "b.png").stat()
+    change(plan, 1, inode=state.st_ino, mtime_ns=state.st_mtime_ns)
+    result = apply(plan, "delete")
+    assert states(result)["b.png"] == "skipped"
+    assert "the same file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "message"),
+    [
+        (0, {"keep": False}, "keeps no file"),
+        (1, {"path": "/etc/passwd"}, "outside"),
+        (1, {"root": "/etc"}, "outside"),
+        (1, {"path": "b.png"}, "absolute"),
+        (1, {"plan": 2}, "version 2"),
+        (1, {"plan": True}, "version True"),
+        (1, {"sha256": "0"}, "sha256"),
+        (1, {"bytes": "many"}, "bytes"),
+        (1, {"keep": "no"}, "keep"),
+        (1, {"level": "alike"}, "level"),
+        (1, {"protected": True}, "protected"),
+    ],
+)
+def test_a_plan_edited_into_nonsense_is_refused_whole(tree, plan, line, fields, message):
+    change(plan, line, **fields)
+    before = snapshot(tree)
+    result = apply(plan, "delete")
+    assert result.code == 4
+    assert message in result.stderr
+    assert snapshot(tree) == before
+
+
+def test_a_keeper_that_another_group_removes(tree, plan):
+    lines = plan.read_text().splitlines()
+    kept = {**json.loads(lines[0]), "group": 2, "keep": False}
+    other = {**json.loads(lines[2]), "group": 2, "keep": True}
+    plan.write_text("\n".join([*lines[:2], json.dumps(other), json.dumps(kept)]))
+    result = apply(plan, "delete")
+    assert result.code == 4
+    assert "kept in group 1" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "not json\n", "[1]\n", '{"group": 1}\n', "\x00\xff"])
+def test_what_is_no_plan(tmp_path, text):
+    (tmp_path / "p.jsonl").write_bytes(text.encode("latin-1"))
+    assert run("apply", tmp_path / "p.jsonl").code == 4
+    assert run("apply", tmp_path / "missing.jsonl").code == 4
+
+
+def test_names_that_differ_in_case_only_do_not_clash(tmp_path):
+    root, away = tmp_path / "tree", tmp_path / "away"
+    for folder in ("x", "X"):
+        (root / folder).mkdir(parents=True)
+    disc("red").save(root / "0.png")
+    for name in ("x/Photo.png", "X/photo.png"):
+        (root / name).write_bytes((root / "0.png").read_bytes())
+    run("dedupe", root, "--level", "exact", "--keep", "shortest-path", "-o", tmp_path / "plan.jsonl")
+    before = snapshot(root)
+    assert apply(tmp_path / "plan.jsonl", f"move:{away}").code == 0
+    moved = sorted(str(path.relative_to(away)) for path in away.rglob("*.png"))
+    assert len(moved) == len({name.casefold() for name in moved}) == 2
+    assert run("undo", tmp_path / "plan.jsonl.journal").code == 0
+    assert snapshot(root) == before
+
+
+def test_moving_to_another_file_system(tree, plan, tmp_path):
+    before, real = snapshot(tree), os.replace
+
+    def replace(source, target):
+        if os.path.dirname(source) != os.path.dirname(target):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(source, target)
+
+    with mock.patch.object(os, "replace", replace):
+        assert apply(plan, f"move:{tmp_path / 'away'}").code == 0
+        assert (tmp_path / "away" / "sub" / "c.png").stat().st_mtime_ns == before["sub/c.png"][3]
+        assert run("undo", f"{plan}.journal").code == 0
+    assert snapshot(tree) == before
+    assert not (tmp_path / "away").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_read_only_folder(tree, plan):
+    (tree / "sub").chmod(0o555)
+    result = apply(plan, "delete")
+    (tree / "sub").chmod(0o755)
+    assert (result.code, states(result)) == (3, {"b.png": "done", "c.png": "failed"})
+
+
+def test_a_system_that_refuses(tree, plan, tmp_path):
+    before = snapshot(tree)
+    with mock.patch.object(os, "unlink", side_effect=PermissionError(errno.EACCES, "Permission denied")):
+        result = apply(plan, "delete")
+    assert (result.code, states(result)) == (3, {"b.png": "failed", "c.png": "failed"})
+    assert snapshot(tree) == before
+
+
+def test_a_link_would_lose_other_bytes(tree, plan, tmp_path):
+    change(plan, 1, sha256="0" * 64)
+    result = apply(plan, "hardlink")
+    assert "other bytes" in result.stderr
+    assert states(result) == {"b.png": "skipped", "c.png": "done"}
+
+
+def test_a_shared_copy_or_the_reason_why_not(tree, plan):
+    before = snapshot(tree)
+    result = apply(plan, "reflink")
+    assert set(states(result).values()) in ({"done"}, {"failed"})
+    assert snapshot(tree) == before
+
+
+def test_what_cannot_come_back_is_said(tree, plan):
+    apply(plan, "delete")
+    (tree / "a.png").unlink()
+    (tree / "b.png").write_bytes(b"something new")
+    undone = run("undo", f"{plan}.journal", "-f", "jsonl")
+    assert (undone.code, states(undone)) == (3, {"b.png": "lost", "c.png": "lost"})
+    assert (tree / "b.png").read_bytes() == b"something new"
+
+
+def test_protected_at_the_last_moment(tree, plan):
+    result = apply(plan, "delete", "--protect", str(tree / "sub"))
+    assert states(result) == {"b.png": "done", "c.png": "skipped"}
+
+
+def test_bad_words():
+    assert run("apply", "plan.jsonl", "--action", "burn").code == 2
+    assert run("apply", "plan.jsonl", "--action", "move:").code == 2
+
+
+def test_a_journal_that_is_none(tmp_path):
+    (tmp_path / "j").write_text("nonsense\n")
+    assert run("undo", tmp_path / "j").code == 4
+    assert run("undo", tmp_path / "missing").code == 4

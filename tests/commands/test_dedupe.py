@@ -1,0 +1,255 @@
+"""`dedupe` as users meet it: levels, rows, sets, checks, and what it must never call a duplicate."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from run import run
+
+
+def draw(seed: int, size: tuple[int, int] = (180, 140)) -> Image.Image:
+    generator = np.random.default_rng(seed)
+    return Image.fromarray(generator.integers(0, 256, (7, 9, 3), dtype=np.uint8)).resize(size, Image.BICUBIC)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """Two pictures: one four times, one twice; and one alone."""
+    root = tmp_path / "library"
+    (root / "sub").mkdir(parents=True)
+    draw(1).save(root / "one.png")
+    (root / "sub" / "same bytes.png").write_bytes((root / "one.png").read_bytes())
+    draw(1).save(root / "same pixels.bmp")
+    draw(1).resize((90, 70)).save(root / "small.jpg", quality=70)
+    draw(2).save(root / "two.png")
+    draw(2).convert("L").save(root / "two grey.jpg", quality=60)
+    draw(3).save(root / "alone.png")
+    return root
+
+
+def levels(result) -> dict[str, tuple[int, str, bool]]:
+    return {os.path.basename(r["image"]): (r["group"], r["level"], r["keep"]) for r in result.rows}
+
+
+def test_three_levels_in_one_pass(library, random_model):
+    result = run("dedupe", library, "-m", random_model, "--min-similarity", "1", "-f", "jsonl")
+    assert result.code == 0
+    assert levels(result) == {
+        "same pixels.bmp": (1, "near", True),
+        "one.png": (1, "exact", False),
+        "same bytes.png": (1, "exact", False),
+        "small.jpg": (1, "near", False),
+        "two.png": (2, "near", True),
+        "two grey.jpg": (2, "near", False),
+    }
+    kept = result.rows[0]
+    assert kept["reason"] == "most bytes"
+    assert kept["similarity"] == 1
+    assert all(-1 <= row["min_similarity"] <= row["similarity"] <= 1 for row in result.rows)
+    assert {row["keeper"] for row in result.rows[:4]} == {kept["path"]}
+    assert "2 groups; 4 files could go" in result.stderr
+
+
+def test_similar_files_are_shown_and_never_offered_for_removal(library, random_model):
+    result = run("dedupe", library, "-m", random_model, "--min-similarity", "0", "-f", "jsonl")
+    alone = next(row for row in result.rows if row["image"].endswith("alone.png"))
+    assert alone["level"] == "similar"
+    assert alone["keep"] is True
+    paths = run("dedupe", library, "-m", random_model, "--min-similarity", "0", "--paths").stdout
+    assert "alone.png" not in paths
+    loose = run("dedupe", library, "-m", random_model, "--min-similarity", "0", "--remove", "similar", "--paths").stdout
+    assert len(loose.splitlines()) == 6
+
+
+def test_exact_copies_need_no_model(library):
+    result = run("dedupe", library, "--level", "exact", "-m", "no/such-model", "-f", "jsonl")
+    assert levels(result) == {
+        "same pixels.bmp": (1, "exact", True),
+        "one.png": (1, "exact", False),
+        "same bytes.png": (1, "exact", False),
+    }
+
+
+def test_groups_as_fdupes_writes_them(library):
+    (library / "two copy.png").write_bytes((library / "two.png").read_bytes())
+    result = run("dedupe", library, "--level", "exact", "-f", "groups", "--keep", "shortest-path")
+    names = [os.path.basename(line) for line in result.lines]
+    assert names == ["one.png", "same pixels.bmp", "same bytes.png", "", "two.png", "two copy.png"]
+
+
+@pytest.mark.parametrize("format_", ["tsv", "csv", "json", "table"])
+def test_every_format_has_the_documented_columns(library, format_):
+    out = run("dedupe", library, "--level", "exact", "-f", format_).stdout
+    assert "one.png" in out
+    assert out.count("exact") == 3
+    if format_ == "csv":
+        assert out.splitlines()[0] == "group,image,level,keep,similarity,min_similarity,error"
+
+
+def test_keep_rules_and_protected_folders(library):
+    result = run("dedupe", library, "--level", "exact", "--keep", "largest", "--protect", library / "sub", "-f", "jsonl")
+    assert result.rows[0]["image"].endswith("same bytes.png")
+    assert result.rows[0]["reason"] == "protected"
+    assert run("dedupe", library, "--protect", library / "sbu").code == 2
+    assert run("dedupe", library, "--keep", "largets").stderr.count("did you mean 'largest'") == 1
+
+
+@given(seed=st.randoms(use_true_random=False))
+@settings(max_examples=4)
+def test_rows_do_not_depend_on_the_order_of_inputs(seed, folder_of_copies, random_model):
+    files = sorted(str(path) for path in folder_of_copies.iterdir())
+    expected = run("dedupe", *files, "-m", random_model, "-f", "jsonl").stdout
+    seed.shuffle(files)
+    assert run("dedupe", *files, "-m", random_model, "-f", "jsonl").stdout == expected
+
+
+@pytest.fixture(scope="module")
+def folder_of_copies(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("copies")
+    for seed in range(3):
+        draw(seed).save(root / f"{seed}.png")
+        draw(seed).resize((150, 120)).save(root / f"{seed}.jpg")
+        draw(seed).crop((6, 5, 176, 136)).save(root / f"{seed} cut.jpg")
+    return root
+
+
+def test_against_a_folder_never_within_a_set(tmp_path, random_model):
+    train, test = tmp_path / "train", tmp_path / "test"
+    train.mkdir()
+    test.mkdir()
+    for name, seed in (("a.png", 1), ("a copy.png", 1), ("b.png", 2)):
+        draw(seed).save(train / name)
+    draw(1).save(test / "leak.jpg", quality=60)
+    draw(5).save(test / "new.png")
+    draw(5).save(test / "new copy.png")
+    result = run("dedupe", test, "--against", train, "-m", random_model, "-f", "jsonl", "--fail-found", "near",
+                 "--level", "near")  # fmt: skip
+    assert result.code == 1
+    assert [os.path.basename(row["image"]) for row in result.rows] == ["a.png", "leak.jpg"]
+    assert [row["keep"] for row in result.rows] == [True, False]
+    assert result.rows[0]["protected"] is True
+    clean = run("dedupe", test / "new.png", "--against", train, "-m", random_model, "--fail-found", "near", "--level", "near")
+    assert (clean.code, clean.stdout) == (0, "")
+
+
+def test_against_vectors(tmp_path, random_model):
+    train = tmp_path / "train"
+    train.mkdir()
+    for seed in range(4):
+        draw(seed).save(train / f"{seed}.png")
+    assert run("embed", train, "-m", random_model, "-o", tmp_path / "train.npy").code == 0
+    (train / "3.png").unlink()
+    draw(2).save(tmp_path / "again.bmp")
+    draw(3).save(tmp_path / "gone.png")
+    result = run("dedupe", tmp_path / "again.bmp", tmp_path / "gone.png", "--against", tmp_path / "train.npy", "-m", random_model,
+                 "--min-similarity", "0.99999", "-f", "jsonl")  # fmt: skip
+    found = {os.path.basename(row["image"]): row["level"] for row in result.rows if not row.get("protected")}
+    assert found == {"again.bmp": "exact", "gone.png": "similar"}
+
+
+def test_turned_pictures_only_with_turns(tmp_path, random_model):
+    draw(4).save(tmp_path / "a.png")
+    draw(4).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "b.png")
+    plain = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "-f", "jsonl")
+    turned = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "--turns", "-f", "jsonl")
+    assert plain.rows == []
+    assert turned.rows[1]["turn"].startswith("turned")
+
+
+def test_an_orientation_in_the_metadata_is_no_difference(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    draw(4).save(tmp_path / "upright.png")
+    draw(4).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert len(run("dedupe", tmp_path, "--level", "exact", "-f", "jsonl").rows) == 2
+    assert run("dedupe", tmp_path, "--level", "exact", "--no-orient", "-f", "jsonl").rows == []
+
+
+def test_animations_that_share_their_first_frame_are_different(tmp_path, random_model):
+    frames = [draw(seed) for seed in range(4)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:3])
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=[frames[3], frames[1]])
+    frames[0].save(tmp_path / "still.gif")
+    frames[0].save(tmp_path / "a again.gif", save_all=True, append_images=frames[1:3], comment=b"another container")
+    result = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "-f", "jsonl")
+    assert sorted(os.path.basename(row["image"]) for row in result.rows) == ["a again.gif", "a.gif"]
+
+
+def test_empty_and_broken_files_are_errors_and_no_duplicates(library):
+    for name in ("empty1.png", "empty2.png"):
+        (library / name).write_bytes(b"")
+    for name in ("broken1.jpg", "broken2.jpg"):
+        (library / name).write_bytes(b"no picture")
+    result = run("dedupe", library, "--level", "exact", "-f", "jsonl")
+    errors = [row for row in result.rows if "error" in row]
+    assert [os.path.basename(row["image"]) for row in errors] == ["empty1.png", "empty2.png", "broken1.jpg", "broken2.jpg"]
+    named = {os.path.basename(row["image"]) for row in result.rows if "group" in row}
+    assert named == {"one.png", "same bytes.png", "same pixels.bmp"}
+    assert result.code == 3
+
+
+def test_links_and_second_names_are_no_copies(library):
+    os.link(library / "alone.png", library / "second name.png")
+    (library / "link.png").symlink_to(library / "alone.png")
+    (library / "folder").symlink_to(library / "sub", target_is_directory=True)
+    result = run("dedupe", library, "--level", "exact", "-f", "jsonl")
+    assert sorted(levels(result)) == ["one.png", "same bytes.png", "same pixels.bmp"]
+    assert "2 links and further names" in result.stderr
+    again = run("dedupe", library / "one.png", library / "one.png", "--level", "exact")
+    assert again.stdout == ""
+
+
+def test_decisions_do_not_come_back(library, tmp_path, random_model):
+    plan, ignored = tmp_path / "plan.jsonl", tmp_path / "different.txt"
+    run("dedupe", library, "-m", random_model, "--level", "near", "-o", plan)
+    decided = run("apply", plan, "--keep-both", "--ignore-file", ignored)
+    assert decided.code == 0
+    assert ignored.read_text().count("\n") == 1 + 3 + 1
+    again = run("dedupe", library, "-m", random_model, "--level", "near", "--ignore-file", ignored, "-f", "jsonl")
+    assert sorted(os.path.basename(row["image"]) for row in again.rows) == ["one.png", "same bytes.png"]
+    ignored.write_text("no digests\n")
+    assert run("dedupe", library, "--ignore-file", ignored).code == 4
+
+
+@pytest.mark.parametrize(("level", "code"), [("exact", 1), ("near", 1)])
+def test_a_check_fails_when_anything_is_found(library, level, code):
+    assert run("dedupe", library, "--level", "exact", "--fail-found", level).code == code
+    assert run("dedupe", library / "alone.png", library / "two.png", "--level", "exact", "--fail-found", level).code == 0
+
+
+def test_bad_words_are_refused():
+    for option in ("--level", "--remove", "--fail-found"):
+        assert run("dedupe", ".", option, "nearly").code == 2
+
+
+def test_the_page_saves_choices_as_a_plan(library, tmp_path, chromium, random_model):
+    page = tmp_path / "page.html"
+    run("dedupe", library, "-m", random_model, "--level", "near", "--report", page, "-o", tmp_path / "plan.jsonl")
+    chromium.open(page)
+    assert chromium.evaluate("document.querySelectorAll('select').length") == 6
+    assert chromium.evaluate("document.getElementById('state').textContent") == "4 of 6 files to remove"
+    lines = "(() => { let text = ''; const real = window.Blob; window.Blob = function (parts) { text = parts.join(''); "
+    lines += "return new real(parts); }; document.getElementById('save').click(); window.Blob = real; return text; })()"
+    saved = [json.loads(line) for line in chromium.evaluate(lines).splitlines()]
+    assert saved == [json.loads(line) for line in (tmp_path / "plan.jsonl").read_text().splitlines()]
+    choose = "(n, value) => { const one = document.querySelectorAll('select')[n]; one.value = value; "
+    choose += "one.dispatchEvent(new Event('change')); }"
+    chromium.evaluate(f"({choose})(3, 'distinct')")
+    chromium.evaluate(f"({choose})(5, 'keep')")
+    changed = chromium.evaluate(lines)
+    (tmp_path / "chosen.jsonl").write_text(changed)
+    assert [json.loads(line).get("distinct", False) for line in changed.splitlines()].index(True) == 3
+    assert run("apply", tmp_path / "chosen.jsonl", "-f", "jsonl").stdout.count("planned") == 2
+    chromium.evaluate(f"({choose})(0, 'remove')")
+    chromium.evaluate(f"({choose})(3, 'remove')")
+    assert chromium.evaluate("document.getElementById('save').disabled") is True
+    assert "keeps no file" in chromium.evaluate("document.getElementById('state').textContent")
+    assert chromium.complaints() == []
+    assert [url for url in chromium.requested() if not url.startswith(("file:", "blob:"))] == []
