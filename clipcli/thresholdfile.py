@@ -56,6 +56,8 @@ class Thresholds:
     """Before, on all images, and after, on held-out ones."""
     accuracy: float
     """Share of held-out images that were decided right."""
+    objective: str
+    """`f1` or `decisions`, where there is no precision target."""
     precision_target: float | None
     seed: int
 

@@ -17,7 +17,7 @@ from docs_blocks import SHELL, Block, blocks
 from PIL import Image
 from run import ROOT
 
-from clipcli import modelspec
+from clipcli import __version__, modelspec
 from clipcli.environment import VARIABLES
 
 DOCS = ROOT / "docs"
@@ -145,6 +145,13 @@ def test_every_page_can_be_reached_from_the_readme():
         links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
         waiting += [page.parent / link for link in links if "://" not in link]
     assert {page.resolve() for page in PAGES} <= reached
+
+
+def test_the_citation_is_of_this_version():
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert citation["license"] == "MIT"
 
 
 def read_variables() -> set[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from clipcli import classification
-from clipcli.errors import InputsError
+from clipcli.errors import InputsError, UsageError
 from clipcli.tasks.calibrate import Samples, calibrate
+from clipcli.tasks.thresholds import Goal, Objective
 from clipcli.thresholdfile import LabelThreshold, Thresholds, digest_of_texts
 
 if TYPE_CHECKING:
@@ -37,23 +38,30 @@ def plan(
     return Calibrating(classification.plan(inputs, labels, score, check, talk))
 
 
+def parse_goal(objective: str, precision: float | None) -> Goal:
+    """What thresholds are chosen for. Raises UsageError."""
+    known: tuple[Objective, ...] = get_args(Objective)
+    for name in known:
+        if objective == name:
+            return Goal(name, precision)
+    raise UsageError(f"no objective {objective!r}", hint=f"one of {', '.join(known)}")
+
+
 @dataclass
 class Calibrating:
     """One run, ready to go."""
 
     job: Classification
 
-    def run(
-        self, session: Session, advance: Callable[[int], object], *, precision_target: float | None, seed: int
-    ) -> Thresholds:
+    def run(self, session: Session, advance: Callable[[int], object], goal: Goal, seed: int) -> Thresholds:
         """Look at all images and find thresholds.
 
         Raises:
             InputsError: too few images, or none with one of the labels.
         """
         samples = self._samples(session, advance)
-        found = calibrate(samples, precision_target=precision_target, seed=seed)
-        made = self._thresholds(session, found, len(samples.truth), precision_target, seed)
+        found = calibrate(samples, goal, seed=seed)
+        made = self._thresholds(session, found, len(samples.truth), goal, seed)
         self._warn(made, found)
         self._summarise(made, found)
         return made
@@ -85,9 +93,7 @@ class Calibrating:
         head: Literal["softmax", "sigmoid"] = "softmax" if classifier.meaning == "softmax" else "sigmoid"
         return Samples(np.stack(logits), np.array(truth), head, classifier.multi_label)
 
-    def _thresholds(
-        self, session: Session, found: Calibration, images: int, precision_target: float | None, seed: int
-    ) -> Thresholds:
+    def _thresholds(self, session: Session, found: Calibration, images: int, goal: Goal, seed: int) -> Thresholds:
         job = self.job
         labels = tuple(
             LabelThreshold(
@@ -101,7 +107,7 @@ class Calibrating:
         return Thresholds(
             session.info.name, session.info.fingerprint, multi_label, job.prompts.name,
             digest_of_texts(job.labels, job.prompts, job.background_texts), found.fitted.temperature, labels, images,
-            (found.error_before, found.error_after), found.accuracy, precision_target, seed,
+            (found.error_before, found.error_after), found.accuracy, goal.objective, goal.precision, seed,
         )  # fmt: skip
 
     def _warn(self, made: Thresholds, found: Calibration) -> None:

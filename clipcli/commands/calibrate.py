@@ -32,11 +32,15 @@ class CalibrateOptions:
             help="An image's label: its folder's name (parent), or a .csv or .jsonl of path and label.",
         ),
     ] = "parent"  # fmt: skip
+    objective: Annotated[
+        str,
+        typer.Option("--objective", metavar="f1|decisions", help="Best F1, or most right acceptances and refusals."),
+    ] = "f1"
     precision_target: Annotated[
         float | None,
         typer.Option(
             "--precision-target", metavar="P", min=0.0, max=1.0,
-            help="The lowest thresholds of this precision, in place of the best F1.",
+            help="The lowest thresholds of this precision, in place of that.",
         ),
     ] = None  # fmt: skip
     multi_label: Annotated[
@@ -56,18 +60,18 @@ def calibrate(
     inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, model: ModelOptions, run: RunOptions
 ) -> None:
     """Find a temperature and a threshold a label from labelled images: a folder a label, or a table."""
-    from clipcli.calibration import CalibratedRow, plan
+    from clipcli.calibration import CalibratedRow, parse_goal, plan
     from clipcli.output import open_writer, parse_output
     from clipcli.session import open_session
     from clipcli.thresholdfile import write_thresholds
 
-    talk = run.talk()
+    talk, goal = run.talk(), parse_goal(options.objective, options.precision_target)
     score = ScoreOptions(multi_label=options.multi_label, background=options.background)
     job = plan(inputs, labels, score, CheckOptions(expect_from=options.expect_from), talk)
     output, choice, images = parse_output(options.format, None), model.choice(), job.job.expected_images
     with open_session(choice, talk, run.session(inputs), expected_images=images) as session:
         with talk.progress(images) as advance:
-            found = job.run(session, advance, precision_target=options.precision_target, seed=options.seed)
+            found = job.run(session, advance, goal, options.seed)
         write_thresholds(found, options.output)
         with open_writer(output) as writer:
             for entry in found.labels:

@@ -1,8 +1,8 @@
 """Scores that mean something: a temperature, and a threshold a label, from a few labelled images.
 
 Temperature scaling and the expected calibration error are those of Guo et al., "On Calibration of Modern Neural
-Networks", arXiv:1706.04599. Thresholds maximise F1, or recall at a wanted precision. What is reported is measured on
-folds that the temperature and the thresholds did not see; what is kept is fitted on all images.
+Networks", arXiv:1706.04599. Thresholds serve a goal: F1, right decisions, or recall at a precision. What is reported
+is measured on folds that the temperature and the thresholds did not see; what is kept is fitted on all images.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipcli.tasks.thresholds import Cut, Interval, best_cut, proportion
+from clipcli.tasks.thresholds import Cut, Goal, Interval, best_cut, proportion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ BINS = 15
 ENOUGH = 5
 """Images of a label under which its threshold is that of all labels together."""
 _NONE = -1
+_F1 = Goal()
 _LOG_RANGE = (-4.0, 4.0)
 """Temperatures from 0.02 to 55."""
 _STEPS = 60
@@ -90,39 +91,39 @@ class Calibration:
     """Share of held-out images that were decided right: accepted with the right label, or rightly given none."""
 
 
-def calibrate(samples: Samples, *, precision_target: float | None = None, seed: int = 0) -> Calibration:
+def calibrate(samples: Samples, goal: Goal = _F1, *, seed: int = 0) -> Calibration:
     """Fit temperature and thresholds, and measure them on held-out folds.
 
     Args:
         samples: at least two images.
-        precision_target: the lowest threshold that reaches this precision, in place of the best F1.
+        goal: what thresholds are chosen for.
         seed: of the folds and of the bootstrap; the same seed gives the same figures.
     """
     generator = np.random.default_rng(seed)
     cooled, accepted = np.empty_like(samples.logits), np.zeros(samples.logits.shape, bool)
     for held in folds(samples.truth, generator):
-        fold = fit(samples.some(~held), precision_target)
+        fold = fit(samples.some(~held), goal)
         cooled[held] = samples.logits[held] / fold.temperature
         accepted[held] = decide(probabilities(cooled[held], samples.head), fold.cuts, multi_label=samples.multi_label)
     after = Samples(cooled, samples.truth, samples.head, samples.multi_label)
     right = _right(samples)
     qualities = tuple(_quality(accepted[:, i], right[:, i], generator) for i in range(right.shape[1]))
     return Calibration(
-        fit(samples, precision_target), qualities, calibration_error(samples), calibration_error(after),
+        fit(samples, goal), qualities, calibration_error(samples), calibration_error(after),
         loss(samples), loss(after), float((accepted == right).all(axis=1).mean()),
     )  # fmt: skip
 
 
-def fit(samples: Samples, precision_target: float | None = None) -> Fitted:
+def fit(samples: Samples, goal: Goal = _F1) -> Fitted:
     """Temperature first, then thresholds on the scores that it gives."""
     temperature = fit_temperature(samples)
     scores, right = probabilities(samples.logits / temperature, samples.head), _right(samples)
     proposed = _proposed(scores, multi_label=samples.multi_label)
-    together = best_cut(scores[proposed], right[proposed], int(right.sum()), 0.0, precision_target)
+    together = best_cut(scores[proposed], right[proposed], int(right.sum()), 0.0, goal)
     cuts, own = [], []
     for i in range(scores.shape[1]):
         enough = bool(right[:, i].sum() >= ENOUGH and (right[:, i] & proposed[:, i]).any())
-        cuts.append(_cut_of(scores[:, i], right[:, i], proposed[:, i], precision_target) if enough else together)
+        cuts.append(_cut_of(scores[:, i], right[:, i], proposed[:, i], goal) if enough else together)
         own.append(enough)
     return Fitted(temperature, tuple(cuts), tuple(own))
 
@@ -212,9 +213,9 @@ def _proposed(scores: Floats, *, multi_label: bool) -> Flags:
     return np.asarray(scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1]))
 
 
-def _cut_of(scores: Floats, right: Flags, proposed: Flags, target: float | None) -> Cut:
+def _cut_of(scores: Floats, right: Flags, proposed: Flags, goal: Goal) -> Cut:
     others = scores[~proposed & ~right]
-    return best_cut(scores[proposed], right[proposed], int(right.sum()), float(others.max(initial=0.0)), target)
+    return best_cut(scores[proposed], right[proposed], int(right.sum()), float(others.max(initial=0.0)), goal)
 
 
 def _quality(accepted: Flags, right: Flags, generator: np.random.Generator) -> LabelQuality:

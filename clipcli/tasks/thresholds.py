@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 _Z = 1.959964
 """Of a 95 % interval."""
+
+
+Objective = Literal["f1", "decisions"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a threshold is chosen for."""
+
+    objective: Objective = "f1"
+    """The best F1; or most right decisions: the right accepted, the wrong refused."""
+    precision: float | None = None
+    """In place of it: the lowest threshold that reaches this precision."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +51,9 @@ def best_cut(
     right: npt.NDArray[np.bool_],
     total: int,
     below: float,
-    precision_target: float | None = None,
+    goal: Goal = Goal(),
 ) -> Cut:
-    """The threshold of the best F1, or the lowest one of a wanted precision.
+    """The threshold that serves a goal best.
 
     It stands halfway between the lowest score that is accepted and the next below it, and among equally good ones it is
     the lowest.
@@ -51,22 +64,24 @@ def best_cut(
         total: images that should get it, in all.
         below: the best score of images that neither should get the label nor would; what to stay above where all of
             `scores` are accepted.
-        precision_target: the precision to reach; where it cannot be, the threshold has the best there is.
+        goal: what for; a precision that cannot be reached gives way to the best there is.
     """
     if not right.any():
-        return Cut(1.0, reached=precision_target is None)
+        return Cut(1.0, reached=goal.precision is None)
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(right[order])
     counts = np.arange(1, len(ranked) + 1)
     possible = np.append(ranked[1:] < ranked[:-1], True)  # equal scores cannot be told apart
     precision = hits / counts
-    quality = 2.0 * hits / (counts + total)
+    quality = 2.0 * hits / (counts + total) if goal.objective == "f1" else 2.0 * hits - counts
     reached = True
-    if precision_target is not None:
-        good = possible & (precision >= precision_target)
+    if goal.precision is not None:
+        good = possible & (precision >= goal.precision)
         reached = bool(good.any())
         quality = np.where(good, counts, 0.0) if reached else precision
-    quality = np.where(possible, quality, -1.0)
+    quality = np.where(possible, quality, -np.inf)
+    if goal.objective == "decisions" and goal.precision is None and quality.max() < 0:
+        return Cut((float(ranked[0]) + 1.0) / 2.0)
     last = len(quality) - 1 - int(np.argmax(quality[::-1]))
     lowest = float(ranked[last])
     following = float(ranked[last + 1]) if last + 1 < len(ranked) else min(below, lowest)

@@ -18,7 +18,7 @@ from clipcli.tasks.calibrate import (
     loss,
     probabilities,
 )
-from clipcli.tasks.thresholds import best_cut, proportion
+from clipcli.tasks.thresholds import Goal, best_cut, proportion
 
 
 def overconfident(images: int = 900, labels: int = 4, factor: float = 3.0, seed: int = 1) -> Samples:
@@ -102,11 +102,20 @@ def test_a_cut_stands_halfway_to_what_it_keeps_out():
 def test_a_wanted_precision():
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     right = np.array([True, True, False, True, False])
-    assert best_cut(scores, right, 3, 0.0, 0.9).threshold == pytest.approx(0.75)
-    assert best_cut(scores, right, 3, 0.0, 0.75).threshold == pytest.approx(0.55)
-    hopeless = best_cut(scores, np.array([False, True, False, False, False]), 1, 0.0, 0.9)
+    assert best_cut(scores, right, 3, 0.0, Goal(precision=0.9)).threshold == pytest.approx(0.75)
+    assert best_cut(scores, right, 3, 0.0, Goal(precision=0.75)).threshold == pytest.approx(0.55)
+    hopeless = best_cut(scores, np.array([False, True, False, False, False]), 1, 0.0, Goal(precision=0.9))
     assert not hopeless.reached
     assert hopeless.threshold == pytest.approx(0.75)
+
+
+def test_most_right_decisions():
+    scores = np.array([0.9, 0.8, 0.7, 0.6])
+    right = np.array([True, False, False, True])
+    goal = Goal("decisions")
+    assert best_cut(scores, right, 2, 0.0, goal).threshold == pytest.approx(0.85)
+    assert best_cut(scores, ~right, 2, 0.0, goal).threshold <= 0.9
+    assert best_cut(scores[:3], np.array([False, False, True]), 1, 0.0, goal).threshold > 0.9
 
 
 def test_intervals_agree_with_scipy():

@@ -1,0 +1,107 @@
+"""Accept or refuse: calibrated thresholds against one flat threshold, on photos that calibration has not seen.
+
+    python benchmarks/bench_calibration.py [--model tiny] [--data ../shared/data/photos] [--seeds 5]
+
+The photos are in folders that are named for what they show. For each seed, half of the folders are labels, and the
+photos of the other half are strangers that should get no label. Half of all photos calibrate, the other half judge.
+A decision is right when an answer that is right is accepted, or one that is wrong refused. F1 is that of all labels
+together. The best flat threshold is the one of most right decisions on the very photos that calibrate.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.inputs import collect
+from clipcli.models import Choice
+from clipcli.prompts import Label, load_prompts
+from clipcli.session import open_session
+from clipcli.talk import Talk
+from clipcli.tasks.calibrate import Samples, calibrate, calibration_error, decide, probabilities
+from clipcli.tasks.thresholds import Cut, Goal
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+HERE = Path(__file__).resolve().parent
+
+
+def load(model: str, folder: Path) -> tuple[npt.NDArray[np.float64], list[str], list[str]]:
+    """Logits of each photo and each folder's name, the photos' names and the folders'."""
+    with open_session(Choice(model), Talk(quiet=True)) as session:
+        found = [item for item in session.embed_images(collect([str(folder)])) if item.vector is not None]
+        truth = [Path(item.ref.path).relative_to(folder).parts[-2] for item in found]
+        names = sorted(set(truth))
+        labels = [Label(name, (name.replace("_", " ").replace("-", " "),)) for name in names]
+        texts = session.embed_labels(labels, load_prompts(["photo"]))
+        vectors = np.stack([item.vector for item in found])
+        return (vectors @ texts.T * session.scoring.scale).astype(np.float64), truth, names
+
+
+def figures(samples: Samples, cuts: tuple[Cut, ...]) -> tuple[float, float]:
+    """Share of right decisions, and F1."""
+    scores = probabilities(samples.logits, "softmax")
+    accepted = decide(scores, cuts, multi_label=False)
+    wanted = samples.truth[:, None] == np.arange(len(cuts))
+    correct = scores.argmax(axis=1) == samples.truth
+    hits = (accepted & wanted).sum()
+    decided = float((accepted.any(axis=1) == correct).mean())
+    return decided, float(2 * hits / max(accepted.sum() + wanted.sum(), 1))
+
+
+def best_flat(samples: Samples) -> float:
+    """The one threshold of most right decisions on these photos."""
+    count = samples.logits.shape[1]
+    limits = np.unique(probabilities(samples.logits, "softmax").max(axis=1))
+    return float(max(limits, key=lambda limit: figures(samples, (Cut(limit),) * count)[0]))
+
+
+def one_seed(logits: npt.NDArray[np.float64], truth: list[str], names: list[str], seed: int) -> list[tuple[float, ...]]:
+    """Right decisions and F1 for each way to set thresholds; the calibration errors last."""
+    chooser = np.random.default_rng(seed)
+    labels = np.sort(chooser.choice(len(names), len(names) // 2, replace=False))
+    number = {names[label]: place for place, label in enumerate(labels)}
+    answers = np.array([number.get(name, -1) for name in truth])
+    half = np.zeros(len(truth), bool)
+    for name in names:
+        places = np.flatnonzero([each == name for each in truth])
+        half[chooser.choice(places, len(places) // 2, replace=False)] = True
+    learn, judge = (Samples(logits[some][:, labels], answers[some], "softmax") for some in (half, ~half))
+    f1, decisions = (calibrate(learn, goal, seed=seed).fitted for goal in (Goal("f1"), Goal("decisions")))
+    cooled = Samples(judge.logits / f1.temperature, judge.truth, "softmax")
+    flat = [figures(judge, (Cut(limit),) * len(labels)) for limit in (0.0, 0.5, best_flat(learn))]
+    return [
+        *flat,
+        figures(cooled, f1.cuts),
+        figures(cooled, decisions.cuts),
+        (calibration_error(judge), calibration_error(cooled)),
+    ]
+
+
+def main() -> None:
+    """Print one line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data" / "photos")
+    parser.add_argument("--seeds", type=int, default=5)
+    asked = parser.parse_args()
+    logits, truth, names = load(asked.model, asked.data)
+    rows = np.array([one_seed(logits, truth, names, seed) for seed in range(asked.seeds)])
+    print(f"{asked.model}: {len(truth)} photos in {len(names)} folders; mean of {asked.seeds} seeds (lowest, highest)")
+    print(f"  {'':22}{'right decisions':24}F1")
+    for title, column in zip(
+        ("no threshold", "flat 0.5", "best flat", "calibrated for F1", "for decisions"),
+        rows.transpose(1, 2, 0),
+        strict=False,
+    ):
+        print(f"  {title:22}" + "".join(f"{f'{x.mean():.3f} ({x.min():.3f}, {x.max():.3f})':24}" for x in column))
+    before, after = rows[:, -1].mean(axis=0)
+    print(f"  expected calibration error {before:.3f} before, {after:.3f} after")
+
+
+if __name__ == "__main__":
+    main()
