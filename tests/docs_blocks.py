@@ -19,6 +19,9 @@ _ONLY_BASH = re.compile(r"&&|;|\|\||\b(for|while|if|cd|function)\b|<\(|<<|\$\(|`
 _INSTALLERS = re.compile(r"(^|[|;&]\s*)(make|pip|pipx|uv|npm|docker|curl|wget|sudo)\s")
 """What changes the machine or needs the network: such lines belong into a block that is marked."""
 _LIMIT_SECONDS = 60
+_INSTALLERS = re.compile(r"(^|[|;&]\s*)(make|pip|pipx|uv|npm|docker|curl|wget|sudo)\s")
+"""What changes the machine or needs the network: such lines belong into a block that is marked."""
+_LIMIT_SECONDS = 60
 _CHECKS = ("--expect", "--min-accuracy", "clipcli check", "--fail-")
 
 
@@ -84,6 +87,8 @@ def commands(block: Block) -> list[Command]:
 
 def execute(command: Command) -> str | None:
     """Run one command in the current folder; what is wrong with it, if anything is."""
+    if _INSTALLERS.search(command.line):
+        return f"{command.line}\nmust not be run by tests: mark its block <!-- not run: reason -->"
     if _INSTALLERS.search(command.line):
         return f"{command.line}\nmust not be run by tests: mark its block <!-- not run: reason -->"
     out, err, code = _shell(command.line)

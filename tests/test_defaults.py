@@ -77,6 +77,21 @@ def test_only_what_a_command_has_and_means_the_same(place: Path):
     assert found["models export"] == {"cache_dir": "../weights"}
 
 
+@pytest.mark.parametrize("source", ["file", "environment"])
+def test_a_default_format_gives_way_to_a_name(place: Path, monkeypatch, source: str):
+    if source == "file":
+        (place / "clipcli.toml").write_text('format = "jsonl"\n', encoding="utf-8")
+    else:
+        monkeypatch.setenv("CLIPCLI_FORMAT", "jsonl")
+    assert run("prompts", "list").stdout.startswith("{") is (source == "environment")
+    rows = run("doctor").stdout
+    assert rows.startswith('{"area": "version"')
+    assert run("doctor", "--format", "tsv").stdout.startswith("version\t")
+    assert run("doctor", "-o", "out.csv").code in {0, 5}
+    assert Path("out.csv").read_text(encoding="utf-8").startswith("area,name")
+    assert "{" not in run("prompts", "list", "--paths").stdout
+
+
 def test_prompts_of_the_file_are_used(place: Path, random_model: str, folder: Path):
     (place / "clipcli.toml").write_text('prompts = ["no-such-set"]\n', encoding="utf-8")
     result = run("classify", folder, "-l", "disc,square", "-m", random_model)

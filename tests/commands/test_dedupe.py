@@ -94,7 +94,9 @@ def test_every_format_has_the_documented_columns(library, format_):
 
 
 def test_keep_rules_and_protected_folders(library):
-    result = run("dedupe", library, "--level", "exact", "--keep", "largest", "--protect", library / "sub", "-f", "jsonl")
+    result = run(
+        "dedupe", library, "--level", "exact", "--keep", "largest", "--protect", library / "sub", "-f", "jsonl"
+    )
     assert result.rows[0]["image"].endswith("same bytes.png")
     assert result.rows[0]["reason"] == "protected"
     assert run("dedupe", library, "--protect", library / "sbu").code == 2
@@ -135,7 +137,9 @@ def test_against_a_folder_never_within_a_set(tmp_path, random_model):
     assert [os.path.basename(row["image"]) for row in result.rows] == ["a.png", "leak.jpg"]
     assert [row["keep"] for row in result.rows] == [True, False]
     assert result.rows[0]["protected"] is True
-    clean = run("dedupe", test / "new.png", "--against", train, "-m", random_model, "--fail-found", "near", "--level", "near")
+    clean = run(
+        "dedupe", test / "new.png", "--against", train, "-m", random_model, "--fail-found", "near", "--level", "near"
+    )
     assert (clean.code, clean.stdout) == (0, "")
 
 
@@ -189,7 +193,12 @@ def test_empty_and_broken_files_are_errors_and_no_duplicates(library):
         (library / name).write_bytes(b"no picture")
     result = run("dedupe", library, "--level", "exact", "-f", "jsonl")
     errors = [row for row in result.rows if "error" in row]
-    assert [os.path.basename(row["image"]) for row in errors] == ["empty1.png", "empty2.png", "broken1.jpg", "broken2.jpg"]
+    assert [os.path.basename(row["image"]) for row in errors] == [
+        "empty1.png",
+        "empty2.png",
+        "broken1.jpg",
+        "broken2.jpg",
+    ]
     named = {os.path.basename(row["image"]) for row in result.rows if "group" in row}
     assert named == {"one.png", "same bytes.png", "same pixels.bmp"}
     assert result.code == 3
@@ -221,7 +230,9 @@ def test_decisions_do_not_come_back(library, tmp_path, random_model):
 @pytest.mark.parametrize(("level", "code"), [("exact", 1), ("near", 1)])
 def test_a_check_fails_when_anything_is_found(library, level, code):
     assert run("dedupe", library, "--level", "exact", "--fail-found", level).code == code
-    assert run("dedupe", library / "alone.png", library / "two.png", "--level", "exact", "--fail-found", level).code == 0
+    assert (
+        run("dedupe", library / "alone.png", library / "two.png", "--level", "exact", "--fail-found", level).code == 0
+    )
 
 
 def test_bad_words_are_refused():

@@ -16,7 +16,7 @@ import tiny_models
 import torch
 
 from clipcli import bundle
-from clipcli.engines import export, half, onnx
+from clipcli.engines import compact, export, onnx
 from clipcli.engines.export import export as export_model
 from clipcli.errors import BundleError, ModelError, OutputError
 from clipcli.vectors import unit_length
@@ -170,7 +170,7 @@ def _constant_tower(source, which, path, *, half_size):
     graph = onnx_ir.Graph(
         [feed], features.outputs, nodes=nodes, initializers=[axes, column, row], opset_imports={"": 18}, name=which
     )
-    half.save(onnx_ir.Model(graph, ir_version=10), path, half=half_size)
+    compact.save(onnx_ir.Model(graph, ir_version=10), path, half=half_size)
 
 
 def test_a_tokenizer_that_gives_other_ids_is_refused(source, tmp_path, monkeypatch):

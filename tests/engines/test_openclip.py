@@ -53,10 +53,7 @@ def reference(spec: str, photos: list[Path], tmp_path: Path) -> tuple[np.ndarray
         images = model.encode_image(pixels, normalize=True)
         texts = open_clip.build_zero_shot_classifier(model, tokenizer, LABELS, TEMPLATES)
         logits = model.logit_scale.exp() * images @ texts
-        if model.logit_bias is not None:
-            scores = torch.sigmoid(logits + model.logit_bias)
-        else:
-            scores = logits.softmax(dim=-1)
+        scores = torch.sigmoid(logits + model.logit_bias) if model.logit_bias is not None else logits.softmax(dim=-1)
     return images.numpy(), texts.T.numpy(), scores.numpy()
 
 

@@ -121,7 +121,18 @@ def test_a_real_kill_leaves_a_journal_to_go_on_from(tmp_path: Path):
     rows = [{"group": r.group, "image": r.image, "level": r.level, "keep": r.keep, **r.record()}
             for g in tree.plan().groups for r in (*g.kept, *g.removed)]  # fmt: skip
     plan.write_text("".join(json.dumps(record) + "\n" for record in rows))
-    command = [os.sys.executable, "-m", "clipcli", "apply", plan, "--action", f"move:{tmp_path / 'away'}", "--yes", "-f", "jsonl"]
+    command = [
+        os.sys.executable,
+        "-m",
+        "clipcli",
+        "apply",
+        plan,
+        "--action",
+        f"move:{tmp_path / 'away'}",
+        "--yes",
+        "-f",
+        "jsonl",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
     for _ in range(5):
         process.stdout.readline()

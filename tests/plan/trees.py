@@ -41,7 +41,11 @@ class Machine:
                 return real(*arguments, **given)
             self.calls += 1
             dies = self.dies_at == self.calls
-            if self.two_disks and name == "replace" and len({os.path.dirname(os.path.abspath(a)) for a in arguments}) > 1:
+            if (
+                self.two_disks
+                and name == "replace"
+                and len({os.path.dirname(os.path.abspath(a)) for a in arguments}) > 1
+            ):
                 raise OSError(errno.EXDEV, "Invalid cross-device link")
             if dies and not self.after:
                 raise Killed

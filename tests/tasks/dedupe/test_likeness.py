@@ -84,7 +84,9 @@ def test_turned_pictures_when_turns_are_asked_for(number):
 
 
 def test_flat_pictures_match_by_shade_alone():
-    white, nearly, grey = (sign(Image.new("RGB", (50, 40), shade)) for shade in ("white", (254, 254, 254), (200, 200, 200)))
+    white, nearly, grey = (
+        sign(Image.new("RGB", (50, 40), shade)) for shade in ("white", (254, 254, 254), (200, 200, 200))
+    )
     assert compare(white, nearly).same
     assert not compare(white, grey).same
     assert not compare(white, sign(scene(1))).same
