@@ -19,6 +19,8 @@ _OWN_WAY = {"check", "apply", "undo"}
 """`check` reads the file itself, `--config` and all; what a plan says is done as it says."""
 _WITH_PROMPTS = {"classify", "calibrate"}
 """Elsewhere no prompts is the default, and means something."""
+_VECTORS = {"embed", "merge"}
+"""Their formats are those of vectors."""
 _OF_GROUPS = {"cache_dir", "offline"}
 """`models export --precision` is of another kind than the precision of a run."""
 
@@ -48,6 +50,8 @@ def _holds(key: str, command: str, options: frozenset[str]) -> bool:
         return False
     if " " in command:
         return key in _OF_GROUPS
+    if key == "format":
+        return command not in _VECTORS
     return key != "prompts" or command in _WITH_PROMPTS
 
 
@@ -62,6 +66,7 @@ def _values(config: Config) -> Values:
         "offline": found.offline,
         "cache_dir": os.path.join(config.folder, found.cache_dir) if found.cache_dir else None,  # noqa: PTH118
         "prompts": [config.beside(name) for name in found.prompts] or None,
+        "format": found.format,
         "batch_size": found.batch_size,
         "workers": found.workers,
     }

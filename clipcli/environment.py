@@ -22,6 +22,7 @@ VARIABLES = (
     Variable("CLIPCLI_DEVICE", "default of `--device`"),
     Variable("CLIPCLI_PRECISION", "default of `--precision`"),
     Variable("CLIPCLI_ENGINE", "default of `--engine`"),
+    Variable("CLIPCLI_FORMAT", "default of `--format`, where neither `-o FILE` nor `--paths` says it"),
     Variable("CLIPCLI_BATCH_SIZE", "default of `--batch-size`"),
     Variable("CLIPCLI_WORKERS", "default of `--workers`"),
     Variable("CLIPCLI_NO_CACHE", "1: as `--no-cache`"),

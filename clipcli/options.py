@@ -124,6 +124,13 @@ class ModelOptions:
         )
 
 
+def _default_format(context: typer.Context, value: str) -> str:
+    """A format from the environment or a file gives way to `--paths`, and to `-o FILE`, whose suffix says it."""
+    source = context.get_parameter_source("format")
+    given = source is not None and source.name == "COMMANDLINE"
+    return "auto" if not given and (context.params.get("output") or context.params.get("paths")) else value
+
+
 @dataclass(frozen=True)
 class OutputOptions:
     """Where the rows go."""
@@ -131,7 +138,7 @@ class OutputOptions:
     format: Annotated[
         str,
         typer.Option(
-            "--format", "-f", metavar="FORMAT",
+            "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=_default_format,
             help="auto, table, tsv, csv, jsonl or json; auto is a table on a terminal and TSV in a pipe.",
         ),
     ] = "auto"  # fmt: skip

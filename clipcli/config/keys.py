@@ -24,6 +24,7 @@ DEFAULT_KEYS: Mapping[str, Kind] = {
     "offline": "flag",
     "cache_dir": "text",
     "prompts": "texts",
+    "format": "text",
     "batch_size": "count",
     "workers": "count",
 }

@@ -20,6 +20,7 @@ class Defaults:
     offline: bool | None = None
     cache_dir: str | None = None
     prompts: tuple[str, ...] = ()
+    format: str | None = None
     batch_size: int | None = None
     workers: int | None = None
 
