@@ -34,7 +34,7 @@ def cpu_with_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    told = dict(re.findall(r"^([\w ]+?)\s*:\s*(.+)$", text, re.MULTILINE))
+    told = dict(re.findall(r"^([\w ]+?)[ \t]*:[ \t]*(.+)$", text, re.MULTILINE))
     flags = set((told.get("flags") or told.get("Features") or "").split())
     name = told.get("model name") or f"{told.get('CPU implementer', '')} {told.get('CPU part', '')}".strip() or "CPU"
     return name if flags & {"avx512_bf16", "amx_bf16", "bf16"} else ""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from clipcli.catalogue import default_tag, resolve_alias
 from clipcli.errors import UnknownModelError
-from clipcli.registry import first_tag
+from clipcli.registry import configs, first_tag
 
 Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
 MANIFEST = "manifest.json"
@@ -51,6 +51,7 @@ def parse_model(name: str) -> ModelSpec:
         path = _absolute(checkpoint)
         if not _is_file(path):
             raise UnknownModelError(f"no checkpoint at {checkpoint}", hint="ARCH@path/to/checkpoint.safetensors")
+        architecture = architecture.replace("/", "-")
         return ModelSpec("checkpoint", f"{architecture}@{path}", architecture, str(path))
     folder = _absolute(asked)
     if _is_file(folder / MANIFEST):
@@ -93,11 +94,11 @@ def _folder(path: str) -> ModelSpec:
 
 
 def _tag(asked: str) -> ModelSpec:
-    """`ViT-B-32`, `ViT-B-32/laion2b_s34b_b79k`, and the papers' spelling `ViT-B/32` of an architecture."""
+    """`ViT-B-32`, `ViT-B-32/laion2b_s34b_b79k`, and the papers' spelling `ViT-B/32`, `ViT-B/16-SigLIP`."""
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", asked):
         raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")
     parts = asked.split("/")
-    if len(parts) > 1 and parts[1].isdigit():
+    if len(parts) > 1 and (parts[1].isdigit() or f"{parts[0]}-{parts[1]}" in configs()):
         parts[:2] = [f"{parts[0]}-{parts[1]}"]
     if len(parts) > 2:  # noqa: PLR2004 - architecture and tag
         raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")

@@ -63,10 +63,10 @@ class Record:
 
 def slug(name: str) -> str:
     """A model's name as a file name; names that would become the same one, or a long one, get a digest."""
-    plain = re.sub(r"[^\w.@-]+", "--", name).strip("-")[:_LONGEST]
-    if len(name) <= _LONGEST and not re.search(r"[^\w.@:/-]|--|[:/]{2}", name):
+    plain = re.sub(r"[^\w.@-]+", "--", name).strip("-.")[:_LONGEST]
+    if len(name) <= _LONGEST and not re.search(r"[^\w.@:/-]|--|[:/]{2}|^\.|\.$", name):
         return plain
-    return f"{plain}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return f"{plain}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 def bundle_folder(name: str) -> Path:
@@ -111,6 +111,9 @@ def keep(record: Record, place: str) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(asdict(record), stream)
-        Path(part).replace(path)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                json.dump(asdict(record), stream)
+            Path(part).replace(path)
+        except OSError:
+            Path(part).unlink(missing_ok=True)

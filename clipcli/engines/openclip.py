@@ -146,9 +146,8 @@ def resolve_device(asked: str) -> str:
         if count == 0:
             raise DeviceError("no CUDA device here", hint="--device cpu, or check the driver with nvidia-smi")
         if index and int(index) >= count:
-            raise DeviceError(
-                f"no device {asked}: there are {count} CUDA devices, numbered from 0", hint="--device cuda"
-            )
+            there = "is 1 CUDA device, cuda:0" if count == 1 else f"are {count} CUDA devices, numbered from 0"
+            raise DeviceError(f"no device {asked}: there {there}", hint="--device cuda")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("no MPS device here: it needs Apple silicon", hint="--device cpu or --device auto")
     return asked
