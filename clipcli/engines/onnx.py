@@ -8,6 +8,7 @@ import numpy as np
 
 from clipcli.engines import tokenizer as tokenizers
 from clipcli.errors import BundleError, ModelError
+from clipcli.steady import groups_of_like_length, padded_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +113,7 @@ class OnnxEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Texts → float32 (n, dim), not unit length. Longer texts are cut at the context length, end token kept.
 
-        A causal tower gets texts of like length together, padded no further than the longest of them.
+        A causal tower gets texts of like length together, padded little further than they reach.
 
         Raises:
             BundleError: the text tower or the tokenizer cannot be loaded.
@@ -121,12 +122,14 @@ class OnnxEncoder:
         if not self._text.is_open:
             self._image.rest()
         vectors = np.zeros((len(texts), self.info.dim), np.float32)
-        ids = self._tokenizing().ids(texts) if texts else []
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index])) if self.info.causal_text else range(len(ids))
-        for start in range(0, len(ids), _TEXT_BATCH):
-            chosen = list(order[start : start + _TEXT_BATCH])
-            batch = self._tokenizing().batch([ids[index] for index in chosen], longest=self.info.causal_text)
-            vectors[chosen] = self._text.run(batch)
+        if not texts:
+            return vectors
+        ids = self._tokenizing().ids(texts)
+        limit = self.info.context_length
+        lengths = [min(len(row), limit) if self.info.causal_text else limit for row in ids]
+        for members, length in groups_of_like_length(lengths, limit, _TEXT_BATCH):
+            batch = self._tokenizing().batch([ids[index] for index in members[padded_rows(len(members))]], length)
+            vectors[members] = self._text.run(batch)[: len(members)]
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -16,6 +16,7 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from clipcli.encoder import Scoring
 from clipcli.engines.text_tower import CausalText, causal_tower
 from clipcli.errors import DeviceError, ModelError
+from clipcli.steady import ROWS, groups_of_like_length, padded_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,31 +52,34 @@ class OpenClipEncoder:
         """
         if len(pixels) == 0:
             return np.zeros((0, self.info.dim), np.float32)
+        rows = pixels[padded_rows(len(pixels))] if self.device == "cpu" and len(pixels) % ROWS else pixels
         with _one_kind_of_memory_error(), torch.inference_mode():
-            batch = torch.from_numpy(pixels)
+            batch = torch.from_numpy(rows)
             if self.device.startswith("cuda"):
                 batch = batch.pin_memory()
             batch = batch.to(self.device, dtype=get_input_dtype(self.precision), non_blocking=True)
             features = _features(self.model.encode_image(batch))
-            return np.asarray(features.float().cpu().numpy())
+            return np.asarray(features.float().cpu().numpy()[: len(pixels)])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """N texts → float32 (n, dim), not unit length; batches of causal towers are cut to their longest text.
+        """N texts → float32 (n, dim), not unit length; a causal tower reads no further than it must.
 
         Raises:
             MemoryError: as for images.
         """
+        vectors = np.zeros((len(texts), self.info.dim), np.float32)
         if not texts:
-            return np.zeros((0, self.info.dim), np.float32)
+            return vectors
         with _one_kind_of_memory_error(), torch.inference_mode():
             tokens = self.tokenizer(list(texts))
-            if self.info.causal_text:
-                # The end token has the highest id, and nothing behind it can change a causal tower's answer.
-                tokens = tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
-                features = CausalText(self.model)(tokens.to(self.device))
-            else:
-                features = _features(self.model.encode_text(tokens.to(self.device)))
-            return np.asarray(features.float().cpu().numpy())
+            limit = tokens.shape[1]
+            # The end token has the highest id, and nothing behind it can change a causal tower's answer.
+            lengths = (tokens.argmax(dim=-1) + 1).tolist() if self.info.causal_text else [limit] * len(texts)
+            encode = CausalText(self.model) if self.info.causal_text else self.model.encode_text
+            for members, length in groups_of_like_length(lengths, limit, len(texts)):
+                batch = tokens[members[padded_rows(len(members))], :length].to(self.device)
+                vectors[members] = _features(encode(batch)).float().cpu().numpy()[: len(members)]
+        return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before any cut, start and end token included."""

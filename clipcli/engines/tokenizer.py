@@ -58,11 +58,9 @@ class Tokenizer:
             for text, encoding in zip(cleaned, self._raw.encode_batch(cleaned), strict=True)
         ]
 
-    def batch(self, ids: Sequence[Sequence[int]], *, longest: bool = False) -> npt.NDArray[np.int64]:
-        """Int64 (n, context_length), padded, and cut so that the end token stays; `longest`: no longer than needed."""
-        spec, length = self._spec, self._context_length
-        if longest:
-            length = min(length, max(map(len, ids)))
+    def batch(self, ids: Sequence[Sequence[int]], length: int | None = None) -> npt.NDArray[np.int64]:
+        """Int64 (n, length), padded, and cut so that the end token stays; the context length if none is given."""
+        spec, length = self._spec, length or self._context_length
         rows = np.full((len(ids), length), spec.pad_id, np.int64)
         for row, tokens in zip(rows, ids, strict=True):
             row[: len(tokens)] = tokens[:length]
