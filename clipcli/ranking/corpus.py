@@ -127,9 +127,14 @@ class FilePart:
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
         """Mapped pages are let go when their block is done, so that no more than one is in memory."""
-        for start, vectors in self.file.blocks(rows, check=False):
+        mapped = getattr(self.file, "vectors", None)
+        if mapped is None:
+            found = self.file.blocks(rows, check=False)
+        else:
+            found = ((n, np.asarray(mapped[n : n + rows], np.float32)) for n in range(0, len(mapped), rows))
+        for start, vectors in found:
             yield start, vectors if self.file.info.unit_length else unit_length(vectors)
-            _let_go(getattr(self.file, "vectors", None), start, start + len(vectors))
+            _let_go(mapped, start, start + len(vectors))
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Pool:
         step = max(SCORES_AT_ONCE // len(block), 1)
         for first in range(0, len(self.queries), step):
             some = slice(first, first + step)
-            products = self.queries[some] @ block.T
+            products = _products(self.queries[some], block)
             if first == 0:
                 _refuse_unusable(products[0], start, block)
             self._leave_out(products, first, start)
@@ -196,6 +196,11 @@ class Pool:
             run = rows[first : last + 1].tolist()
             rows[first : last + 1] = sorted(run, key=lambda row: (names[row], row))
         return rows
+
+
+def _products(queries: Vectors, block: Vectors) -> Scores:
+    """(queries, rows); a single query as matrix times vector, which reads the block in order."""
+    return (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T
 
 
 def _at_least(products: Scores, limit: Scores) -> tuple[Rows, Rows]:
