@@ -22,12 +22,13 @@ def lines_of(text: str) -> Mapping[Place, int]:
     table: Place = ()
     for number, line in _outside_strings(text):
         if header := _HEADER.match(line):
-            table = _keys(header["name"])
-            found.setdefault(table, number)
+            table = named = _keys(header["name"])
         elif pair := _PAIR.match(line):
-            keys = _keys(pair["key"])
-            for end in range(1, len(keys) + 1):
-                found.setdefault((*table, *keys[:end]), number)
+            named = (*table, *_keys(pair["key"]))
+        else:
+            continue
+        for end in range(1, len(named) + 1):
+            found.setdefault(named[:end], number)
     return found
 
 
