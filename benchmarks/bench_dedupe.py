@@ -17,18 +17,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from clipcli.tasks.dedupe.approximate import join_self_approximately
 from clipcli.tasks.dedupe.join import _COLUMNS, _ROWS, join_self
-from clipcli.tasks.dedupe.pairs import Pairs
 from clipcli.tasks.dedupe.sources import VectorSource
 from clipcli.vectors import Vectors, unit_length
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from clipcli.tasks.dedupe.pairs import Pairs
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -96,28 +100,21 @@ def bench_join(rows: int) -> None:
     print("| | clock | processor |\n|---|---|---|")
     print(f"| pure blocked product | {clock:.1f} s | {processor:.1f} s |")
     print(f"| join | {join_clock:.1f} s | {join_processor:.1f} s |")
-    print(
-        f"\nThe product's share of the join: {clock / join_clock:.2f} by the clock, {processor / join_processor:.2f} by the processor. "
-    )
-    print(
-        f"Planted pairs found: {found_share(pairs, one, two):.2%}. Memory: {vectors.nbytes / 1e9:.2f} GB of vectors, "
-    )
-    print(f"{peak() - before:.2f} GB more at the peak.")
+    shares = f"{clock / join_clock:.2f} by the clock, {processor / join_processor:.2f} by the processor"
+    print(f"\nThe product's share of the join: {shares}. Planted pairs found: {found_share(pairs, one, two):.2%}.")
+    print(f"Memory: {vectors.nbytes / 1e9:.2f} GB of vectors, {peak() - before:.2f} GB more at the peak.")
 
 
 def bench_million(rows: int) -> None:
     vectors, one, two = planted(rows, 512, rows // 100, 0.3)
     (pairs, recall), clock, processor = measured(lambda: join_self_approximately(VectorSource(vectors), 0.9))
     print(f"\n## Approximate join, {rows:,} × 512, {rows // 100:,} planted duplicates\n")
+    print(f"{clock:.0f} s by the clock, {processor:.0f} s of the processor.")
+    print(f"Planted pairs found: {found_share(pairs, one, two):.2%}. Recall as the run itself measured it:")
     print(
-        f"{clock:.0f} s by the clock, {processor:.0f} s of the processor; planted pairs found: {found_share(pairs, one, two):.2%}; "
+        f"{recall.share:.2%} of {recall.true_pairs:,} pairs of {recall.rows:,} rows, {recall.probes} parts a row."
     )
-    print(
-        f"recall as the run itself measured it on {recall.rows:,} rows: {recall.share:.2%} of {recall.true_pairs:,} pairs, "
-    )
-    print(
-        f"{recall.probes} parts opened a row. Peak memory {peak():.2f} GB for {vectors.nbytes / 1e9:.2f} GB of vectors."
-    )
+    print(f"Peak memory {peak():.2f} GB for {vectors.nbytes / 1e9:.2f} GB of vectors.")
 
 
 def make_edits(folder: Path, photos: int) -> None:
@@ -181,7 +178,9 @@ x = rng.standard_normal((10000, 512)).astype("float32")
 t = time.process_time(); s = get_cosine_similarity(x, verbose=False); [np.where(row >= 0.9)[0] for row in s]
 print("cosine", time.process_time() - t)
 hashes = {str(n): "%016x" % rng.integers(0, 2**63) for n in range(10000)}
-t = time.process_time(); HashEval(hashes, hashes, PHash.hamming_distance, verbose=False, threshold=10, search_method="brute_force_cython").retrieve_results()
+t = time.process_time()
+search = HashEval(hashes, hashes, PHash.hamming_distance, False, 10, "brute_force_cython")
+search.retrieve_results()
 print("hashes", time.process_time() - t)
 """
 
@@ -194,7 +193,7 @@ def bench_quality(python: str | None, photos: int) -> None:
         make_edits(folder, photos)
         names = sorted(path.name for path in folder.iterdir())
         print(
-            f"\n## Recall by edit, and precision, over {len(names)} files (191 photos, {photos} or more of them edited)\n"
+            f"\n## Recall by edit, and precision, over {len(names)} files (191 photos, {photos} or more of them edited)\n"  # noqa: E501 - a row of a table
         )
         print("| way | " + " | ".join(EDITS) + " | precision | wrong pairs |\n" + "|---" * (len(EDITS) + 3) + "|")
         print("| clipcli, near | " + score(grouped(folder, "--level", "near"), names) + " |", flush=True)
@@ -218,8 +217,7 @@ def bench_quality(python: str | None, photos: int) -> None:
         _, _, processor = measured(lambda: join_self(VectorSource(vectors), 0.9))
         print(
             "\n10,000 vectors searched, processor seconds: "
-            + f"clipcli {processor:.2f}; imagededup "
-            + ", ".join(done.stdout.splitlines())
+            f"clipcli {processor:.2f}; imagededup " + ", ".join(done.stdout.splitlines())
         )
 
 

@@ -42,8 +42,8 @@ class DuplicateOptions:
         str | None,
         typer.Option(
             "--keep", metavar="RULES",
-            help="Which file stays: largest, smallest, heaviest, lightest, oldest, newest, shortest-path, longest-path, "
-            "in:DIR, format:NAME; the first rule that decides counts.",
+            help="Which file stays: largest, smallest, heaviest, lightest, oldest, newest, shortest-path, "
+            "longest-path, in:DIR, format:NAME; the first rule that decides counts.",
             show_default="largest,heaviest,oldest",
         ),
     ] = None  # fmt: skip

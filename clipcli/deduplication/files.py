@@ -136,10 +136,14 @@ class Collection:
 
 def read_only(refs: Iterable[ImageRef]) -> Iterator[Read]:
     """Digests without a model, for `--level exact`."""
-    for ref in refs:
-        try:
-            if ref.problem is not None:
-                raise ImageError("read", ref.problem)
-            yield Read(ref, hashlib.sha256(images.read(ref.path)).hexdigest(), None, None)
-        except ImageError as error:
-            yield Read(ref, "", None, error)
+    return map(_read, refs)
+
+
+def _read(ref: ImageRef) -> Read:
+    if ref.problem is not None:
+        return Read(ref, "", None, ImageError("read", ref.problem))
+    try:
+        data = images.read(ref.path)
+    except ImageError as error:
+        return Read(ref, "", None, error)
+    return Read(ref, hashlib.sha256(data).hexdigest(), None, None)

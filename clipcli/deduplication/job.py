@@ -81,9 +81,10 @@ class Job:
             self.talk.note(
                 f"{collection.links:,} links and further names of the same files left out: they hold no copy"
             )
-        if decider.unseen:
+        if decider.unseen or decider.shortened:
             self.talk.warn(
-                f"{decider.unseen:,} candidates were not compared: more files look alike than is sensible to compare"
+                f"too many files look alike: {decider.unseen:,} candidates were not compared, "
+                f"and {decider.shortened:,} files only with their 64 nearest; groups may be smaller than they should be"
             )
         maker = RowMaker(decider, self.remove)
         for number, group in enumerate(found, 1):

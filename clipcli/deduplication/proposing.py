@@ -48,7 +48,7 @@ class Proposer:
         rows, cosines = self.neighbours.of(row)
         rows = rows[cosines >= at_least][np.argsort(-cosines[cosines >= at_least], kind="stable")]
         found = np.concatenate([self._members(row), *(self._members(int(other)) for other in rows)])
-        return found[found != number]
+        return np.asarray(found[found != number], np.int64)
 
     def with_partner(self, at_least: float) -> npt.NDArray[np.bool_]:
         """(n,) contents that have any partner of at least that cosine."""

@@ -11,5 +11,6 @@
     undoing.py     a journal → the files back in their places
     decisions.py   pairs that a person called different, by content
 
-File names are strings of any bytes here (`os.fsdecode`), and every touch of a file is one call of `os` that says what it does.
+File names are strings of any bytes here (`os.fsdecode`), and every touch of a file is one call of `os` that says what
+it does.
 """

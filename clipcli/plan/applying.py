@@ -75,7 +75,8 @@ class Applier:
         state = look(row.path)
         step = journal.begin(
             Step(
-                number=-1, action=self.action.name, image=row.image, path=row.path, keeper=keeper.path, sha256=row.sha256,
+                number=-1, action=self.action.name, image=row.image, path=row.path, keeper=keeper.path,
+                sha256=row.sha256,
                 size=row.size, mtime_ns=row.mtime_ns, mode=stat.S_IMODE(state.mode) if state else 0o644, target=target,
                 made=made, began=time.time(),
             )

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from clipcli.plan.reading import Plan
 
-_HEADER: Final = "# Pictures that are not duplicates of each other, by sha256 of their bytes: a pair a line (clipcli dedupe --ignore-file)\n"
+_HEADER: Final = (
+    "# Pictures that are no duplicates of each other: pairs of the sha256 of their bytes (dedupe --ignore-file)\n"
+)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -74,8 +76,9 @@ def write_decisions(path: str | Path, decisions: Decisions) -> None:
 
 
 def decided(plan: Plan, *, keep_all: bool) -> Decisions:
-    """The pairs that a plan calls different: rows marked `distinct` against the rest of their group, or with `keep_all`
-    every pair of every group. Files of the same bytes cannot be told apart and are left out.
+    """The pairs that a plan calls different: rows marked `distinct` against the rest of their group.
+
+    With `keep_all`, every pair of every group. Files of the same bytes cannot be told apart and are left out.
     """
     pairs: dict[tuple[str, str], str] = {}
     for group in plan.groups:

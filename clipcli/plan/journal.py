@@ -96,7 +96,7 @@ def read_journal(path: Path) -> list[Step]:
     for number, line in enumerate(lines[:-1], 1):  # what follows the last newline was being written when the run ended
         try:
             _take(json.loads(line), steps)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError) as error:  # noqa: PERF203 - the line is named
             raise PlanError(
                 f"{path}, line {number}: no line of a journal ({error})", hint="clipcli apply writes journals"
             ) from error

@@ -77,7 +77,7 @@ class Link:
 
 
 def _relative(step: Step) -> str:
-    """The keeper as seen from the link, so that the tree may move as a whole. All folders are resolved in both paths."""
+    """The keeper as seen from the link, so that the tree may move as a whole. Folders are resolved in both."""
     return os.path.relpath(step.keeper, os.path.dirname(step.path))
 
 

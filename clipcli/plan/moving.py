@@ -35,9 +35,7 @@ def free_place(folder: str, relative: str) -> tuple[str, tuple[str, ...]]:
     are joined, a file becomes `name (2).jpg`.
     """
     *parents, name = relative.split(os.sep)
-    place, missing = folder, []
-    for above in _missing_above(folder):
-        missing.append(above)
+    place, missing = folder, _missing_above(folder)
     for parent in parents:
         place = os.path.join(place, _same_name(place, parent) or parent)
         if look(place) is None:
@@ -55,7 +53,7 @@ def move(source: str, target: str, sha256: str) -> None:
     """Move a file to a place that must be free. Nothing is overwritten, even if something appears there meanwhile.
 
     Raises:
-        OSError: the place is taken, not writable or full, or the file changed on the way; the source is still there then.
+        OSError: the place is taken, not writable or full, or the file changed on the way; the source is there then.
     """
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))  # ours alone: a rename may replace it
     try:

@@ -25,7 +25,7 @@ class PlanGroup:
     removed: tuple[PlanRow, ...]
 
     def keeper_of(self, row: PlanRow) -> PlanRow:
-        """The kept file that stands for a removed one: the one it was verified against, or else one of the same bytes."""
+        """The kept file that stands for a removed one: the one it was verified against, else one of its bytes."""
         verified = [kept for kept in self.kept if kept.path == row.keeper]
         same = [kept for kept in self.kept if kept.sha256 == row.sha256]
         return (verified or same or list(self.kept))[0]

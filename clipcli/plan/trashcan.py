@@ -1,7 +1,7 @@
 """Where the desktop's trash put a file, as the freedesktop.org trash specification 1.0 lays it down.
 
-`send2trash` puts files there and does not say where. On macOS and Windows the system keeps that to itself, so there only
-a person can take a file out again.
+`send2trash` puts files there and does not say where. On macOS and Windows the system keeps that to itself, so there
+only a person can take a file out again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def put(path: str) -> None:
 
 
 def find(path: str, sha256: str) -> tuple[str, str] | None:
-    """A trashed file that was at `path` and has these bytes: itself and its `.trashinfo`; the last trashed of several."""
+    """A trashed file that was at `path` and has these bytes: itself and its `.trashinfo`; of several the last."""
     found: list[tuple[float, str, str]] = []
     for trash, base in _trashes(path):
         for info in _infos(trash):

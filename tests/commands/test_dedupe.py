@@ -152,8 +152,8 @@ def test_against_vectors(tmp_path, random_model):
     (train / "3.png").unlink()
     draw(2).save(tmp_path / "again.bmp")
     draw(3).save(tmp_path / "gone.png")
-    result = run("dedupe", tmp_path / "again.bmp", tmp_path / "gone.png", "--against", tmp_path / "train.npy", "-m", random_model,
-                 "--min-similarity", "0.99999", "-f", "jsonl")  # fmt: skip
+    result = run("dedupe", tmp_path / "again.bmp", tmp_path / "gone.png", "--against", tmp_path / "train.npy",
+                 "-m", random_model, "--min-similarity", "0.99999", "-f", "jsonl")  # fmt: skip
     found = {os.path.basename(row["image"]): row["level"] for row in result.rows if not row.get("protected")}
     assert found == {"again.bmp": "exact", "gone.png": "similar"}
 

@@ -72,7 +72,7 @@ def own_trash(home: Path) -> Iterator[None]:
         mock.patch.dict(os.environ, {"XDG_DATA_HOME": str(home)}),
         mock.patch.object(trash, "XDG_DATA_HOME", data),
         mock.patch.object(trash, "HOMETRASH_B", data + b"/Trash"),
-        mock.patch.object(trash, "get_dev", lambda _path: 1),
+        mock.patch.object(trash, "get_dev", return_value=1),
         mock.patch.object(sys.modules["send2trash"], "send2trash", trash.send2trash),
     ):
         yield

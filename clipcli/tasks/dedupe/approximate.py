@@ -1,6 +1,6 @@
 """Pairs through a partitioned index, for more rows than an exact join is worth; the recall is measured, not promised.
 
-Rows are parted by k-means (Sivic and Zisserman, "Video Google", ICCV 2003; the inverted file of Jégou, Douze and Schmid,
+Rows are parted by k-means (Sivic and Zisserman, "Video Google", ICCV 2003; the inverted file of Jégou, Douze, Schmid,
 "Product Quantization for Nearest Neighbor Search", TPAMI 2011), and each row looks into the parts nearest to it. On a
 sample the true neighbours are counted by brute force, and more parts are opened until nearly all of them are found.
 """

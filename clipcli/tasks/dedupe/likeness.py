@@ -2,11 +2,11 @@
 
 Two signs must not contradict each other, and one of them must be strong:
 
-* the perceptual hash of 256 bits (DCT signs, `imagehash.phash`; Zauner, "Implementation and Benchmarking of Perceptual Image
-  Hash Functions", 2010) survives overlays and captions, and knows nothing of crops;
-* the structure: normalised cross-correlation of grey values at 24 × 24 (Lewis, "Fast Normalized Cross-Correlation", 1995), at
-  the best of 625 ways to cut up to 12 % off each side of either picture, together with that of the detail that is left when
-  a 5 × 5 mean is taken away. Pages of text agree in their grey values and not in their detail.
+* the perceptual hash of 256 bits (DCT signs, `imagehash.phash`; Zauner, "Implementation and Benchmarking of Perceptual
+  Image Hash Functions", 2010) survives overlays and captions, and knows nothing of crops;
+* the structure: normalised cross-correlation of grey values at 24 × 24 (Lewis, "Fast Normalized Cross-Correlation",
+  1995), at the best of 625 ways to cut up to 12 % off each side of either picture, together with that of the detail
+  that is left when a 5 × 5 mean is taken away. Pages of text agree in their grey values and not in their detail.
 
 docs/dedupe.md has the measurements behind every number.
 """
@@ -131,7 +131,7 @@ def correlation(one: Grey, two: Grey) -> float:
 
 @cache
 def _cuts(side: int) -> tuple[Grey, Grey, int]:
-    """Matrices that shrink 64 values to `side`: of the whole, and of every cut, stacked; and how many cuts there are."""
+    """Matrices that shrink 64 values to `side`: of the whole, and of every cut, stacked; and how many."""
     steps = (0.0, 0.03, 0.06, 0.09, 0.12) if side > 16 else (0.0, 0.04, 0.08, 0.12)  # noqa: PLR2004 - the coarse look
     cuts = np.concatenate([_shrink(low, 1 - high, side) for low in steps for high in steps])
     return _shrink(0.0, 1.0, side), cuts, len(steps) ** 2

@@ -91,7 +91,7 @@ class HashSource:
 
 
 def cosine_of(distance: int) -> float:
-    """The dot product of two hashes that differ in `distance` of 256 bits, a little below so that rounding loses none."""
+    """The dot product of two hashes that differ in `distance` of 256 bits, less a little for rounding."""
     return 1 - 2 * distance / HASH_BITS - 1e-4
 
 
