@@ -1,6 +1,6 @@
 """Accept or refuse: calibrated thresholds against one flat threshold, on photos that calibration has not seen.
 
-    python benchmarks/bench_calibration.py [--model tiny] [--data ../shared/data/photos] [--seeds 5]
+    python benchmarks/bench_calibration.py [--model tiny] [--data ../shared/data/photos] [--seeds 20]
 
 The photos are in folders that are named for what they show. For each seed, half of the folders are labels, and the
 photos of the other half are strangers that should get no label. Half of all photos calibrate, the other half judge.
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data" / "photos")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=20)
     asked = parser.parse_args()
     logits, truth, names = load(asked.model, asked.data)
     rows = np.array([one_seed(logits, truth, names, seed) for seed in range(asked.seeds)])

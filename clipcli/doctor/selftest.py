@@ -96,12 +96,11 @@ def read_answer() -> Answer:
 
 
 def keep_answer() -> None:
-    """Write what the embedded model gives now as its known answer; for whoever made a new one."""
+    """Write what the embedded model gives now as its known answer; for whoever made a new one.
+
+    python -c "from clipcli.doctor.selftest import keep_answer; keep_answer()"
+    """
     answer = compute_answer()
     rows = [[round(float(value), _ANSWER_DIGITS) for value in row] for row in answer.vectors]
     text = json.dumps({"fingerprint": answer.fingerprint, "vectors": rows}, separators=(",", ":"))
     ANSWER.write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":  # python -m clipcli.doctor.selftest
-    keep_answer()

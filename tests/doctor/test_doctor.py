@@ -117,7 +117,7 @@ def test_a_model_that_does_not_run_is_a_fault_with_a_reason(some_tiny, monkeypat
 
 @built
 def test_the_embedded_model_gives_its_known_answer():
-    """After another model was embedded: python -m clipcli.doctor.selftest."""
+    """Fails after another model was embedded: clipcli.doctor.selftest.keep_answer() writes the new one."""
     assert next(selftest.embedded_model()).ok is True, next(selftest.embedded_model()).value
 
 
