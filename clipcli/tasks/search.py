@@ -200,7 +200,8 @@ class Pool:
 
 def _products(queries: Vectors, block: Vectors) -> Scores:
     """(queries, rows); a single query as matrix times vector, which reads the block in order."""
-    return (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T
+    products: Scores = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T
+    return products
 
 
 def _at_least(products: Scores, limit: Scores) -> tuple[Rows, Rows]:
