@@ -9,7 +9,7 @@ from pathlib import Path
 import pictures
 import pytest
 import scratch
-from run import run
+from run import ROOT, run
 from scratch import WRONG, Scratch
 
 
@@ -58,6 +58,9 @@ class TestScratchRepository:
         assert (row["ok"], row["images"], row["failing"], row["model"]) == (False, 50, 3, "colours")
         assert [failure["image"] for failure in row["failures"]] == sorted(WRONG)
         assert list(row["failures"][0]) == ["image", "expected", "found", "score", "expected_score", "error"]
+        jsonschema = pytest.importorskip("jsonschema", reason="the validator is a developer's package")
+        schema = json.loads((ROOT / "docs" / "schemas" / "check.schema.json").read_text(encoding="utf-8"))
+        jsonschema.Draft202012Validator(schema).validate(row)
 
     def test_paths_are_those_that_fail(self, shop: Scratch):
         assert run("check", "--paths", "-0").stdout == "".join(f"{name}\0" for name in sorted(WRONG))
