@@ -1,7 +1,7 @@
 """Write the parts of the documentation that the program itself knows: help, exit codes, environment variables.
 
-    python docs/generate.py          writes docs/cli.md, docs/exit-codes.md and docs/environment.md
-    python docs/generate.py --check  says whether they are current, and changes nothing
+`python docs/generate.py` writes docs/cli.md, docs/exit-codes.md and docs/environment.md; with `--check` it says whether
+they are current, and changes nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def exit_codes_page() -> str:
     from clipcli.errors import ExitCode
 
     rows = [f"| {code.value} | {_MEANINGS[code.name]} |" for code in ExitCode]
-    return "\n".join(["# Exit codes", "", "Written by `make docs`.", "", "| code | meaning |", "| --: | --- |", *rows, ""])
+    return "\n".join(
+        ["# Exit codes", "", "Written by `make docs`.", "", "| code | meaning |", "| --: | --- |", *rows, ""]
+    )
 
 
 def environment_page() -> str:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from run import ROOT, run
@@ -60,9 +61,7 @@ def blocks(page: Path) -> list[Block]:
     for match in _FENCE.finditer(text):
         mark = _MARK.search(text[: match.start()])
         line = text[: match.start()].count("\n") + 1
-        found.append(
-            Block(page, line, match["info"].strip(), match["text"], mark and mark[1], mark[2] if mark else "")
-        )
+        found.append(Block(page, line, match["info"].strip(), match["text"], mark and mark[1], mark[2] if mark else ""))
     return found
 
 
@@ -180,7 +179,7 @@ def _split(line: str) -> list[str]:
     bare = _unquoted(line)
     cuts = [-1, *(place for place, character in enumerate(bare) if character == "|"), len(bare)]
     ends = len(bare.rstrip())
-    return [line[start + 1 : min(end, ends)].strip() for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [line[start + 1 : min(end, ends)].strip() for start, end in pairwise(cuts)]
 
 
 def _redirected(line: str) -> tuple[str, str | None]:
