@@ -51,20 +51,11 @@ class InputOptions:
 
 LabelsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--labels",
-        "-l",
-        metavar="A,B,...",
-        help="Labels, comma-separated; @imagenet is a named set.",
-    ),
+    typer.Option("--labels", "-l", metavar="A,B,...", help="Labels, comma-separated; @imagenet is a named set."),
 ]
 LabelsFileOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--labels-file",
-        metavar="FILE",
-        help="Labels, one a line; 'name: phrase; phrase' gives synonyms.",
-    ),
+    typer.Option("--labels-file", metavar="FILE", help="Labels, one a line; 'name: phrase; phrase' gives synonyms."),
 ]
 
 
@@ -176,6 +167,10 @@ class RunOptions:
             "--workers", metavar="N", min=1, envvar="CLIPCLI_WORKERS", help="Threads that read and decode; one a core."
         ),
     ] = None
+    fast_decode: Annotated[
+        bool,
+        typer.Option("--fast-decode", help="Let the JPEG decoder shrink large photos: faster, not quite equal."),
+    ] = False
     no_cache: Annotated[
         bool,
         typer.Option("--no-cache", envvar="CLIPCLI_NO_CACHE", help="Neither use nor keep vectors of earlier runs."),
@@ -207,6 +202,7 @@ class RunOptions:
             max_pixels=inputs.max_pixels if inputs else None,
             use_cache=not self.no_cache,
             refresh=self.refresh,
+            fast_decode=self.fast_decode,
         )
 
 
