@@ -159,20 +159,25 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
         file.model, file.fingerprint, file.kind, file.dim, len(file), source, stat.st_size, stat.st_mtime_ns,
         expansion, recall,
     )  # fmt: skip
+    _write(target, graph, file.names, info)
+    return info
+
+
+def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> None:
+    """Put the folder into its place when all of it is there."""
     try:
         with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:
             made = Path(part) / "index"
             made.mkdir()
             graph.save(str(made / _GRAPH))
-            (made / _NAMES).write_text(json.dumps(list(file.names)), "utf-8")
+            (made / _NAMES).write_text(json.dumps(list(names)), "utf-8")
             record = {"format": _FORMAT, "version": _VERSION, **asdict(info)}
             (made / _DESCRIPTION).write_text(json.dumps(record), "utf-8")
             if target.exists():
                 shutil.rmtree(target)
             made.rename(target)
     except OSError as error:
-        raise OutputError(f"cannot write {folder}: {(error.strerror or str(error)).lower()}") from error
-    return info
+        raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _measure(graph: Any, file: VectorFile, enough: float) -> tuple[int, float]:
