@@ -15,7 +15,7 @@ from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
 from clipcli.errors import DeviceError
 from clipcli.exporting import export_if_due
 from clipcli.models import Model
-from clipcli.pipeline import Embedded, ImagePipeline, Timings
+from clipcli.pipeline import ImagePipeline, Preparation, Timings
 from clipcli.prompts import expand
 from clipcli.vectors import ensemble, stack, unit_length
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from clipcli.encoder import Encoder, ModelInfo, Scoring
     from clipcli.inputs import ImageRef
     from clipcli.models import Choice
+    from clipcli.pipeline import Embedded
     from clipcli.prompts import Label, PromptSet
     from clipcli.talk import Talk
     from clipcli.vectors import Pixels, Vector, Vectors
@@ -50,6 +51,8 @@ class SessionOptions:
     max_pixels: int | None = None
     use_cache: bool = True
     refresh: bool = False
+    fast_decode: bool = False
+    """Let the JPEG decoder shrink large images on the way: faster, and not quite the same vectors."""
     raw: bool = False
     """The towers' own vectors, of any length, in place of unit vectors."""
 
@@ -100,7 +103,8 @@ class Session:
 
     @property
     def _image_space(self) -> str:
-        return self.space if self.options.orient else f"{self.space}/unrotated"
+        variants = ("" if self.options.orient else "/unrotated") + ("/fast" if self.options.fast_decode else "")
+        return self.space + variants
 
     @property
     def workers(self) -> int:
@@ -120,17 +124,16 @@ class Session:
 
         Streams: a slow list of paths gives its first results before its last line. Memory is bounded by a few batches.
         """
-        pipeline = ImagePipeline(
+        preparation = Preparation(
             how=self.info.preprocessing,
             space=self._image_space,
             cache=self.cache,
-            encode=self._encode_images,
-            workers=self.workers,
-            orient=self.options.orient,
-            max_pixels=self.options.max_pixels,
             timings=self.timings,
+            orient=self.options.orient,
+            fast=self.options.fast_decode,
+            max_pixels=self.options.max_pixels,
         )
-        return pipeline.run(refs, self.batch_size)
+        return ImagePipeline(preparation, self._encode_images, self.workers).run(refs, self.batch_size)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept."""
@@ -223,20 +226,23 @@ class Session:
             self.talk.warn(f"longer than the model's {limit} tokens, cut there: {shown!r}{more}")
 
     def _encode_images(self, pixels: Pixels) -> Vectors:
-        """Unit vectors of a batch; when memory does not suffice, halves it for the rest of the run."""
-        encoder = self.model.encoder
-        try:
-            return self._scaled(encoder.encode_images(pixels))
-        except MemoryError as error:
-            half = len(pixels) // 2
-            if not half:
-                raise DeviceError(
-                    f"one image does not fit into the memory of {encoder.device}",
-                    hint="a smaller model, or --device cpu",
-                ) from error
-            self._batch_size = half
-            self.talk.note(f"out of memory: batches of {half} from here on")
-        return np.concatenate([self._encode_images(pixels[:half]), self._encode_images(pixels[half:])])
+        """Vectors of a batch; when memory does not suffice, batches are halved for the rest of the run."""
+        done: list[Vectors] = []
+        start = 0
+        while start < len(pixels):
+            some = pixels[start : start + self.batch_size]
+            try:
+                done.append(self._scaled(self.model.encoder.encode_images(some)))
+                start += len(some)
+            except MemoryError as error:
+                self._batch_size = len(some) // 2
+                if not self._batch_size:
+                    raise DeviceError(
+                        f"one image does not fit into the memory of {self.model.encoder.device}",
+                        hint="a smaller model, or --device cpu",
+                    ) from error
+                self.talk.note(f"out of memory: batches of {self._batch_size} from here on")
+        return np.concatenate(done)
 
 
 def _key(text: str) -> str:

@@ -1,0 +1,104 @@
+"""What the threads do to one image before the model sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from clipcli import images
+from clipcli.errors import ImageError
+from clipcli.preprocess import to_pixels
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from clipcli.cache import EmbeddingCache, NoCache
+    from clipcli.encoder import Preprocessing
+    from clipcli.inputs import ImageRef
+    from clipcli.pipeline.timings import Timings
+    from clipcli.vectors import Vector
+
+_DRAFT_FACTOR = 2
+"""The JPEG decoder may shrink to no less than this many times the model's size (docs/images.md has the tolerance)."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image that the model has to see."""
+
+    digest: str
+    pixels: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Known:
+    """An image whose vector is in the cache."""
+
+    digest: str
+    vector: Vector
+
+
+Prepared: TypeAlias = "Decoded | Known | ImageError"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """From a path to pixels, or straight to a vector that an earlier run has kept."""
+
+    how: Preprocessing
+    space: str
+    cache: EmbeddingCache | NoCache
+    timings: Timings
+    orient: bool = True
+    fast: bool = False
+    """Let the JPEG decoder shrink large images on the way."""
+    max_pixels: int | None = None
+
+    def prepare(self, ref: ImageRef) -> Prepared:
+        """Runs in many threads at once; an error is a result."""
+        try:
+            if ref.problem is not None:
+                return ImageError("read", ref.problem)
+            before = _stat(ref.path)
+            known = self.cache.known_digest(ref.path, before) if before else None
+            if known is not None and (vector := self._kept(known)) is not None:
+                return Known(known, vector)
+            with self.timings.measure("read"):
+                data = images.read(ref.path)
+                digest = hashlib.sha256(data).hexdigest()
+            if before is not None and _same(before, _stat(ref.path)):
+                self.cache.remember_digest(ref.path, before, digest)
+            if (vector := self._kept(digest)) is not None:
+                return Known(digest, vector)
+            with self.timings.measure("decode"):
+                return Decoded(digest, self._pixels(data))
+        except ImageError as error:
+            return error
+
+    def _kept(self, digest: str) -> Vector | None:
+        return self.cache.get(self.space, [digest])[0]
+
+    def _pixels(self, data: bytes) -> npt.NDArray[np.float32]:
+        limit = images.DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels
+        height, width = self.how.image_size
+        draft = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height) if self.fast else None
+        return to_pixels(images.decode(data, orient=self.orient, max_pixels=limit, draft=draft), self.how)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116 - paths are strings here, any bytes included
+    except (OSError, ValueError):
+        return None
+
+
+def _same(before: os.stat_result, after: os.stat_result | None) -> bool:
+    """Whether a file was left alone while it was read."""
+    return after is not None and (before.st_ino, before.st_size, before.st_mtime_ns) == (
+        after.st_ino,
+        after.st_size,
+        after.st_mtime_ns,
+    )
