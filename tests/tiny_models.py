@@ -70,6 +70,9 @@ def build(kind: str) -> OpenClipEncoder:
         for name, weight in model.named_parameters():
             if "positional_embedding" in name or "cls_emb" in name:
                 weight.normal_(std=0.5)
+        if kind == "plain":
+            # As in a model that was trained from scratch on few words: what it never met has one vector.
+            model.token_embedding.weight[10_000:40_000] = model.token_embedding.weight[0]
     tower = getattr(model, "text", model)
     return OpenClipEncoder(
         model=model,

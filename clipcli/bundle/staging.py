@@ -93,8 +93,17 @@ def _install(stage: Path, folder: Path) -> None:
         if _as_good(folder, stage):
             return
         _refuse_foreign(folder)
+        _carry_over(folder, stage)
         _remove(folder, stage.with_name(f"{stage.name}.old"))
     raise OutputError(f"{folder}: other processes keep replacing it", hint="Let them finish, then try again.")
+
+
+def _carry_over(folder: Path, stage: Path) -> None:
+    """What people put beside a bundle (a model card, a licence) stays when the bundle is replaced."""
+    with suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            if path.is_file() and not (stage / path.name).exists():
+                shutil.copy2(path, stage / path.name)
 
 
 def _remove(folder: Path, aside: Path) -> None:

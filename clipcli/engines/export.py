@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from clipcli import bundle as bundles
-from clipcli.engines import half, onnx, parity, tokenizer_export
+from clipcli.engines import compact, onnx, parity, tokenizer_export
 from clipcli.engines.openclip import quiet_open_clip
 from clipcli.engines.text_tower import CausalText
 from clipcli.errors import ModelError
@@ -176,7 +176,7 @@ def _write_tower(source: Exportable, which: Literal["image", "text"], path: Path
             f"{info.name}: its {which} tower cannot be exported: {_reason(error)}",
             hint="It keeps working with --engine openclip.",
         ) from error
-    half.save(program.model, path, half=half_size)
+    compact.save(program.model, path, half=half_size)
 
 
 @dataclass(frozen=True)

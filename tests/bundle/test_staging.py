@@ -56,6 +56,13 @@ def test_an_older_bundle_survives_a_failure_and_is_replaced_by_success(folder):
     assert sorted(path.name for path in folder.parent.iterdir()) == ["model"]
 
 
+def test_a_model_card_beside_a_bundle_survives_its_replacement(folder):
+    (folder / "MODEL_CARD.md").write_text("what it is for")
+    _write(folder, dataclasses.replace(MANIFEST, revision="def"))
+    assert (folder / "MODEL_CARD.md").read_text() == "what it is for"
+    assert bundle.read(folder).manifest.revision == "def"
+
+
 def test_a_damaged_bundle_is_replaced_by_an_equal_whole_one(folder):
     (folder / "image.onnx.data").write_bytes(bytes(64))
     _write(folder)

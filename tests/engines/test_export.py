@@ -78,6 +78,17 @@ def test_graphs_are_small_and_say_nothing_of_this_machine(exported):
         assert tower.with_name(f"{tower.name}.data").stat().st_size > 40_000
 
 
+def test_equal_rows_of_the_embedding_are_stored_once(exported):
+    rows, width = 49408, 32
+    assert (exported.folder / "text.onnx.data").stat().st_size < 0.6 * rows * width * 4
+    # Words on both sides of the shared rows, and words in them, are looked up rightly.
+    rare = "".join(chr(code) for code in range(0x3041, 0x3060))
+    source = tiny_models.build("plain")
+    texts = ["dog", rare, f"dog {rare} zzyzx", "\U0001f642\U0001f697"]
+    ours = unit_length(onnx.load(exported).encode_texts(texts))
+    assert np.abs(ours - unit_length(source.encode_texts(texts))).max() <= 1e-6
+
+
 def test_another_models_tokenizer_is_refused(exported, tmp_path):
     import shutil
 
