@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipcli.options import InputOptions, ModelOptions, OutputOptions, RunOptions
+from clipcli.reporting import ReportOptions
 
 EPILOG = """Examples:
 
@@ -63,10 +64,19 @@ class DuplicateOptions:
         str | None,
         typer.Option("--fail-found", metavar="LEVEL", help="Exit with 1 when there is any duplicate of this level."),
     ] = None
+
+
+@dataclass(frozen=True)
+class DuplicateReportOptions(ReportOptions):
+    """A page to choose on, and what CI is told."""
+
     report: Annotated[
-        str | None,
-        typer.Option("--report", metavar="FILE.html", help="Also write a page to look at and to choose on."),
-    ] = None
+        list[str] | None,
+        typer.Option(
+            "--report", metavar="FILE",
+            help="Also a page to look at and to choose on (.html), or a report for CI (.xml, .sarif, .md); repeatable.",
+        ),
+    ] = None  # fmt: skip
 
 
 def dedupe(
@@ -74,9 +84,11 @@ def dedupe(
     asked: DuplicateOptions,
     model: ModelOptions,
     out: OutputOptions,
+    reports: DuplicateReportOptions,
     run: RunOptions,
 ) -> None:
     """Find copies, near copies and look-alikes. Touches nothing: `clipcli apply` acts on the plan that this writes."""
+    from clipcli.deduplication.findings import Findings
     from clipcli.deduplication.job import plan
     from clipcli.deduplication.page import Page
     from clipcli.output import open_writer, parse_output
@@ -84,14 +96,20 @@ def dedupe(
     talk = run.talk()
     job, choice = plan(inputs, asked, run, talk), model.choice()
     output = parse_output(out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",))
-    page = Page(asked.report, orient=not inputs.no_orient)
+    reporting = reports.parse()
+    pages = [Page(file, orient=not inputs.no_orient) for file in reporting.pages]
+    findings = Findings(job, reporting.without_pages())
     with job.open(choice) as (session, cache):
         with open_writer(output) as writer:
             for row in job.rows(session, cache):
                 writer.write(row)
-                page.add(row)
-        page.write()
+                findings.add(row)
+                for page in pages:
+                    page.add(row)
+        for page in pages:
+            page.write()
         code = job.conclude()
+        findings.write(session.info.name if session is not None else "")
         if session is not None:
             session.finish()
     raise typer.Exit(code)

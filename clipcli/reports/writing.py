@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,15 @@ class Reporting:
     def needs(self, *, ok: bool) -> bool:
         """Whether a finding will be shown anywhere: reports hold all images, annotations those that fail."""
         return self.collect or bool(self.paths) or (self.annotate and not ok)
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The files that are to be pages, for a command that has a page of its own."""
+        return tuple(path for path in self.paths if writer_for(path) is write_html)
+
+    def without_pages(self) -> Reporting:
+        """The reports that are left to write then."""
+        return replace(self, paths=tuple(path for path in self.paths if path not in self.pages))
 
     def write(self, checks: Sequence[CheckReport]) -> None:
         """Write every report, each whole or not at all, and the annotations to stderr, where runners read them too.
