@@ -102,6 +102,7 @@ def _score(spec: CheckSpec, config: Config) -> ScoreOptions:
     alone = bool(spec.forbid) and not (spec.labels or spec.labels_file)
     return ScoreOptions(
         threshold=spec.threshold,
+        thresholds=config.beside(spec.thresholds) if spec.thresholds else None,
         multi_label=spec.multi_label or alone,
         none=spec.none,
         background=list(spec.background) or None,

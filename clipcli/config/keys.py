@@ -41,6 +41,7 @@ CHECK_KEYS: Mapping[str, Kind] = {
     "duplicates": "level",
     "min_accuracy": "share",
     "threshold": "number",
+    "thresholds": "text",
     "none": "text",
     "background": "texts",
     "multi_label": "flag",

@@ -49,6 +49,8 @@ class CheckSpec:
     min_accuracy: float | None = None
     """0 to 1."""
     threshold: float | None = None
+    thresholds: str | None = None
+    """A file of `clipcli calibrate`."""
     none: str | None = None
     background: tuple[str, ...] = ()
     multi_label: bool = False
