@@ -43,11 +43,14 @@ class Choice:
 class Model:
     """A model by name. Describing it loads nothing where a bundle or an earlier run tells enough."""
 
-    def __init__(self, choice: Choice, talk: Talk, expected_images: int | None = None) -> None:
+    def __init__(
+        self, choice: Choice, talk: Talk, expected_images: int | None = None, expected_texts: int | None = None
+    ) -> None:
         self.choice = choice
         self.talk = talk
         self.spec: ModelSpec = parse_model(choice.model)
         self.expected_images = expected_images
+        self.expected_texts = expected_texts
         self._loaded: Encoder | None = None
         self._source: Source | None = None
         if self.spec.kind == "bundle" or choice.engine == "onnx":
@@ -176,9 +179,7 @@ class Model:
 
     def _load(self) -> Encoder:
         if self.bundle is not None:
-            from clipcli.engines import onnx
-
-            return onnx.load(self.bundle, expected_images=self.expected_images)
+            return self._onnx(self.bundle)
         loaded, source = self._load_openclip()
         if self.choice.engine == "onnx":
             return self._exported(loaded, source)
@@ -192,12 +193,15 @@ class Model:
         return encoder, source
 
     def _exported(self, loaded: OpenClipEncoder, source: Source) -> Encoder:
-        from clipcli.engines import onnx
-
         self.talk.note(f"exporting {self.spec.name} for --engine onnx, once")
         made = export_source(loaded, source.revision, records.bundle_folder(self.spec.name))
         self.bundle = made
-        return onnx.load(made, expected_images=self.expected_images)
+        return self._onnx(made)
+
+    def _onnx(self, bundle: Bundle) -> Encoder:
+        from clipcli.engines import onnx
+
+        return onnx.load(bundle, expected_images=self.expected_images, expected_texts=self.expected_texts)
 
     def _check_onnx_choice(self) -> None:
         what = f"{self.spec.name} is a bundle: it" if self.spec.kind == "bundle" else "--engine onnx"

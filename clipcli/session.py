@@ -59,7 +59,12 @@ class SessionOptions:
 
 @contextmanager
 def open_session(
-    choice: Choice, talk: Talk, options: SessionOptions | None = None, *, expected_images: int | None = None
+    choice: Choice,
+    talk: Talk,
+    options: SessionOptions | None = None,
+    *,
+    expected_images: int | None = None,
+    expected_texts: int | None = None,
 ) -> Iterator[Session]:
     """A session that lets go of its cache when the block ends.
 
@@ -67,7 +72,7 @@ def open_session(
         UnknownModelError: the model's name means nothing.
     """
     options = options or SessionOptions()
-    model = Model(choice, talk, expected_images)
+    model = Model(choice, talk, expected_images, expected_texts)
     cache = EmbeddingCache.open(refresh=options.refresh, say=talk.warn) if options.use_cache else NoCache()
     with cache:
         yield Session(model, cache, talk, options)
@@ -102,7 +107,8 @@ class Session:
         return f"{self.info.fingerprint}/{self.model.precision}{raw}"
 
     @property
-    def _image_space(self) -> str:
+    def image_space(self) -> str:
+        """What vectors of images are kept under; other ways to read an image give other vectors."""
         variants = ("" if self.options.orient else "/unrotated") + ("/fast" if self.options.fast_decode else "")
         return self.space + variants
 
@@ -126,7 +132,7 @@ class Session:
         """
         preparation = Preparation(
             how=self.info.preprocessing,
-            space=self._image_space,
+            space=self.image_space,
             cache=self.cache,
             timings=self.timings,
             orient=self.options.orient,
@@ -168,19 +174,6 @@ class Session:
                     found[index] = row
                 advance(len(some))
         return stack([_present(vector) for vector in found], self.info.dim)
-
-    def count_cached_images(self, digests: Sequence[str]) -> int:
-        """How many of some images, by the sha256 (hex) of their files, need not go through the model."""
-        return sum(vector is not None for vector in self.cache.get(self._image_space, digests))
-
-    def known_speed(self, kind: str) -> float | None:
-        """Images or texts a second in the last run of some length with this model on this machine."""
-        note = self.cache.note(self.space, f"{kind}s a second")
-        return float(note) if note else None
-
-    def keep_speed(self, kind: str, speed: float) -> None:
-        """Keep a speed for `known_speed`."""
-        self.cache.keep_note(self.space, f"{kind}s a second", f"{speed:.4g}")
 
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""

@@ -75,17 +75,16 @@ def embed(
     from dataclasses import replace
 
     from clipcli.embedding import plan
-    from clipcli.session import open_session
 
     talk, choice = run.talk(), model.choice()
     job = plan(inputs, texts, out, talk)
     options = replace(run.session(inputs), raw=out.raw)
     if dry_run:
-        with open_session(choice, talk, options) as session:
-            job.estimate(session)
+        with job.open_session(choice, options) as session:
+            job.print_estimate(session)
         return
-    with job.place() as parts, open_session(choice, talk, options, expected_images=job.expected) as session:
-        with talk.progress(job.expected, job.source.kind) as advance:
+    with job.place() as parts, job.open_session(choice, options) as session:
+        with talk.progress(job.total, job.source.kind) as advance:
             job.run(session, parts, advance)
         code = job.conclude(session)
         session.finish()

@@ -62,7 +62,7 @@ def print_estimate(session: Session, source: Source[Input], shard: tuple[int, in
     for _, one in Listing(source.inputs, source.name_of, *shard):
         counter.add(one.path if isinstance(one, ImageRef) else None)
     counter.look_up()
-    work.speed = session.known_speed(source.kind) if known else None
+    work.speed = _known_speed(session, source.kind) if known else None
     with open_target(None) as target:
         target.write("".join(f"{line}\n" for line in work.lines()).encode("utf-8"))
 
@@ -89,8 +89,19 @@ class _Counter:
 
     def look_up(self) -> None:
         if self.session is not None:
-            self.work.cached += self.session.count_cached_images(self._digests)
+            found = self.session.cache.get(self.session.image_space, self._digests)
+            self.work.cached += sum(vector is not None for vector in found)
         self._digests = []
+
+
+def keep_speed(session: Session, kind: Kind, speed: float) -> None:
+    """Note the images or texts a second of a run of some length, for the next estimate with this model here."""
+    session.cache.keep_note(session.space, f"{kind}s a second", f"{speed:.4g}")
+
+
+def _known_speed(session: Session, kind: Kind) -> float | None:
+    note = session.cache.note(session.space, f"{kind}s a second")
+    return float(note) if note else None
 
 
 def _model_bytes(session: Session) -> int | None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Generic
 
-from clipcli.embedding.estimate import print_estimate
+from clipcli.embedding.estimate import keep_speed, print_estimate
 from clipcli.embedding.sources import ImageSource, Input, parse_source
 from clipcli.embedding.summary import Run, summary
 from clipcli.embedding.target import parse_target
 from clipcli.errors import InputsError, OutputError, UsageError
 from clipcli.report import Report
+from clipcli.session import open_session
 from clipcli.sharding import Listing
 from clipcli.talk import printable
 from clipcli.vectorfiles import Plan, Shard, VectorsInfo, create_vectors
@@ -21,14 +22,16 @@ from clipcli.vectorfiles.parts import Collector, open_parts, write_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from clipcli.commands.embed import TextOptions, VectorOptions
     from clipcli.embedding.sources import Outcome, Source
     from clipcli.embedding.target import Target
     from clipcli.errors import ExitCode
     from clipcli.inputs import ImageRef
+    from clipcli.models import Choice
     from clipcli.options import InputOptions
-    from clipcli.session import Session
+    from clipcli.session import Session, SessionOptions
     from clipcli.talk import Talk
     from clipcli.texts import TextRef
     from clipcli.vectorfiles.parts import Chunk, Done, PartsFolder
@@ -68,10 +71,14 @@ class Embedding(Generic[Input]):
     _resumed: int = field(default=0, repr=False)
 
     @property
-    def expected(self) -> int | None:
-        """How many inputs will go through the model, unless nobody knows."""
-        count = self.source.count
-        return None if count is None else -(-count // self.target.shard[1])
+    def total(self) -> int | None:
+        """How many inputs this run will deal with, about; None when nobody knows."""
+        return None if self.source.count is None else -(-self.source.count // self.target.shard[1])
+
+    def open_session(self, choice: Choice, options: SessionOptions) -> AbstractContextManager[Session]:
+        """A session for these inputs."""
+        images, texts = self.source.expected_images, self.source.expected_texts
+        return open_session(choice, self.report.talk, options, expected_images=images, expected_texts=texts)
 
     @contextmanager
     def place(self) -> Iterator[PartsFolder | None]:
@@ -101,7 +108,7 @@ class Embedding(Generic[Input]):
         if listing.count == 0:
             raise InputsError("there is nothing to embed", hint="the list is empty")
 
-    def estimate(self, session: Session) -> None:
+    def print_estimate(self, session: Session) -> None:
         """Say how much there is to do; nothing is embedded."""
         print_estimate(session, self.source, self.target.shard)
 
@@ -111,7 +118,7 @@ class Embedding(Generic[Input]):
         self.report.summarise(unit)
         wall = time.perf_counter() - self._started
         if session.timings.encoded >= _ENOUGH_TO_TELL and not session.timings.cached:
-            session.keep_speed(unit, session.timings.encoded / wall)
+            keep_speed(session, unit, session.timings.encoded / wall)
         self.report.talk.note(
             summary(session.timings, Run(unit, self.report.done, wall, self._writing, session.workers))
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Input = TypeVar("Input")
 _TEXTS_AT_ONCE = 1024
+_MANY = 10**9
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,16 @@ class Source(Protocol[Input]):
         ...
 
     @property
+    def expected_images(self) -> int:
+        """How many images the engine should prepare for: all inputs of all shards, so that each gives the same bits."""
+        ...
+
+    @property
+    def expected_texts(self) -> int:
+        """The same of texts."""
+        ...
+
+    @property
     def inputs(self) -> Iterable[Input]:
         """All of them, in order."""
         ...
@@ -85,13 +96,15 @@ class ImageSource:
     """Images by the usual grammar."""
 
     inputs: Iterable[ImageRef]
+    count: int | None
     kind: ClassVar[Kind] = "image"
     prompts_name: ClassVar[str] = ""
+    expected_texts: ClassVar[int] = 0
 
     @property
-    def count(self) -> int | None:
-        """Known unless a list is still coming."""
-        return len(self.inputs) if isinstance(self.inputs, list) else None
+    def expected_images(self) -> int:
+        """Many, when nobody knows."""
+        return _MANY if self.count is None else self.count
 
     def name_of(self, one: ImageRef) -> str:
         """As the user wrote it."""
@@ -117,8 +130,14 @@ class TextSource:
     inputs: Iterable[TextRef]
     prompts: PromptSet | None
     at_once: int = _TEXTS_AT_ONCE
-    count: ClassVar[None] = None
+    count: int | None = None
     kind: ClassVar[Kind] = "text"
+    expected_images: ClassVar[int] = 0
+
+    @property
+    def expected_texts(self) -> int:
+        """Many, when nobody knows; templates multiply them."""
+        return _MANY if self.count is None or self.prompts is not None else self.count
 
     @property
     def prompts_name(self) -> str:
@@ -149,15 +168,29 @@ class TextSource:
 
 
 def image_source(options: InputOptions) -> ImageSource:
-    """The images of the command line; a list wherever their number can be known beforehand.
+    """The images of the command line.
 
     Raises:
         UsageError: none were named.
         InputsError: nothing came of the names.
     """
     arguments, lists = options.images or [], options.files_from or []
-    refs = collect(arguments, files_from=lists, null=options.null)
-    return ImageSource(refs if is_stream(arguments, lists) else list(refs))
+    if is_stream(arguments, lists):
+        return ImageSource(collect(arguments, files_from=lists, null=options.null), None)
+    refs = _Refs(arguments, lists, options.null)
+    return ImageSource(refs, sum(1 for _ in refs))
+
+
+@dataclass(frozen=True)
+class _Refs:
+    """Images looked up anew whenever they are gone through: a million of them would take 0.3 GB as a list."""
+
+    arguments: Sequence[str]
+    lists: Sequence[str]
+    null: bool
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        return collect(self.arguments, files_from=self.lists, null=self.null)
 
 
 def text_source(options: TextOptions) -> TextSource:
@@ -168,7 +201,8 @@ def text_source(options: TextOptions) -> TextSource:
         PromptsError: templates that cannot be used.
     """
     texts = read_texts(options.text or [], options.texts_from or [], options.column)
-    return TextSource(texts, load_prompts(options.prompts) if options.prompts else None)
+    count = None if options.texts_from else len(options.text or [])
+    return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count)
 
 
 def parse_source(images: InputOptions, texts: TextOptions) -> ImageSource | TextSource:

@@ -71,10 +71,10 @@ class OnnxEncoder:
     Nothing is loaded before it is used, and for little work only one tower is held at a time.
     """
 
-    def __init__(self, bundle: Bundle, expected_images: int | None) -> None:
+    def __init__(self, bundle: Bundle, expected_images: int | None, expected_texts: int | None = None) -> None:
         self.bundle = bundle
         self._image = _Tower(bundle.image_tower, expected_images)
-        self._text = _Tower(bundle.text_tower, None)
+        self._text = _Tower(bundle.text_tower, expected_texts)
         self._tokenizer: Tokenizer | None = None
 
     @property
@@ -147,16 +147,16 @@ class OnnxEncoder:
         return self._tokenizer
 
 
-def load(bundle: Bundle, *, expected_images: int | None = None) -> OnnxEncoder:
+def load(bundle: Bundle, *, expected_images: int | None = None, expected_texts: int | None = None) -> OnnxEncoder:
     """An encoder over a bundle that `clipcli.bundle.read` has checked.
 
-    `expected_images` is how many will come, None when nobody knows: it decides whether packing the weights pays.
+    How many images and texts will come, None when nobody knows, decides whether packing a tower's weights pays.
 
     Raises:
         ModelError: ONNX Runtime is not installed.
     """
     _runtime()
-    return OnnxEncoder(bundle, expected_images)
+    return OnnxEncoder(bundle, expected_images, expected_texts)
 
 
 def _runtime() -> Any:
