@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 THIN = 10
 """Images of a label under which its figures are little more than a guess."""
 _NAMED = 5
+_HOPELESS = 50.0
+"""The temperature at which scores say nothing any more; the fit ends at 55."""
 _FEWEST = 2
 
 
@@ -116,6 +118,8 @@ class Calibrating:
         if thin:
             more = f" and {len(thin) - _NAMED} more" if len(thin) > _NAMED else ""
             talk.warn(f"fewer than {THIN} images of {', '.join(thin[:_NAMED])}{more}: their figures are rough")
+        if made.temperature >= _HOPELESS:
+            talk.warn("the model hardly tells these labels apart: other words, other prompts or a larger model may")
         missed = [label.name for label, cut in zip(self.job.labels, found.fitted.cuts, strict=True) if not cut.reached]
         if missed:
             talk.warn(f"precision {made.precision_target:g} is not reached for {', '.join(missed[:_NAMED])}")

@@ -36,6 +36,25 @@ def calibrate(random_model: str, labelled: Path, tmp_path: Path):
     return call
 
 
+@pytest.fixture(scope="module")
+def made(random_model: str, labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What calibrate writes for discs and squares."""
+    target = tmp_path_factory.mktemp("made") / "thresholds.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPCLI_CACHE_DIR", str(target.parent / "cache"))
+        patch.setenv("CLIPCLI_AUTO_EXPORT", "0")
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        run("calibrate", labelled, "-l", "disc,square", "-o", target, "-m", random_model, "--engine", "openclip")
+    return target.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def thresholds(made: str, tmp_path: Path):
+    """The file where classify looks for it; the values in it."""
+    (tmp_path / "thresholds.json").write_text(made, encoding="utf-8")
+    return json.loads(made)
+
+
 @pytest.fixture
 def classify(random_model: str, labelled: Path, tmp_path: Path):
     def call(*arguments: str | Path):
@@ -59,9 +78,8 @@ def test_folders_are_labels_and_every_label_gets_a_threshold(calibrate, labelled
             assert 0 <= share["low"] <= share["value"] <= share["high"] <= 1
 
 
-def test_classify_goes_by_the_file(calibrate, classify):
-    _, file = calibrate("-l", "disc,square")
-    limits = {entry["label"]: entry["threshold"] for entry in file["labels"]}
+def test_classify_goes_by_the_file(thresholds, classify):
+    limits = {entry["label"]: entry["threshold"] for entry in thresholds["labels"]}
     for row in classify("-l", "square,disc", "--format", "jsonl").rows:
         best = row["labels"][0]
         assert row["label"] == (best["label"] if row["score"] >= limits[best["label"]] else None)
@@ -84,24 +102,22 @@ def test_given_labels_make_the_others_none_of_these(calibrate):
         (("-l", "disc,square", "--similarity"), 2, "--thresholds goes without"),
     ],
 )
-def test_other_labels_prompts_and_answers_are_refused(calibrate, classify, arguments, code, message):
-    calibrate("-l", "disc,square")
+def test_other_labels_prompts_and_answers_are_refused(thresholds, classify, arguments, code, message):
     result = classify(*arguments)
     assert result.code == code
     assert message in result.stderr
     assert result.stdout == ""
 
 
-def test_another_model_is_refused(calibrate, classify, tmp_path: Path):
-    _, file = calibrate("-l", "disc,square")
-    (tmp_path / "thresholds.json").write_text(json.dumps({**file, "fingerprint": "0" * 12}), encoding="utf-8")
+def test_another_model_is_refused(thresholds, classify, tmp_path: Path):
+    foreign = json.dumps({**thresholds, "fingerprint": "0" * 12})
+    (tmp_path / "thresholds.json").write_text(foreign, encoding="utf-8")
     result = classify("-l", "disc,square")
     assert result.code == 5
     assert "(000000000000), not for" in result.stderr
 
 
-def test_synonyms_are_prompts_too(calibrate, classify, tmp_path: Path):
-    calibrate("-l", "disc,square")
+def test_synonyms_are_prompts_too(thresholds, classify, tmp_path: Path):
     labels = tmp_path / "labels.txt"
     labels.write_text("disc: circle\nsquare\n", encoding="utf-8")
     assert "made for other prompts" in classify("--labels-file", labels).stderr
