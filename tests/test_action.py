@@ -115,6 +115,7 @@ class TestAction:
         assert all(f"| `{name}` |" in runner.summary for name in WRONG)
         assert (shop.root / "junit.xml").read_text(encoding="utf-8").count("<failure") == 3
         assert (shop.root / "out.sarif").is_file()
+        self.assert_vectors_and_weights_lie_where_the_caches_look(runner)
         shop.mend()
         assert runner.run(offline="true") == 0, runner.log
         assert runner.outputs["check"] == {"exit-code": "0"}
@@ -133,9 +134,7 @@ class TestAction:
         assert runner.run(config="else where.toml") == 4
         assert "else where.toml: cannot be read" in runner.log
 
-    def test_vectors_and_weights_lie_where_the_caches_look(self, shop: Scratch, on_path: Path):
-        runner = Runner(shop, on_path)
-        runner.run(offline="true", args="--only shop")
+    def assert_vectors_and_weights_lie_where_the_caches_look(self, runner: Runner):
         root = Path(runner.outputs["places"]["root"])
         steps = {step["name"]: step for step in ACTION["runs"]["steps"]}
         pattern = runner._filled(steps["Restore vectors"]["with"]["path"])

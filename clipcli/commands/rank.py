@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipcli.options import InputOptions, ModelOptions, OutputOptions, RunOptions
+from clipcli.reporting import ReportOptions
 
 EPILOG = """Examples:
 
@@ -87,14 +88,19 @@ class HitOptions:
 
 
 @dataclass(frozen=True)
-class KeepOptions:
-    """What to make of the hits."""
+class KeepOptions(ReportOptions):
+    """What to make of the hits, and what CI is told."""
+
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--report", metavar="FILE",
+            help="A page of thumbnails that needs nothing else (.html); of a check, a report (.xml, .sarif, .md).",
+        ),
+    ] = None  # fmt: skip
 
     copy_to: Annotated[str | None, typer.Option("--copy-to", metavar="DIR", help="Copy hits, numbered by rank.")] = None
     link_to: Annotated[str | None, typer.Option("--link-to", metavar="DIR", help="Link to hits, likewise.")] = None
-    report: Annotated[
-        str | None, typer.Option("--report", metavar="FILE.html", help="A page of thumbnails that needs nothing else.")
-    ] = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,6 @@ def rank(
         with open_writer(output) as writer, talk.progress(job.expected_images) as advance:
             for row in job.rows(session, advance):
                 writer.write(row)
-        code = job.conclude()
+        code = job.conclude(session.info.name)
         session.finish()
     raise typer.Exit(code)

@@ -15,6 +15,7 @@ import numpy as np
 from clipcli.errors import LabelsError, UsageError
 from clipcli.output.ranked import MeasureRow
 from clipcli.query import Query, example, literal
+from clipcli.reports import Finding
 from clipcli.spelling import did_you_mean
 from clipcli.tasks.retrieval import DEPTHS, Relevant, evaluate, relevant_ranks
 from clipcli.tasks.search import UnusableRowError, rows_a_block
@@ -57,6 +58,14 @@ class Expected:
     def queries(self) -> tuple[Query, ...]:
         """The table's own, each once, for a run that asks nothing else."""
         return tuple({pair.query.name: pair.query for pair in self.pairs}.values())
+
+    def finding(self, row: MeasureRow) -> Finding:
+        """A figure that is checked, as reports for CI take it: the table stands for its images."""
+        needed = row.needed or 0.0
+        return Finding(
+            self.source, self.source, row.value >= needed, expected=f"{row.measure} of at least {needed:.1%}",
+            found=f"{row.value:.1%}", title=row.measure,
+        )  # fmt: skip
 
     def measures(self, asked: Asked, corpus: Corpus, lost: frozenset[str]) -> list[MeasureRow]:
         """The figures over all queries that the table speaks of.

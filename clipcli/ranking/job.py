@@ -18,6 +18,7 @@ from clipcli.ranking.keeping import Keeper
 from clipcli.ranking.results import Searched
 from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
 from clipcli.report import Report
+from clipcli.reports import CheckReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from clipcli.ranking.asking import Asked
     from clipcli.ranking.corpus import Part
     from clipcli.ranking.results import Result
+    from clipcli.reports import Finding, Reporting
     from clipcli.session import Session
     from clipcli.talk import Talk
 
@@ -50,7 +52,10 @@ def plan(  # noqa: PLR0917 - a group of options each
         raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
     if hits.all and hits.top is not None:
         raise UsageError("--all and --top do not go together", hint="choose one")
-    if check.expect and (keep.copy_to or keep.link_to or keep.report):
+    reporting = keep.parse()
+    if reporting.without_pages().paths and not check.min_recall:
+        raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
+    if check.expect and (keep.copy_to or keep.link_to or reporting.pages):
         raise UsageError("--expect writes figures, not hits", hint="leave --copy-to, --link-to and --report away")
     expected = parse_expected(check.expect, check.min_recall or [])
     queries = [parse_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
@@ -70,8 +75,9 @@ def plan(  # noqa: PLR0917 - a group of options each
         )
     refs = sources.refs() if sources.has_images else []
     return Ranking(
-        queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), corpus.no_orient
-    )
+        queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), reporting,
+        corpus.no_orient,
+    )  # fmt: skip
 
 
 def _first_argument(arguments: list[str]) -> Query:
@@ -95,8 +101,10 @@ class Ranking:
     expected: Expected | None
     prompts: Sequence[str]
     report: Report
+    reporting: Reporting
     no_orient: bool = False
     _failed_check: bool = False
+    _found: list[Finding] = field(default_factory=list)
     _lost: set[str] = field(default_factory=set)
 
     @property
@@ -140,9 +148,13 @@ class Ranking:
             searched = Searched(session.info.name, len(corpus), corpus.kind)
             yield from self._hits(Finder(corpus, asked, limits, self.sources.keeps, self.report.talk), limits, searched)
 
-    def conclude(self) -> ExitCode:
-        """Say how it went; the exit code."""
+    def conclude(self, model: str) -> ExitCode:
+        """Say how it went, report a check; the exit code."""
         self.report.summarise()
+        if self._found:
+            said = f"{sum(finding.ok for finding in self._found)} of {len(self._found)} figures reached"
+            check = CheckReport("rank", tuple(self._found), not self._failed_check, said, model)
+            self.reporting.without_pages().write([check])
         return ExitCode.CHECK_FAILED if self._failed_check else self.report.exit_code
 
     def _unusable_queries(self, asked: Asked) -> Iterator[ErrorRow]:
@@ -176,6 +188,7 @@ class Ranking:
             if row.needed is not None:
                 holds = row.value >= row.needed
                 self._failed_check |= not holds
+                self._found.append(self.expected.finding(row))
                 talk.line(
                     f"check {'holds' if holds else 'fails'}: {row.measure} {row.value:.1%}, needed {row.needed:.1%}"
                 )
@@ -188,12 +201,12 @@ class Ranking:
             yield from self._kept(result, len(finder.asked.queries), limits)
             if not result.hits:
                 self.report.talk.note(f"nothing found for {result.query.name!r}")
-            if self.keep.report is not None:
+            if self.reporting.pages:
                 results.append(result)
-        if self.keep.report is not None:
+        for page in self.reporting.pages:
             from clipcli.ranking.page import Page
 
-            Page(self.keep.report, searched, not self.no_orient).write(results)
+            Page(page, searched, not self.no_orient).write(results)
 
     def _kept(self, result: Result, queries: int, limits: Limits) -> Iterator[ErrorRow]:
         width = max(3, len(str(limits.top or len(result.hits))))

@@ -23,6 +23,8 @@ class Finding:
     found_score: float | None = None
     error: str | None = None
     """Why the image could not be used."""
+    title: str = ""
+    """What it is called in a list of cases, where the image's name is not enough."""
 
     @property
     def message(self) -> str:

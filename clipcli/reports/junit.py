@@ -53,7 +53,7 @@ def _suite(check: CheckReport) -> ET.Element:
 
 def _case(check: CheckReport, finding: Finding) -> ET.Element:
     name = legal(finding.image)
-    case = ET.Element("testcase", name=name, classname=_classname(check), file=name)
+    case = ET.Element("testcase", name=legal(finding.title) or name, classname=_classname(check), file=name)
     if not finding.ok:
         message = legal(finding.message)
         if check.holds:
