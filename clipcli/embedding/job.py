@@ -105,8 +105,6 @@ class Embedding(Generic[Input]):
             self._stream(session, listing, advance)
         else:
             self._to_file(session, listing, parts, advance)
-        if listing.count == 0:
-            raise InputsError("there is nothing to embed", hint="the list is empty")
 
     def print_estimate(self, session: Session) -> None:
         """Say how much there is to do; nothing is embedded."""
@@ -133,6 +131,7 @@ class Embedding(Generic[Input]):
                 with self._timed():
                     write_chunk(writer, collector.take())
                 advance(1)
+        _require_some(listing)
 
     def _to_file(
         self, session: Session, listing: Listing[Input], parts: PartsFolder, advance: Callable[[int], object]
@@ -150,6 +149,7 @@ class Embedding(Generic[Input]):
         except BaseException:
             self._keep_rest(parts, collector)
             raise
+        _require_some(listing)
         with self._timed():
             self._assemble(self._finished(info, listing), session.info.dim, parts, collector.take())
 
@@ -221,6 +221,11 @@ class Embedding(Generic[Input]):
             yield
         finally:
             self._writing += time.perf_counter() - started
+
+
+def _require_some(listing: Listing[Input]) -> None:
+    if listing.count == 0:
+        raise InputsError("there is nothing to embed", hint="the list is empty")
 
 
 def _other_inputs(before: str, now: str) -> UsageError:

@@ -203,4 +203,5 @@ def _unfinished(shard: Shard | None) -> Shard:
 
 def _difference(one: VectorsInfo, other: VectorsInfo) -> str:
     names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "shard")
-    return next((name for name in names if getattr(one, name) != getattr(other, name)), "parameters")
+    name = next((name for name in names if getattr(one, name) != getattr(other, name)), "parameters")
+    return f"{name}: {getattr(one, name)} there, {getattr(other, name)} now"

@@ -144,7 +144,7 @@ def test_a_full_disk(sample, suffix, monkeypatch):
     target.symlink_to("/dev/full")
     with pytest.raises(OutputError, match="no space left"):
         sample.write(f"out.{suffix}")
-    assert os.listdir(sample.folder) == [target.name]  # noqa: PTH208
+    assert os.listdir(sample.folder) == [target.name]
 
 
 @pytest.mark.parametrize("suffix", ["npy", "parquet", "safetensors"])

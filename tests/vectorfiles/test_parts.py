@@ -71,7 +71,7 @@ def test_parts_of_another_model_are_not_continued(tmp_path):
         parts.add(chunk_of(0))
     with (
         open_parts(tmp_path / "out.npy", "float32", resume=True) as parts,
-        pytest.raises(UsageError, match="differ in fingerprint"),
+        pytest.raises(UsageError, match="differ in fingerprint: 0123456789ab there, ffffffffffff now"),
     ):
         parts.begin(VectorsInfo("image", "m", "f" * 12, "fp32"), 4)
 
