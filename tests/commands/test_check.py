@@ -149,7 +149,9 @@ class TestKinds:
         assert few(f"{config}min_accuracy = 0.3\n").code == 0
 
     def test_forbidden_labels_among_others_and_alone(self, few):
-        among = '[checks.a]\ninclude = ["disc/"]\nlabels = ["green", "blue"]\nprompts = "plain"\nforbid = ["red"]\n'
+        among = (
+            '[checks.a]\ninclude = ["disc/"]\nlabels = ["green", "blue", "yellow"]\nprompts = "plain"\nforbid = "red"\n'
+        )
         result = few(among)
         assert (result.code, result.lines) == (1, ["a\t4\t1\tno"])
         assert "disc/red.png: expected not red, found red" in result.stderr
