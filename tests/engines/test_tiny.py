@@ -1,0 +1,34 @@
+"""The embedded model: small, whole, and nothing in it of where it was made. What it knows is in its model card."""
+
+from __future__ import annotations
+
+import contract
+import pytest
+
+from clipcli import bundle
+from clipcli.engines import onnx
+from clipcli.modelspec import TINY_FOLDER
+
+
+@pytest.fixture(scope="module")
+def tiny() -> bundle.Bundle:
+    return bundle.read(TINY_FOLDER)
+
+
+def test_it_keeps_the_contract(tiny):
+    contract.check(onnx.load(tiny))
+
+
+def test_it_is_small(tiny):
+    assert sum(path.stat().st_size for path in TINY_FOLDER.iterdir()) <= 16_000_000
+
+
+def test_it_says_what_it_is_and_not_where_it_was_made(tiny):
+    assert tiny.info.name == tiny.manifest.source == "tiny"
+    assert "/" not in (TINY_FOLDER / "manifest.json").read_text(encoding="utf-8")
+    assert (TINY_FOLDER / "MODEL_CARD.md").is_file()
+
+
+def test_its_files_are_those_of_the_manifest_and_the_card():
+    listed = {entry.name for entry in bundle.read(TINY_FOLDER).manifest.files}
+    assert {path.name for path in TINY_FOLDER.iterdir()} == listed | {"manifest.json", "MODEL_CARD.md"}
