@@ -192,6 +192,15 @@ class TestKinds:
         (tmp_path / "disc" / "copy.png").unlink()
         assert few(config).code == 0
 
+    def test_near_duplicates_and_labels_in_one_check(self, few, tmp_path: Path):
+        pictures.disc("red").resize((192, 160)).save(tmp_path / "disc" / "large.jpg")
+        what = 'include = ["red.png", "large.jpg"]\nexclude = "square/"\nexpect = "red"\nduplicates = "near"\n'
+        config = f"[checks.both]\n{what}{COLOURS}"
+        result = few(config)
+        assert result.code == 1
+        assert result.lines == ["both\t2\t0\tyes", "both: duplicates\t2\t1\tno"]
+        assert "near copy of disc/large.jpg" in result.stderr
+
     def test_an_unreadable_picture_fails(self, few, tmp_path: Path):
         (tmp_path / "disc" / "bad.png").write_bytes(b"no")
         result = few(f'[checks.a]\ninclude = ["disc/bad.png"]\nexpect = "red"\n{COLOURS}', "--format", "jsonl")
