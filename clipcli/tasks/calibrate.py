@@ -169,7 +169,12 @@ def loss(samples: Samples, doubt: float = 0.0) -> float:
 
 
 def calibration_error(samples: Samples, bins: int = BINS) -> float:
-    """Expected calibration error over bins of equal width: of the answers, or for multi-label of every yes and no."""
+    """Expected calibration error over bins of equal width: of the answers, or for multi-label of every yes and no.
+
+    A softmax says which of the labels it is, given that it is one, so images of none of them do not count there.
+    """
+    if samples.head == "softmax":
+        samples = samples.some(samples.truth != _NONE)
     scores, right = probabilities(samples.logits, samples.head), _right(samples)
     chosen = np.ones_like(right) if samples.multi_label else _proposed(scores, multi_label=False)
     confidence, correct = scores[chosen], right[chosen]
