@@ -169,7 +169,7 @@ def _read_list(source: str, *, null: bool) -> Iterator[str]:
 
 
 def _stdin() -> IO[bytes]:
-    """Stdin without a buffer: a thread may still wait in it when the process ends, and a buffer's lock would be missed."""
+    """Stdin without a buffer: a thread may still wait in it when the process ends, and would hold a buffer's lock."""
     try:
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
     except (OSError, ValueError):  # stdin is not a file, as in a program that runs the command line itself

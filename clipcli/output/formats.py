@@ -47,7 +47,9 @@ class Output:
     """Paths end with NUL instead of a newline."""
 
 
-def parse_output(name: str, path: str | None, *, paths: bool = False, null: bool = False, also: tuple[str, ...] = ()) -> Output:
+def parse_output(
+    name: str, path: str | None, *, paths: bool = False, null: bool = False, also: tuple[str, ...] = ()
+) -> Output:
     """Check what was asked before any work is done; `also` names formats of one command.
 
     Raises:

@@ -92,10 +92,10 @@ def test_broken_files_do_not_pile_up(tmp_path, said):
     for number in range(1, 5):
         (tmp_path / f"vectors-{number}.sqlite").write_bytes(b"junk" * 999)
         works(tmp_path, said)
-    assert sorted(os.listdir(tmp_path)) == ["vectors-4.sqlite.broken", "vectors-5.sqlite"]  # noqa: PTH208
+    assert sorted(os.listdir(tmp_path)) == ["vectors-4.sqlite.broken", "vectors-5.sqlite"]
     with EmbeddingCache.open(tmp_path, say=said.append) as cache:
         cache.clear()
-    assert os.listdir(tmp_path) == ["vectors-5.sqlite"]  # noqa: PTH208
+    assert os.listdir(tmp_path) == ["vectors-5.sqlite"]
 
 
 def test_a_newer_schema_is_left_alone(tmp_path, said):
