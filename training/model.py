@@ -70,6 +70,7 @@ def write(state: dict[str, torch.Tensor], image_size: int, folder: Path) -> None
     fresh.chmod(0o755)
     weights = {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
     save_file(weights, fresh / "open_clip_model.safetensors", metadata={"format": "pt"})
+    (fresh / "open_clip_model.safetensors").chmod(0o644)
     (fresh / "open_clip_config.json").write_text(json.dumps(config(image_size), indent=1) + "\n", encoding="utf-8")
     link = fresh.with_name(fresh.name + ".link")
     link.symlink_to(fresh.name)
