@@ -32,6 +32,17 @@ class Result:
         return self.stdout.splitlines()
 
 
+def assert_one_error(result: Result, *words: str, code: int = 5) -> None:
+    """One line that says what is wrong, one that says what to do, no output, no traceback."""
+    assert result.code == code, result.stderr
+    assert result.stdout == ""
+    error, hint = result.stderr.splitlines()
+    assert error.startswith("clipcli: error: ")
+    assert hint.startswith("clipcli:   ")
+    for word in words:
+        assert word in result.stderr
+
+
 class _Stream(io.TextIOWrapper):
     """A text stream over bytes in memory, with the file descriptor of nothing."""
 

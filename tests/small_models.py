@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 _VIT = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8}
 _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 _SIGLIP_STYLE = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}
@@ -58,6 +60,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
 PREPROCESSING = {"siglip": _SIGLIP_STYLE}
 
 
+def register(name: str, config: Path, tags: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make an architecture known, with its tags, as open_clip's own are; `config` is JSON as in its `model_configs`."""
+    import open_clip.factory
+    import open_clip.pretrained
+
+    from clipcli import registry
+
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, json.loads(config.read_text(encoding="utf-8")))
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, tags)
+    monkeypatch.setitem(registry.configs(), name, config)  # type: ignore[arg-type]
+    monkeypatch.setitem(registry.tags(), name, tags)  # type: ignore[arg-type]
+
+
 def save(kind: str, folder: Path, seed: int = 0) -> str:
     """Write a model of one kind as an OpenCLIP folder; its spec."""
     import open_clip
@@ -70,7 +85,7 @@ def save(kind: str, folder: Path, seed: int = 0) -> str:
     (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
     torch.manual_seed(seed)
     with quiet_open_clip():
-        model = open_clip.create_model(f"local-dir:{folder}")
+        model = open_clip.create_model(f"local-dir:{folder}", pretrained_text=False)
     with torch.no_grad():
         # Random towers give nearly equal vectors; larger weights spread them, as training does.
         for parameter in model.parameters():

@@ -19,5 +19,10 @@ def test_did_you_mean(word, known, answer):
     assert did_you_mean(word, known) == answer
 
 
+def test_beginnings_come_first():
+    tags = ["openai", "laion400m_e31", "laion2b_e16", "laion2b_s34b_b79k", "laion400m_e32"]
+    assert nearest("LAION2b", tags) == ["laion2b_e16", "laion2b_s34b_b79k", "laion400m_e32"]
+
+
 def test_nearest_first():
     assert nearest("golden retreiver", ["golden eagle", "golden retriever", "cat"])[0] == "golden retriever"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from open_clip import create_model, get_input_dtype
+from open_clip import create_model, get_input_dtype, load_checkpoint
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from open_clip.transformer import LayerNormFp32
 
 from clipcli.encoder import Scoring
 from clipcli.engines.text_tower import CausalText, causal_tower
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from clipcli.engines.sources import Source
     from clipcli.vectors import Pixels, Vectors
 
-_BAD_FILES = (RuntimeError, LookupError, EOFError, TypeError, ValueError, AttributeError, AssertionError, OSError)
+_BAD_FILES = (
+    RuntimeError, LookupError, EOFError, TypeError, ValueError, AttributeError, AssertionError, OSError, StopIteration,
+    ArithmeticError,
+)  # fmt: skip
 """What open_clip, timm and torch raise over configs and weights that do not fit together."""
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -105,16 +109,31 @@ def load(source: Source, digest: Callable[[Path], str], *, device: str, precisio
     with quiet_open_clip(), _plain_words(source):
         model = create_model(
             source.architecture,
-            pretrained=str(source.weights) if source.weights and not source.is_folder else None,
+            load_weights=False,
+            pretrained_image=False,
+            pretrained_text=False,
             precision=precision,
             device=device,
             force_quick_gelu=source.quick_gelu,
             cache_dir=source.cache_dir,
-            weights_only=True,
         ).eval()
+        _narrow_rest(model, get_input_dtype(precision))
+        # Here and not there: of a folder, create_model would choose the file itself, or none.
+        load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
         tokenizer = _tokenizer(source)
     info = source.info(causal=source.tokenizer_folder is None and causal_tower(model), digest=digest)
     return OpenClipEncoder(model, tokenizer, info, _scoring(model), device, precision)
+
+
+def _narrow_rest(model: Any, dtype: torch.dtype | None) -> None:
+    """Make half precision complete: open_clip leaves learnt queries, class tokens and layer scales in fp32.
+
+    Norms that compute in fp32 by design stay, and the model's own scale and bias of its scores.
+    """
+    for module in model.modules() if dtype else ():
+        if module is not model and not isinstance(module, (LayerNormFp32, torch.nn.BatchNorm2d)):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
 
 
 def _tokenizer(source: Source) -> Any:
@@ -189,7 +208,7 @@ def _plain_words(source: Source) -> Iterator[None]:
 
     from safetensors import SafetensorError
 
-    where = source.weights or source.name
+    where = source.weights
     try:
         with _one_kind_of_memory_error():
             yield
@@ -199,6 +218,8 @@ def _plain_words(source: Source) -> Iterator[None]:
             hint="fetch it again (clipcli models verify tells whether its hash is right)",
         ) from error
     except pickle.UnpicklingError as error:
+        if "nsupported" not in str(error):
+            raise ModelError(f"{where} is damaged or not a checkpoint", hint=_load_hint(error)) from error
         raise ModelError(
             f"{where} is a pickle that holds more than tensors, and is not loaded, because that would run its code",
             hint="convert it to safetensors where you trust it",

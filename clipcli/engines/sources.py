@@ -6,12 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from open_clip import get_model_config, list_pretrained_tags_by_model
 from open_clip.pretrained import get_pretrained_cfg
 
-from clipcli.encoder import ModelInfo, Preprocessing
+from clipcli.encoder import Interpolation, ModelInfo, Preprocessing, ResizeMode
 from clipcli.errors import ModelError
 from clipcli.hub import CONFIG, WEIGHTS
 from clipcli.registry import definition
@@ -26,6 +26,8 @@ _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 _PREPROCESSING_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+_KNOWN = {"interpolation": get_args(Interpolation), "resize_mode": get_args(ResizeMode)}
+_PARTS = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,6 @@ class Source:
     """open_clip's `model_cfg`."""
     preprocessing: Preprocessing
     weights: Path
-    is_folder: bool
-    """Whether open_clip finds the weights itself, in `architecture`'s folder."""
     quick_gelu: bool
     tokenizer_folder: str | None
     """Files of a Hugging Face tokenizer; None where CLIP's own is used."""
@@ -89,7 +89,7 @@ def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
         raise ModelError(f"{spec.name} is not on the hub", hint="download it yourself, then ARCH@path/to/checkpoint")
     weights = hub.fetch_weights(repo, filename=filename)
     return Source(
-        spec.name, spec.where, config, _preprocessing(config, tag), weights, is_folder=False,
+        spec.name, spec.where, config, _preprocessing(config, tag), weights,
         quick_gelu=bool(tag.get("quick_gelu")), tokenizer_folder=_tokenizer(config, hub), revision=weights.parent.name,
         cache_dir=hub.cache_dir, described_by=(*definition(spec.where), *_reference(weights, None)),
     )  # fmt: skip
@@ -102,7 +102,7 @@ def _from_checkpoint(spec: ModelSpec, hub: Hub) -> Source:
     found = {_preprocessing(config, tag) for tag in tags}
     preprocessing = found.pop() if len(found) == 1 else _preprocessing(config, {})
     return Source(
-        spec.name, spec.where, config, preprocessing, Path(spec.version), is_folder=False, quick_gelu=False,
+        spec.name, spec.where, config, preprocessing, Path(spec.version), quick_gelu=False,
         tokenizer_folder=_tokenizer(config, hub), revision=None, cache_dir=hub.cache_dir,
         described_by=definition(spec.where),
     )  # fmt: skip
@@ -131,21 +131,21 @@ def _from_folder(spec: ModelSpec, hub: Hub, folder: Path, *, revision: str | Non
         described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = described["model_cfg"]
         preprocessing = _preprocessing(config, described.get("preprocess_cfg", {}))
-        has_parts = isinstance(config["embed_dim"], int) and "text_cfg" in config
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        has_parts = all(isinstance(config[key], kind) for key, kind in _PARTS.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {error!r}") from error
     if not has_parts:
-        raise ModelError(f"{spec.name}: {CONFIG} lacks embed_dim or text_cfg")
+        raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {', '.join(_PARTS)} are of the wrong kind")
     has_own = "hf_tokenizer_name" in config["text_cfg"] and (folder / "tokenizer_config.json").is_file()
     return Source(
-        spec.name, f"local-dir:{folder}", config, preprocessing, _weights_in(folder), is_folder=True, quick_gelu=False,
+        spec.name, f"local-dir:{folder}", config, preprocessing, _weights_in(folder), quick_gelu=False,
         tokenizer_folder=str(folder) if has_own else _tokenizer(config, hub), revision=revision,
         cache_dir=hub.cache_dir, described_by=(folder / CONFIG,),
     )  # fmt: skip
 
 
 def _weights_in(folder: Path) -> Path:
-    """The weights that open_clip will take from a folder."""
+    """The weights in a folder: those of a known name, safetensors before pickles, or else the only ones."""
     for name in (*WEIGHTS, "open_clip_pytorch_model.safetensors"):
         if (folder / name).is_file():
             return folder / name
@@ -165,5 +165,8 @@ def _preprocessing(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> Pre
     given = {key: overlay[key] for key in _PREPROCESSING_KEYS if overlay.get(key) is not None}
     size = config.get("vision_cfg", {}).get("image_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
-    mean, std = given.pop("mean", _CLIP_MEAN), given.pop("std", _CLIP_STD)
-    return Preprocessing((int(height), int(width)), tuple(mean), tuple(std), **given)
+    (red, green, blue), (r, g, b) = given.pop("mean", _CLIP_MEAN), given.pop("std", _CLIP_STD)
+    for key, known in _KNOWN.items():
+        if given.get(key, known[0]) not in known:
+            raise ValueError(f"{key} {given[key]!r} is none of {', '.join(known)}")
+    return Preprocessing((int(height), int(width)), (red, green, blue), (r, g, b), **given)

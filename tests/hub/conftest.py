@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import hub_server
 import numpy as np
 import pytest
+import small_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,17 +48,8 @@ def model_hub(hub: hub_server.Hub, random_model: str) -> hub_server.Hub:
 @pytest.fixture
 def small_tag(model_hub: hub_server.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An architecture with a tag, as open_clip registers them, whose weights are in that repository."""
-    import open_clip.factory
-    import open_clip.pretrained
-
-    from clipcli import registry
-
     config = json.loads(model_hub.files[REPO]["open_clip_config.json"])["model_cfg"]
     path = tmp_path / "Small-ViT.json"
     path.write_text(json.dumps(config), encoding="utf-8")
-    tags = {"noise": {"hf_hub": f"{REPO}/"}}
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Small-ViT", config)
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Small-ViT", tags)
-    monkeypatch.setitem(registry.configs(), "Small-ViT", path)  # type: ignore[arg-type]
-    monkeypatch.setitem(registry.tags(), "Small-ViT", tags)  # type: ignore[arg-type]
+    small_models.register("Small-ViT", path, {"noise": {"hf_hub": f"{REPO}/"}}, monkeypatch)
     return "Small-ViT/noise"

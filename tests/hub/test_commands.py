@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hub_server
 import pytest
-from run import Result, run, run_process, run_script
+from run import Result, assert_one_error, run, run_process, run_script
 
 REPO = "org/small"
 MODEL = f"hf-hub:{REPO}"
@@ -37,17 +37,6 @@ def facts(result: Result) -> dict[str, object]:
 def blob(cache: Path) -> Path:
     (link,) = cache.rglob(WEIGHTS)
     return link.resolve()
-
-
-def assert_one_error(result: Result, *words: str) -> None:
-    """One line that says what is wrong, one that says what to do, and no traceback."""
-    assert result.code == 5, result.stderr
-    assert result.stdout == ""
-    error, hint = result.stderr.splitlines()
-    assert error.startswith("clipcli: error: ")
-    assert hint.startswith("clipcli:   ")
-    for word in words:
-        assert word in result.stderr
 
 
 def test_the_first_run_fetches_and_the_second_needs_no_network(model_hub: hub_server.Hub, folder: Path):
