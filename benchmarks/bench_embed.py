@@ -3,8 +3,8 @@
     python benchmarks/bench_embed.py [--rounds N] [--photos FOLDER] [--count N] [--work FOLDER]
 
 Every case is a process of its own that loads its model, embeds a few photos, and then times all of them; the cases
-take turns, so that a busy machine slows all of them. Photos of FOLDER (default: ../shared/data/photos; drawn noise where
-that is missing) are brought to 0.3 and to 12 megapixels. Weights are random: time does not depend on their values.
+take turns, so that a busy machine slows all of them. Photos of FOLDER (default: ../shared/data/photos; drawn noise
+where that is missing) are brought to 0.3 and to 12 megapixels. Weights are random: time does not depend on them.
 sentence-transformers joins in where it is installed. Prints tables and writes results/embed.json and results/embed.md.
 """
 
