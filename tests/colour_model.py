@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from clipcli import bundle
+from clipcli.bundle import staging
 from clipcli.encoder import ModelInfo, Preprocessing, Scoring
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ _FAINT = 1e-3
 
 def save(folder: Path) -> str:
     """Write the bundle; its spec."""
-    with bundle.staged(folder) as stage:
+    with staging.staged(folder) as stage:
         _save(stage / "image.onnx", _image_tower())
         _save(stage / "text.onnx", _text_tower())
         tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(_WORDS)}, unk_token=_OTHER))
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
         tokenizer.save(str(stage / "tokenizer.json"))
-        bundle.seal(stage, _manifest())
+        staging.seal(stage, _manifest())
     return str(folder)
 
 

@@ -5,14 +5,14 @@
     tokenizer.json                  the `tokenizers` library's own format
     manifest.json                   what the model is, how to feed it, size and SHA-256 of every other file
 
-docs/bundles.md describes the format for those who read or make bundles without clipcli.
+docs/bundles.md describes the format for those who read or make bundles without clipcli. Writing one is in `staging`,
+which readers, who are in a hurry, do not import.
 """
 
 from __future__ import annotations
 
 from clipcli.bundle.manifest import FORMAT, FileEntry, Manifest, TokenizerSpec
 from clipcli.bundle.reading import IMAGE_TOWER, MANIFEST, TEXT_TOWER, TOKENIZER, Bundle, check_hashes, is_bundle, read
-from clipcli.bundle.staging import seal, staged
 
 __all__ = [
     "FORMAT",
@@ -27,6 +27,4 @@ __all__ = [
     "check_hashes",
     "is_bundle",
     "read",
-    "seal",
-    "staged",
 ]

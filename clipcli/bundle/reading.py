@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipcli.bundle import external_data, manifest
+from clipcli.bundle import manifest
 from clipcli.errors import BundleError
 
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ def _check_sizes(bundle: Bundle) -> None:
 
 def _check_external(tower: Path, sizes: dict[str, int]) -> None:
     """Every external tensor must lie inside a file that the manifest lists, so that no engine is sent elsewhere."""
+    from clipcli.bundle import external_data
+
     try:
         found = list(external_data.extents(tower.read_bytes()))
     except ValueError as error:

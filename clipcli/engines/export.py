@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from clipcli import bundle as bundles
+from clipcli.bundle import staging
 from clipcli.engines import compact, onnx, parity, tokenizer_export
 from clipcli.engines.openclip import quiet_open_clip
 from clipcli.engines.text_tower import CausalText
@@ -79,12 +80,12 @@ def export(
     """
     if any(weight.dtype != torch.float32 or weight.device.type != "cpu" for weight in source.model.parameters()):
         raise ModelError(f"{source.info.name}: export takes a model in fp32 on the CPU", hint="--precision fp32")
-    with bundles.staged(folder) as stage:
+    with staging.staged(folder) as stage:
         manifest = _manifest(source, precision, revision, name, stage)
         half_size = precision == "fp16"
         _write_tower(source, "image", stage / bundles.IMAGE_TOWER, half_size=half_size)
         _write_tower(source, "text", stage / bundles.TEXT_TOWER, half_size=half_size)
-        bundles.seal(stage, manifest)
+        staging.seal(stage, manifest)
         _prove(source, bundles.read(stage))
     return bundles.read(folder, stamps=stamps)
 

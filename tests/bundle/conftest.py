@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import hand_made
 import pytest
 
-from clipcli import bundle
+from clipcli.bundle import staging
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     target = tmp_path / "model"
-    with bundle.staged(target) as stage:
+    with staging.staged(target) as stage:
         hand_made.fill(stage)
-        bundle.seal(stage, hand_made.MANIFEST)
+        staging.seal(stage, hand_made.MANIFEST)
     return target

@@ -9,6 +9,7 @@ import pytest
 from hand_made import MANIFEST, tower
 
 from clipcli import bundle
+from clipcli.bundle import staging
 from clipcli.errors import BundleError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def _edit(folder: Path, **changes: object) -> None:
 
 def _reseal(folder: Path) -> None:
     """What an attacker or a careless packager does: the hashes are made to fit."""
-    bundle.seal(folder, MANIFEST)
+    staging.seal(folder, MANIFEST)
 
 
 def test_what_is_written_is_read(folder):

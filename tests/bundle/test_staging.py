@@ -15,13 +15,14 @@ import pytest
 from hand_made import MANIFEST, fill
 
 from clipcli import bundle
+from clipcli.bundle import staging
 from clipcli.errors import OutputError
 
 
 def _write(target: Path, manifest: bundle.Manifest = MANIFEST, *, interrupted_by: BaseException | None = None) -> None:
-    with bundle.staged(target) as stage:
+    with staging.staged(target) as stage:
         fill(stage)
-        bundle.seal(stage, manifest)
+        staging.seal(stage, manifest)
         if interrupted_by is not None:
             raise interrupted_by
 
@@ -34,8 +35,6 @@ def test_an_error_inside_leaves_nothing(tmp_path):
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(tmp_path, monkeypatch):
-    from clipcli.bundle import staging
-
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -74,7 +73,7 @@ def test_what_is_not_a_bundle_is_never_replaced(tmp_path):
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"precious")
     (tmp_path / "notes").write_text("precious")
     for name in ("photos", "notes"):
-        with pytest.raises(OutputError, match="already there"), bundle.staged(tmp_path / name):
+        with pytest.raises(OutputError, match="already there"), staging.staged(tmp_path / name):
             pytest.fail("the block must not start")
     assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "photos"]
@@ -89,7 +88,7 @@ def test_an_empty_folder_may_become_a_bundle(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"), bundle.staged(tmp_path / "file" / "model"):
+    with pytest.raises(OutputError, match="cannot be written"), staging.staged(tmp_path / "file" / "model"):
         pytest.fail("the block must not start")
 
 
@@ -98,10 +97,11 @@ WRITER = """
     from pathlib import Path
     sys.path[:0] = {path!r}
     import hand_made as t
+    from clipcli.bundle import staging
     for _ in range({times}):
-        with t.bundle.staged(Path({target!r})) as stage:
+        with staging.staged(Path({target!r})) as stage:
             t.fill(stage)
-            t.bundle.seal(stage, t.MANIFEST)
+            staging.seal(stage, t.MANIFEST)
             if {talk}:
                 print("sealed", flush=True)
                 sys.stdin.read()

@@ -16,6 +16,7 @@ import tiny_models
 import torch
 
 from clipcli import bundle
+from clipcli.bundle import staging
 from clipcli.engines import compact, export, onnx
 from clipcli.engines.export import export as export_model
 from clipcli.errors import BundleError, ModelError, OutputError
@@ -103,19 +104,19 @@ def test_another_models_tokenizer_is_refused(exported, tmp_path):
     with pytest.raises(BundleError, match=r"tokenizer\.json"):  # its size or hash is not the recorded one
         bundle.read(folder)
 
-    bundle.seal(folder, exported.manifest)  # somebody made the hash fit
+    staging.seal(folder, exported.manifest)  # somebody made the hash fit
     with pytest.raises(BundleError, match=r"another model's tokenizer: it gives other tokens for .a photo"):
         onnx.load(bundle.read(folder)).encode_texts(["a dog"])
 
     del words["zzz</w>"]
     foreign["model"]["merges"] = [pair for pair in foreign["model"]["merges"] if "".join(pair) != "zzz</w>"]
     path.write_text(json.dumps(foreign))
-    bundle.seal(folder, exported.manifest)
+    staging.seal(folder, exported.manifest)
     with pytest.raises(BundleError, match="another model's tokenizer: 49407 tokens instead of 49408"):
         onnx.load(bundle.read(folder)).count_tokens(["a dog"])
 
     path.write_text("{}")
-    bundle.seal(folder, exported.manifest)
+    staging.seal(folder, exported.manifest)
     with pytest.raises(BundleError, match=r"tokenizer\.json: not a tokenizer"):
         onnx.load(bundle.read(folder)).count_tokens(["a dog"])
 
@@ -124,7 +125,7 @@ def test_a_tokenizer_with_more_words_than_the_tower_is_refused(exported, tmp_pat
     import shutil
 
     folder = shutil.copytree(exported.folder, tmp_path / "other")
-    bundle.seal(folder, dataclasses.replace(exported.manifest, vocab_size=1000))
+    staging.seal(folder, dataclasses.replace(exported.manifest, vocab_size=1000))
     with pytest.raises(BundleError, match="another model's tokenizer"):
         onnx.load(bundle.read(folder)).encode_texts(["a dog"])
 

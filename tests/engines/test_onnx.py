@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from clipcli import bundle as bundles
+from clipcli.bundle import staging
 from clipcli.engines import onnx
 from clipcli.vectors import cosines, scores, unit_length
 
@@ -178,7 +179,7 @@ def test_a_graph_that_onnx_runtime_cannot_load_is_named(exported, tmp_path):
     folder = tmp_path / "broken"
     shutil.copytree(exported.folder, folder)
     (folder / "image.onnx").write_bytes(b"")
-    bundles.seal(folder, exported.manifest)
+    staging.seal(folder, exported.manifest)
     encoder = onnx.load(bundles.read(folder))
     with pytest.raises(BundleError, match=r"image\.onnx.*cannot load"):
         encoder.encode_images(contract.pixels(encoder, 1))
