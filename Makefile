@@ -27,10 +27,10 @@ demo: $(VENV)/installed ## label the example pictures with the embedded model, o
 	$(BIN)/clipcli classify examples/ -l "cat,dog,car,tree,house,sun,apple,fish" --model tiny --offline
 
 test: $(VENV)/dev ## run the tests (under two minutes)
-	$(RUN) pytest --quiet
+	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile
 
 test-all: $(VENV)/dev ## run all tests, the slow ones too
-	$(RUN) pytest --quiet -m ''
+	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile -m ''
 
 lint: $(VENV)/dev ## ruff: rules and format
 	$(RUN) ruff check .

@@ -111,9 +111,7 @@ def bench_million(rows: int) -> None:
     print(f"\n## Approximate join, {rows:,} × 512, {rows // 100:,} planted duplicates\n")
     print(f"{clock:.0f} s by the clock, {processor:.0f} s of the processor.")
     print(f"Planted pairs found: {found_share(pairs, one, two):.2%}. Recall as the run itself measured it:")
-    print(
-        f"{recall.share:.2%} of {recall.true_pairs:,} pairs of {recall.rows:,} rows, {recall.probes} parts a row."
-    )
+    print(f"{recall.share:.2%} of {recall.true_pairs:,} pairs of {recall.rows:,} rows, {recall.probes} parts a row.")
     print(f"Peak memory {peak():.2f} GB for {vectors.nbytes / 1e9:.2f} GB of vectors.")
 
 

@@ -6,7 +6,8 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
-from clipcli import devices, records
+from clipcli import devices as machine
+from clipcli import records
 from clipcli.errors import ModelError
 from clipcli.hub import Hub, expected_sha256, sha256_of
 from clipcli.registry import check_name
@@ -34,9 +35,9 @@ def find(spec: ModelSpec, choice: Choice, talk: Talk) -> tuple[Source, str]:
     if choice.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     talk.detail("loading torch and open_clip")
-    from clipcli.engines import openclip, sources
+    from clipcli.engines import devices, sources
 
-    device = openclip.resolve_device("cpu" if choice.engine == "onnx" else choice.device)
+    device = devices.resolve_device("cpu" if choice.engine == "onnx" else choice.device)
     return sources.resolve(spec, Hub(talk, choice.weights_dir, offline=choice.offline)), device
 
 
@@ -48,7 +49,7 @@ def load(source: Source, device: str, choice: Choice, known: Record | None, talk
     Raises:
         ModelError: the files are damaged, or of another architecture.
     """
-    from clipcli.engines import measured, openclip
+    from clipcli.engines import devices, measured, openclip
 
     digest = cache(weights_digest)
 
@@ -59,8 +60,8 @@ def load(source: Source, device: str, choice: Choice, known: Record | None, talk
         return load_as(choice.precision)
     if known is not None and known.device == device:
         return load_as(known.precision)
-    encoder = load_as(openclip.natural_precision(device))
-    if device == "cpu" and choice.engine == "openclip" and devices.cpu_with_bf16():
+    encoder = load_as(devices.natural_precision(device))
+    if device == "cpu" and choice.engine == "openclip" and machine.cpu_with_bf16():
         return measured.quicker(encoder, lambda: load_as("bf16"), talk)
     return encoder
 
@@ -70,7 +71,7 @@ def place_of(choice: Choice, device_kind: str) -> str:
     device = f"auto-{device_kind}" if choice.device == "auto" else choice.device
     if choice.precision != "auto":
         return f"{device}-{choice.precision}"
-    cpu = devices.cpu_with_bf16() if choice.engine == "openclip" and device_kind == "cpu" else ""
+    cpu = machine.cpu_with_bf16() if choice.engine == "openclip" and device_kind == "cpu" else ""
     return f"{device}-{cpu}" if cpu else device
 
 

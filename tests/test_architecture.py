@@ -37,6 +37,7 @@ HEAVY = {
 }
 MAY_IMPORT = {
     "torch": {
+        "engines/devices.py",
         "engines/openclip.py",
         "engines/export.py",
         "engines/text_tower.py",

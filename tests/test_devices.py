@@ -115,7 +115,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_devices_in_their_order(machine, asked: str, there: dict[str, int], found: str):
-    from clipcli.engines.openclip import resolve_device
+    from clipcli.engines.devices import resolve_device
 
     machine(**there)
     assert resolve_device(asked) == found
@@ -132,7 +132,7 @@ def test_devices_in_their_order(machine, asked: str, there: dict[str, int], foun
     ],
 )
 def test_a_device_that_is_absent_is_an_error(machine, asked: str, there: dict[str, int], message: str, hint: str):
-    from clipcli.engines.openclip import resolve_device
+    from clipcli.engines.devices import resolve_device
 
     machine(**there)
     with pytest.raises(DeviceError) as caught:
@@ -152,7 +152,7 @@ def test_a_device_that_is_absent_is_an_error(machine, asked: str, there: dict[st
     ],
 )
 def test_the_natural_precision_of_a_device(machine, device: str, there: dict[str, int], precision: str):
-    from clipcli.engines.openclip import natural_precision
+    from clipcli.engines.devices import natural_precision
 
     machine(**there)
     assert natural_precision(device) == precision

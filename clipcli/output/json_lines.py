@@ -39,16 +39,17 @@ class JsonLinesWriter:
 
 @dataclass
 class JsonArrayWriter:
-    """One array of all rows, an element a line."""
+    """One array of all rows, an element a line, each let out at once."""
 
     target: Target
     _opened: bool = field(default=False)
 
     def write(self, row: Row) -> None:
         """Write one element."""
-        self.target.write(b",\n " if self._opened else b"[\n ")
+        before = b",\n " if self._opened else b"[\n "
         self._opened = True
-        self.target.write(dumps(row.record()).encode("utf-8"))
+        self.target.write(before + dumps(row.record()).encode("utf-8"))
+        self.target.flush()
 
     def close(self) -> None:
         """Close the array; no rows give an empty one."""

@@ -1,0 +1,42 @@
+"""Where torch can run, and in which precision it runs best there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from clipcli.errors import DeviceError
+
+if TYPE_CHECKING:
+    from clipcli.encoder import Precision
+
+
+def resolve_device(asked: str) -> str:
+    """`auto` → CUDA, then MPS, then the CPU; anything else must be there.
+
+    Raises:
+        DeviceError: the device asked for is not there.
+    """
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = asked.partition(":")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise DeviceError("no CUDA device here", hint="--device cpu, or check the driver with nvidia-smi")
+        if index and int(index) >= count:
+            there = "is 1 CUDA device, cuda:0" if count == 1 else f"are {count} CUDA devices, numbered from 0"
+            raise DeviceError(f"no device {asked}: there {there}", hint="--device cuda")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no MPS device here: it needs Apple silicon", hint="--device cpu or --device auto")
+    return asked
+
+
+def natural_precision(device: str) -> Precision:
+    """What `--precision auto` means: fp32 on the CPU, bf16 on CUDA devices that have it, fp16 on other accelerators."""
+    if device == "cpu":
+        return "fp32"
+    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp16"
