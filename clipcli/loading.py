@@ -10,7 +10,7 @@ from clipcli import devices as machine
 from clipcli import records
 from clipcli.errors import ModelError
 from clipcli.hub import Hub, expected_sha256, sha256_of
-from clipcli.registry import check_name
+from clipcli.registry import check_name, repository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 def find(spec: ModelSpec, choice: Choice, talk: Talk) -> tuple[Source, str]:
-    """The files of a model, fetched if need be, and the device it will run on: that is asked for first.
+    """The files of a model, fetched if need be, and the device it will run on.
+
+    A device that may be absent is looked at before gigabytes are fetched; otherwise they are fetched before torch is
+    imported, so that a missing network is told at once.
 
     Raises:
         ModelError: no such model, or it is not to be had.
@@ -34,11 +37,22 @@ def find(spec: ModelSpec, choice: Choice, talk: Talk) -> tuple[Source, str]:
     check_name(spec)
     if choice.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    hub = Hub(talk, choice.weights_dir, offline=choice.offline)
+    if choice.device in {"auto", "cpu"}:
+        _fetch(spec, hub)
     talk.detail("loading torch and open_clip")
     from clipcli.engines import devices, sources
 
     device = devices.resolve_device("cpu" if choice.engine == "onnx" else choice.device)
-    return sources.resolve(spec, Hub(talk, choice.weights_dir, offline=choice.offline)), device
+    return sources.resolve(spec, hub), device
+
+
+def _fetch(spec: ModelSpec, hub: Hub) -> None:
+    if spec.kind == "hub":
+        hub.fetch_model(spec.where, spec.version or None)
+    elif spec.kind == "tag":
+        repo, filename = repository(spec.where, spec.version)
+        hub.fetch_weights(repo, filename=filename)
 
 
 def load(source: Source, device: str, choice: Choice, known: Record | None, talk: Talk) -> OpenClipEncoder:

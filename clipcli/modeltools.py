@@ -31,9 +31,9 @@ def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
     rows = [ModelRow("tiny", None, None, None, None, on_disk=True, alias="tiny")]
     others = set(hub.cached_models(cache_dir))
     for architecture, tags in registry.tags().items():
-        for tag, known in tags.items():
+        for tag in tags:
             name = f"{architecture}/{tag}"
-            repo, _, filename = str(known.get("hf_hub", "")).rpartition("/")
+            repo, filename = registry.repository(architecture, tag)
             others.discard(repo)
             on_disk = hub.is_cached(repo, filename, cache_dir) or bundles.is_bundle(records.bundle_folder(name))
             figures = catalogue.figures(architecture, tag)

@@ -54,6 +54,19 @@ def configs() -> Mapping[str, Path]:
     return {path.stem: path for path in sorted((_folder() / "model_configs").glob("*.json"))}
 
 
+def repository(architecture: str, tag: str) -> tuple[str, str]:
+    """Where on the hub a tag's weights are: the repository, and the file's name or nothing for the usual ones.
+
+    Raises:
+        ModelError: they are not on the hub.
+    """
+    repo, _, filename = str(tags()[architecture][tag].get("hf_hub", "")).rpartition("/")
+    if not repo:
+        hint = f"download them yourself, then {architecture}@path/to/checkpoint"
+        raise ModelError(f"the weights of {architecture}/{tag} are not on the hub", hint=hint)
+    return repo, filename
+
+
 def definition(architecture: str) -> tuple[Path, ...]:
     """The files in which open_clip describes an architecture and its weights."""
     return configs()[architecture], _folder() / "pretrained.py"

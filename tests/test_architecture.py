@@ -40,6 +40,7 @@ MAY_IMPORT = {
         "engines/devices.py",
         "engines/openclip.py",
         "engines/export.py",
+        "engines/faults.py",
         "engines/text_tower.py",
         "engines/compact.py",
         "engines/parity.py",

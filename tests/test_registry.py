@@ -73,3 +73,21 @@ def test_an_open_clip_that_keeps_its_list_elsewhere(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(registry.importlib, "import_module", lambda _name: object())
     with pytest.raises(ModelError, match="keeps its list of weights elsewhere"):
         registry.tags()
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "expected"),
+    [
+        ("ViT-B-32", "laion2b_s34b_b79k", ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "")),
+        ("ViTamin-S", "datacomp1b", ("jienengchen/ViTamin-S", "pytorch_model.bin")),
+    ],
+)
+def test_where_weights_are(name: str, tag: str, expected: tuple[str, str]):
+    assert registry.repository(name, tag) == expected
+
+
+def test_weights_that_are_not_on_the_hub(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(registry.tags(), "Some-ViT", {"old": {"url": "https://example.org/weights.pt"}})  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="the weights of Some-ViT/old are not on the hub") as caught:
+        registry.repository("Some-ViT", "old")
+    assert caught.value.hint == "download them yourself, then Some-ViT@path/to/checkpoint"

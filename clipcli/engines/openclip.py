@@ -6,6 +6,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transformer import LayerNormFp32
 
 from clipcli.encoder import Scoring
+from clipcli.engines.faults import one_kind_of_memory_error, plain_words
 from clipcli.engines.text_tower import CausalText, causal_tower
-from clipcli.errors import DeviceError, ModelError
 from clipcli.steady import ROWS, groups_of_like_length, padded_rows
 
 if TYPE_CHECKING:
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
     from clipcli.encoder import ModelInfo, Precision
     from clipcli.engines.sources import Source
     from clipcli.vectors import Pixels, Vectors
-
-_BAD_FILES = (
-    RuntimeError, LookupError, EOFError, TypeError, ValueError, AttributeError, AssertionError, OSError, StopIteration,
-    ArithmeticError,
-)  # fmt: skip
-"""What open_clip, timm and torch raise over configs and weights that do not fit together."""
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class OpenClipEncoder:
         if len(pixels) == 0:
             return np.zeros((0, self.info.dim), np.float32)
         rows = pixels[padded_rows(len(pixels))] if self.device == "cpu" and len(pixels) % ROWS else pixels
-        with _one_kind_of_memory_error(), torch.inference_mode():
+        with one_kind_of_memory_error(), torch.inference_mode():
             batch = torch.from_numpy(rows)
             if self.device.startswith("cuda"):
                 batch = batch.pin_memory()
@@ -74,7 +68,7 @@ class OpenClipEncoder:
         vectors = np.zeros((len(texts), self.info.dim), np.float32)
         if not texts:
             return vectors
-        with _one_kind_of_memory_error(), torch.inference_mode():
+        with one_kind_of_memory_error(), torch.inference_mode():
             tokens = self.tokenizer(list(texts))
             limit = tokens.shape[1]
             # The end token has the highest id, and nothing behind it can change a causal tower's answer.
@@ -106,7 +100,7 @@ def load(source: Source, digest: Callable[[Path], str], *, device: str, precisio
         ModelError: the weights are damaged, of another architecture, or a pickle that holds more than tensors.
         DeviceError: the model does not fit into the device's memory.
     """
-    with quiet_open_clip(), _plain_words(source):
+    with quiet_open_clip(), plain_words(source):
         model = create_model(
             source.architecture,
             load_weights=False,
@@ -141,9 +135,17 @@ def _tokenizer(source: Source) -> Any:
     text = source.config.get("text_cfg", {})
     options = dict(text.get("tokenizer_kwargs", {}))
     if source.tokenizer_folder is None:
-        return SimpleTokenizer(context_length=source.context_length, **options)
+        if options:
+            return SimpleTokenizer(context_length=source.context_length, **options)
+        return _byte_pair_tokenizer(source.context_length)
     mode = text.get("tokenizer_mode")
     return HFTokenizer(source.tokenizer_folder, source.context_length, tokenizer_mode=mode, **options)
+
+
+@cache
+def _byte_pair_tokenizer(context_length: int) -> Any:
+    """CLIP's own tokenizer; reading its word list takes longer than building a small model."""
+    return SimpleTokenizer(context_length=context_length)
 
 
 def _scoring(model: Any) -> Scoring:
@@ -164,61 +166,3 @@ def quiet_open_clip() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-@contextmanager
-def _one_kind_of_memory_error() -> Iterator[None]:
-    """CUDA, MPS and the host each say "out of memory" in their own way; callers should see one."""
-    try:
-        yield
-    except RuntimeError as error:
-        if any(words in str(error) for words in _OUT_OF_MEMORY):
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            raise MemoryError(str(error).splitlines()[0]) from error
-        raise
-
-
-@contextmanager
-def _plain_words(source: Source) -> Iterator[None]:
-    import pickle
-
-    from safetensors import SafetensorError
-
-    where = source.weights
-    try:
-        with _one_kind_of_memory_error():
-            yield
-    except SafetensorError as error:
-        raise ModelError(
-            f"{where} is damaged or not a safetensors file: {_first_line(error)}",
-            hint="fetch it again (clipcli models verify tells whether its hash is right)",
-        ) from error
-    except pickle.UnpicklingError as error:
-        if "nsupported" not in str(error):
-            raise ModelError(f"{where} is damaged or not a checkpoint", hint=_load_hint(error)) from error
-        raise ModelError(
-            f"{where} is a pickle that holds more than tensors, and is not loaded, because that would run its code",
-            hint="convert it to safetensors where you trust it",
-        ) from error
-    except MemoryError as error:
-        raise DeviceError(
-            f"{source.name} does not fit into memory: {error}", hint="a smaller model, or --precision fp16"
-        ) from error
-    except _BAD_FILES as error:
-        raise ModelError(
-            f"cannot load {source.name} from {where}: {_first_line(error)}", hint=_load_hint(error)
-        ) from error
-    except ImportError as error:
-        raise ModelError(f"{source.name} needs a package that is not installed: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return " ".join(lines[:2])[:300] if lines else type(error).__name__
-
-
-def _load_hint(error: BaseException) -> str:
-    if "state_dict" in str(error):
-        return "these weights belong to another architecture"
-    return "clipcli models verify tells whether the file is whole"

@@ -14,7 +14,7 @@ from open_clip.pretrained import get_pretrained_cfg
 from clipcli.encoder import Interpolation, ModelInfo, Preprocessing, ResizeMode
 from clipcli.errors import ModelError
 from clipcli.hub import CONFIG, WEIGHTS
-from clipcli.registry import definition
+from clipcli.registry import definition, repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,9 +84,7 @@ def resolve(spec: ModelSpec, hub: Hub) -> Source:
 
 def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
     config, tag = get_model_config(spec.where), get_pretrained_cfg(spec.where, spec.version)
-    repo, _, filename = str(tag.get("hf_hub", "")).rpartition("/")
-    if not repo:
-        raise ModelError(f"{spec.name} is not on the hub", hint="download it yourself, then ARCH@path/to/checkpoint")
+    repo, filename = repository(spec.where, spec.version)
     weights = hub.fetch_weights(repo, filename=filename)
     return Source(
         spec.name, spec.where, config, _preprocessing(config, tag), weights,
@@ -110,13 +108,8 @@ def _from_checkpoint(spec: ModelSpec, hub: Hub) -> Source:
 
 def _from_hub(spec: ModelSpec, hub: Hub) -> Source:
     revision = spec.version or None
-    config = hub.fetch(spec.where, CONFIG, revision)
-    if config is None:
-        raise ModelError(f"{spec.where} has no {CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
-    # By commit: a branch may have moved on since its config was fetched.
-    commit = config.parent.name
-    hub.fetch_weights(spec.where, commit)
-    source = _from_folder(spec, hub, config.parent, revision=commit)
+    config = hub.fetch_model(spec.where, revision)
+    source = _from_folder(spec, hub, config.parent, revision=config.parent.name)
     return replace(source, described_by=(*source.described_by, *_reference(config, revision)))
 
 

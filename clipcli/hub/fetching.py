@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipcli.errors import DownloadError, UnknownModelError
 from clipcli.hub.failures import OFFLINE_HINT, failure, network_errors
-from clipcli.hub.on_disk import preferred
+from clipcli.hub.on_disk import CONFIG, preferred
 
 if TYPE_CHECKING:
     from clipcli.talk import Talk
@@ -75,6 +75,18 @@ class Hub:
         raise DownloadError(
             f"{repo} has no OpenCLIP weights ({' or '.join(names)})", hint="is it an OpenCLIP repository?"
         )
+
+    def fetch_model(self, repo: str, revision: str | None) -> Path:
+        """The config of an OpenCLIP repository, its weights beside it.
+
+        Raises:
+            DownloadError: as `fetch_weights`, and when it has no config.
+        """
+        config = self.fetch(repo, CONFIG, revision)
+        if config is None:
+            raise DownloadError(f"{repo} has no {CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
+        self.fetch_weights(repo, config.parent.name)  # by commit: a branch may have moved on since
+        return config
 
     def fetch_tokenizer(self, repo: str) -> str:
         """The folder of a repository's tokenizer files.
