@@ -2,8 +2,8 @@
 
     python benchmarks/bench_embed.py [--rounds N] [--photos FOLDER] [--count N] [--work FOLDER]
 
-Every case is a process of its own that loads its model, embeds a few photos, and then times all of them; the cases
-take turns, so that a busy machine slows all of them. Photos of FOLDER (default: ../shared/data/photos; drawn noise
+Every case is a process of its own, which loads its model once and stays; the cases take turns, a few seconds each, so
+that a busy machine slows all of them alike. Photos of FOLDER (default: ../shared/data/photos; drawn noise
 where that is missing) are brought to 0.3 and to 12 megapixels. Weights are random: time does not depend on them.
 sentence-transformers joins in where it is installed. Prints tables and writes results/embed.json and results/embed.md.
 """
@@ -23,9 +23,13 @@ import tempfile
 import textwrap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {"0.3 MP": (640, 480), "12 MP": (4000, 3000)}
@@ -41,10 +45,12 @@ COMMON = """
 
     def timed(embed):
         embed(paths[:16])
-        began, cores = time.perf_counter(), core_seconds()
-        vectors = embed(paths)
-        print(len(paths) / (time.perf_counter() - began), (core_seconds() - cores) / len(paths) * 1000)
-        assert len(vectors) == len(paths)
+        print("ready", flush=True)
+        while input() == "go":
+            began, cores = time.perf_counter(), core_seconds()
+            vectors = embed(paths)
+            assert len(vectors) == len(paths)
+            print(len(paths) / (time.perf_counter() - began), (core_seconds() - cores) / len(paths) * 1000, flush=True)
 """
 
 LOOP = """
@@ -177,8 +183,6 @@ class Case:
     name: str
     code: str
     settings: dict[str, object] = field(default_factory=dict)
-    warm_up: bool = False
-    """Run once before the rounds, so that the cache is full."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,7 @@ def cases(work: Path, peer: bool) -> list[Case]:
         Case("clipcli, fp32, --fast-decode", OURS, {**onnx, "fast": True}),
         Case("clipcli, --precision bf16", OURS, bf16),
         Case("clipcli, --precision bf16 --fast-decode", OURS, {**bf16, "fast": True}),
-        Case("clipcli, from the cache", OURS, {**onnx, "cached": True}, warm_up=True),
+        Case("clipcli, from the cache", OURS, {**onnx, "cached": True}),
         Case("bound: decoding alone", DECODING, {"draft": None}),
         Case("bound: decoding alone, fast", DECODING, {"draft": (448, 448)}),
         Case("bound: model alone, fp32", FORWARD, onnx),
@@ -250,15 +254,51 @@ def draw(photos: Path, folder: Path, size: tuple[int, int], count: int) -> None:
         image.save(folder / f"{number:04}.jpg", quality=88)
 
 
-def once(case: Case, photos: Path, work: Path) -> Figure:
-    """What one run took."""
-    code = textwrap.dedent(COMMON) + textwrap.dedent(case.code)
-    environment = {**os.environ, "CLIPCLI_CACHE_DIR": str(work / "cache"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", code.format(photos=str(photos), **case.settings)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        sys.exit(f"{case.name}: {done.stderr[-2000:]}")
-    return Figure(*map(float, done.stdout.split()[-2:]))
+class Worker:
+    """A case, loaded and waiting for its turn."""
+
+    def __init__(self, case: Case, photos: Path, work: Path) -> None:
+        self.case = case
+        code = textwrap.dedent(COMMON) + textwrap.dedent(case.code)
+        environment = {**os.environ, "CLIPCLI_CACHE_DIR": str(work / "cache"), "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, "-c", code.format(photos=str(photos), **case.settings)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        self._say()
+
+    def turn(self) -> Figure:
+        """What one turn took."""
+        return Figure(*map(float, self._say("go").split()))
+
+    def close(self) -> None:
+        """Let it end."""
+        self._process.communicate("stop\n")
+
+    def _say(self, word: str | None = None) -> str:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("a worker has pipes")
+        if word:
+            self._process.stdin.write(word + "\n")
+            self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            sys.exit(f"{self.case.name}: failed")
+        return answer
+
+
+def measure(found: Sequence[Case], photos: Path, work: Path, rounds: int) -> dict[str, list[Figure]]:
+    """Figures of all cases, taken in turns."""
+    workers = [Worker(case, photos, work) for case in found]
+    figures: dict[str, list[Figure]] = {case.name: [] for case in found}
+    for number in range(rounds + 1):
+        for worker in workers:
+            figure = worker.turn()
+            if number:  # the first turn fills caches
+                figures[worker.case.name].append(figure)
+        print(f"{photos.name}: round {number} of {rounds}", file=sys.stderr, flush=True)
+    for worker in workers:
+        worker.close()
+    return figures
 
 
 def table(size: str, count: int, figures: dict[str, list[Figure]]) -> str:
@@ -281,29 +321,21 @@ def table(size: str, count: int, figures: dict[str, list[Figure]]) -> str:
 def main() -> None:
     """Prepare, measure in turns, print, keep."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--count", type=int, default=192, help="photos of 0.3 MP; an eighth of it of 12 MP")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=32, help="photos of 0.3 MP a turn; a quarter of it of 12 MP")
     parser.add_argument("--photos", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "photos")
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
-    counts = {"0.3 MP": arguments.count, "12 MP": max(16, arguments.count // 8)}
+    counts = {"0.3 MP": arguments.count, "12 MP": max(8, arguments.count // 4)}
     with tempfile.TemporaryDirectory(prefix="bench-embed-") as temporary:
         work = arguments.work or Path(temporary)
         peer = prepare(work, arguments.photos, counts)
         where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
         parts = [f"# From files to vectors\n\n`python benchmarks/bench_embed.py`: {where}, {arguments.rounds} rounds\n"]
-        figures: dict[str, dict[str, list[Figure]]] = {}
+        figures = {}
         for size in SIZES:
-            photos, found = work / size.replace(" ", ""), figures.setdefault(size, {})
-            for number in range(arguments.rounds + 1):
-                for case in cases(work, peer):
-                    if number == 0 and not case.warm_up:
-                        continue
-                    figure = once(case, photos, work)
-                    if number:
-                        found.setdefault(case.name, []).append(figure)
-                        print(f"{size} {case.name}: {figure}", file=sys.stderr, flush=True)
-            parts.append(table(size, counts[size], found))
+            figures[size] = measure(cases(work, peer), work / size.replace(" ", ""), work, arguments.rounds)
+            parts.append(table(size, counts[size], figures[size]))
         text = "\n".join(parts)
         print(text)
         RESULTS.mkdir(exist_ok=True)

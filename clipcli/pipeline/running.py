@@ -17,6 +17,8 @@ from clipcli.pipeline.preparing import Decoded, Known
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    import numpy.typing as npt
+
     from clipcli.inputs import ImageRef
     from clipcli.pipeline.preparing import Preparation, Prepared
     from clipcli.vectors import Pixels, Vector, Vectors
@@ -50,13 +52,17 @@ _Item: TypeAlias = "tuple[ImageRef, Future[Prepared]] | _End"
 class _Batch:
     """Consecutive images; those that the model has to see are there once, however often their content comes."""
 
-    images: list[tuple[ImageRef, Prepared]] = field(default_factory=list)
-    fresh: dict[str, Decoded] = field(default_factory=dict)
+    images: list[tuple[ImageRef, ImageError | Known | str]] = field(default_factory=list)
+    """What is known of each image already, or the sha256 of its content."""
+    fresh: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """Pixels by content, until the model has them."""
 
     def add(self, ref: ImageRef, prepared: Prepared) -> None:
-        self.images.append((ref, prepared))
         if isinstance(prepared, Decoded):
-            self.fresh.setdefault(prepared.digest, prepared)
+            self.fresh.setdefault(prepared.digest, prepared.pixels)
+            self.images.append((ref, prepared.digest))
+        else:
+            self.images.append((ref, prepared))
 
     def is_due(self, batch_size: int, *, model_idle: bool) -> bool:
         """Full, or holding back too much; without an image for the model, as soon as nothing comes before it."""
@@ -65,13 +71,13 @@ class _Batch:
         return len(self.fresh) >= batch_size if self.fresh else model_idle
 
     def results(self, vectors: dict[str, Vector]) -> Iterator[Embedded]:
-        for ref, prepared in self.images:
-            if isinstance(prepared, ImageError):
-                yield Embedded(ref, None, prepared)
-            elif isinstance(prepared, Known):
-                yield Embedded(ref, prepared.vector, None, prepared.digest)
+        for ref, found in self.images:
+            if isinstance(found, ImageError):
+                yield Embedded(ref, None, found)
+            elif isinstance(found, Known):
+                yield Embedded(ref, found.vector, None, found.digest)
             else:
-                yield Embedded(ref, vectors[prepared.digest], None, prepared.digest)
+                yield Embedded(ref, vectors[found], None, found)
 
 
 @dataclass(frozen=True)
@@ -131,11 +137,11 @@ class ImagePipeline:
                     running = None
                 if not batch.is_due(batch_size, model_idle=running is None):
                     continue
-            if running is not None:
-                yield from self._emit(running)
-            running = _Running(batch, model.submit(self._encode, batch) if batch.fresh else _nothing())
+            before, running = running, self._start(batch, model)
             batch = _Batch()
-            if not isinstance(item, tuple) or not running.batch.fresh:
+            if before is not None:  # handed out while the model has the next
+                yield from self._emit(before)
+            if not isinstance(item, tuple) or running.vectors.done():
                 yield from self._emit(running)
                 running = None
             if isinstance(item, _End):
@@ -143,26 +149,30 @@ class ImagePipeline:
                     raise item.error
                 return
 
-    def _encode(self, batch: _Batch) -> dict[str, Vector]:
+    def _start(self, batch: _Batch, model: ThreadPoolExecutor) -> _Running:
+        """Give a batch to the model, which may still be at work on the one before."""
+        if not batch.fresh:
+            nothing: Future[dict[str, Vector]] = Future()
+            nothing.set_result({})
+            return _Running(batch, nothing)
+        digests = list(batch.fresh)
+        pixels = np.stack([batch.fresh.pop(digest) for digest in digests])
+        return _Running(batch, model.submit(self._encode, digests, pixels))
+
+    def _encode(self, digests: list[str], pixels: Pixels) -> dict[str, Vector]:
         """In the model's thread: vectors by content, kept at once so that a kill costs no more than this batch."""
         preparation = self.preparation
         with preparation.timings.measure("model"):
-            rows = self.encode(np.stack([decoded.pixels for decoded in batch.fresh.values()]))
-        vectors = dict(zip(batch.fresh, rows, strict=True))
+            rows = self.encode(pixels)
+        vectors = dict(zip(digests, rows, strict=True))
         preparation.cache.put(preparation.space, list(vectors.items()))
         return vectors
 
     def _emit(self, running: _Running) -> Iterator[Embedded]:
         vectors = running.vectors.result()
-        known = sum(isinstance(prepared, Known) for _, prepared in running.batch.images)
+        known = sum(isinstance(found, Known) for _, found in running.batch.images)
         self.preparation.timings.count(encoded=len(vectors), cached=known)
         yield from running.batch.results(vectors)
-
-
-def _nothing() -> Future[dict[str, Vector]]:
-    done: Future[dict[str, Vector]] = Future()
-    done.set_result({})
-    return done
 
 
 def _take(ahead: queue.Queue[_Item], *, wait: bool) -> _Item | None:
