@@ -13,6 +13,7 @@ from clipcli.reports import Finding
 from clipcli.spelling import did_you_mean
 from clipcli.talk import printable
 from clipcli.tasks.checks import judge, judge_forbidden
+from clipcli.textfiles import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,13 +28,13 @@ PARENT = "parent"
 
 
 def parent_name(ref: ImageRef) -> str:
-    """The name of the folder an image is in, as in torchvision's ImageFolder."""
-    return os.path.basename(os.path.dirname(os.path.abspath(ref.path)))  # noqa: PTH100, PTH119, PTH120
+    """The name of the folder an image is in, as in torchvision's ImageFolder; composed, as labels are."""
+    return tidy(os.path.basename(os.path.dirname(os.path.abspath(ref.path))))  # noqa: PTH100, PTH119, PTH120
 
 
 def spoken(name: str) -> str:
     """A folder's name as a person would say it: `red_car` is a red car."""
-    return " ".join(name.replace("_", " ").replace("-", " ").split())
+    return tidy(name.replace("_", " ").replace("-", " "))
 
 
 @dataclass(frozen=True)

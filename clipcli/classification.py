@@ -77,11 +77,10 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
     if score.thresholds and (score.threshold is not None or score.similarity or score.groups or score.none):
         raise UsageError("--thresholds goes without --threshold, --similarity, --groups and --none", hint="choose one")
     if score.background and not (score.none or score.multi_label):
-        raise UsageError(
-            "--background needs --none NAME or --multi-label", hint="it says what none of the labels looks like"
-        )
-    if STDIN in (labels.labels_file or []) and is_stream(inputs.images or [], inputs.files_from or []):
-        raise UsageError("stdin cannot hold both images and labels", hint="give one of them in a file")
+        raise UsageError("--background needs --none NAME or --multi-label", hint="it says what no label looks like")
+    piped = is_stream(inputs.images or [], inputs.files_from or [])
+    if [piped, STDIN in (labels.labels_file or []), STDIN in (labels.prompts or [])].count(True) > 1:
+        raise UsageError("stdin can hold one of images, labels and prompts", hint="give the others in files")
 
 
 def _refs(inputs: InputOptions, expected: Expected | None) -> Iterable[ImageRef]:

@@ -234,6 +234,12 @@ class TestChecks:
         assert result.code == 1
         assert "expected misc (none of the labels)" in result.stderr
 
+    def test_folder_names_in_decomposed_unicode_match(self, classify, tmp_path: Path):
+        (tmp_path / "cafe\u0301").mkdir()
+        pictures.disc("red").save(tmp_path / "cafe\u0301" / "a.png")
+        row = classify(tmp_path, "-l", "caf\u00e9,bar", "--expect-from", "parent", "--format", "jsonl").rows[0]
+        assert row["expected"] == "caf\u00e9"
+
     def test_folder_names_match_labels_with_spaces(self, classify, tmp_path: Path):
         (tmp_path / "Red_car").mkdir()
         pictures.disc("red").save(tmp_path / "Red_car" / "a.png")
@@ -261,6 +267,9 @@ class TestInputs:
 
     def test_labels_and_images_cannot_both_be_stdin(self, classify):
         assert classify("-", "--labels-file", "-").code == 2
+        result = classify("-", "-l", "a,b", "--prompts", "-")
+        assert result.code == 2
+        assert "one of images, labels and prompts" in result.stderr
 
     def test_an_image_named_outright_is_tried_whatever_its_suffix(self, classify, folder: Path, tmp_path: Path):
         target = tmp_path / "picture.data"
