@@ -18,7 +18,7 @@ from clipcli.session import open_session
 from clipcli.sharding import Listing
 from clipcli.talk import printable
 from clipcli.vectorfiles import Plan, Shard, VectorsInfo, create_vectors
-from clipcli.vectorfiles.parts import Collector, open_parts, write_chunk
+from clipcli.vectorfiles.parts import Collector, open_parts, parts_path, write_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -90,6 +90,8 @@ class Embedding(Generic[Input]):
         if self.target.path is None:
             yield None
         else:
+            if not self.target.resume and parts_path(self.target.path).exists():
+                self.report.talk.note("beginning anew, without the parts of a stopped run (--resume goes on with them)")
             with open_parts(self.target.path, self.target.dtype, resume=self.target.resume) as parts:
                 yield parts
 

@@ -211,7 +211,8 @@ def test_a_file_too_large_to_be_an_image(embed, folder: Path, tmp_path: Path):
         (("a.png", "--dtype", "int8"), 2, "no type 'int8'"),
         (("a.png", "--shard", "4/3"), 2, "not a shard"),
         (("a.png", "--resume"), 2, "--resume needs -o FILE"),
-        (("a.png", "-o", "no/such/folder/out.npy"), 6, "cannot write"),
+        (("a.png", "-o", "no/such/folder/out.npy"), 6, "make the folder first"),
+        (("a.png", "-o", "/dev/null/out.npy"), 6, "cannot write"),
         (("--texts-from", "absent.txt"), 4, "cannot be read"),
     ],
 )
@@ -255,6 +256,7 @@ def test_resume_goes_on_and_refuses_other_inputs(embed, mixed: Path, tmp_path: P
     with monkeypatch.context() as patch:
         patch.setattr("clipcli.embedding.job.Embedding._assemble", _stop)
         assert embed(mixed, "-o", tmp_path / "out.safetensors").code == 130
+    assert "beginning anew" not in embed(mixed, "-o", tmp_path / "out.safetensors", "--resume", "--dry-run").stderr
     moved = mixed / "00.png"
     moved.rename(mixed / "0.png")
     refused = embed(mixed, "-o", tmp_path / "out.safetensors", "--resume")
