@@ -122,6 +122,7 @@ class TestAction:
         assert "every check holds" in runner.summary
         assert "::error" not in runner.log
 
+    @pytest.mark.slow
     def test_inputs_reach_the_command_whatever_is_in_them(self, shop: Scratch, on_path: Path):
         runner = Runner(shop, on_path)
         shop.draw("shop/red/60.png", "green")
@@ -189,6 +190,7 @@ class TestHook:
         code, said = commit("--all-files")
         assert code == 0, said
 
+    @pytest.mark.slow
     def test_only_what_is_staged(self, shop: Scratch, commit):
         shop.draw("shop/red/60.png", "red")
         code, said = commit()

@@ -124,6 +124,7 @@ def pretrained_preprocessings():
     return sorted(found, key=repr)
 
 
+@pytest.mark.slow
 def test_every_pretrained_config(image_transform):
     hows = pretrained_preprocessings()
     assert len(hows) >= 20

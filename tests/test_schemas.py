@@ -49,7 +49,7 @@ def test_classify(random_model: str, pictures_with_a_bad_one: list[Path], option
 def test_embed_images(random_model: str, pictures_with_a_bad_one: list[Path]):
     rows = rows_of(random_model, "embed", *pictures_with_a_bad_one)
     check(rows, "embed")
-    check(rows_of(random_model, "embed", *pictures_with_a_bad_one, "--shard", "1/2"), "embed", failures=False)
+    check(rows_of(random_model, "embed", *pictures_with_a_bad_one, "--shard", "1/2"), "embed", failures=None)
 
 
 def test_embed_texts(random_model: str):
@@ -67,7 +67,7 @@ def test_dedupe(random_model: str, folder: Path, tmp_path: Path):
     check(rows_of(random_model, "dedupe", tmp_path), "dedupe")
 
 
-def check(rows: list[Any], name: str, *, failures: bool = True) -> None:
+def check(rows: list[Any], name: str, *, failures: bool | None = True) -> None:
     """Every row fits, good ones and failed ones are among them, and a failed one fits error.schema.json too."""
     schema = validator(name)
     for row in rows:
@@ -75,5 +75,5 @@ def check(rows: list[Any], name: str, *, failures: bool = True) -> None:
         assert not schema.is_valid({**row, "surprise": 1})
     bad = [row for row in rows if "error" in row]
     assert len(bad) < len(rows)
-    assert bool(bad) is failures
+    assert failures is None or bool(bad) is failures  # which shard a name is in depends on the folder's own name
     assert all(validator("error").is_valid(row) for row in bad)

@@ -36,11 +36,13 @@ def test_a_bundle_agrees_with_its_source(source: OpenClipEncoder, exported: Bund
     assert found.probes == 14
 
 
+@pytest.mark.slow
 def test_real_inputs_are_compared_too(source, exported):
     pixels = np.random.default_rng(1).random((2, 3, 32, 32), dtype=np.float32)
     assert export.verify(exported, source, pixels=[pixels], texts=["one more"]).probes == 17
 
 
+@pytest.mark.slow
 def test_verification_finds_another_model(exported):
     other = tiny_models.build("quickgelu")
     found = export.verify(exported, other)
@@ -144,6 +146,7 @@ class _Unportable(torch.nn.Module):
         return pixels.mean(dim=(2, 3)) if float(pixels.sum()) > 0 else pixels.amax(dim=(2, 3))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_says_so_in_one_line_and_leaves_nothing(source, tmp_path, capfd):
     broken = tiny_models.build("plain")
     broken.model.visual = _Unportable()

@@ -138,6 +138,7 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("kind", "precision"), [*((kind, "bf16") for kind in small_models.CONFIGS), ("coca", "fp16")])
+@pytest.mark.slow
 def test_vectors_of_half_precision_are_near(specs: dict[str, str], kind: str, precision: str):
     texts = ["a dog", "", "a rather long sentence about a cat and its house", "naïve café"]
     vectors = {}

@@ -72,6 +72,7 @@ def varied_texts(count: int) -> list[str]:
     return (EDGES + made)[:count]
 
 
+@pytest.mark.slow
 def test_ids_are_open_clips_on_ten_thousand_texts(theirs, ours):
     texts = [text for text in varied_texts(10_000) if not set(text) & _UNSETTLED]
     assert len(texts) > 9_900

@@ -56,6 +56,7 @@ def test_the_first_run_fetches_and_the_second_needs_no_network(model_hub: hub_se
     assert model_hub.requests == []
 
 
+@pytest.mark.slow
 def test_offline_opens_no_socket(model_hub: hub_server.Hub, hub_cache: Path, folder: Path):
     """In a process of its own where any connection ends the run: with the model loaded, and from the cache."""
     online = run("classify", "-m", MODEL, folder, *LABELS)

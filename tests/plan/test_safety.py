@@ -46,6 +46,7 @@ def take_back(journal: Path, machine: Machine) -> list:
     shape=SHAPES, name=ACTIONS, same=st.booleans(), dies=st.none() | st.integers(1, 60), after=st.booleans(),
     again=st.booleans(), disks=st.booleans(), undo_dies=st.none() | st.integers(1, 30),
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_killed_run_loses_nothing_that_can_be_kept(  # noqa: PLR0917 - hypothesis names them
     shape, name, same, dies, after, again, disks, undo_dies
 ):

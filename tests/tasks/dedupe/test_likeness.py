@@ -55,6 +55,7 @@ def test_a_light_edit_is_the_same_picture(edit):
         assert compare(second, first).same
 
 
+@pytest.mark.slow
 def test_different_pictures_are_not():
     scenes = [sign(scene(seed)) for seed in range(12)]
     pages = [sign(page(seed)) for seed in range(12)]
