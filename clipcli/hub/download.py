@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from clipcli.errors import DownloadError
 from clipcli.hub.failures import DISK_HINT, network_errors
@@ -21,7 +21,12 @@ from clipcli.hub.hashes import is_sha256, refuse_damaged
 from clipcli.hub.on_disk import repository_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from clipcli.talk import Talk
+
+_PATIENCE = 1.0
+"""Seconds after which waiting is worth a word."""
 
 
 def download(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Talk) -> Path:
@@ -57,12 +62,27 @@ def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str 
     lock = folder.parent / ".locks" / folder.name / f"{found.etag}.lock"
     for parent in (blob.parent, lock.parent):
         parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with _alone(lock, filename, talk):
         if not blob.exists():
             part = blob.with_name(f"{found.etag}.incomplete")
             _fetch_rest(url, part, found.size, filename, talk)
             refuse_damaged(part, found.etag, filename)
             part.replace(blob)
+
+
+@contextmanager
+def _alone(lock: Path, filename: str, talk: Talk) -> Iterator[None]:
+    """Only one process fetches a file; who waits for another says so."""
+    turn = FileLock(lock)
+    try:
+        turn.acquire(timeout=_PATIENCE)
+    except Timeout:
+        talk.note(f"waiting for another program that is fetching {filename}")
+        turn.acquire()
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 def _fetch_rest(url: str, part: Path, size: int, filename: str, talk: Talk) -> None:

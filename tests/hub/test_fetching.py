@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import hub_server
 import pytest
+from filelock import FileLock
 
 from clipcli.errors import DownloadError, UnknownModelError
 from clipcli.hub import Hub, cached_models, expected_sha256, is_cached
@@ -120,6 +121,25 @@ def test_a_part_longer_than_the_file_starts_anew(hub: hub_server.Hub, hub_cache:
     path = client().fetch(REPO, WEIGHTS)
     assert path is not None
     assert path.read_bytes() == data
+
+
+def test_who_waits_for_another_program_says_so(hub: hub_server.Hub, hub_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    digest = hashlib.sha256(hub.files[REPO][WEIGHTS]).hexdigest()
+    other = FileLock(hub_cache / ".locks" / "models--org--small" / f"{digest}.lock")
+    Path(other.lock_file).parent.mkdir(parents=True)
+    other.acquire()
+    said = []
+
+    class Listener(Talk):
+        def note(self, text: str) -> None:
+            said.append(text)
+            other.release()
+
+    monkeypatch.setattr("clipcli.hub.download._PATIENCE", 0)
+    path = Hub(Listener()).fetch(REPO, WEIGHTS)
+    assert path is not None
+    assert path.read_bytes() == hub.files[REPO][WEIGHTS]
+    assert said == [f"waiting for another program that is fetching {WEIGHTS}"]
 
 
 def test_wrong_bytes_are_found_by_hash_and_fetched_anew(hub: hub_server.Hub, hub_cache: Path):
