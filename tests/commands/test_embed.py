@@ -379,6 +379,7 @@ def _wait_for_rows(tmp_path: Path) -> None:
     while True:
         with EmbeddingCache.open(say=lambda _line: None) as cache:
             if sum(info.entries for info in cache.info()) == 8:
+                time.sleep(1)  # the rows follow their vectors within the pipeline's patience of a quarter second
                 return
         time.sleep(0.02)
 
