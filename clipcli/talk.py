@@ -75,14 +75,25 @@ class Talk:
             self.line(text)
 
     @contextmanager
-    def progress(self, total: int | None, unit: str = "image") -> Iterator[Callable[[int], object]]:
-        """A bar on stderr when that is a terminal; yields the function that moves it on by n."""
+    def progress(self, total: int | None, unit: str = "image", *, doing: str = "") -> Iterator[Callable[[int], object]]:
+        """A bar on stderr when that is a terminal; yields the function that moves it on by n.
+
+        `doing` names the step where a run has several.
+        """
         if self.quiet or not sys.stderr.isatty():
             yield lambda _steps: None
             return
         from tqdm import tqdm
 
-        with tqdm(total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, leave=False, delay=0.5) as bar:
+        with tqdm(
+            total=total,
+            desc=doing or None,
+            unit=f" {unit}",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=False,
+            delay=0.5,
+        ) as bar:
             self._bar = bar
             try:
                 yield bar.update

@@ -31,10 +31,13 @@ def match(decider: Decider, bits: Bits | None, talk: Talk) -> list[Found]:
     for number in references.tolist():
         if not all(file.reference for file in contents[number].files):
             members[number] = []
-    for query, candidates in _candidates(decider, bits, queries, references, talk).items():
-        best = _best(decider, query, candidates)
-        if best is not None:
-            members[best[0]].append(best[1])
+    candidates = _candidates(decider, bits, queries, references, talk)
+    with talk.progress(len(candidates), doing="comparing") as advance:
+        for query, some in candidates.items():
+            best = _best(decider, query, some)
+            if best is not None:
+                members[best[0]].append(best[1])
+            advance(1)
     found = [Found(head, tuple(some)) for head, some in members.items()]
     return sorted(found, key=lambda one: decider.best(one.leader).path)
 
@@ -52,12 +55,12 @@ def _candidates(
         return {}
     if decider.vectors is not None:
         one, two = VectorSource(decider.vectors, queries), VectorSource(decider.vectors, references)
-        with talk.progress(len(queries)) as advance:
+        with talk.progress(len(queries), doing="joining vectors") as advance:
             take(join_sets(one, two, decider.thresholds.candidate, advance=advance))
     if bits is not None:
         upright = HashSource(np.ascontiguousarray(bits[queries, :32]))
         turns = bits.shape[1] // 32
-        with talk.progress(len(queries)) as advance:
+        with talk.progress(len(queries), doing="joining hashes") as advance:
             every = HashSource(bits[references].reshape(-1, 32))
             take(join_sets(upright, every, cosine_of(HASH_SURE), advance=advance), turns)
     return {query: sorted(some) for query, some in sorted(found.items())}

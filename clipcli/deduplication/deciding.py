@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clipcli.deduplication.looking import Looker
     from clipcli.deduplication.proposing import Proposer
     from clipcli.plan.decisions import Decisions
+    from clipcli.talk import Talk
     from clipcli.tasks.dedupe.keep import Rule
     from clipcli.tasks.dedupe.levels import Level, Thresholds
     from clipcli.tasks.dedupe.likeness import Likeness
@@ -62,6 +63,7 @@ class Decider:
     level: Level
     rules: Sequence[Rule]
     decisions: Decisions
+    talk: Talk
     unseen: int = 0
     _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
     _twins: Indices | None = None
@@ -74,7 +76,8 @@ class Decider:
         leader = self._exact(order)
         if includes(self.level, "near"):
             heads = order[leader[order] == order]
-            near = group(heads, len(everyone), lambda n: self._open(n, leader), self._verify)
+            with self.talk.progress(len(heads), doing="comparing") as advance:
+                near = group(heads, len(everyone), lambda n: self._open(n, leader), self._verify, advance=advance)
             self.unseen += near.unseen
             leader = near.leader[leader]
         if includes(self.level, "similar"):
@@ -128,7 +131,9 @@ class Decider:
             if proposer is not None:
                 involved |= proposer.with_partner(-1.0)
         numbers = np.flatnonzero(involved)
-        self.looker.prepare([n for n in numbers.tolist() if n not in self.looker.facts])
+        unseen = [n for n in numbers.tolist() if n not in self.looker.facts]
+        with self.talk.progress(len(unseen), doing="looking") as advance:
+            self.looker.prepare(unseen, advance)
         files = [self.facts(n, self.best(n)) for n in numbers.tolist()]
         order = numbers[rank(files, self.rules)] if len(numbers) else numbers
         self._place = {number: place for place, number in enumerate(order.tolist())}
@@ -143,7 +148,8 @@ class Decider:
         sizes = {n: self.looker.facts[n].size for n in order[near[order]].tolist() if n in self.looker.facts}
         count = Counter(sizes.values())
         suspects = [n for n, size in sizes.items() if count[size] > 1]
-        pixels = self.looker.pixels(suspects)
+        with self.talk.progress(len(suspects), doing="exact pixels") as advance:
+            pixels = self.looker.pixels(suspects, advance)
         first: dict[str, int] = {}
         for number in suspects:
             if number in pixels:

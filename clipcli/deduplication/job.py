@@ -119,14 +119,14 @@ class Job:
         self, session: Session | None, refs: Iterable[ImageRef], collection: Collection, *, reference: bool
     ) -> Iterator[ErrorRow]:
         total = None
-        if not is_stream(self.inputs.images or [], self.inputs.files_from or []) and not reference:
+        if reference or not is_stream(self.inputs.images or [], self.inputs.files_from or []):
             refs = list(refs)
             total = len(refs)
         if session is None:
             reads: Iterable[Read] = read_only(refs)
         else:
             reads = (Read(done.ref, done.digest, done.vector, done.error) for done in session.embed_images(refs))
-        with self.talk.progress(total) as advance:
+        with self.talk.progress(total, doing="references" if reference else "images") as advance:
             for read in reads:
                 advance(1)
                 if read.error is not None:
@@ -150,11 +150,12 @@ class Job:
         looker = Looker(
             contents, cache, self.asked.turns, not self.inputs.no_orient, self.inputs.max_pixels, self.run.workers
         )
-        with self.talk.progress(len(contents)) as advance:
+        with self.talk.progress(len(contents), doing="hashing") as advance:
             bits = looker.hashes(advance)
         decider = Decider(
             contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_hashes=None,
             thresholds=self._thresholds(session), level=self.level, rules=self.rules, decisions=self.decisions,
+            talk=self.talk,
         )  # fmt: skip
         if against:
             return decider, match(decider, bits, self.talk)

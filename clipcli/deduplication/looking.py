@@ -78,7 +78,7 @@ class Looker:
             some = range(start, min(start + _AT_ONCE, len(self.contents)))
             known = self.cache.get(space, [self.contents[number].digest for number in some])
             fresh = [number for number, vector in zip(some, known, strict=True) if vector is None]
-            self.prepare(fresh)
+            self.prepare(fresh, advance)
             for number, vector in zip(some, known, strict=True):
                 look = self.look(number) if vector is None else None
                 if vector is not None:
@@ -87,17 +87,20 @@ class Looker:
                     bits[number] = look.signatures[0].hashes.ravel()
             made = [(self.contents[n].digest, bits[n].astype(np.float32)) for n in fresh if n not in self.errors]
             self.cache.put(space, made)
-            advance(len(some))
+            advance(len(some) - len(fresh))
         return bits
 
-    def prepare(self, numbers: Iterable[int]) -> None:
+    def prepare(self, numbers: Iterable[int], advance: Callable[[int], object] = lambda _n: None) -> None:
         """Look at several in parallel, so that what follows finds them done."""
         new = [number for number in numbers if number not in self._looks]
+        if not new:
+            return
         with ThreadPoolExecutor(self.workers or os.cpu_count() or 1) as pool:
             for start in range(0, len(new), _AT_ONCE):
                 some = new[start : start + _AT_ONCE]
                 for number, look in zip(some, pool.map(self._open, some), strict=True):
                     self._remember(number, look)
+                    advance(1)
 
     def look(self, number: int) -> Look | None:
         """One content; None when it can no longer be read."""
@@ -119,11 +122,14 @@ class Looker:
         worst = min(found, key=lambda likeness: (likeness.same, likeness.structure))
         return worst if a.frames == b.frames else worst._replace(same=False)
 
-    def pixels(self, numbers: Sequence[int]) -> dict[int, str]:
+    def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = lambda _n: None) -> dict[int, str]:
         """Digests of the full pixels of some contents; those that cannot be read are left out."""
         new = [number for number in numbers if number not in self._pixels]
+        advance(len(numbers) - len(new))
         with ThreadPoolExecutor(self.workers or os.cpu_count() or 1) as pool:
-            self._pixels.update(zip(new, pool.map(self._digest, new), strict=True))
+            for number, digest in zip(new, pool.map(self._digest, new), strict=True):
+                self._pixels[number] = digest
+                advance(1)
         return {number: self._pixels[number] for number in numbers if self._pixels[number]}
 
     @property

@@ -78,13 +78,13 @@ def propose_by_hashes(bits: Bits, talk: Talk) -> Proposer:
     pairs = _join(source, threshold, talk, "hashes")
     if bits.shape[1] > 32:  # noqa: PLR2004 - the hash of one turn
         turned = HashSource(bits[kinds.firsts, 32:].reshape(-1, 32))
-        with talk.progress(len(source)) as advance:
+        with talk.progress(len(source), doing="joining turns") as advance:
             pairs = _with_turned(pairs, join_sets(source, turned, threshold, advance=advance), len(source))
     return Proposer.of(Neighbours(source, threshold, pairs), kinds.kind)
 
 
 def _join(source: Source, threshold: float, talk: Talk, what: str) -> Pairs:
-    with talk.progress(len(source)) as advance:
+    with talk.progress(len(source), doing=f"joining {what}") as advance:
         if len(source) <= EXACT_LIMIT:
             return join_self(source, threshold, advance=advance)
         if not is_available():

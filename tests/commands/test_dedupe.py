@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,40 @@ def test_against_vectors(tmp_path, random_model):
                  "-m", random_model, "--min-similarity", "0.99999", "-f", "jsonl")  # fmt: skip
     found = {os.path.basename(row["image"]): row["level"] for row in result.rows if not row.get("protected")}
     assert found == {"again.bmp": "exact", "gone.png": "similar"}
+
+
+@pytest.fixture
+def bars(monkeypatch) -> list[list]:
+    """The steps of a run: what is done, how much there is of it, and how much was said to be done."""
+    steps = []
+
+    @contextmanager
+    def progress(_talk, total, unit="image", *, doing=""):
+        step = [doing, total, 0]
+        steps.append(step)
+
+        def advance(count):
+            step[2] += count
+
+        yield advance
+
+    monkeypatch.setattr("clipcli.talk.Talk.progress", progress)
+    return steps
+
+
+def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bars, monkeypatch):
+    monkeypatch.setattr("clipcli.deduplication.looking._AT_ONCE", 3)
+    for _ in range(2):  # the second time hashes come from the cache, and pictures are looked at later
+        run("dedupe", library, "-m", random_model, "--turns")
+        names = ["images", "hashing", "joining hashes", "joining turns", "joining vectors", "looking", "exact pixels"]
+        assert [name for name, _, _ in bars] == [*names, "comparing"]
+        assert [total for _, total, _ in bars] == [done for _, _, done in bars]
+        assert bars[0][1] == 7
+        assert bars[-1][1] >= 3
+        bars.clear()
+    run("dedupe", library / "sub", "--against", library, "-m", random_model)
+    assert [name for name, _, _ in bars] == ["images", "references", "hashing", "comparing"]
+    assert [total for _, total, _ in bars] == [done for _, _, done in bars]
 
 
 def test_turned_pictures_only_with_turns(tmp_path, random_model):

@@ -35,6 +35,8 @@ def group(
     rows: int,
     candidates: Callable[[int], Indices],
     verify: Callable[[int, Indices], npt.NDArray[np.bool_]],
+    *,
+    advance: Callable[[int], object] = lambda _n: None,
 ) -> Grouping:
     """Let the best row gather all that match it, then the best of the rest, and so on.
 
@@ -45,11 +47,14 @@ def group(
         rows: How many rows there are in all.
         candidates: Row → rows that may match it. Symmetric.
         verify: Row, some candidates → which of them do match. Symmetric.
+        advance: Told how many rows of `order` are done, for a progress bar.
     """
     leader = np.full(rows, -1, np.int64)
     budget = max(_COMPARISONS_AT_LEAST, _COMPARISONS_A_ROW * len(order))
     unseen = 0
-    for row in order.tolist():
+    for place, row in enumerate(order.tolist()):
+        if place:
+            advance(1)
         if leader[row] >= 0:
             continue
         leader[row] = row
@@ -62,6 +67,7 @@ def group(
             continue
         budget = max(budget - len(free), _COMPARISONS_A_ROW)
         leader[free[verify(row, free)]] = row
+    advance(min(1, len(order)))
     alone = leader < 0
     leader[alone] = np.flatnonzero(alone)
     return Grouping(leader, unseen)
