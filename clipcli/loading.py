@@ -74,10 +74,10 @@ def load(source: Source, device: str, choice: Choice, known: Record | None, talk
         return load_as(choice.precision)
     if known is not None and known.device == device:
         return load_as(known.precision)
-    encoder = load_as(devices.natural_precision(device))
+    natural = devices.natural_precision(device)
     if device == "cpu" and choice.engine == "openclip" and machine.cpu_with_bf16():
-        return measured.quicker(encoder, lambda: load_as("bf16"), talk)
-    return encoder
+        return measured.quicker(lambda: load_as(natural), lambda: load_as("bf16"), talk)
+    return load_as(natural)
 
 
 def place_of(choice: Choice, device_kind: str) -> str:

@@ -134,7 +134,7 @@ class Model:
         except BundleError as error:
             self.talk.warn(f"{error.message}; not used")
             return None
-        record = self._record
+        record = self._record or records.find_any(self.spec.name)
         if record is not None and record.info.fingerprint != found.info.fingerprint:
             return None
         if record is None and self.spec.kind in {"folder", "checkpoint"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -88,8 +89,20 @@ def find(name: str, place: str) -> Record | None:
 
     `place` is what the record depends on besides the model: where it was asked to run.
     """
+    return _read(_file(name, place), name)
+
+
+def find_any(name: str) -> Record | None:
+    """A record of a model from wherever it ran: enough to tell which model it is, not how it runs here."""
+    found = (
+        _read(path, name) for path in sorted((cache_folder() / "models").glob(f"{glob.escape(slug(name))}.*.json"))
+    )
+    return next((record for record in found if record), None)
+
+
+def _read(path: Path, name: str) -> Record | None:
     try:
-        data = json.loads(_file(name, place).read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
         record = Record(
             info_of(data["info"]),
             scoring_of(data["scoring"]),

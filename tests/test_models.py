@@ -113,6 +113,19 @@ def test_a_second_run_loads_no_model(random_model: str, folder: Path):
     assert info.lines[:-1] == run("models", "info", random_model).lines
 
 
+def test_an_export_serves_runs_that_came_never_before(random_model: str, folder: Path):
+    assert run("models", "export", random_model).code == 0
+    first = run_script(IN_PROCESS, "classify", "-m", random_model, str(folder), *LABELS)
+    assert first.lines[-1] == "code 0 loaded ['onnxruntime']", first.stderr
+
+
+def test_an_export_does_not_outlive_the_weights_that_it_is_of(model: Path, folder: Path):
+    assert run("models", "export", f"local-dir:{model}").code == 0
+    reweigh(model, seed=1)
+    first = run_script(IN_PROCESS, "classify", "-m", f"local-dir:{model}", str(folder), *LABELS)
+    assert "torch" in first.lines[-1]
+
+
 def test_changed_weights_are_another_model(model: Path, folder: Path):
     before, told = classify(model, folder), fingerprint(model)
     reweigh(model, seed=1)

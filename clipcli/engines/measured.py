@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from clipcli.encoder import Encoder
     from clipcli.talk import Talk
-    from clipcli.vectors import Pixels
+    from clipcli.vectors import Pixels, Vectors
 
     Clock = Callable[[], float]
     _E = TypeVar("_E", bound=Encoder)
@@ -34,23 +36,49 @@ _TEXTS = (
 )  # fmt: skip
 
 
-def quicker(wide: _E, load_narrow: Callable[[], _E], talk: Talk, clock: Clock = time.perf_counter) -> _E:
-    """The fp32 encoder given, or its bf16 twin where that is worth it and ranks texts for images alike."""
+@dataclass(frozen=True)
+class _Trial:
+    """What an encoder made of the probes, and how long it took."""
+
+    seconds: float
+    images: Vectors
+    texts: Vectors
+
+    @classmethod
+    def of(cls, encoder: Encoder, clock: Clock) -> _Trial:
+        pixels = probe_images(encoder.info.preprocessing.image_size)
+        seconds = _seconds(encoder, pixels, clock)
+        return cls(seconds, unit_length(encoder.encode_images(pixels)), unit_length(encoder.encode_texts(_TEXTS)))
+
+
+def quicker(
+    load_wide: Callable[[], _E], load_narrow: Callable[[], _E], talk: Talk, clock: Clock = time.perf_counter
+) -> _E:
+    """The fp32 encoder, or its bf16 twin where that is worth it and ranks texts for images alike.
+
+    One is gone before the other comes, so that measuring takes no more memory than running does; an fp32 that wins is
+    loaded twice.
+    """
     talk.detail("measuring bf16 against fp32, once for this model on this CPU")
+    before = _Trial.of(load_wide(), clock)
+    gc.collect()  # modules point back at themselves here and there
     try:
         narrow = load_narrow()
-        pixels = probe_images(wide.info.preprocessing.image_size)
-        before, after = (_seconds(encoder, pixels, clock) for encoder in (wide, narrow))
-        alike = ranks_alike(wide, narrow, pixels)
+        after = _Trial.of(narrow, clock)
     except (ModelError, MemoryError, RuntimeError) as error:
         talk.detail(f"bf16 does not run here ({error}); fp32 it is")
-        return wide
-    ratio = before / max(after, 1e-9)
-    chosen = narrow if alike and ratio >= WORTH else wide
+        return load_wide()
+    ratio = before.seconds / max(after.seconds, 1e-9)
+    alike = _ranks_alike(before, after)
+    is_worth_it = alike and ratio >= WORTH
     talk.detail(
-        f"bf16 is {ratio:.2f} times as fast as fp32 and ranks {'alike' if alike else 'otherwise'}: {chosen.precision}"
+        f"bf16 is {ratio:.2f} times as fast as fp32 and ranks {'alike' if alike else 'otherwise'}: "
+        f"{'bf16' if is_worth_it else 'fp32'}"
     )
-    return chosen
+    if is_worth_it:
+        return narrow
+    del narrow
+    return load_wide()
 
 
 def probe_images(size: tuple[int, int]) -> Pixels:
@@ -61,13 +89,11 @@ def probe_images(size: tuple[int, int]) -> Pixels:
     return np.ascontiguousarray(patches[:, :, rows][:, :, :, columns])
 
 
-def ranks_alike(wide: Encoder, narrow: Encoder, pixels: Pixels) -> bool:
+def _ranks_alike(wide: _Trial, narrow: _Trial) -> bool:
     """Whether the narrow vectors are close to the wide ones, and no two texts that are apart change places."""
-    images = [unit_length(encoder.encode_images(pixels)) for encoder in (wide, narrow)]
-    texts = [unit_length(encoder.encode_texts(_TEXTS)) for encoder in (wide, narrow)]
-    if (images[0] * images[1]).sum(axis=1).min() < CLOSE:
+    if (wide.images * narrow.images).sum(axis=1).min() < CLOSE:
         return False
-    before, after = (left @ right.T for left, right in zip(images, texts, strict=True))
+    before, after = (trial.images @ trial.texts.T for trial in (wide, narrow))
     apart = before[:, :, None] - before[:, None, :] > TIE
     kept = after[:, :, None] > after[:, None, :]
     return bool(kept[apart].all())

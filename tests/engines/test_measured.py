@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ MIX = np.random.default_rng(1).standard_normal((3 * 30 * 20, 16)).astype(np.floa
 WORDS = np.random.default_rng(2).standard_normal((len(measured._TEXTS), 16)).astype(np.float32)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Fake:
     """An encoder whose passes take the seconds they are given, on a clock that only it moves."""
 
@@ -61,7 +62,7 @@ class Fake:
 def choose(wide: Sequence[float], narrow: Sequence[float], *, error: Exception | None = None, **options: object) -> str:
     now = [0.0]
     encoders = Fake("fp32", wide, now), Fake("bf16", narrow, now, error=error, **options)  # type: ignore[arg-type]
-    return measured.quicker(encoders[0], lambda: encoders[1], Talk(), lambda: now[0]).precision
+    return measured.quicker(lambda: encoders[0], lambda: encoders[1], Talk(), lambda: now[0]).precision
 
 
 @pytest.mark.parametrize(
@@ -110,17 +111,32 @@ def test_bf16_that_does_not_run_is_left(error: Exception, capsys: pytest.Capture
         raise error
 
     wide = Fake("fp32", [1.0], [0.0])
-    assert measured.quicker(wide, fail, Talk(verbose=True)) is wide
+    assert measured.quicker(lambda: wide, fail, Talk(verbose=True)) is wide
     assert f"bf16 does not run here ({error}); fp32 it is" in capsys.readouterr().err
 
 
 def test_verdicts_are_said_with_v(capsys: pytest.CaptureFixture[str]):
     now = [0.0]
-    measured.quicker(Fake("fp32", [3.0], now), lambda: Fake("bf16", [2.0], now), Talk(verbose=True), lambda: now[0])
+    wide, narrow = Fake("fp32", [3.0], now), Fake("bf16", [2.0], now)
+    measured.quicker(lambda: wide, lambda: narrow, Talk(verbose=True), lambda: now[0])
     assert capsys.readouterr().err.splitlines() == [
         "clipcli: measuring bf16 against fp32, once for this model on this CPU",
         "clipcli: bf16 is 1.50 times as fast as fp32 and ranks alike: bf16",
     ]
+
+
+@pytest.mark.parametrize("seconds", [[1.0], [9.0]])
+def test_one_model_at_a_time_is_in_memory(seconds: list[float]):
+    now, alive = [0.0], weakref.WeakSet[Fake]()
+
+    def load(precision: str, passes: list[float]) -> Fake:
+        assert not list(alive)
+        encoder = Fake(precision, passes, now)
+        alive.add(encoder)
+        return encoder
+
+    chosen = measured.quicker(lambda: load("fp32", [2.0]), lambda: load("bf16", seconds), Talk(), lambda: now[0])
+    assert chosen.precision == ("bf16" if seconds == [1.0] else "fp32")
 
 
 def test_probe_images_are_as_large_as_the_model_wants_and_differ():
@@ -160,9 +176,9 @@ class Judge:
     def __init__(self, precision: str) -> None:
         self.precision, self.asked = precision, 0
 
-    def __call__(self, wide: object, load_narrow: Callable[[], object], _talk: Talk) -> object:
+    def __call__(self, load_wide: Callable[[], object], load_narrow: Callable[[], object], _talk: Talk) -> object:
         self.asked += 1
-        return wide if self.precision == "fp32" else load_narrow()
+        return load_wide() if self.precision == "fp32" else load_narrow()
 
 
 @pytest.fixture
