@@ -4,115 +4,60 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import InputsError, UsageError
+from clipcli.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
+from clipcli.sources.places import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".apng",
-        ".avif",
-        ".avifs",
-        ".bmp",
-        ".bw",
-        ".cur",
-        ".dcx",
-        ".dds",
-        ".dib",
-        ".fli",
-        ".flc",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".icns",
-        ".ico",
-        ".im",
-        ".j2c",
-        ".j2k",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpf",
-        ".jpg",
-        ".jpx",
-        ".msp",
-        ".pbm",
-        ".pcx",
-        ".pfm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".psd",
-        ".qoi",
-        ".rgb",
-        ".rgba",
-        ".sgi",
-        ".tga",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".xbm",
-        ".xpm",
-    ]
-)
-"""What is taken from a folder. A file that is named outright is always tried."""
+__all__ = ["IMAGE_SUFFIXES", "STDIN", "ImageRef", "collect", "is_stream"]
 
 STDIN = "-"
 _READ_SIZE = 1 << 16
 
 
-@dataclass(frozen=True)
-class ImageRef:
-    """One input. Both strings are `os.fsdecode`d, so any legal file name survives the way in and out."""
-
-    path: str
-    """What the operating system opens."""
-    name: str
-    """As the user wrote it: the `image` of every row."""
-    problem: str | None = None
-    """Why it cannot be read, when that is known before trying (a folder that may not be listed)."""
-
-
-def collect(arguments: Sequence[str], *, files_from: Sequence[str] = (), null: bool = False) -> Iterator[ImageRef]:
+def collect(
+    arguments: Sequence[str], *, files_from: Sequence[str] = (), null: bool = False, column: str | None = None
+) -> Iterator[ImageRef]:
     """Expand arguments and lists into image references, in the order given; folders sorted by name.
 
     Args:
-        arguments: files, folders, or `-` for a list on stdin.
-        files_from: files that hold a list of paths; `-` is stdin.
+        arguments: files, folders, tar shards, Parquet tables, URLs of such, or `-` for a list on stdin.
+        files_from: files that hold a list of the same; `-` is stdin.
         null: lists are separated by NUL instead of newlines.
+        column: of tables, that holds images or paths; None takes the only one with images.
 
     Raises:
         UsageError: nothing was named, or stdin was named twice.
-        InputsError: a list cannot be opened, or nothing at all came out.
+        InputsError: a list or table cannot be used, a package is missing, or nothing at all came out.
     """
     if not arguments and not files_from:
         raise UsageError("no images given", hint="name files or folders, or - for a list of paths on stdin")
     if [*arguments, *files_from].count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give - once")
-    return _collect(arguments, files_from, null=null)
+    return _collect(arguments, files_from, null=null, column=column)
 
 
 def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
-    """Whether the inputs come from a pipe, so that their number is not known beforehand."""
-    return STDIN in arguments or STDIN in files_from
+    """Whether the inputs come from a pipe or from far away, so that their number is not known beforehand."""
+    return STDIN in arguments or STDIN in files_from or any(map(is_url, arguments))
 
 
-def _collect(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[ImageRef]:
+def _collect(
+    arguments: Sequence[str], files_from: Sequence[str], *, null: bool, column: str | None
+) -> Iterator[ImageRef]:
     lists = chain.from_iterable(_read_list(source, null=null) for source in files_from)
     named = chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments)
     found = False
     barren: list[str] = []
     for argument in chain(named, lists):
         count = 0
-        for ref in _expand(argument):
+        for ref in _expand(argument, column):
             count += 1
             yield ref
         found = found or count > 0
@@ -122,11 +67,17 @@ def _collect(arguments: Sequence[str], files_from: Sequence[str], *, null: bool)
         raise _nothing_found(barren)
 
 
-def _expand(argument: str) -> Iterator[ImageRef]:
+def _expand(argument: str, column: str | None) -> Iterator[ImageRef]:
     if "\0" in argument:
         yield ImageRef(
             argument, argument, problem="a file name cannot hold a NUL byte (is the list NUL-separated? use -0)"
         )
+    elif is_elsewhere(argument):
+        for one in expand(argument, column):
+            if isinstance(one, ImageRef):
+                yield one
+            else:
+                yield from _expand(one, column)
     elif os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
         yield from _walk(argument)
     else:

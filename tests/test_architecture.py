@@ -12,7 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "clipcli"
 ROWS = [
     {"errors", "__init__"},
-    {"inputs", "vectors", "encoder", "report", "talk", "spelling", "textfiles", "arrow", "sharding", "steady"},
+    {"inputs", "sources", "vectors", "encoder", "report", "talk", "spelling", "textfiles", "arrow", "sharding",
+     "steady"},
     {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue",
      "registry", "devices", "expectations", "query", "texts", "plan", "reports", "config"},
     {"engines", "records", "modelspec", "exporting", "loading"},
@@ -34,6 +35,8 @@ HEAVY = {
     "rich.table",
     "pyarrow",
     "transformers",
+    "fsspec",
+    "tarfile",
 }
 MAY_IMPORT = {
     "torch": {
@@ -56,6 +59,10 @@ MAY_IMPORT = {
     "huggingface_hub": {"hub/"},
     "tqdm": {"talk.py"},
     "sqlite3": {"cache/"},
+    "fsspec": {"sources/places.py", "sources/fetching.py"},
+    "tenacity": {"sources/fetching.py"},
+    "aiohttp": {"sources/places.py"},
+    "textual_image": {"output/preview.py"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

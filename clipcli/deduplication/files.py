@@ -140,10 +140,8 @@ def read_only(refs: Iterable[ImageRef]) -> Iterator[Read]:
 
 
 def _read(ref: ImageRef) -> Read:
-    if ref.problem is not None:
-        return Read(ref, "", None, ImageError("read", ref.problem))
     try:
-        data = images.read(ref.path)
+        data = images.read_ref(ref)
     except ImageError as error:
         return Read(ref, "", None, error)
     return Read(ref, hashlib.sha256(data).hexdigest(), None, None)

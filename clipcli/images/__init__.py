@@ -1,6 +1,6 @@
 """One file → bytes → one upright Pillow image, or an `ImageError` that says in a few words why not.
 
-    reading.py    a path → its bytes; never hangs on what is not a file
+    reading.py    a path or reference → its bytes; never hangs on what is not a file
     decoding.py   bytes → a Pillow image, within a limit of pixels
     reasons.py    what Pillow raises, and what the first bytes show → words for the user
     quiet.py      nothing that Pillow or libtiff mutters reaches the terminal
@@ -11,6 +11,6 @@ Nothing here knows a model: what the image tower wants is the business of `clipc
 from __future__ import annotations
 
 from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
-from clipcli.images.reading import read
+from clipcli.images.reading import read, read_ref
 
-__all__ = ["DEFAULT_MAX_PIXELS", "decode", "read"]
+__all__ = ["DEFAULT_MAX_PIXELS", "decode", "read", "read_ref"]

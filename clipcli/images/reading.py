@@ -1,16 +1,18 @@
-"""A path → its bytes. Only files are read: a folder, a device or a pipe is an error, never a hang."""
+"""A path or a reference → bytes. Of files, only plain ones: a folder, device or pipe is an error, never a hang."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from clipcli.errors import ImageError
+from clipcli.sources import locate
+from clipcli.sources.suffixes import MAX_BYTES
 
-MAX_BYTES: Final = 2 << 30
-"""Larger than any image within the limit of pixels; keeps a mistaken disk image or video out of memory."""
+if TYPE_CHECKING:
+    from clipcli.sources import ImageRef
 
 _DESCRIPTORS: Final = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 _OTHER_KINDS: Final = (
@@ -22,7 +24,24 @@ _OTHER_KINDS: Final = (
 )
 
 
+def read_ref(ref: ImageRef) -> bytes:
+    """Read an input, wherever it is. Many threads may do so at once.
+
+    Raises:
+        ImageError: at stage `read`, with the reason.
+    """
+    if ref.problem is not None:
+        raise ImageError("read", ref.problem)
+    return ref.source.read() if ref.source is not None else read_file(ref.path)
+
+
 def read(path: str) -> bytes:
+    """Read what a row or reference names: a file, a URL, a member of a shard, a row of a table. As `read_ref`."""
+    source = locate(path)
+    return source.read() if source is not None else read_file(path)
+
+
+def read_file(path: str) -> bytes:
     """Read a file, or a link to one, or a pipe that the shell opened for this process (`<(command)`).
 
     A named pipe is refused, since whoever opens one waits until somebody writes to it.

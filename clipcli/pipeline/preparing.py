@@ -12,6 +12,8 @@ from clipcli.errors import ImageError
 from clipcli.preprocess import to_pixels
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import numpy as np
     import numpy.typing as npt
 
@@ -57,17 +59,17 @@ class Preparation:
     """Let the JPEG decoder shrink large images on the way."""
     max_pixels: int | None = None
 
-    def prepare(self, ref: ImageRef) -> Prepared:
-        """Runs in many threads at once; an error is a result."""
+    def prepare(self, ref: ImageRef, fetched: Future[bytes] | None = None) -> Prepared:
+        """Runs in many threads at once; an error is a result. `fetched` is what comes from far away."""
         try:
             if ref.problem is not None:
                 return ImageError("read", ref.problem)
-            before = _stat(ref.path)
+            before = _stat(ref.path) if ref.source is None else None
             known = self.cache.known_digest(ref.path, before) if before else None
             if known is not None and (vector := self._kept(known)) is not None:
                 return Known(known, vector)
             with self.timings.measure("read"):
-                data = images.read(ref.path)
+                data = images.read_ref(ref) if fetched is None else fetched.result()
                 digest = hashlib.sha256(data).hexdigest()
             if before is not None and _same(before, _stat(ref.path)):
                 self.cache.remember_digest(ref.path, before, digest)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from clipcli import images
 from clipcli.errors import ImageError
 from clipcli.pipeline.preparing import Decoded, Known
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 0.25
 """How long a part of a batch waits for more when the list of images comes slowly."""
+_FETCHED_AT_ONCE = 16
+"""Requests under way: those who wait for a network do not keep a core busy."""
 _HELD_BACK = 8
 """Batches of results that wait at most for images among them that have yet to fill a batch for the model."""
 
@@ -104,22 +107,32 @@ class ImagePipeline:
         stopped = threading.Event()
         decoders = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
         model = ThreadPoolExecutor(1, thread_name_prefix="model")
-        threading.Thread(target=self._feed, args=(refs, decoders, ahead, stopped), daemon=True, name="feed").start()
+        fetchers = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch")
+        feed = (refs, decoders, fetchers, ahead, stopped)
+        threading.Thread(target=self._feed, args=feed, daemon=True, name="feed").start()
         try:
             yield from self._drain(ahead, model, batch_size)
         finally:
             stopped.set()
+            fetchers.shutdown(wait=False, cancel_futures=True)
             decoders.shutdown(wait=False, cancel_futures=True)
             model.shutdown(wait=False, cancel_futures=True)
 
     def _feed(
-        self, refs: Iterable[ImageRef], pool: ThreadPoolExecutor, ahead: queue.Queue[_Item], stopped: threading.Event
+        self,
+        refs: Iterable[ImageRef],
+        decoders: ThreadPoolExecutor,
+        fetchers: ThreadPoolExecutor,
+        ahead: queue.Queue[_Item],
+        stopped: threading.Event,
     ) -> None:
         """Hand work to the threads in input order, as far ahead as the queue allows."""
         end = _End()
         try:
             for ref in refs:
-                if not _offer(ahead, (ref, pool.submit(self.preparation.prepare, ref)), stopped):
+                far = ref.source is not None and ref.source.is_remote
+                fetched = fetchers.submit(images.read_ref, ref) if far else None
+                if not _offer(ahead, (ref, decoders.submit(self.preparation.prepare, ref, fetched)), stopped):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads the queue
             end = _End(error)

@@ -55,15 +55,15 @@ def test_a_known_content_under_a_new_name_is_read_and_not_decoded(cache, ref, tm
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(cache, ref, tmp_path, monkeypatch):
-    real = images.read
+    real = images.read_ref
 
-    def read_and_change(path: str) -> bytes:
-        data = real(path)
-        pictures.square("blue", (50, 50)).save(path)
+    def read_and_change(ref: ImageRef) -> bytes:
+        data = real(ref)
+        pictures.square("blue", (50, 50)).save(ref.path)
         return data
 
     with monkeypatch.context() as patch:
-        patch.setattr(images, "read", read_and_change)
+        patch.setattr(images, "read_ref", read_and_change)
         before = prepare(cache, ref)
     cache.put("m/fp32", [(before.digest, before.pixels[0, 0])])
     after = prepare(cache, ref)

@@ -1,0 +1,155 @@
+"""Bytes from far away: whole objects, and files that many threads read. Passing faults are tried again."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import weakref
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from clipcli.errors import ClipcliError, ImageError, InputsError
+from clipcli.sources.faults import is_passing, reason
+from clipcli.sources.places import file_system, is_url, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TRIES: Final = 5
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 20.0
+"""Seconds; each wait is up to twice the one before."""
+_BLOCK: Final = 4 << 20
+_BLOCKS: Final = 8
+"""Blocks of an open remote file that are in memory: a shard is read in order, so few are needed."""
+_OPEN_FILES: Final = 4
+
+_Result = TypeVar("_Result")
+
+
+def read_object(url: str) -> bytes:
+    """The whole of a remote object.
+
+    Raises:
+        ImageError: at stage `read`, when all tries failed; the reason names no credential.
+    """
+
+    def once() -> bytes:
+        system, path = file_system(url)
+        if getattr(system, "async_impl", False):
+            from fsspec.asyn import sync
+
+            return bytes(sync(system.loop, system._cat_file, path, timeout=seconds()))  # noqa: SLF001 - its only form with a time limit
+        return bytes(system.cat_file(path))
+
+    data = attempt(once)
+    if not data:
+        raise ImageError("read", "empty file")
+    return data
+
+
+def attempt(once: Callable[[], _Result]) -> _Result:
+    """What a request gives, tried again after passing faults, each time after a longer wait.
+
+    Raises:
+        ImageError: at stage `read`, for the last fault.
+        ClipcliError: something is not installed.
+    """
+    tenacity = _tenacity()
+    waits = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
+    tries = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_passing), stop=tenacity.stop_after_attempt(TRIES), wait=waits, reraise=True
+    )
+    try:
+        return tries(once)  # type: ignore[no-any-return]
+    except (ClipcliError, ImageError):
+        raise
+    except Exception as error:
+        raise ImageError("read", reason(error, seconds())) from error
+
+
+class OpenFile(Protocol):
+    """A file that many threads read."""
+
+    size: int | None
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Some bytes; fewer at the end of the file."""
+        ...
+
+
+class LocalFile:
+    """Read by position, so that threads do not wait for each other."""
+
+    def __init__(self, path: str) -> None:
+        self.stream = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - any bytes; closed when nobody reads it
+        self.size: int | None = os.fstat(self.stream.fileno()).st_size
+        self._lock = threading.Lock()
+        weakref.finalize(self, self.stream.close)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Some bytes; fewer at the end of the file."""
+        if hasattr(os, "pread"):
+            return os.pread(self.stream.fileno(), count, offset)
+        with self._lock:
+            self.stream.seek(offset)
+            return self.stream.read(count)
+
+
+class RemoteFile:
+    """Read in blocks, the next one ahead; a block that was read waits for all who want a piece of it."""
+
+    def __init__(self, url: str) -> None:
+        def once() -> Any:
+            system, path = file_system(url)
+            cache = {"cache_type": "background", "cache_options": {"maxblocks": _BLOCKS}}
+            return system.open(path, "rb", block_size=_BLOCK, **cache)
+
+        self.stream: IO[bytes] = attempt(once)
+        self.size: int | None = getattr(self.stream, "size", None)
+        self._lock = threading.Lock()
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Some bytes; fewer at the end of the file."""
+
+        def once() -> bytes:
+            with self._lock:
+                self.stream.seek(offset)
+                return self.stream.read(count)
+
+        return attempt(once)
+
+
+def open_file(path: str) -> OpenFile:
+    """A file or URL, kept open while it is in use.
+
+    Raises:
+        ImageError: at stage `read`, it cannot be opened.
+    """
+    if is_url(path):
+        return _opened_remote(path)
+    try:
+        status = os.stat(path)  # noqa: PTH116 - paths are strings here, any bytes included
+        if not os.path.isfile(path):  # noqa: PTH113
+            raise ImageError("read", "not a file")
+        return _opened_local(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    except OSError as error:
+        words = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
+        raise ImageError("read", words) from error
+
+
+@functools.lru_cache(maxsize=_OPEN_FILES)
+def _opened_local(path: str, _state: tuple[int, ...]) -> LocalFile:
+    return LocalFile(path)
+
+
+@functools.lru_cache(maxsize=_OPEN_FILES)
+def _opened_remote(url: str) -> RemoteFile:
+    return RemoteFile(url)
+
+
+def _tenacity() -> Any:
+    try:
+        import tenacity
+    except ImportError as error:
+        raise InputsError("URLs need the package tenacity", hint="pip install 'clipcli[remote]'") from error
+    return tenacity

@@ -1,0 +1,199 @@
+"""An argument, or a line of a list, becomes references to images that are no local files of their own."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from clipcli.errors import ImageError
+from clipcli.sources import shards, tables
+from clipcli.sources.braces import expand_braces, has_braces
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.fetching import attempt, read_object
+from clipcli.sources.places import file_system, is_url, scheme
+from clipcli.sources.refs import ImageRef
+from clipcli.sources.suffixes import INSIDE, MAX_BYTES, PACKED, SHARDS, TABLES, is_image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.sources.refs import Source
+
+_LOOKED_FOR: Final = 1000
+"""Names of a pattern that are looked for at most before it counts as matching nothing."""
+
+
+@dataclass(frozen=True)
+class RemoteObject:
+    """A whole object."""
+
+    url: str
+    is_remote = True
+
+    def read(self) -> bytes:
+        """Its bytes. Raises ImageError."""
+        return read_object(self.url)
+
+
+def is_elsewhere(argument: str) -> bool:
+    """Whether an argument is for `expand`: a URL, a shard, a table, or a pattern of such; cheap for plain files."""
+    if is_url(argument):
+        return True
+    if os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
+        return False
+    if _ends(argument, (*SHARDS, *PACKED, *TABLES)):
+        return True
+    if INSIDE.fullmatch(argument) or has_braces(argument):
+        return not os.path.lexists(argument)
+    return False
+
+
+def is_countable(argument: str) -> bool:
+    """Whether the images of an argument can be counted for little: not those far away."""
+    return not is_url(argument)
+
+
+def expand(argument: str, column: str | None = None) -> Iterator[ImageRef | str]:
+    """The images that an argument stands for; strings are paths of local files or folders.
+
+    Args:
+        argument: for which `is_elsewhere` holds.
+        column: of tables; None takes the only one with images.
+
+    Raises:
+        InputsError: a package is missing, or a table cannot be used.
+    """
+    names = expand_braces(argument) if has_braces(argument) else iter([argument])
+    if has_braces(argument) and not any(map(_exists, islice(expand_braces(argument), _LOOKED_FOR))):
+        yield ImageRef(argument, without_secrets(argument), "nothing matches this pattern")
+        return
+    for name in names:
+        yield from _expand_url(name, column) if is_url(name) else _named(name, column)
+
+
+def locate(path: str) -> Source | None:
+    """What reads a path that is no plain file, as `ImageRef.path` and rows have it; None for plain files.
+
+    Raises:
+        ImageError: at stage `read`, it leads into an archive or table that does not have it.
+    """
+    inside = INSIDE.fullmatch(path)
+    if inside is None or (not is_url(path) and not os.path.isfile(inside["outer"])):  # noqa: PTH113
+        return RemoteObject(path) if is_url(path) else None
+    outer, inner = inside["outer"], inside["inner"]
+    if _ends(outer, SHARDS):
+        return shards.find_member(outer, inner)
+    if not inner.isdecimal():
+        return None
+    return tables.find_cell(outer, int(inner))
+
+
+def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
+    """One file that is named outright, local or remote."""
+    if _ends(name, SHARDS):
+        yield from shards.images(name)
+    elif _ends(name, PACKED):
+        problem = "a compressed archive cannot be read in place; unpack it to a plain .tar (images hardly shrink)"
+        yield ImageRef(name, without_secrets(name), problem)
+    elif _ends(name, TABLES):
+        yield from tables.images(name, column)
+    elif is_url(name):
+        yield ImageRef(name, without_secrets(name), None, RemoteObject(name))
+    else:
+        try:
+            source = locate(name)
+            yield ImageRef(name, name, None, source) if source else name
+        except ImageError as error:
+            yield ImageRef(name, name, error.reason)
+
+
+def _expand_url(url: str, column: str | None) -> Iterator[ImageRef | str]:
+    shown = without_secrets(url)
+    try:
+        system, path = file_system(url)
+        if _has_magic(url):
+            matches = attempt(lambda: sorted(system.glob(path, detail=True).items()))
+            found = [full for full, info in matches if info.get("type") != "directory"]
+            if not found:
+                yield ImageRef(url, shown, "nothing matches this pattern")
+            for full in found:
+                yield from _named(_full_url(system, url, full), column)
+        elif _is_file(system, url, path):
+            if INSIDE.fullmatch(url):
+                yield ImageRef(url, shown, None, locate(url))
+            else:
+                yield from _named(url, column)
+        else:
+            yield from _walk(system, url, path)
+    except ImageError as error:
+        yield ImageRef(url, shown, error.reason)
+
+
+def _is_file(system: Any, url: str, path: str) -> bool:
+    """A name with a suffix is a file, one that ends in a slash a folder; the rest is looked up, except on the web."""
+    plain = url.partition("?")[0] if scheme(url) in {"http", "https"} else url
+    if plain.endswith("/"):
+        return False
+    if scheme(url) in {"http", "https"} or is_image_name(plain) or _ends(plain, (*SHARDS, *PACKED, *TABLES)):
+        return True
+    if INSIDE.fullmatch(url):
+        return True
+    return not attempt(lambda: system.isdir(path))
+
+
+def _walk(system: Any, url: str, folder: str) -> Iterator[ImageRef]:
+    """Images below a folder, sorted; hidden names skipped. One listing of one folder at a time is in memory."""
+    try:
+        listing = attempt(lambda: system.ls(folder, detail=True))
+    except ImageError as error:
+        shown = without_secrets(_full_url(system, url, folder))
+        yield ImageRef(shown, shown, f"cannot list this folder: {error.reason}")
+        return
+    for info in sorted(listing, key=lambda one: str(one["name"])):
+        full = str(info["name"])
+        last = posixpath.basename(full.rstrip("/"))
+        if not last or last.startswith(".") or full.rstrip("/") == folder.rstrip("/"):
+            continue
+        if info.get("type") == "directory":
+            yield from _walk(system, url, full)
+        elif is_image_name(last):
+            yield _listed(_full_url(system, url, full), info.get("size"))
+
+
+def _listed(url: str, size: int | None) -> ImageRef:
+    if size is not None and size > MAX_BYTES:
+        return ImageRef(url, without_secrets(url), f"{size / 1e9:.1f} GB, more than any image has")
+    return ImageRef(url, without_secrets(url), None, RemoteObject(url))
+
+
+def _full_url(system: Any, url: str, path: str) -> str:
+    """A path of a file system with its protocol, written as the user writes it, and with the user's name if there."""
+    if is_url(path):
+        return path
+    full = str(system.unstrip_protocol(path))
+    given = scheme(url)
+    return full if given is None else f"{given}://{full.partition('://')[2]}"
+
+
+def _exists(name: str) -> bool:
+    if not is_url(name):
+        return os.path.exists(name)  # noqa: PTH110
+    try:
+        system, path = file_system(name)
+        return bool(attempt(lambda: system.exists(path)))
+    except ImageError:
+        return False
+
+
+def _ends(name: str, suffixes: tuple[str, ...]) -> bool:
+    plain = name.partition("?")[0] if is_url(name) else name
+    return plain.lower().endswith(suffixes)
+
+
+def _has_magic(url: str) -> bool:
+    """`*` and `[`; a question mark begins a query on the web."""
+    special = "*[" if scheme(url) in {"http", "https"} else "*[?"
+    return any(character in url for character in special)

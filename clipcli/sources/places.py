@@ -1,0 +1,110 @@
+"""URLs: which file system of fsspec reads them, and what lies below them. The one place that imports fsspec."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from clipcli.errors import InputsError, UsageError
+from clipcli.sources.faults import message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_URL: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
+_EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "remote", "https": "remote"}
+_LOCAL: Final = frozenset(("file", "local", "memory"))
+_CONNECT_SECONDS: Final = 10
+DEFAULT_SECONDS: Final = 60.0
+_MUTTERING: Final = ("fsspec", "s3fs", "gcsfs", "aiohttp", "aiobotocore", "botocore", "asyncio", "urllib3")
+
+
+def scheme(text: str) -> str | None:
+    """`s3` of `s3://bucket/key`; None for what is no URL."""
+    found = _URL.match(text)
+    return found[1].lower() if found else None
+
+
+def is_url(text: str) -> bool:
+    """Whether the text names something that fsspec opens."""
+    return _URL.match(text) is not None
+
+
+def seconds() -> float:
+    """How long a request may take.
+
+    Raises:
+        UsageError: the variable is no number.
+    """
+    given = os.environ.get("CLIPCLI_REMOTE_TIMEOUT")
+    try:
+        return float(given) if given else DEFAULT_SECONDS
+    except ValueError:
+        raise UsageError(f"CLIPCLI_REMOTE_TIMEOUT is no number: {given!r}", hint="seconds, such as 60") from None
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The file system of fsspec for a URL, and the path on it. fsspec keeps one a process, or one a thread.
+
+    Raises:
+        InputsError: fsspec or the driver is not installed, or no driver is known; it says what to install.
+        UsageError: the network is not to be used.
+    """
+    protocol = str(scheme(url))
+    if protocol not in _LOCAL and os.environ.get("HF_HUB_OFFLINE") == "1":
+        raise UsageError(f"{protocol}:// needs the network, and HF_HUB_OFFLINE=1 says not to use it")
+    fsspec = _fsspec()
+    if protocol not in fsspec.available_protocols():
+        known = ", ".join(f"{name}://" for name in ("s3", "gs", "https", "hf", "az", "sftp"))
+        raise InputsError(f"nothing reads {protocol}://", hint=f"known are {known} and others of fsspec")
+    try:
+        system, path = fsspec.core.url_to_fs(url, **_options(protocol, seconds()))
+    except ImportError as error:
+        raise _missing(protocol, error) from error
+    except (ValueError, OSError) as error:
+        raise InputsError(f"{protocol}:// cannot be used: {message(str(error))}") from error
+    if hasattr(system, "retries"):
+        system.retries = 1  # tried again in one place, `fetching`, alike for every driver
+    return system, str(path)
+
+
+def _options(protocol: str, limit: float) -> Mapping[str, object]:
+    """Time limits, in the words of each driver; no listing is kept, since a bucket may have millions of objects."""
+    kept: dict[str, object] = {"use_listings_cache": False}
+    if protocol in {"http", "https"}:
+        aiohttp = _driver("aiohttp", protocol)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(_CONNECT_SECONDS, limit), sock_read=limit)
+        return kept | {"client_kwargs": {"timeout": timeout}}
+    if protocol in {"s3", "s3a"}:
+        connect = min(_CONNECT_SECONDS, limit)
+        once = {"total_max_attempts": 1}
+        return kept | {"config_kwargs": {"connect_timeout": connect, "read_timeout": limit, "retries": once}}
+    return {} if protocol in _LOCAL else kept
+
+
+def _driver(name: str, protocol: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise _missing(protocol, error) from error
+
+
+def _missing(protocol: str, error: ImportError) -> InputsError:
+    extra = _EXTRAS.get(protocol)
+    hint = f"pip install 'clipcli[{extra}]'" if extra else message(str(error))
+    return InputsError(f"{protocol}:// needs a driver that is not installed", hint=hint)
+
+
+@functools.cache
+def _fsspec() -> Any:
+    try:
+        import fsspec
+    except ImportError as error:
+        raise InputsError("URLs need the package fsspec", hint="pip install 'clipcli[remote]'") from error
+    for name in _MUTTERING:
+        logging.getLogger(name).addHandler(logging.NullHandler())  # the error row says it better
+    return fsspec

@@ -1,0 +1,178 @@
+"""Tar files of webdataset's form, read in place: headers are gone through once, members where they stand.
+
+A member is an image by its suffix, as in folders. What is no plain file, or has a name that leads out of the archive,
+is a failure of its own. An archive that was cut off keeps its whole members, and is one failure.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from clipcli.errors import ImageError
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.fetching import OpenFile, open_file
+from clipcli.sources.places import is_url
+from clipcli.sources.refs import ImageRef
+from clipcli.sources.suffixes import MAX_BYTES, is_image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BLOCK: Final = 512
+_INDEXED: Final = 4
+"""Archives whose members can be found by name without going through them again."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A plain file in an archive."""
+
+    archive: str
+    offset: int
+    size: int
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the archive is."""
+        return is_url(self.archive)
+
+    def read(self) -> bytes:
+        """Its bytes. Raises ImageError."""
+        if self.size == 0:
+            raise ImageError("read", "empty file")
+        if self.size > MAX_BYTES:
+            raise ImageError("read", f"{self.size / 1e9:.1f} GB, more than any image has")
+        data = open_file(self.archive).read_at(self.offset, self.size)
+        if len(data) != self.size:
+            raise ImageError("read", f"the archive ends after {len(data):,} of {self.size:,} bytes")
+        return data
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One header of an archive, or what is wrong with it."""
+
+    name: str
+    """Empty when the archive itself is at fault."""
+    member: Member | None
+    problem: str | None = None
+
+
+def images(archive: str) -> Iterator[ImageRef]:
+    """The images of an archive in the order they stand; failures have their place among them."""
+    shown = without_secrets(archive)
+    for entry in entries(archive):
+        if entry.member is None:
+            yield _failure(archive, shown, entry)
+        elif is_image_name(entry.name) and not _is_hidden(entry.name):
+            yield ImageRef(f"{archive}/{entry.name}", f"{shown}/{entry.name}", None, entry.member)
+
+
+def find_member(archive: str, name: str) -> Member:
+    """A member by its name.
+
+    Raises:
+        ImageError: at stage `read`, there is none.
+    """
+    member = _index(archive, open_file(archive).size).get(name)
+    if member is None:
+        raise ImageError("read", f"no such member in {without_secrets(archive)}")
+    return member
+
+
+@lru_cache(maxsize=_INDEXED)
+def _index(archive: str, _size: int | None) -> dict[str, Member]:
+    return {entry.name: entry.member for entry in entries(archive) if entry.member is not None}
+
+
+def entries(archive: str) -> Iterator[Entry]:
+    """Every file of an archive; folders are left out."""
+    try:
+        file = open_file(archive)
+        if file.size is None:
+            yield Entry("", None, "the server does not say how long it is, so its members cannot be read in place")
+        else:
+            yield from _read_headers(archive, file, file.size)
+    except ImageError as error:
+        yield Entry("", None, error.reason)
+
+
+def _read_headers(archive: str, file: OpenFile, size: int) -> Iterator[Entry]:
+    tar: tarfile.TarFile | None = None
+    good = 0
+    try:
+        tar = tarfile.open(fileobj=_Headers(file, size), mode="r:")  # noqa: SIM115 - closes nothing
+        while (info := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # a list of all headers would grow with the archive
+            if info.offset_data + info.size > size and info.isreg():
+                yield _cut(good, info.name)
+                return
+            if not info.isdir():
+                yield _entry(archive, info)
+                good += info.isreg()
+    except tarfile.ReadError as error:
+        yield _cut(good, "") if good or tar else Entry("", None, f"no tar file ({str(error).splitlines()[0]})")
+    except (tarfile.TarError, ValueError, EOFError, OSError, OverflowError) as error:
+        yield Entry("", None, f"damaged after {good:,} files ({error})")
+    else:
+        if file.read_at(tar.offset, _BLOCK) != bytes(_BLOCK):  # its end is marked with empty blocks
+            yield _cut(good, "")
+
+
+def _entry(archive: str, info: tarfile.TarInfo) -> Entry:
+    name = info.name.removeprefix("./")
+    if name.startswith("/") or ".." in name.split("/"):
+        return Entry(name, None, "a name that leads out of the archive")
+    if info.issym() or info.islnk():
+        return Entry(name, None, "a link, not a file")
+    if not info.isreg():
+        return Entry(name, None, "a device or pipe, not a file" if info.isdev() else "not a file")
+    if info.issparse():
+        return Entry(name, None, "a sparse file; pack it again without holes")
+    return Entry(name, Member(archive, info.offset_data, info.size))
+
+
+def _cut(good: int, name: str) -> Entry:
+    where = f", in {name}" if name else ""
+    return Entry("", None, f"the archive is cut off after {good:,} files{where}")
+
+
+def _failure(archive: str, shown: str, entry: Entry) -> ImageRef:
+    if not entry.name:
+        return ImageRef(archive, shown, entry.problem)
+    return ImageRef(f"{archive}/{entry.name}", f"{shown}/{entry.name}", entry.problem)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+class _Headers(io.RawIOBase):
+    """An archive as tarfile reads it: it seeks from header to header."""
+
+    def __init__(self, file: OpenFile, size: int) -> None:
+        self.file = file
+        self.size = size
+        self.place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.place = offset + (0, self.place, self.size)[whence]
+        return self.place
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.file.read_at(self.place, max(self.size - self.place, 0) if size < 0 else size)
+        self.place += len(data)
+        return data

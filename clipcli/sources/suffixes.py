@@ -1,0 +1,71 @@
+"""What a name's last part says of its content."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".apng",
+        ".avif",
+        ".avifs",
+        ".bmp",
+        ".bw",
+        ".cur",
+        ".dcx",
+        ".dds",
+        ".dib",
+        ".fli",
+        ".flc",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".icns",
+        ".ico",
+        ".im",
+        ".j2c",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpf",
+        ".jpg",
+        ".jpx",
+        ".msp",
+        ".pbm",
+        ".pcx",
+        ".pfm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".psd",
+        ".qoi",
+        ".rgb",
+        ".rgba",
+        ".sgi",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".xbm",
+        ".xpm",
+    ]
+)
+"""What is taken from a folder. A file that is named outright is always tried."""
+MAX_BYTES = 2 << 30
+"""Larger than any image within the limit of pixels; keeps a mistaken disk image or video out of memory."""
+SHARDS = (".tar",)
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+"""Shards that cannot be read in place."""
+TABLES = (".parquet", ".pq")
+
+INSIDE = re.compile(r"(?P<outer>.+?\.(?:tar|parquet|pq)(?:\?[^/]*)?)/(?P<inner>.+)", re.IGNORECASE | re.DOTALL)
+"""`shard.tar/000012.jpg`, `photos.parquet/17`."""
+
+
+def is_image_name(path: str) -> bool:
+    """Whether a folder's search takes it."""
+    return posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES
