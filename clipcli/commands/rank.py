@@ -101,6 +101,7 @@ class KeepOptions(ReportOptions):
 
     copy_to: Annotated[str | None, typer.Option("--copy-to", metavar="DIR", help="Copy hits, numbered by rank.")] = None
     link_to: Annotated[str | None, typer.Option("--link-to", metavar="DIR", help="Link to hits, likewise.")] = None
+    preview: Annotated[bool, typer.Option("--preview", help="Show thumbnails in the terminal below the rows.")] = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def rank(
         with open_writer(output) as writer, talk.progress(job.expected_images) as advance:
             for row in job.rows(session, advance):
                 writer.write(row)
+        job.show()
         code = job.conclude(session.info.name)
         session.finish()
     raise typer.Exit(code)

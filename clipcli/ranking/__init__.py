@@ -7,6 +7,7 @@ expected.py   which images each query should find, and the figures of a check
 job.py        the run itself
 keeping.py    copies and links of what was found
 page.py       the report
+preview.py    thumbnails on the terminal
 """
 
 from clipcli.ranking.job import Ranking as Ranking

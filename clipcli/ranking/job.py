@@ -15,6 +15,7 @@ from clipcli.ranking.corpus import Corpus, FilePart, ImagePart
 from clipcli.ranking.expected import Expected, parse_expected
 from clipcli.ranking.finding import Finder, IndexFinder, Limits
 from clipcli.ranking.keeping import Keeper
+from clipcli.ranking.preview import Preview
 from clipcli.ranking.results import Searched
 from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
 from clipcli.report import Report
@@ -55,8 +56,10 @@ def plan(  # noqa: PLR0917 - a group of options each
     reporting = keep.parse()
     if reporting.without_pages().paths and not check.min_recall:
         raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
-    if check.expect and (keep.copy_to or keep.link_to or reporting.pages):
-        raise UsageError("--expect writes figures, not hits", hint="leave --copy-to, --link-to and --report away")
+    if check.expect and (keep.copy_to or keep.link_to or keep.preview or reporting.pages):
+        raise UsageError(
+            "--expect writes figures, not hits", hint="leave --copy-to, --link-to, --preview and --report away"
+        )
     expected = parse_expected(check.expect, check.min_recall or [])
     queries = [parse_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
     queries += read_queries(query.queries) if query.queries else []
@@ -76,7 +79,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     refs = sources.refs() if sources.has_images else []
     return Ranking(
         queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), reporting,
-        corpus.no_orient,
+        corpus.no_orient, Preview(talk, orient=not corpus.no_orient) if keep.preview else None,
     )  # fmt: skip
 
 
@@ -103,6 +106,7 @@ class Ranking:
     report: Report
     reporting: Reporting
     no_orient: bool = False
+    preview: Preview | None = None
     _failed_check: bool = False
     _found: list[Finding] = field(default_factory=list)
     _lost: set[str] = field(default_factory=set)
@@ -147,6 +151,11 @@ class Ranking:
         else:
             searched = Searched(session.info.name, len(corpus), corpus.kind)
             yield from self._hits(Finder(corpus, asked, limits, self.sources.keeps, self.report.talk), limits, searched)
+
+    def show(self) -> None:
+        """Thumbnails, where they were asked for: below all rows."""
+        if self.preview is not None:
+            self.preview.show()
 
     def conclude(self, model: str) -> ExitCode:
         """Say how it went, report a check; the exit code."""
@@ -201,6 +210,8 @@ class Ranking:
             yield from self._kept(result, len(finder.asked.queries), limits)
             if not result.hits:
                 self.report.talk.note(f"nothing found for {result.query.name!r}")
+            if self.preview is not None:
+                self.preview.add(result, searched.kind)
             if self.reporting.pages:
                 results.append(result)
         for page in self.reporting.pages:
