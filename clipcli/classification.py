@@ -88,7 +88,7 @@ def _refs(inputs: InputOptions, expected: Expected | None) -> Iterable[ImageRef]
     arguments, lists = inputs.images or [], inputs.files_from or []
     if not arguments and not lists and expected is not None and expected.table is not None:
         return expected.refs()
-    refs = collect(arguments, files_from=lists, null=inputs.null)
+    refs = collect(arguments, files_from=lists, null=inputs.null, column=inputs.column)
     return refs if is_stream(arguments, lists) else list(refs)
 
 

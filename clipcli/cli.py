@@ -108,7 +108,8 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(**given: Any) -> None:
         try:
-            flat(**given)
+            with _network(forbidden=bool(given.get("offline"))):
+                flat(**given)
         except ClipcliError as error:
             _say(error)
             if error.exit_code is ExitCode.OUTPUT:
@@ -130,6 +131,15 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
     run.__annotations__ = flat.__annotations__
     run.__signature__ = flat.__signature__  # type: ignore[attr-defined]
     return run
+
+
+def _network(*, forbidden: bool) -> contextlib.AbstractContextManager[None]:
+    """Nothing is imported for runs that may use it."""
+    if not forbidden:
+        return contextlib.nullcontext()
+    from clipcli.sources.places import no_network
+
+    return no_network()
 
 
 def _say(error: ClipcliError) -> None:

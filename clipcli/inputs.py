@@ -76,6 +76,8 @@ def _expand(argument: str, column: str | None) -> Iterator[ImageRef]:
         for one in expand(argument, column):
             if isinstance(one, ImageRef):
                 yield one
+            elif one == argument:
+                yield ImageRef(one, one)
             else:
                 yield from _expand(one, column)
     elif os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included

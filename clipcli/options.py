@@ -27,7 +27,7 @@ class InputOptions:
         list[str] | None,
         typer.Argument(
             metavar="IMAGES",
-            help="Files, folders (searched for images), or - for a list of paths on stdin.",
+            help="Files, folders, URLs, tar shards, Parquet tables, or - for a list of such on stdin.",
             show_default=False,
         ),
     ] = None
@@ -39,6 +39,12 @@ class InputOptions:
         bool,
         typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated."),
     ] = False
+    column: Annotated[
+        str | None,
+        typer.Option(
+            "--column", metavar="NAME", help="Of Parquet tables: which column holds images, or paths of images."
+        ),
+    ] = None
     no_orient: Annotated[
         bool,
         typer.Option("--no-orient", help="Ignore EXIF orientation, as open_clip's own transform does."),

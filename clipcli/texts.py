@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from clipcli.arrow import no_such_column, text_column
-from clipcli.errors import InputsError, UsageError
+from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs import STDIN
+from clipcli.sources.braces import expand_braces
+from clipcli.sources.shards import members
+from clipcli.sources.suffixes import SHARDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,8 +38,10 @@ def read_texts(given: Sequence[str], sources: Sequence[str], column: str | None)
 
     Args:
         given: texts as they are.
-        sources: files of one text a line, or tables (.csv, .tsv, .jsonl, .parquet) with `column`; `-` is stdin.
-        column: of the tables; on stdin it means JSON Lines where the first byte is a brace, else CSV.
+        sources: files of one text a line; tables (.csv, .tsv, .jsonl, .parquet) with `column`; shards (.tar), also
+            remote ones; `-` is stdin.
+        column: of the tables; on stdin it means JSON Lines where the first byte is a brace, else CSV. Of shards, the
+            extension of the members that hold texts (`txt` without it), or `json:FIELD`.
 
     Raises:
         UsageError: stdin was named twice, or `column` without a table.
@@ -58,6 +63,10 @@ def _all(given: Sequence[str], sources: Sequence[str], column: str | None) -> It
 
 def _read(source: str, column: str | None) -> Iterator[TextRef]:
     suffix = Path(source).suffix.lower()
+    if suffix in SHARDS:
+        for archive in [source] if Path(source).exists() else expand_braces(source):
+            yield from _captions(archive, column or "txt")
+        return
     if suffix in _PARQUET:
         for value in text_column(_existing(source), column):
             yield _ref(value)
@@ -67,6 +76,26 @@ def _read(source: str, column: str | None) -> Iterator[TextRef]:
             yield from _parse(stream, source, suffix, column)
     except OSError as error:
         raise InputsError(f"{source}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _captions(archive: str, column: str) -> Iterator[TextRef]:
+    """Texts that stand beside the images of a shard: members of one extension, or a field of those that hold JSON."""
+    extension, _, field = column.partition(":")
+    for name, data in members(archive, extension):
+        if isinstance(data, ImageError):
+            yield TextRef(name, problem=data.reason)
+        elif not field:
+            yield _decoded(data)
+        else:
+            yield _field(data, field)
+
+
+def _field(data: bytes, field: str) -> TextRef:
+    try:
+        record: Any = json.loads(data)
+    except ValueError:
+        return TextRef("", problem="not JSON")
+    return _ref(record.get(field) if isinstance(record, dict) else None)
 
 
 def _parse(stream: IO[bytes], source: str, suffix: str, column: str | None) -> Iterator[TextRef]:

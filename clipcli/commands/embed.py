@@ -21,6 +21,19 @@ clipcli embed photos/ -o part3.npy --shard 3/8"""
 
 
 @dataclass(frozen=True)
+class EmbedInputOptions(InputOptions):
+    """Which images."""
+
+    column: Annotated[
+        str | None,
+        typer.Option(
+            "--column", metavar="NAME",
+            help="Of tables: which column holds images, paths of images, or with --texts-from the texts.",
+        ),
+    ] = None  # fmt: skip
+
+
+@dataclass(frozen=True)
 class TextOptions:
     """Which texts, instead of images."""
 
@@ -29,10 +42,9 @@ class TextOptions:
         list[str] | None,
         typer.Option(
             "--texts-from", metavar="FILE",
-            help="Texts, one a line, or a table (.csv, .tsv, .jsonl, .parquet); - is stdin.",
+            help="Texts, one a line; of a table (.csv, .tsv, .jsonl, .parquet), of .tar shards; - is stdin.",
         ),
     ] = None  # fmt: skip
-    column: Annotated[str | None, typer.Option("--column", metavar="NAME", help="The table's column of texts.")] = None
     prompts: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,7 +76,7 @@ class VectorOptions:
 
 
 def embed(
-    inputs: InputOptions,
+    inputs: EmbedInputOptions,
     texts: TextOptions,
     model: ModelOptions,
     out: VectorOptions,

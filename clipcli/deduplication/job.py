@@ -71,7 +71,8 @@ class Job:
         collection = Collection(
             [os.path.realpath(root) for root in roots], [os.path.realpath(f) for f in self.asked.protect or ()]
         )
-        refs = collect(self.inputs.images or [], files_from=self.inputs.files_from or [], null=self.inputs.null)
+        inputs = self.inputs
+        refs = collect(inputs.images or [], files_from=inputs.files_from or [], null=inputs.null, column=inputs.column)
         yield from self._read(session, refs, collection, reference=False)
         if self.asked.against is not None:
             yield from self._read_references(session, collection)
@@ -141,7 +142,7 @@ class Job:
         if session is not None and is_vector_file(against):
             add_vectors(against, session, collection, self._thresholds(session).candidate)
         else:
-            yield from self._read(session, collect([against]), collection, reference=True)
+            yield from self._read(session, collect([against], column=self.inputs.column), collection, reference=True)
 
     def _decide(
         self, session: Session | None, cache: EmbeddingCache | NoCache, collection: Collection

@@ -176,8 +176,8 @@ def image_source(options: InputOptions) -> ImageSource:
     """
     arguments, lists = options.images or [], options.files_from or []
     if is_stream(arguments, lists):
-        return ImageSource(collect(arguments, files_from=lists, null=options.null), None)
-    refs = _Refs(arguments, lists, options.null)
+        return ImageSource(collect(arguments, files_from=lists, null=options.null, column=options.column), None)
+    refs = _Refs(arguments, lists, options.null, options.column)
     return ImageSource(refs, sum(1 for _ in refs))
 
 
@@ -188,19 +188,20 @@ class _Refs:
     arguments: Sequence[str]
     lists: Sequence[str]
     null: bool
+    column: str | None
 
     def __iter__(self) -> Iterator[ImageRef]:
-        return collect(self.arguments, files_from=self.lists, null=self.null)
+        return collect(self.arguments, files_from=self.lists, null=self.null, column=self.column)
 
 
-def text_source(options: TextOptions) -> TextSource:
+def text_source(options: TextOptions, column: str | None) -> TextSource:
     """The texts of the command line.
 
     Raises:
         UsageError: options that do not go together.
         PromptsError: templates that cannot be used.
     """
-    texts = read_texts(options.text or [], options.texts_from or [], options.column)
+    texts = read_texts(options.text or [], options.texts_from or [], column)
     count = None if options.texts_from else len(options.text or [])
     return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count)
 
@@ -214,8 +215,7 @@ def parse_source(images: InputOptions, texts: TextOptions) -> ImageSource | Text
     if texts.text or texts.texts_from:
         if images.images or images.files_from:
             raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")
-        return text_source(texts)
-    if texts.column or texts.prompts:
-        name = "--column" if texts.column else "--prompts"
-        raise UsageError(f"{name} is for texts", hint="--text TEXT or --texts-from FILE")
+        return text_source(texts, images.column)
+    if texts.prompts:
+        raise UsageError("--prompts is for texts", hint="--text TEXT or --texts-from FILE")
     return image_source(images)

@@ -71,7 +71,7 @@ def plan(  # noqa: PLR0917 - a group of options each
         if asked.is_sum and not query.queries:
             talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
     globs = Globs(tuple(corpus.include or ()), tuple(corpus.exclude or ()))
-    sources = sort_out(arguments, lists, null=corpus.null, globs=globs)
+    sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
     if sources.index is not None and (hits.all or hits.relevant or hits.exclude_copies or expected):
         raise UsageError(
             "an index knows the best few of a query only", hint="search its vector file for --all, --relevant, --expect"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clipcli.errors import InputsError, UsageError, VectorsError
 from clipcli.inputs import collect, is_stream
 from clipcli.ranking.index import Index, is_index
+from clipcli.sources.tables import is_image_table
 from clipcli.vectorfiles import format_of, open_vectors
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Sources:
     lists: tuple[str, ...]
     """Files that list images."""
     null: bool
+    column: str | None
+    """Of tables of images."""
     keeps: Callable[[str], bool] | None
     """Which names are searched; None is all."""
     index: Index | None = None
@@ -55,13 +58,15 @@ class Sources:
 
     def refs(self) -> Iterable[ImageRef]:
         """The images; a list wherever their number can be known."""
-        refs: Iterator[ImageRef] = collect(self.images, files_from=self.lists, null=self.null)
+        refs: Iterator[ImageRef] = collect(self.images, files_from=self.lists, null=self.null, column=self.column)
         keeps = self.keeps
         wanted = (ref for ref in refs if keeps is None or keeps(ref.name))
         return wanted if is_stream(self.images, self.lists) else list(wanted)
 
 
-def sort_out(arguments: Sequence[str], lists: Sequence[str], *, null: bool, globs: Globs) -> Sources:
+def sort_out(
+    arguments: Sequence[str], lists: Sequence[str], *, null: bool, globs: Globs, column: str | None = None
+) -> Sources:
     """Tell vector files from images.
 
     Raises:
@@ -75,23 +80,26 @@ def sort_out(arguments: Sequence[str], lists: Sequence[str], *, null: bool, glob
     if any(map(is_index, arguments)):
         if len(arguments) > 1 or lists:
             raise UsageError("an index is searched alone", hint="search other images in a run of their own")
-        return Sources((), (), (), null, globs.keeps, Index(arguments[0]))
-    files = tuple(open_vectors(path) for path in arguments if is_vectors(path))
+        return Sources((), (), (), null, column, globs.keeps, Index(arguments[0]))
+    files = tuple(open_vectors(path) for path in arguments if is_vectors(path, column))
     for other in files[1:]:
         if other.fingerprint != files[0].fingerprint or other.kind != files[0].kind:
             raise VectorsError(
                 f"{other.path} and {files[0].path} are not of one kind: {_what(other)} and {_what(files[0])}",
                 hint="vectors of different models cannot be compared",
             )
-    images = tuple(path for path in arguments if not is_vectors(path))
+    images = tuple(path for path in arguments if not is_vectors(path, column))
     if files and files[0].kind == "text" and (images or lists):
         raise UsageError(f"{files[0].path} holds texts; images cannot be searched with them", hint="search them apart")
-    return Sources(files, images, tuple(lists), null, globs.keeps)
+    return Sources(files, images, tuple(lists), null, column, globs.keeps)
 
 
-def is_vectors(path: str) -> bool:
-    """Whether an argument is a vector file: by its suffix, folders excepted."""
-    return format_of(path) is not None and not os.path.isdir(path)  # noqa: PTH112
+def is_vectors(path: str, column: str | None = None) -> bool:
+    """Whether an argument is a vector file: by its suffix, folders excepted, and tables of images."""
+    chosen = format_of(path)
+    if chosen is None or os.path.isdir(path):  # noqa: PTH112
+        return False
+    return chosen != "parquet" or not (column is not None or is_image_table(path))
 
 
 def check_model(sources: Sources, info: ModelInfo) -> None:

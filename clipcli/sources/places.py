@@ -7,13 +7,15 @@ import importlib
 import logging
 import os
 import re
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from clipcli.errors import InputsError, UsageError
 from clipcli.sources.faults import message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _URL: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "remote", "https": "remote"}
@@ -21,6 +23,25 @@ _LOCAL: Final = frozenset(("file", "local", "memory"))
 _CONNECT_SECONDS: Final = 10
 DEFAULT_SECONDS: Final = 60.0
 _MUTTERING: Final = ("fsspec", "s3fs", "gcsfs", "aiohttp", "aiobotocore", "botocore", "asyncio", "urllib3")
+
+
+@dataclass
+class _Network:
+    is_forbidden: bool = False
+
+
+_network = _Network()
+"""Of the process: what is read in another thread, or far below a command, obeys it too."""
+
+
+@contextmanager
+def no_network(*, asked: bool = True) -> Iterator[None]:
+    """While the block runs, URLs are refused where `asked`."""
+    before, _network.is_forbidden = _network.is_forbidden, asked
+    try:
+        yield
+    finally:
+        _network.is_forbidden = before
 
 
 def scheme(text: str) -> str | None:
@@ -55,8 +76,8 @@ def file_system(url: str) -> tuple[Any, str]:
         UsageError: the network is not to be used.
     """
     protocol = str(scheme(url))
-    if protocol not in _LOCAL and os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise UsageError(f"{protocol}:// needs the network, and HF_HUB_OFFLINE=1 says not to use it")
+    if protocol not in _LOCAL and _network.is_forbidden:
+        raise UsageError(f"{protocol}:// needs the network", hint="leave --offline (or CLIPCLI_OFFLINE) away")
     fsspec = _fsspec()
     if protocol not in fsspec.available_protocols():
         known = ", ".join(f"{name}://" for name in ("s3", "gs", "https", "hf", "az", "sftp"))

@@ -16,6 +16,7 @@ from clipcli.sources.faults import message, without_secrets
 from clipcli.sources.fetching import attempt
 from clipcli.sources.places import file_system, is_url
 from clipcli.sources.refs import ImageRef
+from clipcli.sources.suffixes import INSIDE, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,9 +136,12 @@ def images(path: str, wanted: str | None) -> Iterator[ImageRef | str]:
         number += rows
 
 
-def has_images(path: str) -> bool:
-    """Whether a table holds images that need not be pointed at: not one of vectors, whose rows are names of images."""
-    return any(_is_bytes(field.type) for field in _opened(path, _state(path)).file.schema_arrow)
+def is_image_table(path: str) -> bool:
+    """Whether a table holds bytes of images. False too for what is no table, which its reader says better."""
+    try:
+        return any(_is_bytes(field.type) for field in _opened(path, _state(path)).file.schema_arrow)
+    except InputsError:
+        return False
 
 
 def find_cell(path: str, number: int) -> Cell:
@@ -161,7 +165,9 @@ def find_cell(path: str, number: int) -> Cell:
 def _paths(table: Table, column: str, group: int, number: int) -> Iterator[ImageRef | str]:
     for row, value in enumerate(table.column(group, column).to_pylist()):
         path = _plain(value)
-        if isinstance(path, str) and path:
+        if isinstance(path, str) and path.lower().endswith(TABLES):
+            yield ImageRef(path, without_secrets(path), "a table within a table")
+        elif isinstance(path, str) and path:
             yield path if is_url(path) else _beside(table.path, path)
         else:
             tail = f"/{number + row}"
@@ -173,7 +179,12 @@ def _beside(table: str, path: str) -> str:
     if is_url(table):
         return path if posixpath.isabs(path) else f"{table.rpartition('/')[0]}/{path}"
     beside = os.path.join(os.path.dirname(table), path)  # noqa: PTH118, PTH120 - any bytes
-    return beside if not os.path.exists(path) and os.path.exists(beside) else path  # noqa: PTH110
+    return beside if not _exists(path) and _exists(beside) else path
+
+
+def _exists(path: str) -> bool:
+    inside = INSIDE.fullmatch(path)
+    return os.path.exists(inside["outer"] if inside else path)  # noqa: PTH110
 
 
 def _column(table: Table, wanted: str | None) -> Column:
