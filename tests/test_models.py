@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 import small_models
 from run import Result, assert_one_error, run, run_script
 
+from clipcli import records
 from clipcli.errors import DeviceError, ModelError, UsageError
 from clipcli.models import Choice, Model
 from clipcli.talk import Talk
@@ -113,17 +115,18 @@ def test_a_second_run_loads_no_model(random_model: str, folder: Path):
     assert info.lines[:-1] == run("models", "info", random_model).lines
 
 
-def test_an_export_serves_runs_that_came_never_before(random_model: str, folder: Path):
-    assert run("models", "export", random_model).code == 0
-    first = run_script(IN_PROCESS, "classify", "-m", random_model, str(folder), *LABELS)
-    assert first.lines[-1] == "code 0 loaded ['onnxruntime']", first.stderr
-
-
-def test_an_export_does_not_outlive_the_weights_that_it_is_of(model: Path, folder: Path):
-    assert run("models", "export", f"local-dir:{model}").code == 0
+def test_an_export_serves_runs_that_came_never_before_while_its_weights_are_there(model: Path):
+    name = f"local-dir:{model}"
+    bundle = Model(Choice("tiny"), Talk()).bundle
+    assert bundle
+    shutil.copytree(bundle.folder, records.bundle_folder(name))
+    assert Model(Choice(name), Talk()).bundle is None, "nobody knows whose bundle it is"
+    weights = records.Stamp.of(model / WEIGHTS)
+    info = dataclasses.replace(bundle.info, name=name)
+    records.keep(records.Record(info, bundle.scoring, weights, (), None, "cpu", "fp32"), "where-it-was-exported")
+    assert Model(Choice(name), Talk()).bundle
     reweigh(model, seed=1)
-    first = run_script(IN_PROCESS, "classify", "-m", f"local-dir:{model}", str(folder), *LABELS)
-    assert "torch" in first.lines[-1]
+    assert Model(Choice(name), Talk()).bundle is None
 
 
 def test_changed_weights_are_another_model(model: Path, folder: Path):

@@ -17,8 +17,10 @@ HOSTILE = '<script>document.title="owned"<\\script>\x1b[31m.png'.replace("\\s", 
 def world(folder, random_model, tmp_path_factory):
     """Pictures, their vectors in a file, and those vectors as numpy sees them."""
     place = tmp_path_factory.mktemp("rank")
-    os.environ["CLIPCLI_CACHE_DIR"] = str(place / "cache")
-    done = run("embed", folder, "-m", random_model, "-o", place / "v.npy", "-q")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPCLI_CACHE_DIR", str(place / "cache"))
+        patch.setenv("CLIPCLI_AUTO_EXPORT", "0")
+        done = run("embed", folder, "-m", random_model, "-o", place / "v.npy", "-q")
     assert done.code == 0, done.stderr
     return place
 
