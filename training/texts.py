@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,10 @@ from training.words import clean
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from training.concepts import Concepts
     from training.data import Material
 
+WORDINGS = ["{}", "a {}", "a photo of a {}.", "a photo of {}.", "a picture of a {}."]
 END = 49407  # the token that ends a text, the largest of all
 
 
@@ -56,6 +59,30 @@ class Texts:
         chosen = self.rng.choices(self.phrases, self.shares, k=count)
         pairs = [self.wording(phrase, self.styles) for phrase in chosen]
         return self.tokenizer([text for text, _ in pairs]), [mix for _, mix in pairs]
+
+
+@torch.inference_mode()
+def said(model: nn.Module, concepts: Concepts, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a text tower makes of every concept's name, and of ImageNet's 1,000: unit vectors, the mean of wordings.
+
+    Concepts that are no objects (styles, shapes, colours, counts) keep their vectors of `kept` (concepts, dim).
+    """
+    rows = kept.clone()
+    objects = [index for index, name in enumerate(concepts.names) if ":" not in name]
+    rows[objects] = _means(model, [re.sub(r" \(emoji.*\)$", "", concepts.names[index]) for index in objects])
+    return rows.clone(), _means(model, [clean(name) for name in IMAGENET_CLASSNAMES]).clone()
+
+
+def _means(model: nn.Module, names: list[str]) -> torch.Tensor:
+    """A unit vector a name: the mean over a few wordings."""
+    tokenizer = open_clip.SimpleTokenizer()
+    wordings = [encode_all(model, tokenizer([text.replace("{}", name) for name in names])) for text in WORDINGS]
+    return nn.functional.normalize(torch.stack(wordings).mean(0), dim=-1)
+
+
+def encode_all(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """Unit vectors of any number of texts."""
+    return torch.cat([encode(model, part) for part in tokens.split(512)])
 
 
 def mixed(mixes: list[Mix], rows: int) -> torch.Tensor:

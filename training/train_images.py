@@ -1,9 +1,13 @@
 """Train the image tower; continue where the last run stopped.
 
     python -m training.train_images WORK --steps 6000
+    python -m training.train_images WORK --steps 9000 --settled
 
 Keeps WORK/images.pt (every two minutes and at the end). A later run with more steps goes on; the learning rate is level
 and falls over the last part of the steps, so a longer run is the same run continued, not a new one.
+
+With --settled the concept vectors are those that the text tower of WORK/texts.pt gives their names, and stay: the image
+tower then learns what the texts really say, so that nothing is lost between the two.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from training.concepts import rivals
 from training.data import Batches, Material, load
 from training.losses import loss
 from training.model import Student, build
+from training.texts import said
 
 SAVE_SECONDS = 120
 AVERAGE = 0.99
@@ -53,6 +58,7 @@ class Run:
         self.rivals = torch.from_numpy(rivals(material.concepts))
         self.optimizer = torch.optim.AdamW(groups(self.student, args.decay), lr=args.rate, fused=True)
         self.half = args.bf16
+        self.material = material
         self.step = 0
         self.file = args.work / "images.pt"
 
@@ -75,6 +81,18 @@ class Run:
                 self.generator.set_state(state["random"])
             else:
                 self.generator.manual_seed(1_000_003 * self.step + self.rank)
+
+    def settle(self) -> None:
+        """Take the text tower's vectors for the concepts, and leave them as they are."""
+        state: dict[str, Any] = torch.load(self.file.with_name("texts.pt"), weights_only=True)
+        tower = build(self.batches.augmenter.size)
+        tower.load_state_dict(state["model"])
+        for student in (self.student, self.average):
+            kept = nn.functional.normalize(student.concepts.detach(), dim=-1)
+            concepts, names = said(tower, self.material.concepts, kept)
+            for table, vectors in ((student.concepts, concepts), (student.names, names)):
+                if len(table) == len(vectors):
+                    table.requires_grad_(requires_grad=False).copy_(vectors)
 
     def once(self, learning_rate: float) -> tuple[float, float]:
         """One step; the loss and the share of right guesses."""
@@ -125,6 +143,8 @@ def groups(student: nn.Module, decay: float) -> list[dict[str, Any]]:
 def train(run: Run, args: argparse.Namespace) -> None:
     """Steps until the last, with a line and a checkpoint now and then."""
     run.resume()
+    if args.settled:
+        run.settle()
     run.student.train()
     began = saved = time.monotonic()
     start, recent = run.step, []
@@ -161,6 +181,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--world", type=int, default=1, help="number of processes that train together")
     parser.add_argument("--rank", type=int, default=0, help="this one's number")
+    parser.add_argument("--settled", action="store_true", help="the concepts' vectors are the text tower's, and stay")
     parser.add_argument("--bf16", action="store_true", help="forward pass in bfloat16, for processors that have it")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
