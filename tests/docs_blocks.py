@@ -20,9 +20,6 @@ _ONLY_BASH = re.compile(r"&&|;|\|\||\b(for|while|if|cd|function)\b|<\(|<<|\$\(|`
 _INSTALLERS = re.compile(r"(^|[|;&]\s*)(make|pip|pipx|uv|npm|docker|curl|wget|sudo)\s")
 """What changes the machine or needs the network: such lines belong into a block that is marked."""
 _LIMIT_SECONDS = 60
-_INSTALLERS = re.compile(r"(^|[|;&]\s*)(make|pip|pipx|uv|npm|docker|curl|wget|sudo)\s")
-"""What changes the machine or needs the network: such lines belong into a block that is marked."""
-_LIMIT_SECONDS = 60
 _CHECKS = ("--expect", "--min-accuracy", "clipcli check", "--fail-")
 
 
