@@ -127,7 +127,7 @@ def _expand_url(url: str, column: str | None) -> Iterator[ImageRef | str]:
             else:
                 yield from _named(url, column)
         else:
-            yield from _walk(system, url, path)
+            yield from _walk(system, url, path, top=True)
     except ImageError as error:
         yield ImageRef(url, shown, error.reason)
 
@@ -144,13 +144,14 @@ def _is_file(system: Any, url: str, path: str) -> bool:
     return not attempt(lambda: system.isdir(path))
 
 
-def _walk(system: Any, url: str, folder: str) -> Iterator[ImageRef]:
+def _walk(system: Any, url: str, folder: str, *, top: bool = False) -> Iterator[ImageRef]:
     """Images below a folder, sorted; hidden names skipped. One listing of one folder at a time is in memory."""
     try:
         listing = attempt(lambda: system.ls(folder, detail=True))
     except ImageError as error:
-        shown = without_secrets(_full_url(system, url, folder))
-        yield ImageRef(shown, shown, f"cannot list this folder: {error.reason}")
+        shown = without_secrets(url if top else _full_url(system, url, folder))
+        words = "no such folder" if error.reason == "no such object" else f"cannot list this folder: {error.reason}"
+        yield ImageRef(shown, shown, words)
         return
     for info in sorted(listing, key=lambda one: str(one["name"])):
         full = str(info["name"])
@@ -170,12 +171,11 @@ def _listed(url: str, size: int | None) -> ImageRef:
 
 
 def _full_url(system: Any, url: str, path: str) -> str:
-    """A path of a file system with its protocol, written as the user writes it, and with the user's name if there."""
+    """A path of a file system as the URL that reads it, written as the user wrote the one it was found by."""
     if is_url(path):
         return path
-    full = str(system.unstrip_protocol(path))
-    given = scheme(url)
-    return full if given is None else f"{given}://{full.partition('://')[2]}"
+    own, base = str(system._strip_protocol(url)).rstrip("/"), url.rstrip("/")  # noqa: SLF001 - fsspec's way to ask for a path
+    return base.removesuffix(own) + path if own and base.endswith(own) else str(system.unstrip_protocol(path))
 
 
 def _exists(name: str) -> bool:
