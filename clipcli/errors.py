@@ -12,6 +12,7 @@
     │   ├── UnknownModelError
     │   ├── DownloadError
     │   ├── DeviceError
+    │   │   └── ClusterError     a cluster that is not there, has no room, or whose workers keep dying
     │   └── BundleError
     └── OutputError       6      results that cannot be written
 
@@ -100,6 +101,10 @@ class DownloadError(ModelError):
 
 class DeviceError(ModelError):
     """A device that was asked for and is not there, or has too little memory."""
+
+
+class ClusterError(DeviceError):
+    """A cluster that is not there, has no room for a worker, or whose workers keep dying."""
 
 
 class BundleError(ModelError):

@@ -7,7 +7,7 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -89,6 +89,8 @@ class Session:
     timings: Timings = field(default_factory=Timings)
     _batch_size: int | None = None
     _cuts_said: bool = False
+    models: ClassVar[int] = 1
+    """Models at work at the same time."""
 
     @property
     def info(self) -> ModelInfo:

@@ -18,7 +18,7 @@ ROWS = [
      "registry", "devices", "expectations", "query", "texts", "plan", "reports", "config"},
     {"engines", "records", "modelspec", "exporting", "loading"},
     {"models"},
-    {"pipeline", "session"},
+    {"pipeline", "session", "cluster"},  # a cluster is sessions behind the face of one
     {"options", "commands"},
     {"cli", "__main__"},
 ]  # fmt: skip
@@ -36,6 +36,7 @@ HEAVY = {
     "pyarrow",
     "transformers",
     "fsspec",
+    "ray",
     "tarfile",
 }
 MAY_IMPORT = {
@@ -60,6 +61,7 @@ MAY_IMPORT = {
     "tqdm": {"talk.py"},
     "sqlite3": {"cache/"},
     "fsspec": {"sources/places.py", "sources/fetching.py"},
+    "ray": {"cluster/running.py"},
     "tenacity": {"sources/fetching.py"},
     "aiohttp": {"sources/places.py"},
     "textual_image": {"output/preview.py"},

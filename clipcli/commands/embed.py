@@ -17,7 +17,9 @@ clipcli embed photos/ | head -1
 
 clipcli embed --texts-from captions.csv --column caption -o captions.npy
 
-clipcli embed photos/ -o part3.npy --shard 3/8"""
+clipcli embed photos/ -o part3.npy --shard 3/8
+
+clipcli embed photos/ -o photos.parquet --on ray://head:10001"""
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,46 @@ class VectorOptions:
     ] = None
 
 
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Where the work is done."""
+
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="CLUSTER",
+            help="Work on a Ray cluster: ray (one for this run, here), auto, HOST:PORT or ray://HOST:PORT.",
+            show_default="this process",
+        ),
+    ] = None  # fmt: skip
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-worker", metavar="N", min=0.0, help="GPUs a worker of the cluster; 0.5 shares one between two."
+        ),
+    ] = None
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", metavar="N", min=1, help="Workers of the cluster at most; all it has room for."),
+    ] = None
+
+
 def embed(
     inputs: EmbedInputOptions,
     texts: TextOptions,
     model: ModelOptions,
     out: VectorOptions,
     run: RunOptions,
+    cluster: ClusterOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much there is to do.")] = False,
 ) -> None:
     """Turn images, or texts, into vectors: npy, npz, Parquet, safetensors, JSON Lines or CSV."""
     from dataclasses import replace
 
-    from clipcli.embedding import plan
+    from clipcli.cluster.wishes import parse_wishes
+    from clipcli.embedding import open_embedder, plan
 
+    wishes = parse_wishes(cluster.on, cluster.gpus_per_worker, cluster.concurrency)
     talk, choice = run.talk(), model.choice()
     job = plan(inputs, texts, out, talk)
     options = replace(run.session(inputs), raw=out.raw)
@@ -95,7 +124,8 @@ def embed(
         with job.open_session(choice, options) as session:
             job.print_estimate(session)
         return
-    with job.place() as parts, job.open_session(choice, options) as session:
+    embedder = open_embedder(job, wishes, choice, options)
+    with job.place() as parts, embedder as session:
         with talk.progress(job.total, job.source.kind) as advance:
             job.run(session, parts, advance)
         code = job.conclude(session)

@@ -14,7 +14,7 @@ from clipcli.embedding.summary import Run, summary
 from clipcli.embedding.target import parse_target
 from clipcli.errors import InputsError, OutputError, UsageError
 from clipcli.report import Report
-from clipcli.session import open_session
+from clipcli.session import Session, open_session
 from clipcli.sharding import Listing
 from clipcli.talk import printable
 from clipcli.vectorfiles import Plan, Shard, VectorsInfo, create_vectors
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from clipcli.commands.embed import TextOptions, VectorOptions
+    from clipcli.embedding.embedder import Embedder
     from clipcli.embedding.sources import Outcome, Source
     from clipcli.embedding.target import Target
     from clipcli.errors import ExitCode
     from clipcli.inputs import ImageRef
     from clipcli.models import Choice
     from clipcli.options import InputOptions
-    from clipcli.session import Session, SessionOptions
+    from clipcli.session import SessionOptions
     from clipcli.talk import Talk
     from clipcli.texts import TextRef
     from clipcli.vectorfiles.parts import Chunk, Done, PartsFolder
@@ -95,7 +96,7 @@ class Embedding(Generic[Input]):
             with open_parts(self.target.path, self.target.dtype, resume=self.target.resume) as parts:
                 yield parts
 
-    def run(self, session: Session, parts: PartsFolder | None, advance: Callable[[int], object]) -> None:
+    def run(self, session: Embedder, parts: PartsFolder | None, advance: Callable[[int], object]) -> None:
         """Embed everything and write it; failures are named on the way.
 
         Raises:
@@ -112,19 +113,19 @@ class Embedding(Generic[Input]):
         """Say how much there is to do; nothing is embedded."""
         print_estimate(session, self.source, self.target.shard)
 
-    def conclude(self, session: Session) -> ExitCode:
+    def conclude(self, session: Embedder) -> ExitCode:
         """Say how it went; the exit code."""
         unit = self.source.kind
         self.report.summarise(unit)
         wall = time.perf_counter() - self._started
-        if session.timings.encoded >= _ENOUGH_TO_TELL and not session.timings.cached:
-            keep_speed(session, unit, session.timings.encoded / wall)
-        self.report.talk.note(
-            summary(session.timings, Run(unit, self.report.done, wall, self._writing, session.workers))
-        )
+        timings = session.timings
+        if isinstance(session, Session) and timings.encoded >= _ENOUGH_TO_TELL and not timings.cached:
+            keep_speed(session, unit, timings.encoded / wall)
+        run = Run(unit, self.report.done, wall, self._writing, session.workers, session.models)
+        self.report.talk.note(summary(timings, run))
         return self.report.exit_code
 
-    def _stream(self, session: Session, listing: Listing[Input], advance: Callable[[int], object]) -> None:
+    def _stream(self, session: Embedder, listing: Listing[Input], advance: Callable[[int], object]) -> None:
         plan_ = Plan(None, self._info(session), 0, session.info.dim, self.target.dtype)
         collector = Collector(session.info.dim)
         with create_vectors(self.target.format, plan_) as writer:
@@ -136,7 +137,7 @@ class Embedding(Generic[Input]):
         _require_some(listing)
 
     def _to_file(
-        self, session: Session, listing: Listing[Input], parts: PartsFolder, advance: Callable[[int], object]
+        self, session: Embedder, listing: Listing[Input], parts: PartsFolder, advance: Callable[[int], object]
     ) -> None:
         info = self._info(session)
         parts.begin(info, session.info.dim)
@@ -172,7 +173,7 @@ class Embedding(Generic[Input]):
             done = sum(1 for _ in parts.inputs())
             self.report.talk.line(f"{done:,} {self.source.kind}s are done and kept; --resume goes on from there")
 
-    def _outcomes(self, session: Session, wanted: Iterable[tuple[int, Input]]) -> Iterator[Outcome]:
+    def _outcomes(self, session: Embedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[Outcome]:
         for outcome in self.source.outcomes(session, wanted):
             if outcome.error is None:
                 self.report.ok()
@@ -197,7 +198,7 @@ class Embedding(Generic[Input]):
         if (left := next(done, None)) is not None:
             raise _other_inputs(left.name, "nothing")
 
-    def _info(self, session: Session) -> VectorsInfo:
+    def _info(self, session: Embedder) -> VectorsInfo:
         index, count = self.target.shard
         return VectorsInfo(
             kind=self.source.kind,

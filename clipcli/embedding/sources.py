@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from clipcli.commands.embed import TextOptions
+    from clipcli.embedding.embedder import Embedder
     from clipcli.inputs import ImageRef
     from clipcli.options import InputOptions
     from clipcli.prompts import PromptSet
-    from clipcli.session import Session
     from clipcli.texts import TextRef
     from clipcli.vectorfiles import Kind
     from clipcli.vectors import Vector, Vectors
@@ -86,7 +86,7 @@ class Source(Protocol[Input]):
         """What stands for an input in every row."""
         ...
 
-    def outcomes(self, session: Session, wanted: Iterable[tuple[int, Input]]) -> Iterator[Outcome]:
+    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[Outcome]:
         """A vector or an error for each (position, input), in order; streams."""
         ...
 
@@ -110,7 +110,7 @@ class ImageSource:
         """As the user wrote it."""
         return one.name
 
-    def outcomes(self, session: Session, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[Outcome]:
+    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[Outcome]:
         """Through the session's pipeline."""
         positions: deque[int] = deque()
 
@@ -151,7 +151,7 @@ class TextSource:
         """The text itself."""
         return one.text
 
-    def outcomes(self, session: Session, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[Outcome]:
+    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[Outcome]:
         """Some hundreds of texts at a time."""
         stream = iter(wanted)
         while some := list(islice(stream, self.at_once)):
@@ -161,7 +161,7 @@ class TextSource:
                 error = None if ref.problem is None else ImageError("read", ref.problem)
                 yield Outcome(position, ref.text, next(vectors) if error is None else None, error)
 
-    def _embed(self, session: Session, texts: Sequence[str]) -> Vectors:
+    def _embed(self, session: Embedder, texts: Sequence[str]) -> Vectors:
         if self.prompts is None:
             return session.embed_texts(texts)
         return session.embed_labels([Label(text, (text,)) for text in texts], self.prompts)

@@ -24,6 +24,8 @@ class Run:
     """Seconds spent in writing."""
     workers: int
     """Threads that read and decode."""
+    models: int = 1
+    """Models at work at the same time."""
 
 
 def summary(timings: Timings, run: Run) -> str:
@@ -40,12 +42,12 @@ def summary(timings: Timings, run: Run) -> str:
 
 
 def bottleneck(timings: Timings, run: Run) -> str:
-    """The step that was at work for the largest share of the run, reading and decoding counted by thread."""
+    """The step that was at work for the largest share of the run: threads and models are counted one by one."""
     wall = max(run.seconds, 1e-9)
     busy = {
         "reading": timings.read / run.workers / wall,
         "decoding": (timings.decode + timings.read) / run.workers / wall if timings.decode > timings.read else 0.0,
-        "the model": timings.model / wall,
+        "the model": timings.model / run.models / wall,
         "writing": run.writing / wall,
     }
     slowest = max(busy, key=lambda name: busy[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -174,6 +175,7 @@ def _open(path: Path, *, bulk: bool) -> Any:
     """A session for much or little work. Without packing the weights stay in the memory-mapped file."""
     runtime = _runtime()
     options = runtime.SessionOptions()
+    options.intra_op_num_threads = _threads()
     options.log_severity_level = 4  # what fails is raised, and said once
     levels = runtime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if bulk else levels.ORT_ENABLE_BASIC
@@ -191,6 +193,12 @@ def _open(path: Path, *, bulk: bool) -> Any:
             f"{path}: ONNX Runtime cannot load it: {_first_line(error)}",
             hint="Export the model again, or use --engine openclip.",
         ) from error
+
+
+def _threads() -> int:
+    """What torch listens to as well, and what Ray gives a worker that may use a part of the cores; 0 is all of them."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(asked) if asked.isdigit() else 0
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,11 @@
+"""`embed --on ray`: the same session, held by each worker of a Ray cluster; a thin adapter over Ray Data.
+
+    wishes.py    what was asked of the cluster, and how its nodes are shared out among workers
+    tables.py    references and results as Arrow tables, which is what travels
+    worker.py    what an actor does: references in, vectors or reasons out
+    running.py   the one module that imports ray: connect, describe the model, run
+    noise.py     what Ray says on its own, kept from stdout
+    session.py   all of it behind the face of a session
+
+Ray Data schedules, retries and starts dead workers again; nothing of that is done here.
+"""

@@ -1,0 +1,220 @@
+"""Ray itself: the one module that imports it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import socket
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clipcli.cluster.noise import ray_words, start_muted
+from clipcli.cluster.wishes import Node, Pool, plan_pool
+from clipcli.cluster.worker import Worker, describe
+from clipcli.errors import ClipcliError, ClusterError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.cluster.wishes import Wishes
+    from clipcli.cluster.worker import Description, Order
+    from clipcli.talk import Talk
+
+_CONNECT_SECONDS = 10.0
+_PATIENCE_SECONDS = 30.0
+"""After this long without a free worker it is said that one is waited for."""
+_TRIES = 5
+"""How often a task is given out again when its worker dies: an image may kill each worker that opens it."""
+_AHEAD = 2
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""No figures are sent anywhere; what Ray's own processes mutter stays in their log files."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this process is connected to."""
+
+    ray: Any
+    wishes: Wishes
+    talk: Talk
+
+    def plan(self, device: str) -> Pool:
+        """Share its nodes out.
+
+        Raises:
+            ClusterError: it has no room.
+        """
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        pool = plan_pool([Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in nodes], self.wishes, device)
+        gpus = f" and {pool.gpus:g} GPUs" if pool.gpus else ""
+        self.talk.detail(f"{len(nodes)} nodes, {pool.workers} workers of {pool.cpus} cores{gpus} each")
+        if pool.room < pool.workers:
+            self.talk.note(f"the cluster has room for {pool.room} of {pool.workers} workers now")
+        return pool
+
+    def describe(self, order: Order, pool: Pool) -> Description:
+        """What the model is, learnt on a node of the kind that will run it.
+
+        Raises:
+            ModelError: it cannot be used there.
+            ClusterError: the node cannot run clipcli.
+        """
+        remote = self.ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=_TRIES)(describe)
+        with _plain_errors(self.ray):
+            result = remote.remote(order)
+            if not self.ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
+                self.talk.note("waiting for the first worker: a free place in the cluster, or the model")
+            found: Description = self.ray.get(result)
+            return found
+
+    def run(self, tables: Sequence[Any], order: Order, expected: Description, pool: Pool) -> Iterator[Any]:
+        """Tables of references → tables of results, in their order.
+
+        Raises:
+            ClipcliError: what a worker met, or that workers keep dying.
+        """
+        with _plain_errors(self.ray):
+            if not self.wishes.is_client:
+                yield from _stream(tables, order, expected, pool)
+                return
+            # Ray Data does not run behind Ray Client: there its driver is an actor of the cluster.
+            relay = self.ray.remote(num_cpus=0)(_Relay).remote(tables, order, expected, pool)
+            waiting = [relay.next.remote() for _ in range(_AHEAD)]
+            while (table := self.ray.get(waiting.pop(0))) is not None:
+                waiting.append(relay.next.remote())
+                yield table
+
+
+class _Relay:
+    """Hands results on, one table a call."""
+
+    def __init__(self, tables: Sequence[Any], order: Order, expected: Description, pool: Pool) -> None:
+        self._stream = _stream(tables, order, expected, pool)
+
+    def next(self) -> Any:
+        """The next table; None after the last."""
+        return next(self._stream, None)
+
+
+def _stream(tables: Sequence[Any], order: Order, expected: Description, pool: Pool) -> Iterator[Any]:
+    """Ray Data at work: it streams, holds back when results are not fetched, and starts dead workers again."""
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = True
+    actors = ray.data.ActorPoolStrategy(min_size=1, max_size=pool.workers, initial_size=min(pool.workers, pool.room))
+    dataset = ray.data.from_blocks(list(tables))
+    # Ray is about to take this argument away; without it a task is given out again for ever.
+    lasting: dict[str, Any] = {"ray_remote_args_fn": _lasting} if _has_parameter(dataset, "ray_remote_args_fn") else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = dataset.map_batches(
+            Worker,
+            fn_constructor_args=(order, expected, _restarts),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=actors,
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+            **lasting,
+        )
+    yield from results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=_AHEAD)
+
+
+def _has_parameter(dataset: Any, name: str) -> bool:
+    return name in inspect.signature(dataset.map_batches).parameters
+
+
+def _lasting() -> dict[str, int]:
+    """A dead worker is started again, however often; what it was at is given out again, but not for ever."""
+    return {"max_restarts": -1, "max_task_retries": _TRIES}
+
+
+def _restarts() -> str:
+    """Node and process of the worker that this runs in, when it took a dead one's place; else empty."""
+    ray = _ray()
+    if not ray.get_runtime_context().was_current_actor_reconstructed:
+        return ""
+    return f"on {ray.util.get_node_ip_address()}, process {os.getpid()}"
+
+
+@contextmanager
+def connect(wishes: Wishes, talk: Talk) -> Iterator[Cluster]:
+    """Join the cluster, or start one.
+
+    Raises:
+        UsageError: ray is not installed.
+        ClusterError: there is no such cluster.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    ray = _ray()
+    address = "local" if wishes.is_local else wishes.address
+    settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if wishes.is_local:
+        settings["include_dashboard"] = False
+        talk.detail("starting a Ray cluster on this machine")
+    elif wishes.endpoint is not None:
+        _knock(wishes.address, wishes.endpoint)
+    try:
+        with start_muted():
+            ray.init(address=address, **settings)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise _not_there(wishes.address, error) from error
+    try:
+        with ray_words(talk):
+            yield Cluster(ray, wishes, talk)
+    finally:
+        ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UsageError("--on needs the package ray", hint="pip install 'clipcli[ray]'") from error
+    return ray
+
+
+def _knock(address: str, endpoint: tuple[str, int]) -> None:
+    """See whether anybody listens, which Ray itself would take half a minute and pages of words to say."""
+    try:
+        socket.create_connection(endpoint, timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _not_there(address, error) from error
+
+
+def _not_there(address: str, error: Exception) -> ClusterError:
+    why = (getattr(error, "strerror", None) or str(error)).strip().partition("\n")[0].rstrip(".").lower()
+    hint = "ray status shows a cluster's nodes; where it asks for a token, set RAY_AUTH_MODE=token"
+    return ClusterError(f"no Ray cluster at {address}: {why}", hint=hint)
+
+
+@contextmanager
+def _plain_errors(ray: Any) -> Iterator[None]:
+    """What a worker raised as it was raised; what became of the cluster, in one line."""
+    errors = ray.exceptions
+    try:
+        yield
+    except errors.RayError as error:
+        found: BaseException | None = error
+        while found is not None:
+            cause = getattr(found, "cause", None)
+            if isinstance(cause, ClipcliError):
+                raise cause from None
+            found = cause if isinstance(cause, BaseException) else found.__cause__
+        if "No module named 'clipcli'" in str(error):
+            raise ClusterError("clipcli is not installed on the cluster's nodes") from error
+        deaths = (errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError, errors.ObjectLostError)
+        if isinstance(error, deaths):
+            raise ClusterError(
+                "the cluster's workers keep dying, or it went away", hint="what is done is kept: --resume"
+            ) from error
+        raise

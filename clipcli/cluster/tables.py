@@ -1,0 +1,104 @@
+"""What travels between the driver and the workers, as Arrow tables: references one way, vectors or reasons the other.
+
+References are pickled, so that whatever an image can be read from gets to the workers as it is, names of any bytes
+included; both sides run the same clipcli, which is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from clipcli.arrow import pyarrow
+from clipcli.errors import ImageError
+from clipcli.pipeline import Embedded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.errors import Stage
+    from clipcli.inputs import ImageRef
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What a worker tells besides its results, once a task."""
+
+    read: float
+    """Seconds, summed over threads; as the next two."""
+    decode: float
+    model: float
+    encoded: int
+    cached: int
+    restarts: str = ""
+    """Names the worker when it was started again after an earlier one died; empty otherwise."""
+
+
+def ref_tables(refs: Iterable[ImageRef], rows: int, at_most: int) -> list[Any]:
+    """The next references as tables of `rows` each, `at_most` tables; none when there are none left."""
+    stream = iter(refs)
+    arrow = pyarrow()
+    tables: list[Any] = []
+    while len(tables) < at_most and (some := list(islice(stream, rows))):
+        tables.append(arrow.table({"ref": arrow.array([pickle.dumps(ref) for ref in some], arrow.binary())}))
+    return tables
+
+
+def refs_of(table: Any) -> list[ImageRef]:
+    """The references of a table."""
+    return [pickle.loads(raw) for raw in table.column("ref").to_pylist()]  # noqa: S301 - our own driver's
+
+
+def result_table(refs: Any, found: Sequence[Embedded], dim: int, aside: Aside) -> Any:
+    """Results in the order of the references, which travel back with them.
+
+    Args:
+        refs: the column of references.
+        found: a result for each.
+        dim: length of a vector.
+        aside: goes along with the first row.
+    """
+    arrow = pyarrow()
+    vectors = np.zeros((len(found), dim), np.float32)
+    for row, one in enumerate(found):
+        if one.vector is not None:
+            vectors[row] = one.vector
+    flat = arrow.array(vectors.reshape(-1), arrow.float32())
+    asides = [json.dumps(asdict(aside))] + [""] * (len(found) - 1)
+    return arrow.table(
+        {
+            "ref": refs,
+            "digest": arrow.array([one.digest for one in found], arrow.string()),
+            "stage": arrow.array([one.error.stage if one.error else None for one in found], arrow.string()),
+            "reason": arrow.array([_utf8(one.error.reason) if one.error else None for one in found], arrow.string()),
+            "vector": arrow.FixedSizeListArray.from_arrays(flat, dim),
+            "aside": arrow.array(asides, arrow.string()),
+        }
+    )
+
+
+def results_of(table: Any) -> Iterator[Embedded]:
+    """The results again."""
+    column = table.column("vector").combine_chunks()
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    digests, stages, reasons = (table.column(name).to_pylist() for name in ("digest", "stage", "reason"))
+    for row, ref in enumerate(refs_of(table)):
+        if stages[row] is None:
+            yield Embedded(ref, vectors[row], None, digests[row])
+        else:
+            yield Embedded(ref, None, ImageError(cast("Stage", stages[row]), reasons[row]), digests[row])
+
+
+def asides_of(table: Any) -> list[Aside]:
+    """What the workers told besides."""
+    return [Aside(**json.loads(text)) for text in table.column("aside").to_pylist() if text]
+
+
+def _utf8(text: str) -> str:
+    """A reason may quote a name that is not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

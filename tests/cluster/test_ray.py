@@ -1,0 +1,156 @@
+"""`embed --on` a real Ray cluster of two nodes on this machine; slow, and only where ray is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pictures
+import pytest
+from run import ROOT, Result, command, run, run_process
+
+from clipcli import modelspec
+from clipcli.vectorfiles import open_vectors
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file(), reason="the embedded model is not built"
+    ),
+]
+MODEL = ("-m", "tiny", "--no-cache")
+COUNT = 300
+_OFF = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures large enough that decoding takes its time; each fiftieth is none."""
+    place = tmp_path_factory.mktemp("photos")
+    for number in range(COUNT):
+        if number % 50 == 7:
+            (place / f"{number:03}.jpg").write_bytes(b"no picture")
+        else:
+            colour = ("red", "blue", "green", "yellow")[number % 4]
+            pictures.disc(colour, (900 + number, 700)).save(place / f"{number:03}.jpg")
+    return place
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head with a core; tests add nodes."""
+    pytest.importorskip("ray", reason="ray is not installed")
+    for name, value in _OFF.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def whole(photos: Path, tmp_path: Path) -> Path:
+    """What one process makes of the photos."""
+    assert run("embed", photos, *MODEL, "-o", tmp_path / "whole.parquet").code == 3
+    return tmp_path / "whole.parquet"
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Row for row."""
+    ours, theirs = open_vectors(one), open_vectors(other)
+    assert list(ours.names) == list(theirs.names)
+    assert ours.info == theirs.info
+    np.testing.assert_allclose(ours.matrix(), theirs.matrix(), atol=1e-5)
+    assert ours.failures == theirs.failures
+    assert len(ours.failures) == COUNT // 50
+
+
+class Running:
+    """A run whose rows are read as they come."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._process = subprocess.Popen(command("embed", *arguments), stdout=subprocess.PIPE, stderr=self._said)
+        assert self._process.stdout
+        self._lines = self._process.stdout
+        self.rows = [json.loads(self._lines.readline())]
+
+    def end(self) -> Result:
+        self.rows += [json.loads(line) for line in self._lines]
+        code = self._process.wait()
+        self._said.seek(0)
+        return Result("", self._said.read().decode(), code)
+
+    def assert_rows_of(self, whole: Path) -> None:
+        expected = open_vectors(whole)
+        assert [row["image"] for row in self.rows if "error" not in row] == list(expected.names)
+        found = np.float32([row["embedding"] for row in self.rows if "error" not in row])
+        np.testing.assert_allclose(found, expected.matrix(), atol=1e-5)
+        assert len(self.rows) == COUNT
+
+
+def workers() -> list[int]:
+    """Processes that hold a model."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if entry.read_bytes().startswith(b"ray::MapWorker"):
+                found.append(int(entry.parent.name))
+    return found
+
+
+def test_one_process_shards_and_two_workers_give_the_same(photos: Path, whole: Path, tmp_path: Path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    parts = [tmp_path / f"{index}.npy" for index in (1, 2, 3)]
+    for index, part in enumerate(parts, 1):
+        assert run("embed", photos, *MODEL, "-o", part, "--shard", f"{index}/3").code == 3
+    assert run("merge", *parts, "-o", tmp_path / "merged.parquet").code == 0
+    options = ("--on", "ray", "--concurrency", "2", "-o", tmp_path / "ray.parquet")
+    result = run_process("embed", photos, *MODEL, *options, **_OFF)
+    assert (result.code, result.stdout) == (3, "")
+    assert "6 of 300 images could not be used" in result.stderr
+    assert "294 images in " in result.stderr
+    assert len(result.stderr.splitlines()) == 8, result.stderr
+    assert_same(tmp_path / "ray.parquet", whole)
+    assert_same(tmp_path / "merged.parquet", whole)
+
+
+def test_a_worker_that_is_killed(cluster: Any, photos: Path, whole: Path):
+    cluster.add_node(num_cpus=1)
+    running = Running(photos, *MODEL, "--on", cluster.address)
+    before = workers()
+    assert len(before) == 2
+    os.kill(before[0], signal.SIGKILL)
+    result = running.end()
+    assert result.code == 3
+    running.assert_rows_of(whole)
+    assert "a worker died and was started again" in result.stderr
+
+
+def test_a_node_that_is_lost(cluster: Any, photos: Path, whole: Path):
+    node = cluster.add_node(num_cpus=1)
+    running = Running(photos, *MODEL, "--on", cluster.address)
+    cluster.remove_node(node, allow_graceful=False)
+    result = running.end()
+    assert result.code == 3, result.stderr
+    running.assert_rows_of(whole)
+
+
+def test_two_runs_into_one_output(photos: Path, tmp_path: Path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    from clipcli.vectorfiles.parts import open_parts
+
+    with open_parts(tmp_path / "out.npy", "float32", resume=False):
+        result = run_process("embed", photos, *MODEL, "--on", "ray", "-o", tmp_path / "out.npy", **_OFF)
+    assert (result.code, result.stdout) == (6, "")
+    assert "another clipcli is writing" in result.stderr
