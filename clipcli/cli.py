@@ -165,16 +165,20 @@ def _forget_stdout() -> None:
 
 
 app.command("classify", epilog=classify.EPILOG)(bounded(classify.classify))
-app.command("check", epilog=check.EPILOG)(bounded(check.check))
-app.command("calibrate", epilog=calibrate.EPILOG)(bounded(calibrate.calibrate))
+app.command("embed", short_help="Turn images and texts into vectors.", epilog=embed.EPILOG)(bounded(embed.embed))
+app.command("rank", short_help="Find images by words, by example, or both.", epilog=rank.EPILOG)(bounded(rank.rank))
 app.command("dedupe", epilog=dedupe.EPILOG)(bounded(dedupe.dedupe))
-app.command("apply", epilog=apply.EPILOG)(bounded(apply.apply))
-app.command("undo", epilog=undo.EPILOG)(bounded(undo.undo))
-app.command("doctor", epilog=doctor.EPILOG)(bounded(doctor.doctor))
-app.command("embed", epilog=embed.EPILOG)(bounded(embed.embed))
-app.command("merge", epilog=merge.EPILOG)(bounded(merge.merge))
-app.command("index", epilog=index.EPILOG)(bounded(index.index))
-app.command("rank", epilog=rank.EPILOG)(bounded(rank.rank))
+app.command("apply", short_help="Do what a plan of dedupe says; dry run first.", epilog=apply.EPILOG)(
+    bounded(apply.apply)
+)
+app.command("undo", short_help="Bring back what apply changed.", epilog=undo.EPILOG)(bounded(undo.undo))
+app.command("index", short_help="Make an index for millions of vectors.", epilog=index.EPILOG)(bounded(index.index))
+app.command("merge", short_help="Join the shards of one embed run.", epilog=merge.EPILOG)(bounded(merge.merge))
+app.command("check", short_help="Run the checks of clipcli.toml.", epilog=check.EPILOG)(bounded(check.check))
+app.command("calibrate", short_help="Find thresholds from labelled images.", epilog=calibrate.EPILOG)(
+    bounded(calibrate.calibrate)
+)
+app.command("doctor", short_help="Show what a bug report needs.", epilog=doctor.EPILOG)(bounded(doctor.doctor))
 
 
 def _add_group(name: str, module: Any, help_text: str) -> None:

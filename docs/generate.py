@@ -1,7 +1,7 @@
 """Write the parts of the documentation that the program itself knows: help, exit codes, environment variables.
 
-`python docs/generate.py` writes docs/cli.md, docs/exit-codes.md and docs/environment.md; with `--check` it says whether
-they are current, and changes nothing.
+`python docs/generate.py` writes docs/cli.md, docs/exit-codes.md, docs/environment.md and the man page docs/clipcli.1;
+with `--check` it says whether they are current, and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 _WIDTH = "100"
+_MAN_WIDTH = "72"
+"""A man page indents its text by seven columns, and many a terminal has 80."""
 _MEANINGS = {
     "OK": "done",
     "CHECK_FAILED": "a check that was asked for does not hold",
@@ -57,6 +59,32 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
+def man_page() -> str:
+    """docs/clipcli.1: all of the help, exit codes and variables, in troff."""
+    from clipcli.environment import VARIABLES
+    from clipcli.errors import ExitCode
+
+    parts = [
+        '.TH CLIPCLI 1 "" "clipcli" "User Commands"',
+        *(".SH NAME", r"clipcli \- zero-shot vision from the shell: classify, embed, rank and dedupe images"),
+        *(".SH SYNOPSIS", r".B clipcli", r"[\fIOPTIONS\fR] \fICOMMAND\fR [\fIARGUMENTS\fR]"),
+        *(".SH DESCRIPTION", ".nf", _troff(help_of([])), ".fi"),
+    ]
+    for arguments in commands():
+        parts += [f".SH {' '.join(arguments).upper()}", ".nf", _troff(help_of(arguments)), ".fi"]
+    parts.append(".SH EXIT STATUS")
+    parts += [line for code in ExitCode for line in (".TP", f".B {code.value}", _troff(_MEANINGS[code.name]))]
+    parts.append(".SH ENVIRONMENT")
+    parts += [line for entry in VARIABLES for line in (".TP", f".B {entry.name}", _troff(entry.meaning))]
+    return "\n".join(parts) + "\n"
+
+
+def _troff(text: str) -> str:
+    """Plain text with nothing that troff would take for a request, a quote or an escape."""
+    lines = text.replace("\\", r"\e").replace("-", r"\-").replace("`", r"\(ga").replace("'", r"\(aq").splitlines()
+    return "\n".join(rf"\&{line}" if line.startswith(".") else line for line in lines)
+
+
 def exit_codes_page() -> str:
     """docs/exit-codes.md."""
     from clipcli.errors import ExitCode
@@ -91,6 +119,8 @@ def main() -> int:
         del os.environ[name]
     stale = 0
     pages = {"cli.md": cli_page(), "exit-codes.md": exit_codes_page(), "environment.md": environment_page()}
+    os.environ.update(COLUMNS=_MAN_WIDTH, TERMINAL_WIDTH=_MAN_WIDTH)
+    pages["clipcli.1"] = man_page()
     for name, text in pages.items():
         path = DOCS / name
         if "--check" not in sys.argv:
