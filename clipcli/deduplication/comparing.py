@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from clipcli.deduplication.deciding import Found, Member
-from clipcli.tasks.dedupe.join import join_sets
+from clipcli.deduplication.proposing import join_between
+from clipcli.tasks.dedupe.collapse import collapse
 from clipcli.tasks.dedupe.levels import LEVELS, includes
 from clipcli.tasks.dedupe.likeness import HASH_SURE
+from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT
 from clipcli.tasks.dedupe.sources import HashSource, VectorSource, cosine_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from clipcli.deduplication.deciding import Decider
     from clipcli.talk import Talk
     from clipcli.tasks.dedupe.pairs import Pairs
     from clipcli.tasks.dedupe.sources import Bits, Indices
 
+_COMPARISONS: Final = 100_000
+"""Pictures that one run compares at least, if there are so many; 8 for each query otherwise."""
+_COMPARISONS_A_QUERY: Final = 8
 
-def match(decider: Decider, bits: Bits | None, talk: Talk) -> list[Found]:
+
+def match(decider: Decider, bits: Bits, talk: Talk) -> list[Found]:
     """Groups that are led by a reference, by its path; their members are the queries that it fits best."""
     contents = decider.contents
     references = np.array([n for n, c in enumerate(contents) if any(f.reference for f in c.files)], np.int64)
@@ -32,9 +40,14 @@ def match(decider: Decider, bits: Bits | None, talk: Talk) -> list[Found]:
         if not all(file.reference for file in contents[number].files):
             members[number] = []
     candidates = _candidates(decider, bits, queries, references, talk)
-    with talk.progress(len(candidates), doing="comparing") as advance:
-        for query, some in candidates.items():
-            best = _best(decider, query, some)
+    limit = _limit(len(queries))
+    budget = max(_COMPARISONS, _COMPARISONS_A_QUERY * len(queries))
+    with talk.progress(len(queries), doing="comparing") as advance:
+        for query in queries.tolist():
+            some = list(islice(dict.fromkeys(chain.from_iterable(one.of(query) for one in candidates)), limit))
+            decider.unseen += max(0, len(some) - budget)
+            best = _best(decider, query, some[:budget])
+            budget = max(budget - len(some), _COMPARISONS_A_QUERY)
             if best is not None:
                 members[best[0]].append(best[1])
             advance(1)
@@ -42,28 +55,60 @@ def match(decider: Decider, bits: Bits | None, talk: Talk) -> list[Found]:
     return sorted(found, key=lambda one: decider.best(one.leader).path)
 
 
+def _limit(queries: int) -> int:
+    """References that one query is compared with, at most: the fewer queries, the more."""
+    return max(DEFAULT_LIMIT, _COMPARISONS // max(1, queries))
+
+
+@dataclass(frozen=True)
+class _Partners:
+    """References of each query by one join, the nearest first."""
+
+    kind: Indices
+    """(contents,) which of the rows that were joined each content is."""
+    members: Indices
+    """References, by kind."""
+    starts: Indices
+    """Kind → its first place in `members`."""
+    partners: Indices
+    """Kinds of references, by the kind of the query and then by cosine."""
+    places: Indices
+    """Kind → its first place in `partners`."""
+
+    @classmethod
+    def of_pairs(cls, kind: Indices, references: Indices, pairs: Pairs) -> _Partners:
+        """From pairs of kinds; a million equal rows are one kind, so that they cost no more than one."""
+        members = references[np.argsort(kind[references], kind="stable")]
+        order = np.lexsort((pairs.second, -pairs.cosine, pairs.first))
+        kinds = np.arange(int(kind.max()) + 2)
+        return cls(kind, members, np.searchsorted(kind[members], kinds), pairs.second[order],
+                   np.searchsorted(pairs.first[order], kinds))  # fmt: skip
+
+    def of(self, query: int) -> Iterator[int]:
+        """References that may match."""
+        kind = int(self.kind[query])
+        for partner in self.partners[self.places[kind] : self.places[kind + 1]].tolist():
+            yield from self.members[self.starts[partner] : self.starts[partner + 1]].tolist()
+
+
 def _candidates(
-    decider: Decider, bits: Bits | None, queries: Indices, references: Indices, talk: Talk
-) -> dict[int, list[int]]:
-    found: dict[int, set[int]] = defaultdict(set)
-
-    def take(pairs: Pairs, each: int = 1) -> None:
-        for query, reference in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
-            found[int(queries[query])].add(int(references[reference // each]))
-
+    decider: Decider, bits: Bits, queries: Indices, references: Indices, talk: Talk
+) -> tuple[_Partners, ...]:
     if not len(queries) or not len(references):
-        return {}
-    if decider.vectors is not None:
-        one, two = VectorSource(decider.vectors, queries), VectorSource(decider.vectors, references)
-        with talk.progress(len(queries), doing="joining vectors") as advance:
-            take(join_sets(one, two, decider.thresholds.candidate, advance=advance))
-    if bits is not None:
-        upright = HashSource(np.ascontiguousarray(bits[queries, :32]))
-        turns = bits.shape[1] // 32
-        with talk.progress(len(queries), doing="joining hashes") as advance:
-            every = HashSource(bits[references].reshape(-1, 32))
-            take(join_sets(upright, every, cosine_of(HASH_SURE), advance=advance), turns)
-    return {query: sorted(some) for query, some in sorted(found.items())}
+        return ()
+    kinds = collapse(np.ascontiguousarray(bits).view(np.uint32))
+    ours, theirs = np.unique(kinds.kind[queries]), np.unique(kinds.kind[references])
+    turns = bits.shape[1] // 32
+    one, two = HashSource(bits[kinds.firsts[ours], :32]), HashSource(bits[kinds.firsts[theirs]].reshape(-1, 32))
+    pairs = join_between(one, two, cosine_of(HASH_SURE), talk, "hashes", limit=_limit(len(queries)))
+    by_hashes = _Partners.of_pairs(kinds.kind, references, pairs.renamed(ours, np.repeat(theirs, turns)))
+    if decider.vectors is None:
+        return (by_hashes,)
+    kinds = collapse(decider.vectors)
+    ours, theirs = np.unique(kinds.kind[queries]), np.unique(kinds.kind[references])
+    first, second = (VectorSource(decider.vectors, kinds.firsts[some]) for some in (ours, theirs))
+    pairs = join_between(first, second, decider.thresholds.candidate, talk, "vectors", limit=_limit(len(queries)))
+    return by_hashes, _Partners.of_pairs(kinds.kind, references, pairs.renamed(ours, theirs))
 
 
 def _best(decider: Decider, query: int, candidates: Iterable[int]) -> tuple[int, Member] | None:

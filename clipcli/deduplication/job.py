@@ -140,7 +140,7 @@ class Job:
     def _read_references(self, session: Session | None, collection: Collection) -> Iterator[ErrorRow]:
         against = str(self.asked.against)
         if session is not None and is_vector_file(against):
-            add_vectors(against, session, collection, self._thresholds(session).candidate)
+            add_vectors(against, session, collection, self._thresholds(session).candidate, self.talk)
         else:
             yield from self._read(session, collect([against], column=self.inputs.column), collection, reference=True)
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.tasks.dedupe.approximate import EXACT_LIMIT, is_available, join_self_approximately
+from clipcli.tasks.dedupe.approximate import exact_is_quick, join_self_approximately, join_sets_approximately
 from clipcli.tasks.dedupe.collapse import collapse
 from clipcli.tasks.dedupe.join import join_self, join_sets
 from clipcli.tasks.dedupe.likeness import HASH_SURE
 from clipcli.tasks.dedupe.neighbours import Neighbours
+from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, PairBuffer, Pairs
 from clipcli.tasks.dedupe.sources import HashSource, VectorSource, cosine_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from clipcli.talk import Talk
-    from clipcli.tasks.dedupe.pairs import Pairs
     from clipcli.tasks.dedupe.sources import Bits, Indices, Source
     from clipcli.vectors import Vectors
 
@@ -78,36 +78,40 @@ def propose_by_hashes(bits: Bits, talk: Talk) -> Proposer:
     pairs = _join(source, threshold, talk, "hashes")
     if bits.shape[1] > 32:  # noqa: PLR2004 - the hash of one turn
         turned = HashSource(bits[kinds.firsts, 32:].reshape(-1, 32))
-        with talk.progress(len(source), doing="joining turns") as advance:
-            pairs = _with_turned(pairs, join_sets(source, turned, threshold, advance=advance), len(source))
+        pairs = _with_turned(pairs, join_between(source, turned, threshold, talk, "turns"), len(source))
     return Proposer.of(Neighbours(source, threshold, pairs), kinds.kind)
 
 
+def join_between(
+    queries: Source, references: Source, threshold: float, talk: Talk, what: str, *, limit: int = DEFAULT_LIMIT
+) -> Pairs:
+    """Pairs of two sets; exact, or approximate where that would take long, which is then said with its recall."""
+    if exact_is_quick(len(queries) * len(references)):
+        with talk.progress(len(queries), "row", doing=f"joining {what}") as advance:
+            return join_sets(queries, references, threshold, limit=limit, advance=advance)
+    with talk.progress(len(queries) + len(references), "row", doing=f"joining {what}") as advance:
+        pairs, recall = join_sets_approximately(queries, references, threshold, limit=limit, advance=advance)
+    talk.note(f"approximate search of {len(queries):,} {what} in {len(references):,}: {recall}")
+    return pairs
+
+
 def _join(source: Source, threshold: float, talk: Talk, what: str) -> Pairs:
-    with talk.progress(len(source), doing=f"joining {what}") as advance:
-        if len(source) <= EXACT_LIMIT:
+    if exact_is_quick(len(source) ** 2 // 2):
+        with talk.progress(len(source), "row", doing=f"joining {what}") as advance:
             return join_self(source, threshold, advance=advance)
-        if not is_available():
-            talk.note(f"{len(source):,} {what}: exact search takes long; pip install 'clipcli[index]' for a fast one")
-            return join_self(source, threshold, advance=advance)
+    with talk.progress(2 * len(source), "row", doing=f"joining {what}") as advance:
         pairs, recall = join_self_approximately(source, threshold, advance=advance)
-    talk.note(
-        f"approximate search over {len(source):,} {what}: {recall.share:.1%} of {recall.true_pairs:,} pairs found "
-        f"in a sample of {recall.rows:,}"
-    )
+    talk.note(f"approximate search over {len(source):,} {what}: {recall}")
     return pairs
 
 
 def _with_turned(upright: Pairs, turned: Pairs, rows: int) -> Pairs:
     """Pairs of a row and a turned row, as pairs of rows."""
-    from clipcli.tasks.dedupe.pairs import PairBuffer
-
-    buffer = PairBuffer(rows, rows, selfjoin=True)
+    buffer = PairBuffer(rows, selfjoin=True)
     buffer.add(upright.first, upright.second, upright.cosine)
     partner = turned.second // 7
     other = partner != turned.first
     one, two = turned.first[other], partner[other]
     buffer.add(np.minimum(one, two), np.maximum(one, two), turned.cosine[other])
-    crowded = upright.crowded_first | turned.crowded_first
     pairs = buffer.finish()
-    return type(pairs)(pairs.first, pairs.second, pairs.cosine, crowded, crowded)
+    return Pairs(pairs.first, pairs.second, pairs.cosine, pairs.crowded | upright.crowded | turned.crowded)

@@ -19,7 +19,7 @@ _REQUIRED = (
     "torch", "torchvision", "open_clip_torch", "timm", "onnxruntime", "onnx", "tokenizers", "safetensors",
     "huggingface_hub", "pillow", "numpy", "typer",
 )  # fmt: skip
-_OPTIONAL = ("transformers", "pyarrow", "faiss-cpu", "pillow-heif")
+_OPTIONAL = ("transformers", "pyarrow", "usearch", "pillow-heif")
 
 
 def versions() -> Iterator[Finding]:

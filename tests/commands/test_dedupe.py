@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from run import run
+
+from clipcli.deduplication.looking import Looker
 
 
 def draw(seed: int, size: tuple[int, int] = (180, 140)) -> Image.Image:
@@ -144,7 +147,9 @@ def test_against_a_folder_never_within_a_set(tmp_path, random_model):
     assert (clean.code, clean.stdout) == (0, "")
 
 
-def test_against_vectors(tmp_path, random_model):
+@pytest.mark.parametrize("products", [10**9, 0])
+def test_against_vectors(tmp_path, random_model, monkeypatch, products):
+    monkeypatch.setattr("clipcli.tasks.dedupe.approximate.EXACT_PRODUCTS", products)
     train = tmp_path / "train"
     train.mkdir()
     for seed in range(4):
@@ -157,6 +162,36 @@ def test_against_vectors(tmp_path, random_model):
                  "-m", random_model, "--min-similarity", "0.99999", "-f", "jsonl")  # fmt: skip
     found = {os.path.basename(row["image"]): row["level"] for row in result.rows if not row.get("protected")}
     assert found == {"again.bmp": "exact", "gone.png": "similar"}
+    assert ("approximate search of 4 references in 2 images: 100.0% of " in result.stderr) is (products == 0)
+
+
+def test_an_approximate_search_finds_the_same_and_says_so(library, random_model, monkeypatch):
+    options = ("-m", random_model, "--level", "near", "--turns", "-f", "jsonl")
+    exact = [run("dedupe", library, *options), run("dedupe", library / "sub", "--against", library, *options)]
+    monkeypatch.setattr("clipcli.tasks.dedupe.approximate.EXACT_PRODUCTS", 0)
+    monkeypatch.setattr("clipcli.tasks.dedupe.approximate._CELL_ROWS", 2)
+    again = [run("dedupe", library, *options), run("dedupe", library / "sub", "--against", library, *options)]
+    assert [result.stdout for result in again] == [result.stdout for result in exact]
+    assert len(exact[0].rows) == 6
+    assert re.findall(r"approximate search over \d (\w+): 100.0% of ", again[0].stderr) == ["hashes", "vectors"]
+
+
+def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, random_model, monkeypatch):
+    monkeypatch.setattr("clipcli.deduplication.comparing._COMPARISONS", 8)
+    monkeypatch.setattr("clipcli.deduplication.comparing.DEFAULT_LIMIT", 5)
+    compared, compare = [], Looker.compare
+    monkeypatch.setattr(Looker, "compare", lambda *pair: compared.append(pair[1:]) or compare(*pair))
+    train, test = tmp_path / "train", tmp_path / "test"
+    train.mkdir()
+    test.mkdir()
+    for number in range(12):
+        Image.new("RGB", (40 + number, 40), "white").save(train / f"{number:02d}.png")
+    for number in range(2):
+        Image.new("RGB", (90 + number, 90), "white").save(test / f"{number}.png")
+    result = run("dedupe", test, "--against", train, "-m", random_model, "-f", "jsonl")
+    assert [row["level"] for row in result.rows if not row.get("protected")] == ["near", "near"]
+    assert len(compared) == 10
+    assert "too many" not in result.stderr
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@
     sources.py      rows that a join multiplies: unit vectors, or the bits of perceptual hashes
     collapse.py     identical vectors become one row, so that a million copies cost no more than one
     join.py         all pairs above a cosine, block by block, never N × N
-    approximate.py  the same through a partitioned index, for more rows than an exact join is worth; measures its recall
+    cells.py        rows parted into cells of neighbours
+    approximate.py  the join by way of cells, for more rows than an exact one is worth
+    recall.py       how much of the true pairs that finds, measured on a sample
     neighbours.py   who may match whom; says the whole truth for crowded rows
     likeness.py     one picture → a signature of 4 kB; two signatures → the same picture or not
     grouping.py     groups in which every member was verified against the one that is kept

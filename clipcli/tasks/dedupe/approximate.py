@@ -1,18 +1,20 @@
-"""Pairs through a partitioned index, for more rows than an exact join is worth; the recall is measured, not promised.
+"""Pairs by way of cells, for more rows than an exact join is worth; the recall is measured, not promised.
 
-Rows are parted by k-means (Sivic and Zisserman, "Video Google", ICCV 2003; the inverted file of Jégou, Douze, Schmid,
-"Product Quantization for Nearest Neighbor Search", TPAMI 2011), and each row looks into the parts nearest to it. On a
-sample the true neighbours are counted by brute force, and more parts are opened until nearly all of them are found.
+Each row is compared with the rows of the few cells nearest to it, by the same blocked products as in an exact join.
+On a sample the true pairs are found by brute force, and as many cells are opened as it takes to meet nearly all of
+them. Half of the sample chooses that number, the other half measures what is found with it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from clipcli.tasks.dedupe.pairs import PairBuffer
+from clipcli.tasks.dedupe.cells import Cells, best_columns
+from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, PairBuffer
+from clipcli.tasks.dedupe.recall import Recall, sample_of, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,42 +23,101 @@ if TYPE_CHECKING:
 
     from clipcli.tasks.dedupe.pairs import Pairs
     from clipcli.tasks.dedupe.sources import Indices, Source
+    from clipcli.vectors import Vectors
 
-EXACT_LIMIT: Final = 250_000
-"""Rows up to which the exact join is used: about three minutes on two cores at 512 numbers a row."""
+EXACT_PRODUCTS: Final = 250_000**2 // 2
+"""Products of rows up to which the exact join is used: three minutes on two cores at 512 numbers a row."""
 
-_PARTNERS: Final = 24
-_SAMPLE_ROWS: Final = 2048
-_ENOUGH: Final = 0.995
-_PROBES: Final = (4, 8, 16, 32, 64)
-_ROWS_AT_ONCE: Final = 16_384
-_HALF_PRECISION: Final = 2e-3
-"""How far a cosine moves when one side is kept as float16."""
+_CELL_ROWS: Final = 256
+"""Rows of a cell on average, at least: smaller products run at half the speed."""
+_KEPT: Final = 16
+"""Nearest cells that are remembered of each row, 64 bytes."""
+_ROWS_AT_ONCE: Final = 262_144
+"""Rows that ask the cells together: the more, the larger the products."""
+_ROWS, _COLUMNS = 1024, 4096
+
+
+def exact_is_quick(products: int) -> bool:
+    """Whether so many products of rows are worth an exact join."""
+    return products <= EXACT_PRODUCTS
 
 
 @dataclass(frozen=True)
-class Recall:
-    """What a brute-force look at some rows found, and how much of it the index finds."""
+class Finder:
+    """Finds partners of any rows in a set that is parted into cells."""
 
-    rows: int
-    true_pairs: int
-    found_pairs: int
+    source: Source
+    threshold: float
+    cells: Cells
     probes: int
-    """Parts of the index that each row looks into."""
+    recall: Recall
 
-    @property
-    def share(self) -> float:
-        """Found of true; 1 when there was nothing to find."""
-        return self.found_pairs / self.true_pairs if self.true_pairs else 1.0
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        threshold: float,
+        sample: Vectors,
+        askers: int,
+        *,
+        own: Indices | None = None,
+        advance: Callable[[int], object] = lambda _n: None,
+    ) -> Finder:
+        """Part a set, and open as many cells as a sample of the rows that will ask needs.
 
+        Args:
+            source: The set.
+            threshold: Smallest cosine.
+            sample: (s, dim) rows that will ask.
+            askers: How many will.
+            own: (s,) their numbers, where the set is joined with itself.
+            advance: Told how many rows of the set are in their cells.
+        """
+        count = max(1, min(int(2 * len(source) ** 0.5), askers // 8, len(source) // _CELL_ROWS))
+        cells = Cells.of(source, count, 1 if own is None else _KEPT, advance)
+        recall = tune(cells, source, threshold, sample, own)
+        return cls(source, threshold, cells, recall.probes, recall)
 
-def is_available() -> bool:
-    """Whether the optional package is installed."""
-    try:
-        import faiss  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    def find(
+        self,
+        queries: Source,
+        pairs: PairBuffer,
+        *,
+        itself: bool = False,
+        advance: Callable[[int], object] = lambda _n: None,
+    ) -> None:
+        """Put pairs (query, row of the set) into a buffer; `itself` where the queries are the set."""
+        for start in range(0, len(queries), _ROWS_AT_ONCE):
+            stop = min(start + _ROWS_AT_ONCE, len(queries))
+            asked = self._asked(queries, start, stop, itself=itself)
+            order = np.argsort(asked, axis=None, kind="stable")
+            rows = order // self.probes + start
+            bounds = np.searchsorted(asked.ravel()[order], np.arange(len(self.cells) + 1))
+            done = 0
+            for cell in range(len(self.cells)):
+                asking = rows[bounds[cell] : bounds[cell + 1]]
+                self._compare(queries, asking, self.cells.members(cell), pairs)
+                due = (stop - start) * (cell + 1) // len(self.cells)
+                advance(due - done)
+                done = due
+
+    def _asked(self, queries: Source, start: int, stop: int, *, itself: bool) -> npt.NDArray[np.int32]:
+        """(stop - start, probes) cells that each query looks into."""
+        if itself and self.probes <= self.cells.nearest.shape[1]:
+            return self.cells.nearest[start:stop, : self.probes]
+        asked = np.empty((stop - start, self.probes), np.int32)
+        for row in range(0, stop - start, _COLUMNS):
+            block = queries.block(start + row, min(start + row + _COLUMNS, stop))
+            asked[row : row + len(block)] = best_columns(block @ self.cells.centres.T, self.probes)
+        return asked
+
+    def _compare(self, queries: Source, asking: Indices, members: Indices, pairs: PairBuffer) -> None:
+        for column in range(0, len(members), _COLUMNS):
+            some = members[column : column + _COLUMNS]
+            right = self.source.take(some).T
+            for row in range(0, len(asking), _ROWS):
+                rows = asking[row : row + _ROWS]
+                pairs.add_product(queries.take(rows) @ right, self.threshold, rows, some)
 
 
 def join_self_approximately(
@@ -64,72 +125,29 @@ def join_self_approximately(
 ) -> tuple[Pairs, Recall]:
     """Nearly all pairs `first < second` with a dot product of at least `threshold`, and the measured share.
 
-    Memory: the source, half of it again for the index (float16), and the pairs.
+    Memory: the source, 64 bytes a row, and the pairs. `advance` is told each row twice.
     """
-    index = _build(source)
-    recall = _tune(index, source, threshold)
-    pairs = PairBuffer(len(source), len(source), selfjoin=True)
-    for start in range(0, len(source), _ROWS_AT_ONCE):
-        block = source.block(start, start + _ROWS_AT_ONCE)
-        cosine, partner = index.search(block, _PARTNERS + 1)
-        rows = np.arange(start, start + len(block))[:, None]
-        hits = (cosine >= threshold - _HALF_PRECISION) & (partner >= 0) & (partner != rows)
-        pairs.mark_crowded(np.flatnonzero(hits.sum(axis=1) >= _PARTNERS) + start)
-        _add_exactly(pairs, source, np.broadcast_to(rows, partner.shape)[hits], partner[hits], threshold)
-        advance(len(block))
-    return pairs.finish(), recall
+    rows = sample_of(len(source))
+    finder = Finder.of(source, threshold, source.take(rows), len(source), own=rows, advance=advance)
+    pairs = PairBuffer(len(source), selfjoin=True)
+    finder.find(source, pairs, itself=True, advance=advance)
+    return pairs.finish(), finder.recall
 
 
-def _add_exactly(pairs: PairBuffer, source: Source, rows: Indices, partners: Indices, threshold: float) -> None:
-    """Take pairs by their cosines in float32, not by what the index kept."""
-    first, second = np.minimum(rows, partners), np.maximum(rows, partners)
-    for start in range(0, len(first), _ROWS_AT_ONCE):
-        some = slice(start, start + _ROWS_AT_ONCE)
-        cosine = np.einsum("ij,ij->i", source.take(first[some]), source.take(second[some]), dtype=np.float32)
-        kept = cosine >= threshold
-        pairs.add(first[some][kept], second[some][kept], cosine[kept])
+def join_sets_approximately(
+    queries: Source,
+    references: Source,
+    threshold: float,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    advance: Callable[[int], object] = lambda _n: None,
+) -> tuple[Pairs, Recall]:
+    """Nearly all pairs of a query (first) and a reference (second), and the measured share.
 
-
-def _build(source: Source) -> Any:
-    import faiss
-
-    total = len(source)
-    parts = max(1, min(int(4 * total**0.5), total // 40))
-    coarse = faiss.IndexFlatIP(source.dim)
-    index = faiss.IndexIVFScalarQuantizer(
-        coarse, source.dim, parts, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-    )
-    index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = 5, 20, 40
-    sample = np.linspace(0, total - 1, min(total, 40 * parts), dtype=np.int64)
-    index.train(source.take(sample))
-    for start in range(0, total, _ROWS_AT_ONCE):
-        index.add(source.block(start, start + _ROWS_AT_ONCE))
-    return index
-
-
-def _tune(index: Any, source: Source, threshold: float) -> Recall:
-    """Open more parts until the sample's true pairs are found."""
-    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), _SAMPLE_ROWS), dtype=np.int64))
-    queries = source.take(rows)
-    truth = _true_partners(queries, rows, source, threshold)
-    recall = Recall(len(rows), 0, 0, _PROBES[0])
-    for probes in _PROBES:
-        index.nprobe = probes
-        _, partner = index.search(queries, _PARTNERS + 1)
-        found = sum(len(np.intersect1d(partner[row], true)) for row, true in enumerate(truth))
-        # A row with more partners than are asked for is scanned in full later, so those count as found.
-        possible = sum(min(len(true), _PARTNERS) for true in truth)
-        recall = Recall(len(rows), possible, min(found, possible), probes)
-        if recall.share >= _ENOUGH:
-            break
-    return recall
-
-
-def _true_partners(queries: npt.NDArray[np.float32], rows: Indices, source: Source, threshold: float) -> list[Indices]:
-    found: list[list[Indices]] = [[] for _ in rows]
-    for start in range(0, len(source), _ROWS_AT_ONCE):
-        hits = queries @ source.block(start, start + _ROWS_AT_ONCE).T >= threshold
-        for row, column in zip(*np.nonzero(hits), strict=True):
-            if start + column != rows[row]:
-                found[row].append(start + column)
-    return [np.array(some, np.int64) for some in found]
+    `advance` is told each reference, then each query.
+    """
+    sample = queries.take(sample_of(len(queries)))
+    finder = Finder.of(references, threshold, sample, len(queries), advance=advance)
+    pairs = PairBuffer(len(queries), selfjoin=False, limit=limit)
+    finder.find(queries, pairs, advance=advance)
+    return pairs.finish(), finder.recall

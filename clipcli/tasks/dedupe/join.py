@@ -33,7 +33,7 @@ def join_self(
         advance: Told how many rows are done, for a progress bar.
     """
     total = len(source)
-    pairs = PairBuffer(total, total, selfjoin=True, limit=limit)
+    pairs = PairBuffer(total, selfjoin=True, limit=limit)
     out = np.empty((_ROWS, _COLUMNS), np.float32)
     for row in range(0, total, _ROWS):
         left = source.block(row, min(row + _ROWS, total))
@@ -52,8 +52,11 @@ def join_sets(
     limit: int = DEFAULT_LIMIT,
     advance: Callable[[int], object] = lambda _n: None,
 ) -> Pairs:
-    """Pairs of a query (first) and a reference (second) whose dot product is at least `threshold`."""
-    pairs = PairBuffer(len(queries), len(references), selfjoin=False, limit=limit)
+    """Pairs of a query (first) and a reference (second) whose dot product is at least `threshold`.
+
+    Of each query the `limit` best references are kept.
+    """
+    pairs = PairBuffer(len(queries), selfjoin=False, limit=limit)
     out = np.empty((_ROWS, _COLUMNS), np.float32)
     for row in range(0, len(queries), _ROWS):
         left = queries.block(row, min(row + _ROWS, len(queries)))

@@ -42,7 +42,7 @@ class Neighbours:
 
     def of(self, row: int) -> tuple[Indices, npt.NDArray[np.float32]]:
         """All partners of a row and their cosines, by number."""
-        if self.pairs.crowded_first[row]:
+        if self.pairs.crowded[row]:
             if self.scans_left:
                 self.scans_left -= 1
                 return self._scan(row)

@@ -26,34 +26,37 @@ class Pairs:
     first: Indices
     second: Indices
     cosine: npt.NDArray[np.float32]
-    crowded_first: npt.NDArray[np.bool_]
+    crowded: npt.NDArray[np.bool_]
     """(rows of the first set,) True where partners were let go: the row's list is not complete."""
-    crowded_second: npt.NDArray[np.bool_]
-    """The same for the second set; in a join of a set with itself, the same array."""
+
+    def renamed(self, first: Indices, second: Indices) -> Pairs:
+        """The same pairs with other numbers for the rows."""
+        return Pairs(first[self.first], second[self.second], self.cosine, self.crowded)
 
 
 @dataclass
 class PairBuffer:
-    """Takes pairs block by block. A pair stays while it is among the best `limit` of either of its rows.
+    """Takes pairs block by block. A pair stays while it is among the best `limit` of its first row.
+
+    In a join of a set with itself, the best of either of its rows are enough.
 
     Later pairs can only push a pair further back, so thinning early never drops what would have stayed.
     """
 
-    first_rows: int
-    second_rows: int
+    rows: int
     selfjoin: bool
     limit: int = DEFAULT_LIMIT
     _parts: list[tuple[Indices, Indices, npt.NDArray[np.float32]]] = field(default_factory=list)
     _held: int = 0
-    _crowded: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] = field(init=False)
+    _twice: bool = False
+    _crowded: npt.NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
-        crowded = np.zeros(self.first_rows, bool)
-        self._crowded = (crowded, crowded if self.selfjoin else np.zeros(self.second_rows, bool))
+        self._crowded = np.zeros(self.rows, bool)
 
     @property
     def _capacity(self) -> int:
-        return _FLOOR + 2 * self.limit * (self.first_rows + self.second_rows)
+        return _FLOOR + 2 * self.limit * self.rows
 
     def add_block(self, cosines: Vectors, threshold: float, row: int, column: int) -> None:
         """Take what reaches the threshold in a block whose corner stands at (row, column).
@@ -63,14 +66,34 @@ class PairBuffer:
         if not cosines.size or cosines.max() < threshold:
             return
         hits = cosines >= np.float32(threshold)
+        rows, columns = np.arange(row, row + cosines.shape[0]), np.arange(column, column + cosines.shape[1])
         if self.selfjoin and row + len(cosines) > column:
-            hits &= np.arange(row, row + cosines.shape[0])[:, None] < np.arange(column, column + cosines.shape[1])
+            hits &= rows[:, None] < columns
+        self._take(cosines, hits, rows, columns)
+
+    def add_product(self, cosines: Vectors, threshold: float, rows: Indices, columns: Indices) -> None:
+        """Take what reaches the threshold among any rows and columns.
+
+        In a join of a set with itself a pair may come from both of its sides; it is kept once.
+        """
+        if not cosines.size or cosines.max() < threshold:
+            return
+        hits = cosines >= np.float32(threshold)
+        if self.selfjoin:
+            hits &= rows[:, None] != columns
+            self._twice = True
+        self._take(cosines, hits, rows, columns)
+
+    def _take(self, cosines: Vectors, hits: npt.NDArray[np.bool_], rows: Indices, columns: Indices) -> None:
         if np.count_nonzero(hits) > self.limit * sum(cosines.shape):
-            hits = self._thin_block(cosines, hits, row, column)
+            hits = self._thin_block(cosines, hits, rows, columns)
         flat = np.flatnonzero(hits)
         if len(flat):
-            first, second = np.divmod(flat, cosines.shape[1])
-            self.add(first + row, second + column, cosines.ravel()[flat])
+            place, partner = np.divmod(flat, cosines.shape[1])
+            first, second = rows[place], columns[partner]
+            if self._twice:
+                first, second = np.minimum(first, second), np.maximum(first, second)
+            self.add(first, second, cosines.ravel()[flat])
 
     def add(self, first: Indices, second: Indices, cosine: npt.NDArray[np.float32]) -> None:
         """Take pairs."""
@@ -79,35 +102,27 @@ class PairBuffer:
         if self._held > self._capacity:
             self._thin()
 
-    def mark_crowded(self, rows: Indices) -> None:
-        """Note rows whose lists were cut short before they came here."""
-        self._crowded[0][rows] = True
-
     def finish(self) -> Pairs:
         """All pairs, by first row and then second; each once."""
         self._thin()
-        first, second, cosine = self._joined()
-        order = np.lexsort((second, first))
-        first, second, cosine = first[order], second[order], cosine[order]
-        fresh = np.ones(len(first), bool)
-        fresh[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-        return Pairs(first[fresh], second[fresh], cosine[fresh], *self._crowded)
+        return Pairs(*_sorted_once(*self._joined()), self._crowded)
 
     def _thin_block(
-        self, cosines: Vectors, hits: npt.NDArray[np.bool_], row: int, column: int
+        self, cosines: Vectors, hits: npt.NDArray[np.bool_], rows: Indices, columns: Indices
     ) -> npt.NDArray[np.bool_]:
-        """In a block where nearly everything is alike: the best of each row and of each column."""
+        """In a block where nearly everything is alike: the best of each row, and of each column of the same set."""
         masked = np.where(hits, cosines, np.float32(-2))
         kept = np.zeros_like(hits)
-        for axis in (0, 1):
+        for axis in (0, 1) if self.selfjoin else (1,):
             count = min(self.limit, masked.shape[axis])
             best = np.argpartition(masked, -count, axis=axis)
             best = np.take(best, range(-count, 0), axis=axis)
             np.put_along_axis(kept, best, values=True, axis=axis)
         kept &= hits
         lost = hits & ~kept
-        self._crowded[0][row : row + len(cosines)] |= lost.any(axis=1)
-        self._crowded[1][column : column + cosines.shape[1]] |= lost.any(axis=0)
+        self._crowded[rows[lost.any(axis=1)]] = True
+        if self.selfjoin:
+            self._crowded[columns[lost.any(axis=0)]] = True
         return kept
 
     def _joined(self) -> tuple[Indices, Indices, npt.NDArray[np.float32]]:
@@ -118,16 +133,30 @@ class PairBuffer:
 
     def _thin(self) -> None:
         first, second, cosine = self._joined()
+        if self._twice:
+            first, second, cosine = _sorted_once(first, second, cosine)
         if self.selfjoin:
             ranks = _ranks(np.concatenate([first, second]), np.concatenate([second, first]), np.tile(cosine, 2))
             rank = np.minimum(ranks[: len(first)], ranks[len(first) :])
         else:
-            rank = np.minimum(_ranks(first, second, cosine), _ranks(second, first, cosine))
+            rank = _ranks(first, second, cosine)
         kept = rank < self.limit
-        self._crowded[0][first[~kept]] = True
-        self._crowded[1][second[~kept]] = True
+        self._crowded[first[~kept]] = True
+        if self.selfjoin:
+            self._crowded[second[~kept]] = True
         self._parts = [(first[kept], second[kept], cosine[kept])]
         self._held = int(kept.sum())
+
+
+def _sorted_once(
+    first: Indices, second: Indices, cosine: npt.NDArray[np.float32]
+) -> tuple[Indices, Indices, npt.NDArray[np.float32]]:
+    """By first row and then second, each pair once."""
+    order = np.lexsort((second, first))
+    first, second, cosine = first[order], second[order], cosine[order]
+    fresh = np.ones(len(first), bool)
+    fresh[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    return first[fresh], second[fresh], cosine[fresh]
 
 
 def _ranks(rows: Indices, partners: Indices, cosine: npt.NDArray[np.float32]) -> Indices:

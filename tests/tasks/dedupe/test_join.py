@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipcli.tasks.dedupe import approximate, join
+from clipcli.tasks.dedupe.cells import Cells
 from clipcli.tasks.dedupe.collapse import collapse
 from clipcli.tasks.dedupe.join import join_self, join_sets
 from clipcli.tasks.dedupe.neighbours import Neighbours
@@ -34,7 +35,7 @@ def test_all_pairs_at_or_above_the_threshold_each_once(small_blocks, count):
     expected = {(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(vectors @ vectors.T >= 0.3, 1)), strict=True)}
     assert pairs_of(found) == expected
     assert len(found.first) == len(expected)
-    assert not found.crowded_first.any()
+    assert not found.crowded.any()
 
 
 def test_between_two_sets(small_blocks):
@@ -55,14 +56,14 @@ def test_a_limit_keeps_the_best_of_either_row_and_says_who_lost_some(small_block
     assert pairs_of(found) == wanted
     lost = np.triu(cosines >= 0, 1)
     lost[tuple(np.array(sorted(wanted)).T)] = False
-    assert (found.crowded_first == (lost.any(axis=0) | lost.any(axis=1))).all()
+    assert (found.crowded == (lost.any(axis=0) | lost.any(axis=1))).all()
 
 
 def test_a_crowded_row_is_asked_again_in_full(monkeypatch):
     vectors = unit_length(rows(60) * 0.05 + np.eye(16, dtype=np.float32)[0])
     pairs = join_self(VectorSource(vectors), 0.9, limit=4)
     neighbours = Neighbours(VectorSource(vectors), 0.9, pairs, scans_left=1)
-    assert pairs.crowded_first[5]
+    assert pairs.crowded[5]
     everyone, cosines = neighbours.of(5)
     assert everyone.tolist() == [row for row in range(60) if row != 5 and vectors[5] @ vectors[row] >= 0.9]
     assert cosines == pytest.approx(vectors[everyone] @ vectors[5], abs=1e-5)
@@ -96,13 +97,59 @@ def test_a_hamming_distance_is_a_cosine():
     assert pairs_of(found) == {(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(distance <= 3, 1)), strict=True)}
 
 
-def test_the_approximate_join_finds_planted_pairs_and_measures_itself():
-    pytest.importorskip("faiss")
-    vectors = rows(4000, 32)
-    vectors[2000:2200] = unit_length(vectors[:200] + 0.01 * rows(200, 32, seed=5))
+def planted(count: int = 6000, copies: int = 300) -> np.ndarray:
+    """Rows around 60 centres; the last ones are copies of the first with a little noise."""
+    centres = rows(60, 32, seed=7)[np.random.default_rng(8).integers(0, 60, count)]
+    vectors = unit_length(centres + rows(count, 32, seed=9))
+    vectors[-copies:] = unit_length(vectors[:copies] + 0.1 * rows(copies, 32, seed=5))
+    return vectors
+
+
+def test_the_approximate_join_finds_planted_pairs_once_and_measures_itself(monkeypatch):
+    monkeypatch.setattr(approximate, "_CELL_ROWS", 60)
+    vectors = planted()
     found, recall = approximate.join_self_approximately(VectorSource(vectors), 0.97)
-    assert {(row, row + 2000) for row in range(200)} - pairs_of(found) == set()
-    assert (np.einsum("ij,ij->i", vectors[found.first], vectors[found.second]) >= 0.97 - 1e-6).all()
-    assert recall.rows == 2048
-    assert recall.true_pairs > 50
+    every = join_self(VectorSource(vectors), 0.97)
+    assert {(row, row + 5700) for row in range(300)} <= pairs_of(every)
+    assert pairs_of(found) <= pairs_of(every)
+    assert len(pairs_of(found)) == len(found.first) >= 0.99 * len(every.first)
+    assert (recall.rows, recall.cells) == (1024, 100)
+    assert 0 < recall.true_pairs < 200
+    assert 4 <= recall.probes < 100
     assert recall.share >= 0.99
+    assert recall.made_found >= 0.97 * recall.made_pairs > 900
+    assert f"{recall.true_pairs} pairs found in a sample of 1,024, and " in str(recall)
+
+
+def test_the_approximate_join_of_two_sets(monkeypatch):
+    monkeypatch.setattr(approximate, "_CELL_ROWS", 60)
+    vectors = planted()
+    one, two = VectorSource(vectors[4000:]), VectorSource(vectors[:4000])
+    moved = []
+    found, recall = approximate.join_sets_approximately(one, two, 0.6, advance=moved.append)
+    every = join_sets(one, two, 0.6)
+    assert pairs_of(found) <= pairs_of(every)
+    assert len(found.first) >= 0.98 * len(every.first)
+    assert recall.share >= 0.98
+    assert recall.true_pairs > 1000
+    assert recall.made_pairs == 0
+    assert sum(moved) == 6000
+
+
+def test_a_crowded_row_is_marked_in_the_approximate_join_too(monkeypatch):
+    monkeypatch.setattr("clipcli.tasks.dedupe.pairs._FLOOR", 10)
+    monkeypatch.setattr(approximate, "_CELL_ROWS", 60)
+    vectors = unit_length(rows(2000, 32) * 0.05 + np.eye(32, dtype=np.float32)[0])
+    found, _ = approximate.join_self_approximately(VectorSource(vectors), 0.9)
+    assert found.crowded.mean() > 0.9
+    assert len(found.first) <= 64 * 2000
+
+
+def test_every_row_is_in_the_cell_nearest_to_it():
+    vectors = planted(2000)
+    cells = Cells.of(VectorSource(vectors), 20, 4, lambda _n: None)
+    assert np.bincount(cells.cell).sum() == 2000
+    assert (cells.cell == (vectors @ cells.centres.T).argmax(axis=1)).all()
+    assert sorted(np.concatenate([cells.members(cell) for cell in range(len(cells))]).tolist()) == list(range(2000))
+    values = np.take_along_axis(vectors @ cells.centres.T, cells.nearest, axis=1)
+    assert (np.diff(values, axis=1) <= 0).all()
