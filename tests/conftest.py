@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -57,7 +58,19 @@ def own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("COLUMNS", "120")
     # Whether bfloat16 is faster differs by machine and hour; tests of that say so.
     monkeypatch.setattr("clipcli.devices.cpu_with_bf16", lambda: "")
+    own_trash(monkeypatch, cache.with_name(f"{cache.name}-data"))
     return cache
+
+
+def own_trash(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Nothing that a test throws away meets another test's, or comes into the developer's trash."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    if sys.platform == "linux":
+        from send2trash import plat_other as trash
+
+        monkeypatch.setattr(trash, "XDG_DATA_HOME", os.fsencode(home))
+        monkeypatch.setattr(trash, "HOMETRASH_B", os.fsencode(home / "Trash"))
+        monkeypatch.setattr(sys.modules["send2trash"], "send2trash", trash.send2trash)
 
 
 @pytest.fixture(scope="session")

@@ -251,3 +251,10 @@ def test_a_journal_that_is_none(tmp_path):
     (tmp_path / "j").write_text("nonsense\n")
     assert run("undo", tmp_path / "j").code == 4
     assert run("undo", tmp_path / "missing").code == 4
+
+
+def test_every_test_has_a_trash_of_its_own(tree, plan, own_world):
+    trash = own_world.with_name(f"{own_world.name}-data") / "Trash"
+    assert not trash.exists()
+    assert apply(plan, "trash").code == 0
+    assert sorted(path.name for path in (trash / "files").iterdir()) == ["b.png", "c.png"]
