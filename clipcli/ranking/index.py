@@ -153,7 +153,7 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
         graph.add(np.arange(start, start + len(vectors), dtype=np.uint64), vectors)
         advance(len(vectors))
     expansion, recall = _measure(graph, file, enough)
-    stat = file.path.stat()
+    stat = _stat(file)
     source = os.path.relpath(file.path, folder)
     info = IndexInfo(
         file.model, file.fingerprint, file.kind, file.dim, len(file), source, stat.st_size, stat.st_mtime_ns,
@@ -168,6 +168,13 @@ def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> N
     try:
         with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:
             made = Path(part) / "index"
+def _stat(file: VectorFile) -> os.stat_result:
+    try:
+        return Path(file.path).stat()
+    except OSError as error:
+        raise VectorsError(f"{file.path}: is not on this machine", hint="an index needs a local file") from error
+
+
             made.mkdir()
             graph.save(str(made / _GRAPH))
             (made / _NAMES).write_text(json.dumps(list(names)), "utf-8")

@@ -12,7 +12,7 @@ from clipcli.errors import InputsError, UsageError, VectorsError
 from clipcli.inputs import collect, is_stream
 from clipcli.ranking.index import Index, is_index
 from clipcli.sources.tables import is_image_table
-from clipcli.vectorfiles import format_of, open_vectors
+from clipcli.vectorfiles import format_of, holds_vectors, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,25 +81,25 @@ def sort_out(
         if len(arguments) > 1 or lists:
             raise UsageError("an index is searched alone", hint="search other images in a run of their own")
         return Sources((), (), (), null, column, globs.keeps, Index(arguments[0]))
-    files = tuple(open_vectors(path) for path in arguments if is_vectors(path, column))
+    vectors = [path for path in arguments if is_vectors(path, column)]
+    files = tuple(map(open_vectors, vectors))
     for other in files[1:]:
         if other.fingerprint != files[0].fingerprint or other.kind != files[0].kind:
             raise VectorsError(
                 f"{other.path} and {files[0].path} are not of one kind: {_what(other)} and {_what(files[0])}",
                 hint="vectors of different models cannot be compared",
             )
-    images = tuple(path for path in arguments if not is_vectors(path, column))
+    images = tuple(path for path in arguments if path not in vectors)
     if files and files[0].kind == "text" and (images or lists):
         raise UsageError(f"{files[0].path} holds texts; images cannot be searched with them", hint="search them apart")
     return Sources(files, images, tuple(lists), null, column, globs.keeps)
 
 
 def is_vectors(path: str, column: str | None = None) -> bool:
-    """Whether an argument is a vector file: by its suffix, folders excepted, and tables of images."""
-    chosen = format_of(path)
-    if chosen is None or os.path.isdir(path):  # noqa: PTH112
+    """Whether an argument names vectors. A table of images looks like them: its columns tell, or `--column` does."""
+    if not holds_vectors(path):
         return False
-    return chosen != "parquet" or not (column is not None or is_image_table(path))
+    return format_of(path) != "parquet" or not (column is not None or is_image_table(path))
 
 
 def check_model(sources: Sources, info: ModelInfo) -> None:

@@ -119,6 +119,22 @@ class RemoteFile:
         return attempt(once)
 
 
+def open_random(path: str) -> Any:
+    """What pyarrow reads a file from: its path, or an open remote file.
+
+    Raises:
+        ImageError: at stage `read`, it cannot be opened.
+    """
+    if not is_url(path):
+        return path
+
+    def once() -> Any:
+        system, place = file_system(path)
+        return system.open(place, "rb")
+
+    return attempt(once)
+
+
 def open_file(path: str) -> OpenFile:
     """A file or URL, kept open while it is in use.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import posixpath
 from dataclasses import dataclass
@@ -72,6 +73,41 @@ def expand(argument: str, column: str | None = None) -> Iterator[ImageRef | str]
         return
     for name in names:
         yield from _expand_url(name, column) if is_url(name) else _named(name, column)
+
+
+def match(pattern: str) -> list[str]:
+    """Files and URLs that a pattern with `*` or braces names; empty for what is no pattern, or matches nothing."""
+    found: list[str] = []
+    for name in expand_braces(pattern):
+        if is_url(name) and _has_magic(name):
+            found += _glob(name)
+        elif not is_url(name) and glob.has_magic(name):
+            found += glob.glob(name)  # noqa: PTH207 - any bytes
+        elif name != pattern and _exists(name):
+            found.append(name)
+    return found
+
+
+def _glob(url: str) -> list[str]:
+    system, path = file_system(url)
+    return [_full_url(system, url, str(one)) for one in attempt(lambda: system.glob(path))]
+
+
+def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
+    """What is right below a folder or URL, sorted: names in full, and whether they are folders.
+
+    Raises:
+        ImageError: it is no folder, or cannot be listed.
+        OSError: likewise.
+    """
+    if not is_url(folder):
+        with os.scandir(folder) as entries:
+            yield from sorted((entry.path, entry.is_dir()) for entry in entries)
+        return
+    system, path = file_system(folder)
+    listing = attempt(lambda: system.ls(path, detail=True))
+    below = [one for one in listing if str(one["name"]).rstrip("/") != path.rstrip("/")]
+    yield from sorted((_full_url(system, folder, str(one["name"])), one.get("type") == "directory") for one in below)
 
 
 def locate(path: str) -> Source | None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from clipcli.arrow import no_such_column, pyarrow
 from clipcli.errors import ImageError, InputsError
 from clipcli.sources.faults import message, without_secrets
-from clipcli.sources.fetching import attempt
-from clipcli.sources.places import file_system, is_url
+from clipcli.sources.fetching import attempt, open_random
+from clipcli.sources.places import is_url
 from clipcli.sources.refs import ImageRef
 from clipcli.sources.suffixes import INSIDE, TABLES
 
@@ -66,7 +66,7 @@ class Table:
         self.path = path
         self.shown = without_secrets(path)
         try:
-            self.file = arrow.parquet.ParquetFile(_stream(path))
+            self.file = arrow.parquet.ParquetFile(open_random(path))
         except ImageError as error:
             raise InputsError(f"{self.shown}: cannot be read: {error.reason}") from error
         except (OSError, arrow.ArrowException) as error:
@@ -220,17 +220,6 @@ def _plain(value: object) -> object:
     while isinstance(value, dict):
         value = next(iter(value.values()), None)
     return value
-
-
-def _stream(path: str) -> Any:
-    if not is_url(path):
-        return path
-
-    def once() -> Any:
-        system, place = file_system(path)
-        return system.open(place, "rb")
-
-    return attempt(once)
 
 
 def _state(path: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from clipcli.vectorfiles.formats import VECTOR_FORMATS as VECTOR_FORMATS
 from clipcli.vectorfiles.formats import VectorFormat as VectorFormat
 from clipcli.vectorfiles.formats import create_vectors as create_vectors
 from clipcli.vectorfiles.formats import format_of as format_of
+from clipcli.vectorfiles.formats import holds_vectors as holds_vectors
 from clipcli.vectorfiles.formats import open_vectors as open_vectors
 from clipcli.vectorfiles.info import Failure as Failure
 from clipcli.vectorfiles.info import Kind as Kind

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from clipcli.errors import VectorsError
+from clipcli.errors import ImageError, VectorsError
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.fetching import read_object
 from clipcli.vectorfiles.info import Failure
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ _UNIT_TOLERANCE = 0.02  # float16 numbers make a length wrong by less than 0.001
 class VectorFile(ABC):
     """Names and vectors of one file. Binary formats are mapped into memory, the others are read block by block."""
 
-    def __init__(self, path: Path, info: VectorsInfo, dim: int) -> None:
+    def __init__(self, path: Path | str, info: VectorsInfo, dim: int) -> None:
         self.path = path
         self.info = info
         self.dim = dim
@@ -122,20 +124,29 @@ def description_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def read_failures(path: Path) -> list[Failure]:
-    """The failures beside a vector file.
+def read_failures(path: Path | str) -> list[Failure]:
+    """The failures beside a vector file; of a URL, far away.
 
     Raises:
         VectorsError: their file is damaged.
     """
-    beside = errors_path(path)
-    if not beside.exists():
-        return []
+    beside = f"{path}.errors.jsonl" if isinstance(path, str) else errors_path(path)
     try:
-        with beside.open(encoding="utf-8") as lines:
-            return [failure(json.loads(line)) for line in lines]
+        return [failure(json.loads(line)) for line in _lines(beside)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VectorsError(f"{beside}: damaged ({error})") from error
+
+
+def _lines(beside: Path | str) -> Iterator[str]:
+    if isinstance(beside, str):
+        try:
+            yield from read_object(beside).decode("utf-8").splitlines()
+        except ImageError as error:
+            if error.reason != "no such object":
+                raise VectorsError(f"{without_secrets(beside)}: {error.reason}") from error
+    elif beside.exists():
+        with beside.open(encoding="utf-8") as lines:
+            yield from lines
 
 
 def failure(record: dict[str, object]) -> Failure:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.places import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,22 +32,49 @@ def format_of(path: str | Path) -> VectorFormat | None:
     return _BY_SUFFIX.get(Path(path).suffix.lower())
 
 
+def holds_vectors(path: str) -> bool:
+    """Whether an argument names vectors: a file by its suffix, or a folder, URL or pattern of Parquet parts."""
+    from clipcli.vectorfiles.dataset import parts_of
+
+    if format_of(path) is not None and not os.path.isdir(path):  # noqa: PTH112 - any bytes
+        return True
+    return bool(parts_of(path))
+
+
 def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:
-    """Open a vector file of any format, told by its suffix.
+    """Open a vector file of any format, told by its suffix; or the Parquet parts in a folder or URL as one.
 
     Raises:
         VectorsError: missing, of no known format, damaged, without a description of its model, or empty.
     """
+    file = _open(path)
+    if file.is_empty and not empty_ok:
+        raise VectorsError(f"{file.path}: holds no vector")
+    return file
+
+
+def _open(path: str | Path) -> VectorFile:
+    from clipcli.vectorfiles.dataset import ParquetDataset, parts_of
+
+    if parts := parts_of(str(path)):
+        return ParquetDataset(str(path), parts)
     place = Path(path)
     chosen = format_of(place)
     if chosen is None:
         raise VectorsError(f"{path}: no vector file by its suffix", hint="known are " + ", ".join(_BY_SUFFIX))
+    if is_url(str(path)):
+        return _open_remote(str(path), chosen)
     if not place.is_file():
         raise VectorsError(f"{path}: no such file")
-    file = _classes(chosen)[0](place)
-    if file.is_empty and not empty_ok:
-        raise VectorsError(f"{path}: holds no vector")
-    return file
+    return _classes(chosen)[0](place)
+
+
+def _open_remote(url: str, chosen: VectorFormat) -> VectorFile:
+    from clipcli.vectorfiles.parquet import ParquetFile
+
+    if chosen != "parquet":
+        raise VectorsError(f"{without_secrets(url)}: only Parquet is read from far away", hint="or copy the file here")
+    return ParquetFile(url)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipcli.errors import VectorsError
+from clipcli.vectorfiles.dataset import parts_of
 from clipcli.vectorfiles.formats import create_vectors, open_vectors
 from clipcli.vectorfiles.info import VectorRows
 from clipcli.vectorfiles.parts import Chunk, write_chunk
+from clipcli.vectorfiles.twice import Twice, digest_of
 from clipcli.vectorfiles.writer import Plan
 
 if TYPE_CHECKING:
@@ -57,14 +59,16 @@ def merge(
 
 
 def open_all(paths: Sequence[str]) -> list[VectorFile]:
-    """Open vector files, and every part in folders of parts.
+    """Open vector files, and every part in folders of parts, be they of a stopped run or a data set's.
 
     Raises:
         VectorsError: one of them cannot be used, or a folder holds no part.
     """
     files: list[VectorFile] = []
-    for path in map(Path, paths):
-        parts = sorted(path.glob("[0-9]*.safetensors")) if path.is_dir() else [path]
+    for path in paths:
+        folder = Path(path)
+        stopped = [str(part) for part in sorted(folder.glob("[0-9]*.safetensors"))] if folder.is_dir() else []
+        parts = stopped or parts_of(path) or ([] if folder.is_dir() else [path])
         if not parts:
             raise VectorsError(f"{path}: holds no parts")
         files += [open_vectors(part, empty_ok=True) for part in parts]
@@ -151,15 +155,17 @@ def _check_apart(rows: VectorRows, last: int) -> None:
 
 
 def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
-    seen: dict[bytes, int] = {}
-    for number, file in enumerate(files):
-        for rows in file.read(_ROWS_AT_ONCE):
-            for name in rows.names:
-                digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).digest()
-                if seen.setdefault(digest, number) != number:
-                    raise VectorsError(f"{name} is both in {files[seen[digest]].path} and in {file.path}")
-            yield Chunk(VectorRows(rows.names, rows.vectors))
-        yield Chunk(VectorRows([], np.zeros((0, file.dim), np.float32)), file.failures)
+    with ExitStack() as stack:
+        twice = Twice(stack)
+        for number, file in enumerate(files):
+            for rows in file.read(_ROWS_AT_ONCE):
+                twice.add(rows.names, number)
+                yield Chunk(VectorRows(rows.names, rows.vectors))
+            yield Chunk(VectorRows([], np.zeros((0, file.dim), np.float32)), file.failures)
+        if found := twice.find():
+            one, other, digest = found
+            name = next(name for name in files[one].names if digest_of(name) == digest)
+            raise VectorsError(f"{name} is both in {files[one].path} and in {files[other].path}")
 
 
 def _positions(rows: VectorRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

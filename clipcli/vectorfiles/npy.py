@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class MappedFile(VectorFile):
     """Vectors that lie in their file as one array; its subclasses say where."""
 
+    path: Path
     vectors: npt.NDArray[np.floating]
 
     def __len__(self) -> int:

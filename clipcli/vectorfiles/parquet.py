@@ -8,45 +8,52 @@ from __future__ import annotations
 import json
 import os
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from clipcli.arrow import pyarrow
-from clipcli.errors import VectorsError
+from clipcli.errors import ImageError, VectorsError
 from clipcli.output.json_lines import dumps
-from clipcli.vectorfiles.base import VectorFile
+from clipcli.sources.faults import message, without_secrets
+from clipcli.sources.fetching import attempt, open_random
+from clipcli.sources.places import is_url
+from clipcli.vectorfiles.base import VectorFile, read_failures
 from clipcli.vectorfiles.info import KEY, VectorRows, from_json
 from clipcli.vectorfiles.writer import VectorsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
-    from clipcli.vectorfiles.info import Positions
+    from clipcli.vectorfiles.info import Failure, Positions
 
 _UNDECODABLE = "clipcli.names"
 _ROWS_A_GROUP = 8192
 
 
 class ParquetFile(VectorFile):
-    """Read row group by row group."""
+    """Read row group by row group; a URL too."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         arrow = pyarrow()
+        self._where = str(path)
+        shown = without_secrets(self._where)
         try:
-            self._file = arrow.parquet.ParquetFile(path, memory_map=True)
+            self._file = arrow.parquet.ParquetFile(open_random(self._where), memory_map=not is_url(self._where))
             self._metadata = self._file.schema_arrow.metadata or {}
             footer = self._file.metadata.metadata or {}
+        except ImageError as error:
+            raise VectorsError(f"{shown}: {error.reason}") from error
         except (OSError, arrow.ArrowException) as error:
-            raise VectorsError(f"{path}: damaged ({error})") from error
-        info = from_json(json.loads(self._metadata.get(KEY.encode(), b"null")), str(path))
+            raise VectorsError(f"{shown}: damaged ({message(str(error))})") from error
+        info = from_json(json.loads(self._metadata.get(KEY.encode(), b"null")), shown)
         self._raw_names = cast("dict[str, str]", json.loads(footer.get(_UNDECODABLE.encode(), b"{}")))
-        super().__init__(path, info, self._dimension(path, info.kind))
+        super().__init__(shown if is_url(self._where) else Path(path), info, self._dimension(shown, info.kind))
 
-    def _dimension(self, path: Path, kind: str) -> int:
+    def _dimension(self, path: str, kind: str) -> int:
         schema = self._file.schema_arrow
         for name in (kind, "embedding"):
             if name not in schema.names:
@@ -65,6 +72,22 @@ class ParquetFile(VectorFile):
         """The column `image` or `text`."""
         return self._names(self._file.read(columns=[self.kind]).column(0).to_pylist(), 0)
 
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """Those in the file beside."""
+        return read_failures(self._where if is_url(self._where) else Path(self._where))
+
+    @property
+    def group_rows(self) -> tuple[int, ...]:
+        """Rows of each row group."""
+        metadata = self._file.metadata
+        return tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+
+    def group_names(self, group: int) -> Sequence[str]:
+        """The names of a row group."""
+        column = self._group(group, [self.kind]).column(0)
+        return self._names(column.to_pylist(), sum(self.group_rows[:group]))
+
     @cached_property
     def positions(self) -> Positions | None:
         """The column `position`."""
@@ -78,11 +101,28 @@ class ParquetFile(VectorFile):
         columns = [name for name in (self.kind, "position", "embedding") if name in self._file.schema_arrow.names]
         start = 0
         try:
-            for batch in self._file.iter_batches(rows, columns=columns):
+            for batch in self._batches(rows, columns):
                 yield self._rows(batch, start)
                 start += batch.num_rows
         except (OSError, arrow.ArrowException) as error:
             raise VectorsError(f"{self.path}: damaged ({error})") from error
+
+    def _batches(self, rows: int, columns: list[str]) -> Iterator[Any]:
+        if not is_url(self._where):
+            return cast("Iterator[Any]", self._file.iter_batches(rows, columns=columns))
+        groups = range(len(self.group_rows))
+        return (batch for group in groups for batch in self._group(group, columns).to_batches(max_chunksize=rows))
+
+    def _group(self, group: int, columns: list[str]) -> Any:
+        """Some columns of a row group, asked for again after passing faults where it is far away."""
+
+        def once() -> Any:
+            return self._file.read_row_group(group, columns=columns)
+
+        try:
+            return attempt(once) if is_url(self._where) else once()
+        except ImageError as error:
+            raise VectorsError(f"{self.path}: {error.reason}") from error
 
     def _rows(self, batch: Any, start: int) -> VectorRows:
         column = batch.column("embedding")

@@ -39,6 +39,8 @@ class Line:
 class TextFile(VectorFile):
     """Read line by line, as often as something is asked for that is not known yet."""
 
+    path: Path
+
     def __init__(self, path: Path) -> None:
         first = next((line for line in self.lines(path) if isinstance(line, Line)), None)
         beside = description_path(path)
