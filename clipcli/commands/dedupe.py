@@ -33,6 +33,9 @@ class DuplicateOptions:
         str | None,
         typer.Option("--against", metavar="DIR|VECTORS", help="Compare with this set only, never within the inputs."),
     ] = None
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Files of zero bytes are duplicates of each other, and no errors.")
+    ] = False
     turns: Annotated[bool, typer.Option("--turns", help="Also find pictures that were turned or mirrored.")] = False
     similar: Annotated[
         float | None,

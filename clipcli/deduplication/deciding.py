@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from clipcli.deduplication.files import Content
 from clipcli.tasks.dedupe.grouping import group
 from clipcli.tasks.dedupe.keep import FileFacts, rank
 from clipcli.tasks.dedupe.levels import includes
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from clipcli.deduplication.files import Content, ImageFile
+    from clipcli.deduplication.files import ImageFile
     from clipcli.deduplication.looking import Looker
     from clipcli.deduplication.proposing import Proposer
     from clipcli.plan.decisions import Decisions
@@ -54,7 +56,7 @@ class Found:
 class Decider:
     """Knows all contents and decides who belongs together. The result does not depend on the order of inputs."""
 
-    contents: Sequence[Content]
+    contents: list[Content]
     vectors: Vectors | None
     looker: Looker
     by_vectors: Proposer | None
@@ -89,6 +91,14 @@ class Decider:
         several = [one for one in found if one.members or len(self.contents[one.leader].files) > 1]
         several = [one for one in several if one.leader not in self.looker.errors]
         return sorted(several, key=lambda one: self.best(one.leader).path)
+
+    def with_empty(self, found: list[Found], files: Sequence[ImageFile], *, against: bool) -> list[Found]:
+        """The groups and one more of files of zero bytes; of both sets, where one is compared with another."""
+        if len(files) < 2 or (against and len({file.reference for file in files}) == 1):  # noqa: PLR2004 - a pair
+            return found
+        number = len(self.contents)
+        self.contents.append(Content(sha256().hexdigest(), tuple(files)))
+        return sorted([*found, Found(number, ())], key=lambda one: self.best(one.leader).path)
 
     @property
     def shortened(self) -> int:

@@ -29,7 +29,7 @@ class ImageFile:
 
     name: str
     path: str
-    """Absolute, with every folder above it resolved."""
+    """Absolute, with every folder above it resolved; of what is no file, what `images.read` takes."""
     root: str
     state: FileState
     protected: bool = False
@@ -63,6 +63,8 @@ class Collection:
     protected: Sequence[str]
     links: int = 0
     """Symbolic links and further names of files already counted: they hold no copy, so they are left out."""
+    empty: list[ImageFile] = field(default_factory=list)
+    """Files of zero bytes, where they were asked for."""
     _by_digest: dict[str, list[ImageFile]] = field(default_factory=dict)
     _inodes: set[tuple[bool, int, int]] = field(default_factory=set)
     _paths: set[str] = field(default_factory=set)
@@ -71,25 +73,48 @@ class Collection:
 
     def add(self, read: Read, *, reference: bool = False) -> None:
         """Take an input that could be read."""
-        path = resolve(read.ref.path)
+        file = self._file(read.ref, reference=reference)
+        if file is None:
+            return
+        if read.digest not in self._by_digest:
+            self._by_digest[read.digest] = []
+            self._keep(read.vector)
+        self._by_digest[read.digest].append(file)
+
+    def add_empty(self, ref: ImageRef, *, reference: bool = False) -> bool:
+        """Take an input if it is an ordinary file of zero bytes; whether it is."""
+        state = look(resolve(ref.path))
+        if state is None or not state.is_file or state.size:
+            return False
+        file = self._file(ref, reference=reference)
+        self.empty += [file] if file is not None else []
+        return True
+
+    def _file(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
+        """What is known of an input; None for a link, or a further name of a file that was there before."""
+        if ref.source is not None:
+            return self._elsewhere(ref, reference=reference)
+        path = resolve(ref.path)
         state = look(path)
-        if state is None or not state.is_file or path in self._paths:
+        key = (reference, state.device, state.inode) if state is not None else None
+        seen = path in self._paths or (state is not None and state.inode and key in self._inodes)
+        if state is None or key is None or not state.is_file or seen:
             self.links += 1
-            return
-        key = (reference, state.device, state.inode)
-        if state.inode and key in self._inodes:
-            self.links += 1
-            return
+            return None
         self._inodes.add(key)
         self._paths.add(path)
         inside = [root for root in self.roots if is_inside(path, root) and root != path]
         root = max(inside, key=len, default=os.path.dirname(path))  # noqa: PTH120 - any bytes
         protected = reference or any(is_inside(path, folder) for folder in self.protected)
-        file = ImageFile(read.ref.name, path, root, state, protected, reference)
-        if read.digest not in self._by_digest:
-            self._by_digest[read.digest] = []
-            self._keep(read.vector)
-        self._by_digest[read.digest].append(file)
+        return ImageFile(ref.name, path, root, state, protected, reference)
+
+    def _elsewhere(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
+        """What is in an archive, in a table or far away can be told of and never be removed, so it is protected."""
+        if ref.path in self._paths:
+            self.links += 1
+            return None
+        self._paths.add(ref.path)
+        return ImageFile(ref.name, ref.path, "", FileState(0, 0, 0, 0, 0, 0), protected=True, reference=reference)
 
     def add_reference(self, name: str, vector: Vector) -> None:
         """Take a row of a vector file. Its picture is looked at where its name still leads to a file."""

@@ -130,7 +130,9 @@ class Job:
         with self.talk.progress(total, doing="references" if reference else "images") as advance:
             for read in reads:
                 advance(1)
-                if read.error is not None:
+                if read.error is not None and self.asked.empty and collection.add_empty(read.ref, reference=reference):
+                    self.report.ok()
+                elif read.error is not None:
                     self.report.fail(read.ref.name, read.error)
                     yield ErrorRow.of(read.ref.name, read.error)
                 else:
@@ -159,9 +161,11 @@ class Job:
             talk=self.talk,
         )  # fmt: skip
         if against:
-            return decider, match(decider, bits, self.talk)
-        self._propose(decider, bits)
-        return decider, decider.groups()
+            found = match(decider, bits, self.talk)
+        else:
+            self._propose(decider, bits)
+            found = decider.groups()
+        return decider, decider.with_empty(found, collection.empty, against=against)
 
     def _unreadable(self, decider: Decider) -> Iterator[ErrorRow]:
         """Files that had a digest and turned out to be no image."""

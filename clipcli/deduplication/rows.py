@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from clipcli.plan.rows import PlanRow
+from clipcli.sources.faults import without_secrets
 from clipcli.tasks.dedupe.grouping import smallest_cosine
 from clipcli.tasks.dedupe.keep import reason
 from clipcli.tasks.dedupe.levels import LEVELS, includes
@@ -109,7 +110,8 @@ class RowMaker:
         removed = entry is not first and not file.protected and includes(self.remove, entry.level)
         seen = self.decider.looker.facts.get(entry.content)
         plan = PlanRow(
-            group, file.name, entry.level, not removed, file.path, file.root, first.file.path, file.state.size,
+            group, file.name, entry.level, not removed, without_secrets(file.path), file.root,
+            without_secrets(first.file.path), file.state.size,
             file.state.mtime_ns, file.state.device, file.state.inode, self.decider.contents[entry.content].digest,
             protected=file.protected,
         )  # fmt: skip
@@ -133,7 +135,7 @@ class RowMaker:
 
     def _smallest_cosine(self, found: Found) -> float | None:
         vectors = self.decider.vectors
-        if vectors is None:
+        if vectors is None or not found.members:
             return None if found.members else 1.0
         numbers = [found.leader, *(member.number for member in found.members)]
         return min(1.0, smallest_cosine(np.unique(vectors[numbers], axis=0)))

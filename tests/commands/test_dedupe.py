@@ -274,6 +274,46 @@ def test_empty_and_broken_files_are_errors_and_no_duplicates(library):
     assert result.code == 3
 
 
+@pytest.mark.parametrize("level", ["exact", "near"])
+def test_empty_files_are_duplicates_when_asked(library, tmp_path, random_model, level):
+    for age, name in enumerate(("empty1.png", "sub/empty2.jpg", "empty3.gif")):
+        (library / name).write_bytes(b"")
+        os.utime(library / name, (10**9 + age, 10**9 + age))
+    os.link(library / "empty1.png", library / "empty1 again.png")
+    options = ("--level", level, "-m", random_model)
+    result = run("dedupe", library, *options, "--empty", "-f", "jsonl")
+    assert result.code == 0
+    [group] = {row["group"] for row in result.rows if row["bytes"] == 0}
+    empty = [row for row in result.rows if row["group"] == group]
+    assert [(os.path.basename(row["image"]), row["level"], row["reason"]) for row in empty] == [
+        ("empty1 again.png", "exact", "oldest"),
+        ("empty3.gif", "exact", "same bytes"),
+        ("empty2.jpg", "exact", "same bytes"),
+    ]
+    assert len({row["group"] for row in result.rows}) == (2 if level == "exact" else 3)
+    run("dedupe", library, *options, "--empty", "-o", tmp_path / "plan.jsonl")
+    assert run("apply", tmp_path / "plan.jsonl", "--action", "delete", "--yes").code == 0
+    assert {path.name for path in library.rglob("*") if path.is_file() and not path.stat().st_size} == {
+        "empty1 again.png", "empty1.png",
+    }  # fmt: skip
+    assert not (library / "empty3.gif").exists()
+
+
+def test_empty_files_against_a_set(tmp_path, random_model):
+    train, test = tmp_path / "train", tmp_path / "test"
+    for folder in (train, test):
+        folder.mkdir()
+        draw(1 if folder == train else 2).save(folder / "picture.png")
+    for name in ("a.png", "b.png"):
+        (test / name).write_bytes(b"")
+    assert run("dedupe", test, "--against", train, "--level", "exact", "--empty").stdout == ""
+    (train / "empty.png").write_bytes(b"")
+    result = run("dedupe", test, "--against", train, "--level", "near", "-m", random_model, "--empty", "-f", "jsonl")
+    assert [(os.path.basename(row["image"]), row["keep"]) for row in result.rows] == [
+        ("empty.png", True), ("a.png", False), ("b.png", False),
+    ]  # fmt: skip
+
+
 def test_links_and_second_names_are_no_copies(library):
     os.link(library / "alone.png", library / "second name.png")
     (library / "link.png").symlink_to(library / "alone.png")

@@ -87,4 +87,4 @@ def _centres(source: Source, count: int) -> Vectors:
         sums = np.add.reduceat(sample[order], starts, axis=0)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         centres[used] = np.divide(sums, lengths, out=centres[used], where=lengths > 0)
-    return centres
+    return np.asarray(centres, np.float32)
