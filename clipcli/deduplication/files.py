@@ -12,6 +12,7 @@ import numpy as np
 from clipcli import images
 from clipcli.errors import ImageError
 from clipcli.plan.states import FileState, digest_of, look, resolve
+from clipcli.sources.places import is_url
 from clipcli.tasks.dedupe.keep import is_inside
 
 if TYPE_CHECKING:
@@ -110,11 +111,13 @@ class Collection:
 
     def _elsewhere(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
         """What is in an archive, in a table or far away can be told of and never be removed, so it is protected."""
-        if ref.path in self._paths:
+        path = ref.path if is_url(ref.path) else os.path.abspath(ref.path)  # noqa: PTH100 - any bytes
+        if path in self._paths:
             self.links += 1
             return None
-        self._paths.add(ref.path)
-        return ImageFile(ref.name, ref.path, "", FileState(0, 0, 0, 0, 0, 0), protected=True, reference=reference)
+        self._paths.add(path)
+        root = path.rpartition("/")[0]
+        return ImageFile(ref.name, path, root, FileState(0, 0, 0, 0, 0, 0), protected=True, reference=reference)
 
     def add_reference(self, name: str, vector: Vector) -> None:
         """Take a row of a vector file. Its picture is looked at where its name still leads to a file."""

@@ -32,7 +32,7 @@ def read_ref(ref: ImageRef) -> bytes:
     """
     if ref.problem is not None:
         raise ImageError("read", ref.problem)
-    return ref.source.read() if ref.source is not None else read_file(ref.path)
+    return ref.source.read() if ref.source is not None else read(ref.path)
 
 
 def read(path: str) -> bytes:

@@ -19,6 +19,9 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from clipcli.sources import is_elsewhere
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.places import scheme
 from clipcli.talk import printable
 
 if TYPE_CHECKING:
@@ -113,6 +116,8 @@ def link_to(path: str, page: str | None) -> str | None:
         return None
     try:
         relative = os.path.relpath(path, os.path.dirname(page) or ".")  # noqa: PTH120 - any bytes included
+    if is_elsewhere(path):  # a browser opens addresses of the web, and nothing within an archive
+        return without_secrets(path) if scheme(path) in {"http", "https"} else None
     except ValueError:  # another drive
         return None
     return "./" + quote(os.fsencode(relative).replace(os.fsencode(os.sep), b"/"), safe="/")

@@ -14,6 +14,7 @@ import numpy as np
 from clipcli import images
 from clipcli.errors import ImageError
 from clipcli.pipeline.preparing import Decoded, Known
+from clipcli.sources.fetching import give_up_when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -107,7 +108,7 @@ class ImagePipeline:
         stopped = threading.Event()
         decoders = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
         model = ThreadPoolExecutor(1, thread_name_prefix="model")
-        fetchers = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch")
+        fetchers = ThreadPoolExecutor(_FETCHED_AT_ONCE, "fetch", give_up_when, (stopped,))
         feed = (refs, decoders, fetchers, ahead, stopped)
         threading.Thread(target=self._feed, args=feed, daemon=True, name="feed").start()
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.errors import PlanError
 from clipcli.plan.rows import BadRowError, PlanRow, parse_row
+from clipcli.sources.places import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,9 +88,11 @@ def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
 
 def _problem(row: PlanRow, before: PlanRow | None) -> str | None:
     for name, path in (("path", row.path), ("root", row.root), ("keeper", row.keeper)):
+        if is_url(path) and (row.keep or name == "keeper"):
+            continue  # told of, and never touched
         if not os.path.isabs(path) or os.path.normpath(path) != path or "\0" in path:
             return f"{name!r} must be an absolute path without . or .., not {path!r}"
-    if os.path.commonpath([row.path, row.root]) != row.root or row.path == row.root:
+    if not is_url(row.path) and (os.path.commonpath([row.path, row.root]) != row.root or row.path == row.root):
         return f"{row.path} lies outside {row.root}, the folder that was searched"
     if row.protected and not row.keep:
         return f"{row.path} is protected and cannot be removed"

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.errors import ImageError, OutputError
+from clipcli.sources import locate
+from clipcli.sources.faults import without_secrets
 
 if TYPE_CHECKING:
     from clipcli.ranking.results import Hit, Result
+    from clipcli.sources import Source
 
 _TRIES = 10_000
 _WORDS = 40
@@ -43,7 +46,7 @@ class Keeper:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - paths are strings here, any bytes included
         except OSError as error:
             raise OutputError(f"cannot make the folder {folder}: {(error.strerror or str(error)).lower()}") from error
-        stem, suffix = os.path.splitext(os.path.basename(hit.path))  # noqa: PTH119, PTH122
+        stem, suffix = os.path.splitext(os.path.basename(without_secrets(hit.path)))  # noqa: PTH119, PTH122
         for turn in range(1, _TRIES):
             again = "" if turn == 1 else f".{turn}"
             target = os.path.join(folder, f"{hit.rank:0{self.width}}-{stem}{again}{suffix}")  # noqa: PTH118
@@ -51,6 +54,8 @@ class Keeper:
                 self._make(hit.path, target)
             except FileExistsError:
                 continue
+            except ImageError as error:
+                return error
             except (FileNotFoundError, IsADirectoryError, shutil.SpecialFileError, PermissionError) as error:
                 if os.path.isfile(hit.path) and os.access(hit.path, os.R_OK):  # noqa: PTH113
                     raise OutputError(f"cannot write {target}: {getattr(error, 'strerror', error)}".lower()) from error
@@ -61,6 +66,10 @@ class Keeper:
         raise OutputError(f"{folder} is full of hits of earlier runs", hint="name another folder")
 
     def _make(self, path: str, target: str) -> None:
+        source = None if os.path.isfile(path) else locate(path)  # noqa: PTH113
+        if source is not None:
+            self._fetch(source, target)
+            return
         if not os.path.isfile(path):  # noqa: PTH113
             raise FileNotFoundError(errno.ENOENT, "no such file", path)
         if self.link:
@@ -69,3 +78,11 @@ class Keeper:
         with open(target, "xb") as copy, open(path, "rb") as original:  # noqa: PTH123
             shutil.copyfileobj(original, copy)
         shutil.copystat(path, target)
+
+    def _fetch(self, source: Source, target: str) -> None:
+        """Copy what is no file of its own."""
+        if self.link:
+            raise ImageError("read", "no file of its own, so nothing can link to it")
+        data = source.read()
+        with open(target, "xb") as copy:  # noqa: PTH123
+            copy.write(data)

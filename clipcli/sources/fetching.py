@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 import weakref
+from concurrent.futures import wait
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from clipcli.errors import ClipcliError, ImageError, InputsError
@@ -13,7 +15,8 @@ from clipcli.sources.faults import is_passing, reason
 from clipcli.sources.places import file_system, is_url, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Coroutine
 
 TRIES: Final = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 20.0
@@ -23,7 +26,10 @@ _BLOCKS: Final = 8
 """Blocks of an open remote file that are in memory: a shard is read in order, so few are needed."""
 _OPEN_FILES: Final = 4
 
+_PATIENCE_SECONDS: Final = 0.25
+
 _Result = TypeVar("_Result")
+_thread = threading.local()
 
 
 def read_object(url: str) -> bytes:
@@ -36,9 +42,7 @@ def read_object(url: str) -> bytes:
     def once() -> bytes:
         system, path = file_system(url)
         if getattr(system, "async_impl", False):
-            from fsspec.asyn import sync
-
-            return bytes(sync(system.loop, system._cat_file, path, timeout=seconds()))  # noqa: SLF001 - its only form with a time limit
+            return _result(system._cat_file(path), system.loop)  # noqa: SLF001 - its only form that can be given up
         return bytes(system.cat_file(path))
 
     data = attempt(once)
@@ -54,10 +58,14 @@ def attempt(once: Callable[[], _Result]) -> _Result:
         ImageError: at stage `read`, for the last fault.
         ClipcliError: something is not installed.
     """
-    tenacity = _tenacity()
+    tenacity, stopped = _tenacity(), getattr(_thread, "stopped", None) or threading.Event()
     waits = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
     tries = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_passing), stop=tenacity.stop_after_attempt(TRIES), wait=waits, reraise=True
+        retry=tenacity.retry_if_exception(is_passing),
+        stop=tenacity.stop_after_attempt(TRIES) | tenacity.stop_when_event_set(stopped),
+        sleep=tenacity.sleep_using_event(stopped),
+        wait=waits,
+        reraise=True,
     )
     try:
         return tries(once)  # type: ignore[no-any-return]
@@ -65,6 +73,24 @@ def attempt(once: Callable[[], _Result]) -> _Result:
         raise
     except Exception as error:
         raise ImageError("read", reason(error, seconds())) from error
+
+
+def give_up_when(stopped: threading.Event) -> None:
+    """Let this thread's requests end when nobody waits for them any more."""
+    _thread.stopped = stopped
+
+
+def _result(request: Coroutine[Any, Any, bytes], loop: asyncio.AbstractEventLoop) -> bytes:
+    """What a request gives in time. It runs in fsspec's own thread, so this one can stop waiting for it."""
+    import asyncio
+
+    stopped = getattr(_thread, "stopped", None) or threading.Event()
+    task, deadline = asyncio.run_coroutine_threadsafe(request, loop), time.monotonic() + seconds()
+    while not wait([task], min(_PATIENCE_SECONDS, seconds())).done:
+        if stopped.is_set() or time.monotonic() >= deadline:
+            task.cancel()
+            raise TimeoutError
+    return bytes(task.result())
 
 
 class OpenFile(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 import pytest
 from run import assert_one_error, run, run_script
@@ -144,6 +145,23 @@ def test_a_password_in_the_address_opens_and_is_never_shown(web, images, tmp_pat
     assert f"{web.url}/a.png" in said
     assert "access denied" in said
     assert not any(word in said for word in ("hunter2", "wrong1", "5f2c", "me:"))
+
+
+def test_who_stops_waiting_is_not_held_up(web, images):
+    web.silent.add("/a.png")
+    stopped = threading.Event()
+
+    def fetch() -> None:
+        fetching.give_up_when(stopped)
+        with pytest.raises(ImageError):
+            reading.read(f"{web.url}/a.png")
+
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    stopped.set()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert web.bodies("/a.png") <= 1
 
 
 def test_offline_asks_nobody(web, images):
