@@ -10,7 +10,6 @@ import numpy as np
 
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs import ImageRef
-from clipcli.prompts import Label, load_prompts
 from clipcli.query import Query, Term, example, literal, parse_query
 from clipcli.textfiles import Fault, Faults, read_text, refuse, shown_name, tidy, unusable
 from clipcli.vectors import stack, unit_length
@@ -82,6 +81,8 @@ def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[
     terms = [term for query in queries for term in query.terms]
     texts = list(dict.fromkeys(term.text for term in terms if not term.is_image))
     if prompts and texts:
+        from clipcli.prompts import Label, load_prompts
+
         rows = session.embed_labels([Label(text, (text,)) for text in texts], load_prompts(prompts))
     else:
         rows = session.embed_texts(texts) if texts else np.empty((0, session.info.dim), np.float32)

@@ -15,7 +15,6 @@ import numpy as np
 from clipcli.errors import LabelsError, UsageError
 from clipcli.output.ranked import MeasureRow
 from clipcli.query import Query, example, literal
-from clipcli.reports import Finding
 from clipcli.spelling import did_you_mean
 from clipcli.tasks.retrieval import DEPTHS, Relevant, evaluate, relevant_ranks
 from clipcli.tasks.search import UnusableRowError, rows_a_block
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from clipcli.ranking.asking import Asked
     from clipcli.ranking.corpus import Corpus
+    from clipcli.reports import Finding
 
 _FOUND = ("image", "images", "text", "texts", "path", "relevant")
 _QUERIES = ("query", "caption", "query_image")
@@ -61,6 +61,8 @@ class Expected:
 
     def finding(self, row: MeasureRow) -> Finding:
         """A figure that is checked, as reports for CI take it: the table stands for its images."""
+        from clipcli.reports import Finding
+
         needed = row.needed or 0.0
         return Finding(
             self.source, self.source, row.value >= needed, expected=f"{row.measure} of at least {needed:.1%}",

@@ -149,7 +149,7 @@ class Finder:
         rows = [row for path in query.images for row in rows_named(self.corpus.names, path)]
         if self.limits.exclude_copies:
             rows += [row for path in query.images for row in self._copies(path)]
-        return np.unique(np.array(rows, np.int64))
+        return np.unique(np.array(rows, np.int64)) if rows else np.empty(0, np.int64)
 
     def _copies(self, path: str) -> list[int]:
         """Images of the same bytes; in vector files, which know no bytes, rows of the same vector."""

@@ -13,12 +13,13 @@ import tempfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from clipcli.errors import InputsError, OutputError, VectorsError
 from clipcli.tasks.search import Hits, Wanted, exact_scores, rows_a_block, search
+from clipcli.vectorfiles.names import read_names
 from clipcli.vectors import unit_length
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ class Index:
     @cached_property
     def names(self) -> Sequence[str]:
         """What each row is called."""
-        return cast("list[str]", json.loads((Path(self.path) / _NAMES).read_text("utf-8", "surrogateescape")))
+        place = Path(self.path) / _NAMES
+        try:
+            return read_names(np.memmap(place, np.uint8, "r"), self.info.rows, str(place))
+        except (OSError, ValueError) as error:
+            raise VectorsError(f"{self.path}: damaged ({error})", hint="make it again with clipcli index") from error
 
     def file(self, row: int) -> str:
         """What the operating system opens for a row: as named, or from the folder of the vector file."""
@@ -163,11 +168,6 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
     return info
 
 
-def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> None:
-    """Put the folder into its place when all of it is there."""
-    try:
-        with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:
-            made = Path(part) / "index"
 def _stat(file: VectorFile) -> os.stat_result:
     try:
         return Path(file.path).stat()
@@ -175,9 +175,14 @@ def _stat(file: VectorFile) -> os.stat_result:
         raise VectorsError(f"{file.path}: is not on this machine", hint="an index needs a local file") from error
 
 
+def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> None:
+    """Put the folder into its place when all of it is there."""
+    try:
+        with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:
+            made = Path(part) / "index"
             made.mkdir()
             graph.save(str(made / _GRAPH))
-            (made / _NAMES).write_text(json.dumps(list(names)), "utf-8")
+            (made / _NAMES).write_text("[" + ",\n".join(map(json.dumps, names)) + "]", "utf-8")
             record = {"format": _FORMAT, "version": _VERSION, **asdict(info)}
             (made / _DESCRIPTION).write_text(json.dumps(record), "utf-8")
             if target.exists():

@@ -19,7 +19,6 @@ from clipcli.ranking.preview import Preview
 from clipcli.ranking.results import Searched
 from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
 from clipcli.report import Report
-from clipcli.reports import CheckReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,17 +48,10 @@ def plan(  # noqa: PLR0917 - a group of options each
         InputsError: a file of queries or vectors that cannot be used.
     """
     arguments, lists = list(corpus.images or []), corpus.files_from or []
+    reporting = keep.parse()
     if query.queries == STDIN and is_stream(arguments, lists):
         raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
-    if hits.all and hits.top is not None:
-        raise UsageError("--all and --top do not go together", hint="choose one")
-    reporting = keep.parse()
-    if reporting.without_pages().paths and not check.min_recall:
-        raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
-    if check.expect and (keep.copy_to or keep.link_to or keep.preview or reporting.pages):
-        raise UsageError(
-            "--expect writes figures, not hits", hint="leave --copy-to, --link-to, --preview and --report away"
-        )
+    _refuse_mixtures(hits, keep, check, reporting)
     expected = parse_expected(check.expect, check.min_recall or [])
     queries = [parse_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
     queries += read_queries(query.queries) if query.queries else []
@@ -81,6 +73,18 @@ def plan(  # noqa: PLR0917 - a group of options each
         queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), reporting,
         corpus.no_orient, Preview(talk, orient=not corpus.no_orient) if keep.preview else None,
     )  # fmt: skip
+
+
+def _refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, reporting: Reporting) -> None:
+    """Options that do not go together."""
+    if hits.all and hits.top is not None:
+        raise UsageError("--all and --top do not go together", hint="choose one")
+    if reporting.without_pages().paths and not check.min_recall:
+        raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
+    if check.expect and (keep.copy_to or keep.link_to or keep.preview or reporting.pages):
+        raise UsageError(
+            "--expect writes figures, not hits", hint="leave --copy-to, --link-to, --preview and --report away"
+        )
 
 
 def _first_argument(arguments: list[str]) -> Query:
@@ -161,6 +165,8 @@ class Ranking:
         """Say how it went, report a check; the exit code."""
         self.report.summarise()
         if self._found:
+            from clipcli.reports import CheckReport
+
             said = f"{sum(finding.ok for finding in self._found)} of {len(self._found)} figures reached"
             check = CheckReport("rank", tuple(self._found), not self._failed_check, said, model)
             self.reporting.without_pages().write([check])

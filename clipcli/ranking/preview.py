@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from clipcli import images
 from clipcli.errors import ImageError
 from clipcli.output.preview import SLOT_PIXELS, Thumbnail, draw, why_none
 
@@ -53,6 +52,8 @@ class Preview:
         return Thumbnail(picture, (f"{hit.rank}  {hit.score:.4f}" + ("" if picture else "  cannot be shown"), name))
 
     def _picture(self, path: str) -> Image.Image | None:
+        from clipcli import images
+
         try:
             draft = (2 * SLOT_PIXELS, 2 * SLOT_PIXELS)
             picture = images.decode(images.read(path), orient=self.orient, draft=draft)

@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING
 from clipcli.errors import OutputError, UsageError
 from clipcli.output.targets import Target, open_target
 from clipcli.reports.annotations import write_annotations
-from clipcli.reports.html import write_html
-from clipcli.reports.junit import write_junit
-from clipcli.reports.markdown import write_markdown
-from clipcli.reports.sarif import write_sarif
 from clipcli.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,14 +21,40 @@ if TYPE_CHECKING:
 
     Write: TypeAlias = Callable[[Target, Sequence[CheckReport]], None]
 
+
+def _junit(target: Target, checks: Sequence[CheckReport]) -> None:
+    from clipcli.reports.junit import write_junit
+
+    write_junit(target, checks)
+
+
+def _sarif(target: Target, checks: Sequence[CheckReport]) -> None:
+    from clipcli.reports.sarif import write_sarif
+
+    write_sarif(target, checks)
+
+
+def _html(target: Target, checks: Sequence[CheckReport]) -> None:
+    from clipcli.reports.html import write_html
+
+    write_html(target, checks)
+
+
+def _markdown(target: Target, checks: Sequence[CheckReport]) -> None:
+    from clipcli.reports.markdown import write_markdown
+
+    write_markdown(target, checks)
+
+
 WRITERS: Mapping[str, Write] = {
-    ".xml": write_junit,
-    ".sarif": write_sarif,
-    ".sarif.json": write_sarif,
-    ".html": write_html,
-    ".htm": write_html,
-    ".md": write_markdown,
+    ".xml": _junit,
+    ".sarif": _sarif,
+    ".sarif.json": _sarif,
+    ".html": _html,
+    ".htm": _html,
+    ".md": _markdown,
 }
+"""By suffix; what writes a format is imported when it is written, since most runs write no report."""
 ANNOTATE = ("auto", "github", "none")
 
 
@@ -52,7 +74,7 @@ class Reporting:
     @property
     def pages(self) -> tuple[str, ...]:
         """The files that are to be pages, for a command that has a page of its own."""
-        return tuple(path for path in self.paths if writer_for(path) is write_html)
+        return tuple(path for path in self.paths if writer_for(path) is _html)
 
     def without_pages(self) -> Reporting:
         """The reports that are left to write then."""

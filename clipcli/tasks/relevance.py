@@ -10,7 +10,6 @@ larger corpus, which has more chances, asks for more. Real noise has a longer ta
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,4 +41,6 @@ def floors(scores: Scores, corpus: int, false_hits: float = FALSE_HITS) -> Score
 
 def deviations(corpus: int, false_hits: float = FALSE_HITS) -> float:
     """How many standard deviations above the centre the floor is: 3.3 for 200 rows, 5.2 for a million."""
+    from statistics import NormalDist
+
     return NormalDist().inv_cdf(1 - false_hits / max(corpus, FEWEST))

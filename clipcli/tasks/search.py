@@ -65,8 +65,8 @@ class Wanted:
 
 
 def rows_a_block(dim: int, queries: int) -> int:
-    """Rows that keep a block of vectors and its products within about 48 MB."""
-    return int(min(max(SCORES_AT_ONCE // max(queries, 1), 1024), max((32 << 20) // (4 * dim), 1024)))
+    """Rows that keep a block of vectors and its products within 80 MB; of few, large products threads wait for less."""
+    return int(min(max(SCORES_AT_ONCE // max(queries, 1), 1024), max((64 << 20) // (4 * dim), 1024)))
 
 
 def search(queries: Vectors, blocks: Blocks, wanted: Wanted, names: Sequence[str] | None = None) -> list[Hits]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import zlib
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +16,7 @@ from clipcli.errors import VectorsError
 from clipcli.output.json_lines import dumps
 from clipcli.vectorfiles.base import VectorFile, description_path
 from clipcli.vectorfiles.info import VectorRows, from_json
+from clipcli.vectorfiles.names import read_names
 from clipcli.vectorfiles.writer import Index, VectorsWriter
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
     from clipcli.vectorfiles.info import Positions
     from clipcli.vectors import Vectors
+
+_NAMES = b'"names": ['
 
 
 class MappedFile(VectorFile):
@@ -68,7 +73,7 @@ class NpyFile(MappedFile):
         beside = description_path(path)
         try:
             self.vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-            self._record = cast("dict[str, Any]", json.loads(beside.read_text("utf-8")))
+            self._record, self._listed = _described(beside)
         except FileNotFoundError as error:
             raise VectorsError(
                 f"{error.filename}: not there", hint="a .npy of clipcli has a .npy.json beside it"
@@ -88,14 +93,28 @@ class NpyFile(MappedFile):
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """From the file beside."""
-        return cast("list[str]", self._record["names"])
+        """From the file beside, where they stay until they are looked up."""
+        if self._listed is None:
+            return cast("list[str]", self._record["names"])
+        return read_names(self._listed, len(self.vectors), str(description_path(self.path)))
 
     @cached_property
     def positions(self) -> Positions | None:
         """From the file beside."""
         found = self._record.get("positions")
         return None if found is None else np.array(found, np.int64)
+
+
+def _described(beside: Path) -> tuple[dict[str, Any], npt.NDArray[np.uint8] | None]:
+    """The description, and the bytes of the names in it where they stand last, as they are written."""
+    with beside.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        first = text.find(_NAMES) + len(_NAMES)  # no text in JSON holds this: quotes in it have a backslash before
+        last = text.rfind(b"]") + 1
+        if len(_NAMES) <= first <= last and text[last:].strip() == b"}":
+            with suppress(ValueError):
+                head = json.loads(text[:first] + b"]}")
+                return cast("dict[str, Any]", head), np.memmap(beside, np.uint8, "r", first - 1, (last - first + 1,))
+        return cast("dict[str, Any]", json.loads(text[:])), None
 
 
 class NpyWriter(VectorsWriter):

@@ -17,6 +17,7 @@ from clipcli.errors import VectorsError
 from clipcli.output.json_lines import dumps
 from clipcli.vectorfiles.base import failure, failure_record
 from clipcli.vectorfiles.info import KEY, from_json
+from clipcli.vectorfiles.names import read_names
 from clipcli.vectorfiles.npy import MappedFile
 from clipcli.vectorfiles.writer import Index, VectorsWriter
 
@@ -53,7 +54,10 @@ class SafetensorsFile(MappedFile):
     @cached_property
     def names(self) -> Sequence[str]:
         """The JSON array in the tensor `names`."""
-        return self._json("names")
+        try:
+            return read_names(self._map(self.path, "names"), len(self.vectors), str(self.path))
+        except (KeyError, ValueError) as error:
+            raise VectorsError(f"{self.path}: its names are damaged ({error})") from error
 
     @cached_property
     def positions(self) -> Positions | None:

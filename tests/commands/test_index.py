@@ -4,6 +4,7 @@ import json
 import os
 
 import numpy as np
+import onnxruntime  # noqa: F401 - it crashes the process when it is loaded after usearch, which tests would do
 import pytest
 from run import run
 

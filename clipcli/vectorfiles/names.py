@@ -1,0 +1,93 @@
+"""Names that stand in a file as a JSON array with one of them a line: looked up, not read in whole.
+
+A million names are 27 MB of JSON and a million Python strings, of which a search shows ten. The writers put a line end
+after every name and JSON has none within a string, so the lines are the names; an array in any other layout is parsed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, cast, overload
+
+import numpy as np
+
+from clipcli.errors import VectorsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+_LINE_END = 10
+_FEW = 4096
+"""Names that are read one by one; for more, all of them are parsed, which is faster than so many small texts."""
+
+
+def read_names(array: npt.NDArray[np.uint8], rows: int, where: str) -> Sequence[str]:
+    """The names in the bytes of a JSON array, of which there should be `rows`; `where` is the file they are in.
+
+    Raises:
+        VectorsError: not a JSON array of texts; of one in lines, only its ends are looked at now.
+    """
+    if len(array) > 2 and array[0] == ord("[") and array[-1] == ord("]"):  # noqa: PLR2004 - the two brackets
+        ends = np.flatnonzero(array == _LINE_END)
+        if len(ends) + 1 == rows:
+            return Names(array, ends, where)
+    return _parsed(array.tobytes(), where)
+
+
+class Names(Sequence[str]):
+    """Names by row; a damaged one is a VectorsError when it is looked up."""
+
+    def __init__(self, array: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], where: str) -> None:
+        self._where = where
+        self._array = array
+        self._ends = ends
+        """Where lines end, but for the last."""
+        self._looked_up = 0
+
+    def __len__(self) -> int:
+        return len(self._ends) + 1
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[str]: ...
+    def __getitem__(self, row: int | slice) -> str | Sequence[str]:
+        if isinstance(row, slice):
+            some = range(len(self))[row]
+            return self._all[row] if len(some) > _FEW else [self[one] for one in some]
+        self._looked_up += 1
+        if self._looked_up > _FEW:
+            return self._all[row]
+        place = range(len(self))[row]
+        first = int(self._ends[place - 1]) + 1 if place else 1
+        last = int(self._ends[place]) if place < len(self._ends) else len(self._array) - 1
+        here = _parsed(b"[%s]" % self._array[first:last].tobytes().rstrip(b" \r,"), self._where)
+        if len(here) != 1:
+            raise VectorsError(f"{self._where}: its names are damaged (at row {place})")
+        return here[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def _all(self) -> list[str]:
+        return _parsed(self._array.tobytes(), self._where)
+
+
+def _parsed(text: bytes, where: str) -> list[str]:
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise VectorsError(f"{where}: its names are damaged ({error})") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise VectorsError(f"{where}: its names are not texts")
+    return cast("list[str]", names)
