@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import docs_blocks
@@ -49,6 +50,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(pictures[0], tmp_path / "photos" / "2024" / "copy.png")
     shutil.copy(tmp_path / "photos" / "car.jpg", tmp_path / "new" / "car.jpg")
     shutil.copy(tmp_path / "photos" / "dog.jpg", tmp_path / "photo.jpg")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "caption.txt").write_text("a drawing\n", encoding="utf-8")
+    for number in range(2):
+        with tarfile.open(tmp_path / "shards" / f"{number:05d}.tar", "w") as shard:
+            shard.add(pictures[number], f"{number:06d}.png")
+            shard.add(tmp_path / "caption.txt", f"{number:06d}.txt")
     (tmp_path / "labels.txt").write_text("cat\ndog: puppy; dog\ncar\n", encoding="utf-8")
     names = "\n".join(f"{picture.stem}: {picture.stem.replace('-', ' ')}" for picture in pictures)
     (tmp_path / "names.txt").write_text(names + "\n", encoding="utf-8")
