@@ -7,6 +7,7 @@
     comparing.py   the same against a reference set
     rows.py        groups → rows, which are also a plan
     page.py        groups → a page of choices
+    difference.py  two pictures → where they differ
     job.py         what was asked, from start to exit code
 
 It stands with the commands, since it speaks of their options.

@@ -98,7 +98,8 @@ class Job:
         self.report.summarise()
         if self.groups_found:
             self.talk.note(
-                f"{self.groups_found:,} groups; {self.removable:,} files could go, {_megabytes(self.removable_bytes)}"
+                f"{self.groups_found:,} group{'' if self.groups_found == 1 else 's'}; {self.removable:,} "
+                f"file{'' if self.removable == 1 else 's'} could go, {_megabytes(self.removable_bytes)}"
             )
         else:
             self.talk.note("no duplicates found")

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from clipcli import images
+from clipcli.deduplication.difference import difference
 from clipcli.errors import ImageError
 from clipcli.output.html import Card, Choice, Section, link_to, thumbnail, write_page
 from clipcli.output.targets import open_target
@@ -17,10 +18,14 @@ from clipcli.output.targets import open_target
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from PIL.Image import Image
+
     from clipcli.deduplication.rows import DuplicateRow
     from clipcli.output import ErrorRow
 
 _DRAFT: Final = (512, 512)
+_PICTURES: Final = 3000
+"""Files that are shown with their pictures, 10 to 14 kB each; the choices below them remain."""
 _MEGABYTE: Final = 1e6
 
 
@@ -31,6 +36,7 @@ class Page:
     file: str | None
     orient: bool = True
     _rows: list[DuplicateRow] = field(default_factory=list)
+    _shown: int = 0
 
     def add(self, row: DuplicateRow | ErrorRow) -> None:
         """Take a row of a group; failures are for the other outputs."""
@@ -44,8 +50,10 @@ class Page:
         going = [row for row in self._rows if not row.plan.keep]
         size = sum(row.plan.size for row in going) / _MEGABYTE
         count = self._rows[-1].group if self._rows else 0
-        lead = f"{count:,} groups, {len(going):,} of {len(self._rows):,} files may go ({size:,.1f} MB). "
+        lead = f"{count:,} group{'' if count == 1 else 's'}, {len(going):,} of {len(self._rows):,} files may go ({size:,.1f} MB). "
         lead += "Save the plan, then: clipcli apply plan.jsonl"
+        if len(self._rows) > _PICTURES:
+            lead += f". Only the first {_PICTURES:,} files are shown with their pictures"
         with open_target(self.file) as target:
             write_page(target, "Duplicates", lead, self._sections(), choices=True)
 
@@ -56,21 +64,34 @@ class Page:
             why = f"kept: {first.reason}" if first.reason else ""
             smallest = "" if first.min_similarity is None else f"smallest similarity {first.min_similarity:.3f}"
             title = f"Group {number}: {first.level}, {len(group)} files"
-            cards = tuple(self._card(row, first) for row in group)
+            cards = tuple(self._cards(group))
             yield Section(title, cards, note=", ".join(part for part in (why, smallest) if part))
 
-    def _card(self, row: DuplicateRow, first: DuplicateRow) -> Card:
+    def _cards(self, group: Sequence[DuplicateRow]) -> Iterator[Card]:
+        kept = None
+        for row in group:
+            picture = self._picture(row)
+            kept = picture if row is group[0] else kept
+            differs = None
+            if kept is not None and picture is not None and row is not group[0] and row.level != "exact":
+                differs = difference(kept, picture, turned=row.turn != 0)
+            yield self._card(row, group[0], None if picture is None else thumbnail(picture), differs)
+
+    def _card(self, row: DuplicateRow, first: DuplicateRow, picture: str | None, differs: str | None) -> Card:
         record = {**row.record()}
         keep = bool(record.pop("keep"))
         choice = Choice(keep, ", " + json.dumps(record)[1:], fixed=row.plan.protected)
         badge = "keep" if row is first else row.level
         facts = tuple(_facts(row, first))
         link = link_to(row.plan.path, self.file)
-        return Card(row.plan.image, self._picture(row), badge, facts, link, "good" if keep else "bad", choice)
+        return Card(row.plan.image, picture, badge, facts, link, "good" if keep else "bad", choice, differs)
 
-    def _picture(self, row: DuplicateRow) -> str | None:
+    def _picture(self, row: DuplicateRow) -> Image | None:
+        self._shown += 1
+        if self._shown > _PICTURES:
+            return None
         with suppress(ImageError):
-            return thumbnail(images.decode(images.read(row.plan.path), orient=self.orient, draft=_DRAFT))
+            return images.decode(images.read(row.plan.path), orient=self.orient, draft=_DRAFT)
         return None
 
 

@@ -34,6 +34,26 @@
   state.id = "state";
   state.setAttribute("aria-live", "polite");
   bar.append(save, state);
+  if (document.querySelector(".difference")) {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.id = "differences";
+    box.checked = true;
+    const turn = () => document.body.classList.toggle("without", !box.checked);
+    box.addEventListener("change", turn);
+    label.append(box, " differences from the kept picture, four times as strong ");
+    const key = document.createElement("kbd");
+    key.textContent = "d";
+    label.append(key);
+    bar.append(label);
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.matches("input[type=search], select");
+      if (event.key !== "d" || typing || event.ctrlKey || event.altKey || event.metaKey) return;
+      box.checked = !box.checked;
+      turn();
+    });
+  }
   document.querySelector("header").append(bar);
 
   const barren = () => Array.from(document.querySelectorAll("section")).filter((section) => {

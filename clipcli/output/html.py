@@ -66,6 +66,8 @@ class Card:
     tone: Tone = "plain"
     choice: Choice | None = None
     """What can be chosen for it, on a page that saves choices."""
+    difference: str | None = None
+    """A data URI: how the picture differs from the first of its section."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,10 @@ def link_to(path: str, page: str | None) -> str | None:
     """A link from the page's folder to a file, relative, so that both can move together; None without a page file."""
     if page is None or page == "-":
         return None
-    try:
-        relative = os.path.relpath(path, os.path.dirname(page) or ".")  # noqa: PTH120 - any bytes included
     if is_elsewhere(path):  # a browser opens addresses of the web, and nothing within an archive
         return without_secrets(path) if scheme(path) in {"http", "https"} else None
+    try:
+        relative = os.path.relpath(path, os.path.dirname(page) or ".")  # noqa: PTH120 - any bytes included
     except ValueError:  # another drive
         return None
     return "./" + quote(os.fsencode(relative).replace(os.fsencode(os.sep), b"/"), safe="/")
@@ -152,6 +154,8 @@ def _card(card: Card) -> str:
         picture = f'<img src="{escaped(card.picture)}" alt="{name}" loading="lazy">'
     badge = f'<span class="badge">{escaped(card.badge)}</span>' if card.badge else ""
     facts = "".join(f'<span class="fact">{escaped(fact)}</span>' for fact in card.facts)
+    if card.difference is not None:
+        facts = f'<img class="difference" src="{escaped(card.difference)}" alt="its difference" loading="lazy">{facts}'
     inner = f'{badge}<span class="picture">{picture}</span>{facts}<span class="name" title="{name}">{name}</span>'
     if card.link is None:
         return f'<div class="card {card.tone}" tabindex="-1">{inner}</div>'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -348,6 +350,45 @@ def test_a_check_fails_when_anything_is_found(library, level, code):
 def test_bad_words_are_refused():
     for option in ("--level", "--remove", "--fail-found"):
         assert run("dedupe", ".", option, "nearly").code == 2
+
+
+def pixels_of(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("L"), np.int16)
+
+
+def test_the_page_shows_where_near_pictures_differ(tmp_path, chromium, random_model):
+    folder, page = tmp_path / "pictures", tmp_path / "page.html"
+    folder.mkdir()
+    draw(1).save(folder / "a.png")
+    (folder / "a again.png").write_bytes((folder / "a.png").read_bytes())
+    painted = draw(1, (120, 93))
+    painted.paste("white", (60, 40, 74, 52))
+    painted.transpose(Image.Transpose.ROTATE_90).save(folder / "painted.png")
+    run("dedupe", folder, "-m", random_model, "--level", "near", "--turns", "--report", page)
+    chromium.open(page)
+    assert chromium.evaluate("document.querySelectorAll('.card').length") == 3
+    [seen] = chromium.evaluate("Array.from(document.querySelectorAll('.difference')).map(i => i.src)")
+    shown = pixels_of(seen)
+    assert shown.shape == (100, 128)
+    assert shown[46:53, 67:76].mean() > 100
+    shown[36:62, 56:88] = 0
+    assert shown.mean() < 25
+    height = "document.querySelector('.difference').offsetHeight"
+    assert chromium.evaluate(height) == 100
+    chromium.press("d")
+    assert chromium.evaluate(height) == 0
+    chromium.evaluate("document.getElementById('differences').click()")
+    assert chromium.evaluate(height) == 100
+    assert chromium.complaints() == []
+
+
+def test_the_page_is_bounded(library, tmp_path, random_model, monkeypatch):
+    monkeypatch.setattr("clipcli.deduplication.page._PICTURES", 3)
+    page = tmp_path / "page.html"
+    run("dedupe", library, "-m", random_model, "--level", "near", "--report", page)
+    html = page.read_text(encoding="utf-8")
+    assert (html.count("data:image/"), html.count("no picture"), html.count("data-rest=")) == (3, 3, 6)
+    assert "Only the first 3 files are shown with their pictures" in html
 
 
 def test_the_page_saves_choices_as_a_plan(library, tmp_path, chromium, random_model):

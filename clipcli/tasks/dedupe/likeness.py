@@ -76,7 +76,7 @@ def sign(image: Image.Image, *, turns: bool = False) -> Signature:
     """The signature of a decoded picture of any mode; transparent parts count as white."""
     from PIL import Image as Pillow
 
-    flat = _opaque(image)
+    flat = opaque(image)
     small = flat.resize((SIDE, SIDE), Pillow.Resampling.BOX, reducing_gap=3.0)
     grey = np.asarray(small.convert("L"), np.uint8)
     ycc = np.asarray(small.convert("YCbCr"), np.float32)[..., 1:] - 128
@@ -184,7 +184,7 @@ def _hash(grey: npt.NDArray[np.uint8]) -> Bits:
     return np.packbits(imagehash.phash(Image.fromarray(grey), hash_size=16).hash.ravel())
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def opaque(image: Image.Image) -> Image.Image:
     """Eight-bit RGB on white; wider numbers are scaled to what they span, as a viewer would show them."""
     from PIL import Image as Pillow
 
