@@ -23,7 +23,7 @@ from clipcli.plan.states import resolve
 from clipcli.report import Report
 from clipcli.session import open_session
 from clipcli.tasks.dedupe.keep import parse_rules
-from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, thresholds_of
+from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, is_known, measured, thresholds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from clipcli.tasks.dedupe.keep import Rule
     from clipcli.tasks.dedupe.levels import Thresholds
     from clipcli.tasks.dedupe.sources import Bits
+    from clipcli.vectors import Vectors
 
 
 @dataclass
@@ -143,7 +144,7 @@ class Job:
     def _read_references(self, session: Session | None, collection: Collection) -> Iterator[ErrorRow]:
         against = str(self.asked.against)
         if session is not None and is_vector_file(against):
-            add_vectors(against, session, collection, self._thresholds(session).candidate, self.talk)
+            add_vectors(against, session, collection, self._thresholds(session, collection.peek()).candidate, self.talk)
         else:
             yield from self._read(session, collect([against], column=self.inputs.column), collection, reference=True)
 
@@ -158,7 +159,7 @@ class Job:
             bits = looker.hashes(advance)
         decider = Decider(
             contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_hashes=None,
-            thresholds=self._thresholds(session), level=self.level, rules=self.rules, decisions=self.decisions,
+            thresholds=self._thresholds(session, vectors), level=self.level, rules=self.rules, decisions=self.decisions,
             talk=self.talk,
         )  # fmt: skip
         if against:
@@ -184,8 +185,15 @@ class Job:
             if decider.vectors is not None:
                 decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.candidate, self.talk)
 
-    def _thresholds(self, session: Session | None) -> Thresholds:
+    def _thresholds(self, session: Session | None, vectors: Vectors | None) -> Thresholds:
         found = thresholds_of(session.info.name) if session else UNKNOWN_MODEL
+        if session is not None and vectors is not None and not is_known(session.info.name):
+            guess = measured(found, vectors)
+            if guess is not None and guess != found:
+                found = guess
+                self.talk.detail(
+                    f"pictures are compared from a cosine of {found.candidate:.3f} on, by the set's own pairs"
+                )
         if self.asked.similar is None:
             return found
         return replace(found, similar=self.asked.similar, candidate=min(found.candidate, self.asked.similar))

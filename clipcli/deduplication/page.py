@@ -50,7 +50,8 @@ class Page:
         going = [row for row in self._rows if not row.plan.keep]
         size = sum(row.plan.size for row in going) / _MEGABYTE
         count = self._rows[-1].group if self._rows else 0
-        lead = f"{count:,} group{'' if count == 1 else 's'}, {len(going):,} of {len(self._rows):,} files may go ({size:,.1f} MB). "
+        lead = f"{count:,} group{'' if count == 1 else 's'}, {len(going):,} of {len(self._rows):,} files may go "
+        lead += f"({size:,.1f} MB). "
         lead += "Save the plan, then: clipcli apply plan.jsonl"
         if len(self._rows) > _PICTURES:
             lead += f". Only the first {_PICTURES:,} files are shown with their pictures"
