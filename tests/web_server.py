@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import threading
 from contextlib import contextmanager
@@ -144,4 +145,5 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[: len(body) // 2]
             self.close_connection = True
         self.web.leave()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # who asked may have gone
+            self.wfile.write(body)

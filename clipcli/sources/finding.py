@@ -219,9 +219,10 @@ def _exists(name: str) -> bool:
         return os.path.exists(name)  # noqa: PTH110
     try:
         system, path = file_system(name)
-        return bool(attempt(lambda: system.exists(path)))
-    except ImageError:
-        return False
+        attempt(lambda: system.info(path))
+    except ImageError as error:
+        return error.reason != "no such object"  # whatever else is wrong, its own row will say
+    return True
 
 
 def _ends(name: str, suffixes: tuple[str, ...]) -> bool:
