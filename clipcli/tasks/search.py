@@ -25,8 +25,9 @@ Blocks: TypeAlias = "Iterable[tuple[int, Vectors]]"
 
 SCORES_AT_ONCE = 1 << 22
 """Products in memory together: 16 MB."""
-_PAIRS_AT_ONCE = 4096
-"""Pairs scored again together: 32 MB at 512 numbers."""
+_PAIRS_AT_ONCE = 256
+"""Pairs scored again together: 3 MB at 512 numbers, so that blocks are what memory is for."""
+_QUERIES_AT_ONCE = 64
 _LENGTH_TOLERANCE = 0.02
 _BELOW_ALL = np.float32(-2)
 """Under every cosine, and above the -inf of rows that do not count."""
@@ -147,7 +148,10 @@ class Pool:
         if self._filled or top is None or products.shape[1] <= top:
             return limit
         place = products.shape[1] - top
-        own: Scores = np.partition(products, place, axis=1)[:, place] - self._error
+        own = np.empty(len(products), np.float32)
+        for first in range(0, len(products), _QUERIES_AT_ONCE):  # a partition is a copy
+            some = slice(first, first + _QUERIES_AT_ONCE)
+            own[some] = np.partition(products[some], place, axis=1)[:, place] - self._error
         return np.maximum(limit, own, dtype=np.float32)
 
     def _leave_out(self, products: Scores, first: int, start: int) -> None:
@@ -206,10 +210,15 @@ def _products(queries: Vectors, block: Vectors) -> Scores:
 
 def _at_least(products: Scores, limit: Scores) -> tuple[Rows, Rows]:
     """Where products reach their query's limit: queries and places."""
-    reached = products >= limit[:, None] if len(products) > 1 else products >= limit[0]
-    flat = np.flatnonzero(reached)
-    owners, places = np.divmod(flat, products.shape[1])
-    return owners, places
+    if len(products) == 1:
+        places = np.flatnonzero(products[0] >= limit[0])
+        return np.zeros(len(places), np.int64), places
+    found = []
+    for first in range(0, len(products), _QUERIES_AT_ONCE):  # the answers of a comparison take memory as well
+        some = slice(first, first + _QUERIES_AT_ONCE)
+        owners, places = np.divmod(np.flatnonzero(products[some] >= limit[some, None]), products.shape[1])
+        found.append((owners + first, places))
+    return np.concatenate([owners for owners, _ in found]), np.concatenate([places for _, places in found])
 
 
 def _refuse_unusable(products: Scores, start: int, block: Vectors) -> None:
