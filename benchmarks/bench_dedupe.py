@@ -1,10 +1,9 @@
 """What README and docs/dedupe.md say of `dedupe`: joins at scale, and recall and precision beside other ways.
 
-    python benchmarks/bench_dedupe.py join          100,000 × 512, against the pure blocked product
-    python benchmarks/bench_dedupe.py million       1,000,000 × 512 with planted duplicates
-    python benchmarks/bench_dedupe.py quality [--imagededup PYTHON]     needs ../shared
+    python benchmarks/bench_dedupe.py [PART …] [--imagededup PYTHON] [-o benchmarks/results/dedupe.json]
 
-Seconds are given by the clock and by the processor: the second is what a quiet machine needs.
+join: 100,000 × 512 against the pure blocked product. million: 1,000,000 × 512 with planted duplicates. same: a million
+rows of one vector. imagededup: its search over 10,000. quality: edits of photos and `shared/data/duplicates`.
 """
 
 from __future__ import annotations
@@ -12,29 +11,45 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from clipcli.deduplication.proposing import propose_by_vectors
+from clipcli.talk import Talk
 from clipcli.tasks.dedupe.approximate import join_self_approximately
+from clipcli.tasks.dedupe.grouping import group
 from clipcli.tasks.dedupe.join import _COLUMNS, _ROWS, join_self
-from clipcli.tasks.dedupe.sources import VectorSource
+from clipcli.tasks.dedupe.sources import HashSource, VectorSource, cosine_of
+from clipcli.vectorfiles import open_vectors
 from clipcli.vectors import Vectors, unit_length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from clipcli.tasks.dedupe.pairs import Pairs
 
-SHARED = Path(__file__).parent.parent.parent / "shared"
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+MODEL = f"local-dir:{SHARED / 'models' / 'surrogate'}"
+DIM = 512
+Figures = dict[str, Any]
+TITLES = {
+    "join": "Exact join against the pure blocked product, every pair at 0.9 or above",
+    "million": "Approximate join with planted duplicates",
+    "same": "Rows of one vector",
+    "imagededup": "Search over 10,000, seconds by the clock",
+    "quality": "Same picture or not: recall by kind of edit, and wrong pairs",
+}
 EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "half": lambda i: i.resize((i.width // 2, i.height // 2)),
     "eighth": lambda i: i.resize((i.width // 8, i.height // 8)),
@@ -83,36 +98,70 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def bench_join(rows: int) -> None:
-    vectors, one, two = planted(rows, 512, rows // 100, 0.3)
+def bench_join(rows: int) -> Figures:
+    """The join against nothing but its products."""
+    vectors, one, two = planted(rows, DIM, rows // 100, 0.3)
     out = np.empty((_ROWS, _COLUMNS), np.float32)
 
     def product() -> None:
         for row in range(0, rows, _ROWS):
             for column in range(row, rows, _COLUMNS):
                 left, right = vectors[row : row + _ROWS], vectors[column : column + _COLUMNS]
-                np.matmul(left, right.T, out=out[: len(left), : len(right)])
+                if len(left) == _ROWS and len(right) == _COLUMNS:
+                    np.matmul(left, right.T, out=out)
+                else:
+                    _ = left @ right.T
 
     before = peak()
     _, clock, processor = measured(product)
     pairs, join_clock, join_processor = measured(lambda: join_self(VectorSource(vectors), 0.9))
-    print(f"\n## Exact join, {rows:,} × 512, every pair at 0.9 or above\n")
-    print("| | clock | processor |\n|---|---|---|")
-    print(f"| pure blocked product | {clock:.1f} s | {processor:.1f} s |")
-    print(f"| join | {join_clock:.1f} s | {join_processor:.1f} s |")
-    shares = f"{clock / join_clock:.2f} by the clock, {processor / join_processor:.2f} by the processor"
-    print(f"\nThe product's share of the join: {shares}. Planted pairs found: {found_share(pairs, one, two):.2%}.")
-    print(f"Memory: {vectors.nbytes / 1e9:.2f} GB of vectors, {peak() - before:.2f} GB more at the peak.")
+    return {
+        "rows": rows,
+        "dim": DIM,
+        "product_s": round(clock, 2),
+        "product_cpu_s": round(processor, 2),
+        "join_s": round(join_clock, 2),
+        "join_cpu_s": round(join_processor, 2),
+        "product_share_of_join": round(clock / join_clock, 3),
+        "product_share_of_join_cpu": round(processor / join_processor, 3),
+        "planted_found": found_share(pairs, one, two),
+        "vectors_gb": round(vectors.nbytes / 1e9, 3),
+        "grown_gb": round(peak() - before, 3),
+    }
 
 
-def bench_million(rows: int) -> None:
-    vectors, one, two = planted(rows, 512, rows // 100, 0.3)
+def bench_million(rows: int) -> Figures:
+    """Planted duplicates among many: what is found, what it takes."""
+    vectors, one, two = planted(rows, DIM, rows // 100, 0.3)
     (pairs, recall), clock, processor = measured(lambda: join_self_approximately(VectorSource(vectors), 0.9))
-    print(f"\n## Approximate join, {rows:,} × 512, {rows // 100:,} planted duplicates\n")
-    print(f"{clock:.0f} s by the clock, {processor:.0f} s of the processor.")
-    print(f"Planted pairs found: {found_share(pairs, one, two):.2%}. Recall as the run itself measured it:")
-    print(f"{recall.share:.2%} of {recall.true_pairs:,} pairs of {recall.rows:,} rows, {recall.probes} parts a row.")
-    print(f"Peak memory {peak():.2f} GB for {vectors.nbytes / 1e9:.2f} GB of vectors.")
+    return {
+        "rows": rows,
+        "dim": DIM,
+        "planted": rows // 100,
+        "planted_found": found_share(pairs, one, two),
+        "seconds": round(clock, 1),
+        "cpu_seconds": round(processor, 1),
+        "own_recall": recall.share,
+        "own_recall_words": str(recall),
+        "cells_opened": recall.probes,
+        "cells": recall.cells,
+        "vectors_gb": round(vectors.nbytes / 1e9, 3),
+        "peak_gb": round(peak(), 3),
+        "peak_of_vectors": round(peak() * 1e9 / vectors.nbytes, 2),
+    }
+
+
+def bench_same(rows: int) -> Figures:
+    """Many rows of the same vector, from vectors to groups: no quadratic blow-up."""
+    vectors = np.repeat(unit_length(np.random.default_rng(0).standard_normal((1, DIM))), rows, axis=0)
+
+    def work() -> int:
+        proposer = propose_by_vectors(vectors, 0.9, Talk(quiet=True))
+        found = group(np.arange(rows), rows, proposer.partners, lambda _row, others: np.ones(len(others), bool))
+        return len(np.unique(found.leader))
+
+    groups, clock, processor = measured(work)
+    return {"rows": rows, "groups": groups, "seconds": round(clock, 2), "cpu_seconds": round(processor, 2)}
 
 
 def make_edits(folder: Path, photos: int) -> None:
@@ -128,15 +177,29 @@ def make_edits(folder: Path, photos: int) -> None:
                 edit(image).save(folder / f"{number:03d}-{name}.jpg", quality=85)
 
 
-def score(pairs: Iterable[tuple[str, str]], names: list[str]) -> str:
+def score(pairs: Iterable[tuple[str, str]], names: list[str]) -> Figures:
     """Recall by edit of the pairs (original, edit), and precision over all pairs."""
     got = {tuple(sorted(pair)) for pair in pairs}
     right = sum(a[:3] == b[:3] for a, b in got)
-    columns = []
+    recall = {}
     for edit in EDITS:
         wanted = [tuple(sorted((name, f"{name[:3]}.jpg"))) for name in names if name.endswith(f"-{edit}.jpg")]
-        columns.append(f"{np.mean([pair in got for pair in wanted]):.2f}")
-    return f"{' | '.join(columns)} | {right / max(1, len(got)):.3f} | {len(got) - right}"
+        recall[edit] = round(float(np.mean([pair in got for pair in wanted])), 3)
+    return {"recall": recall, "precision": round(right / max(1, len(got)), 4), "wrong_pairs": len(got) - right}
+
+
+def score_bridge(pairs: Iterable[tuple[str, str]], names: list[str]) -> Figures:
+    """How many files of `shared/data/duplicates` of one picture are found with their original, and what else is."""
+    sets = {name: name.split("/")[0] for name in names}
+    got = {tuple(sorted(pair)) for pair in pairs}
+    first = {key: min(name for name in names if sets[name] == key) for key in set(sets.values())}
+    wanted = [tuple(sorted((name, first[sets[name]]))) for name in names if name != first[sets[name]]]
+    recall = {
+        key: round(float(np.mean([pair in got for pair in wanted if sets[pair[0]] == key] or [1.0])), 3)
+        for key in sorted(first)
+    }
+    wrong = sum(sets[a] != sets[b] for a, b in got)
+    return {"recall": recall, "wrong_pairs": wrong}
 
 
 def clipcli(*arguments: str | Path) -> str:
@@ -145,16 +208,18 @@ def clipcli(*arguments: str | Path) -> str:
 
 
 def grouped(folder: Path, *more: str) -> list[tuple[str, str]]:
-    model = f"local-dir:{SHARED / 'models' / 'surrogate'}"
     groups: dict[int, list[str]] = {}
-    for line in clipcli("dedupe", folder, "-m", model, "-f", "jsonl", *more).splitlines():
+    for line in clipcli("dedupe", folder, "-m", MODEL, "-f", "jsonl", *more).splitlines():
         row = json.loads(line)
-        groups.setdefault(row["group"], []).append(Path(row["image"]).name)
+        groups.setdefault(row.get("group", -1), []).append(Path(row["image"]).relative_to(folder).as_posix())
+    groups.pop(-1, None)
     return [pair for names in groups.values() for pair in combinations(names, 2)]
 
 
-def by_cosine(folder: Path, threshold: float, names: list[str]) -> list[tuple[str, str]]:
-    vectors = np.load(folder.parent / "vectors.npy")
+def by_cosine(file: Path, folder: Path, threshold: float) -> list[tuple[str, str]]:
+    found = open_vectors(file)
+    vectors = found.matrix()
+    names = [Path(name).relative_to(folder).as_posix() for name in found.names]
     hits = np.argwhere(np.triu(vectors @ vectors.T >= threshold, 1))
     return [(names[a], names[b]) for a, b in hits.tolist()]
 
@@ -173,66 +238,151 @@ from imagededup.handlers.search.retrieval import HashEval, get_cosine_similarity
 from imagededup.methods import PHash
 rng = np.random.default_rng(0)
 x = rng.standard_normal((10000, 512)).astype("float32")
-t = time.process_time(); s = get_cosine_similarity(x, verbose=False); [np.where(row >= 0.9)[0] for row in s]
-print("cosine", time.process_time() - t)
+t = time.perf_counter(); s = get_cosine_similarity(x, verbose=False); [np.where(row >= 0.9)[0] for row in s]
+print("cosine", time.perf_counter() - t)
 hashes = {str(n): "%016x" % rng.integers(0, 2**63) for n in range(10000)}
-t = time.process_time()
+t = time.perf_counter()
 search = HashEval(hashes, hashes, PHash.hamming_distance, False, 10, "brute_force_cython")
 search.retrieve_results()
-print("hashes", time.process_time() - t)
+print("hashes", time.perf_counter() - t)
 """
 
 
-def bench_quality(python: str | None, photos: int) -> None:
+def each_way(folder: Path, python: str | None, *more: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Pairs by every way: levels of clipcli, a plain cosine, imagededup's hashes."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    yield "clipcli exact", grouped(folder, "--level", "exact", *more)
+    yield "clipcli near", grouped(folder, "--level", "near", *more)
+    yield "clipcli similar", grouped(folder, *more)
+    vectors = folder.parent / "vectors.npz"
+    clipcli("embed", folder, "-m", MODEL, "-o", vectors, "-q")
+    for threshold in (0.8, 0.85, 0.9, 0.95):
+        yield f"cosine alone, {threshold}", by_cosine(vectors, folder, threshold)
+    for method in ("PHash", "DHash", "AHash", "WHash") if python else ():
+        with tempfile.TemporaryDirectory() as flat:
+            for number, name in enumerate(names):
+                (Path(flat) / f"{number:05d}{Path(name).suffix}").symlink_to(folder / name)
+            command = [str(python), "-c", IMAGEDEDUP, flat, method]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        yield f"imagededup {method}", [(names[int(a[:5])], names[int(b[:5])]) for a, b in found]
+
+
+def bench_quality(python: str | None, photos: int) -> Figures:
+    """Recall and precision by level, beside other ways, on edits of photos and on `shared/data/duplicates`."""
+    figures: Figures = {"photos": {}, "duplicates": {}}
     with tempfile.TemporaryDirectory() as base:
-        folder = Path(base) / "edited"
-        folder.mkdir()
         os.environ["CLIPCLI_CACHE_DIR"] = str(Path(base) / "cache")
+        os.environ["CLIPCLI_AUTO_EXPORT"] = "0"
+        folder = Path(base).resolve() / "edited"
+        folder.mkdir()
         make_edits(folder, photos)
         names = sorted(path.name for path in folder.iterdir())
-        print(
-            f"\n## Recall by edit, and precision, over {len(names)} files (191 photos, {photos} or more of them edited)\n"  # noqa: E501 - a row of a table
-        )
-        print("| way | " + " | ".join(EDITS) + " | precision | wrong pairs |\n" + "|---" * (len(EDITS) + 3) + "|")
-        print("| clipcli, near | " + score(grouped(folder, "--level", "near"), names) + " |", flush=True)
-        clipcli("embed", folder, "-m", f"local-dir:{SHARED / 'models' / 'surrogate'}", "-o", Path(base) / "vectors.npy")
-        print("| clipcli, similar | " + score(grouped(folder), names) + " |", flush=True)
-        for threshold in (0.8, 0.85, 0.9, 0.95):
-            print(
-                f"| cosine alone, {threshold} | " + score(by_cosine(folder, threshold, names), names) + " |", flush=True
-            )
-        for method in ("PHash", "DHash", "AHash", "WHash") if python else ():
-            done = subprocess.run(
-                [str(python), "-c", IMAGEDEDUP, folder, method], capture_output=True, text=True, check=True
-            )
-            print(
-                f"| imagededup {method} | " + score(map(tuple, json.loads(done.stdout.splitlines()[-1])), names) + " |",
-                flush=True,
-            )
-    if python:
-        done = subprocess.run([python, "-c", IMAGEDEDUP_SEARCH], capture_output=True, text=True, check=True)
-        vectors = unit_length(np.random.default_rng(0).standard_normal((10_000, 512)))
-        _, _, processor = measured(lambda: join_self(VectorSource(vectors), 0.9))
-        print(
-            "\n10,000 vectors searched, processor seconds: "
-            f"clipcli {processor:.2f}; imagededup " + ", ".join(done.stdout.splitlines())
-        )
+        figures["files"], figures["edited"] = len(names), photos
+        for way, pairs in each_way(folder, python):
+            figures["photos"][way] = score(pairs, names)
+        folder = Path(base).resolve() / "duplicates"
+        for path in sorted((SHARED / "data" / "duplicates").glob("*/*.*")):
+            (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / path.parent.name)
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+        for way, pairs in each_way(folder, python, "--turns"):
+            figures["duplicates"][way] = score_bridge(pairs, names)
+    return figures
+
+
+def bench_imagededup(python: str) -> Figures:
+    """Its search over 10,000, and the same task here."""
+    done = subprocess.run([python, "-c", IMAGEDEDUP_SEARCH], capture_output=True, text=True, check=True)
+    theirs = dict(line.split() for line in done.stdout.splitlines()[-2:])
+    vectors = unit_length(np.random.default_rng(0).standard_normal((10_000, DIM)))
+    bits = np.random.default_rng(0).integers(0, 256, (10_000, 32), dtype=np.uint8)
+    _, clock, _ = measured(lambda: join_self(VectorSource(vectors), 0.9))
+    _, hashes, _ = measured(lambda: join_self(HashSource(bits), cosine_of(40)))
+    return {
+        "rows": 10_000,
+        "vectors_s": round(clock, 3),
+        "imagededup_vectors_s": round(float(theirs["cosine"]), 3),
+        "hashes_of_256_bits_s": round(hashes, 3),
+        "imagededup_hashes_of_64_bits_s": round(float(theirs["hashes"]), 3),
+    }
+
+
+def pages(figures: Figures) -> str:
+    """The figures as a page."""
+    lines = ["# dedupe", "", f"{figures['conditions']}. Written by `benchmarks/bench_dedupe.py`.", ""]
+    for name, title in TITLES.items():
+        if name not in figures:
+            continue
+        lines += [f"## {title}", ""]
+        if name == "quality":
+            for part in ("photos", "duplicates"):
+                lines += [*table(figures[name][part]), ""]
+        else:
+            lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in figures[name].items()), ""]
+    return "\n".join(lines)
+
+
+def table(ways: Figures) -> list[str]:
+    """A row a way, a column a kind of file."""
+    kinds = list(next(iter(ways.values()))["recall"])
+    rest = [key for key in next(iter(ways.values())) if key != "recall"]
+    head = f"| way | {' | '.join(kinds)} | {' | '.join(key.replace('_', ' ') for key in rest)} |"
+    rows = []
+    for way, one in ways.items():
+        recall = " | ".join(f"{one['recall'][kind]:.2f}" for kind in kinds)
+        rows.append(f"| {way} | {recall} | {' | '.join(str(one[key]) for key in rest)} |")
+    return [head, "|---" * (len(kinds) + len(rest) + 1) + "|", *rows]
+
+
+def alone(part: str, asked: argparse.Namespace) -> Figures:
+    """One part in a process of its own, so that its peak of memory is its own."""
+    command = [sys.executable, __file__, part, "--json", "--photos", str(asked.photos)]
+    command += ["--rows", str(asked.rows)] if asked.rows else []
+    command += ["--imagededup", asked.imagededup] if asked.imagededup else []
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    print(f"{part}: {figures}", file=sys.stderr, flush=True)
+    return figures
+
+
+def run_part(part: str, asked: argparse.Namespace) -> Figures:
+    match part:
+        case "join":
+            return bench_join(asked.rows or 100_000)
+        case "million":
+            return bench_million(asked.rows or 1_000_000)
+        case "same":
+            return bench_same(asked.rows or 1_000_000)
+        case "imagededup":
+            return bench_imagededup(asked.imagededup)
+        case _:
+            return bench_quality(asked.imagededup, asked.photos)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["join", "million", "quality"])
-    parser.add_argument("--rows", type=int)
+    parser.add_argument("parts", nargs="*", choices=[*TITLES, []], help="all of them by default")
+    parser.add_argument("--rows", type=int, help="a smaller size, for trying it out")
     parser.add_argument("--photos", type=int, default=40)
     parser.add_argument("--imagededup", metavar="PYTHON", help="the python of an environment that has imagededup")
+    parser.add_argument("--json", action="store_true", help="one part, printed")
+    parser.add_argument("-o", "--output", type=Path, help="a JSON file that takes the figures; a page stands beside it")
     asked = parser.parse_args()
-    match asked.what:
-        case "join":
-            bench_join(asked.rows or 100_000)
-        case "million":
-            bench_million(asked.rows or 1_000_000)
-        case "quality":
-            bench_quality(asked.imagededup, asked.photos)
+    if asked.json:
+        print(json.dumps(run_part(asked.parts[0], asked)))
+        return
+    able = [p for p in TITLES if (p != "quality" or SHARED.is_dir()) and (p != "imagededup" or asked.imagededup)]
+    known = json.loads(asked.output.read_text("utf-8")) if asked.output and asked.output.exists() else {}
+    known["conditions"] = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, numpy {np.__version__}"
+    )
+    for part in asked.parts or able:
+        known[part] = alone(part, asked)
+        if asked.output:
+            asked.output.write_text(json.dumps(known, indent=2) + "\n", "utf-8")
+            asked.output.with_suffix(".md").write_text(pages(known), "utf-8")
+    print(pages(known))
 
 
 if __name__ == "__main__":
