@@ -137,8 +137,10 @@ class RowMaker:
         vectors = self.decider.vectors
         if vectors is None or not found.members:
             return None if found.members else 1.0
-        numbers = [found.leader, *(member.number for member in found.members)]
-        return min(1.0, smallest_cosine(np.unique(vectors[numbers], axis=0)))
+        numbers = np.array([found.leader, *(member.number for member in found.members)])
+        if self.decider.by_vectors is not None:  # equal vectors are known there
+            numbers = numbers[np.unique(self.decider.by_vectors.kind[numbers], return_index=True)[1]]
+        return min(1.0, smallest_cosine(vectors[numbers]))
 
     def _files(self, content: int) -> Sequence[ImageFile]:
         return [file for file in self.decider.contents[content].files if not file.reference]

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clipcli.deduplication.proposing import propose_by_vectors
 from clipcli.errors import UsageError
+from clipcli.talk import Talk
 from clipcli.tasks.dedupe.grouping import group, smallest_cosine
 from clipcli.tasks.dedupe.keep import FileFacts, is_inside, parse_rules, rank, reason
 from clipcli.vectors import unit_length
@@ -64,6 +66,32 @@ def test_the_smallest_cosine_is_of_any_two():
     vectors = unit_length(np.random.default_rng(0).standard_normal((50, 8)))
     assert smallest_cosine(vectors) == pytest.approx(float((vectors @ vectors.T).min()))
     assert smallest_cosine(vectors[:1]) == pytest.approx(1.0)
+
+
+def test_of_many_rows_the_smallest_cosine_is_sampled(monkeypatch):
+    monkeypatch.setattr("clipcli.tasks.dedupe.grouping._ALL_PAIRS", 100)
+    monkeypatch.setattr("clipcli.tasks.dedupe.grouping._ROWS_AT_ONCE", 30)
+    vectors = unit_length(np.random.default_rng(0).standard_normal((200, 8)))
+    step = vectors[:: 200 // 30]
+    assert smallest_cosine(vectors) == pytest.approx(float((step @ vectors.T).min()))
+
+
+@pytest.mark.parametrize("rows", [30_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_rows_of_one_vector_cost_no_more_than_their_number(rows):
+    """Every row is compared once, with the one that leads; a tenth of them are other vectors, near to none."""
+    vectors = np.tile(unit_length(np.ones((1, 4), np.float32)), (rows, 1))
+    vectors[::10] = unit_length(np.random.default_rng(0).standard_normal((1, 4))) * [[1, -1, 1, -1]]
+    proposer, compared = propose_by_vectors(vectors, 0.99, Talk(quiet=True)), []
+
+    def verify(_row, others):
+        compared.append(len(others))
+        return np.ones(len(others), bool)
+
+    found = group(np.arange(rows), rows, proposer.partners, verify)
+    assert len(proposer.neighbours.pairs.first) == 0
+    assert len(np.unique(found.leader)) == 2
+    assert sum(compared) == rows - 2
+    assert found.unseen == 0
 
 
 SMALL = FileFacts("/p/a/s.jpg", 100, 10, 1, "jpeg")
