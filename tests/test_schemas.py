@@ -60,6 +60,14 @@ def test_rank(random_model: str, pictures_with_a_bad_one: list[Path]):
     check(rows_of(random_model, "rank", *pictures_with_a_bad_one, "-e", "a red disc"), "rank")
 
 
+def test_figures_of_rank(random_model: str, folder: Path, tmp_path: Path):
+    (tmp_path / "want.csv").write_text(f"query,image\na disc,{folder / 'disc' / 'red.png'}\n", encoding="utf-8")
+    arguments = ("--expect", tmp_path / "want.csv", "--min-recall", "8=0.5", folder)
+    rows = rows_of(random_model, "rank", *arguments)
+    assert [row["measure"] for row in rows if "needed" in row] == ["recall@8"]
+    check(rows, "rank", failures=False)
+
+
 def test_dedupe(random_model: str, folder: Path, tmp_path: Path):
     for number in range(2):
         (tmp_path / f"{number}.png").write_bytes((folder / "disc" / "red.png").read_bytes())

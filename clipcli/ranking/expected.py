@@ -45,6 +45,15 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """What came of the table."""
+
+    rows: Sequence[MeasureRow]
+    best: Sequence[tuple[Query, int | None]]
+    """Of every query, the rank of the first image that it should find; None where no such image could be read."""
+
+
+@dataclass(frozen=True)
 class Expected:
     """The table and what is needed."""
 
@@ -69,7 +78,31 @@ class Expected:
             found=f"{row.value:.1%}", title=row.measure,
         )  # fmt: skip
 
-    def measures(self, asked: Asked, corpus: Corpus, lost: frozenset[str]) -> list[MeasureRow]:
+    def findings(self, figures: Figures) -> Iterator[Finding]:
+        """The queries that a figure lost, as reports take them: of those below what is needed, the one that asks most.
+
+        Where all hold, the queries that the strictest of them lost: reports call these tolerated.
+        """
+        from clipcli.reports import Finding
+
+        checked = {row.measure: row for row in figures.rows if row.needed is not None}
+        failing = [k for k in self.needed if checked[f"recall@{k}"].value < self.needed[k]]
+        depth = min(failing or self.needed, default=0)
+        wanted: dict[str, list[str]] = {}
+        for pair in self.pairs:
+            wanted.setdefault(pair.query.id or pair.query.name, []).append(pair.found)
+        for query, best in figures.best:
+            if best is None or best > depth:
+                names = wanted.get(query.id or "") or wanted[query.name]
+                more = f" or {len(names) - 1} more" if len(names) > 1 else ""
+                found = (
+                    "none of them" if best is None and more else "nothing" if best is None else f"it at rank {best:,}"
+                )
+                expected = f"among the best {depth} of {query.name!r}{more}"
+                path = os.path.join(self.folder, names[0])  # noqa: PTH118 - any bytes included
+                yield Finding(names[0], path, ok=False, expected=expected, found=found, title=query.id or query.name)
+
+    def measures(self, asked: Asked, corpus: Corpus, lost: frozenset[str]) -> Figures:
         """The figures over all queries that the table speaks of.
 
         Args:
@@ -96,12 +129,14 @@ class Expected:
             )
         ]
         figures = evaluate(ranks, sorted({*DEPTHS, *self.needed}))
-        return [
+        measures = [
             *(MeasureRow(f"recall@{k}", value, self.needed.get(k)) for k, value in figures.recall.items()),
             MeasureRow("median_rank", figures.median_rank if np.isfinite(figures.median_rank) else len(corpus) + 1.0),
             MeasureRow("mean_average_precision", figures.mean_average_precision),
             MeasureRow("queries", figures.queries),
         ]
+        best = (int(found.min()) if len(found) else None for found in ranks)
+        return Figures(measures, tuple((asked.queries[n], rank) for n, rank in zip(known, best, strict=True)))
 
     def _rows(self, corpus: Corpus, lost: frozenset[str]) -> dict[str, list[int]]:
         """Row numbers by query."""

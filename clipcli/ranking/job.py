@@ -113,6 +113,7 @@ class Ranking:
     preview: Preview | None = None
     _failed_check: bool = False
     _found: list[Finding] = field(default_factory=list)
+    _missed: list[Finding] = field(default_factory=list)
     _lost: set[str] = field(default_factory=set)
 
     @property
@@ -168,7 +169,7 @@ class Ranking:
             from clipcli.reports import CheckReport
 
             said = f"{sum(finding.ok for finding in self._found)} of {len(self._found)} figures reached"
-            check = CheckReport("rank", tuple(self._found), not self._failed_check, said, model)
+            check = CheckReport("rank", (*self._found, *self._missed), not self._failed_check, said, model)
             self.reporting.without_pages().write([check])
         return ExitCode.CHECK_FAILED if self._failed_check else self.report.exit_code
 
@@ -199,7 +200,8 @@ class Ranking:
     def _measures(self, asked: Asked, corpus: Corpus) -> Iterator[Row]:
         assert self.expected is not None  # noqa: S101 - the caller looked
         talk = self.report.talk
-        for row in self.expected.measures(asked, corpus, frozenset(self._lost)):
+        figures = self.expected.measures(asked, corpus, frozenset(self._lost))
+        for row in figures.rows:
             if row.needed is not None:
                 holds = row.value >= row.needed
                 self._failed_check |= not holds
@@ -208,6 +210,8 @@ class Ranking:
                     f"check {'holds' if holds else 'fails'}: {row.measure} {row.value:.1%}, needed {row.needed:.1%}"
                 )
             yield row
+        if self._found and self.reporting.needs(ok=False):
+            self._missed += self.expected.findings(figures)
 
     def _hits(self, finder: Finder | IndexFinder, limits: Limits, searched: Searched) -> Iterator[Row]:
         results: list[Result] = []
