@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 from clipcli.errors import InputsError, UsageError
 from clipcli.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
 from clipcli.sources.places import is_url
+from clipcli.sources.suffixes import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,12 +41,31 @@ def collect(
         raise UsageError("no images given", hint="name files or folders, or - for a list of paths on stdin")
     if [*arguments, *files_from].count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give - once")
+    lists = [*files_from, *(argument for argument in arguments if argument == STDIN)]
+    if column is not None and not lists and not any(argument.lower().endswith(TABLES) for argument in arguments):
+        raise UsageError("--column is for tables", hint="a .parquet file of images; or --texts-from, for texts")
     return _collect(arguments, files_from, null=null, column=column)
 
 
 def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
     """Whether the inputs come from a pipe or from far away, so that their number is not known beforehand."""
-    return STDIN in arguments or STDIN in files_from or any(map(is_url, arguments))
+    if STDIN in arguments or STDIN in files_from:
+        return True
+    return any(map(is_url, arguments)) or any(map(_names_urls, files_from))
+
+
+def _names_urls(file: str) -> bool:
+    """Whether a list has a URL in it; a list that cannot be read says so later."""
+    before = b""
+    try:
+        with Path(file).open("rb") as stream:
+            while block := stream.read(_READ_SIZE):
+                if b"://" in before + block:
+                    return True
+                before = block[-2:]
+    except OSError:
+        pass
+    return False
 
 
 def _collect(

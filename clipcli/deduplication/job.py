@@ -146,7 +146,7 @@ class Job:
         if session is not None and is_vector_file(against):
             add_vectors(against, session, collection, self._thresholds(session, collection.peek()).candidate, self.talk)
         else:
-            yield from self._read(session, collect([against], column=self.inputs.column), collection, reference=True)
+            yield from self._read(session, collect([against]), collection, reference=True)
 
     def _decide(
         self, session: Session | None, cache: EmbeddingCache | NoCache, collection: Collection

@@ -60,7 +60,7 @@ def print_estimate(session: Session, source: Source[Input], shard: tuple[int, in
     known = session.model.is_known
     counter = _Counter(work, session if known else None)
     for _, one in Listing(source.inputs, source.name_of, *shard):
-        counter.add(one.path if isinstance(one, ImageRef) else None)
+        counter.add(one if isinstance(one, ImageRef) else None)
     counter.look_up()
     work.speed = _known_speed(session, source.kind) if known else None
     with open_target(None) as target:
@@ -74,14 +74,17 @@ class _Counter:
     """None when the model, and so what it has in the cache, is not known."""
     _digests: list[str] = field(default_factory=list)
 
-    def add(self, path: str | None) -> None:
+    def add(self, ref: ImageRef | None) -> None:
         self.work.inputs += 1
-        if path is None:
+        if ref is None:
+            return
+        if ref.source is not None:
+            self.work.bytes += ref.source.size or 0
             return
         with suppress(OSError, ValueError):
-            stat = os.stat(path)  # noqa: PTH116 - paths are strings here, any bytes included
+            stat = os.stat(ref.path)  # noqa: PTH116 - paths are strings here, any bytes included
             self.work.bytes += stat.st_size
-            digest = self.session.cache.known_digest(path, stat) if self.session else None
+            digest = self.session.cache.known_digest(ref.path, stat) if self.session else None
             if digest is not None:
                 self._digests.append(digest)
         if len(self._digests) >= _KEYS_AT_ONCE:

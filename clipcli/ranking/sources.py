@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from clipcli.errors import InputsError, UsageError, VectorsError
 from clipcli.inputs import collect, is_stream
 from clipcli.ranking.index import Index, is_index
-from clipcli.sources.tables import is_image_table
-from clipcli.vectorfiles import format_of, holds_vectors, open_vectors
+from clipcli.vectorfiles import holds_vectors, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,7 +80,7 @@ def sort_out(
         if len(arguments) > 1 or lists:
             raise UsageError("an index is searched alone", hint="search other images in a run of their own")
         return Sources((), (), (), null, column, globs.keeps, Index(arguments[0]))
-    vectors = [path for path in arguments if is_vectors(path, column)]
+    vectors = [path for path in arguments if holds_vectors(path, column)]
     files = tuple(map(open_vectors, vectors))
     for other in files[1:]:
         if other.fingerprint != files[0].fingerprint or other.kind != files[0].kind:
@@ -93,13 +92,6 @@ def sort_out(
     if files and files[0].kind == "text" and (images or lists):
         raise UsageError(f"{files[0].path} holds texts; images cannot be searched with them", hint="search them apart")
     return Sources(files, images, tuple(lists), null, column, globs.keeps)
-
-
-def is_vectors(path: str, column: str | None = None) -> bool:
-    """Whether an argument names vectors. A table of images looks like them: its columns tell, or `--column` does."""
-    if not holds_vectors(path):
-        return False
-    return format_of(path) != "parquet" or not (column is not None or is_image_table(path))
 
 
 def check_model(sources: Sources, info: ModelInfo) -> None:

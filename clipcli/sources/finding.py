@@ -7,7 +7,7 @@ import os
 import posixpath
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from clipcli.errors import ImageError
 from clipcli.sources import shards, tables
@@ -32,7 +32,8 @@ class RemoteObject:
     """A whole object."""
 
     url: str
-    is_remote = True
+    size: int | None = None
+    is_remote: ClassVar[bool] = True
 
     def read(self) -> bytes:
         """Its bytes. Raises ImageError."""
@@ -203,7 +204,7 @@ def _walk(system: Any, url: str, folder: str, *, top: bool = False) -> Iterator[
 def _listed(url: str, size: int | None) -> ImageRef:
     if size is not None and size > MAX_BYTES:
         return ImageRef(url, without_secrets(url), f"{size / 1e9:.1f} GB, more than any image has")
-    return ImageRef(url, without_secrets(url), None, RemoteObject(url))
+    return ImageRef(url, without_secrets(url), None, RemoteObject(url, size))
 
 
 def _full_url(system: Any, url: str, path: str) -> str:

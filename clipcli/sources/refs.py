@@ -14,6 +14,11 @@ class Source(Protocol):
         """Whether reading waits for a network, so that many should be under way at once."""
         ...
 
+    @property
+    def size(self) -> int | None:
+        """Bytes, where they are known without asking."""
+        ...
+
     def read(self) -> bytes:
         """The bytes of one image.
 

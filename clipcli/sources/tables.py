@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from clipcli.arrow import no_such_column, pyarrow
 from clipcli.errors import ImageError, InputsError
@@ -35,6 +35,7 @@ class Cell:
     group: int
     row: int
     """Within its row group."""
+    size: ClassVar[int | None] = None
 
     @property
     def is_remote(self) -> bool:

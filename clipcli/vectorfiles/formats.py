@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from clipcli.errors import OutputError, UsageError, VectorsError
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.places import is_url
+from clipcli.sources.tables import is_image_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,13 +33,17 @@ def format_of(path: str | Path) -> VectorFormat | None:
     return _BY_SUFFIX.get(Path(path).suffix.lower())
 
 
-def holds_vectors(path: str) -> bool:
-    """Whether an argument names vectors: a file by its suffix, or a folder, URL or pattern of Parquet parts."""
+def holds_vectors(path: str, column: str | None = None) -> bool:
+    """Whether an argument names vectors: a file by its suffix, or a folder, URL or pattern of Parquet parts.
+
+    A table of images looks like them: its columns tell, or `column`, which vectors have no use for.
+    """
     from clipcli.vectorfiles.dataset import parts_of
 
-    if format_of(path) is not None and not os.path.isdir(path):  # noqa: PTH112 - any bytes
-        return True
-    return bool(parts_of(path))
+    chosen = format_of(path)
+    if chosen is None or os.path.isdir(path):  # noqa: PTH112 - any bytes
+        return bool(parts_of(path))
+    return chosen != "parquet" or not (column is not None or is_image_table(path))
 
 
 def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:

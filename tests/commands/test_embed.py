@@ -204,7 +204,7 @@ def test_a_file_too_large_to_be_an_image(embed, folder: Path, tmp_path: Path):
     [
         ((), 2, "no images given"),
         (("a.png", "--text", "b"), 2, "separate outputs"),
-        (("a.png", "--column", "b"), 2, "--column is for texts"),
+        (("a.png", "--column", "b"), 2, "--column is for tables"),
         (("a.png", "-o", "out.xyz"), 2, "cannot tell the format"),
         (("a.png", "-f", "npy"), 2, "cannot be written to a pipe"),
         (("a.png", "-f", "nyp"), 2, "no format 'nyp'"),

@@ -33,6 +33,19 @@ def test_an_example_may_be_anywhere(web, shard, images):
         assert f"{shard}/000000.png" in {row["image"] for row in found.rows} or example.startswith(str(shard))
 
 
+def test_the_set_that_is_compared_with_may_be_a_table_of_images(tmp_path, images):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "copy.png").write_bytes(images["000003.png"])
+    pq.write_table(pa.table({"image": list(images.values())}), tmp_path / "known.parquet")
+    found = run(
+        "dedupe", tmp_path / "copy.png", "--against", tmp_path / "known.parquet", "--model", "tiny", "-f", "jsonl"
+    )
+    known = f"{tmp_path}/known.parquet/3"
+    assert [(row["image"], row["keep"]) for row in found.rows] == [(known, True), (str(tmp_path / "copy.png"), False)]
+    assert found.rows[1]["keeper"] == known
+
+
 @pytest.mark.parametrize("place", ["shard", "web"])
 def test_what_is_no_file_is_told_of_and_never_removed(tmp_path, web, shard, images, place):
     web.files["/red.png"] = images["000003.png"]

@@ -222,6 +222,17 @@ print(sorted({"fsspec", "aiohttp", "tenacity", "pyarrow", "asyncio", "webdataset
     assert run_script(script, str(folder)).stdout.splitlines()[-1] == "[]"
 
 
-def test_the_number_of_remote_images_is_not_looked_up_first():
+def test_the_number_of_remote_images_is_not_looked_up_first(tmp_path):
     assert is_stream(["s3://bucket/photos/"], [])
     assert not is_stream([os.curdir, "shards/{0..9}.tar"], [])
+    (tmp_path / "near.txt").write_bytes(b"a.png\n" * 20_000)
+    (tmp_path / "far.txt").write_bytes(b"a.png\n" * 20_000 + b"https://host/a.png\n")
+    assert not is_stream([], [str(tmp_path / "near.txt"), str(tmp_path / "nowhere.txt")])
+    assert is_stream([], [str(tmp_path / "far.txt")])
+
+
+def test_a_dry_run_knows_sizes_without_asking(web, images, shard):
+    web.files |= {f"/p/{name}": data for name, data in images.items()}
+    said = run("embed", shard, f"{web.url}/p/", "--model", "tiny", "--dry-run").stdout
+    assert "images: 10" in said
+    assert all(method == "GET" and path.endswith("/") for method, path, _ in web.requests)
