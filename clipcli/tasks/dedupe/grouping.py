@@ -53,9 +53,8 @@ def group(
     leader = np.full(rows, -1, np.int64)
     budget = max(_COMPARISONS_AT_LEAST, _COMPARISONS_A_ROW * len(order))
     unseen = 0
-    for place, row in enumerate(order.tolist()):
-        if place:
-            advance(1)
+    for row in order.tolist():
+        advance(1)
         if leader[row] >= 0:
             continue
         leader[row] = row
@@ -68,7 +67,6 @@ def group(
             continue
         budget = max(budget - len(free), _COMPARISONS_A_ROW)
         leader[free[verify(row, free)]] = row
-    advance(min(1, len(order)))
     alone = leader < 0
     leader[alone] = np.flatnonzero(alone)
     return Grouping(leader, unseen)
