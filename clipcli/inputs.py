@@ -10,8 +10,9 @@ from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import InputsError, UsageError
 from clipcli.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
+from clipcli.sources.faults import without_secrets
 from clipcli.sources.places import is_url
-from clipcli.sources.suffixes import TABLES
+from clipcli.sources.suffixes import SHARDS, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -169,13 +170,18 @@ def _pieces(stream: IO[bytes], separator: bytes) -> Iterator[bytes]:
 
 
 def _nothing_found(barren: Iterable[str]) -> InputsError:
-    names = [name for name in barren if os.path.isdir(name)]  # noqa: PTH112
+    names = [name for name in barren if os.path.isdir(name) or is_elsewhere(name)]  # noqa: PTH112
     if not names:
         return InputsError("the list of images is empty", hint="one path a line, or NUL-separated with -0")
-    where = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-    others = sum(len(files) for _, _, files in os.walk(names[0]))
-    what = f"{others} other file{'s' if others != 1 else ''} there" if others else "the folder is empty"
+    first = without_secrets(names[0])
+    where = first if len(names) == 1 else f"{first} and {len(names) - 1} more"
+    files = [file for _, _, found in os.walk(names[0]) for file in found]
+    what = f" ({len(files)} other file{'s' if len(files) != 1 else ''} there)" if files else ""
+    if not files and os.path.isdir(names[0]):  # noqa: PTH112
+        what = " (the folder is empty)"
+    if any(file.lower().endswith((*SHARDS, *TABLES)) for file in files):
+        return InputsError(f"no images in {where}{what}", hint="shards and tables have to be named: FOLDER/*.tar")
     return InputsError(
-        f"no images in {where} ({what})",
+        f"no images in {where}{what}",
         hint="folders are searched for suffixes such as .jpg and .png; a file named outright is always tried",
     )

@@ -19,6 +19,8 @@ clipcli embed --texts-from captions.csv --column caption -o captions.npy
 
 clipcli embed photos/ -o part3.npy --shard 3/8
 
+clipcli embed 's3://bucket/shards/{00000..00099}.tar' -o photos.parquet
+
 clipcli embed photos/ -o photos.parquet --on ray://head:10001"""
 
 

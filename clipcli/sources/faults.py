@@ -48,7 +48,7 @@ def message(text: str) -> str:
 
 def is_passing(error: BaseException) -> bool:
     """Whether trying again may help."""
-    if isinstance(error, _LASTING):
+    if isinstance(error, _LASTING) or _is_offline(error):
         return False
     status = _status(error)
     if status is not None:
@@ -71,6 +71,7 @@ def reason(error: BaseException, seconds: float) -> str:
     known = (
         (isinstance(error, PermissionError) or status in {401, 403}, "access denied: are the credentials right?"),
         (isinstance(error, FileNotFoundError) or status in {404, 410}, _what_is_missing(error)),
+        (_is_offline(error), "the network is not to be used: HF_HUB_OFFLINE=1"),
         (_has_no_credentials(error), "no credentials found for this place"),
         (_is_timeout(error), f"no answer within {seconds:g} s"),
         (status is not None, f"the server answered {status} {getattr(error, 'message', '')}".strip()),
@@ -78,6 +79,10 @@ def reason(error: BaseException, seconds: float) -> str:
     )
     words = next((words for holds, words in known if holds), message(str(error)) or type(error).__name__)
     return words[:1].lower() + words[1:]
+
+
+def _is_offline(error: BaseException) -> bool:
+    return type(error).__name__ == "OfflineModeIsEnabled"
 
 
 def _what_is_missing(error: BaseException) -> str:

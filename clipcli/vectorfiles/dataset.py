@@ -20,7 +20,7 @@ from clipcli.errors import ImageError, VectorsError
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.finding import list_folder, match
 from clipcli.sources.places import is_url, scheme
-from clipcli.sources.suffixes import is_image_name
+from clipcli.sources.suffixes import SHARDS, is_image_name
 from clipcli.vectorfiles.base import VectorFile
 from clipcli.vectorfiles.parquet import ParquetFile
 
@@ -48,7 +48,8 @@ def parts_of(place: str) -> list[str]:
     """
     if place.lower().endswith(_SUFFIXES):
         return sorted(match(place)) if not os.path.exists(place) else []  # noqa: PTH110 - any bytes
-    if is_url(place) and (is_image_name(place) or (scheme(place) in {"http", "https"} and not place.endswith("/"))):
+    plain = is_image_name(place) or place.lower().endswith(SHARDS)
+    if is_url(place) and (plain or (scheme(place) in {"http", "https"} and not place.endswith("/"))):
         return []  # a file, which need not be asked for
     try:
         found = list(_below(place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from clipcli.sources.faults import is_passing, message, reason, without_secrets
 
@@ -53,6 +54,7 @@ class AnsweredError(Exception):
         (PermissionError("AKIA123 may not"), False, "access denied: are the credentials right?"),
         (FileNotFoundError("The specified bucket does not exist"), False, "no such bucket"),
         (FileNotFoundError("x.jpg"), False, "no such object"),
+        (OfflineModeIsEnabled(), False, "the network is not to be used: HF_HUB_OFFLINE=1"),
         (ValueError("Strange"), False, "strange"),
     ],
 )

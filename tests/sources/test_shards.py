@@ -7,7 +7,7 @@ import pickle
 import tarfile
 
 import pytest
-from run import run
+from run import assert_one_error, run
 
 from clipcli import images as reading
 from clipcli.errors import ImageError
@@ -88,6 +88,15 @@ def test_a_shard_that_was_cut_between_two_members_is_noticed(tmp_path, images):
     *good, bad = collect([str(path)])
     assert len(good) == 2
     assert bad.problem == "the archive is cut off after 2 files"
+
+
+def test_a_folder_of_shards_says_what_to_do(tmp_path, shard):
+    assert_one_error(run("classify", tmp_path, "-l", "a,b", "--model", "tiny", "-q"), "1 other file", "*.tar", code=4)
+
+
+def test_a_shard_without_images(tmp_path):
+    path = make(tmp_path / "a.tar", ("notes.txt", b"text"))
+    assert_one_error(run("classify", path, "-l", "a,b", "--model", "tiny", "-q"), f"no images in {path}", code=4)
 
 
 def test_what_is_no_plain_file_is_refused(tmp_path, images):
