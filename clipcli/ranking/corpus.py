@@ -85,6 +85,7 @@ class ImagePart:
         for whole in self._parts():
             for first in range(0, len(whole), rows):
                 yield start + first, whole[first : first + rows]
+                _let_go(whole, first, min(first + rows, len(whole)))
             start += len(whole)
 
     def _parts(self) -> Iterator[Vectors]:
