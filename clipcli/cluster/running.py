@@ -26,10 +26,16 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10.0
 _PATIENCE_SECONDS = 30.0
 """After this long without a free worker it is said that one is waited for."""
-_TRIES = 5
-"""How often a task is given out again when its worker dies: an image may kill each worker that opens it."""
+_TRIES = 100
+"""How often a task is given out again when its worker dies: an image may kill each worker that opens it. Tries are also
+used up while nobody has noticed yet that a node is gone, so few would not do."""
 _AHEAD = 2
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DEDUP_LOGS": "0",  # else some words are held back until the process ends
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
 """No figures are sent anywhere; what Ray's own processes mutter stays in their log files."""
 
 
@@ -103,7 +109,7 @@ def _stream(tables: Sequence[Any], order: Order, expected: Description, pool: Po
     """Ray Data at work: it streams, holds back when results are not fetched, and starts dead workers again."""
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised is said once, by the caller
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -167,11 +173,11 @@ def connect(wishes: Wishes, talk: Talk) -> Iterator[Cluster]:
             ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _not_there(wishes.address, error) from error
-    try:
-        with ray_words(talk):
+    with ray_words(talk):
+        try:
             yield Cluster(ray, wishes, talk)
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _ray() -> Any:
