@@ -53,11 +53,6 @@ def is_elsewhere(argument: str) -> bool:
     return False
 
 
-def is_countable(argument: str) -> bool:
-    """Whether the images of an argument can be counted for little: not those far away."""
-    return not is_url(argument)
-
-
 def expand(argument: str, column: str | None = None) -> Iterator[ImageRef | str]:
     """The images that an argument stands for; strings are paths of local files or folders.
 

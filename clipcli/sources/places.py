@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import math
 import os
 import re
 from contextlib import contextmanager
@@ -59,13 +60,16 @@ def seconds() -> float:
     """How long a request may take.
 
     Raises:
-        UsageError: the variable is no number.
+        UsageError: the variable is no such number.
     """
     given = os.environ.get("CLIPCLI_REMOTE_TIMEOUT")
     try:
-        return float(given) if given else DEFAULT_SECONDS
+        found = float(given) if given else DEFAULT_SECONDS
     except ValueError:
-        raise UsageError(f"CLIPCLI_REMOTE_TIMEOUT is no number: {given!r}", hint="seconds, such as 60") from None
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise UsageError(f"CLIPCLI_REMOTE_TIMEOUT cannot be {given!r}", hint="seconds, such as 60")
+    return found
 
 
 def file_system(url: str) -> tuple[Any, str]:

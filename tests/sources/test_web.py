@@ -118,6 +118,13 @@ def test_a_server_that_is_silent_is_given_up(web, monkeypatch):
     assert web.bodies("/a.png") == fetching.TRIES
 
 
+@pytest.mark.parametrize("given", ["soon", "-1", "0", "inf", "nan"])
+def test_a_time_limit_that_is_none(monkeypatch, given):
+    monkeypatch.setenv("CLIPCLI_REMOTE_TIMEOUT", given)
+    result = run("embed", "https://host/a.png", "--model", "tiny", "-q")
+    assert_one_error(result, "CLIPCLI_REMOTE_TIMEOUT cannot be", given, code=2)
+
+
 def test_nobody_there():
     with pytest.raises(ImageError, match="cannot connect"):
         reading.read("http://127.0.0.1:9/a.png")
