@@ -35,6 +35,10 @@ _SAME_HASH: Final = 6
 """Bits of 256 by which the hashes of equal pixels may differ: JPEG files are shrunk by their own decoder first."""
 
 
+_KIN: Final = 64
+"""Candidates of a keeper whose own candidates by hash are looked at too."""
+
+
 @dataclass(frozen=True)
 class Member:
     """A content in a group, and how it compares with the content that leads."""
@@ -170,8 +174,12 @@ class Decider:
         return leader
 
     def _partners(self, number: int) -> Indices:
+        """Candidates, and what is near those by hash: a bordered copy may be far from a thumbnail, others not."""
         found = [proposer.partners(number) for proposer in (self.by_hashes, self.by_vectors) if proposer is not None]
+        if self.by_hashes is not None:
+            found += [self.by_hashes.partners(kin) for kin in np.concatenate(found)[:_KIN].tolist()]
         every = np.concatenate(found)
+        every = every[every != number]
         _, firsts = np.unique(every, return_index=True)
         return every[np.sort(firsts)]
 

@@ -18,6 +18,8 @@ from PIL import Image
 from run import run
 
 from clipcli.deduplication.looking import Looker
+from clipcli.tasks.dedupe.levels import Thresholds
+from clipcli.tasks.dedupe.likeness import compare, sign
 
 
 def draw(seed: int, size: tuple[int, int] = (180, 140)) -> Image.Image:
@@ -380,6 +382,23 @@ def test_the_page_shows_where_near_pictures_differ(tmp_path, chromium, random_mo
     chromium.evaluate("document.getElementById('differences').click()")
     assert chromium.evaluate(height) == 100
     assert chromium.complaints() == []
+
+
+def test_copies_that_only_other_copies_lead_to_are_compared_with_the_keeper(tmp_path, random_model, monkeypatch):
+    """The keeper's border takes its hash far from the thumbnail's; the plain copy leads from one to the other."""
+    plain = draw(1, (400, 300))
+    bordered = Image.new("RGB", (440, 340), "white")
+    bordered.paste(plain, (20, 20))
+    bordered.save(tmp_path / "bordered.png")
+    plain.save(tmp_path / "plain.png")
+    thumbnail = plain.resize((50, 38)).convert("L")
+    thumbnail.save(tmp_path / "thumbnail.png")
+    distance = compare(sign(bordered), sign(plain)).distance
+    monkeypatch.setattr("clipcli.tasks.dedupe.levels.UNKNOWN_MODEL", Thresholds(candidate=1.1, similar=1.1))
+    monkeypatch.setattr("clipcli.deduplication.proposing.HASH_SURE", distance)
+    rows = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "-f", "jsonl").rows
+    assert [os.path.basename(row["image"]) for row in rows] == ["bordered.png", "plain.png", "thumbnail.png"]
+    assert rows[1]["distance"] <= distance < rows[2]["distance"]
 
 
 def test_the_page_is_bounded(library, tmp_path, random_model, monkeypatch):
