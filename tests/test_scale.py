@@ -17,7 +17,7 @@ from run import ROOT
 from clipcli.vectorfiles import Plan, VectorRows, VectorsInfo, create_vectors
 
 PAGE = ROOT / "docs" / "scale.md"
-COUNT, DIM = 1500, 64
+COUNT, DIM = 600, 64
 ENGINES = {
     "faiss": ("faiss",),
     "lancedb": ("lancedb",),

@@ -30,11 +30,12 @@ _TRIES = 100
 """How often a task is given out again when its worker dies: an image may kill each worker that opens it. Tries are also
 used up while nobody has noticed yet that a node is gone, so few would not do."""
 _AHEAD = 2
-_QUIET = {
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DEDUP_LOGS": "0",  # else some words are held back until the process ends
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",  # of a cluster started here: it is this run, and no less urgent than one without
 }
 """No figures are sent anywhere; what Ray's own processes mutter stays in their log files."""
 
@@ -158,7 +159,7 @@ def connect(wishes: Wishes, talk: Talk) -> Iterator[Cluster]:
         UsageError: ray is not installed.
         ClusterError: there is no such cluster.
     """
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     ray = _ray()
     address = "local" if wishes.is_local else wishes.address

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 MODEL = ("-m", "tiny", "--no-cache")
 COUNT = 300
-_OFF = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+_OFF = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
 
 
 @pytest.fixture(scope="module")
