@@ -39,10 +39,11 @@ class TableWriter:
         from rich.text import Text
 
         columns = next((row.columns for row in self._rows if not isinstance(row, ErrorRow)), ("image",))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, padding=(0, 1, 0, 0))
         for position, name in enumerate(columns):
             numeric = position > 0 and self._is_numeric(position)
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+            heading = name.replace("_", "\n")  # narrow, so that names of files get the room
+            table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
         for row in self._rows:
             for cells in row.cells():
                 if isinstance(row, ErrorRow):
