@@ -35,7 +35,7 @@ def start_muted() -> Iterator[None]:
 def ray_words(talk: Talk) -> Iterator[None]:
     """What the nodes report goes to `talk`, as details, in place of stdout; rows go there as before."""
     real = sys.stdout
-    sys.stdout = _Words(real, talk)  # type: ignore[assignment]  # all that is used of a stream
+    sys.stdout = _Words(real, talk)
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -144,6 +145,42 @@ def test_a_node_that_is_lost(cluster: Any, photos: Path, whole: Path):
     result = running.end()
     assert result.code == 3, result.stderr
     running.assert_rows_of(whole)
+
+
+def test_a_stopped_run_goes_on(cluster: Any, photos: Path, whole: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("clipcli.embedding.job.PART_INPUTS", 50)
+    options = ("-m", "tiny", "--no-cache", "--on", cluster.address, "-o", tmp_path / "out.parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr("clipcli.embedding.job.Embedding._assemble", _stop)
+        assert run("embed", photos, *options).code == 130
+    resumed = run("embed", photos, *options, "--resume")
+    assert resumed.code == 3
+    assert_same(tmp_path / "out.parquet", whole)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_from_outside_through_ray_client(photos: Path, whole: Path, tmp_path: Path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    for name, value in (*_OFF.items(), ("PYTHONPATH", str(ROOT))):
+        monkeypatch.setenv(name, value)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"num_cpus": 2, "include_dashboard": False, "ray_client_server_port": port}
+    made = __import__("ray.cluster_utils", fromlist=["Cluster"]).Cluster(initialize_head=True, head_node_args=settings)
+    try:
+        address = f"ray://127.0.0.1:{port}"
+        result = run_process("embed", photos, *MODEL, "--on", address, "-o", tmp_path / "out.parquet")
+        assert (result.code, result.stdout) == (3, ""), result.stderr
+        assert_same(tmp_path / "out.parquet", whole)
+        unknown = run_process("embed", photos, "-m", "no-such-model", "--on", address)
+        assert (unknown.code, "no model 'no-such-model'" in unknown.stderr) == (5, True)
+    finally:
+        made.shutdown()
+    assert not ray.is_initialized()
 
 
 def test_two_runs_into_one_output(photos: Path, tmp_path: Path):
