@@ -178,7 +178,7 @@ class Decider:
         found = [proposer.partners(number) for proposer in (self.by_hashes, self.by_vectors) if proposer is not None]
         if self.by_hashes is not None:
             found += [self.by_hashes.partners(kin) for kin in np.concatenate(found)[:_KIN].tolist()]
-        every = np.concatenate(found)
+        every: Indices = np.concatenate(found)
         every = every[every != number]
         _, firsts = np.unique(every, return_index=True)
         return every[np.sort(firsts)]
