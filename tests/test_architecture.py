@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "engines/text_tower.py",
         "engines/compact.py",
         "engines/parity.py",
+        "engines/searching.py",
     },
     "open_clip": {
         "engines/openclip.py",

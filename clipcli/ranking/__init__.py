@@ -3,6 +3,7 @@
 sources.py    arguments → images, vector files, an index
 corpus.py     their vectors, block by block, with their names
 asking.py     options and files → queries → unit vectors
+accelerating.py when a search is worth a GPU
 expected.py   which images each query should find, and the figures of a check
 job.py        the run itself
 keeping.py    copies and links of what was found

@@ -18,7 +18,8 @@ from clipcli.vectors import unit_length
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from clipcli.tasks.search import Rows, UnusableRowError
+    from clipcli.tasks.search import Rows
+    from clipcli.tasks.unusable import UnusableRowError
     from clipcli.vectorfiles import VectorFile
     from clipcli.vectors import Vector, Vectors
 

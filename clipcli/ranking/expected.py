@@ -17,7 +17,8 @@ from clipcli.output.ranked import MeasureRow
 from clipcli.query import Query, example, literal
 from clipcli.spelling import did_you_mean
 from clipcli.tasks.retrieval import DEPTHS, Relevant, evaluate, relevant_ranks
-from clipcli.tasks.search import UnusableRowError, rows_a_block
+from clipcli.tasks.search import rows_a_block
+from clipcli.tasks.unusable import UnusableRowError
 from clipcli.textfiles import Fault, Faults, quoted, read_text, refuse, shown_name
 
 if TYPE_CHECKING:

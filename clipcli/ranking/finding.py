@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipcli.ranking.accelerating import accelerated
 from clipcli.ranking.corpus import ImagePart, rows_named
 from clipcli.ranking.results import Hit, Result
 from clipcli.tasks.relevance import FEWEST, floors, sample_rows
-from clipcli.tasks.search import UnusableRowError, Wanted, rows_a_block, search
+from clipcli.tasks.search import Wanted, rows_a_block, search
+from clipcli.tasks.unusable import UnusableRowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from clipcli.ranking.corpus import Corpus
     from clipcli.ranking.index import Index
     from clipcli.talk import Talk
+    from clipcli.tasks.proposing import Kernel
     from clipcli.tasks.search import Hits, Rows
     from clipcli.vectors import Scores, Vectors
 
@@ -85,6 +88,8 @@ class Finder:
     limits: Limits
     keeps: Callable[[str], bool] | None
     talk: Talk
+    device: str = "cpu"
+    """Where products of many queries may be made; `auto` weighs what that costs."""
 
     def results(self) -> Iterator[Result]:
         """What each query found, in the order asked.
@@ -108,10 +113,17 @@ class Finder:
         excluded = [self._excluded(query) for query in queries]
         floor, top = self._floors(vectors)
         wanted = Wanted(top, floor, excluded if any(len(rows) for rows in excluded) else (), self._allowed)
-        return search(vectors, self._blocks(len(vectors)), wanted, self.corpus.names)
+        kernel = self._kernel
+        rows = rows_a_block(self.corpus.dim, len(vectors) if kernel is None else 1)
+        return search(vectors, self.corpus.blocks(rows), wanted, self.corpus.names, kernel)
 
-    def _blocks(self, queries: int) -> Iterator[tuple[int, Vectors]]:
-        return self.corpus.blocks(rows_a_block(self.corpus.dim, queries))
+    @cached_property
+    def _kernel(self) -> Kernel | None:
+        """An accelerator where it helps; where nothing limits the hits, scoring all pairs exactly is the work."""
+        queries, limits = len(self.asked.queries), self.limits
+        if limits.top is None and limits.min_score is None and not limits.relevant:
+            return None
+        return accelerated(self.device, queries, len(self.corpus), self.corpus.dim, self.talk)
 
     def _result(self, number: int, query: Query, hits: Hits) -> Result:
         pairs = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)

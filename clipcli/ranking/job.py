@@ -111,6 +111,7 @@ class Ranking:
     reporting: Reporting
     no_orient: bool = False
     preview: Preview | None = None
+    _device: str = "auto"
     _failed_check: bool = False
     _found: list[Finding] = field(default_factory=list)
     _missed: list[Finding] = field(default_factory=list)
@@ -123,6 +124,7 @@ class Ranking:
 
     def follow(self, model: ModelOptions, *, given: bool) -> ModelOptions:
         """The model that made the vectors, where the command line names none."""
+        self._device = "cpu" if model.engine == "onnx" else model.device
         own = self.sources.model
         if given or own is None or own == model.model:
             return model
@@ -155,7 +157,8 @@ class Ranking:
             yield from self._measures(asked, corpus)
         else:
             searched = Searched(session.info.name, len(corpus), corpus.kind)
-            yield from self._hits(Finder(corpus, asked, limits, self.sources.keeps, self.report.talk), limits, searched)
+            exact = Finder(corpus, asked, limits, self.sources.keeps, self.report.talk, self._device)
+            yield from self._hits(exact, limits, searched)
 
     def show(self) -> None:
         """Thumbnails, where they were asked for: below all rows."""

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from clipcli.tasks.proposing import Asked
+from clipcli.tasks.unusable import refuse_lengths, refuse_unusable
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.tasks.proposing import Kernel
     from clipcli.vectors import Scores, Vectors
 
 Rows: TypeAlias = "npt.NDArray[np.int64]"
@@ -28,18 +32,8 @@ SCORES_AT_ONCE = 1 << 22
 _PAIRS_AT_ONCE = 256
 """Pairs scored again together: 3 MB at 512 numbers, so that blocks are what memory is for."""
 _QUERIES_AT_ONCE = 64
-_LENGTH_TOLERANCE = 0.02
 _BELOW_ALL = np.float32(-2)
 """Under every cosine, and above the -inf of rows that do not count."""
-
-
-class UnusableRowError(ValueError):
-    """A row that would give wrong answers in silence: `row` is its number, `reason` what it is."""
-
-    def __init__(self, row: int, reason: str) -> None:
-        super().__init__(f"row {row} {reason}")
-        self.row = row
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,9 @@ def rows_a_block(dim: int, queries: int) -> int:
     return int(min(max(SCORES_AT_ONCE // max(queries, 1), 1024), max((64 << 20) // (4 * dim), 1024)))
 
 
-def search(queries: Vectors, blocks: Blocks, wanted: Wanted, names: Sequence[str] | None = None) -> list[Hits]:
+def search(
+    queries: Vectors, blocks: Blocks, wanted: Wanted, names: Sequence[str] | None = None, kernel: Kernel | None = None
+) -> list[Hits]:
     """The best rows for each query.
 
     Args:
@@ -78,11 +74,12 @@ def search(queries: Vectors, blocks: Blocks, wanted: Wanted, names: Sequence[str
         blocks: the corpus; read once.
         wanted: how many, how good.
         names: of all rows, to order rows of equal score; by number without them.
+        kernel: proposes rows in place of this CPU.
 
     Raises:
         UnusableRowError: a row is not finite or zero, or one among the best is not of unit length.
     """
-    pool = Pool(queries, wanted, names)
+    pool = Pool(queries, wanted, names, kernel)
     for start, block in blocks:
         pool.add(start, block)
     return pool.hits()
@@ -105,10 +102,13 @@ def product_error(dim: int) -> float:
 class Pool:
     """The best rows so far; give it the blocks of a corpus, then ask for `hits`."""
 
-    def __init__(self, queries: Vectors, wanted: Wanted, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, queries: Vectors, wanted: Wanted, names: Sequence[str] | None = None, kernel: Kernel | None = None
+    ) -> None:
         self.queries = np.ascontiguousarray(queries, dtype=np.float32)
         self.wanted = wanted
         self.names = names
+        self._kernel = kernel
         count = len(queries)
         self._limit: Scores = np.full(count, _BELOW_ALL, np.float32)
         if wanted.floors is not None:
@@ -124,17 +124,39 @@ class Pool:
         """Take the rows from number `start` on."""
         if not len(block) or not len(self.queries) or self.wanted.top == 0:
             return
+        for owners, places in self._by_kernel(start, block) or self._by_blas(start, block):
+            self._propose(owners, places, start, block)
+        if self.wanted.top is not None and len(self._rows) - self._sorted > self._sorted // 2:
+            self._keep_best()
+
+    def _by_blas(self, start: int, block: Vectors) -> Iterator[tuple[Rows, Rows]]:
+        """Queries and places that may count, some queries at a time."""
         step = max(SCORES_AT_ONCE // len(block), 1)
         for first in range(0, len(self.queries), step):
             some = slice(first, first + step)
             products = _products(self.queries[some], block)
             if first == 0:
-                _refuse_unusable(products[0], start, block)
+                refuse_unusable(products[0], start, block)
             self._leave_out(products, first, start)
             owners, places = _at_least(products, self._proposed(products, self._limit[some]) - self._error)
-            self._propose(owners + first, places, start, block)
-        if self.wanted.top is not None and len(self._rows) - self._sorted > self._sorted // 2:
-            self._keep_best()
+            yield owners + first, places
+
+    def _by_kernel(self, start: int, block: Vectors) -> list[tuple[Rows, Rows]]:
+        """The same from the kernel, all at once; empty without one, which the first refusal of it makes so."""
+        if self._kernel is None:
+            return []
+        stop = start + len(block)
+        allowed = None if self.wanted.allowed is None else self.wanted.allowed[start:stop]
+        hidden = [rows[(rows >= start) & (rows < stop)] - start for rows in self.wanted.excluded]
+        owners = np.repeat(np.arange(len(hidden)), [len(rows) for rows in hidden])
+        pairs = owners, np.concatenate([np.empty(0, np.int64), *hidden])
+        top = None if self._filled else self.wanted.top
+        found = self._kernel(Asked(self.queries, block, self._limit, float(self._error), top, allowed, pairs))
+        if found is None:
+            self._kernel = None
+            return []
+        refuse_unusable(found.first, start, block)
+        return [(found.queries, found.rows)]
 
     def hits(self) -> list[Hits]:
         """What each query found."""
@@ -167,7 +189,7 @@ class Pool:
             vectors = np.asarray(block[places[some]])
             scores = exact_scores(self.queries[owners[some]], vectors)
             good = scores >= self._limit[owners[some]]
-            _refuse_lengths(vectors[good], start + places[some][good])
+            refuse_lengths(vectors[good], start + places[some][good])
             self._owners = np.concatenate([self._owners, owners[some][good]])
             self._rows = np.concatenate([self._rows, start + places[some][good]])
             self._scores = np.concatenate([self._scores, scores[good]])
@@ -219,20 +241,3 @@ def _at_least(products: Scores, limit: Scores) -> tuple[Rows, Rows]:
         owners, places = np.divmod(np.flatnonzero(products[some] >= limit[some, None]), products.shape[1])
         found.append((owners + first, places))
     return np.concatenate([owners for owners, _ in found]), np.concatenate([places for _, places in found])
-
-
-def _refuse_unusable(products: Scores, start: int, block: Vectors) -> None:
-    """One query's products tell: a number that is not finite spreads to them, and a zero row makes a zero."""
-    finite = np.isfinite(products)
-    if not finite.all():
-        raise UnusableRowError(start + int(finite.argmin()), "holds a number that is not finite")
-    for place in np.flatnonzero(products == 0).tolist():
-        if not block[place].any():
-            raise UnusableRowError(start + place, "is zero")
-
-
-def _refuse_lengths(vectors: Vectors, rows: Rows) -> None:
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    wrong = np.abs(lengths - 1) > _LENGTH_TOLERANCE
-    if wrong.any():
-        raise UnusableRowError(int(rows[wrong.argmax()]), "is not of unit length")

@@ -104,6 +104,26 @@ def test_many_queries_each_with_its_rows(rank, world, tmp_path):
     assert rows[0]["image"] == alone["image"]
 
 
+def test_many_queries_on_a_device_find_what_the_cpu_finds(rank, world, tmp_path, monkeypatch):
+    from clipcli.engines.searching import TorchKernel
+
+    asked, kernels = [], [None, TorchKernel("cpu", print)]
+    (tmp_path / "q.txt").write_text("red\nblue disc\nstripes\n")
+
+    def accelerated(device, queries, rows, dim, _talk):
+        asked.append((device, queries, rows > 0, dim > 0))
+        return kernels[len(asked) - 1]
+
+    monkeypatch.setattr("clipcli.ranking.finding.accelerated", accelerated)
+    cpu, device = (
+        rank("--queries", tmp_path / "q.txt", world / "v.npy", "--exclude", "a*", *d) for d in ([], ["--top", 10])
+    )
+    assert cpu.code == device.code == 0
+    assert cpu.stdout == device.stdout
+    rank("--queries", tmp_path / "q.txt", world / "v.npy", "--all")
+    assert asked == [("auto", 3, True, True)] * 2
+
+
 def test_prompts_change_the_query(rank, world):
     plain = rank("cat", world / "v.npy").rows
     prompted = rank("cat", world / "v.npy", "-p", "photo").rows

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipcli.tasks.search import Pool, UnusableRowError, Wanted, exact_scores, product_error, rows_a_block, search
+from clipcli.tasks.search import Pool, Wanted, exact_scores, product_error, rows_a_block, search
+from clipcli.tasks.unusable import UnusableRowError
 from clipcli.vectors import unit_length
 
 
