@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,19 @@ def read_queries(path: str) -> list[Query]:
     if faults.found:
         refuse(faults.in_order(), InputsError)
     return queries
+
+
+def first_argument(arguments: list[str]) -> Query:
+    """The query before what is searched, taken from the arguments.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    if not arguments:
+        raise UsageError("nothing to look for", hint="clipcli rank 'two parrots' photos/")
+    if len(arguments) == 1 and os.path.exists(arguments[0]):  # noqa: PTH110 - paths are strings here, any bytes included
+        raise UsageError(f"nothing to look for in {arguments[0]}", hint=f"clipcli rank 'two parrots' {arguments[0]}")
+    return parse_query(arguments.pop(0))
 
 
 def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[str]) -> Asked:

@@ -91,6 +91,11 @@ class Finder:
     device: str = "cpu"
     """Where products of many queries may be made; `auto` weighs what that costs."""
 
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether the globs keep no row at all."""
+        return self._allowed is not None and not self._allowed.any()
+
     def results(self) -> Iterator[Result]:
         """What each query found, in the order asked.
 

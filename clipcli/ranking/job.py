@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,11 @@ from clipcli.errors import ExitCode, InputsError, UsageError
 from clipcli.inputs import STDIN, is_stream
 from clipcli.output import ErrorRow
 from clipcli.query import Query, example, parse_query
-from clipcli.ranking.asking import embed_queries, read_queries
+from clipcli.ranking.asking import embed_queries, first_argument, read_queries
 from clipcli.ranking.corpus import Corpus, FilePart, ImagePart
 from clipcli.ranking.expected import Expected, parse_expected
 from clipcli.ranking.finding import Finder, IndexFinder, Limits
-from clipcli.ranking.keeping import Keeper
+from clipcli.ranking.keeping import Keeper, check_folder
 from clipcli.ranking.preview import Preview
 from clipcli.ranking.results import Searched
 from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
@@ -58,7 +57,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     if not queries and expected is not None:
         queries += expected.queries
     if not queries:
-        queries.append(_first_argument(arguments))
+        queries.append(first_argument(arguments))
     for asked in queries:
         if asked.is_sum and not query.queries:
             talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
@@ -68,6 +67,10 @@ def plan(  # noqa: PLR0917 - a group of options each
         raise UsageError(
             "an index knows the best few of a query only", hint="search its vector file for --all, --relevant, --expect"
         )
+    if expected and globs.keeps and sources.files:
+        raise UsageError("--expect measures whole vector files", hint="leave --include and --exclude away")
+    for folder in filter(None, (keep.copy_to, keep.link_to)):
+        check_folder(folder)
     refs = sources.refs() if sources.has_images else []
     return Ranking(
         queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), reporting,
@@ -79,20 +82,14 @@ def _refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, 
     """Options that do not go together."""
     if hits.all and hits.top is not None:
         raise UsageError("--all and --top do not go together", hint="choose one")
+    if hits.min_score is not None and not -1 <= hits.min_score <= 1:
+        raise UsageError("--min-score is a cosine, -1 to 1", hint="look at the scores without it first")
     if reporting.without_pages().paths and not check.min_recall:
         raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
     if check.expect and (keep.copy_to or keep.link_to or keep.preview or reporting.pages):
         raise UsageError(
             "--expect writes figures, not hits", hint="leave --copy-to, --link-to, --preview and --report away"
         )
-
-
-def _first_argument(arguments: list[str]) -> Query:
-    if not arguments:
-        raise UsageError("nothing to look for", hint="clipcli rank 'two parrots' photos/")
-    if len(arguments) == 1 and os.path.exists(arguments[0]):  # noqa: PTH110 - paths are strings here, any bytes included
-        raise UsageError(f"nothing to look for in {arguments[0]}", hint=f"clipcli rank 'two parrots' {arguments[0]}")
-    return parse_query(arguments.pop(0))
 
 
 @dataclass
@@ -158,6 +155,8 @@ class Ranking:
         else:
             searched = Searched(session.info.name, len(corpus), corpus.kind)
             exact = Finder(corpus, asked, limits, self.sources.keeps, self.report.talk, self._device)
+            if exact.leaves_nothing:
+                raise nothing_left(self.globs)
             yield from self._hits(exact, limits, searched)
 
     def show(self) -> None:

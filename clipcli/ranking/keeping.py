@@ -22,6 +22,21 @@ _WORDS = 40
 """Characters of a query that name its folder."""
 
 
+def check_folder(folder: str) -> None:
+    """Refuse before hours of work a folder that cannot be made or written at their end.
+
+    Raises:
+        OutputError: its place, or the nearest folder above it that is there, takes no files.
+    """
+    place = os.path.abspath(folder)  # noqa: PTH100 - paths are strings here, any bytes included
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)  # noqa: PTH120
+    if not os.path.isdir(place):  # noqa: PTH112
+        raise OutputError(f"cannot make the folder {folder}: {place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write in the folder {place}")
+
+
 @dataclass(frozen=True)
 class Keeper:
     """One folder for hits; with several queries, a folder a query in it."""

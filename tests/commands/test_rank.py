@@ -156,7 +156,15 @@ def test_globs_and_several_corpora(rank, folder, world):
     ]  # fmt: skip
     both = rank("cat", folder / "disc", world / "v.npy", "--all")
     assert len(both.rows) == 12
-    assert rank("cat", folder, "--include", "*.gif").code == 4
+    for corpus in (folder, world / "v.npy"):
+        assert rank("cat", corpus, "--include", "*.gif").code == 4
+
+
+def test_figures_are_never_of_more_than_was_asked(rank, folder, world, tmp_path):
+    (tmp_path / "e.csv").write_text(f"query,image\nred,{folder / 'disc/red.png'}\n")
+    done = rank("--expect", tmp_path / "e.csv", world / "v.npy", "--exclude", "blue*")
+    assert done.code == 2
+    assert "--expect measures whole vector files" in done.stderr
 
 
 def test_exact_copies_are_left_out_when_asked(rank, folder, random_model, tmp_path, world):
@@ -259,6 +267,9 @@ def test_captions_of_an_image(rank, folder, random_model, tmp_path):
         (("./none.png + cat", "DIR"), 4, "none.png cannot be used"),
         (("cat", "DIR/none"), 4, ""),
         (("cat", "DIR", "--top", "0"), 2, ""),
+        (("cat", "DIR", "--min-score", "nan"), 2, "is a cosine"),
+        (("cat", "DIR", "--min-score", "30"), 2, "is a cosine"),
+        (("cat", "DIR", "--copy-to", "DIR/disc/red.png/x"), 6, "red.png is no folder"),
         (("cat", "DIR", "--all", "--top", "3"), 2, "--all and --top"),
         (("--queries", "-", "-"), 2, "stdin cannot hold both"),
         (("cat", "DIR", "--min-recall", "5=0.5"), 2, "needs something to check"),
