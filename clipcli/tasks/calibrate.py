@@ -31,8 +31,7 @@ _NONE = -1
 _F1 = Goal()
 _LOG_RANGE = (-4.0, 4.0)
 """Temperatures from 0.02 to 55."""
-_STEPS = 60
-"""Golden sections: the bracket shrinks to 1e-12 of its width."""
+_LOG_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -137,17 +136,15 @@ def fit_temperature(samples: Samples) -> float:
     known = samples if samples.head == "sigmoid" else samples.some(samples.truth != _NONE)
     if not len(known.truth):
         return 1.0
-    low, high = _LOG_RANGE
-    golden = (np.sqrt(5.0) - 1.0) / 2.0
 
     def at(log: float) -> float:
         cooled = Samples(known.logits / np.exp(log), known.truth, known.head, known.multi_label)
         return loss(cooled, doubt=1.0 / (len(known.truth) + 2.0))
 
-    for _ in range(_STEPS):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, right) if at(left) <= at(right) else (left, high)
-    return float(np.exp((low + high) / 2.0))
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(at, bounds=_LOG_RANGE, method="bounded", options={"xatol": _LOG_TOLERANCE})
+    return float(np.exp(found.x))
 
 
 def loss(samples: Samples, doubt: float = 0.0) -> float:

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 RESAMPLES = 2000
-_Z = 1.959964
-"""Of a 95 % interval."""
 
 
 Objective = Literal["f1", "decisions"]
@@ -110,7 +108,7 @@ def proportion(hits: int, misses: int, others: int, generator: np.random.Generat
 
 def _wilson(hits: int, count: int) -> tuple[float, float]:
     """Wilson's score interval (Wilson, 1927)."""
-    share, spread = hits / count, _Z * _Z / count
-    centre = share + spread / 2.0
-    half = _Z * float(np.sqrt(share * (1.0 - share) / count + spread / (4.0 * count)))
-    return max(0.0, (centre - half) / (1.0 + spread)), min(1.0, (centre + half) / (1.0 + spread))
+    from scipy.stats import binomtest
+
+    interval = binomtest(hits, count).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
