@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -237,14 +238,13 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _parameters(group: type) -> list[inspect.Parameter]:
+@cache
+def _parameters(group: type) -> tuple[inspect.Parameter, ...]:
     hints = get_type_hints(group, include_extras=True)
-    return [
+    return tuple(
         inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
+            field.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[field.name],
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
         )
         for field in fields(group)
-    ]
+    )  # fmt: skip
