@@ -8,7 +8,7 @@ import tempfile
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, overload
 
 import numpy as np
 
@@ -212,7 +212,15 @@ class _Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.corpus)
 
-    def __getitem__(self, row):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204 - int only; Sequence's overloads
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self.corpus.name(each) for each in range(*row.indices(len(self)))]
         return self.corpus.name(row)
 
     def __iter__(self) -> Iterator[str]:
