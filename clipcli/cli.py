@@ -9,26 +9,10 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from clipcli import __version__
-from clipcli.commands import (
-    apply,
-    cache,
-    calibrate,
-    check,
-    classify,
-    dedupe,
-    doctor,
-    embed,
-    index,
-    merge,
-    models,
-    prompts,
-    rank,
-    undo,
-)
 from clipcli.errors import ClipcliError, ExitCode
+from clipcli.menu import Commands, Menu
 from clipcli.options import with_groups
 
 if TYPE_CHECKING:
@@ -40,8 +24,11 @@ _EPILOG = "Try it without a download: clipcli classify photos/ -l cat,dog --mode
 _ARGUMENTS = "clipcli.arguments"
 
 
-class _Root(TyperGroup):
+class _Root(Menu):
     """Keeps the arguments of the command for the callback, which would not see them."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given | {"commands": Commands(bounded)})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Note them and go on."""
@@ -87,13 +74,13 @@ def _root(
 
 
 def _defaults(context: typer.Context) -> dict[str, Any]:
-    """The config file's values, by command and verb."""
+    """The config file's values for the command that runs, by its name and verb."""
     from clipcli.defaults import file_defaults
 
-    options: dict[str, frozenset[str]] = {}
-    for name, command in context.command.commands.items():  # type: ignore[attr-defined]
-        for verb, inner in getattr(command, "commands", {"": command}).items():
-            options[f"{name} {verb}".strip()] = frozenset(str(option.name) for option in inner.params)
+    name = context.invoked_subcommand or ""
+    command = context.command.get_command(context, name)  # type: ignore[attr-defined]
+    verbs = getattr(command, "commands", {"": command}).items()
+    options = {f"{name} {verb}".strip(): frozenset(str(each.name) for each in inner.params) for verb, inner in verbs}
     verbose = any(re.fullmatch(r"--verbose|-[a-z]*v[a-z]*", argument) for argument in context.meta[_ARGUMENTS])
     nested: dict[str, Any] = {}
     for name, values in file_defaults(options, verbose=verbose).items():
@@ -102,26 +89,8 @@ def _defaults(context: typer.Context) -> dict[str, Any]:
     return nested
 
 
-_LISTS_COMMANDS = (
-    os.path.basename(sys.argv[0]).startswith("clipcli")  # noqa: PTH119 - importing pathlib takes longer
-    and sys.argv[1:] in ([], ["-h"], ["--help"])
-    and not any(name.endswith("CLI_COMPLETE") for name in os.environ)  # a shell asks for completions
-)
-"""Whether this process shows nothing but the list of commands: building their 300 options takes half as long again."""
-
-
-def _name_and_help(command: Callable[..., None]) -> Callable[..., None]:
-    def listed() -> None:
-        """Stand for the command in the list."""
-
-    listed.__name__, listed.__doc__ = command.__name__, command.__doc__
-    return listed
-
-
 def bounded(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the one error boundary: an expected failure is a line and a code, a bug keeps its traceback."""
-    if _LISTS_COMMANDS:
-        return _name_and_help(command)
     flat = with_groups(command)
 
     def run(**given: Any) -> None:
@@ -180,35 +149,6 @@ def _forget_stdout() -> None:
     """The reader went away, or the disk is full: keep Python from failing once more when it closes stdout."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-app.command("classify", epilog=classify.EPILOG)(bounded(classify.classify))
-app.command("embed", short_help="Turn images and texts into vectors.", epilog=embed.EPILOG)(bounded(embed.embed))
-app.command("rank", short_help="Find images by words, by example, or both.", epilog=rank.EPILOG)(bounded(rank.rank))
-app.command("dedupe", epilog=dedupe.EPILOG)(bounded(dedupe.dedupe))
-app.command("apply", short_help="Do what a plan of dedupe says; dry run first.", epilog=apply.EPILOG)(
-    bounded(apply.apply)
-)
-app.command("undo", short_help="Bring back what apply changed.", epilog=undo.EPILOG)(bounded(undo.undo))
-app.command("index", short_help="Make an index for millions of vectors.", epilog=index.EPILOG)(bounded(index.index))
-app.command("merge", short_help="Join the shards of one embed run.", epilog=merge.EPILOG)(bounded(merge.merge))
-app.command("check", short_help="Run the checks of clipcli.toml.", epilog=check.EPILOG)(bounded(check.check))
-app.command("calibrate", short_help="Find thresholds from labelled images.", epilog=calibrate.EPILOG)(
-    bounded(calibrate.calibrate)
-)
-app.command("doctor", short_help="Show what a bug report needs.", epilog=doctor.EPILOG)(bounded(doctor.doctor))
-
-
-def _add_group(name: str, module: Any, help_text: str) -> None:
-    group = typer.Typer(help=help_text, no_args_is_help=True)
-    for command, function in module.COMMANDS.items():
-        group.command(command)(bounded(function))
-    app.add_typer(group, name=name)
-
-
-_add_group("models", models, "List, fetch, check and export models.")
-_add_group("prompts", prompts, "List, show and check prompt templates.")
-_add_group("cache", cache, "Look at and clear the cache of vectors.")
 
 
 def main() -> None:

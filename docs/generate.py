@@ -41,13 +41,13 @@ def help_of(arguments: list[str]) -> str:
 
 def commands() -> list[list[str]]:
     """Every command, groups before their verbs."""
+    import typer
+
     from clipcli.cli import app
 
-    found: list[list[str]] = [[command.name or ""] for command in app.registered_commands]
-    for group in app.registered_groups:
-        name = group.name or ""
-        verbs = group.typer_instance.registered_commands if group.typer_instance else []
-        found += [[name], *([name, verb.name or ""] for verb in verbs)]
+    found: list[list[str]] = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        found += [[name], *([name, verb] for verb in getattr(command, "commands", ()))]
     return found
 
 

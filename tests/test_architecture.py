@@ -20,7 +20,7 @@ ROWS = [
     {"models"},
     {"pipeline", "session", "cluster"},  # a cluster is sessions behind the face of one
     {"options", "commands"},
-    {"cli", "__main__"},
+    {"cli", "menu", "__main__"},
 ]  # fmt: skip
 ADAPTERS = 6
 """The row of options and commands; modules that are in no row belong to the commands."""
