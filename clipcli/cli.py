@@ -12,8 +12,8 @@ import typer
 
 from clipcli import __version__
 from clipcli.errors import ClipcliError, ExitCode
+from clipcli.groups import with_groups
 from clipcli.menu import Commands, Menu
-from clipcli.options import with_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable

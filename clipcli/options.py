@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from clipcli.models import Choice
     from clipcli.output import Output
     from clipcli.session import SessionOptions
@@ -211,40 +207,3 @@ class RunOptions:
             refresh=self.refresh,
             fast_decode=self.fast_decode,
         )
-
-
-def with_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take option groups: each field of a group becomes a parameter that Typer sees.
-
-    The command keeps one parameter a group, whatever the number of options in it.
-    """
-    hints = get_type_hints(command, include_extras=True)
-    signature = inspect.signature(command)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
-    flat: list[inspect.Parameter] = []
-    for name, parameter in signature.parameters.items():
-        if name in groups:
-            flat += _parameters(groups[name])
-        else:
-            flat.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
-
-    def run(**given: Any) -> None:
-        made = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
-        command(**made, **given)
-
-    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
-    run.__signature__ = signature.replace(parameters=flat, return_annotation=None)  # type: ignore[attr-defined]
-    return run
-
-
-@cache
-def _parameters(group: type) -> tuple[inspect.Parameter, ...]:
-    hints = get_type_hints(group, include_extras=True)
-    return tuple(
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[field.name],
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-        )
-        for field in fields(group)
-    )  # fmt: skip

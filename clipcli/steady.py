@@ -37,7 +37,7 @@ def groups_of_like_length(
         at_most: texts a group.
     """
     padded = np.minimum(-(-np.asarray(lengths, np.intp) // TOKENS) * TOKENS, limit)
-    for length in np.unique(padded):
+    for length in sorted(set(padded.tolist())):  # np.unique imports masked arrays
         members = np.flatnonzero(padded == length)
         for start in range(0, len(members), at_most):
-            yield members[start : start + at_most], int(length)
+            yield members[start : start + at_most], length

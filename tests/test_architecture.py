@@ -19,7 +19,7 @@ ROWS = [
     {"engines", "records", "modelspec", "exporting", "loading"},
     {"models"},
     {"pipeline", "session", "cluster"},  # a cluster is sessions behind the face of one
-    {"options", "commands"},
+    {"groups", "options", "commands"},
     {"cli", "menu", "__main__"},
 ]  # fmt: skip
 ADAPTERS = 6

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from clipcli.errors import ImageError
-from clipcli.sources import shards, tables
 from clipcli.sources.braces import expand_braces, has_braces
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.fetching import attempt, read_object
@@ -117,20 +116,28 @@ def locate(path: str) -> Source | None:
         return RemoteObject(path) if is_url(path) else None
     outer, inner = inside["outer"], inside["inner"]
     if _ends(outer, SHARDS):
+        from clipcli.sources import shards
+
         return shards.find_member(outer, inner)
     if not inner.isdecimal():
         return None
+    from clipcli.sources import tables
+
     return tables.find_cell(outer, int(inner))
 
 
 def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
     """One file that is named outright, local or remote."""
     if _ends(name, SHARDS):
+        from clipcli.sources import shards
+
         yield from shards.images(name)
     elif _ends(name, PACKED):
         problem = "a compressed archive cannot be read in place; unpack it to a plain .tar (images hardly shrink)"
         yield ImageRef(name, without_secrets(name), problem)
     elif _ends(name, TABLES):
+        from clipcli.sources import tables
+
         yield from tables.images(name, column)
     elif is_url(name):
         yield ImageRef(name, without_secrets(name), None, RemoteObject(name))

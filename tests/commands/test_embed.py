@@ -354,34 +354,40 @@ def test_kill_9_then_resume_gives_the_bytes_of_an_undisturbed_run(
     assert not parts.exists()
 
 
+TELLING = """
+import os, sys
+from clipcli.report import Report
+from clipcli.cli import main
+count = Report.ok
+def ok(self):
+    count(self)
+    os.write({told}, b".")
+Report.ok = ok
+main()
+"""
+"""The command, which writes a byte for every row that is done."""
+
+
 def test_ctrl_c_keeps_what_is_done(quick_model: tuple[str, ...], folder: Path, tmp_path: Path):
     listing = os.fsencode("\n".join(map(str, sorted(folder.rglob("*.png")))) + "\n")
-    arguments = command("embed", "-", *quick_model, "-o", tmp_path / "out.npy")
+    heard, told = os.pipe()
+    arguments = [command()[0], "-c", TELLING.format(told=told), "embed", "-", *quick_model, "-o", tmp_path / "out.npy"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stdin=pipe, stderr=pipe, env=environment, pass_fds=[told]) as process:
+        os.close(told)
         assert process.stdin
         assert process.stderr
         process.stdin.write(listing)
         process.stdin.flush()
-        _wait_for_rows(tmp_path)
+        assert sum(len(os.read(heard, 1)) for _ in range(8)) == 8
         process.send_signal(signal.SIGINT)
         said = process.stderr.read().decode()
         assert process.wait(60) == 130
+    os.close(heard)
     assert "8 images are done and kept; --resume goes on" in said
     assert run_process("merge", tmp_path / "out.npy.parts", "-o", tmp_path / "x.npy", "--incomplete").code == 0
     assert len(np.load(tmp_path / "x.npy")) == 8
-
-
-def _wait_for_rows(tmp_path: Path) -> None:
-    """Until the cache has the vectors, which are put there a batch at a time."""
-    from clipcli.cache import EmbeddingCache
-
-    while True:
-        with EmbeddingCache.open(say=lambda _line: None) as cache:
-            if sum(info.entries for info in cache.info()) == 8:
-                time.sleep(1)  # the rows follow their vectors within the pipeline's patience of a quarter second
-                return
-        time.sleep(0.02)
 
 
 def test_cache_commands(embed, folder: Path, own_world: Path):

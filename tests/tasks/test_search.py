@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_worlds import in_blocks, shown, worlds
 
 from clipcli.tasks.search import Pool, Wanted, exact_scores, product_error, rows_a_block, search
 from clipcli.tasks.unusable import UnusableRowError
 from clipcli.vectors import unit_length
-
-
-def in_blocks(corpus, size):
-    return ((start, corpus[start : start + size]) for start in range(0, len(corpus), size))
 
 
 def plainly(queries, corpus, names, top, *, floor=-2.0, skip=()):
@@ -25,21 +22,6 @@ def plainly(queries, corpus, names, top, *, floor=-2.0, skip=()):
         )[:top]
         found.append((order, [float(scores[row]) for row in order]))
     return found
-
-
-def shown(hits):
-    return [(hit.rows.tolist(), hit.scores.tolist()) for hit in hits]
-
-
-@st.composite
-def worlds(draw):
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    dim = draw(st.sampled_from([3, 16, 65]))
-    distinct = unit_length(rng.standard_normal((draw(st.integers(1, 12)), dim)))
-    corpus = distinct[rng.integers(0, len(distinct), draw(st.integers(1, 60)))]  # duplicates make ties
-    queries = unit_length(rng.standard_normal((draw(st.integers(1, 5)), dim)))
-    names = [f"{rng.integers(0, 6)}.jpg" for _ in corpus]
-    return queries, corpus, names
 
 
 @settings(max_examples=50, deadline=None)
