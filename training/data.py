@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHARES = {  # how much of a batch each set fills
-    "tiny_imagenet": 0.30,
+    "tiny_imagenet": 0.36,
     "cifar10": 0.17,
-    "caltech101": 0.07,
-    "clothing": 0.08,
-    "grocery": 0.07,
+    "caltech101": 0.08,
+    "clothing": 0.06,
+    "grocery": 0.05,
     "pacs": 0.06,
     "small_sets": 0.07,
     "shapes": 0.02,
-    "emoji": 0.16,
+    "emoji": 0.12,
 }
 OTHER_SHARE = 0.07  # of sets that are not named above
 SHAPES_DRAWN = 3000
