@@ -78,6 +78,10 @@ class Concepts:
         self.sources[self.index[name]].add(source)
         return self.index[name]
 
+    def family(self, name: str) -> dict[str, int]:
+        """The members of a family ("style", "shape", "colour", "count") and their concepts."""
+        return {member: self.index[f"{name}:{member}"] for member in FAMILIES[name]}
+
     def of_picture(self, picture: Picture) -> tuple[int, int]:
         """Object and style of a picture (-1: its style is not known)."""
         label, style = split_style(picture.label)

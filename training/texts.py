@@ -12,6 +12,7 @@ import torch
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from torch import nn
 
+from training.compositions import Compositions
 from training.phrases import Mix, Phrase, Wording, all_phrases
 from training.words import clean
 
@@ -50,14 +51,15 @@ class Texts:
                 self.phrases.append(Phrase(name, {self.concepts + i: 1.0}, 0.7))
         self.rng = random.Random(seed)
         self.wording = Wording(templates, self.rng)
-        self.styles = {n.partition(":")[2]: i for n, i in concepts.index.items() if n.startswith("style:")}
+        self.compositions = Compositions(self.phrases, concepts, self.rng)
+        self.styles = concepts.family("style")
         self.shares = [phrase.share for phrase in self.phrases]
         self.tokenizer = open_clip.SimpleTokenizer()
 
     def draw(self, count: int) -> tuple[torch.Tensor, list[Mix]]:
         """Tokens and mixes of a batch."""
         chosen = self.rng.choices(self.phrases, self.shares, k=count)
-        pairs = [self.wording(phrase, self.styles) for phrase in chosen]
+        pairs = [self.wording(self.compositions(phrase), self.styles) for phrase in chosen]
         return self.tokenizer([text for text, _ in pairs]), [mix for _, mix in pairs]
 
 
