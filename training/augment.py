@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from training.colours import turned
 from training.model import MEAN, STD
+
+RECOLOURED = 0.3  # of the pictograms that may have another colour
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Augmenter:
         theta[:, :, 0] *= 1 - 2 * self._coin(n, how.flip)[:, None]
         return self._light(self._sample(pixels, theta, "reflection"), how)
 
-    def pictograms(self, drawn: torch.Tensor, ground: torch.Tensor) -> torch.Tensor:
-        """RGBA pictures at another size, angle and place, on other backgrounds."""
+    def pictograms(self, drawn: torch.Tensor, ground: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """RGBA pictures at another size, angle and place, on other backgrounds; and where they are opaque."""
         n = len(drawn)
         scale = 1 / self.uniform(n, 0.45, 1.02)
         theta = self._affine(scale, scale, self.uniform(n, -0.55, 0.55) * self._coin(n, 0.7))
@@ -59,7 +62,12 @@ class Augmenter:
         theta[:, 1, 2] = self.uniform(n, -1, 1) * room
         alpha = drawn[:, 3:]
         placed = self._sample(torch.cat([drawn[:, :3] * alpha, alpha], dim=1), theta, "zeros")
-        return placed[:, :3] + (1 - placed[:, 3:]) * ground
+        return placed[:, :3] + (1 - placed[:, 3:]) * ground, placed[:, 3:]
+
+    def recoloured(self, drawn: torch.Tensor, may: torch.Tensor) -> torch.Tensor:
+        """RGBA pictures, some of those that may be so in another colour."""
+        angles = self.uniform(len(drawn), 0, 2 * torch.pi) * self._coin(len(drawn), RECOLOURED)
+        return turned(drawn, angles * may)
 
     def grounds(self, n: int, photos: torch.Tensor) -> torch.Tensor:
         """Backgrounds: plain (often white or black), two-colour slopes, or blurred photos."""

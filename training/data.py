@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from training.augment import DRAWING, Augmenter, normalised
-from training.concepts import COLUMNS, Concepts, labels_of
+from training.colours import dominant, may_turn
+from training.concepts import COLOURS, COLUMNS, Concepts, labels_of
 from training.pictures import read_rows
 from training.shapes import drawings
 from training.sources import Emoji, Picture
@@ -32,6 +33,9 @@ SHARES = {  # how much of a batch each set fills
 }
 OTHER_SHARE = 0.07  # of sets that are not named above
 SHAPES_DRAWN = 3000
+PHOTO_WEIGHTS = (1.0, 0.15, 0.0)  # how much an object and a style count
+SHAPE_WEIGHTS = (1.0, 1.0, 1.0)  # shape, colour, count
+EMOJI_WEIGHTS = (1.0, 0.15, 0.3)  # object, style, colour
 Ints = NDArray[np.int64]
 
 
@@ -52,6 +56,7 @@ class Material:
     pictograms: list[Emoji]
     emoji: NDArray[np.uint8]
     emoji_labels: Ints
+    emoji_may_turn: torch.Tensor
     shapes: NDArray[np.uint8]
     shape_labels: Ints
     teacher: NDArray[np.float16] | None
@@ -64,8 +69,8 @@ def load(work: Path, seed: int) -> Material:
     photo_labels = labels_of(concepts, pictures)
     style = concepts.index["style:pictogram"]
     emoji_labels = np.array([(concepts.of_emoji(emoji), style, -1) for emoji in pictograms])
-    emoji = np.load(work / "emoji.npy")
-    drawn, triples = drawings(SHAPES_DRAWN, emoji.shape[1], seed)
+    pixels = np.load(work / "emoji.npy")
+    drawn, triples = drawings(SHAPES_DRAWN, pixels.shape[1], seed)
     families = ("shape", "colour", "count")
     shape_labels = [[concepts.index[f"{f}:{name}"] for f, name in zip(families, row, strict=True)] for row in triples]
     vectors = work / "teacher.npy"
@@ -77,8 +82,9 @@ def load(work: Path, seed: int) -> Material:
         photos,
         photo_labels,
         pictograms,
-        emoji,
+        pixels,
         emoji_labels,
+        may_turn(emoji.name for emoji in pictograms),
         drawn,
         np.array(shape_labels),
         teacher,
@@ -87,10 +93,11 @@ def load(work: Path, seed: int) -> Material:
 
 @dataclass
 class Batch:
-    """Normalised pixels, up to three concepts a picture, and the teacher's vectors (zeros: none)."""
+    """Normalised pixels, up to three concepts a picture and their weights, and the teacher's vectors (zeros: none)."""
 
     pixels: torch.Tensor
     labels: torch.Tensor
+    weights: torch.Tensor
     teacher: torch.Tensor
 
 
@@ -123,13 +130,25 @@ class Batches:
         shapes = self._pick(np.arange(len(mine.shapes)), self.counts["shapes"])
         drawn = self.augmenter.photos(_floats(mine.shapes[shapes]), DRAWING)
         emoji = self._pick(np.arange(len(mine.emoji)), self.counts["emoji"])
-        grounds = self.augmenter.grounds(len(emoji), photos)
-        placed = self.augmenter.pictograms(_floats(mine.emoji[emoji]), grounds)
-        labels = np.concatenate([mine.photo_labels[picked], mine.shape_labels[shapes], mine.emoji_labels[emoji]])
+        placed, named = self._pictograms(emoji, photos)
+        parts = [mine.photo_labels[picked], mine.shape_labels[shapes], named]
+        labels = torch.from_numpy(np.concatenate(parts)).view(-1, COLUMNS)
+        weights = torch.tensor([PHOTO_WEIGHTS, SHAPE_WEIGHTS, EMOJI_WEIGHTS])
+        weights = weights.repeat_interleave(torch.tensor([len(part) for part in parts]), dim=0)
         known = torch.zeros(len(labels), 0 if mine.teacher is None else mine.teacher.shape[1])
         if mine.teacher is not None:
             known[: len(picked)] = torch.from_numpy(mine.teacher[picked].astype(np.float32))
-        return Batch(normalised(torch.cat([photos, drawn, placed])), torch.from_numpy(labels).view(-1, COLUMNS), known)
+        return Batch(normalised(torch.cat([photos, drawn, placed])), labels, weights, known)
+
+    def _pictograms(self, rows: Ints, photos: torch.Tensor) -> tuple[torch.Tensor, Ints]:
+        """Pictograms on backgrounds, and their object, style and colour."""
+        mine = self.material
+        recoloured = self.augmenter.recoloured(_floats(mine.emoji[rows]), mine.emoji_may_turn[rows])
+        placed, opaque = self.augmenter.pictograms(recoloured, self.augmenter.grounds(len(rows), photos))
+        colours = dominant(placed, opaque).numpy()
+        labels = mine.emoji_labels[rows].copy()
+        labels[:, 2] = np.where(colours < 0, -1, colours + mine.concepts.index[f"colour:{COLOURS[0]}"])
+        return placed, labels
 
 
 def _floats(pixels: NDArray[np.uint8]) -> torch.Tensor:

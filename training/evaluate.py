@@ -96,7 +96,8 @@ def emoji_pixels(work: Path, size: int) -> torch.Tensor:
     drawn = torch.from_numpy(np.load(work / "emoji.npy")).permute(0, 3, 1, 2).float() / 255
     augmenter = Augmenter(size, torch.Generator().manual_seed(EMOJI_SEED))
     plain = torch.rand(len(drawn), 3, 1, 1, generator=augmenter.generator).expand(-1, -1, size, size)
-    return normalised(augmenter.pictograms(drawn, augmenter.grounds(len(drawn), plain)))
+    placed, _ = augmenter.pictograms(drawn, augmenter.grounds(len(drawn), plain))
+    return normalised(placed)
 
 
 def evaluate(judge: Judge, work: Path, archives: list[Archive], size: int) -> dict[str, Any]:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from training.model import Student
 
 SMOOTHING = 0.05
-COLUMN_WEIGHTS = (1.0, 0.15, 0.15)
-SHAPE_WEIGHTS = (1.0, 1.0, 1.0)
 TEACHER_SCALE = 40.0  # softer than the teacher's own 100: its second thoughts count
 KL_WEIGHT = 0.6
 BRIDGE_WEIGHT = 1.0
@@ -52,19 +50,13 @@ def teacher_loss(student: Student, vectors: torch.Tensor, teacher: torch.Tensor,
     return (BRIDGE_WEIGHT * far + KL_WEIGHT * gap).sum() / len(vectors)
 
 
-def column_weights(labels: torch.Tensor) -> torch.Tensor:
-    """How much each concept of each picture counts: styles little, the three of a drawn shape alike."""
-    weights = torch.tensor(COLUMN_WEIGHTS).expand(len(labels), -1)
-    return torch.where((labels[:, 2] >= 0)[:, None], torch.tensor(SHAPE_WEIGHTS), weights)
-
-
 def loss(
     student: Student, batch: Batch, rivals: torch.Tensor, names: torch.Tensor | None
 ) -> tuple[torch.Tensor, float]:
     """The whole loss, and the share of pictures whose best rival-free guess is right."""
     vectors = student(batch.pixels)
     scores = student.scores(vectors, student.concepts)
-    total = concept_loss(scores, batch.labels, rivals, column_weights(batch.labels))
+    total = concept_loss(scores, batch.labels, rivals, batch.weights)
     if names is not None:
         total = total + teacher_loss(student, vectors, batch.teacher, names)
     with torch.no_grad():

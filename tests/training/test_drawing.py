@@ -61,12 +61,15 @@ def test_augmented_batches_repeat_with_their_seed():
 def test_transparent_pictograms_show_only_the_ground():
     ground = torch.full((2, 3, 16, 16), 0.25)
     drawn = torch.zeros(2, 4, 20, 20)
-    assert torch.allclose(augmenter().pictograms(drawn, ground), ground)
+    placed, opaque = augmenter().pictograms(drawn, ground)
+    assert torch.allclose(placed, ground)
+    assert not opaque.any()
 
 
 def test_opaque_pictograms_cover_some_of_the_ground():
     drawn = torch.ones(3, 4, 20, 20)
-    placed = augmenter().pictograms(drawn, torch.zeros(3, 3, 16, 16))
+    placed, opaque = augmenter().pictograms(drawn, torch.zeros(3, 3, 16, 16))
+    assert torch.equal(placed, opaque.expand(-1, 3, -1, -1))
     share = placed.mean((1, 2, 3))
     assert ((share > 0.1) & (share <= 1)).all()
 

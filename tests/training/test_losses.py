@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from training.losses import column_weights, concept_loss
+from training.losses import concept_loss
 from training.train_images import rate
 
 
@@ -19,12 +19,6 @@ def test_scores_of_names_that_are_no_rivals_do_not_matter():
 def test_pictures_without_a_concept_cost_nothing():
     labels = torch.full((2, 3), -1)
     assert concept_loss(torch.zeros(2, 4), labels, torch.ones(4, 4, dtype=torch.bool), torch.ones(2, 3)) == 0
-
-
-def test_styles_weigh_less_than_objects_and_shapes_weigh_alike():
-    weights = column_weights(torch.tensor([[5, 1, -1], [5, 1, 2]]))
-    assert weights[0, 1] < weights[0, 0]
-    assert weights[1].tolist() == [1, 1, 1]
 
 
 def test_the_rate_rises_stays_and_falls():
