@@ -75,6 +75,8 @@ class Run:
             state: dict[str, Any] = torch.load(self.file, weights_only=True)
             self.student.load_state_dict(state["student"])
             self.average.load_state_dict(state["average"])
+            if "optimizer" not in state:  # a reopened model
+                return
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
             if self.rank == 0:

@@ -93,7 +93,8 @@ class TextRun:
         if self.file.exists():
             state: dict[str, Any] = torch.load(self.file, weights_only=True)
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            if "optimizer" in state:  # a reopened model has none
+                self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.used = state["step"], state["used"]
 
 
