@@ -127,3 +127,7 @@ class ImageError(Exception):
         super().__init__(f"{stage}: {reason}")
         self.stage: Stage = stage
         self.reason = reason
+
+    def bare(self) -> ImageError:
+        """The same to keep: without the traceback, whose frames hold the file's bytes and pixels."""
+        return ImageError(self.stage, self.reason)

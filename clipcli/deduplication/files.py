@@ -171,5 +171,5 @@ def _read(ref: ImageRef) -> Read:
     try:
         data = images.read_ref(ref)
     except ImageError as error:
-        return Read(ref, "", None, error)
+        return Read(ref, "", None, error.bare())
     return Read(ref, hashlib.sha256(data).hexdigest(), None, None)

@@ -148,7 +148,7 @@ class Looker:
             data = images.read(self.contents[number].files[0].path)
             seen = glance(data, orient=self.orient, max_pixels=self._limit)
         except ImageError as error:
-            self.errors[number] = error
+            self.errors[number] = error.bare()
             return None
         signatures = tuple(sign(picture, turns=self.turns) for picture in seen.pictures)
         return Look(seen.width, seen.height, seen.format, seen.frames, signatures)

@@ -78,7 +78,7 @@ class Preparation:
             with self.timings.measure("decode"):
                 return Decoded(digest, self._pixels(data))
         except ImageError as error:
-            return error
+            return error.bare()
 
     def _kept(self, digest: str) -> Vector | None:
         return self.cache.get(self.space, [digest])[0]

@@ -46,6 +46,17 @@ def test_a_known_file_is_not_read(cache, ref, monkeypatch):
     assert second.digest == first.digest
 
 
+def test_an_error_does_not_hold_on_to_pixels(cache, tmp_path):
+    """Its traceback would: a hundred truncated photos that wait for their turn took all memory."""
+    pictures.disc("red").save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    error = prepare(cache, ImageRef(str(tmp_path / "a.jpg"), "a.jpg"))
+    assert isinstance(error, ImageError)
+    assert error.reason.startswith("truncated")
+    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
+
+
 def test_a_known_content_under_a_new_name_is_read_and_not_decoded(cache, ref, tmp_path, monkeypatch):
     first = prepare(cache, ref)
     cache.put("m/fp32", [(first.digest, first.pixels[0, 0])])
