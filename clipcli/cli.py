@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipcli import __version__
-from clipcli.errors import ClipcliError, ExitCode
+from clipcli.errors import ClipcliError, ExitCode, OutputError
 from clipcli.groups import with_groups
 from clipcli.menu import Commands, Menu
 
@@ -151,6 +151,30 @@ def _forget_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _fill_closed_streams() -> None:
+    """Give a parent's closed stdin, stdout and stderr a place, which else the next file that is opened would take.
+
+    Such a stdin is empty, such a stderr takes anything, and writing to such a stdout is an error.
+    """
+    modes = {"stdin": (os.O_RDONLY, "r"), "stdout": (os.O_RDONLY, "w"), "stderr": (os.O_WRONLY, "w")}
+    for number, (name, (flags, mode)) in enumerate(modes.items()):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, flags)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace"))
+
+
 def main() -> None:
     """Run the command line."""
-    app()
+    _fill_closed_streams()
+    try:
+        app()
+    except OSError as error:  # help and other words of Typer's that nobody can take
+        _say(OutputError(f"cannot write standard output: {(error.strerror or str(error)).lower()}"))
+        _forget_stdout()
+        sys.exit(ExitCode.OUTPUT)
+    except Exception:  # noqa: BLE001 - a bug outside of any command
+        _report_bug()
+        sys.exit(ExitCode.BUG)

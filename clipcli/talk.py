@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -46,13 +46,14 @@ class Talk:
     _said: set[str] = field(default_factory=set, repr=False)
 
     def line(self, text: str) -> None:
-        """Write one line to stderr, above the progress bar if there is one."""
+        """Write one line to stderr, above the progress bar if there is one; where that takes nothing, say nothing."""
         safe = "clipcli: " + "\n".join(printable(part) for part in text.split("\n"))
-        if self._bar is not None:
-            self._bar.write(safe, file=sys.stderr)
-        else:
-            sys.stderr.write(safe + "\n")
-            sys.stderr.flush()
+        with suppress(OSError):
+            if self._bar is not None:
+                self._bar.write(safe, file=sys.stderr)
+            else:
+                sys.stderr.write(safe + "\n")
+                sys.stderr.flush()
 
     def warn(self, text: str) -> None:
         """Something the user should know even with `-q`."""

@@ -51,6 +51,32 @@ def test_a_full_disk_under_stdout_is_one_line(bundle: Path, folder: Path):
     assert done.stderr == "clipcli: error: cannot write standard output: no space left on device\n"
 
 
+NO_SPACE = "clipcli: error: cannot write standard output: no space left on device\n"
+CLOSED = "clipcli: error: cannot write standard output: bad file descriptor\n"
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        ("- <&-", 4, "clipcli: error: the list of images is empty"),
+        ("{image} >&-", 6, CLOSED),
+        ("{image} gone.png 2>&-", 3, ""),
+        ("{image} gone.png 2>/dev/full", 3, ""),
+        ("--help >/dev/full", 6, NO_SPACE),
+        ("--help >&-", 6, CLOSED),
+    ],
+)
+def test_streams_that_are_closed_or_full(bundle: Path, folder: Path, redirected: str, code: int, said: str):
+    """A service manager may start programs so; what cannot be said must not change the exit code."""
+    options = command("classify", "-l", "disc,square", "-m", bundle, "-q")
+    line = f"{' '.join(options)} {redirected.format(image=folder / 'disc' / 'red.png')}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == code
+    assert ("red.png" in done.stdout) == (not said)
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+
+
 def test_ctrl_c_keeps_what_is_done_and_ends_in_130(bundle: Path, folder: Path):
     process = subprocess.Popen(
         command("classify", "-", "-l", "disc,square", "-m", bundle, "-q", "--format", "json"),
