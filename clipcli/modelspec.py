@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Literal
 
 from clipcli.catalogue import default_tag, resolve_alias
 from clipcli.errors import UnknownModelError
+from clipcli.hub import CONFIG
 from clipcli.registry import configs, first_tag
 
 Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
@@ -56,7 +58,20 @@ def parse_model(name: str) -> ModelSpec:
     folder = _absolute(asked)
     if _is_file(folder / MANIFEST):
         return ModelSpec("bundle", str(folder), str(folder))
+    if asked and os.path.exists(folder) and asked.partition("/")[0] not in configs():  # noqa: PTH110 - see `_is_file`
+        raise _path_without_form(asked, folder)
     return _tag(asked)
+
+
+def _path_without_form(asked: str, path: Path) -> UnknownModelError:
+    """For who names a folder or a file as it is: how it has to be written, or what it lacks."""
+    if not path.is_dir():
+        return UnknownModelError(f"{asked} is a file, which does not say its architecture", hint=f"ARCH@{asked}")
+    if _is_file(path / CONFIG):
+        return UnknownModelError(f"{asked} is an OpenCLIP model's folder", hint=f"write local-dir:{asked}")
+    return UnknownModelError(
+        f"{asked} is a folder without a model", hint=f"a bundle has {MANIFEST}, an OpenCLIP model {CONFIG}"
+    )
 
 
 def _absolute(text: str) -> Path:
@@ -85,11 +100,9 @@ def _hub(asked: str) -> ModelSpec:
 
 def _folder(path: str) -> ModelSpec:
     folder = _absolute(path)
-    if not _is_file(folder / "open_clip_config.json"):
-        what = "has no open_clip_config.json" if folder.is_dir() else "is not a folder"
-        raise UnknownModelError(
-            f"{path} {what}", hint="local-dir: takes a folder with open_clip_config.json and weights"
-        )
+    if not _is_file(folder / CONFIG):
+        what = f"has no {CONFIG}" if folder.is_dir() else "is not a folder"
+        raise UnknownModelError(f"{path} {what}", hint=f"local-dir: takes a folder with {CONFIG} and weights")
     return ModelSpec("folder", f"local-dir:{folder}", str(folder))
 
 

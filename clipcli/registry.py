@@ -20,7 +20,7 @@ from clipcli.errors import ModelError, UnknownModelError
 from clipcli.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from clipcli.modelspec import ModelSpec
 
@@ -89,16 +89,18 @@ def check_name(spec: ModelSpec) -> None:
     if spec.kind not in {"tag", "checkpoint"}:
         return
     if spec.where not in configs():
-        near = _offer(spec.where, [*configs(), "tiny", "fast", "balanced", "best"])
-        raise UnknownModelError(f"no model {spec.where!r}", hint=near)
+        near = did_you_mean(spec.where, [*configs(), "tiny", "fast", "balanced", "best"])
+        if spec.kind == "tag" and spec.version and not near:
+            hint = _all(f"a repository of the hub is written hf-hub:{spec.name};")
+            raise UnknownModelError(f"no model {spec.name!r}", hint=hint)
+        raise UnknownModelError(f"no model {spec.where!r}", hint=_all(near))
     known = tags().get(spec.where, {})
     if spec.kind == "tag" and not known:
         hint = f"{spec.where}@path/to/checkpoint.safetensors"
         raise UnknownModelError(f"{spec.where} has no published weights", hint=hint)
     if spec.kind == "tag" and spec.version not in known:
-        raise UnknownModelError(
-            f"{spec.where} has no weights tagged {spec.version!r}", hint=_offer(spec.version, known)
-        )
+        near = did_you_mean(spec.version, known)
+        raise UnknownModelError(f"{spec.where} has no weights tagged {spec.version!r}", hint=_all(near))
 
 
 def first_tag(architecture: str) -> str:
@@ -106,8 +108,8 @@ def first_tag(architecture: str) -> str:
     return next(iter(tags().get(architecture, {})), "")
 
 
-def _offer(name: str, known: Iterable[str]) -> str:
-    return f"{did_you_mean(name, known)} clipcli models list shows all".strip()
+def _all(near: str) -> str:
+    return f"{near} clipcli models list shows all".strip()
 
 
 def _folder() -> Path:

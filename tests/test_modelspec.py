@@ -101,6 +101,25 @@ def test_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert parse_model("ViT-B-32@epoch@12.pt") == expected
 
 
+def test_a_path_without_its_form_is_told_the_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "open_clip_config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "weights.pt").write_bytes(b"")
+    (tmp_path / "ViT-B-32").mkdir()
+    for name, message, hint in (
+        ("./plain", "./plain is a folder without a model", "manifest.json"),
+        ("model", "model is an OpenCLIP model's folder", "write local-dir:model"),
+        ("weights.pt", "weights.pt is a file", "ARCH@weights.pt"),
+    ):
+        with pytest.raises(UnknownModelError) as caught:
+            parse_model(name)
+        assert caught.value.message.startswith(message)
+        assert hint in (caught.value.hint or "")
+    assert parse_model("ViT-B-32").kind == "tag"
+
+
 def test_a_bundles_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "fast").mkdir()
     (tmp_path / "fast" / "manifest.json").touch()
