@@ -55,7 +55,7 @@ def plan(
     """
     _refuse_conflicts(inputs, labels, score)
     expected = parse_expected(check)
-    refs = _refs(inputs, expected)
+    refs = _refs(inputs, expected, talk)
     chosen = _labels(labels, expected, refs if family is None else family)
     prompts = load_prompts(labels.prompts or [])
     require_prompts(chosen, prompts)
@@ -83,12 +83,12 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
         raise UsageError("stdin can hold one of images, labels and prompts", hint="give the others in files")
 
 
-def _refs(inputs: InputOptions, expected: Expected | None) -> Iterable[ImageRef]:
+def _refs(inputs: InputOptions, expected: Expected | None, talk: Talk) -> Iterable[ImageRef]:
     """A list wherever its length can be known beforehand; the images of a table when no others are named."""
     arguments, lists = inputs.images or [], inputs.files_from or []
     if not arguments and not lists and expected is not None and expected.table is not None:
         return expected.refs()
-    refs = collect(arguments, files_from=lists, null=inputs.null, column=inputs.column)
+    refs = collect(arguments, files_from=lists, null=inputs.null, column=inputs.column, warn=talk.warn)
     return refs if is_stream(arguments, lists) else list(refs)
 
 

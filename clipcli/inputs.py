@@ -15,16 +15,22 @@ from clipcli.sources.places import is_url
 from clipcli.sources.suffixes import SHARDS, TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["IMAGE_SUFFIXES", "STDIN", "ImageRef", "collect", "is_stream"]
 
 STDIN = "-"
 _READ_SIZE = 1 << 16
+_SUFFIXES_COUNT = "folders are searched for suffixes such as .jpg and .png; a file named outright is always tried"
 
 
 def collect(
-    arguments: Sequence[str], *, files_from: Sequence[str] = (), null: bool = False, column: str | None = None
+    arguments: Sequence[str],
+    *,
+    files_from: Sequence[str] = (),
+    null: bool = False,
+    column: str | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> Iterator[ImageRef]:
     """Expand arguments and lists into image references, in the order given; folders sorted by name.
 
@@ -33,6 +39,7 @@ def collect(
         files_from: files that hold a list of the same; `-` is stdin.
         null: lists are separated by NUL instead of newlines.
         column: of tables, that holds images or paths; None takes the only one with images.
+        warn: is told of folders without images when others have some.
 
     Raises:
         UsageError: nothing was named, or stdin was named twice.
@@ -45,7 +52,11 @@ def collect(
     lists = [*files_from, *(argument for argument in arguments if argument == STDIN)]
     if column is not None and not lists and not any(argument.lower().endswith(TABLES) for argument in arguments):
         raise UsageError("--column is for tables", hint="a .parquet file of images; or --texts-from, for texts")
-    return _collect(arguments, files_from, null=null, column=column)
+    named = chain(
+        chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments),
+        chain.from_iterable(_read_list(source, null=null) for source in files_from),
+    )
+    return _expand_all(named, column, warn)
 
 
 def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
@@ -69,14 +80,10 @@ def _names_urls(file: str) -> bool:
     return False
 
 
-def _collect(
-    arguments: Sequence[str], files_from: Sequence[str], *, null: bool, column: str | None
-) -> Iterator[ImageRef]:
-    lists = chain.from_iterable(_read_list(source, null=null) for source in files_from)
-    named = chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments)
+def _expand_all(named: Iterable[str], column: str | None, warn: Callable[[str], object] | None) -> Iterator[ImageRef]:
     found = False
     barren: list[str] = []
-    for argument in chain(named, lists):
+    for argument in named:
         count = 0
         for ref in _expand(argument, column):
             count += 1
@@ -86,10 +93,15 @@ def _collect(
             barren.append(argument)
     if not found:
         raise _nothing_found(barren)
+    if warn is not None:
+        for argument in barren:
+            warn(f"no images in {without_secrets(argument)}")
 
 
 def _expand(argument: str, column: str | None) -> Iterator[ImageRef]:
-    if "\0" in argument:
+    if not argument:
+        yield ImageRef("", "", problem="an empty name (a variable that is not set?)")
+    elif "\0" in argument:
         yield ImageRef(
             argument, argument, problem="a file name cannot hold a NUL byte (is the list NUL-separated? use -0)"
         )
@@ -174,14 +186,12 @@ def _nothing_found(barren: Iterable[str]) -> InputsError:
     if not names:
         return InputsError("the list of images is empty", hint="one path a line, or NUL-separated with -0")
     first = without_secrets(names[0])
-    where = first if len(names) == 1 else f"{first} and {len(names) - 1} more"
     files = [file for _, _, found in os.walk(names[0]) for file in found]
     what = f" ({len(files)} other file{'s' if len(files) != 1 else ''} there)" if files else ""
     if not files and os.path.isdir(names[0]):  # noqa: PTH112
         what = " (the folder is empty)"
+    if len(names) > 1:
+        what = f" and {len(names) - 1} more"
     if any(file.lower().endswith((*SHARDS, *TABLES)) for file in files):
-        return InputsError(f"no images in {where}{what}", hint="shards and tables have to be named: FOLDER/*.tar")
-    return InputsError(
-        f"no images in {where}{what}",
-        hint="folders are searched for suffixes such as .jpg and .png; a file named outright is always tried",
-    )
+        return InputsError(f"no images in {first}{what}", hint="shards and tables have to be named: FOLDER/*.tar")
+    return InputsError(f"no images in {first}{what}", hint=_SUFFIXES_COUNT)

@@ -29,7 +29,8 @@ class Report:
     def fail(self, name: str, error: ImageError) -> None:
         """Count an input that gave none, and name it on stderr."""
         self.failed += 1
-        self.talk.line(f"{printable(name)}: {error.reason} ({error.stage})")
+        shown = printable(name) if name.strip() == name != "" else f"'{printable(name)}'"
+        self.talk.line(f"{shown}: {error.reason} ({error.stage})")
 
     @property
     def exit_code(self) -> ExitCode:

@@ -144,9 +144,23 @@ def test_folders_without_images_say_what_is_there(tmp_path: Path, make, words: s
     assert caught.value.hint
 
 
-def test_one_empty_folder_among_others_is_no_error(tree: Path, tmp_path: Path):
+def test_one_empty_folder_among_others_is_named_and_no_error(tree: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    assert len(names(str(tmp_path / "empty"), str(tree / "b.jpg"))) == 1
+    warned: list[str] = []
+    assert len(list(collect([str(tmp_path / "empty"), str(tree / "b.jpg")], warn=warned.append))) == 1
+    assert warned == [f"no images in {tmp_path / 'empty'}"]
+
+
+def test_several_folders_without_images_are_counted(tmp_path: Path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputsError, match=r"no images in .*a and 2 more$"):
+        names(*(str(tmp_path / name) for name in ("a", "b", "c")))
+
+
+def test_an_empty_name_is_a_problem():
+    (ref,) = collect([""])
+    assert ref.problem == "an empty name (a variable that is not set?)"
 
 
 def test_nothing_named_and_stdin_twice_are_usage_errors():

@@ -277,6 +277,18 @@ class TestInputs:
         assert classify(target, *LABELS).code == 0
         assert classify(tmp_path, *LABELS).code == 4
 
+    def test_a_folder_without_images_is_named_even_with_q(self, classify, folder: Path, tmp_path: Path):
+        result = classify(folder / "disc", tmp_path, *LABELS, "-q")
+        assert result.code == 0
+        assert result.stderr == f"clipcli: warning: no images in {tmp_path}\n"
+
+    def test_names_of_nothing_are_quoted(self, classify):
+        result = classify("", " ", *LABELS, "-q")
+        assert result.code == 4
+        first, second, _ = result.stderr.splitlines()
+        assert first == "clipcli: '': an empty name (a variable that is not set?) (read)"
+        assert second == "clipcli: ' ': no such file (read)"
+
     def test_a_file_that_vanishes_is_named(self, classify, folder: Path, tmp_path: Path):
         result = classify(folder / "disc" / "red.png", tmp_path / "gone.png", *LABELS)
         assert result.code == 3
