@@ -2,8 +2,11 @@
 
 sources.py    arguments → images, vector files, an index
 corpus.py     their vectors, block by block, with their names
+mapped.py     vectors where they lie in a file
 asking.py     options and files → queries → unit vectors
 accelerating.py when a search is worth a GPU
+finding.py    which rows count, and the search itself
+results.py    what was found
 expected.py   which images each query should find, and the figures of a check
 job.py        the run itself
 keeping.py    copies and links of what was found

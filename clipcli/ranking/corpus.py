@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import tempfile
 from bisect import bisect_right
@@ -13,11 +12,13 @@ from typing import TYPE_CHECKING, Literal, Protocol, overload
 import numpy as np
 
 from clipcli.errors import VectorsError
+from clipcli.ranking.mapped import slices
 from clipcli.vectors import unit_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from clipcli.tasks.scanning import Block
     from clipcli.tasks.search import Rows
     from clipcli.tasks.unusable import UnusableRowError
     from clipcli.vectorfiles import VectorFile
@@ -40,8 +41,8 @@ class Part(Protocol):
         """What the operating system opens for a row."""
         ...
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
-        """(number of the first row, (≤ rows, dim) float32, unit length)."""
+    def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
+        """(number of the first row, at most `rows` of them)."""
         ...
 
     def where(self, row: int) -> str:
@@ -79,14 +80,13 @@ class ImagePart:
         """The image itself."""
         return self.names[row]
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
+    def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
         """Those in the file first."""
         self._settle()
         start = 0
         for whole in self._parts():
-            for first in range(0, len(whole), rows):
-                yield start + first, whole[first : first + rows]
-                _let_go(whole, first, min(first + rows, len(whole)))
+            for first, vectors in slices(whole, rows):
+                yield start + first, vectors
             start += len(whole)
 
     def _parts(self) -> Iterator[Vectors]:
@@ -127,16 +127,12 @@ class FilePart:
         """File, row and name."""
         return f"{self.file.path}: row {row} ({self.names[row]})"
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
-        """Mapped pages are let go when their block is done, so that no more than one is in memory."""
+    def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
+        """Of a mapped file no more than one block is in memory."""
         mapped = getattr(self.file, "vectors", None)
-        if mapped is None:
-            found = self.file.blocks(rows, check=False)
-        else:
-            found = ((n, np.asarray(mapped[n : n + rows], np.float32)) for n in range(0, len(mapped), rows))
+        found = self.file.blocks(rows, check=False) if mapped is None else slices(mapped, rows)
         for start, vectors in found:
             yield start, vectors if self.file.info.unit_length else unit_length(vectors)
-            _let_go(mapped, start, start + len(vectors))
 
 
 @dataclass(frozen=True)
@@ -164,7 +160,7 @@ class Corpus:
         """Of all rows, looked up where they are."""
         return self.parts[0].names if len(self.parts) == 1 else _Names(self)
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, Vectors]]:
+    def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
         """All rows, at most `rows` at a time."""
         for start, part in zip(self._starts, self.parts, strict=False):
             for first, vectors in part.blocks(rows):
@@ -235,15 +231,3 @@ def rows_named(names: Iterable[str], wanted: str) -> list[int]:
 
 def _normal(path: str) -> str:
     return os.path.normcase(os.path.abspath(path))  # noqa: PTH100
-
-
-def _let_go(mapped: object, start: int, stop: int) -> None:
-    """Tell the system that the pages of some rows are not needed in this process; they stay in its file cache."""
-    pages = getattr(mapped, "_mmap", None)
-    if not isinstance(mapped, np.memmap) or not isinstance(pages, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    base = int(mapped.offset) % mmap.ALLOCATIONGRANULARITY
-    first = (base + start * mapped.strides[0]) // mmap.PAGESIZE * mmap.PAGESIZE
-    last = min((base + stop * mapped.strides[0]) // mmap.PAGESIZE * mmap.PAGESIZE, len(pages))
-    if last > first:
-        pages.madvise(mmap.MADV_DONTNEED, first, last - first)

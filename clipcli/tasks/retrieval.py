@@ -20,6 +20,7 @@ from clipcli.tasks.search import SCORES_AT_ONCE, exact_scores, product_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from clipcli.tasks.scanning import Block
     from clipcli.tasks.search import Blocks, Rows
     from clipcli.vectors import Scores, Vectors
 
@@ -84,7 +85,8 @@ class _Counter:
         self.queries, self.rows, self.scores, self.name_of = queries, rows, scores, name_of
         self.before = np.zeros(len(rows), np.int64)
 
-    def add(self, start: int, block: Vectors) -> None:
+    def add(self, start: int, block: Block) -> None:
+        block = np.asarray(block, np.float32)
         error = np.float32(product_error(block.shape[1]))
         step = max(SCORES_AT_ONCE // max(len(block), 1), 1)
         for first in range(0, len(self.rows), step):

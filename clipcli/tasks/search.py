@@ -15,17 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from clipcli.tasks.proposing import Asked
+from clipcli.tasks.scanning import FEW, Scanner
 from clipcli.tasks.unusable import refuse_lengths, refuse_unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from clipcli.tasks.proposing import Kernel
+    from clipcli.tasks.scanning import Block
     from clipcli.vectors import Scores, Vectors
 
 Rows: TypeAlias = "npt.NDArray[np.int64]"
-Blocks: TypeAlias = "Iterable[tuple[int, Vectors]]"
-"""(number of the first row, (rows, dim) float32, unit length), in order."""
+Blocks: TypeAlias = "Iterable[tuple[int, Block]]"
+"""(number of the first row, rows), in order."""
 
 SCORES_AT_ONCE = 1 << 22
 """Products in memory together: 16 MB."""
@@ -109,6 +111,7 @@ class Pool:
         self.wanted = wanted
         self.names = names
         self._kernel = kernel
+        self._scanner = Scanner()
         count = len(queries)
         self._limit: Scores = np.full(count, _BELOW_ALL, np.float32)
         if wanted.floors is not None:
@@ -120,28 +123,30 @@ class Pool:
         self._scores = np.empty(0, np.float32)
         self._sorted = 0
 
-    def add(self, start: int, block: Vectors) -> None:
+    def add(self, start: int, block: Block) -> None:
         """Take the rows from number `start` on."""
         if not len(block) or not len(self.queries) or self.wanted.top == 0:
             return
-        for owners, places in self._by_kernel(start, block) or self._by_blas(start, block):
+        for owners, places in self._by_kernel(start, block) or self._by_cpu(start, block):
             self._propose(owners, places, start, block)
         if self.wanted.top is not None and len(self._rows) - self._sorted > self._sorted // 2:
             self._keep_best()
 
-    def _by_blas(self, start: int, block: Vectors) -> Iterator[tuple[Rows, Rows]]:
+    def _by_cpu(self, start: int, block: Block) -> Iterator[tuple[Rows, Rows]]:
         """Queries and places that may count, some queries at a time."""
         step = max(SCORES_AT_ONCE // len(block), 1)
+        few = len(self.queries) <= FEW
+        rows = block if few else np.asarray(block, np.float32)
         for first in range(0, len(self.queries), step):
             some = slice(first, first + step)
-            products = _products(self.queries[some], block)
+            products = self._scanner.products(self.queries[some], rows) if few else self.queries[some] @ rows.T
             if first == 0:
                 refuse_unusable(products[0], start, block)
             self._leave_out(products, first, start)
             owners, places = _at_least(products, self._proposed(products, self._limit[some]) - self._error)
             yield owners + first, places
 
-    def _by_kernel(self, start: int, block: Vectors) -> list[tuple[Rows, Rows]]:
+    def _by_kernel(self, start: int, block: Block) -> list[tuple[Rows, Rows]]:
         """The same from the kernel, all at once; empty without one, which the first refusal of it makes so."""
         if self._kernel is None:
             return []
@@ -151,7 +156,8 @@ class Pool:
         owners = np.repeat(np.arange(len(hidden)), [len(rows) for rows in hidden])
         pairs = owners, np.concatenate([np.empty(0, np.int64), *hidden])
         top = None if self._filled else self.wanted.top
-        found = self._kernel(Asked(self.queries, block, self._limit, float(self._error), top, allowed, pairs))
+        rows = np.asarray(block, np.float32)
+        found = self._kernel(Asked(self.queries, rows, self._limit, float(self._error), top, allowed, pairs))
         if found is None:
             self._kernel = None
             return []
@@ -183,10 +189,10 @@ class Pool:
         for query, rows in enumerate(self.wanted.excluded[first : first + len(products)]):
             products[query, rows[(rows >= start) & (rows < stop)] - start] = -np.inf
 
-    def _propose(self, owners: Rows, places: Rows, start: int, block: Vectors) -> None:
+    def _propose(self, owners: Rows, places: Rows, start: int, block: Block) -> None:
         for first in range(0, len(owners), _PAIRS_AT_ONCE):
             some = slice(first, first + _PAIRS_AT_ONCE)
-            vectors = np.asarray(block[places[some]])
+            vectors = np.asarray(block[places[some]], np.float32)
             scores = exact_scores(self.queries[owners[some]], vectors)
             good = scores >= self._limit[owners[some]]
             refuse_lengths(vectors[good], start + places[some][good])
@@ -222,12 +228,6 @@ class Pool:
             run = rows[first : last + 1].tolist()
             rows[first : last + 1] = sorted(run, key=lambda row: (names[row], row))
         return rows
-
-
-def _products(queries: Vectors, block: Vectors) -> Scores:
-    """(queries, rows); a single query as matrix times vector, which reads the block in order."""
-    products: Scores = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T
-    return products
 
 
 def _at_least(products: Scores, limit: Scores) -> tuple[Rows, Rows]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from clipcli.tasks.scanning import Block
     from clipcli.tasks.search import Rows
     from clipcli.vectors import Scores, Vectors
 
@@ -22,7 +23,7 @@ class UnusableRowError(ValueError):
         self.reason = reason
 
 
-def refuse_unusable(products: Scores, start: int, block: Vectors) -> None:
+def refuse_unusable(products: Scores, start: int, block: Block) -> None:
     """One query's products tell: a number that is not finite spreads to them, and a zero row makes a zero."""
     finite = np.isfinite(products)
     if not finite.all():
