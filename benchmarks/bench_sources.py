@@ -5,13 +5,15 @@
 Everything of `embed` but the model: found, read, hashed, decoded, brought to 224 pixels. Photos of FOLDER (default:
 ../shared/data/photos; drawn noise where that is missing) are brought to 0.3 megapixels. The sources take turns, round
 by round, so that a busy machine slows all of them alike; the first round is not counted. The network is a web server in
-this process that waits before each answer. Prints a table and writes results/sources.md.
+this process that waits before each answer. Prints a table and writes results/sources.json and results/sources.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
 import statistics
 import sys
 import tarfile
@@ -119,6 +121,16 @@ def measure(folder: Path, web: SlowWeb, asked: argparse.Namespace) -> dict[str, 
     return found
 
 
+def table(found: dict[str, list[float]]) -> str:
+    """Markdown, every source against loose files."""
+    base = statistics.median(found["loose files"])
+    lines = ["| source | images/s | range | of loose files |", "| --- | --: | --: | --: |"]
+    for name, speeds in found.items():
+        middle = statistics.median(speeds)
+        lines.append(f"| {name} | {middle:,.0f} | {min(speeds):,.0f}–{max(speeds):,.0f} | {middle / base:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Make, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,8 +139,9 @@ def main() -> None:
     parser.add_argument("--latency", type=int, default=30)
     shared = Path(__file__).parent.parent.parent / "shared" / "data" / "photos"
     parser.add_argument("--photos", type=Path, default=shared)
+    parser.add_argument("--dry", action="store_true", help="print only")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(prefix="bench-sources-") as place:
         folder = Path(place)
         (folder / "loose").mkdir()
         files = make_photos(folder / "loose", asked.photos, asked.count)
@@ -136,19 +149,16 @@ def main() -> None:
         served = {f"/{file.relative_to(folder)}": file.read_bytes() for file in [*files, *folder.glob("*.tar")]}
         with web_server.serve(SlowWeb(files=served, latency=asked.latency / 1000)) as web:
             found = measure(folder, web, asked)
-    base = statistics.median(found["loose files"])
-    lines = [
-        f"{asked.count:,} JPEGs of 640 × 480, {os.cpu_count()} cores, median of {asked.rounds}; all but the model.",
-        "",
-        "| source | images/s | range | of loose files |",
-        "| --- | --: | --: | --: |",
-    ]
-    for name, speeds in found.items():
-        middle = statistics.median(speeds)
-        lines.append(f"| {name} | {middle:,.0f} | {min(speeds):,.0f}–{max(speeds):,.0f} | {middle / base:.2f} |")
+    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {asked.rounds} rounds"
+    what = f"{asked.count:,} JPEGs of 640 × 480 in {SHARDS} shards; everything but the model"
+    text = f"# Where images come from\n\n`python benchmarks/bench_sources.py`: {where}\n\n{what}\n\n{table(found)}"
+    print(text)
+    if asked.dry:
+        return
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "sources.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    (RESULTS / "sources.md").write_text(text, encoding="utf-8")
+    data = {"machine": where, "images": asked.count, "images_a_second": found}
+    (RESULTS / "sources.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

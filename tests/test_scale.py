@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,15 @@ def test_the_table_is_what_the_model_prints():
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     table = done.stdout.partition("\n\n")[2].strip()
     assert table in PAGE.read_text(encoding="utf-8"), "put what benchmarks/cost_model.py prints there"
+
+
+def test_the_rate_of_writing_is_the_measured_one():
+    figures = ROOT / "benchmarks" / "results" / "ray.json"
+    if not figures.is_file():
+        pytest.skip("benchmarks/bench_ray.py has not run")
+    measured = statistics.median(json.loads(figures.read_text("utf-8"))["written_a_core_second"])
+    (written,) = re.findall(r"takes ([\d,]+) vectors a core-second", PAGE.read_text(encoding="utf-8"))
+    assert abs(int(written.replace(",", "")) / measured - 1) < 0.1, f"{measured:,.0f} were measured"
 
 
 def test_every_engine_has_a_block():
