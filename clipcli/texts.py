@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from clipcli.arrow import no_such_column, text_column
 from clipcli.errors import ImageError, InputsError, UsageError
-from clipcli.inputs import STDIN
-from clipcli.sources.braces import expand_braces
+from clipcli.inputs import STDIN, ImageRef
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.patterns import names_of
 from clipcli.sources.shards import members
 from clipcli.sources.suffixes import SHARDS
 
@@ -64,8 +65,11 @@ def _all(given: Sequence[str], sources: Sequence[str], column: str | None) -> It
 def _read(source: str, column: str | None) -> Iterator[TextRef]:
     suffix = Path(source).suffix.lower()
     if suffix in SHARDS:
-        for archive in [source] if Path(source).exists() else expand_braces(source):
-            yield from _captions(archive, column or "txt")
+        for archive in names_of(source):
+            if isinstance(archive, ImageRef):
+                yield TextRef(archive.name, problem=archive.problem)
+            else:
+                yield from _captions(archive, column or "txt")
         return
     if suffix in _PARQUET:
         for value in text_column(_existing(source), column):
@@ -81,6 +85,7 @@ def _read(source: str, column: str | None) -> Iterator[TextRef]:
 def _captions(archive: str, column: str) -> Iterator[TextRef]:
     """Texts that stand beside the images of a shard: members of one extension, or a field of those that hold JSON."""
     extension, _, field = column.partition(":")
+    name = ""
     for name, data in members(archive, extension):
         if isinstance(data, ImageError):
             yield TextRef(name, problem=data.reason)
@@ -88,6 +93,8 @@ def _captions(archive: str, column: str) -> Iterator[TextRef]:
             yield _decoded(data)
         else:
             yield _field(data, field)
+    if not name:
+        yield TextRef(without_secrets(archive), problem=f"no member of this shard ends in .{extension}")
 
 
 def _field(data: bytes, field: str) -> TextRef:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from clipcli.talk import Talk
 
 _CONNECT_SECONDS = 10.0
+_OF_SETTINGS = b"\x04"
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _OF_SETTINGS + bytes(5)
+"""What opens a connection of gRPC: HTTP/2's preface and a frame of no settings. Such a frame begins the answer too."""
 _PATIENCE_SECONDS = 30.0
 """After this long without a free worker it is said that one is waited for."""
 _TRIES = 100
@@ -57,7 +60,7 @@ class Cluster:
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         pool = plan_pool([Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in nodes], self.wishes, device)
         gpus = f" and {pool.gpus:g} GPUs" if pool.gpus else ""
-        self.talk.detail(f"{len(nodes)} nodes, {pool.workers} workers of {pool.cpus} cores{gpus} each")
+        self.talk.detail(f"nodes: {len(nodes)}; workers: {pool.workers}, of {pool.cpus} cores{gpus} each")
         if pool.room < pool.workers:
             self.talk.note(f"the cluster has room for {pool.room} of {pool.workers} workers now")
         return pool
@@ -191,10 +194,14 @@ def _ray() -> Any:
 
 
 def _knock(address: str, endpoint: tuple[str, int]) -> None:
-    """See whether anybody listens, which Ray itself would take half a minute and pages of words to say."""
+    """See whether Ray may be there: at a port of something else, such as its dashboard, it tries for ten minutes."""
     try:
-        socket.create_connection(endpoint, timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
+        with socket.create_connection(endpoint, timeout=_CONNECT_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "1":
+                connection.sendall(_GREETING)
+                if connection.makefile("rb").read(4)[3:] != _OF_SETTINGS:
+                    raise ConnectionError("something else answers there (the head's port is 6379 as a rule)")
+    except (OSError, OverflowError) as error:
         raise _not_there(address, error) from error
 
 

@@ -6,6 +6,7 @@
     fetching.py   whole objects and files that many threads read, tried again after passing faults
     faults.py     what drivers raise → words for the user, in which no credential stands
     braces.py     `{00000..00099}` → names
+    patterns.py   braces and `*` → names of what is there
     shards.py     tar files of webdataset's form, read in place
     tables.py     Parquet files with a column of images or of their paths
     finding.py    an argument or a line of a list → image references; a path → its source

@@ -67,7 +67,7 @@ def reason(error: BaseException, seconds: float) -> str:
         error: what the driver raised.
         seconds: the time limit of a request.
     """
-    status = _status(error)
+    status = _status(error) or _status(error.__cause__)
     known = (
         (isinstance(error, PermissionError) or status in {401, 403}, "access denied: are the credentials right?"),
         (isinstance(error, FileNotFoundError) or status in {404, 410}, _what_is_missing(error)),
@@ -94,8 +94,11 @@ def _is_timeout(error: BaseException) -> bool:
     return isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
 
 
-def _status(error: BaseException) -> int | None:
+def _status(error: BaseException | None) -> int | None:
     response: Any = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore's
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return int(found) if found >= 400 else None  # noqa: PLR2004 - HTTP's errors
     for holder in (error, response):
         for name in ("status", "status_code", "code"):
             found = getattr(holder, name, None)

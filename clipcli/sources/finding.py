@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import posixpath
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clipcli.errors import ImageError
-from clipcli.sources.braces import expand_braces, has_braces
+from clipcli.sources.braces import has_braces
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.fetching import attempt, read_object
+from clipcli.sources.patterns import full_url, has_magic, names_of
 from clipcli.sources.places import file_system, is_url, scheme
 from clipcli.sources.refs import ImageRef
-from clipcli.sources.suffixes import INSIDE, MAX_BYTES, PACKED, SHARDS, TABLES, is_image_name
+from clipcli.sources.suffixes import INSIDE, MAX_BYTES, PACKED, SHARDS, TABLES, has_suffix, is_image_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipcli.sources.refs import Source
-
-_LOOKED_FOR: Final = 1000
-"""Names of a pattern that are looked for at most before it counts as matching nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ def is_elsewhere(argument: str) -> bool:
         return True
     if os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
         return False
-    if _ends(argument, (*SHARDS, *PACKED, *TABLES)):
+    if has_suffix(argument, (*SHARDS, *PACKED, *TABLES)):
         return True
     if INSIDE.fullmatch(argument) or has_braces(argument):
         return not os.path.lexists(argument)
@@ -62,30 +58,12 @@ def expand(argument: str, column: str | None = None) -> Iterator[ImageRef | str]
     Raises:
         InputsError: a package is missing, or a table cannot be used.
     """
-    names = expand_braces(argument) if has_braces(argument) else iter([argument])
-    if has_braces(argument) and not any(map(_exists, islice(expand_braces(argument), _LOOKED_FOR))):
-        yield ImageRef(argument, without_secrets(argument), "nothing matches this pattern")
-        return
-    for name in names:
-        yield from _expand_url(name, column) if is_url(name) else _named(name, column)
-
-
-def match(pattern: str) -> list[str]:
-    """Files and URLs that a pattern with `*` or braces names; empty for what is no pattern, or matches nothing."""
-    found: list[str] = []
-    for name in expand_braces(pattern):
-        if is_url(name) and _has_magic(name):
-            found += _glob(name)
-        elif not is_url(name) and glob.has_magic(name):
-            found += glob.glob(name)  # noqa: PTH207 - any bytes
-        elif name != pattern and _exists(name):
-            found.append(name)
-    return found
-
-
-def _glob(url: str) -> list[str]:
-    system, path = file_system(url)
-    return [_full_url(system, url, str(one)) for one in attempt(lambda: system.glob(path))]
+    found = has_magic(argument)
+    for name in names_of(argument):
+        if isinstance(name, ImageRef):
+            yield name
+        else:
+            yield from _expand_url(name, column) if is_url(name) and not found else _named(name, column)
 
 
 def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
@@ -102,7 +80,7 @@ def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
     system, path = file_system(folder)
     listing = attempt(lambda: system.ls(path, detail=True))
     below = [one for one in listing if str(one["name"]).rstrip("/") != path.rstrip("/")]
-    yield from sorted((_full_url(system, folder, str(one["name"])), one.get("type") == "directory") for one in below)
+    yield from sorted((full_url(system, folder, str(one["name"])), one.get("type") == "directory") for one in below)
 
 
 def locate(path: str) -> Source | None:
@@ -115,7 +93,7 @@ def locate(path: str) -> Source | None:
     if inside is None or (not is_url(path) and not os.path.isfile(inside["outer"])):  # noqa: PTH113
         return RemoteObject(path) if is_url(path) else None
     outer, inner = inside["outer"], inside["inner"]
-    if _ends(outer, SHARDS):
+    if has_suffix(outer, SHARDS):
         from clipcli.sources import shards
 
         return shards.find_member(outer, inner)
@@ -128,14 +106,14 @@ def locate(path: str) -> Source | None:
 
 def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
     """One file that is named outright, local or remote."""
-    if _ends(name, SHARDS):
+    if has_suffix(name, SHARDS):
         from clipcli.sources import shards
 
         yield from shards.images(name)
-    elif _ends(name, PACKED):
+    elif has_suffix(name, PACKED):
         problem = "a compressed archive cannot be read in place; unpack it to a plain .tar (images hardly shrink)"
         yield ImageRef(name, without_secrets(name), problem)
-    elif _ends(name, TABLES):
+    elif has_suffix(name, TABLES):
         from clipcli.sources import tables
 
         yield from tables.images(name, column)
@@ -153,14 +131,7 @@ def _expand_url(url: str, column: str | None) -> Iterator[ImageRef | str]:
     shown = without_secrets(url)
     try:
         system, path = file_system(url)
-        if _has_magic(url):
-            matches = attempt(lambda: sorted(system.glob(path, detail=True).items()))
-            found = [full for full, info in matches if info.get("type") != "directory"]
-            if not found:
-                yield ImageRef(url, shown, "nothing matches this pattern")
-            for full in found:
-                yield from _named(_full_url(system, url, full), column)
-        elif _is_file(system, url, path):
+        if _is_file(system, url, path):
             if INSIDE.fullmatch(url):
                 yield ImageRef(url, shown, None, locate(url))
             else:
@@ -176,7 +147,7 @@ def _is_file(system: Any, url: str, path: str) -> bool:
     plain = url.partition("?")[0] if scheme(url) in {"http", "https"} else url
     if plain.endswith("/"):
         return False
-    if scheme(url) in {"http", "https"} or is_image_name(plain) or _ends(plain, (*SHARDS, *PACKED, *TABLES)):
+    if scheme(url) in {"http", "https"} or is_image_name(plain) or has_suffix(plain, (*SHARDS, *PACKED, *TABLES)):
         return True
     if INSIDE.fullmatch(url):
         return True
@@ -188,7 +159,7 @@ def _walk(system: Any, url: str, folder: str, *, top: bool = False) -> Iterator[
     try:
         listing = attempt(lambda: system.ls(folder, detail=True))
     except ImageError as error:
-        shown = without_secrets(url if top else _full_url(system, url, folder))
+        shown = without_secrets(url if top else full_url(system, url, folder))
         words = "no such folder" if error.reason == "no such object" else f"cannot list this folder: {error.reason}"
         yield ImageRef(shown, shown, words)
         return
@@ -200,40 +171,10 @@ def _walk(system: Any, url: str, folder: str, *, top: bool = False) -> Iterator[
         if info.get("type") == "directory":
             yield from _walk(system, url, full)
         elif is_image_name(last):
-            yield _listed(_full_url(system, url, full), info.get("size"))
+            yield _listed(full_url(system, url, full), info.get("size"))
 
 
 def _listed(url: str, size: int | None) -> ImageRef:
     if size is not None and size > MAX_BYTES:
         return ImageRef(url, without_secrets(url), f"{size / 1e9:.1f} GB, more than any image has")
     return ImageRef(url, without_secrets(url), None, RemoteObject(url, size))
-
-
-def _full_url(system: Any, url: str, path: str) -> str:
-    """A path of a file system as the URL that reads it, written as the user wrote the one it was found by."""
-    if is_url(path):
-        return path
-    own, base = str(system._strip_protocol(url)).rstrip("/"), url.rstrip("/")  # noqa: SLF001 - fsspec's way to ask for a path
-    return base.removesuffix(own) + path if own and base.endswith(own) else str(system.unstrip_protocol(path))
-
-
-def _exists(name: str) -> bool:
-    if not is_url(name):
-        return os.path.exists(name)  # noqa: PTH110
-    try:
-        system, path = file_system(name)
-        attempt(lambda: system.info(path))
-    except ImageError as error:
-        return error.reason != "no such object"  # whatever else is wrong, its own row will say
-    return True
-
-
-def _ends(name: str, suffixes: tuple[str, ...]) -> bool:
-    plain = name.partition("?")[0] if is_url(name) else name
-    return plain.lower().endswith(suffixes)
-
-
-def _has_magic(url: str) -> bool:
-    """`*` and `[`; a question mark begins a query on the web."""
-    special = "*[" if scheme(url) in {"http", "https"} else "*[?"
-    return any(character in url for character in special)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from clipcli.errors import ImageError, VectorsError
 from clipcli.sources.faults import without_secrets
-from clipcli.sources.finding import list_folder, match
+from clipcli.sources.finding import list_folder
+from clipcli.sources.patterns import match
 from clipcli.sources.places import is_url, scheme
 from clipcli.sources.suffixes import SHARDS, is_image_name
 from clipcli.vectorfiles.base import VectorFile
@@ -36,6 +37,7 @@ _OPENED_AT_ONCE: Final = 16
 _OPEN_PARTS: Final = 8
 _GROUPS: Final = 256
 """Row groups whose names are at hand: two million of them in files of `embed`."""
+_PARTS: Final = "parts are Parquet files of clipcli embed, and nothing else may lie among them"
 _ALIKE: Final = ("fingerprint", "kind", "precision", "unit_length", "prompts")
 
 
@@ -45,9 +47,15 @@ def parts_of(place: str) -> list[str]:
     Args:
         place: a folder or URL that holds nothing but Parquet files, also in folders such as `day=3`; or a pattern of
             Parquet files with `*` or `{0..9}`.
+
+    Raises:
+        VectorsError: a pattern cannot be looked up.
     """
     if place.lower().endswith(_SUFFIXES):
-        return sorted(match(place)) if not os.path.exists(place) else []  # noqa: PTH110 - any bytes
+        try:
+            return sorted(match(place)) if not os.path.exists(place) else []  # noqa: PTH110 - any bytes
+        except ImageError as error:
+            raise VectorsError(f"{without_secrets(place)}: {error.reason}", hint=_PARTS) from error
     plain = is_image_name(place) or place.lower().endswith(SHARDS)
     if is_url(place) and (plain or (scheme(place) in {"http", "https"} and not place.endswith("/"))):
         return []  # a file, which need not be asked for
@@ -56,6 +64,16 @@ def parts_of(place: str) -> list[str]:
     except (ImageError, OSError):
         return []
     return sorted(found) if found and all(name.lower().endswith(_SUFFIXES) for name in found) else []
+
+
+def no_parts(place: str) -> VectorsError:
+    """Why a folder or URL is no data set."""
+    why = "holds no parts"
+    try:
+        next(iter(list_folder(place)), None)
+    except ImageError as error:
+        why = error.reason
+    return VectorsError(f"{without_secrets(place)}: {why}", hint=_PARTS)
 
 
 def _below(folder: str) -> Iterator[str]:

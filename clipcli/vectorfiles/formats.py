@@ -43,7 +43,9 @@ def holds_vectors(path: str, column: str | None = None) -> bool:
     chosen = format_of(path)
     if chosen is None or os.path.isdir(path):  # noqa: PTH112 - any bytes
         return bool(parts_of(path))
-    return chosen != "parquet" or not (column is not None or is_image_table(path))
+    if chosen != "parquet":
+        return True
+    return not (column is not None or is_image_table(next(iter(parts_of(path)), path)))
 
 
 def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipcli.errors import VectorsError
-from clipcli.vectorfiles.dataset import parts_of
-from clipcli.vectorfiles.formats import create_vectors, open_vectors
+from clipcli.sources.places import is_url
+from clipcli.vectorfiles.dataset import no_parts, parts_of
+from clipcli.vectorfiles.formats import create_vectors, format_of, open_vectors
 from clipcli.vectorfiles.info import VectorRows
 from clipcli.vectorfiles.parts import Chunk, write_chunk
 from clipcli.vectorfiles.twice import Twice, digest_of
@@ -68,9 +69,10 @@ def open_all(paths: Sequence[str]) -> list[VectorFile]:
     for path in paths:
         folder = Path(path)
         stopped = [str(part) for part in sorted(folder.glob("[0-9]*.safetensors"))] if folder.is_dir() else []
-        parts = stopped or parts_of(path) or ([] if folder.is_dir() else [path])
-        if not parts:
-            raise VectorsError(f"{path}: holds no parts")
+        parts = stopped or parts_of(path)
+        if not parts and (folder.is_dir() or (is_url(path) and format_of(path) is None)):
+            raise no_parts(path)
+        parts = parts or [path]
         files += [open_vectors(part, empty_ok=True) for part in parts]
     return files
 

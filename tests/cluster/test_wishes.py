@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import web_server
 from run import run
 
 from clipcli.cluster.wishes import Node, Pool, Wishes, parse_wishes, plan_pool
@@ -93,6 +94,15 @@ def test_a_cluster_that_is_not_there():
     error, hint = result.stderr.splitlines()
     assert error == "clipcli: error: no Ray cluster at ray://127.0.0.1:1: connection refused"
     assert "ray status" in hint
+
+
+@pytest.mark.parametrize("address", ["{}", "ray://{}"])
+def test_something_else_where_the_cluster_should_be(address):
+    pytest.importorskip("ray", reason="ray is not installed")
+    with web_server.serve(web_server.Web()) as web:
+        result = run("embed", "a.png", "-m", "tiny", "--on", address.format(web.url.removeprefix("http://")))
+    assert (result.code, result.stdout) == (5, "")
+    assert "something else answers there (the head's port is 6379 as a rule)" in result.stderr
 
 
 def test_without_ray(monkeypatch):

@@ -6,10 +6,11 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from run import run
+from run import assert_one_error, run
 
 from clipcli import images as reading
 from clipcli.inputs import collect
+from clipcli.texts import read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -100,6 +101,32 @@ def test_shards_in_a_bucket(bucket, images):
     assert len(blocks) == 1
 
 
+def test_braces_and_stars_in_one_pattern(bucket):
+    assert len([ref for ref in collect(["s3://pictures/{shards,none}/*.tar"]) if ref.problem is None]) == 5
+    assert len([ref for ref in read_texts([], ["s3://pictures/shards/*.tar"], None) if ref.problem is None]) == 5
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("s3://pictures/nothing/", "no such object"),
+        ("s3://pictures/p/", "holds no parts"),
+        ("s3://nowhere-at-all/p/", "no such bucket"),
+        ("s3://nowhere-at-all/p/*.parquet", "no such bucket"),
+    ],
+)
+def test_parts_that_are_not_there(bucket, tmp_path, place, why):
+    result = run("merge", place, "-o", tmp_path / "out.npy")
+    assert (result.code, result.stdout) == (4, "")
+    assert result.stderr.startswith(f"clipcli: error: {place}: {why}")
+
+
+def test_parts_that_nobody_may_read(bucket, tmp_path):
+    bucket.refused = ["403 Forbidden"] * 1000
+    for place in ("s3://pictures/vectors/", "s3://pictures/vectors/*.parquet"):
+        assert_one_error(run("merge", place, "-o", tmp_path / "out.npy"), "access denied", code=4)
+
+
 def test_a_bucket_that_does_not_exist(bucket):
     result = run("embed", "s3://nowhere-at-all/p/", "--model", "tiny")
     assert result.code == 4
@@ -142,6 +169,9 @@ def test_a_flapping_server(bucket, images):
     bucket.refused = ["503 Slow Down", "500 Internal Server Error", "503 Service Unavailable"]
     assert reading.read_ref(refs[0]) == images["000000.png"]
     assert bucket.refused == []
+    bucket.refused = ["503 Slow Down"] * 1000
+    (row,) = run("embed", "s3://pictures/p/000000.png", "--model", "tiny").rows
+    assert row["error"]["reason"].startswith("the server answered 503")
 
 
 def test_a_slow_server_is_read_in_parallel_and_given_up_in_time(bucket, monkeypatch):

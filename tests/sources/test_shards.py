@@ -193,3 +193,36 @@ def test_the_cache_knows_content_wherever_it_is(tmp_path, shard, images):
     run("embed", tmp_path / "copy.png", "--model", "tiny")
     result = run("embed", shard, "--model", "tiny", "-o", tmp_path / "out.npy")
     assert "1 from the cache" in result.stderr
+
+
+def test_a_pattern_with_a_star_is_the_shells_or_ours(tmp_path, shard):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "1.tar").write_bytes(shard.read_bytes())
+    for pattern, count in (("*.tar", 5), ("**/*.tar", 10), ("{b,c}/[0-9].tar", 5), ("0000?.tar", 5)):
+        good = [ref for ref in collect([f"{tmp_path}/{pattern}"]) if ref.problem is None]
+        assert len(good) == count, pattern
+    (nothing,) = collect([f"{tmp_path}/x*.tar"])
+    assert nothing.problem == "nothing matches this pattern"
+
+
+def test_a_shard_whose_name_looks_like_a_pattern(tmp_path, shard):
+    shard.rename(tmp_path / "[0].tar")
+    assert len(list(collect([f"{tmp_path}/[0].tar"]))) == 5
+
+
+def test_shards_that_begin_far_behind_the_first_name(tmp_path, shard, monkeypatch):
+    shard.rename(tmp_path / "05000.tar")
+    found = list(collect([f"{tmp_path}/{{00000..05000}}.tar"]))
+    assert (len(found), sum(ref.problem is None for ref in found)) == (5005, 5)
+    monkeypatch.setattr("clipcli.sources.patterns._LOOKED_FOR_NEAR", 100)
+    (nothing,) = collect([f"{tmp_path}/{{00000..05000}}.tar"])
+    assert nothing.problem == "none of the first 100 names of this pattern is there"
+
+
+def test_captions_by_a_pattern(tmp_path, shard):
+    assert len(list(read_texts([], [f"{tmp_path}/*.tar"], None))) == 5
+    for pattern in ("{7..9}.tar", "x*.tar"):
+        problem = "nothing matches this pattern"
+        assert list(read_texts([], [f"{tmp_path}/{pattern}"], None)) == [TextRef(f"{tmp_path}/{pattern}", problem)]
+    (nothing,) = read_texts([], [str(shard)], "cls")
+    assert (nothing.text, nothing.problem) == (str(shard), "no member of this shard ends in .cls")

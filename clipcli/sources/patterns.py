@@ -1,0 +1,117 @@
+"""Patterns become names: braces everywhere, `*` in URLs and in names of shards and tables."""
+
+from __future__ import annotations
+
+import glob
+import os
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from clipcli.errors import ImageError
+from clipcli.sources.braces import expand_braces, has_braces
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.fetching import attempt
+from clipcli.sources.places import file_system, is_url, scheme
+from clipcli.sources.refs import ImageRef
+from clipcli.sources.suffixes import PACKED, SHARDS, TABLES, has_suffix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOOKED_FOR_NEAR, _LOOKED_FOR_FAR = 1_000_000, 1000
+"""Names of a pattern that are looked for at most before it counts as matching nothing."""
+_NOTHING: Final = "nothing matches this pattern"
+
+
+def names_of(pattern: str) -> Iterator[str | ImageRef]:
+    """The files and URLs that a pattern stands for, in order; what is no pattern stands for itself.
+
+    In the place of what stands for nothing, or cannot be looked up, comes a reference that says so.
+    """
+    if has_braces(pattern) and (problem := _why_barren(pattern)):
+        yield ImageRef(pattern, without_secrets(pattern), problem)
+        return
+    for name in expand_braces(pattern):
+        if _is_glob(name):
+            yield from _found(name)
+        else:
+            yield name
+
+
+def match(pattern: str) -> list[str]:
+    """Files and URLs that a pattern names and that are there; empty for what is no pattern, or matches nothing.
+
+    Raises:
+        ImageError: it cannot be looked up.
+    """
+    found: list[str] = []
+    for name in expand_braces(pattern):
+        if _is_glob(name):
+            found += _glob(name)
+        elif name != pattern and _exists(name):
+            found.append(name)
+    return found
+
+
+def has_magic(name: str) -> bool:
+    """`*`, `[` and `?`; a question mark begins a query on the web."""
+    special = "*[" if scheme(name) in {"http", "https"} else "*[?"
+    return any(character in name for character in special)
+
+
+def full_url(system: Any, url: str, path: str) -> str:
+    """A path of a file system as the URL that reads it, written as the user wrote the one it was found by."""
+    if is_url(path):
+        return path
+    own, base = str(system._strip_protocol(url)).rstrip("/"), url.rstrip("/")  # noqa: SLF001 - fsspec's way to ask for a path
+    return base.removesuffix(own) + path if own and base.endswith(own) else str(system.unstrip_protocol(path))
+
+
+def _is_glob(name: str) -> bool:
+    """Names of plain local files are left to the shell."""
+    if is_url(name):
+        return has_magic(name)
+    return has_magic(name) and has_suffix(name, (*SHARDS, *PACKED, *TABLES)) and not os.path.lexists(name)
+
+
+def _found(name: str) -> Iterator[str | ImageRef]:
+    try:
+        found = _glob(name)
+    except ImageError as error:
+        yield ImageRef(name, without_secrets(name), error.reason)
+        return
+    yield from found
+    if not found:
+        yield ImageRef(name, without_secrets(name), _NOTHING)
+
+
+def _glob(name: str) -> list[str]:
+    """Files, not folders, sorted."""
+    if not is_url(name):
+        return sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - any bytes
+    system, path = file_system(name)
+    matches = attempt(lambda: system.glob(path, detail=True)).items()
+    return sorted(full_url(system, name, str(one)) for one, info in matches if info.get("type") != "directory")
+
+
+def _why_barren(pattern: str) -> str | None:
+    """Why braces stand for nothing; None where one name at least is there."""
+    most = _LOOKED_FOR_FAR if is_url(pattern) else _LOOKED_FOR_NEAR
+    if any(map(_exists, islice(expand_braces(pattern), most))):
+        return None
+    more = next(islice(expand_braces(pattern), most, None), None)
+    return _NOTHING if more is None else f"none of the first {most:,} names of this pattern is there"
+
+
+def _exists(name: str) -> bool:
+    """Whether a name is there, or may be: what else is wrong its own row will say."""
+    if not is_url(name):
+        return os.path.exists(name) or (_is_glob(name) and bool(_glob(name)))  # noqa: PTH110 - any bytes
+    if has_magic(name):
+        return True
+    try:
+        system, path = file_system(name)
+        attempt(lambda: system.info(path))
+    except ImageError as error:
+        return error.reason != "no such object"
+    return True
