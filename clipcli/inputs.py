@@ -8,10 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from clipcli.errors import InputsError, UsageError
+from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.places import is_url
+from clipcli.sources.streams import open_list
 from clipcli.sources.suffixes import SHARDS, TABLES
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def collect(
 
     Args:
         arguments: files, folders, tar shards, Parquet tables, URLs of such, or `-` for a list on stdin.
-        files_from: files that hold a list of the same; `-` is stdin.
+        files_from: files or URLs that hold a list of the same; `-` is stdin.
         null: lists are separated by NUL instead of newlines.
         column: of tables, that holds images or paths; None takes the only one with images.
         warn: is told of folders without images when others have some.
@@ -67,7 +68,9 @@ def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
 
 
 def _names_urls(file: str) -> bool:
-    """Whether a list has a URL in it; a list that cannot be read says so later."""
+    """Whether a list has a URL in it, or is far away itself; a list that cannot be read says so later."""
+    if is_url(file):
+        return True
     before = b""
     try:
         with Path(file).open("rb") as stream:
@@ -145,12 +148,12 @@ def _read_list(source: str, *, null: bool) -> Iterator[str]:
         yield from _split(_stdin(), null=null)
         return
     try:
-        with Path(source).open("rb") as stream:
+        with open_list(source) as stream:
             yield from _split(stream, null=null)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, ImageError) as error:
+        reason = error.reason if isinstance(error, ImageError) else (error.strerror or str(error)).lower()
         raise InputsError(
-            f"cannot read the list {source}: {reason}", hint="--files-from takes a file of paths"
+            f"cannot read the list {without_secrets(source)}: {reason}", hint="--files-from takes a file of paths"
         ) from error
 
 

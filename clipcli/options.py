@@ -30,7 +30,7 @@ class InputOptions:
     ] = None
     files_from: Annotated[
         list[str] | None,
-        typer.Option("--files-from", metavar="FILE", help="Also take the paths listed in FILE, one a line."),
+        typer.Option("--files-from", metavar="FILE", help="Also take the paths listed in FILE (or a URL), one a line."),
     ] = None
     null: Annotated[
         bool,

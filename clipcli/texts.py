@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from clipcli.arrow import no_such_column, text_column
+from clipcli.arrow import no_such_column, pyarrow
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs import STDIN, ImageRef
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.patterns import names_of
+from clipcli.sources.places import is_url
 from clipcli.sources.shards import members
+from clipcli.sources.streams import open_list
 from clipcli.sources.suffixes import SHARDS
+from clipcli.sources.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,8 +42,8 @@ def read_texts(given: Sequence[str], sources: Sequence[str], column: str | None)
 
     Args:
         given: texts as they are.
-        sources: files of one text a line; tables (.csv, .tsv, .jsonl, .parquet) with `column`; shards (.tar), also
-            remote ones; `-` is stdin.
+        sources: files or URLs of one text a line; tables (.csv, .tsv, .jsonl, .parquet) with `column`; shards (.tar);
+            `-` is stdin.
         column: of the tables; on stdin it means JSON Lines where the first byte is a brace, else CSV. Of shards, the
             extension of the members that hold texts (`txt` without it), or `json:FIELD`.
 
@@ -63,7 +66,7 @@ def _all(given: Sequence[str], sources: Sequence[str], column: str | None) -> It
 
 
 def _read(source: str, column: str | None) -> Iterator[TextRef]:
-    suffix = Path(source).suffix.lower()
+    suffix = Path(source.partition("?")[0] if is_url(source) else source).suffix.lower()
     if suffix in SHARDS:
         for archive in names_of(source):
             if isinstance(archive, ImageRef):
@@ -72,14 +75,16 @@ def _read(source: str, column: str | None) -> Iterator[TextRef]:
                 yield from _captions(archive, column or "txt")
         return
     if suffix in _PARQUET:
-        for value in text_column(_existing(source), column):
-            yield _ref(value)
+        yield from map(_ref, _parquet_column(source, column))
         return
+    shown = without_secrets(source)
     try:
         with _open(source) as stream:
-            yield from _parse(stream, source, suffix, column)
+            yield from _parse(stream, shown, suffix, column)
     except OSError as error:
-        raise InputsError(f"{source}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise InputsError(f"{shown}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except ImageError as error:
+        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
 
 
 def _captions(archive: str, column: str) -> Iterator[TextRef]:
@@ -166,11 +171,23 @@ def _ref(value: object) -> TextRef:
 
 
 def _open(source: str) -> IO[bytes]:
-    return sys.stdin.buffer if source == STDIN else Path(source).open("rb")
+    return sys.stdin.buffer if source == STDIN else open_list(source)
 
 
-def _existing(source: str) -> Path:
-    path = Path(source)
-    if not path.is_file():
+def _parquet_column(source: str, column: str | None) -> Iterator[object]:
+    """A column, row group by row group; None where it has no text."""
+    if not is_url(source) and not Path(source).is_file():
         raise InputsError(f"{source}: cannot be read: no such file")
-    return path
+    table, types = Table(source), pyarrow().types
+    names = table.file.schema_arrow.names
+    if column is None or column not in names:
+        raise no_such_column(table.shown, column, names)
+    kind = table.file.schema_arrow.field(column).type
+    held = kind.value_type if types.is_dictionary(kind) else kind
+    if not (types.is_string(held) or types.is_large_string(held)):
+        raise InputsError(f"{table.shown}: the column {column} holds {kind}, not text")
+    try:
+        for group in range(len(table.groups)):
+            yield from (value.as_py() for value in table.column(group, column))
+    except ImageError as error:
+        raise InputsError(f"{table.shown}: {error.reason}") from error

@@ -4,6 +4,7 @@
     suffixes.py   what is taken for an image, a tar shard or a table
     places.py     URLs: which file system of fsspec, its time limits, and listing
     fetching.py   whole objects and files that many threads read, tried again after passing faults
+    streams.py    such a file from its beginning to its end: archives, and lists
     faults.py     what drivers raise → words for the user, in which no credential stands
     braces.py     `{00000..00099}` → names
     patterns.py   braces and `*` → names of what is there

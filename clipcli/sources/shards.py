@@ -6,7 +6,6 @@ is a failure of its own. An archive that was cut off keeps its whole members, an
 
 from __future__ import annotations
 
-import io
 import tarfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from clipcli.sources.faults import without_secrets
 from clipcli.sources.fetching import OpenFile, open_file
 from clipcli.sources.places import is_url
 from clipcli.sources.refs import ImageRef
+from clipcli.sources.streams import Stream
 from clipcli.sources.suffixes import MAX_BYTES, is_image_name
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _read_headers(archive: str, file: OpenFile, size: int) -> Iterator[Entry]:
     tar: tarfile.TarFile | None = None
     good = 0
     try:
-        tar = tarfile.open(fileobj=_Headers(file, size), mode="r:")  # noqa: SIM115 - closes nothing
+        tar = tarfile.open(fileobj=Stream(file, size), mode="r:")  # noqa: SIM115 - closes nothing
         while (info := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # a list of all headers would grow with the archive
             if info.offset_data + info.size > size and info.isreg():
@@ -165,30 +165,3 @@ def _failure(archive: str, shown: str, entry: Entry) -> ImageRef:
 
 def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
-
-
-class _Headers(io.RawIOBase):
-    """An archive as tarfile reads it: it seeks from header to header."""
-
-    def __init__(self, file: OpenFile, size: int) -> None:
-        self.file = file
-        self.size = size
-        self.place = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.place = offset + (0, self.place, self.size)[whence]
-        return self.place
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.file.read_at(self.place, max(self.size - self.place, 0) if size < 0 else size)
-        self.place += len(data)
-        return data

@@ -13,6 +13,7 @@ from clipcli import images as reading
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs import collect, is_stream
 from clipcli.sources import fetching, places
+from clipcli.texts import read_texts
 
 pytest.importorskip("aiohttp")
 
@@ -48,6 +49,41 @@ def test_addresses_in_a_list(web, images, tmp_path):
     result = run("embed", "-", "--model", "tiny", stdin=lines)
     assert result.code == 3
     assert [row.get("error", {}).get("reason") for row in result.rows] == [None, None, "no such object"]
+
+
+def test_a_list_that_is_far_away(web, images):
+    web.files |= {f"/{name}": data for name, data in images.items()}
+    web.files["/list.txt"] = "".join(f"{web.url}/{name}\r\n" for name in images).encode() * 2000
+    names = [ref.name for ref in collect([], files_from=[f"{web.url}/list.txt"])]
+    assert names == [f"{web.url}/{name}" for name in images] * 2000
+    assert is_stream([], [f"{web.url}/list.txt"])
+    web.files["/null.txt"] = b"\0".join(f"{web.url}/{name}".encode() for name in images)
+    result = run("embed", "--files-from", f"{web.url}/null.txt", "-0", "--model", "tiny")
+    assert [row["image"] for row in result.rows] == names[:5]
+    missing = run("embed", "--files-from", f"http://me:secret@{web.url[7:]}/none.txt", "--model", "tiny", "-q")
+    assert_one_error(missing, f"cannot read the list {web.url}/none.txt: no such object", code=4)
+
+
+def test_a_list_on_a_server_without_ranges(web, images):
+    web.files["/list.txt"], web.knows_ranges = b"a.png\n" * 10, False
+    assert len(list(collect([], files_from=[f"{web.url}/list.txt"]))) == 10
+
+
+def test_texts_that_are_far_away(web, tmp_path):
+    web.files |= {"/t.txt": b"a cat\na dog\n", "/t.csv": b"id,said\n1,a cat\n2,\n", "/t.jsonl": b'{"said": "a cat"}\n'}
+    for name, column, texts in (("t.txt?v=2", None, ["a cat", "a dog"]), ("t.csv", "said", ["a cat", ""]),
+                                ("t.jsonl", "said", ["a cat"])):  # fmt: skip
+        assert [ref.text for ref in read_texts([], [f"{web.url}/{name}"], column)] == texts
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"said": ["a cat", None, "a dog"]}), tmp_path / "t.parquet", row_group_size=2)
+    web.files["/t.parquet"] = (tmp_path / "t.parquet").read_bytes()
+    found = list(read_texts([], [f"{web.url}/t.parquet"], "said"))
+    assert [(ref.text, ref.problem) for ref in found] == [
+        ("a cat", None), ("", "no text in this row"), ("a dog", None)
+    ]  # fmt: skip
+    for name in ("none.txt", "none.parquet"):
+        with pytest.raises(InputsError, match=f"{name}: cannot be read: no such object"):
+            list(read_texts([], [f"{web.url}/{name}"], "said" if name.endswith("parquet") else None))
 
 
 def test_a_shard_is_streamed(web, shard, images):
