@@ -43,6 +43,8 @@ VARIABLES = (
     Variable("HF_TOKEN", "pass for gated and private repositories", secret=True, foreign=True),
     Variable("HF_ENDPOINT", "another hub than huggingface.co", foreign=True),
     Variable("HTTPS_PROXY", "a proxy on the way to the hub", secret=True, foreign=True),
+    Variable("RAY_ADDRESS", "the cluster of `--on auto`", foreign=True),
+    Variable("RAY_USE_TLS", "1: the cluster of `--on` speaks TLS", foreign=True),
     Variable("CUDA_VISIBLE_DEVICES", "NVIDIA devices that may be used", foreign=True),
     Variable("OMP_NUM_THREADS", "threads of torch and ONNX Runtime", foreign=True),
     Variable("NO_COLOR", "no colours in tables", foreign=True),
