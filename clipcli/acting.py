@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.errors import ExitCode, UsageError
 from clipcli.output import open_writer
-from clipcli.plan.actions import parse_action
+from clipcli.plan.actions import Move, parse_action
 from clipcli.plan.applying import Applied, Applier
 from clipcli.plan.decisions import decided, joined, read_decisions, write_decisions
 from clipcli.plan.journal import journal_of, open_journal, read_journal
@@ -70,6 +71,8 @@ class Acting:
                 raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
         folders = [str(Path(folder).resolve()) for folder in protect]
         chosen, read = parse_action(action), read_plan(plan)
+        if isinstance(chosen, Move) and os.path.lexists(chosen.folder) and not Path(chosen.folder).is_dir():
+            raise UsageError(f"--action {action}: {chosen.folder} is no folder", hint="name one, or one to be made")
         return cls(read, chosen, Path(journal) if journal else journal_of(read.path), folders, Talk(quiet=quiet))
 
     def decide(self, ignore_file: str | None, *, keep_all: bool) -> None:
@@ -85,8 +88,12 @@ class Acting:
 
     def apply(self, output: Output, *, yes: bool) -> int:
         """Act, or say what would be done; the exit code."""
+        self._spare(output)
         if yes:
-            with open_journal(self.journal) as journal:
+            planned = {(row.path, row.sha256) for group in self.plan.groups for row in group.removed}
+            with open_journal(self.journal, planned=planned) as journal:
+                if journal.retired is not None:
+                    self.talk.note(f"{self.journal.name} was of an earlier plan; it is called {journal.retired} now")
                 counts = self._write(output, Applier(self.action, journal, protected=self.protected).run(self.plan))
         else:
             earlier = read_journal(self.journal) if self.journal.exists() else []
@@ -94,6 +101,12 @@ class Acting:
             counts = self._write(output, applier.run(self.plan))
         self._summarise(counts, yes=yes)
         return ExitCode.SOME_FAILED if counts["skipped"] or counts["failed"] else ExitCode.OK
+
+    def _spare(self, output: Output) -> None:
+        """The rows must not replace what undo needs. Raises UsageError."""
+        for name, file in (("plan", self.plan.path), ("journal", self.journal)):
+            if output.path not in {None, "-"} and Path(str(output.path)).resolve() == file.resolve():
+                raise UsageError(f"-o {output.path} would replace the {name}", hint="write the rows to another file")
 
     def _write(self, output: Output, results: Iterable[Applied]) -> Counter[str]:
         counts: Counter[str] = Counter()
@@ -120,6 +133,8 @@ def undo_all(journal: str, output: Output, *, quiet: bool) -> int:
     talk, counts = Talk(quiet=quiet), Counter[str]()
     path = Path(resolve(journal))
     read_journal(path)
+    if output.path not in {None, "-"} and Path(str(output.path)).resolve() == path.resolve():
+        raise UsageError(f"-o {output.path} would replace the journal", hint="write the rows to another file")
     with open_journal(path) as opened, open_writer(output) as writer:
         for one in undo(opened):
             counts[one.state] += 1

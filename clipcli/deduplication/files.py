@@ -11,6 +11,7 @@ import numpy as np
 
 from clipcli import images
 from clipcli.errors import ImageError
+from clipcli.plan.guarding import is_below
 from clipcli.plan.states import FileState, digest_of, look, resolve
 from clipcli.sources.places import is_url
 from clipcli.tasks.dedupe.keep import is_inside
@@ -69,6 +70,8 @@ class Collection:
     _by_digest: dict[str, list[ImageFile]] = field(default_factory=dict)
     _inodes: set[tuple[bool, int, int]] = field(default_factory=set)
     _paths: set[str] = field(default_factory=set)
+    _guarded: dict[str, bool] = field(default_factory=dict)
+    """Folder → whether its files are protected."""
     _chunks: list[Vectors] = field(default_factory=list)
     _rows: int = 0
 
@@ -106,8 +109,13 @@ class Collection:
         self._paths.add(path)
         inside = [root for root in self.roots if is_inside(path, root) and root != path]
         root = max(inside, key=len, default=os.path.dirname(path))  # noqa: PTH120 - any bytes
-        protected = reference or any(is_inside(path, folder) for folder in self.protected)
-        return ImageFile(ref.name, path, root, state, protected, reference)
+        return ImageFile(ref.name, path, root, state, reference or self._is_protected(path), reference)
+
+    def _is_protected(self, path: str) -> bool:
+        folder = os.path.dirname(path)  # noqa: PTH120 - any bytes
+        if folder not in self._guarded:
+            self._guarded[folder] = is_below(folder, self.protected)
+        return self._guarded[folder]
 
     def _elsewhere(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
         """What is in an archive, in a table or far away can be told of and never be removed, so it is protected."""

@@ -5,6 +5,9 @@
     states.py      a file as it is now against the file as it was planned
     journal.py     what was begun and what was done, on disk before anything moves
     actions.py     trash, move, links, delete: how each is done and how it is taken back
+    asides.py      the last look at what goes, while it has another name
+    places.py      free names in a folder, also where case does not count
+    guarding.py    whether a file lies in a protected folder, by whatever name
     moving.py      a file to another place, also across file systems, never over another file
     trashcan.py    where the desktop's trash put a file (freedesktop.org)
     applying.py    groups → checked steps

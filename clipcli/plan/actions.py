@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from clipcli.errors import UsageError
-from clipcli.plan import links, moving, trashcan
+from clipcli.plan import asides, links, moving, trashcan
+from clipcli.plan.places import Places
 from clipcli.plan.states import holds, look, resolve
 from clipcli.spelling import did_you_mean
 
@@ -28,7 +30,7 @@ class CannotUndoError(Exception):
 
 
 class Action(Protocol):
-    """One way to be rid of a file. `act` may raise OSError at any point; `revert` then finds everything as it was."""
+    """One way to be rid of a file, in two steps, so that everything can be looked at once more in between."""
 
     @property
     def name(self) -> str:
@@ -41,11 +43,15 @@ class Action(Protocol):
         ...
 
     def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Where the file goes, and the folders that must be made for it; nothing for most actions."""
+        """Where the file goes, and the folders that must be made for it; nothing for most actions. Raises OSError."""
         ...
 
     def act(self, step: Step) -> None:
-        """Do it. Raises OSError."""
+        """Do what can be taken back. May raise OSError at any point; `revert` then finds everything as it was."""
+        ...
+
+    def finish(self, step: Step) -> None:
+        """Do the rest. Raises OSError."""
         ...
 
     def is_done(self, step: Step) -> bool:
@@ -94,12 +100,16 @@ class Delete:
         return "", ()
 
     def act(self, step: Step) -> None:
+        """Rename it."""
+        asides.take_aside(step)
+
+    def finish(self, step: Step) -> None:
         """Unlink: that removes a name and follows nothing."""
-        Path(step.path).unlink()
+        asides.let_go(step)
 
     def is_done(self, step: Step) -> bool:
         """Nothing is there."""
-        return look(step.path) is None
+        return look(step.path) is None and not asides.waits(step)
 
     def revert(self, step: Step) -> str:
         """Copied from the keeper when it has the same bytes."""
@@ -114,6 +124,9 @@ class Trash:
     name = "trash"
     same_bytes_only = False
 
+    def __init__(self) -> None:
+        self._can = trashcan.Trashcan()
+
     def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
         """The system chooses."""
         return "", ()
@@ -121,6 +134,9 @@ class Trash:
     def act(self, step: Step) -> None:
         """As the system does it."""
         trashcan.put(step.path)
+
+    def finish(self, step: Step) -> None:
+        """It waits in the trash."""
 
     def is_done(self, step: Step) -> bool:
         """Nothing is there."""
@@ -130,10 +146,10 @@ class Trash:
         """From the trash, or copied from a keeper of the same bytes when the trash was emptied."""
         if _is_back(step):
             return ""
-        found = trashcan.find(step.path, step.sha256)
+        found = self._can.find(step.path, step.sha256)
         if found is None:
             return _copy_from_keeper(step, "it is not in the trash any more")
-        moving.move(found[0], step.path, step.sha256)
+        _move_back(found[0], step)
         trashcan.forget(found[1])
         return "from the trash"
 
@@ -146,16 +162,20 @@ class Move:
 
     def __init__(self, folder: str) -> None:
         self.folder = resolve(folder)
+        self._places = Places(self.folder)
 
     def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
         """A free name."""
-        return moving.free_place(self.folder, os.path.relpath(row.path, row.root))
+        return self._places.of(os.path.relpath(row.path, row.root))
 
     def act(self, step: Step) -> None:
         """Make its folders and move it."""
         for folder in step.made:
             Path(folder).mkdir(exist_ok=True)
         moving.move(step.path, step.target, step.sha256)
+
+    def finish(self, step: Step) -> None:
+        """It waits in its new place."""
 
     def is_done(self, step: Step) -> bool:
         """It is there and no longer here."""
@@ -165,27 +185,34 @@ class Move:
         """Moved back; a move that was cut off leaves a part or an empty file, which goes."""
         moving.clean_up(step.target)
         if _is_back(step):
-            if step.state == "begun" and _is_ours(step):
+            if step.state != "failed" and _is_ours(step):
                 Path(step.target).unlink()
             moving.remove_empty(step.made)
             return ""
         if not holds(step.target, step.sha256):
-            raise CannotUndoError(f"it is not at {step.target} any more")
-        moving.move(step.target, step.path, step.sha256)
+            what = "is not as it was moved" if look(step.target) else "is gone"
+            return _copy_from_keeper(step, f"{step.target} {what}")
+        _move_back(step.target, step)
         moving.remove_empty(step.made)
         return f"from {step.target}"
 
 
 def _is_back(step: Step) -> bool:
-    """Whether the file is where it was. Raises CannotUndoError when another is."""
+    """Whether the file is where it was, after what was cut off is undone. Raises CannotUndoError when another is."""
     moving.clean_up(step.path)
-    if step.size and moving.is_placeholder(step.path, step.began):
-        Path(step.path).unlink()  # left by an undo that was cut off
+    if step.size or (step.target and holds(step.target, step.sha256)):
+        moving.drop_placeholder(step.path, step.began)
+    asides.bring_back(step, over=False)
     if look(step.path) is None:
         return False
     if not holds(step.path, step.sha256):
         raise CannotUndoError("another file has its name now")
     return True
+
+
+def _move_back(source: str, step: Step) -> None:
+    moving.make_folders(os.path.dirname(step.path), step.root)
+    moving.move(source, step.path, step.sha256)
 
 
 def _is_ours(step: Step) -> bool:
@@ -199,11 +226,12 @@ def _is_ours(step: Step) -> bool:
 def _copy_from_keeper(step: Step, otherwise: str) -> str:
     if not holds(step.keeper, step.sha256):
         raise CannotUndoError(f"{otherwise}, and what was kept is not a copy of the same bytes")
-    moving.copy(step.keeper, step.path, step.sha256, mode=step.mode, mtime_ns=step.mtime_ns)
+    moving.make_folders(os.path.dirname(step.path), step.root)
+    moving.copy(step.keeper, step.path, step.sha256, mode=step.mode, mtime_ns=step.mtime_ns, over=False)
     return f"copied from {step.keeper}"
 
 
-def forget_leftovers(step: Step) -> None:
-    """Remove what a step that failed may have left, as far as that can be told."""
+def take_back(step: Step) -> None:
+    """Undo what a step that failed has done, as far as that can be told."""
     with suppress(CannotUndoError, OSError):
-        action_of(step).revert(step)
+        action_of(step).revert(replace(step, state="failed"))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import stat
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from clipcli.plan.actions import CannotUndoError, action_of, forget_leftovers
+from clipcli.plan.actions import CannotUndoError, action_of, take_back
+from clipcli.plan.guarding import is_below
 from clipcli.plan.journal import Step
-from clipcli.plan.states import look, obstacle
+from clipcli.plan.states import look, obstacle, visible_change_of, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,48 +55,56 @@ class Applier:
     def _apply(self, row: PlanRow, keeper: PlanRow, before: Step | None) -> Applied:
         if before and before.state == "begun" and self.journal:
             before = self._settle(self.journal, before)
-        if before and before.state == "done" and action_of(before).is_done(before):
+        if before and before.state in {"begun", "done"} and action_of(before).is_done(before):
             return Applied(row, "already", f"{before.action} was done before", before.target)
         reason = self._objection(row, keeper)
         if reason:
             return Applied(row, "skipped", reason)
-        target, made = self.action.place(row)
-        if self.journal is None:
-            return Applied(row, "planned", "", target)
-        return self._act(self.journal, row, keeper, target, made)
+        try:
+            target, made = self.action.place(row)
+            if self.journal is None:
+                return Applied(row, "planned", "", target)
+            self._act(self.journal, row, keeper, target, made)
+        except OSError as error:
+            return Applied(row, "failed", words_of(error, row.path))
+        return Applied(row, "done", "", target)
 
     def _objection(self, row: PlanRow, keeper: PlanRow) -> str | None:
-        if row.protected or any(_inside(row.path, folder) for folder in self.protected):
+        if row.protected or is_below(row.path, self.protected):
             return "it is protected"
         if self.action.same_bytes_only and row.sha256 != keeper.sha256:
             return f"it has other bytes than {keeper.image}, so a link would lose them"
         return obstacle(row, keeper)
 
-    def _act(self, journal: Journal, row: PlanRow, keeper: PlanRow, target: str, made: tuple[str, ...]) -> Applied:
+    def _act(self, journal: Journal, row: PlanRow, keeper: PlanRow, target: str, made: tuple[str, ...]) -> None:
+        """Take a step. Raises OSError; the file is at its place then."""
         state = look(row.path)
         step = journal.begin(
             Step(
                 number=-1, action=self.action.name, image=row.image, path=row.path, keeper=keeper.path,
-                sha256=row.sha256,
-                size=row.size, mtime_ns=row.mtime_ns, mode=stat.S_IMODE(state.mode) if state else 0o644, target=target,
+                sha256=row.sha256, size=row.size, mtime_ns=row.mtime_ns,
+                mode=stat.S_IMODE(state.mode) if state else 0o644, inode=row.inode, root=row.root, target=target,
                 made=made, began=time.time(),
             )
         )  # fmt: skip
         try:
+            _insist(visible_change_of(row))
             self.action.act(step)
-        except OSError as error:
-            forget_leftovers(step)
+            if change := visible_change_of(keeper):
+                _insist(f"the file to keep, {keeper.image}, is not as it was: {change}")
+            self.action.finish(step)
+        except OSError:
+            take_back(step)
             journal.mark(step, "failed")
-            return Applied(row, "failed", (error.strerror or str(error)).lower())
+            raise
         journal.mark(step, "done")
-        return Applied(row, "done", "", target)
 
     @staticmethod
     def _settle(journal: Journal, step: Step) -> Step:
         """A step that an earlier run began and did not finish: either it was done, or it is taken back."""
         action = action_of(step)
         state = "done"
-        if not action.is_done(step) or action.name == "reflink":
+        if not action.is_done(step):
             state = "undone"
             try:
                 action.revert(step)
@@ -105,5 +114,7 @@ class Applier:
         return replace(step, state=state)
 
 
-def _inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+def _insist(change: str | None) -> None:
+    """Whatever happened since the check, while the journal was written or the file was moved, stops the step."""
+    if change:
+        raise OSError(errno.EBUSY, change)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from clipcli.plan import moving
+from clipcli.plan import asides, moving
 from clipcli.plan.states import holds, look
 
 if TYPE_CHECKING:
@@ -33,38 +33,35 @@ class Link:
         return "", ()
 
     def act(self, step: Step) -> None:
-        """Make the link, then let it replace the file."""
-        fresh = step.path + moving.PART
+        """Make the link, then let it replace the file, which has a second name until it is let go of."""
+        fresh = moving.part_of(step.path)
         moving.clean_up(step.path)
         try:
-            if self.name == "hardlink":
-                os.link(step.keeper, fresh, follow_symlinks=False)
-            elif self.name == "symlink":
-                Path(fresh).symlink_to(_relative(step))
-            else:
-                _clone(step, fresh)
+            self._make(step, fresh)
+            asides.name_aside(step)
             os.replace(fresh, step.path)
         except OSError:
             moving.clean_up(step.path)
             raise
 
+    def finish(self, step: Step) -> None:
+        """The file itself goes."""
+        asides.let_go(step)
+
     def is_done(self, step: Step) -> bool:
-        """The file is the link now. A shared copy cannot be told from the file, so it counts as done."""
-        here, keeper = look(step.path), look(step.keeper)
-        if here is None or keeper is None:
-            return False
-        if self.name == "symlink":
-            return here.is_link and os.readlink(step.path) == _relative(step)
-        if self.name == "hardlink":
-            return (here.device, here.inode) == (keeper.device, keeper.inode)
-        return holds(step.path, step.sha256)
+        """The file is the link now, and waits no longer."""
+        return self._is_linked(step) and not asides.waits(step)
 
     def revert(self, step: Step) -> str:
         """A copy of the keeper takes the link's place, with the mode and time that the file had."""
         from clipcli.plan.actions import CannotUndoError
 
         moving.clean_up(step.path)
-        if not self.is_done(step):
+        if step.size:
+            moving.drop_placeholder(step.path, step.began)
+        if asides.bring_back(step, over=self._is_linked(step)):
+            return ""
+        if not self._is_linked(step):
             if holds(step.path, step.sha256):
                 return ""
             raise CannotUndoError("another file has its name now" if look(step.path) else "it is gone")
@@ -72,8 +69,28 @@ class Link:
             return "" if step.state == "begun" else "it never shared more than its blocks"
         if not holds(step.keeper, step.sha256):
             raise CannotUndoError("the file it links to has changed since")
-        moving.copy(step.keeper, step.path, step.sha256, mode=step.mode, mtime_ns=step.mtime_ns)
+        moving.copy(step.keeper, step.path, step.sha256, mode=step.mode, mtime_ns=step.mtime_ns, over=True)
         return "the link became a file again"
+
+    def _make(self, step: Step, fresh: str) -> None:
+        if self.name == "symlink":
+            Path(fresh).symlink_to(_relative(step))
+        elif self.name == "reflink":
+            _clone(step, fresh)
+        elif os.link in os.supports_follow_symlinks:
+            os.link(step.keeper, fresh, follow_symlinks=False)
+        else:
+            os.link(step.keeper, fresh)
+
+    def _is_linked(self, step: Step) -> bool:
+        here, keeper = look(step.path), look(step.keeper)
+        if here is None:
+            return False
+        if self.name == "symlink":  # also when it leads nowhere
+            return here.is_link and os.readlink(step.path) == _relative(step)
+        if self.name == "hardlink":
+            return keeper is not None and here.is_same(keeper)
+        return here.inode != step.inode and holds(step.path, step.sha256)
 
 
 def _relative(step: Step) -> str:

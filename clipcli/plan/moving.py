@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
-import unicodedata
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,38 +15,27 @@ from clipcli.plan.states import digest_of, look
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PART: Final = ".clipcli-part"
-"""What a copy is called until it is whole."""
-
-
 _PRIVATE: Final = 0o600
 _CLOCK_SLACK: Final = 2.0
 """Seconds by which a file system's clock may differ from ours."""
+_SHOWN: Final = 40
+"""Characters of a file's name in the hidden one, so that a person can tell which it is."""
 
 
 class ChangedWhileCopiedError(OSError):
     """What arrived is not what was planned."""
 
 
-def free_place(folder: str, relative: str) -> tuple[str, tuple[str, ...]]:
-    """Where `relative` can go inside `folder`, and the folders that must be made for it, outermost first.
+def hidden_name(path: str, kind: str) -> str:
+    """A name beside a file that no search finds and that is not too long, however long the file's own is."""
+    folder, name = os.path.split(path)
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+    return os.path.join(folder, f".clipcli-{kind}-{digest}-{name[-_SHOWN:]}")
 
-    Names that differ only in case or in how an accent is written count as equal, since on many disks they are: folders
-    are joined, a file becomes `name (2).jpg`.
-    """
-    *parents, name = relative.split(os.sep)
-    place, missing = folder, _missing_above(folder)
-    for parent in parents:
-        place = os.path.join(place, _same_name(place, parent) or parent)
-        if look(place) is None:
-            missing.append(place)
-    taken = {_folded(other) for other in _names(place)}
-    stem, suffix = os.path.splitext(name)
-    candidate, count = name, 1
-    while _folded(candidate) in taken or _folded(candidate + PART) in taken:
-        count += 1
-        candidate = f"{stem} ({count}){suffix}"
-    return os.path.join(place, candidate), tuple(missing)
+
+def part_of(path: str) -> str:
+    """What a copy or a link is called until it is whole."""
+    return hidden_name(path, "part")
 
 
 def move(source: str, target: str, sha256: str) -> None:
@@ -65,17 +54,20 @@ def move(source: str, target: str, sha256: str) -> None:
         _move_by_copy(source, target, sha256)
 
 
-def copy(source: str, target: str, sha256: str, *, mode: int, mtime_ns: int) -> None:
-    """Write a copy to `target`, which is replaced at once when the copy is whole and verified.
+def copy(source: str, target: str, sha256: str, *, mode: int, mtime_ns: int, over: bool) -> None:
+    """Write a copy to `target`, in one step when it is whole and verified; `over` a link that is there, or not at all.
 
     Raises:
-        OSError: it cannot be written, or the bytes are not those of `sha256`.
+        OSError: it cannot be written, the bytes are not those of `sha256`, or the place is taken.
     """
-    part = target + PART
+    part = part_of(target)
     _copy_bytes(source, part, sha256)
     os.chmod(part, mode)
     os.utime(part, ns=(mtime_ns, mtime_ns))
-    os.replace(part, target)
+    if over:
+        os.replace(part, target)
+    else:
+        move(part, target, sha256)
     _sync_folder(target)
 
 
@@ -87,10 +79,22 @@ def is_placeholder(path: str, began: float) -> bool:
     return state.ctime_ns >= (began - _CLOCK_SLACK) * 1e9
 
 
+def drop_placeholder(path: str, began: float) -> None:
+    """Remove the empty file with which a move back that was cut off held the place. Raises OSError."""
+    if is_placeholder(path, began):
+        Path(path).unlink()
+
+
 def clean_up(target: str) -> None:
     """Remove what an interrupted move or copy to `target` left beside it."""
     with suppress(OSError):
-        Path(target + PART).unlink()
+        Path(part_of(target)).unlink()
+
+
+def make_folders(folder: str, root: str) -> None:
+    """Make a folder that was removed, and those above it, as long as `root` is there. Raises OSError."""
+    if look(root) is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def remove_empty(folders: Iterable[str]) -> None:
@@ -101,12 +105,14 @@ def remove_empty(folders: Iterable[str]) -> None:
 
 
 def _move_by_copy(source: str, target: str, sha256: str) -> None:
-    part = target + PART
+    part, before = part_of(target), look(source)
     try:
         _copy_bytes(source, part, sha256)
         shutil.copystat(source, part, follow_symlinks=False)
         os.replace(part, target)
         _sync_folder(target)
+        if look(source) != before:
+            raise ChangedWhileCopiedError(errno.EBUSY, "it was changed while it was copied")
     except OSError:
         clean_up(target)
         Path(target).unlink()
@@ -115,13 +121,14 @@ def _move_by_copy(source: str, target: str, sha256: str) -> None:
 
 
 def _copy_bytes(source: str, part: str, sha256: str) -> None:
-    clean_up(part.removesuffix(PART))
+    with suppress(FileNotFoundError):
+        Path(part).unlink()
     with open(source, "rb") as read, open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as written:
         shutil.copyfileobj(read, written, 1 << 20)
         written.flush()
         os.fsync(written.fileno())
     if digest_of(part) != sha256:
-        clean_up(part.removesuffix(PART))
+        Path(part).unlink()
         raise ChangedWhileCopiedError(errno.EIO, "the bytes are not those that were planned")
 
 
@@ -132,29 +139,3 @@ def _sync_folder(path: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _missing_above(folder: str) -> list[str]:
-    missing: list[str] = []
-    while look(folder) is None and os.path.dirname(folder) != folder:
-        missing.insert(0, folder)
-        folder = os.path.dirname(folder)
-    return missing
-
-
-def _same_name(folder: str, name: str) -> str | None:
-    names = _names(folder)
-    if name in names:
-        return name
-    return next((other for other in names if _folded(other) == _folded(name)), None)
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return []
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

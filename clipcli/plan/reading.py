@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clipcli.errors import PlanError
 from clipcli.plan.rows import BadRowError, PlanRow, parse_row
 from clipcli.sources.places import is_url
+from clipcli.tasks.dedupe.keep import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,12 +88,12 @@ def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
 
 
 def _problem(row: PlanRow, before: PlanRow | None) -> str | None:
-    for name, path in (("path", row.path), ("root", row.root), ("keeper", row.keeper)):
-        if is_url(path) and (row.keep or name == "keeper"):
-            continue  # told of, and never touched
+    far = is_url(row.path) and row.keep  # told of, and never touched
+    mine = {} if far else {"path": row.path, "root": row.root}
+    for name, path in (mine if is_url(row.keeper) else {**mine, "keeper": row.keeper}).items():
         if not os.path.isabs(path) or os.path.normpath(path) != path or "\0" in path:
             return f"{name!r} must be an absolute path without . or .., not {path!r}"
-    if not is_url(row.path) and (os.path.commonpath([row.path, row.root]) != row.root or row.path == row.root):
+    if mine and (not is_inside(row.path, row.root) or row.path == row.root):
         return f"{row.path} lies outside {row.root}, the folder that was searched"
     if row.protected and not row.keep:
         return f"{row.path} is protected and cannot be removed"

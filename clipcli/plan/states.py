@@ -36,6 +36,17 @@ class FileState:
         """Whether it is a symbolic link."""
         return stat.S_ISLNK(self.mode)
 
+    def is_same(self, other: FileState) -> bool:
+        """Whether two names lead to one file.
+
+        One disk that is mounted at two places may have two device numbers, so a file with the same number, size and
+        times on another device counts too: no copy has those.
+        """
+        if self.device == other.device:
+            return self.inode == other.inode
+        mine = self.inode, self.size, self.mtime_ns, self.ctime_ns
+        return mine == (other.inode, other.size, other.mtime_ns, other.ctime_ns)
+
 
 def look(path: str) -> FileState | None:
     """The file at a path; None when there is none."""
@@ -73,6 +84,16 @@ def holds(path: str, sha256: str) -> bool:
 
 def change_of(row: PlanRow) -> str | None:
     """How a file differs from what the plan says of it; None when it does not."""
+    if change := visible_change_of(row):
+        return change
+    found = digest_of(row.path)
+    if found is None:
+        return "it cannot be read"
+    return None if found == row.sha256 else "its bytes have changed"
+
+
+def visible_change_of(row: PlanRow) -> str | None:
+    """The same without reading the file again."""
     state = look(row.path)
     if state is None:
         return "it is gone"
@@ -87,10 +108,7 @@ def change_of(row: PlanRow) -> str | None:
     ):
         if changed:
             return words
-    found = digest_of(row.path)
-    if found is None:
-        return "it cannot be read"
-    return None if found == row.sha256 else "its bytes have changed"
+    return None
 
 
 def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
@@ -99,6 +117,14 @@ def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
         return change
     if change := change_of(keeper):
         return f"the file to keep, {keeper.image}, is not as it was: {change}"
-    if (row.device, row.inode) == (keeper.device, keeper.inode):
+    here, kept = look(row.path), look(keeper.path)
+    if here is None or kept is None or here.is_same(kept):
         return f"it is the same file as {keeper.image}, under another name"
     return None
+
+
+def words_of(error: OSError, path: str) -> str:
+    """Why the system refused, and where, when that is not `path`."""
+    words = error.strerror or str(error)
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+    return words[:1].lower() + words[1:] + ("" if place == path else f": {place}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from clipcli.plan.actions import CannotUndoError, action_of
+from clipcli.plan.actions import CannotUndoError, Trash, action_of
+from clipcli.plan.states import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clipcli.plan.actions import Action
     from clipcli.plan.journal import Journal, Step
 
 State = Literal["restored", "untouched", "lost", "failed"]
@@ -26,17 +28,18 @@ class Undone:
 
 def undo(journal: Journal) -> Iterator[Undone]:
     """Take back the steps that were begun or done, the last first. May be repeated and interrupted like `apply`."""
+    trash = Trash()
     for step in reversed(journal.steps):
         if step.state in {"begun", "done"}:
-            yield _undo(journal, step)
+            yield _undo(journal, step, trash if step.action == trash.name else action_of(step))
 
 
-def _undo(journal: Journal, step: Step) -> Undone:
+def _undo(journal: Journal, step: Step, action: Action) -> Undone:
     try:
-        how = action_of(step).revert(step)
+        how = action.revert(step)
     except CannotUndoError as error:
         return Undone(step, "lost", str(error))
     except OSError as error:
-        return Undone(step, "failed", (error.strerror or str(error)).lower())
+        return Undone(step, "failed", words_of(error, step.path))
     journal.mark(step, "undone")
     return Undone(step, "restored" if how else "untouched", how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import sys
 from contextlib import contextmanager
@@ -12,11 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from clipcli.plan.actions import parse_action
+from clipcli.plan.applying import Applier
+from clipcli.plan.journal import open_journal
 from clipcli.plan.reading import Plan, PlanGroup
 from clipcli.plan.rows import PlanRow
+from clipcli.plan.undoing import undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from clipcli.plan.actions import Action
+    from clipcli.plan.undoing import Undone
 
 CALLS = ("replace", "rename", "link", "symlink", "unlink", "mkdir", "rmdir", "open", "chmod", "utime", "fsync")
 
@@ -121,16 +129,44 @@ class Tree:
 def make_tree(root: Path, shape: list[list[int]], *, same: bool) -> Tree:
     """A group for each inner list, a file for each number in it, spread over three folders."""
     tree = Tree(root)
-    names = ("a.jpg", "B.jpg", "b.jpg", "ü.png", "two words.gif", "-n.jpg", "percent%20.png")
+    names = ("a.jpg", "B.jpg", "b.jpg", "ü.png", "two words.gif", "-n.jpg", "percent%20.png", "l" * 230)
     for group, files in enumerate(shape):
         paths = []
         for place, kind in enumerate(files):
             folder = root / f"d{kind % 3}"
             folder.mkdir(exist_ok=True)
             path = folder / f"{group}{place}{names[kind % len(names)]}"
-            path.write_bytes(b"picture %d" % group + (b"" if same or not place else b" copy %d" % place))
+            data = b"" if group == 2 else b"picture %d" % group  # one group of empty files
+            path.write_bytes(data + (b"" if same or not place else b" copy %d" % place))
             path.chmod((0o644, 0o600, 0o755)[kind % 3])
             os.utime(path, ns=(10**18 + kind * 10**9 + 123, 10**18 + kind * 10**9 + 456))
             paths.append(path)
         tree.groups.append(paths)
     return tree
+
+
+def write_plan(file: Path, tree: Tree) -> None:
+    rows = [
+        {**one.record(), "group": one.group, "image": one.image, "level": one.level, "keep": one.keep}
+        for group in tree.plan().groups
+        for one in (*group.kept, *group.removed)
+    ]
+    file.write_text("".join(json.dumps(record) + "\n" for record in rows))
+
+
+def action_for(name: str, base: Path) -> Action:
+    """An action by name; what is moved goes to `away`."""
+    return parse_action(f"move:{base / 'away'}" if name == "move" else name)
+
+
+def apply(tree: Tree, base: Path, name: str) -> dict[str, str]:
+    """What becomes of each file that is to go: state and reason."""
+    with own_trash(base / "home"), open_journal(base / "journal") as opened:
+        results = Applier(action_for(name, base), opened).run(tree.plan())
+        return {one.row.path: f"{one.state} {one.reason}" for one in results}
+
+
+def take_back(base: Path) -> list[Undone]:
+    """Undo what `apply` did."""
+    with own_trash(base / "home"), open_journal(base / "journal") as opened:
+        return list(undo(opened))
