@@ -46,9 +46,9 @@ class DuplicateOptions:
         str | None,
         typer.Option(
             "--keep", metavar="RULES",
-            help="Which file stays: largest, smallest, heaviest, lightest, oldest, newest, shortest-path, "
+            help="Which file stays: largest, smallest, coloured, heaviest, lightest, oldest, newest, shortest-path, "
             "longest-path, in:DIR, format:NAME; the first rule that decides counts.",
-            show_default="largest,heaviest,oldest",
+            show_default="largest,coloured,heaviest,oldest",
         ),
     ] = None  # fmt: skip
     protect: Annotated[

@@ -117,8 +117,8 @@ class Decider:
     def facts(self, number: int, file: ImageFile) -> FileFacts:
         """What the rules may ask of a file."""
         seen = self.looker.facts.get(number)
-        pixels, kind = (seen.width * seen.height, seen.format) if seen else (0, "")
-        return FileFacts(file.path, pixels, file.state.size, file.state.mtime_ns, kind, file.protected)
+        pixels, kind, coloured = (seen.width * seen.height, seen.format, seen.coloured) if seen else (0, "", False)
+        return FileFacts(file.path, pixels, file.state.size, file.state.mtime_ns, kind, file.protected, coloured)
 
     def cosine(self, one: int, other: int) -> float | None:
         """Of two contents' vectors."""

@@ -211,10 +211,14 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: T
     for folder in asked.protect or ():
         if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
             raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
+    rules = parse_rules(asked.keep)
+    for name in (rule.name for rule in rules if rule.name.startswith("in:")):
+        if not os.path.isdir(name.removeprefix("in:")):  # noqa: PTH112 - any bytes
+            raise UsageError(f"--keep {name}: no such folder", hint="a misspelt folder would prefer nothing")
     decisions = [read_decisions(file) for file in asked.ignore_file or ()]
     from clipcli.plan.decisions import joined
 
-    return Job(inputs, asked, run, level, remove, fail, parse_rules(asked.keep), joined(decisions), Report(talk), talk)
+    return Job(inputs, asked, run, level, remove, fail, rules, joined(decisions), Report(talk), talk)
 
 
 def _level(word: str, option: str) -> Level:

@@ -46,6 +46,7 @@ class Facts:
     height: int
     format: str
     frames: int
+    coloured: bool
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -139,7 +140,8 @@ class Looker:
     def _remember(self, number: int, look: Look | None) -> None:
         self._looks[number] = look
         if look is not None:
-            self.facts[number] = Facts(look.width, look.height, look.format, look.frames)
+            coloured = any(signature.coloured for signature in look.signatures)
+            self.facts[number] = Facts(look.width, look.height, look.format, look.frames, coloured)
         while len(self._looks) > _REMEMBERED:
             self._looks.popitem(last=False)
 

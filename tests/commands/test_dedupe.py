@@ -101,6 +101,23 @@ def test_every_format_has_the_documented_columns(library, format_):
         assert out.splitlines()[0] == "group,image,level,keep,similarity,min_similarity,error"
 
 
+def test_colour_is_kept_before_bytes(tmp_path, random_model):
+    draw(2).save(tmp_path / "colour.jpg", quality=60)
+    Image.open(tmp_path / "colour.jpg").convert("L").save(tmp_path / "grey.png")
+    assert (tmp_path / "grey.png").stat().st_size > (tmp_path / "colour.jpg").stat().st_size
+    result = run("dedupe", tmp_path, "-m", random_model, "-f", "jsonl")
+    assert [(Path(r["image"]).name, r["reason"]) for r in result.rows if r["keep"]] == [("colour.jpg", "in colour")]
+
+
+def test_a_preferred_folder_may_be_reached_by_a_link_and_must_exist(library, tmp_path):
+    (tmp_path / "link").symlink_to(library)
+    result = run("dedupe", library, "--level", "exact", "--keep", f"in:{tmp_path / 'link' / 'sub'}", "-f", "jsonl")
+    assert levels(result)["same bytes.png"][2]
+    result = run("dedupe", library, "--level", "exact", "--keep", "in:nowhere")
+    assert result.code == 2
+    assert "--keep in:nowhere: no such folder" in result.stderr
+
+
 def test_keep_rules_and_protected_folders(library):
     result = run(
         "dedupe", library, "--level", "exact", "--keep", "largest", "--protect", library / "sub", "-f", "jsonl"

@@ -29,6 +29,8 @@ class FileFacts:
     format: str = ""
     """Pillow's name of it, in lower case."""
     protected: bool = False
+    coloured: bool = False
+    """Whether there is any colour in it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def _depth(facts: FileFacts) -> int:
 _SIMPLE: Final = (
     Rule("largest", "most pixels", lambda facts: -facts.pixels),
     Rule("smallest", "fewest pixels", lambda facts: facts.pixels),
+    Rule("coloured", "in colour", lambda facts: not facts.coloured),
     Rule("heaviest", "most bytes", lambda facts: -facts.size),
     Rule("lightest", "fewest bytes", lambda facts: facts.size),
     Rule("oldest", "oldest", lambda facts: facts.mtime_ns),
@@ -57,7 +60,8 @@ _SIMPLE: Final = (
 )
 _NAMED: Final = {rule.name: rule for rule in _SIMPLE}
 _PROTECTED: Final = Rule("protected", "protected", lambda facts: not facts.protected)
-_DEFAULT: Final = tuple(_NAMED[name] for name in ("largest", "heaviest", "oldest"))
+_DEFAULT: Final = tuple(_NAMED[name] for name in ("largest", "coloured", "heaviest", "oldest"))
+"""Bytes know nothing of colour: a grey PNG is heavier than the colour JPEG that it was made from."""
 KNOWN: Final = (*_NAMED, "in:DIR", "format:NAME")
 
 
@@ -96,7 +100,7 @@ def _key(facts: FileFacts, rules: Sequence[Rule]) -> _Key:
 def _parse(word: str) -> Rule:
     name, _, value = word.partition(":")
     if name == "in" and value:
-        folder = os.path.abspath(value)  # noqa: PTH100 - links are not resolved: the user named this path
+        folder = os.path.realpath(value)  # as the paths of files are
         return Rule(word, f"in {value}", lambda facts: not is_inside(facts.path, folder))
     if name == "format" and value:
         wanted = {"jpg": "jpeg", "tif": "tiff"}.get(value.lower(), value.lower())

@@ -41,6 +41,8 @@ _COARSE_GATE: Final = 0.87
 _FLAT: Final = 2.0
 """Standard deviation of grey values below which a picture has no structure to compare."""
 _FLAT_SHIFT: Final = 3.0
+_GREY: Final = 8.0
+"""Up to this Cb or Cr a place counts as grey: compression tints grey pictures."""
 _COLOURFUL: Final = 4.0
 _COLOUR: Final = 0.2
 """Below this correlation of their colours, two colourful pictures are not one: the red shirt and the blue one."""
@@ -58,6 +60,8 @@ class Signature:
     """(64, 64)."""
     colour: npt.NDArray[np.int8]
     """(8, 8, 2) half the Cb and Cr."""
+    coloured: bool
+    """Whether any of 64 × 64 places is not grey."""
 
 
 class Likeness(NamedTuple):
@@ -84,7 +88,7 @@ def sign(image: Image.Image, *, turns: bool = False) -> Signature:
     colour = ycc.reshape(_COLOUR_SIDE, block, _COLOUR_SIDE, block, 2).mean((1, 3))
     which = range(TURNS) if turns else range(1)
     hashes = np.stack([_hash(turn(grey, number)) for number in which])
-    return Signature(hashes, grey, np.round(colour / 2).astype(np.int8))
+    return Signature(hashes, grey, np.round(colour / 2).astype(np.int8), bool(np.abs(ycc).max() > _GREY))
 
 
 def compare(first: Signature, second: Signature) -> Likeness:

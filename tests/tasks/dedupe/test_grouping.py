@@ -95,14 +95,16 @@ def test_rows_of_one_vector_cost_no_more_than_their_number(rows):
 
 
 SMALL = FileFacts("/p/a/s.jpg", 100, 10, 1, "jpeg")
-LARGE = FileFacts("/p/b/large.png", 400, 5, 9, "png")
+LARGE = FileFacts("/p/b/large.png", 400, 5, 9, "png", coloured=True)
 OTHER = FileFacts("/p/b/c/other.jpg", 400, 50, 3, "jpeg")
 
 
 @pytest.mark.parametrize(
     ("rules", "first", "why"),
     [
-        (None, OTHER, "most bytes"),
+        (None, LARGE, "in colour"),
+        ("heaviest", OTHER, "most bytes"),
+        ("coloured", LARGE, "in colour"),
         ("smallest", SMALL, "fewest pixels"),
         ("oldest", SMALL, "oldest"),
         ("newest", LARGE, "newest"),
