@@ -5,12 +5,17 @@
 The photos are in folders that are named for what they show. For each seed, half of the folders are labels, and the
 photos of the other half are strangers that should get no label. Half of all photos calibrate, the other half judge.
 A decision is right when an answer that is right is accepted, or one that is wrong refused. F1 is that of all labels
-together. The best flat threshold is the one of most right decisions on the very photos that calibrate.
+together. The best flat threshold is the one of most right decisions on the very photos that calibrate. Prints a table
+and writes results/calibration.json and results/calibration.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +33,31 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+WAYS = (
+    "none",
+    "0.5 for all",
+    "one for all, of most right decisions on the photos that calibrate",
+    "calibrated for F1",
+    "calibrated for decisions",
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One way to set thresholds over all splits: mean, lowest, highest."""
+
+    thresholds: str
+    right_decisions: tuple[float, float, float]
+    f1: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, way: str, splits: npt.NDArray[np.float64]) -> Figure:
+        """From one row a split: share of right decisions, F1."""
+        decided, f1 = (
+            (round(float(x.mean()), 3), round(float(x.min()), 3), round(float(x.max()), 3)) for x in splits.T
+        )
+        return cls(way, decided, f1)
 
 
 def load(model: str, folder: Path) -> tuple[npt.NDArray[np.float64], list[str], list[str]]:
@@ -83,7 +113,7 @@ def one_seed(logits: npt.NDArray[np.float64], truth: list[str], names: list[str]
 
 
 def main() -> None:
-    """Print one line a figure."""
+    """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data" / "photos")
@@ -91,16 +121,31 @@ def main() -> None:
     asked = parser.parse_args()
     logits, truth, names = load(asked.model, asked.data)
     rows = np.array([one_seed(logits, truth, names, seed) for seed in range(asked.seeds)])
-    print(f"{asked.model}: {len(truth)} photos in {len(names)} folders; mean of {asked.seeds} seeds (lowest, highest)")
-    print(f"  {'':22}{'right decisions':24}F1")
-    for title, column in zip(
-        ("no threshold", "flat 0.5", "best flat", "calibrated for F1", "for decisions"),
-        rows.transpose(1, 2, 0),
-        strict=False,
-    ):
-        print(f"  {title:22}" + "".join(f"{f'{x.mean():.3f} ({x.min():.3f}, {x.max():.3f})':24}" for x in column))
-    before, after = rows[:, -1].mean(axis=0)
-    print(f"  expected calibration error {before:.3f} before, {after:.3f} after")
+    ways = [Figure.of(way, rows[:, place]) for place, way in enumerate(WAYS)]
+    before, after = (round(float(error), 3) for error in rows[:, -1].mean(axis=0))
+    what = f"{asked.model}: {len(truth)} photos in {len(names)} folders, {asked.seeds} splits"
+    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    text = f"{what}; {where}\n\n{table(ways)}\n\nExpected calibration error: {before:.3f} before, {after:.3f} after.\n"
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    data = {
+        "what": what,
+        "machine": where,
+        "ways": [asdict(way) for way in ways],
+        "calibration_error": {"before": before, "after": after},
+    }
+    (RESULTS / "calibration.json").write_text(json.dumps(data, indent=1) + "\n")
+    page = f"# Accept or refuse: calibrated or flat thresholds\n\n`python benchmarks/bench_calibration.py`: {text}"
+    (RESULTS / "calibration.md").write_text(page)
+
+
+def table(ways: list[Figure]) -> str:
+    """Markdown: the mean over all splits, and in brackets the lowest and the highest."""
+    lines = ["| thresholds | right decisions | F1 |", "| --- | --: | --: |"]
+    for way in ways:
+        shown = [f"{mean:.3f} ({low:.3f}–{high:.3f})" for mean, low, high in (way.right_decisions, way.f1)]
+        lines.append(f"| {way.thresholds} | {' | '.join(shown)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

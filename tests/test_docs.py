@@ -154,6 +154,16 @@ def test_every_page_can_be_reached_from_the_readme():
     assert {page.resolve() for page in PAGES} <= reached
 
 
+def test_the_figures_of_calibration_are_those_that_were_measured():
+    found = json.loads((ROOT / "benchmarks" / "results" / "calibration.json").read_text(encoding="utf-8"))
+    page = (DOCS / "calibrate.md").read_text(encoding="utf-8")
+    for way in found["ways"]:
+        decided, f1 = way["right_decisions"][0], way["f1"][0]
+        assert f"| {way['thresholds']} | {100 * decided:.1f} % | {f1:.3f} |" in page
+    before, after = found["calibration_error"]["before"], found["calibration_error"]["after"]
+    assert f"from {before:.3f} to {after:.3f}" in page
+
+
 def test_the_citation_is_of_this_version():
     yaml = pytest.importorskip("yaml")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
