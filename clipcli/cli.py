@@ -69,6 +69,8 @@ def _root(
         try:
             context.default_map = _defaults(context)
         except ClipcliError as error:
+            if context.invoked_subcommand == "doctor":  # which says it among what else it finds
+                return
             _say(error)
             raise typer.Exit(error.exit_code) from None
 

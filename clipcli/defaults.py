@@ -35,8 +35,10 @@ def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> d
     Raises:
         ConfigError: the file cannot be used.
     """
+    if commands.keys() <= _OWN_WAY:
+        return {}
     config = load_config()
-    values = _values(config)
+    values = config_values(config)
     if verbose and values:
         said = ", ".join(f"{name} = {value}" for name, value in values.items())
         Talk(verbose=True).detail(f"defaults of {config.path}: {said}")
@@ -46,7 +48,7 @@ def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> d
 
 
 def _holds(key: str, command: str, options: frozenset[str]) -> bool:
-    if key not in options or command in _OWN_WAY:
+    if key not in options:
         return False
     if " " in command:
         return key in _OF_GROUPS
@@ -55,7 +57,7 @@ def _holds(key: str, command: str, options: frozenset[str]) -> bool:
     return key != "prompts" or command in _WITH_PROMPTS
 
 
-def _values(config: Config) -> Values:
+def config_values(config: Config) -> Values:
     """What the file sets, as the option parser takes it; files in it stand beside it."""
     found = config.defaults
     every: Values = {

@@ -126,8 +126,8 @@ def _default_format(context: typer.Context, value: str) -> str:
 
 
 @dataclass(frozen=True)
-class OutputOptions:
-    """Where the rows go."""
+class TableOptions:
+    """Where rows go that stand for no files."""
 
     format: Annotated[
         str,
@@ -145,6 +145,18 @@ class OutputOptions:
             help="Write to FILE, whole or not at all; its suffix is the format.",
         ),
     ] = None
+
+    def parse_table(self) -> Output:
+        """These options, checked. Raises UsageError."""
+        from clipcli.output import parse_output
+
+        return parse_output(self.format, self.output)
+
+
+@dataclass(frozen=True)
+class OutputOptions(TableOptions):
+    """Where the rows go."""
+
     paths: Annotated[bool, typer.Option("--paths", help="Write bare paths instead of rows.")] = False
 
     def parse(self, *, null: bool) -> Output:

@@ -12,7 +12,6 @@ from clipcli.defaults import file_defaults
 OPTIONS = {
     "classify": frozenset({"model", "prompts", "workers", "format", "precision", "cache_dir"}),
     "rank": frozenset({"model", "prompts"}),
-    "check": frozenset({"model"}),
     "models export": frozenset({"precision", "cache_dir"}),
 }
 
@@ -63,6 +62,14 @@ def test_a_broken_file_is_named_but_help_still_comes(place: Path):
     assert run("--version").code == 0
 
 
+def test_a_broken_file_is_no_matter_where_another_is_named(place: Path):
+    Path("clipcli.toml").write_text('modle = "x"\n', encoding="utf-8")
+    other = place / "other.toml"
+    other.write_text('[checks.a]\ninclude = "*.none"\nduplicates = "exact"\n', encoding="utf-8")
+    assert "no image fits include" in run("check", "--config", other).stderr
+    assert "unknown key 'modle'" in run("check").stderr
+
+
 def test_only_what_a_command_has_and_means_the_same(place: Path):
     (place / "clipcli.toml").write_text(
         'model = "m"\nprompts = ["plain", "mine.txt"]\nprecision = "bf16"\ncache_dir = "weights"\n', encoding="utf-8"
@@ -73,7 +80,7 @@ def test_only_what_a_command_has_and_means_the_same(place: Path):
         "model": "m", "precision": "bf16", "cache_dir": "../weights", "prompts": ["plain", "../mine.txt"]
     }  # fmt: skip
     assert found["rank"] == {"model": "m"}
-    assert found["check"] == {}
+    assert file_defaults({"check": frozenset({"model"})}, verbose=False) == {}
     assert found["models export"] == {"cache_dir": "../weights"}
 
 

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options import OutputOptions
+from clipcli.options import TableOptions
 
 
-def info(output: OutputOptions) -> None:
+def info(output: TableOptions) -> None:
     """Show where the cache is and what it holds, by model."""
     from clipcli.cache import EmbeddingCache
     from clipcli.output import open_writer
     from clipcli.talk import Talk
 
-    wanted = output.parse(null=False)
+    wanted = output.parse_table()
     talk = Talk()
     with EmbeddingCache.open(say=talk.warn) as cache:
         talk.note(f"{cache.folder}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from clipcli.options import OutputOptions
+from clipcli.options import TableOptions
 
 EPILOG = """Examples:
 
@@ -13,15 +13,19 @@ clipcli doctor
 clipcli doctor --format json > doctor.json"""
 
 
-def doctor(out: OutputOptions) -> None:
+def doctor(out: TableOptions) -> None:
     """Show what a bug report needs: versions, devices and why, caches, settings; test the embedded model."""
     from clipcli.doctor import examine
     from clipcli.errors import ExitCode
     from clipcli.output import open_writer
+    from clipcli.talk import Talk
 
-    well = True
-    with open_writer(out.parse(null=False)) as writer:
+    wrong: list[str] = []
+    with open_writer(out.parse_table()) as writer:
         for finding in examine():
             writer.write(finding)
-            well = well and finding.ok is not False
-    raise typer.Exit(ExitCode.OK if well else ExitCode.MODEL)
+            if finding.ok is False:
+                wrong.append(f"{finding.area} {finding.name}: {finding.value}")
+    for line in wrong:
+        Talk().line(f"not as it should be: {line}")
+    raise typer.Exit(ExitCode.MODEL if wrong else ExitCode.OK)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options import OutputOptions, RunOptions
+from clipcli.options import RunOptions, TableOptions
 
 _ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="As --model takes it.", show_default=False)]
 _CacheDir = Annotated[
@@ -16,7 +16,7 @@ _Offline = Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", h
 
 
 def list_models(
-    out: OutputOptions,
+    out: TableOptions,
     pattern: Annotated[
         str, typer.Argument(metavar="[PATTERN]", help="Only models whose name holds this.", show_default=False)
     ] = "",
@@ -27,13 +27,13 @@ def list_models(
     from clipcli.modeltools import listing
     from clipcli.output import open_writer
 
-    with open_writer(out.parse(null=False)) as writer:
+    with open_writer(out.parse_table()) as writer:
         for row in listing(pattern, cache_dir):
             if row.on_disk or not on_disk:
                 writer.write(row)
 
 
-def info(model: _ModelArgument, out: OutputOptions, offline: _Offline = False, cache_dir: _CacheDir = None) -> None:
+def info(model: _ModelArgument, out: TableOptions, offline: _Offline = False, cache_dir: _CacheDir = None) -> None:
     """Show what a model is: vectors, preprocessing, scoring head, revision, fingerprint. Fetches it if need be."""
     from clipcli.models import Choice, Model
     from clipcli.modeltools import facts
@@ -41,7 +41,7 @@ def info(model: _ModelArgument, out: OutputOptions, offline: _Offline = False, c
     from clipcli.talk import Talk
 
     found = facts(Model(Choice(model, offline=offline, weights_dir=cache_dir), Talk()))
-    with open_writer(out.parse(null=False)) as writer:
+    with open_writer(out.parse_table()) as writer:
         for row in found:
             writer.write(row)
 
@@ -62,7 +62,7 @@ def pull(
 
 def verify(
     model: _ModelArgument,
-    out: OutputOptions,
+    out: TableOptions,
     run: RunOptions,
     images: Annotated[
         list[str] | None, typer.Option("--image", metavar="FILE", help="Compare on this image too.")
@@ -75,7 +75,7 @@ def verify(
     from clipcli.output import open_writer
 
     rows = verify_model(Choice(model, offline=True, weights_dir=cache_dir), images or [], run.talk())
-    with open_writer(out.parse(null=False)) as writer:
+    with open_writer(out.parse_table()) as writer:
         for row in rows:
             writer.write(row)
 
@@ -104,7 +104,7 @@ def export(
 
 def bench(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As --model takes them.", show_default=False)],
-    out: OutputOptions,
+    out: TableOptions,
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=0.1, help="How long images, and texts, are embedded.")
     ] = 5.0,
@@ -122,7 +122,7 @@ def bench(
     from clipcli.output import open_writer
 
     choices = [parse_choice(name, device, precision, engine, offline=offline, cache_dir=cache_dir) for name in models]
-    with open_writer(out.parse(null=False)) as writer:
+    with open_writer(out.parse_table()) as writer:
         for row in benchmark(choices, seconds):
             writer.write(row)
 

@@ -9,7 +9,8 @@ from clipcli.doctor.devices import devices
 from clipcli.doctor.folders import folders
 from clipcli.doctor.rows import Finding
 from clipcli.doctor.selftest import embedded_model
-from clipcli.doctor.software import environment, machine, versions
+from clipcli.doctor.settings import config_file, environment
+from clipcli.doctor.software import machine, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,4 +19,5 @@ if TYPE_CHECKING:
 def examine() -> Iterator[Finding]:
     """Look at everything; the test of the embedded model, the slowest, comes last. Opens no connection."""
     network = Finding("network", "probed", "no: clipcli doctor opens no connection")
-    return chain(versions(), machine(), devices(), folders(), environment(), [network], embedded_model())
+    settings = chain(environment(), config_file())
+    return chain(versions(), machine(), devices(), folders(), settings, [network], embedded_model())

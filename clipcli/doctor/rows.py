@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-Area = Literal["version", "platform", "device", "cache", "environment", "network", "test"]
+Area = Literal["version", "platform", "device", "cache", "environment", "config", "network", "test"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Versions, the machine, and what is set; nothing heavy is imported to find out."""
+"""Versions and the machine; nothing heavy is imported to find out."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from typing import TYPE_CHECKING
 
 from clipcli import __version__
 from clipcli.doctor.rows import Finding
-from clipcli.environment import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REQUIRED = (
-    "torch", "torchvision", "open_clip_torch", "timm", "onnxruntime", "onnx", "tokenizers", "safetensors",
-    "huggingface_hub", "pillow", "numpy", "typer",
+_SHOWN = (
+    "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "onnx", "tokenizers",
+    "safetensors", "huggingface_hub", "pillow", "numpy", "scipy", "typer", "rich",
 )  # fmt: skip
-_OPTIONAL = ("transformers", "pyarrow", "usearch", "pillow-heif")
+"""What answers depend on most."""
+_NEEDED = (
+    "filelock", "ftfy", "imagehash", "onnxscript", "pathspec", "platformdirs", "send2trash", "textual-image", "tqdm",
+)  # fmt: skip
+"""Shown where one is missing."""
+_OPTIONAL = ("pyarrow", "usearch", "pillow-heif", "fsspec", "s3fs", "gcsfs", "ray")
 
 
 def versions() -> Iterator[Finding]:
     """Of clipcli, Python and the libraries; a missing one that is needed is a fault, an optional one is not."""
     yield Finding("version", "clipcli", __version__)
     yield Finding("version", "python", f"{platform.python_version()} ({sys.executable})")
-    for name in _REQUIRED:
+    for name in _SHOWN + _NEEDED:
         found = _version(name)
-        yield Finding("version", name, found or "not installed", None if found else False)
+        if found is None or name in _SHOWN:
+            yield Finding("version", name, found or "not installed", None if found else False)
     for name in _OPTIONAL:
         yield Finding("version", name, _version(name) or "not installed (optional)")
 
@@ -41,14 +46,6 @@ def machine() -> Iterator[Finding]:
     memory = _memory_bytes()
     yield Finding("platform", "memory", "unknown" if memory is None else f"{memory / 2**30:.1f} GiB")
     yield Finding("platform", "encoding", f"{sys.getfilesystemencoding()} file names, {sys.stdout.encoding} output")
-
-
-def environment() -> Iterator[Finding]:
-    """The variables that are set, secrets unspoken."""
-    for variable in VARIABLES:
-        value = os.environ.get(variable.name)
-        if value is not None:
-            yield Finding("environment", variable.name, "set, not shown" if variable.secret else value)
 
 
 def _version(package: str) -> str | None:

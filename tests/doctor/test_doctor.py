@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from run import run
+from run import ROOT, run
 
 from clipcli import __version__, modelspec
-from clipcli.doctor import devices, folders, selftest
+from clipcli.doctor import devices, folders, selftest, software
 from clipcli.doctor.selftest import Answer
 from clipcli.errors import BundleError
 
@@ -63,6 +64,47 @@ def test_secrets_are_never_shown(no_tiny, monkeypatch):
     assert found["environment", "CLIPCLI_DEVICE"]["value"] == "cpu"
     assert "hf_very_secret" not in result.stdout + result.stderr
     assert "password" not in result.stdout + result.stderr
+
+
+def test_every_package_that_is_needed_is_looked_for(no_tiny, monkeypatch):
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.split(r"[<>=!; ]", line)[0].replace("_", "-") for line in project["dependencies"]} - {"tomli"}
+    assert {name.replace("_", "-") for name in software._SHOWN + software._NEEDED} == needed
+    monkeypatch.setattr(software, "_NEEDED", ("no-such-package",))
+    result, found = findings()
+    assert found["version", "no-such-package"]["ok"] is False
+    assert result.code == 5
+    assert "not as it should be: version no-such-package: not installed" in result.stderr
+
+
+class TestConfigFile:
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path: Path, monkeypatch, no_tiny):
+        monkeypatch.chdir(tmp_path)
+
+    def test_none(self):
+        assert findings()[1]["config", "file"]["value"].startswith("none: no clipcli.toml")
+
+    def test_what_it_sets(self):
+        text = 'model = "tiny"\nprompts = ["plain", "photo"]\n[checks.a]\ninclude = "a"\nduplicates = "exact"\n'
+        Path("clipcli.toml").write_text(text, encoding="utf-8")
+        _, found = findings()
+        told = {name: row["value"] for (area, name), row in found.items() if area == "config"}
+        assert told == {"file": "clipcli.toml", "model": "tiny", "prompts": "plain, photo", "checks": "a"}
+
+    def test_a_broken_one_is_a_fault_and_not_the_end(self):
+        Path("clipcli.toml").write_text('modle = "tiny"\n', encoding="utf-8")
+        result, found = findings()
+        assert found["config", "file"]["ok"] is False
+        assert "config file: clipcli.toml:1: unknown key 'modle'" in result.stderr
+        assert found["version", "clipcli"]["value"] == __version__
+        assert result.code == 5
+
+
+def test_rows_without_files_have_no_paths(no_tiny):
+    for command in (("doctor",), ("models", "list"), ("models", "info", "tiny"), ("cache", "info")):
+        assert run(*command, "--paths").code == 2
 
 
 def test_a_table_and_text_formats(no_tiny, tmp_path):
