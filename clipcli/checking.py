@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.errors import UsageError
-from clipcli.expectations import parse_expectations, require_labels
+from clipcli.expectations import PARENT, parse_expectations, require_labels
 from clipcli.inputs import ImageRef
 from clipcli.reports import Finding
 from clipcli.spelling import did_you_mean
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from clipcli.talk import Talk
     from clipcli.tasks.checks import Tally, Verdict
     from clipcli.tasks.classify import Classification
-
-PARENT = "parent"
 
 
 def parent_name(ref: ImageRef) -> str:

@@ -17,6 +17,8 @@ from clipcli.textfiles import Fault, Faults, quoted, read_text, refuse, tidy, un
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+PARENT = "parent"
+"""In place of a table: the name of the folder an image is in."""
 PATH_COLUMNS = ("path", "image", "file", "filename")
 LABEL_COLUMN = "label"
 _HEADERLESS = 2
@@ -71,17 +73,15 @@ def parse_expectations(path: str) -> Expectations:
     Raises:
         LabelsError: an unreadable file, a row without path or label, an image with two labels, or no rows.
     """
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - paths are strings here, any bytes included
+    read = {".csv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(suffix)
+    if read is None:
+        hint = f"{did_you_mean(path, [PARENT])} a table of path and label, or {PARENT}: each folder's name"
+        raise LabelsError(f"{path} is neither .csv nor .jsonl", hint=hint.strip())
     text, faults = read_text(path, errors="surrogateescape"), Faults(path)
     if isinstance(text, Fault):
         refuse([text], LabelsError)
-    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - paths are strings here, any bytes included
-    if suffix == ".csv":
-        cells = _csv_rows(text, faults)
-    elif suffix in (".jsonl", ".ndjson"):
-        cells = _json_rows(text, faults)
-    else:
-        raise LabelsError(f"{path} is neither .csv nor .jsonl", hint="expectations are a table of path and label")
-    rows = _checked(cells, faults)
+    rows = _checked(read(text, faults), faults)
     if not rows and not faults.found:
         faults.add(None, "holds no rows", "path,label")
     if faults.found:

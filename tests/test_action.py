@@ -195,7 +195,8 @@ class TestHook:
         shop.draw("shop/red/60.png", "red")
         code, said = commit()
         assert code == 0, said
-        assert "0 of 1 image not as expected" in said
+        assert "clipcli-check" in said
+        assert "expected" not in said
         shop.draw("shop/red/60.png", "blue")
         code, said = commit()
         assert code == 1

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clipcli.checks.duplicated import DuplicateCheck
 from clipcli.checks.labelled import LabelCheck
-from clipcli.checks.running import Planned
+from clipcli.checks.running import Planned, named
 from clipcli.checks.scope import Scope
 from clipcli.checks.selection import Selection
 from clipcli.choices import parse_choice
 from clipcli.config import NAME, load_config
 from clipcli.deduplication import job as dedupe
-from clipcli.errors import ClipcliError, ConfigError, UsageError
+from clipcli.errors import ConfigError, UsageError
 from clipcli.options import InputOptions, LabelOptions, ModelOptions
 from clipcli.spelling import did_you_mean
+from clipcli.talk import printable
 from clipcli.textfiles import escape, tidy
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Planner:
             raise ConfigError(f"no {NAME} here, and no [tool.clipcli]", hint="clipcli check --init writes a start")
         if not config.checks:
             raise ConfigError(f"{config.path} holds no checks", hint="[checks.NAME]; clipcli check --init shows some")
+        talk.detail(f"checks of {config.path}")
         scope = Scope.of(selection.images or [], selection.changed_since, config, null=selection.null)
         run = replace(
             run,
@@ -99,24 +100,26 @@ class Planner:
         return [planned for spec in chosen for planned in self._plan(spec)]
 
     def _plan(self, spec: CheckSpec) -> Iterator[Planned]:
-        with self._named(spec):
+        place = f"{self.config.place(spec)}: check {printable(spec.name)}"
+        with named(place):
             selection = Selection.of(spec, self.config.folder)
             narrow = self.scope.narrows(spec, self.config)
             needs_all = not narrow or spec.duplicates or (spec.expect_from == "parent" and not _has_labels(spec))
             family = selection.all() if needs_all else []
             if not narrow and not family:
                 raise ConfigError(
-                    "no image fits include", hint="patterns are those of .gitignore, from the file's folder"
+                    f"no image fits include ({', '.join(spec.include)})",
+                    hint="patterns are those of .gitignore, from the file's folder",
                 )
             images = selection.among(self.scope.paths) if narrow else family
             if spec.names_labels:
                 check = self._labelled(spec, images, family or images) if images else None
-                yield Planned(spec.name, check, self._choice(spec))
+                yield Planned(spec.name, place, check, self._choice(spec))
             if spec.duplicates is not None:
                 name = f"{spec.name}: duplicates" if spec.names_labels else spec.name
                 needs_model = spec.duplicates != "exact"
                 twice = self._duplicated(spec, name, images, family) if images else None
-                yield Planned(name, twice, self._choice(spec) if needs_model else None)
+                yield Planned(name, place, twice, self._choice(spec) if needs_model else None)
 
     def _labelled(self, spec: CheckSpec, images: Sequence[ImageRef], family: Sequence[ImageRef]) -> LabelCheck:
         config = self.config
@@ -152,15 +155,6 @@ class Planner:
             offline=asked.offline or bool(defaults.offline),
             cache_dir=asked.cache_dir or defaults.cache_dir,
         )
-
-    @contextmanager
-    def _named(self, spec: CheckSpec) -> Iterator[None]:
-        """Say of an error which check it is of."""
-        try:
-            yield
-        except ClipcliError as error:
-            error.message = f"{self.config.place(spec)}: check {spec.name}: {error.message}"
-            raise
 
 
 def _has_labels(spec: CheckSpec) -> bool:

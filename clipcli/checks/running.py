@@ -6,9 +6,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from clipcli.errors import ExitCode
+from clipcli.errors import ClipcliError, ExitCode
 from clipcli.reports import CheckReport
 from clipcli.session import open_session
+from clipcli.talk import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,8 @@ class Planned:
     """A check with the model that it needs."""
 
     name: str
+    place: str
+    """Where it stands, for messages: `clipcli.toml:12: check shop`."""
     check: Check | None
     """None where none of its images is among those that this run is about."""
     choice: Choice | None
@@ -70,9 +73,10 @@ def run_all(planned: Sequence[Planned], options: SessionOptions, talk: Talk) -> 
                 stack.close()
                 images = sum(check.images for _, check in checks)
                 if choice is not None:
-                    session = stack.enter_context(open_session(choice, talk, options, expected_images=images))
+                    with named(planned[checks[0][0]].place):
+                        session = stack.enter_context(open_session(choice, talk, options, expected_images=images))
                 for place, check in checks:
-                    done[place] = _run(planned[place].name, check, session, advance, talk)
+                    done[place] = _run(planned[place], check, session, advance, talk)
         reports = tuple(done[place][0] if place in done else _empty(plan) for place, plan in enumerate(planned))
         yield Outcome(reports, max((code for _, code in done.values()), key=_WEIGHT.index, default=ExitCode.OK))
         if session is not None:
@@ -88,11 +92,23 @@ def _by_model(planned: Sequence[Planned]) -> list[tuple[Choice | None, list[tupl
     return list(groups.items())
 
 
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Say of an error which check it is of."""
+    try:
+        yield
+    except ClipcliError as error:
+        error.message = f"{place}: {error.message}"
+        raise
+
+
 def _run(
-    name: str, check: Check, session: Session | None, advance: Callable[[int], object], talk: Talk
+    plan: Planned, check: Check, session: Session | None, advance: Callable[[int], object], talk: Talk
 ) -> tuple[CheckReport, ExitCode]:
-    report, code = check.run(session, advance)
-    talk.line(f"{name} {'holds' if report.holds else 'fails'}: {report.outcome}")
+    with named(plan.place):
+        report, code = check.run(session, advance)
+    say = talk.note if report.holds else talk.line
+    say(f"{printable(plan.name)} {'holds' if report.holds else 'fails'}: {report.outcome}")
     return report, code
 
 
@@ -105,5 +121,5 @@ def summary(reports: Sequence[CheckReport]) -> str:
     failing = sum(len(report.failed) for report in reports)
     holding = sum(report.holds for report in reports)
     images = sum(report.total for report in reports)
-    checks = f"{holding} of {len(reports)} check{'' if len(reports) == 1 else 's'} hold"
+    checks = f"{holding} of {len(reports)} check{' holds' if len(reports) == 1 else 's hold'}"
     return f"{checks}; {failing} of {images} image{'' if images == 1 else 's'} not as expected"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +31,7 @@ class SelectionOptions:
     images: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[IMAGES]",
+            metavar="IMAGES",
             help="Only these files and folders, as far as a check is about them.",
             show_default=False,
         ),
@@ -84,17 +84,25 @@ def check(
 
         talk.line(f"wrote {write_start(selection.config)}")
         raise typer.Exit
-    output, reporting = out.parse(null=selection.null), reports.parse()
+    reporting = reports.parse()
     planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates), talk)
+    output = _with_default(out, planner.config).parse(null=selection.null)
     with run_all(planner.plan(selection.only or []), planner.session_options, talk) as outcome:
         with open_writer(output) as writer:
             for report in outcome.reports:
                 failing = [FailingPath(finding.image) for finding in report.failed]
                 for row in failing if output.paths else [CheckRow(report)]:
                     writer.write(row)
-        talk.line(summary(outcome.reports))
+        say = talk.note if all(report.holds for report in outcome.reports) else talk.line
+        say(summary(outcome.reports))
         reporting.write(outcome.reports)
     raise typer.Exit(outcome.exit_code)
+
+
+def _with_default(out: OutputOptions, config: Config) -> OutputOptions:
+    """The file's format, where neither the command line nor the environment names one."""
+    chosen = out.format != "auto" or out.output or out.paths
+    return out if chosen else replace(out, format=config.defaults.format or "auto")
 
 
 def _score(spec: CheckSpec, config: Config) -> ScoreOptions:

@@ -12,7 +12,7 @@ from clipcli.textfiles import Fault, escape, quoted, tidy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["text", "texts", "labels", "number", "share", "count", "flag", "level"]
+Kind = Literal["text", "texts", "labels", "share", "count", "flag", "level"]
 CHECKS = "checks"
 LEVELS = ("exact", "near", "similar")
 
@@ -40,18 +40,22 @@ CHECK_KEYS: Mapping[str, Kind] = {
     "forbid": "texts",
     "duplicates": "level",
     "min_accuracy": "share",
-    "threshold": "number",
+    "threshold": "share",
     "thresholds": "text",
     "none": "text",
     "background": "texts",
     "multi_label": "flag",
     "groups": "text",
 }
+LABEL_KEYS = (
+    "labels", "labels_file", "prompts", "min_accuracy", "threshold", "thresholds", "none", "background", "multi_label",
+    "groups",
+)  # fmt: skip
+"""Keys that mean nothing where nothing is said of labels."""
 _WANTED: Mapping[Kind, str] = {
     "text": "a text",
     "texts": "a text or a list of texts",
     "labels": "a list of texts",
-    "number": "a number",
     "share": "a number from 0 to 1",
     "count": "a whole number above 0",
     "flag": "true or false",
@@ -117,9 +121,7 @@ def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - a return a kind
         case "count":
             return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else None
     number = float(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) else None
-    if number is None or number != number or (kind == "share" and not 0 <= number <= 1):  # noqa: PLR0124 - nan
-        return None
-    return number
+    return number if number is not None and 0 <= number <= 1 else None
 
 
 def _labels(raw: object) -> tuple[str, ...] | None:

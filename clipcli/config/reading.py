@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipcli.config.keys import CHECK_KEYS, CHECKS, DEFAULT_KEYS, ConfigFaults
+from clipcli.config.keys import CHECK_KEYS, CHECKS, DEFAULT_KEYS, LABEL_KEYS, ConfigFaults
 from clipcli.config.places import lines_of
 from clipcli.config.spec import CheckSpec, Config, Defaults
 from clipcli.config.toml import TomlError, parse
@@ -101,6 +101,8 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
         hint = f"[{CHECKS}.NAME] has to stand above {name}" if name in near else f"[{CHECKS}.NAME]"
         faults.add(place, f"the check {name!r} should be a table", hint)
         return None
+    if not name.strip():
+        faults.add(place, "a check needs a name", f"[{CHECKS}.NAME]")
     values = faults.values(place, table, CHECK_KEYS)
     if faults.found:
         return None
@@ -111,6 +113,7 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
 
 
 def _problem(spec: CheckSpec) -> tuple[str, str] | None:
+    """What is wrong with a check as a whole, and what to do about it."""
     asked = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid)]
     if not spec.include:
         return "names no images", 'include = ["pictures/"]'
@@ -118,6 +121,8 @@ def _problem(spec: CheckSpec) -> tuple[str, str] | None:
         return "asks for more than one thing", "one of expect, expect_from and forbid, and another check for the other"
     if not sum(asked) and spec.duplicates is None:
         return "expects nothing", "give it expect, expect_from, forbid or duplicates"
+    if not sum(asked) and (idle := [key for key in LABEL_KEYS if getattr(spec, key)]):
+        return f"has {idle[0]}, which has no say in duplicates", "give it expect, expect_from or forbid too"
     if spec.expect is not None and not (spec.labels or spec.labels_file):
         return "has no labels", "expect needs other labels to choose from: labels or labels_file"
     return None

@@ -46,11 +46,30 @@ class TestScratchRepository:
             assert f"clipcli: {name}: expected {folder} (0.0000), found red (1.0000)" in result.stderr
         assert result.stderr.count("expected ") == 3
         assert result.lines == ["shop\t50\t3\tno"]
-        assert "0 of 1 check hold; 3 of 50 images not as expected" in result.stderr
+        assert "0 of 1 check holds; 3 of 50 images not as expected" in result.stderr
         shop.mend()
         mended = run("check")
         assert (mended.code, mended.lines) == (0, ["shop\t50\t0\tyes"])
-        assert "1 of 1 check hold; 0 of 50 images" in mended.stderr
+        assert "1 of 1 check holds; 0 of 50 images" in mended.stderr
+
+    def test_quiet_says_only_what_fails(self, shop: Scratch):
+        said = run("check", "--quiet").stderr
+        assert all(name in said for name in WRONG)
+        assert said.endswith("0 of 1 check holds; 3 of 50 images not as expected\n")
+        shop.mend()
+        mended = run("check", "--quiet")
+        assert (mended.lines, mended.stderr) == (["shop\t50\t0\tyes"], "")
+
+    def test_verbose_says_which_file_it_is(self, shop: Scratch):
+        assert "clipcli: checks of clipcli.toml\n" in run("check", "--verbose").stderr
+
+    def test_the_file_names_a_format_too(self, shop: Scratch, monkeypatch):
+        (shop.root / "clipcli.toml").write_text(f'format = "jsonl"\n{scratch.CONFIG}', encoding="utf-8")
+        assert run("check").rows[0]["check"] == "shop"
+        assert run("check", "--paths").lines == sorted(WRONG)
+        assert run("check", "-f", "tsv").lines == ["shop\t50\t3\tno"]
+        monkeypatch.setenv("CLIPCLI_FORMAT", "csv")
+        assert run("check").lines[0].startswith("check,images")
 
     def test_json_rows_hold_what_fails(self, shop: Scratch):
         [row] = run("check", "--format", "jsonl").rows
@@ -259,9 +278,18 @@ class TestTrouble:
             ("", 4, "holds no checks"),
             ('[checks.a]\ninclude = ["disc/"]\n', 4, "clipcli.toml:2: the check 'a' expects nothing"),
             ('[checks.a]\ninclud = ["disc/"]\n', 4, "clipcli.toml:3: unknown key 'includ'"),
-            (f'[checks.a]\ninclude = ["nowhere/"]\nexpect = "red"\n{COLOURS}', 4, "check a: no image fits include"),
+            (
+                f'[checks.a]\ninclude = ["nowhere/"]\nexpect = "red"\n{COLOURS}',
+                4,
+                "check a: no image fits include (nowhere/)",
+            ),
             (f'[checks.a]\ninclude = ["disc/"]\nexpect = "rad"\n{COLOURS}', 2, "check a: --expect 'rad' is not one"),
-            ('[checks.a]\ninclude = ["disc/"]\nexpect_from = "parent"\nmodel = "no/such/one"\n', 5, "no/such/one"),
+            (
+                '[checks.a]\ninclude = ["disc/"]\nexpect_from = "parent"\nmodel = "no/such/one"\n',
+                5,
+                "clipcli.toml:2: check a: not a model: 'no/such/one'",
+            ),
+            ('\n[checks.a]\ninclude = ["disc/"]\nexpect_from = "parents"\n', 4, "check a: parents is neither .csv nor"),
         ],
     )
     def test_faults_are_one_line_and_a_hint(self, few, config, code, words):
