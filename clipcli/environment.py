@@ -34,7 +34,9 @@ VARIABLES = (
     Variable("CLIPCLI_REMOTE_TIMEOUT", "seconds that a request to a URL may take; 60 without it"),
     Variable("CI", "set by CI servers: as `CLIPCLI_AUTO_EXPORT=0` where that is not set"),
     Variable("GITHUB_ACTIONS", "set to `true` there: failing images are marked in the pull request"),
-    Variable("GITHUB_WORKSPACE", "set there: paths in marks start here"),
+    Variable(
+        "GITHUB_WORKSPACE", "set there: paths in marks and reports start here, elsewhere at the folder with `.git`"
+    ),
     Variable("XDG_DATA_HOME", "Linux: the folder above the trash; `~/.local/share` without it"),
     Variable("XDG_CACHE_HOME", "Linux: the folder above the caches; `~/.cache` without it", foreign=True),
     Variable("HF_HOME", "the hub's files: weights, token", foreign=True),

@@ -6,9 +6,9 @@ carriage return and newline as `%25`, `%0D`, `%0A` everywhere, and `:` and `,` a
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from clipcli.reports.places import in_checkout
 from clipcli.talk import printable
 
 if TYPE_CHECKING:
@@ -53,22 +53,10 @@ def _some(level: str, found: Sequence[tuple[CheckReport, Finding]]) -> Iterator[
 
 
 def _line(level: str, check: CheckReport, image: str | None, message: str) -> str:
-    file = f"file={_property(_in_workspace(image))}," if image is not None else ""
+    file = f"file={_property(in_checkout(image) or image)}," if image is not None else ""
     title = _property(printable(f"clipcli: {check.name}"))
     return f"::{level} {file}title={title}::{message.translate(_AS_DATA)}"
 
 
 def _property(text: str) -> str:
     return text.translate(_AS_PROPERTY)
-
-
-def _in_workspace(image: str) -> str:
-    """The name from the top of the checkout, as GitHub knows the file; as written where it lies elsewhere."""
-    top = os.environ.get("GITHUB_WORKSPACE")
-    if not top:
-        return image
-    try:
-        inside = os.path.relpath(image, top)
-    except ValueError:  # another drive
-        return image
-    return image if inside.startswith(os.pardir + os.sep) else inside.replace(os.sep, "/")

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from clipcli.reports.places import in_checkout
 from clipcli.talk import printable
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def _suite(check: CheckReport) -> ET.Element:
 
 
 def _case(check: CheckReport, finding: Finding) -> ET.Element:
-    name = legal(finding.image)
-    case = ET.Element("testcase", name=legal(finding.title) or name, classname=_classname(check), file=name)
+    name, file = legal(finding.image), legal(in_checkout(finding.image) or finding.image)
+    case = ET.Element("testcase", name=legal(finding.title) or name, classname=_classname(check), file=file)
     if not finding.ok:
         message = legal(finding.message)
         if check.holds:

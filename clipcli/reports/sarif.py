@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 from clipcli import __version__
 from clipcli.output.json_lines import dumps
+from clipcli.reports.places import in_checkout
+from clipcli.sources.places import is_url
 from clipcli.talk import printable
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _ROOT = "%SRCROOT%"
+_OF_URLS = "%:/?#[]@!$&'()*+,;="
+"""What has a meaning in a URL, or is escaped already."""
 _FINGERPRINT = "clipcliCheck/v1"
 
 
@@ -39,7 +43,11 @@ def write_sarif(target: Target, checks: Sequence[CheckReport]) -> None:
     run = {
         "tool": {"driver": driver},
         "invocations": [{"executionSuccessful": True}],
-        "originalUriBaseIds": {_ROOT: {"description": {"text": "the folder that clipcli ran in"}}},
+        "originalUriBaseIds": {
+            _ROOT: {
+                "description": {"text": "the top of the repository; outside of one, the folder that clipcli ran in"}
+            }
+        },
         "columnKind": "unicodeCodePoints",
         "results": results,
     }
@@ -86,11 +94,10 @@ def _result(place: int, check: CheckReport, finding: Finding) -> JsonObject:
 
 
 def _location(image: str) -> JsonObject:
-    """A relative reference from where clipcli ran, byte for byte; a file elsewhere gets its full URI."""
-    try:
-        inside = os.path.relpath(image)
-    except ValueError:  # another drive
-        inside = os.pardir + os.sep
-    if inside.startswith(os.pardir + os.sep):
+    """A relative reference from the top of the checkout, byte for byte; a full URI for a file elsewhere, or a URL."""
+    if is_url(image):
+        return {"uri": quote(os.fsencode(image), safe=_OF_URLS)}
+    inside = in_checkout(image)
+    if inside is None:
         return {"uri": "file://" + quote(os.fsencode(Path(image).absolute().as_posix()))}
-    return {"uri": quote(os.fsencode(Path(inside).as_posix())), "uriBaseId": _ROOT}
+    return {"uri": quote(os.fsencode(inside)), "uriBaseId": _ROOT}

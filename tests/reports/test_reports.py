@@ -223,11 +223,44 @@ class TestAnnotations:
         assert "16 more images fail" in lines[-1]
         assert len(written(write_annotations, check(*(finding(f"{n}") for n in range(10)))).splitlines()) == 10
 
-    def test_files_are_named_from_the_top_of_the_checkout(self, tmp_path: Path, monkeypatch):
-        (tmp_path / "sub").mkdir()
-        monkeypatch.chdir(tmp_path / "sub")
-        monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
-        assert b"file=sub/a.png," in written(write_annotations, check(finding("a.png")))
+
+class TestPlaces:
+    @pytest.fixture(params=["github", "git"])
+    def top(self, request, tmp_path: Path, monkeypatch) -> Path:
+        """A checkout, with the test in a folder of it."""
+        top = tmp_path / "checkout"
+        (top / "sub").mkdir(parents=True)
+        monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+        if request.param == "github":
+            monkeypatch.setenv("GITHUB_WORKSPACE", str(top))
+        else:
+            (top / ".git").touch()
+        monkeypatch.chdir(top / "sub")
+        return top
+
+    def test_files_are_named_from_the_top_of_the_checkout(self, top: Path):
+        found = check(finding("a.png"), finding("../b.png"), finding(str(top.parent / "c.png")))
+        annotations = written(write_annotations, found).decode()
+        assert re.findall("file=([^,]*),", annotations) == ["sub/a.png", "b.png", str(top.parent / "c.png")]
+        results = json.loads(written(write_sarif, found))["runs"][0]["results"]
+        places = [result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results]
+        assert places == ["sub/a.png", "b.png", (top.parent / "c.png").as_uri()]
+        cases = list(parsed(written(write_junit, found)).iter("testcase"))
+        assert [case.get("file") for case in cases] == ["sub/a.png", "b.png", str(top.parent / "c.png")]
+        assert [case.get("name") for case in cases][:2] == ["a.png", "../b.png"]
+
+    def test_a_url_is_its_own_place(self, top: Path):
+        url = "https://host/a%20b,c.png?x=1"
+        found = check(finding(url), finding("s3://bucket/ü d.png"))
+        results = json.loads(written(write_sarif, found))["runs"][0]["results"]
+        places = [result["locations"][0]["physicalLocation"]["artifactLocation"] for result in results]
+        assert places == [{"uri": url}, {"uri": "s3://bucket/%C3%BC%20d.png"}]
+        assert b"file=s3%3A//bucket/" in written(write_annotations, found)
+
+    def test_outside_of_a_checkout_the_working_folder_is_the_top(self, tmp_path: Path, monkeypatch):
+        monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+        monkeypatch.chdir(tmp_path)
+        assert b"file=a.png," in written(write_annotations, check(finding("a.png")))
 
 
 class TestParsing:
