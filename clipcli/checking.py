@@ -115,12 +115,14 @@ def _as_spelt(name: str, names: Sequence[str]) -> str:
     return next((label for label in names if spoken(label).casefold() == spoken(name).casefold()), name)
 
 
-def say_failure(talk: Talk, image: str, verdict: Verdict) -> None:
-    """One line for an image that fails its check; a newline in its name starts no other."""
+def say_failure(talk: Talk, image: str, verdict: Verdict, names: Sequence[str]) -> None:
+    """One line for an image that fails its check; a newline in its name starts no other. `names` are all answers."""
     if verdict.found_score is None:
         talk.line(f"{printable(image)}: expected {verdict.expected}, but it cannot be read")
         return
-    expected = "none of the labels" if verdict.expected_score is None else f"{verdict.expected_score:.4f}"
+    expected = "below the threshold" if verdict.expected in names else "none of the labels"
+    if verdict.expected_score is not None:
+        expected = f"{verdict.expected_score:.4f}"
     wanted = verdict.expected if verdict.forbidden else f"{verdict.expected} ({expected})"
     found = (
         f"{verdict.found} ({verdict.found_score:.4f})"

@@ -198,7 +198,7 @@ class Classification:
             self.tally.add(verdict)
             holds = verdict.holds
             if not holds:
-                say_failure(self.report.talk, embedded.ref.name, verdict)
+                say_failure(self.report.talk, embedded.ref.name, verdict, self.answers)
         return ClassifiedRow(
             embedded.ref.name, result.label, result.score, shown, wanted, holds,
             checked=self.expected is not None, multi_label=classifier.multi_label,

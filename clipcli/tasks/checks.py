@@ -25,7 +25,7 @@ class Verdict:
     holds: bool
     found_score: float | None = None
     expected_score: float | None = None
-    """None when the expected label is none of the labels."""
+    """None when the expected label is none of the labels, or in a multi-label run below the threshold."""
     in_top: bool = False
     """Whether the expected label is among the five best."""
     forbidden: bool = False

@@ -234,6 +234,11 @@ class TestChecks:
         assert result.code == 1
         assert "expected misc (none of the labels)" in result.stderr
 
+    def test_a_label_that_is_not_reached_is_a_label_all_the_same(self, classify, folder: Path):
+        result = classify(folder / "disc", *LABELS, "--expect-from", "parent", "--multi-label", "--threshold", "1.1")
+        assert result.code == 1
+        assert "expected disc (below the threshold), found no label" in result.stderr
+
     def test_folder_names_in_decomposed_unicode_match(self, classify, tmp_path: Path):
         (tmp_path / "cafe\u0301").mkdir()
         pictures.disc("red").save(tmp_path / "cafe\u0301" / "a.png")
