@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from clipcli.encoder import Scoring
 from clipcli.errors import LabelsError, ModelError, UsageError
 from clipcli.output.json_lines import dumps
-from clipcli.output.targets import open_target
 from clipcli.prompts import expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from clipcli.encoder import ModelInfo
+    from clipcli.output.targets import Target
     from clipcli.prompts import Label, PromptSet
 
 FORMAT = 1
@@ -110,10 +110,9 @@ def digest_of_texts(labels: Sequence[Label], prompts: PromptSet, background: Ite
     return hashlib.sha256(json.dumps([texts, list(background)], sort_keys=True).encode()).hexdigest()
 
 
-def write_thresholds(found: Thresholds, path: str) -> None:
-    """Write the file, whole or not at all. Raises OutputError."""
-    with open_target(path) as target:
-        target.write(dumps({"format": FORMAT, **asdict(found)}, indent=2).encode("utf-8") + b"\n")
+def write_thresholds(found: Thresholds, target: Target) -> None:
+    """Write the file. Raises OutputError."""
+    target.write(dumps({"format": FORMAT, **asdict(found)}, indent=2).encode("utf-8") + b"\n")
 
 
 def read_thresholds(path: str) -> Thresholds:

@@ -59,7 +59,7 @@ class Calibrating:
         """Look at all images and find thresholds.
 
         Raises:
-            InputsError: too few images, or none with one of the labels.
+            InputsError: too few images, none with one of the labels, or one label alone under a softmax.
         """
         samples = self._samples(session, advance)
         found = calibrate(samples, goal, seed=seed)
@@ -76,6 +76,9 @@ class Calibrating:
     def _samples(self, session: Session, advance: Callable[[int], object]) -> Samples:
         job, classifier = self.job, self.job.classifier(session)
         names = [label.name for label in job.labels]
+        if classifier.meaning == "softmax" and len(names) == 1:
+            hint = "give more labels, folders of other things, or --multi-label"
+            raise InputsError(f"{names[0]} alone always scores 1: there is nothing to calibrate", hint=hint)
         logits, truth, strangers = [], [], set()
         for embedded in session.embed_images(job.refs):
             advance(1)

@@ -61,18 +61,23 @@ def calibrate(
 ) -> None:
     """Find a temperature and a threshold a label from labelled images: a folder a label, or a table."""
     from clipcli.calibration import CalibratedRow, parse_goal, plan
+    from clipcli.errors import UsageError
     from clipcli.output import open_writer, parse_output
+    from clipcli.output.targets import open_target
     from clipcli.session import open_session
     from clipcli.thresholdfile import write_thresholds
 
+    if options.output == "-":
+        raise UsageError("rows go to stdout, so the thresholds need a file", hint="-o thresholds.json")
     talk, goal = run.talk(), parse_goal(options.objective, options.precision_target)
     score = ScoreOptions(multi_label=options.multi_label, background=options.background)
     job = plan(inputs, labels, score, CheckOptions(expect_from=options.expect_from), talk)
     output, choice, images = parse_output(options.format, None), model.choice(), job.job.expected_images
     with open_session(choice, talk, run.session(inputs), expected_images=images) as session:
-        with talk.progress(images) as advance:
-            found = job.run(session, advance, goal, options.seed)
-        write_thresholds(found, options.output)
+        with open_target(options.output) as target:
+            with talk.progress(images) as advance:
+                found = job.run(session, advance, goal, options.seed)
+            write_thresholds(found, target)
         with open_writer(output) as writer:
             for entry in found.labels:
                 writer.write(CalibratedRow(entry))

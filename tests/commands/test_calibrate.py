@@ -139,10 +139,15 @@ def test_multi_label_thresholds(calibrate, classify):
     assert classify("-l", "disc,square").code == 2
 
 
-def test_a_precision_that_cannot_be_had_is_said(calibrate):
-    result, file = calibrate("-l", "disc,square", "--precision-target", "1.0")
+def test_a_precision_that_cannot_be_had_is_said(calibrate, tmp_path: Path):
+    for name in ("disc", "square"):
+        (tmp_path / "same" / name).mkdir(parents=True)
+        pictures.disc("red").save(tmp_path / "same" / name / "one picture, two labels.png")
+    result, file = calibrate("--precision-target", "1.0", images=tmp_path / "same")
     assert file["precision_target"] == 1.0
+    assert "warning: precision 1 is not reached for disc, square" in result.stderr
     assert result.code == 0
+    assert "not reached" not in calibrate("--precision-target", "0.0")[0].stderr
 
 
 def test_bad_images_are_named_and_the_rest_counts(calibrate, labelled: Path, tmp_path: Path):
@@ -155,8 +160,26 @@ def test_bad_images_are_named_and_the_rest_counts(calibrate, labelled: Path, tmp
     assert file["images"] == 27
 
 
+def test_one_label_alone_is_nothing_to_calibrate(calibrate):
+    result, file = calibrate("-l", "disc")
+    assert (result.code, file) == (4, None)
+    assert "disc alone always scores 1" in result.stderr
+    assert calibrate("-l", "disc", "--multi-label")[0].code == 0
+
+
+def test_where_thresholds_cannot_go_is_known_first(random_model: str, labelled: Path, tmp_path: Path, monkeypatch):
+    from clipcli.calibration.job import Calibrating
+
+    monkeypatch.setattr(Calibrating, "run", lambda *_: pytest.fail("images were looked at"))
+    bad = {str(tmp_path / "gone" / "t.json"): (6, "its folder does not exist"), str(tmp_path): (6, "is a directory")}
+    for target, (code, words) in {**bad, "-": (2, "need a file")}.items():
+        result = run("calibrate", labelled, "-o", target, "-m", random_model, "--engine", "openclip")
+        assert result.code == code
+        assert words in result.stderr
+
+
 def test_one_image_is_too_few(calibrate, labelled: Path):
-    result, file = calibrate(images=labelled / "disc" / "0.png")
+    result, file = calibrate("-l", "disc,square", images=labelled / "disc" / "0.png")
     assert result.code == 4
     assert "too few labelled images" in result.stderr
     assert file is None
