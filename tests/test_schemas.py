@@ -75,6 +75,51 @@ def test_dedupe(random_model: str, folder: Path, tmp_path: Path):
     check(rows_of(random_model, "dedupe", tmp_path), "dedupe")
 
 
+def test_calibrate_and_its_file(random_model: str, folder: Path, tmp_path: Path):
+    target = tmp_path / "thresholds.json"
+    for options in ((), ("--multi-label", "--precision-target", "0.9"), ("-l", "disc,square,house")):
+        rows = rows_of(random_model, "calibrate", folder, "-o", target, *options)
+        check(rows, "calibrate", failures=False)
+        check([json.loads(target.read_text(encoding="utf-8"))], "thresholds", failures=False)
+
+
+def test_check(random_model: str, folder: Path, tmp_path: Path):
+    (tmp_path / "red.png").write_bytes((folder / "disc" / "red.png").read_bytes())
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    what = 'include = "*"\nexpect = "disc"\nlabels = ["disc", "square"]\nduplicates = "exact"\n'
+    (tmp_path / "clipcli.toml").write_text(f'model = "{random_model}"\n[checks.a]\n{what}', encoding="utf-8")
+    result = run("check", "--config", tmp_path / "clipcli.toml", "--engine", "openclip", "--format", "jsonl")
+    assert [row["check"] for row in result.rows] == ["a", "a: duplicates"]
+    assert [failure["error"] for failure in result.rows[0]["failures"]][0].endswith("(decode)")
+    check(result.rows, "check", failures=False)
+
+
+def test_apply_and_undo(folder: Path, tmp_path: Path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes((folder / "disc" / "red.png").read_bytes())
+    plan = tmp_path / "plan.jsonl"
+    assert run("dedupe", tmp_path, "--level", "exact", "-o", plan).code == 0
+    action = ("apply", plan, "--action", f"move:{tmp_path / 'away'}", "--format", "jsonl")
+    for arguments in (action, (*action, "--yes"), ("undo", f"{plan}.journal", "--format", "jsonl")):
+        result = run(*arguments)
+        assert len(result.rows) == 2, result.stderr
+        check(result.rows, "apply", failures=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(("doctor",), "doctor"), (("models", "list", "SigLIP"), "models"), (("prompts", "list"), "prompts"),
+     (("models", "info", "MODEL"), "models"), (("models", "verify", "MODEL"), "models"),
+     (("models", "bench", "MODEL", "--seconds", "0.1"), "models"), (("cache", "info"), "cache")],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
+)  # fmt: skip
+def test_what_else_has_rows(random_model: str, arguments: tuple[str, ...], name: str):
+    run("embed", "-t", "something to keep", "-m", random_model, "--engine", "openclip")
+    result = run(*[random_model if word == "MODEL" else word for word in arguments], "--format", "jsonl")
+    assert result.code in {0, 5}, result.stderr
+    check(result.rows, name, failures=False)
+
+
 def check(rows: list[Any], name: str, *, failures: bool | None = True) -> None:
     """Every row fits, good ones and failed ones are among them, and a failed one fits error.schema.json too."""
     schema = validator(name)
