@@ -90,7 +90,7 @@ def test_check(random_model: str, folder: Path, tmp_path: Path):
     (tmp_path / "clipcli.toml").write_text(f'model = "{random_model}"\n[checks.a]\n{what}', encoding="utf-8")
     result = run("check", "--config", tmp_path / "clipcli.toml", "--engine", "openclip", "--format", "jsonl")
     assert [row["check"] for row in result.rows] == ["a", "a: duplicates"]
-    assert [failure["error"] for failure in result.rows[0]["failures"]][0].endswith("(decode)")
+    assert result.rows[0]["failures"][0]["error"].endswith("(decode)")
     check(result.rows, "check", failures=False)
 
 
