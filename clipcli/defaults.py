@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from clipcli.config import load_config
@@ -66,7 +65,7 @@ def config_values(config: Config) -> Values:
         "precision": found.precision,
         "engine": found.engine,
         "offline": found.offline,
-        "cache_dir": os.path.join(config.folder, found.cache_dir) if found.cache_dir else None,  # noqa: PTH118
+        "cache_dir": config.weights_dir,
         "prompts": [config.beside(name) for name in found.prompts] or None,
         "format": found.format,
         "batch_size": found.batch_size,

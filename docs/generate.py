@@ -101,9 +101,8 @@ def environment_page() -> str:
 
     parts = ["# Environment variables", "", "Written by `make docs`. `clipcli doctor` shows which are set.", ""]
     parts += [
-        "An option's value is that of the command line; else of its variable here; else of the `clipcli.toml`, or the",
-        "`[tool.clipcli]` of a `pyproject.toml`, that rules the folder (`-v` says which file set what); else",
-        "the program's own.",
+        "An option's value is that of the command line; else of its variable here; else of the",
+        "[config file](config.md); else the program's own.",
         "",
     ]
     for title, foreign in (("clipcli's own", False), ("Read by the libraries below it", True)):

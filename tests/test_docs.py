@@ -164,6 +164,23 @@ def test_the_figures_of_calibration_are_those_that_were_measured():
     assert f"from {before:.3f} to {after:.3f}" in page
 
 
+def test_every_key_of_the_config_file_has_its_row():
+    from clipcli.config.keys import CHECK_KEYS, CHECKS, DEFAULT_KEYS
+
+    for page, keys in (("config.md", [*DEFAULT_KEYS, CHECKS]), ("ci.md", CHECK_KEYS)):
+        rows = re.findall(r"^\| (`.*?) \|", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(keys) <= {key for row in rows for key in re.findall("`([a-z_]+)`", row)}, page
+
+
+def test_every_library_has_its_licence():
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(line for more in project["optional-dependencies"].values() for line in more)]
+    names = {re.split(r"[<>=!;\[ ]", line)[0] for line in wanted} - {"clipcli"}
+    table = (DOCS / "licences.md").read_text(encoding="utf-8").partition("**Libraries**")[2].lower().replace("_", "-")
+    assert not {name for name in names if not re.search(rf"\b{name.lower().replace('_', '-')}\b", table)}
+
+
 def test_the_citation_is_of_this_version():
     yaml = pytest.importorskip("yaml")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))

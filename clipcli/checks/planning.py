@@ -153,7 +153,7 @@ class Planner:
             asked.precision if asked.precision != "auto" else defaults.precision or "auto",
             asked.engine if asked.engine != "auto" else defaults.engine or "auto",
             offline=asked.offline or bool(defaults.offline),
-            cache_dir=asked.cache_dir or defaults.cache_dir,
+            cache_dir=asked.cache_dir or self.config.weights_dir,
         )
 
 

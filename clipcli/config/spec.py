@@ -73,6 +73,12 @@ class Config:
     defaults: Defaults = field(default_factory=Defaults)
     checks: tuple[CheckSpec, ...] = ()
 
+    @property
+    def weights_dir(self) -> str | None:
+        """`cache_dir`, from the working folder; it may be still to be made."""
+        name = self.defaults.cache_dir
+        return os.path.join(self.folder, name) if name else None  # noqa: PTH118
+
     def beside(self, name: str) -> str:
         """A file that the config names, openable from the working folder; a name that is no file stays as it is."""
         path = os.path.join(self.folder, name)  # noqa: PTH118 - any bytes included

@@ -96,6 +96,19 @@ class TestScratchRepository:
         sarif = json.loads((tmp_path / "r.sarif").read_text(encoding="utf-8"))
         assert len(sarif["runs"][0]["results"]) == 3
 
+    def test_weights_lie_beside_the_file(self, shop: Scratch, monkeypatch):
+        from clipcli.checks import running
+
+        choices = []
+        real = running.open_session
+        monkeypatch.setattr(
+            running, "open_session", lambda choice, *a, **k: choices.append(choice) or real(choice, *a, **k)
+        )
+        (shop.root / "clipcli.toml").write_text(f'cache_dir = "weights"\n{scratch.CONFIG}', encoding="utf-8")
+        monkeypatch.chdir(shop.root / "shop")
+        assert run("check").code == 1
+        assert [choice.weights_dir for choice in choices] == ["../weights"]
+
     def test_from_a_sub_folder_names_are_as_seen_from_there(self, shop: Scratch, monkeypatch):
         monkeypatch.chdir(shop.root / "shop")
         assert set(run("check", "--paths").lines) == {name.removeprefix("shop/") for name in WRONG}
