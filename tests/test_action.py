@@ -92,9 +92,10 @@ def on_path(tmp_path: Path) -> Path:
     """`python` that is this one but for pip, which only says what it was asked; and `clipcli` from this checkout."""
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
-    start = f'#!/bin/sh\nif [ "$2" = pip ]; then echo "{PIP}$*"; exit 0; fi\n'
+    start = f'#!/bin/sh\nif [ "$3" = pip ]; then echo "{PIP}$*"; exit 0; fi\n'
     _executable(home / "bin" / "python", f'{start}exec "{sys.executable}" "$@"\n')
-    _executable(home / "bin" / "clipcli", f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m clipcli "$@"\n')
+    start = f'#!{sys.executable}\nimport sys\nsys.path.insert(1, "{ROOT}")\n'
+    _executable(home / "bin" / "clipcli", f"{start}from clipcli.cli import main\nmain()\n")
     return home
 
 
@@ -106,10 +107,11 @@ def _executable(path: Path, text: str) -> None:
 class TestAction:
     def test_three_of_fifty_fail_by_name_and_pass_when_mended(self, shop: Scratch, on_path: Path):
         runner = Runner(shop, on_path)
+        (shop.root / "numpy.py").write_text("raise SystemExit('a file of the repository, not the library')\n")
         assert runner.run(offline="true", report="junit.xml\nout.sarif\n") == 1, runner.log
         marked = re.findall(r"^::error file=([^,]*),title=clipcli%3A shop::", runner.log, re.MULTILINE)
         assert marked == sorted(WRONG)
-        assert f"{PIP}-m pip install --disable-pip-version-check --quiet {ROOT}" in runner.log
+        assert f"{PIP}-I -m pip install --disable-pip-version-check --quiet {ROOT}" in runner.log
         assert runner.outputs["check"] == {"exit-code": "1"}
         assert runner.summary.startswith("## clipcli: a check fails")
         assert all(f"| `{name}` |" in runner.summary for name in WRONG)
@@ -142,6 +144,17 @@ class TestAction:
         assert list(root.glob(str(Path(pattern).relative_to(root))))
         kept = runner._filled(steps["Restore weights"]["with"]["path"]).splitlines()
         assert kept == [str(root / name) for name in ("hub", "clipcli/bundles", "clipcli/models", "clipcli/stamps")]
+
+    def test_what_is_restored_is_kept_also_when_a_picture_is_wrong(self):
+        steps = {step["name"]: step for step in ACTION["runs"]["steps"]}
+        for what in ("weights", "vectors"):
+            restore, keep = steps[f"Restore {what}"], steps[f"Keep {what}"]
+            assert (restore["uses"], keep["uses"]) == ("actions/cache/restore@v4", "actions/cache/save@v4")
+            assert restore["with"]["path"] == keep["with"]["path"]
+            assert keep["with"]["key"] == f"${{{{ steps.{restore['id']}.outputs.cache-primary-key }}}}"
+            assert keep["if"].startswith("always() && ")
+            assert keep["if"].endswith("""contains(fromJSON('["0", "1"]'), steps.check.outputs.exit-code)""")
+        assert list(steps).index("Check the pictures") < list(steps).index("Keep weights")
 
     def test_the_file_is_one_that_github_takes(self):
         checker = pytest.importorskip(

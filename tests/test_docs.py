@@ -186,6 +186,17 @@ def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == __version__
     assert citation["license"] == "MIT"
+    checker = pytest.importorskip("check_jsonschema", reason="the schema of citations comes with a developer's package")
+    command = [
+        sys.executable,
+        "-m",
+        checker.__name__,
+        "--builtin-schema",
+        "vendor.citation-file-format",
+        "CITATION.cff",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def read_variables() -> set[str]:
