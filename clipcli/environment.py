@@ -50,6 +50,6 @@ VARIABLES = (
     Variable("CUDA_VISIBLE_DEVICES", "NVIDIA devices that may be used", foreign=True),
     Variable("OMP_NUM_THREADS", "threads of torch and ONNX Runtime", foreign=True),
     Variable("NO_COLOR", "no colours in tables", foreign=True),
-    Variable("TERM", "the kind of terminal; `dumb` or empty: no previews"),
+    Variable("TERM", "the kind of terminal; `dumb`: no progress bars; `dumb` or empty: no previews"),
     Variable("COLUMNS", "width of tables and of `--help`", foreign=True),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from contextlib import contextmanager, suppress
@@ -77,11 +78,11 @@ class Talk:
 
     @contextmanager
     def progress(self, total: int | None, unit: str = "image", *, doing: str = "") -> Iterator[Callable[[int], object]]:
-        """A bar on stderr when that is a terminal; yields the function that moves it on by n.
+        """A bar on stderr when that is a terminal that can redraw a line; yields the function that moves it on by n.
 
         `doing` names the step where a run has several.
         """
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield lambda _steps: None
             return
         from tqdm import tqdm
