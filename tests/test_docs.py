@@ -151,7 +151,7 @@ def test_every_page_can_be_reached_from_the_readme():
         reached.add(page)
         links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
         waiting += [page.parent / link for link in links if "://" not in link]
-    assert {page.resolve() for page in PAGES} <= reached
+    assert {page.resolve() for page in [*PAGES, *(ROOT / "benchmarks" / "results").glob("*.md")]} <= reached
 
 
 def test_the_figures_of_calibration_are_those_that_were_measured():
