@@ -161,6 +161,8 @@ def load(bundle: Bundle, *, expected_images: int | None = None, expected_texts: 
 
 
 def _runtime() -> Any:
+    # Since 1.32 it would otherwise write a device's number and a database into the home, and report what it runs.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -147,6 +147,22 @@ def test_no_torch_no_open_clip_no_hub_no_ftfy(exported):
     assert seen.stderr == ""
 
 
+def test_onnx_runtime_leaves_nothing_in_the_home_and_reports_nothing(exported, tmp_path, monkeypatch):
+    """Since 1.32 it keeps a number of the device and a database of what ran, to be sent off."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _run(
+        f"""
+        from pathlib import Path
+        from clipcli import bundle
+        from clipcli.engines import onnx
+        onnx.load(bundle.read(Path({str(exported.folder)!r}))).encode_texts(["a dog"])
+        """
+    )
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_without_onnx_runtime_the_message_says_what_to_install(exported):
     seen = _run(
         f"""
