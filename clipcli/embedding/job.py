@@ -18,7 +18,8 @@ from clipcli.session import Session, open_session
 from clipcli.sharding import Listing
 from clipcli.talk import printable
 from clipcli.vectorfiles import Plan, Shard, VectorsInfo, create_vectors
-from clipcli.vectorfiles.parts import Collector, open_parts, parts_path, write_chunk
+from clipcli.vectorfiles.chunks import Collector, write_chunk
+from clipcli.vectorfiles.parts import has_parts, open_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from clipcli.session import SessionOptions
     from clipcli.talk import Talk
     from clipcli.texts import TextRef
-    from clipcli.vectorfiles.parts import Chunk, Done, PartsFolder
+    from clipcli.vectorfiles.chunks import Chunk
+    from clipcli.vectorfiles.parts import Done, PartsFolder
 
 PART_INPUTS = 1024
 """Inputs a part: what a kill costs at most where the cache is not used."""
@@ -91,7 +93,7 @@ class Embedding(Generic[Input]):
         if self.target.path is None:
             yield None
         else:
-            if not self.target.resume and parts_path(self.target.path).exists():
+            if not self.target.resume and has_parts(self.target.path):
                 self.report.talk.note("beginning anew, without the parts of a stopped run (--resume goes on with them)")
             with open_parts(self.target.path, self.target.dtype, resume=self.target.resume) as parts:
                 yield parts
@@ -121,7 +123,7 @@ class Embedding(Generic[Input]):
         timings = session.timings
         if isinstance(session, Session) and timings.encoded >= _ENOUGH_TO_TELL and not timings.cached:
             keep_speed(session, unit, timings.encoded / wall)
-        run = Run(unit, self.report.done, wall, self._writing, session.workers, session.models)
+        run = Run(unit, self.report.done, wall, self._writing, session.workers, session.models, self._resumed)
         self.report.talk.note(summary(timings, run))
         return self.report.exit_code
 
@@ -149,12 +151,12 @@ class Embedding(Generic[Input]):
                 if len(collector) >= PART_INPUTS:
                     with self._timed():
                         parts.add(collector.take())
+            _require_some(listing)
+            with self._timed():
+                self._assemble(self._finished(info, listing), session.info.dim, parts, collector.chunk())
         except BaseException:
             self._keep_rest(parts, collector)
             raise
-        _require_some(listing)
-        with self._timed():
-            self._assemble(self._finished(info, listing), session.info.dim, parts, collector.take())
 
     def _assemble(self, info: VectorsInfo, dim: int, parts: PartsFolder, last: Chunk) -> None:
         """The output, of all parts; a run that made less than one part writes it at once."""
@@ -193,6 +195,7 @@ class Embedding(Generic[Input]):
             if (before.position, before.name) != (position, self.source.name_of(one)):
                 raise _other_inputs(before.name, self.source.name_of(one))
             advance(1)
+            self._resumed += not before.failed
             self.report.done += not before.failed
             self.report.failed += before.failed
         if (left := next(done, None)) is not None:

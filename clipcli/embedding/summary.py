@@ -26,13 +26,17 @@ class Run:
     """Threads that read and decode."""
     models: int = 1
     """Models at work at the same time."""
+    resumed: int = 0
+    """Of `done`, those that a stopped run had left."""
 
 
 def summary(timings: Timings, run: Run) -> str:
     """`200 images in 12.3 s (16.3/s, 40 from the cache): read 2 %, decode 31 %, model 66 %, write 1 %; …`."""
-    rate = run.done / run.seconds if run.seconds else 0.0
+    done = run.done - run.resumed
+    rate = done / run.seconds if run.seconds else 0.0
     cached = f", {timings.cached:,} from the cache" if timings.cached else ""
-    head = f"{run.done:,} {run.unit}{'' if run.done == 1 else 's'} in {run.seconds:.1f} s ({rate:,.1f}/s{cached})"
+    before = f", after {run.resumed:,} of a stopped run" if run.resumed else ""
+    head = f"{done:,} {run.unit}{'' if done == 1 else 's'} in {run.seconds:.1f} s ({rate:,.1f}/s{cached}){before}"
     steps = {"read": timings.read, "decode": timings.decode, "model": timings.model, "write": run.writing}
     total = sum(steps.values())
     if total == 0:

@@ -16,6 +16,8 @@ from clipcli.errors import OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+UNFINISHED = ".part"
+"""How the name of a file ends that is being written; what `kill -9` leaves behind."""
 _PLAIN_FILE = 0o666
 
 
@@ -67,10 +69,15 @@ def open_target(path: str | None) -> Iterator[Target]:
         yield from _replacing(Path(path))
 
 
+def unfinished_prefix(name: str) -> str:
+    """How the name of a file begins that will be `name`; eight random characters follow."""
+    return f".{name}."
+
+
 def _replacing(path: Path) -> Iterator[Target]:
     place = path.resolve() if path.is_symlink() else path
     with _plain_words(str(path)):
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=unfinished_prefix(place.name), suffix=UNFINISHED)
     part = Path(name)
     try:
         with _closing(os.fdopen(handle, "wb")) as stream:

@@ -11,10 +11,10 @@ import numpy as np
 
 from clipcli.errors import VectorsError
 from clipcli.sources.places import is_url
+from clipcli.vectorfiles.chunks import Chunk, write_chunk
 from clipcli.vectorfiles.dataset import no_parts, parts_of
 from clipcli.vectorfiles.formats import create_vectors, format_of, open_vectors
 from clipcli.vectorfiles.info import VectorRows
-from clipcli.vectorfiles.parts import Chunk, write_chunk
 from clipcli.vectorfiles.twice import Twice, digest_of
 from clipcli.vectorfiles.writer import Plan
 

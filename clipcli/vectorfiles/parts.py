@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.output.targets import UNFINISHED, unfinished_prefix
+from clipcli.vectorfiles.base import description_path, errors_path
+from clipcli.vectorfiles.chunks import Chunk, write_chunk
 from clipcli.vectorfiles.formats import create_vectors, open_vectors
-from clipcli.vectorfiles.info import Failure, Shard, VectorRows
+from clipcli.vectorfiles.info import Shard, VectorRows
+from clipcli.vectorfiles.safetensors_file import SafetensorsFile
 from clipcli.vectorfiles.writer import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
-    from clipcli.vectorfiles.writer import VectorsWriter
-    from clipcli.vectors import Vector
 
 _SUFFIX = ".safetensors"
 _UNFINISHED = Shard(1, 1, 0, "")
 """Says that a part is not all: its run had not seen all inputs yet."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """What became of some consecutive inputs."""
-
-    rows: VectorRows
-    """With positions."""
-    failures: Sequence[Failure] = ()
 
 
 @dataclass(frozen=True)
@@ -44,55 +38,6 @@ class Done:
     position: int
     name: str
     failed: bool = False
-
-
-@dataclass
-class Collector:
-    """Results of single inputs, until they are enough for a chunk."""
-
-    dim: int
-    _names: list[str] = field(default_factory=list)
-    _vectors: list[Vector] = field(default_factory=list)
-    _positions: list[int] = field(default_factory=list)
-    _failures: list[Failure] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self._names) + len(self._failures)
-
-    def add(self, name: str, vector: Vector | None, position: int, lost: Failure | None = None) -> None:
-        """Take an input: with a vector, (dim,), or with the reason why there is none."""
-        if lost is not None:
-            self._failures.append(lost)
-        elif vector is not None:
-            self._names.append(name)
-            self._vectors.append(vector)
-            self._positions.append(position)
-
-    def take(self) -> Chunk:
-        """Everything so far, and begin anew."""
-        vectors = np.stack(self._vectors) if self._vectors else np.zeros((0, self.dim), np.float32)
-        chunk = Chunk(VectorRows(self._names, vectors, np.array(self._positions, np.int64)), self._failures)
-        self._names, self._vectors, self._positions, self._failures = [], [], [], []
-        return chunk
-
-
-def write_chunk(writer: VectorsWriter, chunk: Chunk) -> None:
-    """Write rows and failures in the order of their positions; shards alone keep the positions themselves."""
-    rows, start = chunk.rows, 0
-    positions = np.zeros(len(rows.names), np.int64) if rows.positions is None else rows.positions
-    for lost in sorted(chunk.failures, key=lambda one: one.position):
-        stop = int(np.searchsorted(positions, lost.position))
-        _write_rows(writer, rows, start, stop)
-        writer.fail(lost)
-        start = stop
-    _write_rows(writer, rows, start, len(rows.names))
-
-
-def _write_rows(writer: VectorsWriter, rows: VectorRows, start: int, stop: int) -> None:
-    if start < stop:
-        keep = writer.plan.info.shard is not None and rows.positions is not None
-        positions = rows.positions[start:stop] if keep and rows.positions is not None else None
-        writer.write(VectorRows(rows.names[start:stop], rows.vectors[start:stop], positions))
 
 
 class PartsFolder:
@@ -111,13 +56,15 @@ class PartsFolder:
 
         Raises:
             UsageError: the parts of the interrupted run are of something else.
+            VectorsError: one of them is damaged.
         """
         self._info, self._dim = replace(info, shard=_unfinished(info.shard)), dim
         for file in self.files():
-            found = open_vectors(file, empty_ok=True).info
-            if found != self._info:
-                why = _difference(found, self._info)
-                raise UsageError(f"{self.folder}: its parts differ in {why}", hint="leave --resume away to begin anew")
+            found = _opened(file)
+            if found.info != self._info:
+                raise _differ(self.folder, *_difference(found.info, self._info))
+            if found.vectors.dtype != self._dtype:
+                raise _differ(self.folder, "dtype", found.vectors.dtype, self._dtype)
         self._count = len(self.files())
 
     def files(self) -> list[Path]:
@@ -165,6 +112,11 @@ def parts_path(out: Path) -> Path:
     return out.with_name(out.name + ".parts")
 
 
+def has_parts(out: Path) -> bool:
+    """Whether a stopped run left some."""
+    return bool(PartsFolder(out, "float32").files())
+
+
 def read_part(file: Path) -> Chunk:
     """One part as a chunk."""
     opened = open_vectors(file, empty_ok=True)
@@ -183,13 +135,17 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool) -> Iterator[Parts
         OutputError: it cannot be written, or another process writes the same output.
     """
     parts = PartsFolder(out, dtype)
+    if out.is_dir():
+        raise OutputError(f"cannot write {out}: is a folder", hint="name a file in it")
     try:
         parts.folder.mkdir(exist_ok=True)
         with FileLock(parts.folder / "lock", timeout=0):
-            for file in parts.folder.iterdir():
-                if file.name != "lock" and not (resume and file in parts.files()):
-                    file.unlink()
-            yield parts
+            _clean(parts, out, resume=resume)
+            try:
+                yield parts
+            finally:
+                if not parts.files():
+                    parts.remove()
     except Timeout as error:
         raise OutputError(f"another clipcli is writing {out}") from error
     except OSError as error:
@@ -197,11 +153,40 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool) -> Iterator[Parts
         raise OutputError(f"cannot write {out}: {(error.strerror or str(error)).lower()}", hint=hint) from error
 
 
+def _clean(parts: PartsFolder, out: Path, *, resume: bool) -> None:
+    """Remove what a kill left half written, here and beside `out`, and without `resume` the parts of an earlier run."""
+    kept = {"lock", *(file.name for file in parts.files() if resume)}
+    for file in parts.folder.iterdir():
+        if file.name not in kept:
+            file.unlink()
+    place = out.resolve()
+    for name in (place.name, description_path(place).name, errors_path(place).name):
+        for file in place.parent.glob(glob.escape(unfinished_prefix(name)) + "????????" + UNFINISHED):
+            file.unlink()
+
+
+def _opened(file: Path) -> SafetensorsFile:
+    try:
+        return SafetensorsFile(file)
+    except VectorsError as error:
+        raise VectorsError(error.message, hint="leave --resume away to begin anew") from error
+
+
 def _unfinished(shard: Shard | None) -> Shard:
     return _UNFINISHED if shard is None else replace(shard, inputs=0, listing="")
 
 
-def _difference(one: VectorsInfo, other: VectorsInfo) -> str:
+def _difference(one: VectorsInfo, other: VectorsInfo) -> tuple[str, object, object]:
     names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "shard")
     name = next((name for name in names if getattr(one, name) != getattr(other, name)), "parameters")
-    return f"{name}: {getattr(one, name)} there, {getattr(other, name)} now"
+    return name.replace("_", " "), _shown(getattr(one, name)), _shown(getattr(other, name))
+
+
+def _shown(value: object) -> object:
+    return f"{value.index}/{value.count}" if isinstance(value, Shard) else value
+
+
+def _differ(folder: Path, name: str, there: object, now: object) -> UsageError:
+    return UsageError(
+        f"{folder}: its parts differ in {name}: {there} there, {now} now", hint="leave --resume away to begin anew"
+    )

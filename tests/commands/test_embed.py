@@ -213,6 +213,8 @@ def test_a_file_too_large_to_be_an_image(embed, folder: Path, tmp_path: Path):
         (("a.png", "--resume"), 2, "--resume needs -o FILE"),
         (("a.png", "-o", "no/such/folder/out.npy"), 6, "make the folder first"),
         (("a.png", "-o", "/dev/null/out.npy"), 6, "cannot write"),
+        (("a.png", "-o", str(ROOT)), 2, "cannot tell the format"),
+        (("a.png", "-o", str(ROOT), "-f", "npy"), 6, "is a folder"),
         (("--texts-from", "absent.txt"), 4, "cannot be read"),
     ],
 )
@@ -254,8 +256,11 @@ def test_resume_goes_on_and_refuses_other_inputs(embed, mixed: Path, tmp_path: P
     monkeypatch.setattr("clipcli.embedding.job.PART_INPUTS", 4)
     embed(mixed, "-o", tmp_path / "whole.safetensors")
     with monkeypatch.context() as patch:
+        patch.setattr("clipcli.embedding.job.PART_INPUTS", 7)
         patch.setattr("clipcli.embedding.job.Embedding._assemble", _stop)
-        assert embed(mixed, "-o", tmp_path / "out.safetensors").code == 130
+        stopped = embed(mixed, "-o", tmp_path / "out.safetensors")
+        assert stopped.code == 130
+        assert "12 images are done and kept; --resume goes on" in stopped.stderr
     assert "beginning anew" not in embed(mixed, "-o", tmp_path / "out.safetensors", "--resume", "--dry-run").stderr
     moved = mixed / "00.png"
     moved.rename(mixed / "0.png")
@@ -265,6 +270,8 @@ def test_resume_goes_on_and_refuses_other_inputs(embed, mixed: Path, tmp_path: P
     resumed = embed(mixed, "-o", tmp_path / "out.safetensors", "--resume", "--no-cache")
     assert resumed.code == 3
     assert "4 of 12 images" in resumed.stderr
+    assert "0 images in " in resumed.stderr
+    assert "(0.0/s), after 8 of a stopped run" in resumed.stderr
     assert (tmp_path / "out.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
 
 
@@ -356,7 +363,7 @@ def test_kill_9_then_resume_gives_the_bytes_of_an_undisturbed_run(
 
 TELLING = """
 import os, sys
-from clipcli.vectorfiles.parts import Collector
+from clipcli.vectorfiles.chunks import Collector
 from clipcli.cli import main
 keep = Collector.add
 def add(self, *row):

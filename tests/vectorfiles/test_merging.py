@@ -18,8 +18,8 @@ from clipcli.vectorfiles import (
     create_vectors,
     open_vectors,
 )
+from clipcli.vectorfiles.chunks import Chunk, write_chunk
 from clipcli.vectorfiles.merging import merge
-from clipcli.vectorfiles.parts import Chunk, write_chunk
 
 INFO = VectorsInfo("image", "m", "0123456789ab", "fp32")
 COUNT = 25

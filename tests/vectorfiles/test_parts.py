@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from filelock import FileLock
 
-from clipcli.errors import OutputError, UsageError
-from clipcli.vectorfiles import Failure, Plan, VectorsInfo, create_vectors, open_vectors
-from clipcli.vectorfiles.parts import Collector, Done, open_parts, parts_path, write_chunk
+from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.vectorfiles import Failure, Plan, Shard, VectorsInfo, create_vectors, open_vectors
+from clipcli.vectorfiles.chunks import Collector, write_chunk
+from clipcli.vectorfiles.parts import Done, open_parts, parts_path
 
 INFO = VectorsInfo("image", "m", "0123456789ab", "fp32")
 
@@ -74,6 +77,64 @@ def test_parts_of_another_model_are_not_continued(tmp_path):
         pytest.raises(UsageError, match="differ in fingerprint: 0123456789ab there, ffffffffffff now"),
     ):
         parts.begin(VectorsInfo("image", "m", "f" * 12, "fp32"), 4)
+
+
+def test_parts_of_another_type_are_not_continued(tmp_path):
+    with open_parts(tmp_path / "out.npy", "float16", resume=False) as parts:
+        parts.begin(INFO, 4)
+        parts.add(chunk_of(0))
+    with (
+        open_parts(tmp_path / "out.npy", "float32", resume=True) as parts,
+        pytest.raises(UsageError, match="differ in dtype: float16 there, float32 now"),
+    ):
+        parts.begin(INFO, 4)
+
+
+def test_parts_of_another_shard_are_not_continued(tmp_path):
+    with open_parts(tmp_path / "out.npy", "float32", resume=False) as parts:
+        parts.begin(replace(INFO, shard=Shard(1, 3, 0, "")), 4)
+        parts.add(chunk_of(0))
+    with (
+        open_parts(tmp_path / "out.npy", "float32", resume=True) as parts,
+        pytest.raises(UsageError, match="differ in shard: 1/3 there, 2/3 now"),
+    ):
+        parts.begin(replace(INFO, shard=Shard(2, 3, 0, "")), 4)
+
+
+def test_a_damaged_part_says_how_to_go_on(tmp_path):
+    with open_parts(tmp_path / "out.npy", "float32", resume=False) as parts:
+        parts.begin(INFO, 4)
+        parts.add(chunk_of(0))
+        parts.files()[0].write_bytes(b"cut")
+    with open_parts(tmp_path / "out.npy", "float32", resume=True) as parts, pytest.raises(VectorsError) as caught:
+        parts.begin(INFO, 4)
+    assert caught.value.hint == "leave --resume away to begin anew"
+
+
+def test_what_a_kill_left_half_written_beside_the_output_goes(tmp_path):
+    for name in (".out.npy.abcd_123.part", ".out.npy.json.abcd_123.part", ".out.npy.errors.jsonl.abcd_123.part"):
+        (tmp_path / name).write_bytes(b"cut off")
+    others = [".out.npy2.npy.abcd_123.part", ".xout.npy.abcd_123.part", ".out.npy.json.json.abcd_123.part"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"another process is writing this")
+    with open_parts(tmp_path / "out.npy", "float32", resume=True):
+        assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*others, "out.npy.parts"])
+
+
+def test_a_run_that_keeps_nothing_leaves_no_folder(tmp_path):
+    with pytest.raises(LookupError), open_parts(tmp_path / "out.npy", "float32", resume=False):
+        raise LookupError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_the_output_is_known_before_the_work(tmp_path):
+    (tmp_path / "out.npy").mkdir()
+    with (
+        pytest.raises(OutputError, match="is a folder"),
+        open_parts(tmp_path / "out.npy", "float32", resume=False),
+    ):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["out.npy"]
 
 
 def test_one_writer_at_a_time(tmp_path):
