@@ -110,6 +110,9 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             _forget_stdout()
             raise typer.Exit(ExitCode.OK) from None
+        except MemoryError as error:
+            _say(_out_of_memory(error))
+            raise typer.Exit(ExitCode.MODEL) from None
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except Exception:  # noqa: BLE001 - the boundary: a bug, reported with its traceback
@@ -138,6 +141,12 @@ def _say(error: ClipcliError) -> None:
     talk.line(f"error: {error.message}")
     if error.hint:
         talk.line(f"  {error.hint}")
+
+
+def _out_of_memory(error: MemoryError) -> ClipcliError:
+    detail = f": {error}" if str(error) else ""
+    hint = "a smaller --batch-size, fewer --workers or a smaller --model needs less"
+    return ClipcliError(f"memory does not suffice{detail}", hint=hint)
 
 
 def _report_bug() -> None:

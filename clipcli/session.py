@@ -7,15 +7,15 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
-from clipcli.errors import DeviceError
 from clipcli.exporting import export_if_due
 from clipcli.models import Model
-from clipcli.pipeline import ImagePipeline, Preparation, Timings
+from clipcli.pipeline import Batches, ImagePipeline, Preparation, Timings
 from clipcli.prompts import expand
 from clipcli.vectors import ensemble, stack, unit_length
 
@@ -87,7 +87,6 @@ class Session:
     talk: Talk
     options: SessionOptions = field(default_factory=SessionOptions)
     timings: Timings = field(default_factory=Timings)
-    _batch_size: int | None = None
     _cuts_said: bool = False
     models: ClassVar[int] = 1
     """Models at work at the same time."""
@@ -122,10 +121,16 @@ class Session:
     @property
     def batch_size(self) -> int:
         """Images a step, as asked, as the device suggests, or as memory allowed."""
-        if self._batch_size is None:
-            on_gpu = self.options.batch_size is None and self.model.runs_on_gpu
-            self._batch_size = self.options.batch_size or (GPU_BATCH if on_gpu else CPU_BATCH)
-        return self._batch_size
+        return self._images.size
+
+    @cached_property
+    def _images(self) -> Batches:
+        size = self.options.batch_size or (GPU_BATCH if self.model.runs_on_gpu else CPU_BATCH)
+        return Batches(size, "image", self.talk.note)
+
+    @cached_property
+    def _texts(self) -> Batches:
+        return Batches(_TEXT_BATCH, "text", self.talk.note)
 
     def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
         """A unit vector, or the reason why there is none, for each image in the order given.
@@ -197,11 +202,14 @@ class Session:
         encoder = self.model.encoder
         self._warn_of_cuts(encoder, texts)
         order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
-        vectors = np.empty((len(texts), self.info.dim), np.float32)
+        rows, vectors = np.empty((2, len(texts), self.info.dim), np.float32)
+
+        def encode(some: slice) -> Vectors:
+            return self._scaled(encoder.encode_texts([texts[index] for index in order[some]]))
+
         with self.timings.measure("model"):
-            for start in range(0, len(order), _TEXT_BATCH):
-                some = order[start : start + _TEXT_BATCH]
-                vectors[some] = self._scaled(encoder.encode_texts([texts[index] for index in some]))
+            self._texts.fill(rows, encode, lambda: encoder.device)
+        vectors[order] = rows
         return vectors
 
     def _scaled(self, raw: Vectors) -> Vectors:
@@ -221,23 +229,14 @@ class Session:
             self.talk.warn(f"longer than the model's {limit} tokens, cut there: {shown!r}{more}")
 
     def _encode_images(self, pixels: Pixels) -> Vectors:
-        """Vectors of a batch; when memory does not suffice, batches are halved for the rest of the run."""
-        done: list[Vectors] = []
-        start = 0
-        while start < len(pixels):
-            some = pixels[start : start + self.batch_size]
-            try:
-                done.append(self._scaled(self.model.encoder.encode_images(some)))
-                start += len(some)
-            except MemoryError as error:
-                self._batch_size = len(some) // 2
-                if not self._batch_size:
-                    raise DeviceError(
-                        f"one image does not fit into the memory of {self.model.encoder.device}",
-                        hint="a smaller model, or --device cpu",
-                    ) from error
-                self.talk.note(f"out of memory: batches of {self._batch_size} from here on")
-        return np.concatenate(done)
+        """Vectors of a batch, (n, dim), scaled as wished."""
+        vectors = np.empty((len(pixels), self.info.dim), np.float32)
+
+        def encode(some: slice) -> Vectors:
+            return self._scaled(self.model.encoder.encode_images(pixels[some]))
+
+        self._images.fill(vectors, encode, lambda: self.model.encoder.device)
+        return vectors
 
 
 def _key(text: str) -> str:

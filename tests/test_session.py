@@ -44,6 +44,8 @@ class StandIn:
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         self.calls.append(len(texts))
+        if len(texts) > self.fits:
+            raise MemoryError
         return np.array([[text.count("a") + 1, text.count("b"), len(text)] for text in texts], np.float32)
 
     def count_tokens(self, texts: list[str]) -> list[int]:
@@ -85,6 +87,17 @@ def test_batches_are_halved_once_for_the_rest_of_the_run(refs, capsys):
 def test_one_image_that_does_not_fit_ends_the_run(refs):
     with pytest.raises(DeviceError, match="one image does not fit into the memory of cpu"):
         list(session(StandIn(fits=0), batch_size=4).embed_images(refs))
+
+
+def test_texts_that_do_not_fit_are_halved_too(capsys, monkeypatch):
+    monkeypatch.setattr("clipcli.session._TEXT_BATCH", 8)
+    model = StandIn(fits=3)
+    texts = ["a" * length for length in range(12, 0, -1)]
+    small = session(model)
+    vectors = small.embed_texts(texts)
+    assert model.calls == [8, 4, *[2] * 6]
+    np.testing.assert_array_equal(vectors, session(StandIn()).embed_texts(texts))
+    assert "batches of 2 texts from here on" in capsys.readouterr().err
 
 
 def test_texts_are_encoded_once_and_kept(cache):

@@ -35,6 +35,7 @@ class _Tower:
 
     def __init__(self, path: Path, expected_rows: int | None) -> None:
         self._path = path
+        self._expected_rows = expected_rows
         self._bulk = expected_rows is not None and expected_rows >= BULK_ROWS
         self._may_change = expected_rows is None or self._bulk
         self._session: Any = None
@@ -44,6 +45,14 @@ class _Tower:
     def is_open(self) -> bool:
         """Whether its weights are mapped."""
         return self._session is not None
+
+    @property
+    def sets_one_row_apart(self) -> bool:
+        """Whether a row that comes alone is multiplied by another kernel, which adds up in another order.
+
+        ONNX Runtime has one for weights that are not packed. Work that is one row to begin with has no other to match.
+        """
+        return not self._bulk and self._expected_rows != 1
 
     def rest(self) -> None:
         """Give its memory back if opening it again costs next to nothing (20 ms for ViT-B-32, weights not packed)."""
@@ -60,7 +69,8 @@ class _Tower:
         try:
             (features,) = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(rows)})
         except Exception as error:  # ONNX Runtime's own errors share no narrower base
-            if any(words in str(error) for words in _OUT_OF_MEMORY):
+            if _is_out_of_memory(error):
+                self._session = None  # its arena has taken all there is, and keeps it
                 raise MemoryError(_first_line(error)) from error
             raise
         return np.asarray(features, np.float32)
@@ -109,6 +119,8 @@ class OnnxEncoder:
             return np.zeros((0, self.info.dim), np.float32)
         if not self._image.is_open:
             self._text.rest()
+        if len(pixels) == 1 and self._image.sets_one_row_apart:
+            return self._image.run(pixels[[0, 0]])[:1]
         return self._image.run(pixels)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -188,13 +200,17 @@ def _open(path: Path, *, bulk: bool) -> Any:
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except MemoryError:
-        raise
     except Exception as error:  # ONNX Runtime's own errors share no narrower base
+        if _is_out_of_memory(error):
+            raise MemoryError(_first_line(error)) from error
         raise BundleError(
             f"{path}: ONNX Runtime cannot load it: {_first_line(error)}",
             hint="Export the model again, or use --engine openclip.",
         ) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _threads() -> int:

@@ -224,6 +224,17 @@ def test_what_cannot_be_done_is_said(embed, arguments, code, why):
     assert why in result.stderr
 
 
+def test_too_little_memory_is_no_bug(embed, monkeypatch):
+    def full(*_: object) -> None:
+        raise MemoryError("Unable to allocate 9.31 GiB")
+
+    monkeypatch.setattr("clipcli.session.Session.embed_texts", full)
+    result = embed("--text", "a")
+    assert result.code == 5
+    assert "error: memory does not suffice: Unable to allocate 9.31 GiB" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_an_empty_list_of_texts(embed, tmp_path: Path):
     (tmp_path / "none.txt").write_text("")
     result = embed("--texts-from", tmp_path / "none.txt", "-o", tmp_path / "out.npy")

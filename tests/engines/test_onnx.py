@@ -201,6 +201,57 @@ def test_a_graph_that_onnx_runtime_cannot_load_is_named(exported, tmp_path):
         encoder.encode_images(contract.pixels(encoder, 1))
 
 
+@pytest.mark.parametrize("expected_images", [None, 2, 10_000])
+def test_an_image_has_the_same_bits_alone_and_in_any_batch(exported, expected_images):
+    encoder = onnx.load(exported, expected_images=expected_images)
+    pixels = contract.pixels(encoder, 9)
+    whole = encoder.encode_images(pixels)
+    for size in (1, 2, 3, 4, 5, 7):
+        parts = [encoder.encode_images(pixels[start : start + size]) for start in range(0, 9, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_a_run_of_one_image_pays_for_one(exported, monkeypatch):
+    encoder = onnx.load(exported, expected_images=1)
+    rows: list[int] = []
+    monkeypatch.setattr(encoder._image, "run", lambda pixels: rows.append(len(pixels)) or np.zeros((1, 4)))
+    encoder.encode_images(contract.pixels(encoder, 1))
+    assert rows == [1]
+
+
+def test_after_too_little_memory_the_tower_is_opened_anew(exported, monkeypatch):
+    """What ran out of memory has an arena that holds what there was."""
+    opened = []
+
+    class Full:
+        def get_inputs(self):
+            return [type("Input", (), {"name": "pixels"})]
+
+        def run(self, *_):
+            raise Exception("Failed to allocate memory for 1 GB")  # noqa: TRY002
+
+    real = onnx._open
+    monkeypatch.setattr(
+        onnx, "_open", lambda *one, **how: opened.append(1) or (real(*one, **how) if len(opened) > 1 else Full())
+    )
+    encoder = onnx.load(exported)
+    with pytest.raises(MemoryError):
+        encoder.encode_images(contract.pixels(encoder, 2))
+    assert len(encoder.encode_images(contract.pixels(encoder, 2))) == 2
+    assert len(opened) == 2
+
+
+def test_a_tower_that_does_not_fit_into_memory_is_not_called_damaged(exported, monkeypatch):
+    runtime = onnx._runtime()
+
+    def full(*_, **__):
+        raise Exception("Failed to allocate memory for requested buffer of size 1")  # noqa: TRY002
+
+    monkeypatch.setattr(runtime, "InferenceSession", full)
+    with pytest.raises(MemoryError, match="allocate"):
+        onnx.load(exported).encode_texts(["a"])
+
+
 def test_random_order_and_batches_do_not_change_a_text(exported):
     encoder = onnx.load(exported)
     texts = [f"label {i} " + "x" * (i % 9) for i in range(70)]
