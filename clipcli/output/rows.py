@@ -67,5 +67,11 @@ class ErrorRow:
         return {"image": self.image, "error": {"stage": self.stage, "reason": self.reason}}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
-        """The name and the reason; writers put the reason into an `error` column behind the others."""
+        """The name and the reason, below the columns of their own."""
         return [(self.image, f"{self.stage}: {self.reason}")]
+
+    def cells_under(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """The name among the names of good rows, which have these columns, and the reason in one column more."""
+        name, reason = self.cells()[0]
+        place = columns.index("image") if "image" in columns else 0
+        return (*[""] * place, name, *[""] * (len(columns) - place - 1), reason)

@@ -11,41 +11,13 @@ from clipcli.output.rows import ErrorRow
 from clipcli.talk import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from clipcli.output.rows import Row
     from clipcli.output.targets import Target
 
 
 @dataclass
-class TsvWriter:
-    """Tab-separated, without a header. Control characters in a cell are spelt as escapes, so a line is always a row.
-
-    A failed input has its name, empty cells, and the reason in one column more than the others.
-    """
-
-    target: Target
-    _columns: int = 1
-
-    def write(self, row: Row) -> None:
-        """Write the row's lines and let them out."""
-        if isinstance(row, ErrorRow):
-            name, reason = row.cells()[0]
-            lines: Sequence[tuple[str, ...]] = [(name, *[""] * (self._columns - 1), reason)]
-        else:
-            self._columns = len(row.columns)
-            lines = row.cells()
-        text = "".join("\t".join(printable(cell) for cell in cells) + "\n" for cells in lines)
-        self.target.write(text.encode("utf-8", "backslashreplace"))
-        self.target.flush()
-
-    def close(self) -> None:
-        """Nothing is held back."""
-
-
-@dataclass
-class CsvWriter:
-    """Comma-separated as in RFC 4180, with a header and a last column `error`."""
+class _Separated:
+    """Good rows as they come; a failed input has its name where they have theirs, and the reason in a column more."""
 
     target: Target
     _columns: tuple[str, ...] = ()
@@ -53,35 +25,57 @@ class CsvWriter:
     """Failures before the first good row, whose columns are not known yet."""
 
     def write(self, row: Row) -> None:
-        """Write the row's lines; the header comes before the first good one."""
-        if isinstance(row, ErrorRow):
-            if self._columns:
-                self._write_error(row)
-            else:
-                self._waiting.append(row)
+        """Write the row's lines and let them out."""
+        if not isinstance(row, ErrorRow):
+            if not self._columns:
+                self._begin(row.columns)
+            for cells in row.cells():
+                self._write_good(cells)
+        elif self._columns:
+            self._write_line(row.cells_under(self._columns))
+        else:
+            self._waiting.append(row)
             return
-        if not self._columns:
-            self._write_header(row.columns)
-        for cells in row.cells():
-            self._write_line((*cells, ""))
         self.target.flush()
 
     def close(self) -> None:
-        """When nothing was good, a header and the errors."""
+        """Where nothing was good, the failures."""
         if not self._columns:
-            self._write_header(("image",))
+            self._begin(ErrorRow.columns[:1])
 
-    def _write_header(self, columns: tuple[str, ...]) -> None:
+    def _begin(self, columns: tuple[str, ...]) -> None:
         self._columns = columns
-        self._write_line((*columns, "error"))
         for row in self._waiting:
-            self._write_error(row)
+            self._write_line(row.cells_under(columns))
 
-    def _write_error(self, row: ErrorRow) -> None:
-        name, reason = row.cells()[0]
-        self._write_line((name, *[""] * (len(self._columns) - 1), reason))
+    def _write_good(self, cells: tuple[str, ...]) -> None:
+        self._write_line(cells)
 
-    def _write_line(self, cells: Sequence[str]) -> None:
+    def _write_line(self, cells: tuple[str, ...]) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class TsvWriter(_Separated):
+    """Tab-separated, without a header. Control characters in a cell are spelt as escapes, so a line is always a row."""
+
+    def _write_line(self, cells: tuple[str, ...]) -> None:
+        line = "\t".join(map(printable, cells)) + "\n"
+        self.target.write(line.encode("utf-8", "backslashreplace"))
+
+
+@dataclass
+class CsvWriter(_Separated):
+    """Comma-separated as in RFC 4180, with a header and a last column `error`."""
+
+    def _begin(self, columns: tuple[str, ...]) -> None:
+        self._write_line((*columns, "error"))
+        super()._begin(columns)
+
+    def _write_good(self, cells: tuple[str, ...]) -> None:
+        self._write_line((*cells, ""))
+
+    def _write_line(self, cells: tuple[str, ...]) -> None:
         buffer = io.StringIO()
         safe = [printable(cell) for cell in cells] if self.target.is_terminal else cells
         csv.writer(buffer, lineterminator="\n").writerow(safe)

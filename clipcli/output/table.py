@@ -11,6 +11,8 @@ from clipcli.output.rows import ErrorRow
 from clipcli.talk import printable
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from clipcli.output.rows import Row
     from clipcli.output.targets import Target
 
@@ -47,7 +49,7 @@ class TableWriter:
         for row in self._rows:
             for cells in row.cells():
                 if isinstance(row, ErrorRow):
-                    shown = [Text(printable(cells[0])), Text(printable(cells[1]), style="red")][: len(columns)]
+                    shown = _failure(row, columns)
                 else:
                     shown = [Text(printable(cell)) for cell in cells]
                 table.add_row(*shown)
@@ -61,3 +63,14 @@ class TableWriter:
     def _is_numeric(self, position: int) -> bool:
         good = [cells[position] for row in self._rows if not isinstance(row, ErrorRow) for cells in row.cells()]
         return bool(good) and all(cell.replace(".", "", 1).lstrip("-").isdigit() for cell in good if cell)
+
+
+def _failure(row: ErrorRow, columns: tuple[str, ...]) -> list[Text]:
+    """The reason behind the name: in the next column where names stand first, else beside it."""
+    from rich.text import Text
+
+    name, reason = (Text(printable(cell)) for cell in row.cells()[0])
+    reason.stylize("red")
+    if place := columns.index("image") if "image" in columns else 0:
+        return [*[Text()] * place, Text.assemble(name, "  ", reason)]
+    return [name, reason][: len(columns)]

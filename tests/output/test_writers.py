@@ -64,6 +64,11 @@ def test_tsv():
     assert written(TsvWriter) == "a.png\t1.00\nb.png\t\tdecode: truncated\nü\\n\\x1b[31m.png\t2.50\n"
 
 
+def test_tsv_that_begins_with_a_failure_has_a_column_more_for_it_too():
+    assert written(TsvWriter, [ROWS[1], ROWS[0]]) == "b.png\t\tdecode: truncated\na.png\t1.00\n"
+    assert written(TsvWriter, [ROWS[1]]) == "b.png\tdecode: truncated\n"
+
+
 def test_csv():
     assert written(CsvWriter) == 'image,number,error\na.png,1.00,\nb.png,,decode: truncated\n"ü\n\x1b[31m.png",2.50,\n'
 
