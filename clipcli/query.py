@@ -20,6 +20,7 @@ import re
 from dataclasses import dataclass
 
 from clipcli.errors import UsageError
+from clipcli.talk import printable
 
 _SIGN = re.compile(r"(?:^|(?<=\s))([+-])(?=\s|$)")
 _QUOTED = re.compile(r'(?:^|(?<=\s)|(?<=:))"((?:[^"\\]|\\.)*)"(?=\s|$)')
@@ -144,5 +145,7 @@ def _weighed(source: str, text: str, place: int) -> tuple[float | None, str]:
 
 def _refusal(source: str, place: int, problem: str, hint: str) -> UsageError:
     """The problem, the query, and a caret under the place."""
-    line = source.replace("\n", " ").replace("\t", " ")
-    return UsageError(f"{problem}\n  {line}\n  {' ' * place}^", hint=hint)
+    from rich.cells import cell_len  # a Chinese character takes two columns, an accent that is put on a letter none
+
+    line = re.sub(r"\s", " ", source)
+    return UsageError(f"{problem}\n  {line}\n  {' ' * cell_len(printable(line[:place]))}^", hint=hint)

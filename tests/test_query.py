@@ -63,6 +63,8 @@ def test_a_home_folder_is_expanded(monkeypatch):
         ("- fruit", "only negative terms", 0),
         ("- fruit - 2:apple", "only negative terms", 0),
         ('cat + ""', "is empty", 6),
+        ("日本 + 0:dog", "above 0", 7),
+        ("cafe\u0301 + 0:dog", "above 0", 7),
     ],
 )
 def test_errors_point_at_the_place(source, problem, column):

@@ -28,8 +28,8 @@ class CorpusOptions(InputOptions):
     images: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUERY] IMAGES|VECTORS",
-            help="What to look for, then where: files, folders, - for a list on stdin, or vectors of embed.",
+            metavar="[QUERY] IMAGES|VECTORS|INDEX",
+            help="What to look for, then where: files, folders, - for a list on stdin, vectors of embed, or an index.",
             show_default=False,
         ),
     ] = None

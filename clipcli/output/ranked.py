@@ -21,7 +21,7 @@ class RankedRow:
     score: float
     """Cosine of query and image, -1 to 1."""
     id: str | None = None
-    """The query's, where its file gives ids."""
+    """The query's, where its file gives ids; empty where it gives them to others only."""
     kind: Literal["image", "text"] = "image"
 
     @property
@@ -36,7 +36,7 @@ class RankedRow:
 
     def record(self) -> dict[str, object]:
         """The documented JSON object."""
-        first: dict[str, object] = {} if self.id is None else {"id": self.id}
+        first: dict[str, object] = {"id": self.id} if self.id else {}
         row = {"query": self.query, "rank": self.rank, self.kind: self.image, "score": round(self.score, _JSON_DIGITS)}
         return first | row
 
@@ -63,4 +63,5 @@ class MeasureRow:
 
     def cells(self) -> list[tuple[str, ...]]:
         """One line."""
-        return [(self.measure, f"{self.value:.{_DIGITS}f}", "" if self.needed is None else f"{self.needed:g}")]
+        value = str(self.value) if isinstance(self.value, int) else f"{self.value:.{_DIGITS}f}"
+        return [(self.measure, value, "" if self.needed is None else f"{self.needed:g}")]

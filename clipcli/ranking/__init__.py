@@ -7,7 +7,9 @@ asking.py     options and files → queries → unit vectors
 accelerating.py when a search is worth a GPU
 finding.py    which rows count, and the search itself
 results.py    what was found
+table.py      the table of what each query should find
 expected.py   which images each query should find, and the figures of a check
+mixtures.py   options that do not go together
 job.py        the run itself
 keeping.py    copies and links of what was found
 page.py       the report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from clipcli.textfiles import Fault, Faults, read_text, refuse, shown_name, tidy
 from clipcli.vectors import stack, unit_length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from clipcli.session import Session
     from clipcli.vectors import Vector, Vectors
@@ -49,8 +49,9 @@ def read_queries(path: str) -> list[Query]:
 
     Raises:
         InputsError: unreadable, a faulty line, or nothing in it.
-        UsageError: a faulty expression.
     """
+    if path.lower().endswith(".json"):
+        raise InputsError(f"{path}: queries in JSON are one object a line", hint="jq -c '.[]' makes a .jsonl of a list")
     text, faults = read_text(path, errors="surrogateescape"), Faults(shown_name(path))
     if isinstance(text, Fault):
         refuse([text], InputsError)
@@ -145,15 +146,13 @@ def _json_query(number: int, line: str, faults: Faults) -> Query | None:
     if len(given) != 1 or not given[0][1].strip() or not isinstance(identifier, (str, int, type(None))):
         faults.add(number, "needs one of text, image and query", '{"id": "1", "text": "two parrots"}')
         return None
-    return next(_of_kind(*given[0], None if identifier is None else str(identifier)))
-
-
-def _of_kind(kind: str, value: str, identifier: str | None) -> Iterator[Query]:
-    match kind:
-        case "text":
-            yield literal(value, identifier=identifier)
-        case "image":
-            yield example(value, identifier=identifier)
-        case _:
-            read = parse_query(value)
-            yield Query(read.name, read.terms, identifier)
+    (kind, value), key = given[0], None if identifier is None else str(identifier)
+    if kind == "text":
+        return literal(value, identifier=key)
+    if kind == "image":
+        return example(value, identifier=key)
+    try:
+        return replace(parse_query(value), id=key)
+    except UsageError as error:
+        faults.add(number, error.message, error.hint or "")
+        return None

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipcli.errors import LabelsError, UsageError
 from clipcli.output.ranked import MeasureRow
-from clipcli.query import Query, example, literal
+from clipcli.ranking.table import read_pairs
 from clipcli.spelling import did_you_mean
 from clipcli.tasks.retrieval import DEPTHS, Relevant, evaluate, relevant_ranks
 from clipcli.tasks.search import rows_a_block
 from clipcli.tasks.unusable import UnusableRowError
-from clipcli.textfiles import Fault, Faults, quoted, read_text, refuse, shown_name
+from clipcli.textfiles import Fault, quoted, refuse, shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from clipcli.ranking.asking import Asked
+    from clipcli.query import Query
     from clipcli.ranking.corpus import Corpus
+    from clipcli.ranking.finding import Finder
+    from clipcli.ranking.table import Pair
     from clipcli.reports import Finding
+    from clipcli.tasks.search import Rows
+    from clipcli.vectors import Vectors
 
-_FOUND = ("image", "images", "text", "texts", "path", "relevant")
-_QUERIES = ("query", "caption", "query_image")
 _RECALL = re.compile(r"(\d+)=(0|1|0?\.\d+|1\.0*|0\.\d+)")
 _QUERIES_AT_ONCE = 4096
 _SUGGESTED_FROM = 20_000
@@ -37,12 +36,12 @@ _SUGGESTED_FROM = 20_000
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One row of the table: this query should find this."""
+class Sought:
+    """What one query should find."""
 
-    query: Query
-    found: str
-    line: int
+    rows: set[int] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    """Images that could not be read."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Expected:
     @property
     def queries(self) -> tuple[Query, ...]:
         """The table's own, each once, for a run that asks nothing else."""
-        return tuple({pair.query.name: pair.query for pair in self.pairs}.values())
+        return tuple({pair.key: pair.query for pair in self.pairs}.values())
 
     def finding(self, row: MeasureRow) -> Finding:
         """A figure that is checked, as reports for CI take it: the table stands for its images."""
@@ -91,7 +90,7 @@ class Expected:
         depth = min(failing or self.needed, default=0)
         wanted: dict[str, list[str]] = {}
         for pair in self.pairs:
-            wanted.setdefault(pair.query.id or pair.query.name, []).append(pair.found)
+            wanted.setdefault(pair.key, []).append(pair.found)
         for query, best in figures.best:
             if best is None or best > depth:
                 names = wanted.get(query.id or "") or wanted[query.name]
@@ -103,46 +102,40 @@ class Expected:
                 path = os.path.join(self.folder, names[0])  # noqa: PTH118 - any bytes included
                 yield Finding(names[0], path, ok=False, expected=expected, found=found, title=query.id or query.name)
 
-    def measures(self, asked: Asked, corpus: Corpus, lost: frozenset[str]) -> Figures:
+    def measures(self, finder: Finder, queries: Sequence[Query], lost: frozenset[str]) -> Figures:
         """The figures over all queries that the table speaks of.
 
         Args:
-            asked: the queries; those that the table does not know are left out.
-            corpus: what is searched.
+            finder: what is searched, and the queries that have a vector.
+            queries: all that were asked; one without a vector finds nothing.
             lost: images that could not be read: they count as not found.
 
         Raises:
             LabelsError: the table names what is not in the corpus, or knows none of the queries.
             VectorsError: unusable rows in the corpus.
         """
-        rows = self._rows(corpus, lost)
-        known = [n for n, query in enumerate(asked.queries) if query.name in rows or (query.id or "") in rows]
+        sought = self._sought(finder.corpus, lost)
+        known = [(query, found) for query in queries if (found := sought.get(query.id or "") or sought.get(query.name))]
         if not known:
             raise LabelsError(f"{self.source} speaks of none of the queries", hint="columns query (or id) and image")
-        relevant = [rows.get(asked.queries[n].id or "") or rows[asked.queries[n].name] for n in known]
-        ranks = [
-            found
-            for start in range(0, len(known), _QUERIES_AT_ONCE)
-            for found in _ranks(
-                asked.vectors[known[start : start + _QUERIES_AT_ONCE]],
-                [np.array(some, np.int64) for some in relevant[start : start + _QUERIES_AT_ONCE]],
-                corpus,
-            )
-        ]
-        figures = evaluate(ranks, sorted({*DEPTHS, *self.needed}))
+        ranks = _ranks(finder, known)
+        counts = [len(own) + len(found.lost) for own, (_, found) in zip(ranks, known, strict=True)]
+        figures = evaluate(ranks, sorted({*DEPTHS, *self.needed}), counts)
         measures = [
             *(MeasureRow(f"recall@{k}", value, self.needed.get(k)) for k, value in figures.recall.items()),
-            MeasureRow("median_rank", figures.median_rank if np.isfinite(figures.median_rank) else len(corpus) + 1.0),
+            MeasureRow(
+                "median_rank", figures.median_rank if np.isfinite(figures.median_rank) else len(finder.corpus) + 1.0
+            ),
             MeasureRow("mean_average_precision", figures.mean_average_precision),
             MeasureRow("queries", figures.queries),
         ]
         best = (int(found.min()) if len(found) else None for found in ranks)
-        return Figures(measures, tuple((asked.queries[n], rank) for n, rank in zip(known, best, strict=True)))
+        return Figures(measures, tuple((query, rank) for (query, _), rank in zip(known, best, strict=True)))
 
-    def _rows(self, corpus: Corpus, lost: frozenset[str]) -> dict[str, list[int]]:
-        """Row numbers by query."""
+    def _sought(self, corpus: Corpus, lost: frozenset[str]) -> dict[str, Sought]:
+        """What to find, by id or words of the query."""
         as_named = {name: row for row, name in reversed(list(enumerate(corpus.names)))}
-        missing, rows = [], dict[str, list[int]]()
+        missing, sought = [], dict[str, Sought]()
         normal: dict[str, int] | None = None
         for pair in self.pairs:
             row = as_named.get(pair.found)
@@ -151,32 +144,50 @@ class Expected:
                 beside = os.path.join(self.folder, pair.found)  # noqa: PTH118
                 places = (os.path.abspath(path) for path in (pair.found, beside))  # noqa: PTH100
                 row = next((normal[place] for place in places if place in normal), None)
-            found = rows.setdefault(pair.query.id or pair.query.name, [])
+            found = sought.setdefault(pair.key, Sought())
             if row is not None:
-                found += [row] if row not in found else []
-            elif not {pair.found, os.path.join(self.folder, pair.found)} & lost:  # noqa: PTH118
+                found.rows.add(row)
+            elif {pair.found, os.path.join(self.folder, pair.found)} & lost:  # noqa: PTH118
+                found.lost.add(pair.found)
+            else:
                 missing.append(pair)
         if missing:
             near = did_you_mean(missing[0].found, as_named) if len(as_named) <= _SUGGESTED_FROM else ""
             problem = f"{quoted(missing[0].found)} is not among what is searched"
             refuse([Fault(self.source, pair.line, problem, near) for pair in missing], LabelsError)
-        return rows
+        return sought
 
 
-def _ranks(queries: np.ndarray, rows: Sequence[np.ndarray], corpus: Corpus) -> list[np.ndarray]:
+def _ranks(finder: Finder, known: Sequence[tuple[Query, Sought]]) -> list[Rows]:
+    """Of every query, the ranks of what it should find; none where the query has no vector."""
+    vectors = dict(zip(finder.asked.queries, finder.asked.vectors, strict=True))
+    ranks = [np.empty(0, np.int64)] * len(known)
+    usable = [number for number, (query, _) in enumerate(known) if query in vectors]
+    for start in range(0, len(usable), _QUERIES_AT_ONCE):
+        some = usable[start : start + _QUERIES_AT_ONCE]
+        excluded = [finder.excluded(known[number][0]) for number in some]
+        rows = [
+            np.array(sorted(known[n][1].rows - {*own.tolist()}), np.int64)
+            for n, own in zip(some, excluded, strict=True)
+        ]
+        found = _counted(finder.corpus, np.stack([vectors[known[n][0]] for n in some]), rows, excluded)
+        for number, own in zip(some, found, strict=True):
+            ranks[number] = own
+    return ranks
+
+
+def _counted(corpus: Corpus, queries: Vectors, rows: Sequence[Rows], excluded: Sequence[Rows]) -> list[Rows]:
     flat = np.concatenate(rows)
-    vectors = np.split(corpus.take(flat), np.cumsum([len(some) for some in rows])[:-1])
+    vectors = np.split(corpus.take(flat), np.cumsum([len(own) for own in rows])[:-1])
     try:
         blocks = corpus.blocks(rows_a_block(corpus.dim, len(flat)))
-        return relevant_ranks(Relevant(queries, rows, vectors), blocks, corpus.name)
+        return relevant_ranks(Relevant(queries, rows, vectors, excluded), blocks, corpus.name)
     except UnusableRowError as error:
         raise corpus.refusal(error) from error
 
 
 def parse_expected(path: str | None, needed: Sequence[str]) -> Expected | None:
     """Read `--expect` and `--min-recall`.
-
-    A CSV has columns query (or query_image) and image (or text); a JSONL the same, with a text or a list of them.
 
     Raises:
         UsageError: `--min-recall` alone, or not K=R.
@@ -192,48 +203,4 @@ def parse_expected(path: str | None, needed: Sequence[str]) -> Expected | None:
         if limits:
             raise UsageError("--min-recall needs something to check", hint="add --expect FILE")
         return None
-    text, faults = read_text(path, errors="surrogateescape"), Faults(shown_name(path))
-    if isinstance(text, Fault):
-        refuse([text], LabelsError)
-    rows = _json_rows(text, faults) if path.lower().endswith((".jsonl", ".ndjson")) else _csv_rows(text, faults)
-    pairs = tuple(rows)
-    if not pairs and not faults.found:
-        faults.add(None, "holds no rows", "query,image")
-    if faults.found:
-        refuse(faults.in_order(), LabelsError)
-    return Expected(faults.source, os.path.dirname(path), pairs, limits)  # noqa: PTH120
-
-
-def _csv_rows(text: str, faults: Faults) -> Iterator[Pair]:
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    try:
-        for row in reader:
-            yield from _pairs({key: value for key, value in row.items() if value}, reader.line_num, faults)
-    except csv.Error as error:
-        faults.add(reader.line_num, f"not CSV: {error}")
-
-
-def _json_rows(text: str, faults: Faults) -> Iterator[Pair]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                faults.add(number, f"not JSON: {error}", "one object a line")
-                continue
-            yield from _pairs(row if isinstance(row, dict) else {}, number, faults)
-
-
-def _pairs(row: Mapping[str, object], line: int, faults: Faults) -> Iterator[Pair]:
-    asked = next((name for name in _QUERIES if isinstance(row.get(name), str)), None)
-    found = next((row[name] for name in _FOUND if name in row), None)
-    names = found if isinstance(found, list) else [found]
-    identifier = row.get("id")
-    if (asked is None and identifier is None) or not names or not all(isinstance(name, str) for name in names):
-        faults.add(line, "needs a query and an image", "columns query (or query_image) and image (or text)")
-        return
-    key = None if identifier is None else str(identifier)
-    value = str(row[asked]) if asked else str(key)
-    query = example(value, identifier=key) if asked == "query_image" else literal(value, identifier=key)
-    for name in names:
-        yield Pair(query, str(name), line)
+    return Expected(shown_name(path), os.path.dirname(path), read_pairs(path), limits)  # noqa: PTH120

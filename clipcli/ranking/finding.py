@@ -14,6 +14,7 @@ from clipcli.ranking.results import Hit, Result
 from clipcli.tasks.relevance import FEWEST, floors, sample_rows
 from clipcli.tasks.search import Wanted, rows_a_block, search
 from clipcli.tasks.unusable import UnusableRowError
+from clipcli.vectors import stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,8 +68,9 @@ class IndexFinder:
         names, keeps = self.index.names, self.keeps
         top = self.limits.top or len(names)
         floor = -2.0 if self.limits.min_score is None else self.limits.min_score
+        same = rows_named(names, self.asked.images)
         for number, (query, vector) in enumerate(zip(self.asked.queries, self.asked.vectors, strict=True), start=1):
-            own = {row for path in query.images for row in rows_named(names, path)}
+            own = {row for path in query.images for row in same[path]}
 
             def counts(row: int, own: set[int] = own) -> bool:
                 return row not in own and (keeps is None or keeps(names[row]))
@@ -115,7 +117,7 @@ class Finder:
             raise self.corpus.refusal(error) from error
 
     def _search(self, queries: tuple[Query, ...], vectors: Vectors) -> list[Hits]:
-        excluded = [self._excluded(query) for query in queries]
+        excluded = [self.excluded(query) for query in queries]
         floor, top = self._floors(vectors)
         wanted = Wanted(top, floor, excluded if any(len(rows) for rows in excluded) else (), self._allowed)
         kernel = self._kernel
@@ -161,23 +163,33 @@ class Finder:
         found = np.concatenate([floors(vectors[n : n + 64] @ sample.T, count) for n in range(0, len(vectors), 64)])
         return found if lowest is None else np.maximum(found, lowest), self.limits.top
 
-    def _excluded(self, query: Query) -> Rows:
-        """The query's own images, and their copies if asked."""
-        rows = [row for path in query.images for row in rows_named(self.corpus.names, path)]
-        if self.limits.exclude_copies:
-            rows += [row for path in query.images for row in self._copies(path)]
-        return np.unique(np.array(rows, np.int64)) if rows else np.empty(0, np.int64)
+    def excluded(self, query: Query) -> Rows:
+        """Rows that are no hits: the query's own images, and their copies if asked."""
+        rows = [row for path in query.images for row in self._same[path]]
+        return np.unique(np.array(rows, np.int64))
 
-    def _copies(self, path: str) -> list[int]:
+    @cached_property
+    def _same(self) -> dict[str, list[int]]:
+        """By image of the queries: where it is itself in the corpus, and where its copies are if asked."""
+        if self.corpus.kind == "text":
+            return {path: [] for path in self.asked.images}
+        same = rows_named(self.corpus.names, self.asked.images)
+        if self.limits.exclude_copies:
+            for path, row in self._copies():
+                same[path].append(row)
+        return same
+
+    def _copies(self) -> Iterator[tuple[str, int]]:
         """Images of the same bytes; in vector files, which know no bytes, rows of the same vector."""
-        rows, start = [], 0
-        digest, vector = self.asked.digests[path], self.asked.images[path]
+        paths, start = list(self.asked.images), 0
+        vectors = stack(list(self.asked.images.values()), self.corpus.dim)
         for part in self.corpus.parts:
             if isinstance(part, ImagePart):
-                rows += [start + row for row, own in enumerate(part.digests) if own == digest]
+                rows = enumerate(part.digests, start)
+                yield from ((path, row) for row, own in rows for path in paths if self.asked.digests[path] == own)
             else:
-                wanted = Wanted(None, np.array([_SAME], np.float32))
-                found = search(vector[None], part.blocks(rows_a_block(self.corpus.dim, 1)), wanted)[0]
-                rows += (start + found.rows).tolist()
+                at = start
+                blocks = ((at + n, some) for n, some in part.blocks(rows_a_block(self.corpus.dim, len(paths))))
+                found = search(vectors, blocks, Wanted(None, np.full(len(paths), _SAME, np.float32)))
+                yield from ((path, row) for path, hits in zip(paths, found, strict=True) for row in hits.rows.tolist())
             start += len(part.names)
-        return rows

@@ -14,6 +14,7 @@ from clipcli.ranking.corpus import Corpus, FilePart, ImagePart
 from clipcli.ranking.expected import Expected, parse_expected
 from clipcli.ranking.finding import Finder, IndexFinder, Limits
 from clipcli.ranking.keeping import Keeper, check_folder
+from clipcli.ranking.mixtures import refuse_mixtures
 from clipcli.ranking.preview import Preview
 from clipcli.ranking.results import Searched
 from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
@@ -50,14 +51,9 @@ def plan(  # noqa: PLR0917 - a group of options each
     reporting = keep.parse()
     if query.queries == STDIN and is_stream(arguments, lists):
         raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
-    _refuse_mixtures(hits, keep, check, reporting)
+    refuse_mixtures(hits, keep, check, reporting)
     expected = parse_expected(check.expect, check.min_recall or [])
-    queries = [parse_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
-    queries += read_queries(query.queries) if query.queries else []
-    if not queries and expected is not None:
-        queries += expected.queries
-    if not queries:
-        queries.append(first_argument(arguments))
+    queries = _queries(query, arguments, expected)
     for asked in queries:
         if asked.is_sum and not query.queries:
             talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
@@ -69,8 +65,9 @@ def plan(  # noqa: PLR0917 - a group of options each
         )
     if expected and globs.keeps and sources.files:
         raise UsageError("--expect measures whole vector files", hint="leave --include and --exclude away")
-    for folder in filter(None, (keep.copy_to, keep.link_to)):
-        check_folder(folder)
+    for folder in (keep.copy_to, keep.link_to):
+        if folder is not None:
+            check_folder(folder)
     refs = sources.refs() if sources.has_images else []
     return Ranking(
         queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), reporting,
@@ -78,18 +75,17 @@ def plan(  # noqa: PLR0917 - a group of options each
     )  # fmt: skip
 
 
-def _refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, reporting: Reporting) -> None:
-    """Options that do not go together."""
-    if hits.all and hits.top is not None:
-        raise UsageError("--all and --top do not go together", hint="choose one")
-    if hits.min_score is not None and not -1 <= hits.min_score <= 1:
-        raise UsageError("--min-score is a cosine, -1 to 1", hint="look at the scores without it first")
-    if reporting.without_pages().paths and not check.min_recall:
-        raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
-    if check.expect and (keep.copy_to or keep.link_to or keep.preview or reporting.pages):
-        raise UsageError(
-            "--expect writes figures, not hits", hint="leave --copy-to, --link-to, --preview and --report away"
-        )
+def _queries(query: QueryOptions, arguments: list[str], expected: Expected | None) -> list[Query]:
+    """What is asked; where no option says it, the first argument, which is then taken from them."""
+    queries = [parse_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
+    queries += read_queries(query.queries) if query.queries else []
+    if not queries and expected is not None:
+        queries += expected.queries
+    if not queries:
+        queries.append(first_argument(arguments))
+    if any(asked.id is not None for asked in queries):  # then every row has the column
+        queries = [asked if asked.id is not None else replace(asked, id="") for asked in queries]
+    return queries
 
 
 @dataclass
@@ -150,14 +146,13 @@ class Ranking:
             if not self.report.failed:
                 raise nothing_left(self.globs)
             return
+        exact = Finder(corpus, asked, limits, self.sources.keeps, self.report.talk, self._device)
         if self.expected is not None:
-            yield from self._measures(asked, corpus)
-        else:
-            searched = Searched(session.info.name, len(corpus), corpus.kind)
-            exact = Finder(corpus, asked, limits, self.sources.keeps, self.report.talk, self._device)
-            if exact.leaves_nothing:
-                raise nothing_left(self.globs)
-            yield from self._hits(exact, limits, searched)
+            yield from self._measures(exact)
+            return
+        if exact.leaves_nothing:
+            raise nothing_left(self.globs)
+        yield from self._hits(exact, limits, Searched(session.info.name, len(corpus), corpus.kind))
 
     def show(self) -> None:
         """Thumbnails, where they were asked for: below all rows."""
@@ -199,10 +194,10 @@ class Ranking:
                 self.report.ok()
                 images.add(ref.name, ref.path, embedded.vector, embedded.digest)
 
-    def _measures(self, asked: Asked, corpus: Corpus) -> Iterator[Row]:
+    def _measures(self, finder: Finder) -> Iterator[Row]:
         assert self.expected is not None  # noqa: S101 - the caller looked
         talk = self.report.talk
-        figures = self.expected.measures(asked, corpus, frozenset(self._lost))
+        figures = self.expected.measures(finder, self.queries, frozenset(self._lost))
         for row in figures.rows:
             if row.needed is not None:
                 holds = row.value >= row.needed

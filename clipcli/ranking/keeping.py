@@ -28,6 +28,8 @@ def check_folder(folder: str) -> None:
     Raises:
         OutputError: its place, or the nearest folder above it that is there, takes no files.
     """
+    if not folder:
+        raise OutputError("the folder for hits has no name")
     place = os.path.abspath(folder)  # noqa: PTH100 - paths are strings here, any bytes included
     while not os.path.lexists(place):
         place = os.path.dirname(place)  # noqa: PTH120

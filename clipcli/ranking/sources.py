@@ -141,4 +141,5 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 def nothing_left(globs: Globs) -> InputsError:
     """Nothing passed the globs."""
     given = " ".join([*(f"--include {g}" for g in globs.include), *(f"--exclude {g}" for g in globs.exclude)])
-    return InputsError(f"no image is left to search ({given})" if given else "there is nothing to search")
+    hint = "a pattern with a slash is held against the whole name: '*/cats/*'" if "/" in given else None
+    return InputsError(f"no image is left to search ({given})" if given else "there is nothing to search", hint=hint)

@@ -50,6 +50,8 @@ class Relevant:
     """Row numbers, query by query, at least one each."""
     vectors: Sequence[Vectors]
     """Of those rows, (relevant, dim), query by query."""
+    excluded: Sequence[Rows] = ()
+    """Rows that are no hits and have no rank, query by query; empty for none."""
 
 
 def relevant_ranks(wanted: Relevant, blocks: Blocks, name_of: Callable[[int], str]) -> list[Ranks]:
@@ -62,17 +64,28 @@ def relevant_ranks(wanted: Relevant, blocks: Blocks, name_of: Callable[[int], st
     rows = np.concatenate(wanted.rows) if len(owners) else np.empty(0, np.int64)
     vectors = np.concatenate(wanted.vectors) if len(owners) else np.empty_like(wanted.queries[:0])
     counter = _Counter(wanted.queries[owners], rows, exact_scores(wanted.queries[owners], vectors), name_of)
+    counter.leave_out([wanted.excluded[owner] for owner in owners.tolist()] if wanted.excluded else [])
     for start, block in blocks:
         counter.add(start, block)
     return [np.sort(counter.before[owners == query] + 1) for query in range(len(wanted.rows))]
 
 
-def evaluate(ranks: Sequence[Ranks], depths: Sequence[int] = DEPTHS) -> Retrieval:
-    """Figures from the ranks of the relevant rows of each query; a query without any counts as not found."""
+def evaluate(
+    ranks: Sequence[Ranks], depths: Sequence[int] = DEPTHS, relevant: Sequence[int] | None = None
+) -> Retrieval:
+    """Figures from the ranks of the relevant rows of each query; a query without any counts as not found.
+
+    Args:
+        ranks: of each query, those that its relevant rows have.
+        depths: of recall.
+        relevant: how many rows each query should find, where some of them have no rank at all.
+    """
     best = np.array([found.min() if len(found) else np.inf for found in ranks])
     recall = {depth: float(np.mean(best <= depth)) if len(best) else 0.0 for depth in depths}
+    counts = [len(found) for found in ranks] if relevant is None else relevant
     precision = [
-        float(np.mean(np.arange(1, len(found) + 1) / np.sort(found))) if len(found) else 0.0 for found in ranks
+        float(np.sum(np.arange(1, len(found) + 1) / np.sort(found))) / max(count, 1)
+        for found, count in zip(ranks, counts, strict=True)
     ]
     median = float(np.median(best)) if len(best) else float("nan")
     return Retrieval(len(ranks), recall, median, float(np.mean(precision)) if precision else 0.0)
@@ -84,6 +97,14 @@ class _Counter:
     def __init__(self, queries: Vectors, rows: Rows, scores: Scores, name_of: Callable[[int], str]) -> None:
         self.queries, self.rows, self.scores, self.name_of = queries, rows, scores, name_of
         self.before = np.zeros(len(rows), np.int64)
+        self._excluded = np.empty((2, 0), np.int64)
+        """Numbers of pairs, and the rows that they do not count."""
+
+    def leave_out(self, excluded: Sequence[Rows]) -> None:
+        """Rows that stand before nothing, pair by pair."""
+        if excluded:
+            pairs = np.repeat(np.arange(len(excluded)), [len(rows) for rows in excluded])
+            self._excluded = np.stack([pairs, np.concatenate(excluded)])
 
     def add(self, start: int, block: Block) -> None:
         block = np.asarray(block, np.float32)
@@ -92,6 +113,9 @@ class _Counter:
         for first in range(0, len(self.rows), step):
             some = slice(first, first + step)
             products = self.queries[some] @ block.T
+            pairs, rows = self._excluded - [[first], [start]]
+            here = (pairs >= 0) & (pairs < len(products)) & (rows >= 0) & (rows < len(block))
+            products[pairs[here], rows[here]] = -np.inf
             limit = self.scores[some][:, None]
             above = products > limit + error
             self.before[some] += above.sum(axis=1)

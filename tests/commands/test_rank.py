@@ -254,6 +254,90 @@ def test_captions_of_an_image(rank, folder, random_model, tmp_path):
     assert done.rows[0] == {"measure": "recall@1", "value": 1.0}
 
 
+def test_an_example_is_measured_among_the_others_as_it_is_ranked(rank, folder, world, tmp_path):
+    query = str(folder / "disc/red.png")
+    hits = [row["image"] for row in rank("--image", query, world / "v.npy", "--all").rows]
+    line = {"query_image": query, "images": [query, hits[0], hits[2]]}
+    (tmp_path / "e.jsonl").write_text(json.dumps(line))
+    figures = {row["measure"]: row["value"] for row in rank("--expect", tmp_path / "e.jsonl", world / "v.npy").rows}
+    assert (figures["recall@1"], figures["median_rank"]) == (1, 1)
+    assert figures["mean_average_precision"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-5)
+
+
+def test_queries_of_the_same_words_are_told_apart_by_their_ids(rank, world, folder, tmp_path):
+    pictures = [folder / "disc/red.png", folder / "square/blue.png"]
+    (tmp_path / "e.csv").write_text("id,query,image\n" + "".join(f"{n},a dog,{p}\n" for n, p in enumerate(pictures)))
+    hits = [row["image"] for row in rank("a dog", world / "v.npy", "--all").rows]
+    figures = {row["measure"]: row["value"] for row in rank("--expect", tmp_path / "e.csv", world / "v.npy").rows}
+    assert figures["queries"] == 2
+    assert figures["median_rank"] == np.mean([hits.index(str(picture)) + 1 for picture in pictures])
+    table = rank("--expect", tmp_path / "e.csv", world / "v.npy", rows=False).stdout
+    assert "queries\t2\t\n" in table
+
+
+def test_queries_and_images_that_cannot_be_read_are_not_found(rank, world, folder, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    lines = [
+        {"query_image": str(tmp_path / "gone.png"), "image": str(folder / "disc/red.png")},
+        {"query_image": str(folder / "disc/red.png"), "images": [str(folder / "disc/blue.png"), f"{tmp_path}/bad.png"]},
+        {"id": 7, "query": "a dog", "image": str(tmp_path / "bad.png")},
+    ]  # fmt: skip
+    (tmp_path / "e.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = rank("--expect", tmp_path / "e.jsonl", "--min-recall", "8=0.5", world / "v.npy", tmp_path / "bad.png")
+    figures = {row["measure"]: row["value"] for row in done.rows if "measure" in row}
+    assert done.code == 1
+    assert (figures["queries"], figures["recall@8"]) == (3, pytest.approx(1 / 3, abs=1e-5))
+    own = rank("--image", folder / "disc/red.png", world / "v.npy", "--all").rows
+    place = next(row["rank"] for row in own if row["image"] == str(folder / "disc/blue.png"))
+    assert figures["mean_average_precision"] == pytest.approx(1 / place / 2 / 3, abs=1e-5)
+
+
+@pytest.mark.parametrize("option", ["--top=3", "--min-score=0", "--relevant", "--all", "--preview", "--copy-to=x"])
+def test_figures_are_of_all_images(rank, world, tmp_path, option):
+    (tmp_path / "e.csv").write_text("query,image\nred,x.png\n")
+    done = rank("--expect", tmp_path / "e.csv", world / "v.npy", option)
+    assert done.code == 2
+    assert f"leave {option.split('=')[0]} away" in done.stderr
+
+
+def test_many_examples_leave_out_themselves_and_their_copies(rank, folder, random_model, tmp_path):
+    shutil.copytree(folder, tmp_path / "p")
+    for number in range(3):
+        shutil.copy(tmp_path / "p/disc/red.png", tmp_path / f"p/again{number}.png")
+        shutil.copy(tmp_path / "p/square/blue.png", tmp_path / f"p/more{number}.png")
+    assert run("embed", tmp_path / "p", "-m", random_model, "-o", tmp_path / "c.npy", "-q").code == 0
+    shutil.copytree(folder, tmp_path / "q")  # twelve examples: more than are told apart by their ends
+    examples = sorted(tmp_path.glob("[pq]/*/*.png"))
+    (tmp_path / "q.jsonl").write_text("\n".join(json.dumps({"image": str(path)}) for path in examples))
+    for corpus in (tmp_path / "p", tmp_path / "c.npy"):
+        plain = rank("--queries", tmp_path / "q.jsonl", corpus, "--all").rows
+        assert all(row["query"] != row["image"] for row in plain)
+        assert sum(row["query"].startswith(str(tmp_path / "p/")) for row in plain) == 8 * 13
+        assert sum(row["query"].startswith(str(tmp_path / "q/")) for row in plain) == 8 * 14
+        for row in rank("--queries", tmp_path / "q.jsonl", corpus, "--all", "--exclude-copies").rows:
+            assert Path(row["query"]).read_bytes() != Path(row["image"]).read_bytes()
+
+
+def test_rows_of_queries_with_and_without_ids_have_the_same_columns(rank, world, tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"id": 1, "text": "a"}\n{"text": "b"}\n')
+    query = ("--queries", tmp_path / "q.jsonl", world / "v.npy", "--top", "1")
+    lines = rank(*query, "--format", "csv", rows=False).stdout.splitlines()
+    assert [line.split(",")[:3] for line in lines] == [["id", "query", "rank"], ["1", "a", "1"], ["", "b", "1"]]
+    assert ["id" in row for row in rank(*query).rows] == [True, False]
+
+
+def test_a_failed_image_stands_among_the_images(rank, world, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    query = ("cat", tmp_path / "bad.png", world / "v.npy", "--top", "1")
+    failed, found = (line.split("\t") for line in rank(*query, rows=False).stdout.splitlines())
+    assert failed[:4] == ["", "", str(tmp_path / "bad.png"), ""]
+    assert failed[4].startswith("decode: ")
+    assert found[:2] == ["cat", "1"]
+    line = rank(*query, "--format", "csv", rows=False).stdout.splitlines()[1]
+    assert line.startswith(f',,{tmp_path / "bad.png"},,"decode: ')
+    assert f"{tmp_path / 'bad.png'}  decode: " in rank(*query, "--format", "table", rows=False).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -270,12 +354,15 @@ def test_captions_of_an_image(rank, folder, random_model, tmp_path):
         (("cat", "DIR", "--min-score", "nan"), 2, "is a cosine"),
         (("cat", "DIR", "--min-score", "30"), 2, "is a cosine"),
         (("cat", "DIR", "--copy-to", "DIR/disc/red.png/x"), 6, "red.png is no folder"),
+        (("cat", "DIR", "--link-to", ""), 6, "has no name"),
+        (("cat", "DIR", "--include", "disc/*"), 4, "held against the whole name"),
         (("cat", "DIR", "--all", "--top", "3"), 2, "--all and --top"),
         (("--queries", "-", "-"), 2, "stdin cannot hold both"),
         (("cat", "DIR", "--min-recall", "5=0.5"), 2, "needs something to check"),
         (("cat", "DIR", "--expect", "e.csv", "--min-recall", "x"), 2, "not K=R"),
         (("cat", "DIR", "--expect", "none.csv"), 4, "cannot be read"),
         (("--queries", "none.txt", "DIR"), 4, "cannot be read"),
+        (("--queries", "q.json", "DIR"), 4, "one object a line"),
     ],
 )
 def test_bad_questions(rank, folder, arguments, code, words):
@@ -293,7 +380,9 @@ def test_one_bad_query_image_among_many(rank, folder, tmp_path):
     assert [row.get("image") for row in done.rows if "error" in row] == ["gone.png"]
 
 
-@pytest.mark.parametrize("line", ['{"text": 3}', '{"text": "a", "image": "b"}', "{", '{"text": " "}', "[1]"])
+@pytest.mark.parametrize(
+    "line", ['{"text": 3}', '{"text": "a", "image": "b"}', "{", '{"text": " "}', "[1]", '{"query": "a + "}']
+)
 def test_faulty_lines_of_queries_are_named(rank, folder, tmp_path, line):
     (tmp_path / "q.jsonl").write_text('{"text": "fine"}\n' + line)
     done = rank("--queries", tmp_path / "q.jsonl", folder)

@@ -54,3 +54,27 @@ def test_counted_ranks_are_those_of_a_full_search(seed, count, size):
     for own, hits, some in zip(found, whole, rows, strict=True):
         place = {row: rank for rank, row in enumerate(hits.rows.tolist(), start=1)}
         assert own.tolist() == sorted(place[row] for row in some.tolist())
+
+
+def test_rows_that_cannot_be_read_are_missed_by_the_precision_too():
+    figures = evaluate(ranks([1, 3], []), depths=(1,), relevant=[4, 2])
+    assert figures.mean_average_precision == pytest.approx((1 + 2 / 3) / 4 / 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(5, 50), st.integers(1, 60))
+def test_rows_that_are_no_hits_have_no_rank(seed, count, size):
+    rng = np.random.default_rng(seed)
+    corpus = unit_length(rng.standard_normal((8, 16)))[rng.integers(0, 8, count)]
+    queries = unit_length(rng.standard_normal((3, 16)))
+    names = [f"{rng.integers(0, 5)}" for _ in corpus]
+    excluded = [np.unique(rng.integers(0, count, some)) for some in (0, 1, 3)]
+    rows = [np.setdiff1d(np.arange(count), hidden)[: 1 + rng.integers(0, 3)] for hidden in excluded]
+    blocks = [(start, corpus[start : start + size]) for start in range(0, count, size)]
+    found = relevant_ranks(
+        Relevant(queries, rows, [corpus[some] for some in rows], excluded), blocks, names.__getitem__
+    )
+    whole = search(queries, blocks, Wanted(None, excluded=excluded), names)
+    for own, hits, some in zip(found, whole, rows, strict=True):
+        place = {row: rank for rank, row in enumerate(hits.rows.tolist(), start=1)}
+        assert own.tolist() == sorted(place[row] for row in some.tolist())
