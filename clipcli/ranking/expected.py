@@ -94,11 +94,11 @@ class Expected:
         for query, best in figures.best:
             if best is None or best > depth:
                 names = wanted.get(query.id or "") or wanted[query.name]
-                more = f" or {len(names) - 1} more" if len(names) > 1 else ""
+                more = f"it or one of {len(names) - 1} more " if len(names) > 1 else ""
                 found = (
                     "none of them" if best is None and more else "nothing" if best is None else f"it at rank {best:,}"
                 )
-                expected = f"among the best {depth} of {query.name!r}{more}"
+                expected = f"{more}among the best {depth} of {query.name!r}"
                 path = os.path.join(self.folder, names[0])  # noqa: PTH118 - any bytes included
                 yield Finding(names[0], path, ok=False, expected=expected, found=found, title=query.id or query.name)
 
