@@ -15,6 +15,7 @@ and `1:"2:x"` looks for the words 2:x.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -140,6 +141,8 @@ def _weighed(source: str, text: str, place: int) -> tuple[float | None, str]:
     weight = float(found[1])
     if weight == 0:
         raise _refusal(source, place, "a weight is above 0", "leave the term away, or take it away with -")
+    if math.isinf(weight):
+        raise _refusal(source, place, "this weight is too large", "weights of other terms can be smaller instead")
     return weight, text[found.end() :]
 
 

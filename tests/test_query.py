@@ -63,6 +63,7 @@ def test_a_home_folder_is_expanded(monkeypatch):
         ("- fruit", "only negative terms", 0),
         ("- fruit - 2:apple", "only negative terms", 0),
         ('cat + ""', "is empty", 6),
+        (f"cat + {'9' * 400}:dog", "too large", 6),
         ("日本 + 0:dog", "above 0", 7),
         ("cafe\u0301 + 0:dog", "above 0", 7),
     ],

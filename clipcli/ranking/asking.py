@@ -119,8 +119,10 @@ def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[
 
 
 def _combined(query: Query, known: Mapping[Term, Vector]) -> Vector:
-    """The weighted sum of unit vectors, of unit length again."""
-    total = sum(term.weight * known[Term(term.text, term.is_image)].astype(np.float64) for term in query.terms)
+    """The weighted sum of unit vectors, of unit length again; only the weights' proportions count."""
+    largest = max(abs(term.weight) for term in query.terms)
+    terms = ((term.weight / largest, known[Term(term.text, term.is_image)]) for term in query.terms)
+    total = sum(weight * vector.astype(np.float64) for weight, vector in terms)
     if np.linalg.norm(total) < _CANCELLED:
         raise UsageError(f"the terms of {query.name!r} cancel each other", hint="nothing is left to look for")
     return unit_length(np.asarray(total))

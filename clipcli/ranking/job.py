@@ -14,7 +14,7 @@ from clipcli.ranking.corpus import Corpus, FilePart, ImagePart
 from clipcli.ranking.expected import Expected, parse_expected
 from clipcli.ranking.finding import Finder, IndexFinder, Limits
 from clipcli.ranking.keeping import Keeper, check_folder
-from clipcli.ranking.mixtures import refuse_mixtures
+from clipcli.ranking.mixtures import refuse_copies, refuse_mixtures
 from clipcli.ranking.preview import Preview
 from clipcli.ranking.results import Searched
 from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
@@ -67,6 +67,7 @@ def plan(  # noqa: PLR0917 - a group of options each
         raise UsageError("--expect measures whole vector files", hint="leave --include and --exclude away")
     for folder in (keep.copy_to, keep.link_to):
         if folder is not None:
+            refuse_copies(sources)
             check_folder(folder)
     refs = sources.refs() if sources.has_images else []
     return Ranking(
@@ -77,6 +78,8 @@ def plan(  # noqa: PLR0917 - a group of options each
 
 def _queries(query: QueryOptions, arguments: list[str], expected: Expected | None) -> list[Query]:
     """What is asked; where no option says it, the first argument, which is then taken from them."""
+    if "" in (query.image or []):
+        raise UsageError("--image is empty", hint="name the image to look for; is a variable of the shell unset?")
     queries = [parse_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
     queries += read_queries(query.queries) if query.queries else []
     if not queries and expected is not None:
@@ -140,8 +143,7 @@ class Ranking:
         yield from self._embed(session, images, advance)
         every: list[Part] = [*map(FilePart, self.sources.files), images]
         parts = [part for part in every if len(part.names)]
-        kind = self.sources.files[0].kind if self.sources.files else "image"
-        corpus = Corpus(parts, session.info.dim, kind)
+        corpus = Corpus(parts, session.info.dim, self.sources.kind)
         if not len(corpus):
             if not self.report.failed:
                 raise nothing_left(self.globs)

@@ -8,6 +8,7 @@ from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
     from clipcli.commands.rank import HitOptions, KeepOptions, RecallOptions
+    from clipcli.ranking.sources import Sources
     from clipcli.reports import Reporting
 
 
@@ -32,3 +33,16 @@ def refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, r
         for option, value in given.items():
             if value is not None and value is not False and value != ():
                 raise UsageError("--expect writes figures, not hits", hint=f"leave {option} away")
+
+
+def refuse_copies(sources: Sources) -> None:
+    """Say that texts are no files.
+
+    Raises:
+        UsageError: what is searched are texts.
+    """
+    if sources.kind == "text":
+        raise UsageError(
+            f"{sources.made_by_model} holds texts: there are no files to keep",
+            hint="leave --copy-to and --link-to away",
+        )

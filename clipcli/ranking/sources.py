@@ -15,6 +15,7 @@ from clipcli.vectorfiles import holds_vectors, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Literal
 
     from clipcli.encoder import ModelInfo
     from clipcli.inputs import ImageRef
@@ -44,6 +45,13 @@ class Sources:
         if self.index is not None:
             return self.index.info.model or None
         return next((file.model for file in self.files if file.model), None)
+
+    @property
+    def kind(self) -> Literal["image", "text"]:
+        """What is searched."""
+        if self.index is not None:
+            return self.index.info.kind
+        return self.files[0].kind if self.files else "image"
 
     @property
     def made_by_model(self) -> str:

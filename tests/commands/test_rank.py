@@ -243,6 +243,23 @@ def test_evaluation_figures_and_the_check(rank, folder, tmp_path):
     assert "check fails: recall@2 0.0%, needed 50.0%" in failed.stderr
 
 
+def test_only_the_proportions_of_weights_count(rank, world):
+    plain = [(row["image"], row["score"]) for row in rank("2:a dog - a cat", world / "v.npy").rows]
+    for zeros in (60, -60):
+        large, small = f"{2 * 10.0**zeros:.70f}", f"{10.0**zeros:.70f}"
+        done = rank(f"{large}:a dog - {small}:a cat", world / "v.npy")
+        assert [(row["image"], row["score"]) for row in done.rows] == plain
+
+
+def test_texts_are_no_files_to_keep(rank, random_model, tmp_path):
+    run("embed", "-t", "a dog", "-m", random_model, "-o", tmp_path / "texts.npy", "-q")
+    for option in ("--copy-to", "--link-to"):
+        done = rank("cat", tmp_path / "texts.npy", option, tmp_path / "out")
+        assert done.code == 2
+        assert "holds texts: there are no files to keep" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_captions_of_an_image(rank, folder, random_model, tmp_path):
     run("embed", "-t", "a dog", "-t", "a cat", "-m", random_model, "-o", tmp_path / "texts.npy", "-q")
     done = rank("--image", folder / "disc/red.png", tmp_path / "texts.npy")
@@ -344,6 +361,7 @@ def test_a_failed_image_stands_among_the_images(rank, world, tmp_path):
         (("", "DIR"), 2, "the query is empty"),
         (("-e", "- cat", "DIR"), 2, "only negative terms"),
         (("cat - cat", "DIR"), 2, "cancel each other"),
+        (("--image", "", "DIR"), 2, "--image is empty"),
         (("cat",), 2, "no images to search"),
         (("DIR",), 2, "nothing to look for in"),
         (("horse", "+", "stripes", "DIR"), 2, "is one argument"),
