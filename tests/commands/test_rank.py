@@ -10,6 +10,9 @@ import pytest
 from pictures import disc
 from run import run
 
+from clipcli.vectorfiles import Plan, VectorRows, VectorsInfo, create_vectors
+from clipcli.vectors import unit_length
+
 HOSTILE = '<script>document.title="owned"<\\script>\x1b[31m.png'.replace("\\s", "s")
 
 
@@ -146,6 +149,17 @@ def test_relevance_needs_a_crowd_and_then_cuts(rank, world, random_model, tmp_pa
     done = rank("cat", world / "v.npy", "--relevant")
     assert "too few to tell" in done.stderr
     assert len(done.rows) == 8
+    run("embed", "-t", "cat", "-t", "a dog", "-m", random_model, "-o", tmp_path / "texts.npy", "-q")
+    query, own = np.load(tmp_path / "texts.npy")[0], json.loads((tmp_path / "texts.npy.json").read_text())
+    noise = unit_length(np.random.default_rng(0).standard_normal((200, 48)))
+    vectors = np.concatenate([noise, unit_length(noise[:3] * 0.5 + query)])
+    plan = Plan(tmp_path / "v.npy", VectorsInfo("image", own["model"], own["fingerprint"]), rows=203, dim=48)
+    with create_vectors("npy", plan) as writer:
+        writer.write(VectorRows([f"{n:03}.jpg" for n in range(203)], vectors))
+    found = rank("cat", tmp_path / "v.npy", "--relevant").rows
+    assert sorted(row["image"] for row in found) == ["200.jpg", "201.jpg", "202.jpg"]
+    assert rank("cat", tmp_path / "v.npy", "--relevant", "--top", "2").rows == found[:2]
+    assert rank("cat", tmp_path / "v.npy", "--relevant", "--exclude", "20*").rows == []
 
 
 def test_globs_and_several_corpora(rank, folder, world):
@@ -449,14 +463,21 @@ def test_truncated_and_foreign_files(rank, world, tmp_path):
     for suffix in ("npy", "npy.json"):
         shutil.copy(world / f"v.{suffix}", tmp_path / f"t.{suffix}")
     (tmp_path / "t.npy").write_bytes((world / "v.npy").read_bytes()[:-100])
-    assert rank("cat", tmp_path / "t.npy").code == 4
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    parquet.write_table(pa.table({"image": ["a"]}), tmp_path / "x.parquet")
-    done = rank("cat", tmp_path / "x.parquet")
+    done = rank("cat", tmp_path / "t.npy")
     assert done.code == 4
-    assert "Traceback" not in done.stderr
+    assert "t.npy: damaged" in done.stderr
+
+
+def test_a_parquet_file_without_the_column(rank, folder, random_model, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run("embed", folder, "-m", random_model, "-o", tmp_path / "v.parquet", "-q")
+    table = parquet.read_table(tmp_path / "v.parquet")
+    parquet.write_table(table.drop(["embedding"]), tmp_path / "without.parquet")
+    parquet.write_table(table.replace_schema_metadata(None), tmp_path / "foreign.parquet")
+    for name, words in (("without", "has no column embedding"), ("foreign", "nothing says which model")):
+        done = rank("cat", tmp_path / f"{name}.parquet")
+        assert done.code == 4
+        assert f"{name}.parquet: {words}" in done.stderr
 
 
 def test_a_list_of_very_many_names(rank, folder):
