@@ -150,6 +150,7 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
     if target.exists() and not is_index(folder):
         raise OutputError(f"{folder} is there and is no index", hint="name a new folder")
     usearch = _usearch()
+    _make_room(target)
     graph = usearch.Index(
         ndim=file.dim, metric="ip", dtype="f16", connectivity=_CONNECTIVITY, expansion_add=_EXPANSION_ADD
     )
@@ -173,6 +174,14 @@ def _stat(file: VectorFile) -> os.stat_result:
         return Path(file.path).stat()
     except OSError as error:
         raise VectorsError(f"{file.path}: is not on this machine", hint="an index needs a local file") from error
+
+
+def _make_room(target: Path) -> None:
+    """Make the folder above the index, so that one that cannot be is known before hours of work."""
+    try:
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> None:

@@ -14,7 +14,7 @@ from clipcli.ranking.corpus import Corpus, FilePart, ImagePart
 from clipcli.ranking.expected import Expected, parse_expected
 from clipcli.ranking.finding import Finder, IndexFinder, Limits
 from clipcli.ranking.keeping import Keeper, check_folder
-from clipcli.ranking.mixtures import refuse_copies, refuse_mixtures
+from clipcli.ranking.mixtures import refuse_all_of_an_index, refuse_copies, refuse_mixtures
 from clipcli.ranking.preview import Preview
 from clipcli.ranking.results import Searched
 from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
@@ -59,10 +59,8 @@ def plan(  # noqa: PLR0917 - a group of options each
             talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
     globs = Globs(tuple(corpus.include or ()), tuple(corpus.exclude or ()))
     sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
-    if sources.index is not None and (hits.all or hits.relevant or hits.exclude_copies or expected):
-        raise UsageError(
-            "an index knows the best few of a query only", hint="search its vector file for --all, --relevant, --expect"
-        )
+    if sources.index is not None:
+        refuse_all_of_an_index(hits, check)
     if expected and globs.keeps and sources.files:
         raise UsageError("--expect measures whole vector files", hint="leave --include and --exclude away")
     for folder in (keep.copy_to, keep.link_to):

@@ -35,6 +35,19 @@ def refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, r
                 raise UsageError("--expect writes figures, not hits", hint=f"leave {option} away")
 
 
+def refuse_all_of_an_index(hits: HitOptions, check: RecallOptions) -> None:
+    """Say what only an exact search can answer.
+
+    Raises:
+        UsageError: an option that needs the scores of all rows.
+    """
+    problem = "an index knows the best few of a query only"
+    if hits.all or hits.relevant or hits.exclude_copies or check.expect:
+        raise UsageError(problem, hint="search its vector file for --all, --relevant, --exclude-copies and --expect")
+    if hits.min_score is not None and hits.top is None:
+        raise UsageError(problem, hint="say how many at most: --min-score and --top together")
+
+
 def refuse_copies(sources: Sources) -> None:
     """Say that texts are no files.
 

@@ -43,6 +43,10 @@ def test_an_index_finds_what_an_exact_search_finds_and_says_so(world):
 def test_stale_foreign_and_damaged_indexes_are_refused(world, random_model):
     assert run("index", world / "v.npy", "-o", world / "v.index").code == 0
     assert run("rank", "a dog", world / "v.index", "--all").code == 2
+    endless = run("rank", "a dog", world / "v.index", "--min-score", "0.1")
+    assert endless.code == 2
+    assert "--top together" in endless.stderr
+    assert run("rank", "a dog", world / "v.index", "--min-score", "0.1", "--top", "5").code == 0
     assert run("rank", "a dog", world / "v.index", world).code == 2
     description = world / "v.index/index.json"
     text = description.read_text()
@@ -58,6 +62,14 @@ def test_stale_foreign_and_damaged_indexes_are_refused(world, random_model):
     stale = run("rank", "a dog", world / "v.index")
     assert stale.code == 4
     assert "has changed since" in stale.stderr
+
+
+def test_the_folders_above_an_index_are_made_before_the_work(world):
+    assert run("index", world / "v.npy", "-o", world / "new/deep/v.index").code == 0
+    assert run("rank", "a dog", world / "new/deep/v.index").code == 0
+    refused = run("index", world / "v.npy", "-o", world / "v.npy/v.index")
+    assert refused.code == 6
+    assert "cannot write" in refused.stderr
 
 
 def test_only_an_index_is_replaced(world):
