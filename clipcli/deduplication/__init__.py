@@ -5,6 +5,7 @@
     proposing.py   which contents are worth comparing: near in CLIP space, or near by hash
     deciding.py    candidates → exact, near and similar groups
     comparing.py   the same against a reference set
+    entries.py     a group → its files, each beside the file that it is a copy of
     rows.py        groups → rows, which are also a plan
     page.py        groups → a page of choices
     difference.py  two pictures → where they differ

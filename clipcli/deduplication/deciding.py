@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +46,8 @@ class Member:
     number: int
     level: Level
     likeness: Likeness | None = None
+    surer: tuple[int, ...] | None = None
+    """Other contents of the group that it is the same picture as, or the same pixels; None where that is not asked."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Decider:
     unseen: int = 0
     _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
     _twins: Indices | None = None
+    _same: Indices | None = None
+    """The content that each is the same picture as, before look-alikes are joined."""
     _place: dict[int, int] = field(default_factory=dict)
 
     def groups(self) -> list[Found]:
@@ -86,6 +90,7 @@ class Decider:
                 near = group(heads, len(everyone), lambda n: self._open(n, leader), self._verify, advance=advance)
             self.unseen += near.unseen
             leader = near.leader[leader]
+        self._same = leader
         if includes(self.level, "similar"):
             leader = self._similar(order[leader[order] == order], leader)
         byhead: dict[int, list[int]] = {}
@@ -225,12 +230,18 @@ class Decider:
 
         return group(heads, len(leader), candidates, verify).leader[leader]
 
-    def _found(self, head: int, numbers: Sequence[int]) -> Found:
-        members = [self._member(head, number) for number in numbers if number != head]
-        return Found(head, tuple(sorted(members, key=lambda member: self._place.get(member.number, 0))))
-
-    def _member(self, head: int, number: int) -> Member:
+    def member(self, head: int, number: int) -> Member:
+        """What a content is of another."""
         if self._twins is not None and self._twins[number] == head:
             return Member(number, "exact", self.likeness(head, number))
         likeness = self.likeness(head, number)
         return Member(number, "near" if likeness and likeness.same else "similar", likeness)
+
+    def _found(self, head: int, numbers: Sequence[int]) -> Found:
+        others = [number for number in numbers if number != head]
+        members = [replace(self.member(head, number), surer=self._surer(head, number)) for number in others]
+        return Found(head, tuple(sorted(members, key=lambda member: self._place.get(member.number, 0))))
+
+    def _surer(self, head: int, number: int) -> tuple[int, ...]:
+        heads = [int(leader[number]) for leader in (self._same, self._twins) if leader is not None]
+        return tuple(dict.fromkeys(other for other in heads if other not in {head, number}))

@@ -42,6 +42,6 @@ class Findings:
         plan, limit = row.plan, self.job.fail_found
         if plan.path == plan.keeper:
             return Finding(plan.image, plan.path, ok=True, found="the file that stays")
-        ok = limit is not None and not includes(limit, row.level)
+        ok = limit is not None and not includes(limit, row.surest)
         found = f"{row.level} copy of {plan.keeper}"
         return Finding(plan.image, plan.path, ok, expected="no duplicate", found=found, found_score=row.similarity)

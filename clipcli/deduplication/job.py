@@ -115,7 +115,7 @@ class Job:
         if not row.plan.keep:
             self.removable += 1
             self.removable_bytes += row.plan.size
-        if row.plan.path != row.plan.keeper and self.fail_found and includes(self.fail_found, row.level):
+        if row.plan.path != row.plan.keeper and self.fail_found and includes(self.fail_found, row.surest):
             self.report.checks_failed += 1
 
     def _read(

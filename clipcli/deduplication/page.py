@@ -69,21 +69,25 @@ class Page:
             yield Section(title, cards, note=", ".join(part for part in (why, smallest) if part))
 
     def _cards(self, group: Sequence[DuplicateRow]) -> Iterator[Card]:
-        kept = None
+        heads = {row.plan.keeper for row in group}
+        first = group[0]
+        pictures: dict[str, Image | None] = {}
+        kept = {row.plan.path: row for row in group if row.plan.path in heads}
         for row in group:
-            picture = self._picture(row)
-            kept = picture if row is group[0] else kept
-            differs = None
-            if kept is not None and picture is not None and row is not group[0] and row.level != "exact":
-                differs = difference(kept, picture, turned=row.turn != 0)
-            yield self._card(row, group[0], None if picture is None else thumbnail(picture), differs)
+            picture, head = self._picture(row), kept.get(row.plan.keeper, first)
+            if row.plan.path in heads:
+                pictures[row.plan.path] = picture
+            beside, differs = pictures.get(head.plan.path), None
+            if beside is not None and picture is not None and row is not head and row.level != "exact":
+                differs = difference(beside, picture, turned=row.turn != 0)
+            yield self._card(row, head, None if picture is None else thumbnail(picture), differs)
 
-    def _card(self, row: DuplicateRow, first: DuplicateRow, picture: str | None, differs: str | None) -> Card:
+    def _card(self, row: DuplicateRow, head: DuplicateRow, picture: str | None, differs: str | None) -> Card:
         record = {**row.record()}
         keep = bool(record.pop("keep"))
         choice = Choice(keep, ", " + json.dumps(record)[1:], fixed=row.plan.protected)
-        badge = "keep" if row is first else row.level
-        facts = tuple(_facts(row, first))
+        badge = "keep" if row is head else row.level
+        facts = tuple(_facts(row, head))
         link = link_to(row.plan.path, self.file)
         return Card(row.plan.image, picture, badge, facts, link, "good" if keep else "bad", choice, differs)
 
@@ -96,15 +100,15 @@ class Page:
         return None
 
 
-def _facts(row: DuplicateRow, first: DuplicateRow) -> Sequence[str]:
+def _facts(row: DuplicateRow, head: DuplicateRow) -> Sequence[str]:
     """Size, bytes and date, each with its difference from the kept file."""
-    same = row is first
+    same = row is head
     facts = []
     if row.width and row.height:
         pixels = row.width * row.height
-        kept = (first.width or 0) * (first.height or 0)
+        kept = (head.width or 0) * (head.height or 0)
         facts.append(f"{row.width} × {row.height}{_change(pixels, kept, same=same)}")
-    facts.append(f"{row.plan.size:,} bytes{_change(row.plan.size, first.plan.size, same=same)}")
+    facts.append(f"{row.plan.size:,} bytes{_change(row.plan.size, head.plan.size, same=same)}")
     facts.append(f"{datetime.fromtimestamp(row.plan.mtime_ns / 1e9, timezone.utc):%Y-%m-%d %H:%M:%S}")
     if not same:
         similarity = "" if row.similarity is None else f", similarity {row.similarity:.3f}"

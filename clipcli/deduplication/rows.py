@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from clipcli.deduplication.entries import entries
 from clipcli.plan.rows import PlanRow
 from clipcli.sources.faults import without_secrets
 from clipcli.tasks.dedupe.grouping import smallest_cosine
 from clipcli.tasks.dedupe.keep import reason
-from clipcli.tasks.dedupe.levels import LEVELS, includes
+from clipcli.tasks.dedupe.levels import includes
 from clipcli.tasks.dedupe.turns import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from clipcli.deduplication.deciding import Decider, Found
-    from clipcli.deduplication.files import ImageFile
+    from clipcli.deduplication.entries import Entry
     from clipcli.tasks.dedupe.levels import Level
-    from clipcli.tasks.dedupe.likeness import Likeness
 
 _DIGITS = 4
 _JSON_DIGITS = 6
@@ -44,6 +44,8 @@ class DuplicateRow:
     """Bits of 256 by which the hashes differ."""
     structure: float | None = None
     turn: int = 0
+    surest: Level = "similar"
+    """What it is of any file in its group: a copy of a look-alike is a copy."""
     columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "similarity", "min_similarity")
 
     @property
@@ -75,16 +77,6 @@ class DuplicateRow:
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A file of a group before it is a row."""
-
-    content: int
-    file: ImageFile
-    level: Level
-    likeness: Likeness | None = None
-
-
-@dataclass(frozen=True)
 class RowMaker:
     """Makes the rows of groups; `remove` is the loosest level whose files are marked to go."""
 
@@ -93,44 +85,36 @@ class RowMaker:
 
     def rows(self, number: int, found: Found) -> Iterator[DuplicateRow]:
         """The kept file first, then the others, the surest level first."""
-        keeper = self.decider.best(found.leader)
-        same = (_Entry(found.leader, file, "exact") for file in self._files(found.leader) if file is not keeper)
-        others = [
-            *same,
-            *(_Entry(m.number, f, m.level, m.likeness) for m in found.members for f in self._files(m.number)),
-        ]
-        others.sort(key=lambda entry: (LEVELS.index(entry.level), entry.file.path))
-        first = _Entry(found.leader, keeper, others[-1].level)
-        smallest = self._smallest_cosine(found)
-        for entry in (first, *others):
-            yield self._row(number, entry, first, smallest, self._reason(entry, first, others))
+        some, smallest = entries(self.decider, self.remove, found), self._smallest_cosine(found)
+        for entry in some:
+            yield self._row(number, entry, smallest, self._reason(entry, some[1:]))
 
-    def _row(self, group: int, entry: _Entry, first: _Entry, smallest: float | None, why: str) -> DuplicateRow:
-        file, likeness = entry.file, entry.likeness
-        removed = entry is not first and not file.protected and includes(self.remove, entry.level)
+    def _row(self, group: int, entry: Entry, smallest: float | None, why: str) -> DuplicateRow:
+        file, likeness, kept = entry.file, entry.likeness, entry.kept or entry
+        removed = kept is not entry and not file.protected and includes(self.remove, entry.level)
         seen = self.decider.looker.facts.get(entry.content)
         plan = PlanRow(
             group, file.name, entry.level, not removed, without_secrets(file.path), file.root,
-            without_secrets(first.file.path), file.state.size,
+            without_secrets(kept.file.path), file.state.size,
             file.state.mtime_ns, file.state.device, file.state.inode, self.decider.contents[entry.content].digest,
             protected=file.protected,
         )  # fmt: skip
-        same = entry.content == first.content
+        same = entry.content == kept.content
         return DuplicateRow(
-            plan, entry.level, 1.0 if same else self.decider.cosine(first.content, entry.content), smallest,
+            plan, entry.level, 1.0 if same else self.decider.cosine(kept.content, entry.content), smallest,
             seen.width if seen else None, seen.height if seen else None, why,
             likeness.distance if likeness else None, likeness.structure if likeness else None,
-            likeness.turn if likeness else 0,
+            likeness.turn if likeness else 0, entry.surest,
         )  # fmt: skip
 
-    def _reason(self, entry: _Entry, first: _Entry, others: Sequence[_Entry]) -> str:
-        if entry is first:
+    def _reason(self, entry: Entry, others: Sequence[Entry]) -> str:
+        if entry.kept is None:
             facts = [self.decider.facts(other.content, other.file) for other in others]
-            return reason(self.decider.facts(first.content, first.file), facts, self.decider.rules)
+            return reason(self.decider.facts(entry.content, entry.file), facts, self.decider.rules)
         if entry.file.protected:
             return "protected"
         if entry.level == "exact":
-            return "same bytes" if entry.content == first.content else "same pixels"
+            return "same bytes" if entry.content == entry.kept.content else "same pixels"
         return "same picture" if entry.level == "near" else "looks alike"
 
     def _smallest_cosine(self, found: Found) -> float | None:
@@ -141,9 +125,6 @@ class RowMaker:
         if self.decider.by_vectors is not None:  # equal vectors are known there
             numbers = numbers[np.unique(self.decider.by_vectors.kind[numbers], return_index=True)[1]]
         return min(1.0, smallest_cosine(vectors[numbers]))
-
-    def _files(self, content: int) -> Sequence[ImageFile]:
-        return [file for file in self.decider.contents[content].files if not file.reference]
 
 
 def _rounded(number: float | None) -> float | None:

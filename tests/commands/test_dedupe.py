@@ -76,6 +76,38 @@ def test_similar_files_are_shown_and_never_offered_for_removal(library, random_m
     assert len(loose.splitlines()) == 6
 
 
+def test_copies_of_a_look_alike_are_copies(library, random_model, tmp_path):
+    """All are similar here; those that are copies of each other are offered all the same, and counted in a check."""
+    (library / "two again.png").write_bytes((library / "two.png").read_bytes())
+    command = ("dedupe", library, "-m", random_model, "--min-similarity", "0", "-f", "jsonl")
+    rows = {os.path.basename(row["image"]): row for row in run(*command).rows}
+    assert {row["group"] for row in rows.values()} == {1}
+    two = next(rows[name] for name in ("two.png", "two again.png") if rows[name]["keep"])
+    assert (two["level"], Path(two["keeper"]).name) == ("similar", "same pixels.bmp")
+    copies = {name: row["level"] for name, row in rows.items() if row["keeper"] == two["path"]}
+    assert sorted(copies.values()) == ["exact", "near"]
+    assert not any(rows[name]["keep"] for name in copies)
+    assert (rows["alone.png"]["keep"], rows["alone.png"]["level"]) == (True, "similar")
+    assert run(*command, "--remove", "similar").stdout.count('"keep": true') == 1
+    only = {os.path.basename(row["image"]): row for row in run(*command, "--remove", "exact").rows}
+    assert (only["two grey.jpg"]["keep"], only["small.jpg"]["keep"]) == (True, True)
+    assert sum(not row["keep"] for row in only.values()) == 3
+    run(*command[:-2], "--report", tmp_path / "page.html", "-o", tmp_path / "plan.jsonl")
+    assert run("apply", tmp_path / "plan.jsonl", "--action", "delete", "--yes").code == 0
+    assert sorted(path.name for path in library.rglob("*.*")) == sorted(name for name in rows if rows[name]["keep"])
+
+
+@pytest.mark.parametrize("level", ["exact", "near"])
+def test_a_check_finds_copies_of_a_near_copy(tmp_path, random_model, level):
+    draw(1, (400, 300)).save(tmp_path / "large.png")
+    for name in ("a.jpg", "b.jpg"):
+        draw(1, (400, 300)).resize((200, 150)).save(tmp_path / name)
+    result = run("dedupe", tmp_path, "-m", random_model, "--fail-found", level, "-f", "jsonl")
+    assert result.code == 1
+    assert [row["level"] for row in result.rows] == ["near", "near", "near"]
+    assert [Path(row["keeper"]).name for row in result.rows] == ["large.png"] * 3
+
+
 def test_exact_copies_need_no_model(library):
     result = run("dedupe", library, "--level", "exact", "-m", "no/such-model", "-f", "jsonl")
     assert levels(result) == {

@@ -1,0 +1,83 @@
+"""A group → its files, each beside the file that it is a copy of.
+
+That is the file that leads the group, as a rule. A group of look-alikes may also hold copies of each other: then the
+best of these stays, as all look-alikes do, and the others are copies of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from clipcli.tasks.dedupe.levels import LEVELS, includes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.deduplication.deciding import Decider, Found, Member
+    from clipcli.deduplication.files import ImageFile
+    from clipcli.tasks.dedupe.levels import Level
+    from clipcli.tasks.dedupe.likeness import Likeness
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a group before it is a row."""
+
+    content: int
+    file: ImageFile
+    level: Level
+    """What it is of the file that is kept for it; of the file that leads, the loosest of its group."""
+    surest: Level
+    """What it is of any file in its group."""
+    likeness: Likeness | None = None
+    kept: Entry | None = None
+    """The file that it was compared with; None for the one that leads."""
+
+
+def entries(decider: Decider, remove: Level, found: Found) -> list[Entry]:
+    """The file that leads, then the others: the surest level first, copies of a look-alike behind it."""
+    keeper = decider.best(found.leader)
+    first = Entry(found.leader, keeper, "exact", "exact")
+    others = [
+        Entry(found.leader, file, "exact", "exact", None, first) for file in _files(decider, found.leader, keeper)
+    ]
+    staying: dict[int, Entry] = {}
+    for member in sorted(found.members, key=lambda one: len(one.surer or ())):
+        others += _of_member(decider, remove, member, first, staying)
+    others.sort(key=_place)
+    return [replace(first, level=max((entry.level for entry in others), key=LEVELS.index, default="exact")), *others]
+
+
+def _of_member(
+    decider: Decider, remove: Level, member: Member, first: Entry, staying: dict[int, Entry]
+) -> Iterator[Entry]:
+    surer = [(head, decider.member(head, member.number)) for head in member.surer or ()]
+    surest = min((member.level, *(one.level for _, one in surer)), key=LEVELS.index)
+    kept, fits = first, member
+    if not includes(remove, member.level):
+        offered = ((staying[head], one) for head, one in surer if head in staying and includes(remove, one.level))
+        kept, fits = next(offered, (first, member))
+    best = decider.best(member.number)
+    entry = Entry(member.number, best, fits.level, surest, fits.likeness, kept)
+    if not best.reference:
+        yield entry
+    stays = not includes(remove, fits.level)
+    if stays:
+        staying[member.number] = entry
+    for file in _files(decider, member.number, best):
+        if stays and member.surer is not None:
+            yield Entry(member.number, file, "exact", "exact", None, entry)
+        else:
+            yield replace(entry, file=file, surest=surest if member.surer is None else "exact")
+
+
+def _files(decider: Decider, content: int, best: ImageFile) -> Sequence[ImageFile]:
+    return [file for file in decider.contents[content].files if not file.reference and file is not best]
+
+
+def _place(entry: Entry) -> tuple[int, str, int, str]:
+    kept = entry.kept
+    if kept is None or kept.kept is None:
+        return LEVELS.index(entry.level), entry.file.path, -1, ""
+    return LEVELS.index(kept.level), kept.file.path, LEVELS.index(entry.level), entry.file.path
