@@ -19,9 +19,10 @@ from clipcli.errors import UsageError
 from clipcli.inputs import collect, is_stream
 from clipcli.output import ErrorRow
 from clipcli.plan.decisions import read_decisions
-from clipcli.plan.states import resolve
+from clipcli.plan.states import look, resolve
 from clipcli.report import Report
 from clipcli.session import open_session
+from clipcli.sources.places import is_url
 from clipcli.tasks.dedupe.keep import parse_rules
 from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, is_known, measured, thresholds_of
 
@@ -211,6 +212,9 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: T
     for folder in asked.protect or ():
         if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
             raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
+    against = asked.against
+    if against is not None and against != "-" and not is_url(against) and "{" not in against and not look(against):
+        raise UsageError(f"--against {against}: no such file or folder", hint="compared with nothing, all would be new")
     rules = parse_rules(asked.keep)
     for name in (rule.name for rule in rules if rule.name.startswith("in:")):
         if not os.path.isdir(name.removeprefix("in:")):  # noqa: PTH112 - any bytes

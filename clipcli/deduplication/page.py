@@ -112,7 +112,8 @@ def _facts(row: DuplicateRow, head: DuplicateRow) -> Sequence[str]:
     facts.append(f"{datetime.fromtimestamp(row.plan.mtime_ns / 1e9, timezone.utc):%Y-%m-%d %H:%M:%S}")
     if not same:
         similarity = "" if row.similarity is None else f", similarity {row.similarity:.3f}"
-        facts.append(f"{row.reason}{similarity}")
+        of = "" if head.plan.path == head.plan.keeper else f" as {head.plan.image}"
+        facts.append(f"{row.reason}{of}{similarity}")
     return facts
 
 

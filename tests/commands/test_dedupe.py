@@ -93,6 +93,7 @@ def test_copies_of_a_look_alike_are_copies(library, random_model, tmp_path):
     assert (only["two grey.jpg"]["keep"], only["small.jpg"]["keep"]) == (True, True)
     assert sum(not row["keep"] for row in only.values()) == 3
     run(*command[:-2], "--report", tmp_path / "page.html", "-o", tmp_path / "plan.jsonl")
+    assert f"same bytes as {two['image']}" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert run("apply", tmp_path / "plan.jsonl", "--action", "delete", "--yes").code == 0
     assert sorted(path.name for path in library.rglob("*.*")) == sorted(name for name in rows if rows[name]["keep"])
 
@@ -401,6 +402,9 @@ def test_a_check_fails_when_anything_is_found(library, level, code):
 def test_bad_words_are_refused():
     for option in ("--level", "--remove", "--fail-found"):
         assert run("dedupe", ".", option, "nearly").code == 2
+    missing = run("dedupe", "-", "--level", "exact", "--against", "nowhere")
+    assert missing.code == 2
+    assert "--against nowhere: no such file or folder" in missing.stderr
 
 
 def pixels_of(uri: str) -> np.ndarray:
