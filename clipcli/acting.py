@@ -110,8 +110,10 @@ class Acting:
 
     def _write(self, output: Output, results: Iterable[Applied]) -> Counter[str]:
         counts: Counter[str] = Counter()
-        with open_writer(output) as writer:
+        total = sum(len(group.removed) for group in self.plan.groups)
+        with open_writer(output) as writer, self.talk.progress(total, "file", doing=self.action.name) as advance:
             for one in results:
+                advance(1)
                 counts[one.state] += 1
                 if one.state in _TROUBLE:
                     self.talk.line(f"{one.row.image}: {one.state}: {one.reason}")
@@ -132,11 +134,12 @@ def undo_all(journal: str, output: Output, *, quiet: bool) -> int:
     """Take back every step of a journal; the exit code. Raises PlanError."""
     talk, counts = Talk(quiet=quiet), Counter[str]()
     path = Path(resolve(journal))
-    read_journal(path)
+    away = sum(step.state in {"begun", "done"} for step in read_journal(path))
     if output.path not in {None, "-"} and Path(str(output.path)).resolve() == path.resolve():
         raise UsageError(f"-o {output.path} would replace the journal", hint="write the rows to another file")
-    with open_journal(path) as opened, open_writer(output) as writer:
+    with open_journal(path) as opened, open_writer(output) as writer, talk.progress(away, "file", doing="undo") as step:
         for one in undo(opened):
+            step(1)
             counts[one.state] += 1
             if one.state in _TROUBLE:
                 talk.line(f"{one.step.image}: {one.how}")

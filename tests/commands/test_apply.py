@@ -69,6 +69,12 @@ def test_done_and_taken_back(tree, plan, tmp_path, action):
     assert run("undo", f"{plan}.journal").stderr.strip().endswith("nothing to undo")
 
 
+def test_both_have_a_bar(tree, plan, bars):
+    apply(plan, "delete")
+    run("undo", f"{plan}.journal")
+    assert bars == [["delete", 2, 2], ["undo", 2, 2]]
+
+
 def test_applied_twice(tree, plan):
     assert apply(plan, "delete").code == 0
     again = apply(plan, "delete")

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -246,25 +245,6 @@ def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, rando
     assert [row["level"] for row in result.rows if not row.get("protected")] == ["near", "near"]
     assert len(compared) == 10
     assert "too many" not in result.stderr
-
-
-@pytest.fixture
-def bars(monkeypatch) -> list[list]:
-    """The steps of a run: what is done, how much there is of it, and how much was said to be done."""
-    steps = []
-
-    @contextmanager
-    def progress(_talk, total, unit="image", *, doing=""):
-        step = [doing, total, 0]
-        steps.append(step)
-
-        def advance(count):
-            step[2] += count
-
-        yield advance
-
-    monkeypatch.setattr("clipcli.talk.Talk.progress", progress)
-    return steps
 
 
 def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bars, monkeypatch):
