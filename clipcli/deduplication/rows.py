@@ -46,12 +46,24 @@ class DuplicateRow:
     turn: int = 0
     surest: Level = "similar"
     """What it is of any file in its group: a copy of a look-alike is a copy."""
+    kept_image: str = ""
+    """The file that it was compared with, as the user wrote it."""
     columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "similarity", "min_similarity")
 
     @property
     def group(self) -> int:
         """Number of the group, from 1."""
         return self.plan.group
+
+    @property
+    def image(self) -> str:
+        """As the user wrote it."""
+        return self.plan.image
+
+    @property
+    def copy_of(self) -> str | None:
+        """In a list of groups: the file that stays for it; None for files that stay."""
+        return None if self.plan.keep else self.kept_image
 
     @property
     def path(self) -> str | None:
@@ -104,7 +116,7 @@ class RowMaker:
             plan, entry.level, 1.0 if same else self.decider.cosine(kept.content, entry.content), smallest,
             seen.width if seen else None, seen.height if seen else None, why,
             likeness.distance if likeness else None, likeness.structure if likeness else None,
-            likeness.turn if likeness else 0, entry.surest,
+            likeness.turn if likeness else 0, entry.surest, kept.file.name,
         )  # fmt: skip
 
     def _reason(self, entry: Entry, others: Sequence[Entry]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from clipcli.talk import printable
 
@@ -13,26 +13,42 @@ if TYPE_CHECKING:
     from clipcli.output.targets import Target
 
 
+class GroupedRow(Protocol):
+    """A row that may be a copy of a file that stays."""
+
+    image: str
+
+    @property
+    def copy_of(self) -> str | None:
+        """The file that stays for it; None for files that stay themselves."""
+        ...
+
+
 @dataclass
 class GroupsWriter:
-    """The file to keep comes first in each group. Rows without a group, such as failures, are left out."""
+    """In each group a file that stays, and then those that may go: who reads this deletes all but the first."""
 
     target: Target
     null: bool
-    _group: str | None = None
+    _kept: str | None = None
 
     def write(self, row: Row) -> None:
-        """Write the row's image, after a blank line when it begins another group."""
+        """Write the row's image, after a blank line and the file that stays when it begins another group."""
         if "group" not in row.columns:
             return
-        for cells in row.cells():
-            if self._group is not None and cells[0] != self._group:
-                self.target.write(b"\n")
-            self._group = cells[0]
-            name = cells[row.columns.index("image")]
-            shown = printable(name) if self.target.is_terminal and not self.null else name
-            self.target.write(os.fsencode(shown) + (b"\0" if self.null else b"\n"))
+        grouped = cast("GroupedRow", row)
+        if (kept := grouped.copy_of) is None:
+            return
+        if kept != self._kept:
+            self.target.write(b"" if self._kept is None else b"\n")
+            self._line(kept)
+        self._kept = kept
+        self._line(grouped.image)
         self.target.flush()
+
+    def _line(self, name: str) -> None:
+        shown = printable(name) if self.target.is_terminal and not self.null else name
+        self.target.write(os.fsencode(shown) + (b"\0" if self.null else b"\n"))
 
     def close(self) -> None:
         """Nothing is held back."""

@@ -30,7 +30,10 @@ def take_aside(step: Step) -> None:
     aside = _free(step.path)
     os.rename(step.path, aside)
     if not is_planned(step, aside):
-        moving.move(aside, step.path, step.sha256)
+        try:
+            moving.move(aside, step.path, step.sha256)
+        except OSError as error:
+            raise OSError(errno.EBUSY, f"two other files took its name at this moment; one waits as {aside}") from error
         raise _replaced()
 
 
@@ -79,10 +82,11 @@ def waits(step: Step) -> bool:
 
 
 def is_planned(step: Step, path: str) -> bool:
-    """Whether the file that was checked is at a path, as far as can be known without reading it again."""
+    """Whether the file that was checked is at a path. It is read again only where a disk gives it another number."""
     state = look(path)
-    planned = step.size, step.mtime_ns, step.inode
-    return state is not None and state.is_file and (state.size, state.mtime_ns, state.inode) == planned
+    if state is None or not state.is_file or (state.size, state.mtime_ns) != (step.size, step.mtime_ns):
+        return False
+    return state.inode == step.inode or holds(path, step.sha256)
 
 
 def _free(path: str) -> str:

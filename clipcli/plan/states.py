@@ -124,7 +124,9 @@ def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
 
 
 def words_of(error: OSError, path: str) -> str:
-    """Why the system refused, and where, when that is not `path`."""
+    """Why the system refused, and where, when that is in another folder than `path`."""
     words = error.strerror or str(error)
-    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
-    return words[:1].lower() + words[1:] + ("" if place == path else f": {place}")
+    place = error.filename2 or error.filename  # of two the second is where something was to be written
+    place = os.fsdecode(place) if isinstance(place, str | bytes) else path
+    near = os.path.dirname(place) == os.path.dirname(path) or not place
+    return words[:1].lower() + words[1:] + ("" if near else f": {place}")

@@ -6,6 +6,7 @@ only a person can take a file out again.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,13 @@ def put(path: str) -> None:
     """
     from send2trash import send2trash
 
-    send2trash(os.fsencode(path) if os.name == "posix" and not _is_mac() else path)
+    try:
+        send2trash(os.fsencode(path) if os.name == "posix" and not _is_mac() else path)
+    except PermissionError as error:
+        if os.access(path, os.W_OK):
+            raise
+        words = "the trash takes no read-only files (chmod u+w, or --action move:DIR)"
+        raise PermissionError(errno.EACCES, words) from error
 
 
 class Trashcan:

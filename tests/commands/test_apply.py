@@ -216,6 +216,21 @@ def test_a_read_only_folder(tree, plan):
     assert (result.code, states(result)) == (3, {"b.png": "done", "c.png": "failed"})
 
 
+def test_the_trash_takes_no_read_only_files(tree, plan):
+    real = os.access
+    with mock.patch.object(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode)):
+        result = apply(plan, "trash")
+    assert (result.code, states(result)) == (3, {"b.png": "failed", "c.png": "failed"})
+    assert "the trash takes no read-only files" in result.stderr
+
+
+def test_what_is_refused_in_the_folder_of_a_file_does_not_name_its_keeper(tree, plan):
+    refused = PermissionError(errno.EACCES, "Permission denied", "keeper", None, str(tree / "sub" / "part"))
+    with mock.patch.object(os, "link", side_effect=refused):
+        result = apply(plan, "hardlink")
+    assert "c.png: failed: permission denied\n" in result.stderr
+
+
 def test_a_system_that_refuses(tree, plan, tmp_path):
     before = snapshot(tree)
     with mock.patch.object(os, "unlink", side_effect=PermissionError(errno.EACCES, "Permission denied")):

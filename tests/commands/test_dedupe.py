@@ -124,6 +124,17 @@ def test_groups_as_fdupes_writes_them(library):
     assert names == ["one.png", "same pixels.bmp", "same bytes.png", "", "two.png", "two copy.png"]
 
 
+def test_who_deletes_all_but_the_first_of_a_group_loses_no_look_alike(library, random_model):
+    command = ("dedupe", library, "-m", random_model, "--min-similarity", "0", "-f", "groups")
+    groups = [[os.path.basename(n) for n in part.split("\n") if n] for part in run(*command).stdout.split("\n\n")]
+    assert [len(names) for names in groups] == [4, 2]
+    assert {groups[1][0], groups[1][1]} == {"two.png", "two grey.jpg"}
+    assert not any("alone.png" in names for names in groups)
+    protected = run(*command, "--protect", library / "sub").lines
+    assert os.path.basename(protected[0]) == "same bytes.png"
+    assert not any(name.endswith("same bytes.png") for name in protected[1:])
+
+
 @pytest.mark.parametrize("format_", ["tsv", "csv", "json", "table"])
 def test_every_format_has_the_documented_columns(library, format_):
     out = run("dedupe", library, "--level", "exact", "-f", format_).stdout
