@@ -89,10 +89,9 @@ def check(
     output = _with_default(out, planner.config).parse(null=selection.null)
     with run_all(planner.plan(selection.only or []), planner.session_options, talk) as outcome:
         with open_writer(output) as writer:
-            for report in outcome.reports:
-                failing = [FailingPath(finding.image) for finding in report.failed]
-                for row in failing if output.paths else [CheckRow(report)]:
-                    writer.write(row)
+            failing = dict.fromkeys(finding.image for report in outcome.reports for finding in report.failed)
+            for row in map(FailingPath, failing) if output.paths else map(CheckRow, outcome.reports):
+                writer.write(row)
         say = talk.note if all(report.holds for report in outcome.reports) else talk.line
         say(summary(outcome.reports))
         reporting.write(outcome.reports)

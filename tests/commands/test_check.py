@@ -233,6 +233,11 @@ class TestKinds:
         assert result.lines == ["both\t2\t0\tyes", "both: duplicates\t2\t1\tno"]
         assert "near copy of disc/large.jpg" in result.stderr
 
+    def test_a_picture_that_fails_twice_is_one_path(self, few):
+        check = f'include = ["disc/"]\nexpect = "red"\n{COLOURS}'
+        paths = few(f"[checks.a]\n{check}[checks.b]\n{check}", "--paths").lines
+        assert paths == ["disc/blue.png", "disc/green.png", "disc/yellow.png"]
+
     def test_an_unreadable_picture_fails(self, few, tmp_path: Path):
         (tmp_path / "disc" / "bad.png").write_bytes(b"no")
         result = few(f'[checks.a]\ninclude = ["disc/bad.png"]\nexpect = "red"\n{COLOURS}', "--format", "jsonl")
