@@ -60,7 +60,8 @@ class Outcome:
 def run_all(planned: Sequence[Planned], options: SessionOptions, talk: Talk) -> Iterator[Outcome]:
     """Run the checks, each model loaded once; all its images go through before the next one takes its place.
 
-    When the block, which writes the rows, is done, a fast-starting copy of the last model is made if one is due.
+    Where a fast-starting copy of a model is due, it is made when its checks are done; that of the last model after the
+    block, which writes the rows.
 
     Raises:
         ModelError: a model cannot be had.
@@ -70,6 +71,8 @@ def run_all(planned: Sequence[Planned], options: SessionOptions, talk: Talk) -> 
         session: Session | None = None
         with talk.progress(sum(plan.check.images for plan in planned if plan.check)) as advance:
             for choice, checks in _by_model(planned):
+                if session is not None:
+                    session.finish()
                 stack.close()
                 images = sum(check.images for _, check in checks)
                 if choice is not None:

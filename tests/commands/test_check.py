@@ -252,12 +252,15 @@ class TestKinds:
         monkeypatch.setattr(
             running, "open_session", lambda choice, *a, **k: opened.append(choice.model) or real(choice, *a, **k)
         )
+        finished: list[str] = []
+        monkeypatch.setattr("clipcli.session.Session.finish", lambda session: finished.append(session.info.name))
         scratch.colour_model.save(tmp_path / "second")
         check = f'include = ["disc/red.png"]\nexpect = "red"\n{COLOURS}'
         config = f'[checks.a]\n{check}[checks.b]\nmodel = "second"\n{check}[checks.c]\n{check}'
         result = few(config)
         assert [line.split("\t")[0] for line in result.lines] == ["a", "b", "c"]
         assert [Path(name).name for name in opened] == ["colours", "second"]
+        assert len(finished) == 2, "of each a fast-starting copy, where one is due"
         opened.clear()
         assert few(config, "--only", "b", "--model", "colours").lines == ["b\t1\t0\tyes"]
         assert opened == ["colours"]
