@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from clipcli.config import NAME
+from clipcli.config import NAME, find_config
 from clipcli.errors import OutputError
 
 START: Final = """\
@@ -49,9 +49,14 @@ def write_start(path: str | None = None) -> str:
     """Write the start of a config file; its name.
 
     Raises:
-        OutputError: there is one already, which is never written over; or the folder cannot be written to.
+        OutputError: there is one already, which is never written over, or a pyproject.toml that it would hide; or the
+            folder cannot be written to.
     """
     target = path or NAME
+    rules = find_config()
+    if path is None and rules is not None and os.path.dirname(rules) == "" and rules != NAME:  # noqa: PTH120
+        hint = "put the checks there, as [tool.clipcli.checks.NAME]"
+        raise OutputError(f"{rules} has [tool.clipcli], which a {NAME} beside it would hide", hint=hint)
     try:
         with open(target, "x", encoding="utf-8") as stream:  # noqa: PTH123 - any bytes
             stream.write(START)

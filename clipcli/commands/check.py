@@ -82,7 +82,9 @@ def check(
     if selection.init:
         from clipcli.checks.start import write_start
 
-        talk.line(f"wrote {write_start(selection.config)}")
+        talk.line(
+            f"wrote {write_start(selection.config)}: say in it which pictures should be what, then run clipcli check"
+        )
         raise typer.Exit
     reporting = reports.parse()
     planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates), talk)

@@ -280,6 +280,15 @@ class TestTrouble:
         assert "is there already" in again.stderr
         assert Path("clipcli.toml").read_text(encoding="utf-8") == "# mine\n"
 
+    def test_init_hides_no_pyproject(self, tmp_path: Path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        Path("pyproject.toml").write_text('[tool.clipcli]\nmodel = "tiny"\n', encoding="utf-8")
+        result = run("check", "--init")
+        assert result.code == 6
+        assert "pyproject.toml has [tool.clipcli], which a clipcli.toml beside it would hide" in result.stderr
+        assert not Path("clipcli.toml").exists()
+        assert run("check", "--init", "--config", "clipcli.toml").code == 0
+
     def test_every_key_of_the_start_is_a_key(self, tmp_path: Path):
         from clipcli.checks.start import START
         from clipcli.config import load_config
