@@ -56,17 +56,17 @@ def plan(
     _refuse_conflicts(inputs, labels, score)
     expected = parse_expected(check)
     refs = _refs(inputs, expected, talk)
-    chosen = _labels(labels, expected, refs if family is None else family)
+    thresholds = read_thresholds(score.thresholds) if score.thresholds else None
+    chosen = _labels(labels, expected, refs if family is None else family, thresholds)
     prompts = load_prompts(labels.prompts or [])
     require_prompts(chosen, prompts)
     groups = parse_groups(score.groups, chosen) if score.groups else ()
-    job = Classification(refs, chosen, prompts, groups, score, expected, Report(talk))
+    job = Classification(refs, chosen, prompts, groups, score, expected, Report(talk), thresholds=thresholds)
     job.tally.minimum = 1.0 if check.min_accuracy is None else check.min_accuracy
     if expected is not None:
         expected.check_names(job.answers)
-    if score.thresholds:
-        job.thresholds = read_thresholds(score.thresholds)
-        job.thresholds.require_texts(chosen, prompts, job.background_texts, multi_label=score.multi_label)
+    if thresholds is not None:
+        thresholds.require_texts(chosen, prompts, job.background_texts, multi_label=score.multi_label)
     return job
 
 
@@ -92,8 +92,12 @@ def _refs(inputs: InputOptions, expected: Expected | None, talk: Talk) -> Iterab
     return refs if is_stream(arguments, lists) else list(refs)
 
 
-def _labels(options: LabelOptions, expected: Expected | None, refs: Iterable[ImageRef]) -> tuple[Label, ...]:
-    """The labels given; without any, those that are expected: the folders' names or the table's."""
+def _labels(
+    options: LabelOptions, expected: Expected | None, refs: Iterable[ImageRef], thresholds: Thresholds | None
+) -> tuple[Label, ...]:
+    """The labels given; without any, those of the thresholds, or those expected: the folders' names or the table's."""
+    if thresholds is not None and not (options.labels or options.labels_file):
+        return thresholds.known_labels
     if options.labels or options.labels_file or expected is None or expected.label is not None:
         return parse_labels(options.labels or [], options.labels_file or [])
     if expected.table is not None:
@@ -241,9 +245,6 @@ class Classification:
         if classifier.meaning == "softmax" and len(self.answers) == 1:
             talk.warn("one label alone always scores 1; add labels, or use --none, --multi-label or --similarity")
         if classifier.multi_label:
-            how = (
-                "the model's own sigmoid head"
-                if classifier.meaning == "sigmoid"
-                else "each label against the background prompts"
-            )
+            own = classifier.meaning == "sigmoid"
+            how = "the model's own sigmoid head" if own else "each label against the background prompts"
             talk.note(f"independent scores: {how}")

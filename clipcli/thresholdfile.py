@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from clipcli.encoder import Scoring
 from clipcli.errors import LabelsError, ModelError, UsageError
 from clipcli.output.json_lines import dumps
-from clipcli.prompts import expand
+from clipcli.prompts import Label, expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from clipcli.encoder import ModelInfo
     from clipcli.output.targets import Target
-    from clipcli.prompts import Label, PromptSet
+    from clipcli.prompts import PromptSet
 
 FORMAT = 1
 _AGAIN = "run clipcli calibrate again with the same model, labels and prompts as classify"
@@ -30,6 +30,8 @@ class LabelThreshold:
     """One label, with what is known of it on held-out images: value, low, high of a 95 % interval."""
 
     label: str
+    phrases: tuple[str, ...]
+    """What stands for it in the prompts."""
     threshold: float
     images: int
     own: bool
@@ -65,6 +67,11 @@ class Thresholds:
     def by_label(self) -> Mapping[str, float]:
         """The lowest score with which each label is given."""
         return {entry.label: entry.threshold for entry in self.labels}
+
+    @property
+    def known_labels(self) -> tuple[Label, ...]:
+        """The labels that it was made for."""
+        return tuple(Label(entry.label, entry.phrases) for entry in self.labels)
 
     def cooled(self, scoring: Scoring) -> Scoring:
         """The model's head with the temperature in it."""
@@ -135,7 +142,8 @@ def read_thresholds(path: str) -> Thresholds:
 def _thresholds(data: dict[str, Any]) -> Thresholds:
     labels = tuple(
         LabelThreshold(
-            str(entry["label"]), float(entry["threshold"]), int(entry["images"]), bool(entry["own"]),
+            str(entry["label"]), tuple(map(str, entry["phrases"])),
+            float(entry["threshold"]), int(entry["images"]), bool(entry["own"]),
             _triple(entry["precision"]), _triple(entry["recall"]),
         )
         for entry in data["labels"]

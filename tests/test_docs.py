@@ -57,8 +57,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             shard.add(pictures[number], f"{number:06d}.png")
             shard.add(tmp_path / "caption.txt", f"{number:06d}.txt")
     (tmp_path / "labels.txt").write_text("cat\ndog: puppy; dog\ncar\n", encoding="utf-8")
-    names = "\n".join(f"{picture.stem}: {picture.stem.replace('-', ' ')}" for picture in pictures)
-    (tmp_path / "names.txt").write_text(names + "\n", encoding="utf-8")
     (tmp_path / "night.txt").write_text("# night\na photo\n\n{}\na {label}\n", encoding="utf-8")
     (tmp_path / "captions.csv").write_text("id,caption\n1,a red car\n2,a dog\n", encoding="utf-8")
     (tmp_path / "expected.csv").write_text("path,label\nphotos/cat.jpg,cat\nphotos/dog.jpg,dog\n", encoding="utf-8")

@@ -102,7 +102,13 @@ class Calibrating:
         job = self.job
         labels = tuple(
             LabelThreshold(
-                label.name, cut.threshold, quality.images, own, _share(quality.precision), _share(quality.recall)
+                label.name,
+                label.phrases,
+                cut.threshold,
+                quality.images,
+                own,
+                _share(quality.precision),
+                _share(quality.recall),
             )
             for label, cut, own, quality in zip(
                 job.labels, found.fitted.cuts, found.fitted.own, found.labels, strict=True

@@ -104,7 +104,7 @@ class Planner:
         with named(place):
             selection = Selection.of(spec, self.config.folder)
             narrow = self.scope.narrows(spec, self.config)
-            needs_all = not narrow or spec.duplicates or (spec.expect_from == "parent" and not _has_labels(spec))
+            needs_all = not narrow or spec.duplicates or (spec.expect_from == "parent" and not spec.has_labels)
             family = selection.all() if needs_all else []
             if not narrow and not family:
                 raise ConfigError(
@@ -124,7 +124,7 @@ class Planner:
     def _labelled(self, spec: CheckSpec, images: Sequence[ImageRef], family: Sequence[ImageRef]) -> LabelCheck:
         config = self.config
         labels = list(spec.labels)
-        if spec.forbid and not spec.labels_file:
+        if spec.forbid and not spec.labels_file and (labels or not spec.thresholds):
             labels += [escape(tidy(label), ",") for label in spec.forbid]
         options = LabelOptions(
             labels or None,
@@ -155,7 +155,3 @@ class Planner:
             offline=asked.offline or bool(defaults.offline),
             cache_dir=asked.cache_dir or self.config.weights_dir,
         )
-
-
-def _has_labels(spec: CheckSpec) -> bool:
-    return bool(spec.labels or spec.labels_file)

@@ -14,7 +14,7 @@ EPILOG = """Examples:
 
 clipcli calibrate labelled/ -o thresholds.json
 
-clipcli classify new/ -l cat,dog --thresholds thresholds.json"""
+clipcli classify new/ --thresholds thresholds.json"""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _with_default(out: OutputOptions, config: Config) -> OutputOptions:
 
 def _score(spec: CheckSpec, config: Config) -> ScoreOptions:
     """Forbidden labels without others to choose from are each held against a background."""
-    alone = bool(spec.forbid) and not (spec.labels or spec.labels_file)
+    alone = bool(spec.forbid) and not spec.has_labels
     return ScoreOptions(
         threshold=spec.threshold,
         thresholds=config.beside(spec.thresholds) if spec.thresholds else None,

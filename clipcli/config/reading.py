@@ -123,6 +123,6 @@ def _problem(spec: CheckSpec) -> tuple[str, str] | None:
         return "expects nothing", "give it expect, expect_from, forbid or duplicates"
     if not sum(asked) and (idle := [key for key in LABEL_KEYS if getattr(spec, key)]):
         return f"has {idle[0]}, which has no say in duplicates", "give it expect, expect_from or forbid too"
-    if spec.expect is not None and not (spec.labels or spec.labels_file):
-        return "has no labels", "expect needs other labels to choose from: labels or labels_file"
+    if spec.expect is not None and not spec.has_labels:
+        return "has no labels", "expect needs other labels to choose from: labels, labels_file or thresholds"
     return None

@@ -57,6 +57,11 @@ class CheckSpec:
     groups: str | None = None
 
     @property
+    def has_labels(self) -> bool:
+        """Whether it says which labels there are to choose from; thresholds know those that they were made for."""
+        return bool(self.labels or self.labels_file or self.thresholds)
+
+    @property
     def names_labels(self) -> bool:
         """Whether it says what images should, or should not, look like."""
         return self.expect is not None or self.expect_from is not None or bool(self.forbid)

@@ -86,6 +86,27 @@ def test_classify_goes_by_the_file(thresholds, classify):
         assert best["score"] == row["score"]
 
 
+def test_without_labels_classify_takes_those_of_the_file(thresholds, classify):
+    rows = classify("--format", "jsonl", "-k", "0").rows
+    assert [entry["label"] for entry in thresholds["labels"]] == ["disc", "square"]
+    assert {entry["label"] for row in rows for entry in row["labels"]} == {"disc", "square"}
+    assert rows == classify("-l", "disc,square", "--format", "jsonl", "-k", "0").rows
+    checked = classify("--expect-from", "parent")
+    assert "expected neither (none of the labels)" in checked.stderr
+
+
+def test_folders_whose_names_are_not_what_is_said(calibrate, classify, labelled: Path, tmp_path: Path):
+    for folder in ("a_disc", "a_square"):
+        (tmp_path / "spoken" / folder).mkdir(parents=True)
+        for number in range(3):
+            picture = (labelled / folder.removeprefix("a_") / f"{number}.png").read_bytes()
+            (tmp_path / "spoken" / folder / f"{number}.png").write_bytes(picture)
+    _, file = calibrate(images=tmp_path / "spoken")
+    assert [entry["phrases"] for entry in file["labels"]] == [["a disc"], ["a square"]]
+    assert classify().code == 0
+    assert classify("-l", "a_disc,a_square").code == 4
+
+
 def test_given_labels_make_the_others_none_of_these(calibrate):
     result, file = calibrate("-l", "disc,square")
     assert "3 images of no label count as none of these (neither)" in result.stderr

@@ -190,6 +190,23 @@ class TestKinds:
         alone = '[checks.a]\ninclude = ["disc/"]\nprompts = "plain"\nforbid = ["red"]\nbackground = ["blue green"]\n'
         assert "disc/red.png" in few(alone, "--paths").lines
 
+    def test_thresholds_know_their_labels(self, few, tmp_path: Path):
+        made = run("calibrate", "disc", "square", "-m", "colours", "-p", "plain", "-l", "red,green,blue,yellow",
+                   "--expect-from", self.table(tmp_path), "-o", "t.json")  # fmt: skip
+        assert made.code == 0, made.stderr
+        what = '[checks.a]\ninclude = ["red.png"]\nprompts = "plain"\nthresholds = "t.json"\n'
+        assert few(f'{what}expect = "red"\n').lines == ["a\t2\t0\tyes"]
+        assert few(f'{what}forbid = ["red"]\n', "--paths").lines == ["disc/red.png", "square/red.png"]
+        assert few(f'{what}expect_from = "parent"\n').lines == ["a\t2\t2\tno"]
+
+    @staticmethod
+    def table(folder: Path) -> Path:
+        """Each picture is of the colour of its name."""
+        names = sorted(path.relative_to(folder) for path in folder.glob("*/*.png"))
+        rows = "".join(f"{name},{name.stem}\n" for name in names)
+        (folder / "colours.csv").write_text(f"path,label\n{rows}", encoding="utf-8")
+        return folder / "colours.csv"
+
     def test_a_table_beside_the_file(self, few, tmp_path: Path, monkeypatch):
         (tmp_path / "want.csv").write_text("path,label\ndisc/red.png,red\nsquare/red.png,blue\n", encoding="utf-8")
         (tmp_path / "other").mkdir()
