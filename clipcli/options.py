@@ -142,7 +142,7 @@ class TableOptions:
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to FILE, whole or not at all; its suffix is the format.",
+            help="Write to FILE or a URL (s3://…), whole or not at all; its suffix is the format.",
         ),
     ] = None
 

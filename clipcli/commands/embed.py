@@ -46,7 +46,7 @@ class TextOptions:
         list[str] | None,
         typer.Option(
             "--texts-from", metavar="FILE",
-            help="Texts, one a line, of a file or URL; a table (.csv, .tsv, .jsonl, .parquet); .tar shards; - is stdin.",
+            help="Texts, one a line, of a file or URL; table (.csv, .tsv, .jsonl, .parquet); .tar shards; - is stdin.",
         ),
     ] = None  # fmt: skip
     prompts: Annotated[
@@ -64,7 +64,9 @@ class VectorOptions:
 
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, whole; its suffix is the format."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to FILE or a URL (s3://…), whole; its suffix is the format."
+        ),
     ] = None
     format: Annotated[
         str,

@@ -18,7 +18,10 @@ def merge(
         list[str], typer.Argument(metavar="PARTS...", help="Vector files, or the folder of parts of a stopped run.")
     ],
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The new file; its suffix is the format.")
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The new file, or a URL (s3://…); its suffix is the format."
+        ),
     ],
     format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT")] = "auto",  # noqa: A002
     dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="float32 or float16.")] = "float32",
@@ -30,6 +33,7 @@ def merge(
     from clipcli.embedding.target import parse_target
     from clipcli.errors import UsageError
     from clipcli.talk import Talk
+    from clipcli.vectorfiles.delivery import close_workshop, deliver
     from clipcli.vectorfiles.merging import merge as join
     from clipcli.vectorfiles.merging import open_all
 
@@ -37,4 +41,7 @@ def merge(
     if target.path is None:
         raise UsageError("merge writes a file", hint="give -o FILE")
     rows = join(open_all(parts), target.path, target.format, target.dtype, complete=not incomplete)
-    Talk().note(f"{rows:,} vectors in {output}")
+    if target.url is not None:
+        deliver(target.path, target.url, hint="run it again")
+        close_workshop(target.path)
+    Talk().note(f"{rows:,} vectors in {target.shown}")

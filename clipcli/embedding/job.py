@@ -19,6 +19,7 @@ from clipcli.sharding import Listing
 from clipcli.talk import printable
 from clipcli.vectorfiles import Plan, Shard, VectorsInfo, create_vectors
 from clipcli.vectorfiles.chunks import Collector, write_chunk
+from clipcli.vectorfiles.delivery import close_workshop, deliver
 from clipcli.vectorfiles.parts import has_parts, open_parts
 
 if TYPE_CHECKING:
@@ -90,13 +91,16 @@ class Embedding(Generic[Input]):
         Raises:
             OutputError: it cannot be written, or another process writes it.
         """
-        if self.target.path is None:
+        target = self.target
+        if target.path is None:
             yield None
-        else:
-            if not self.target.resume and has_parts(self.target.path):
-                self.report.talk.note("beginning anew, without the parts of a stopped run (--resume goes on with them)")
-            with open_parts(self.target.path, self.target.dtype, resume=self.target.resume) as parts:
-                yield parts
+            return
+        if not target.resume and has_parts(target.path):
+            self.report.talk.note("beginning anew, without the parts of a stopped run (--resume goes on with them)")
+        with open_parts(target.path, target.dtype, resume=target.resume, shown=target.shown) as parts:
+            yield parts
+        if target.url is not None:
+            close_workshop(target.path)
 
     def run(self, session: Embedder, parts: PartsFolder | None, advance: Callable[[int], object]) -> None:
         """Embed everything and write it; failures are named on the way.
@@ -161,16 +165,23 @@ class Embedding(Generic[Input]):
     def _assemble(self, info: VectorsInfo, dim: int, parts: PartsFolder, last: Chunk) -> None:
         """The output, of all parts; a run that made less than one part writes it at once."""
         rows = parts.rows() + len(last.rows.names)
-        with create_vectors(self.target.format, Plan(self.target.path, info, rows, dim, self.target.dtype)) as writer:
-            for chunk in chain(parts.chunks(), [last]):
-                write_chunk(writer, chunk)
+        target = self.target
+        try:
+            with create_vectors(target.format, Plan(target.path, info, rows, dim, target.dtype)) as writer:
+                for chunk in chain(parts.chunks(), [last]):
+                    write_chunk(writer, chunk)
+            if target.path is not None and target.url is not None:
+                deliver(target.path, target.url, hint="what is done is kept: --resume")
+        except OutputError:
+            with suppress(OutputError):
+                parts.add(last)
+            raise
         parts.remove()
 
     def _keep_rest(self, parts: PartsFolder, collector: Collector) -> None:
         """Interrupted: what is done since the last part becomes a part too."""
         with suppress(OutputError):
-            if len(collector):
-                parts.add(collector.take())
+            parts.add(collector.take())
         if parts.files():
             done = sum(1 for _ in parts.inputs())
             self.report.talk.line(f"{done:,} {self.source.kind}s are done and kept; --resume goes on from there")

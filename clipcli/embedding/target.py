@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli.errors import UsageError
 from clipcli.sharding import parse_shard
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.places import is_url
+from clipcli.sources.sending import check_place
 from clipcli.spelling import did_you_mean
 from clipcli.vectorfiles import STREAMS, VECTOR_FORMATS, format_of
+from clipcli.vectorfiles.delivery import workshop
 
 if TYPE_CHECKING:
     from clipcli.vectorfiles import VectorDtype, VectorFormat
@@ -26,6 +30,13 @@ class Target:
     shard: tuple[int, int] = (1, 1)
     """(i, n): the i-th share of n."""
     resume: bool = False
+    url: str | None = None
+    """Where the file at `path` goes when it is whole; None where it stays."""
+
+    @property
+    def shown(self) -> str:
+        """The place as messages have it."""
+        return without_secrets(self.url) if self.url else str(self.path)
 
 
 def parse_target(
@@ -35,14 +46,24 @@ def parse_target(
 
     Raises:
         UsageError: no such format or type, or none that goes with the output.
+        OutputError: a URL that cannot be written.
     """
     if dtype not in {"float32", "float16"}:
         raise UsageError(f"no type {dtype!r}", hint="float32 or float16")
-    path = None if output in {None, "-"} else Path(str(output))
+    url = output if output is not None and is_url(output) else None
+    path = None if output in {None, "-"} else Path(str(output).rpartition("/")[2] if url else str(output))
     if resume and path is None:
         raise UsageError("--resume needs -o FILE", hint="what went to stdout cannot be found again")
     share = (1, 1) if shard is None else parse_shard(shard)
-    return Target(path, _format(format_name, path), cast("VectorDtype", dtype), share, resume)
+    if url is not None and url.endswith("/"):
+        raise UsageError(
+            f"{without_secrets(url)} is a folder", hint=f"-o names a file: {without_secrets(url)}all.parquet"
+        )
+    chosen = _format(format_name, path)
+    if url is not None:
+        check_place(url)
+        path = workshop(url)
+    return Target(path, chosen, cast("VectorDtype", dtype), share, resume, url)
 
 
 def _format(name: str, path: Path | None) -> VectorFormat:

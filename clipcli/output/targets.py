@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import OutputError
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.places import is_url
+from clipcli.sources.sending import check_place, send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,18 +49,22 @@ class Target:
 
 @contextmanager
 def open_target(path: str | None) -> Iterator[Target]:
-    """Bytes to stdout (None or `-`) or to a file.
+    """Bytes to stdout (None or `-`), to a file or to a URL.
 
-    A file is written beside its place and moved there when the block ends well; on any exception nothing is left. A
-    name that is no ordinary file, such as a device or a pipe, is written directly.
+    A file is written beside its place and moved there when the block ends well; on any exception nothing is left. What
+    goes to a URL is kept on disk until then. A name that is no ordinary file, such as a device or a pipe, is written
+    directly.
 
     Raises:
-        OutputError: the folder is missing or not writable, or the disk is full.
+        OutputError: the folder or bucket is missing or not writable, or the disk is full.
+        UsageError: a URL that nothing is written to.
     """
     if path is None or path == "-":
         target = Target("standard output", sys.stdout.buffer)
         yield target
         target.flush()
+    elif is_url(path):
+        yield from _sending(path)
     elif Path(path).exists() and not Path(path).is_file():
         with _plain_words(path):
             stream = Path(path).open("wb")  # noqa: SIM115 - closed below, outside the translation of errors
@@ -91,6 +98,17 @@ def _replacing(path: Path) -> Iterator[Target]:
             part.replace(place)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sending(url: str) -> Iterator[Target]:
+    check_place(url)
+    with tempfile.TemporaryDirectory(prefix="clipcli-") as folder:
+        part = Path(folder) / "part"
+        with _closing(part.open("wb")) as stream:
+            target = Target(without_secrets(url), stream)
+            yield target
+            target.flush()
+        send(part, url)
 
 
 @contextmanager

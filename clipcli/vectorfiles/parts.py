@@ -72,13 +72,15 @@ class PartsFolder:
         return sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"))
 
     def add(self, chunk: Chunk) -> None:
-        """Write one more part.
+        """Write one more part, unless there is nothing to put into it.
 
         Raises:
             OutputError: the disk is full; the parts before it stay.
         """
         if self._info is None:
             raise ValueError("begin() says what the parts are of")
+        if not chunk.rows.names and not chunk.failures:
+            return
         path = self.folder / f"{self._count:06d}{_SUFFIX}"
         plan = Plan(path, self._info, len(chunk.rows.names), self._dim, self._dtype)
         with create_vectors("safetensors", plan) as writer:
@@ -128,8 +130,10 @@ def read_part(file: Path) -> Chunk:
 
 
 @contextmanager
-def open_parts(out: Path, dtype: VectorDtype, *, resume: bool) -> Iterator[PartsFolder]:
+def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, shown: str = "") -> Iterator[PartsFolder]:
     """The folder of parts, locked; what an interrupted run left there is kept with `resume`, and removed without.
+
+    `shown` names the output in messages, where it is not `out`.
 
     Raises:
         OutputError: it cannot be written, or another process writes the same output.
@@ -147,7 +151,7 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool) -> Iterator[Parts
                 if not parts.files():
                     parts.remove()
     except Timeout as error:
-        raise OutputError(f"another clipcli is writing {out}") from error
+        raise OutputError(f"another clipcli is writing {shown or out}") from error
     except OSError as error:
         hint = "make the folder first" if isinstance(error, FileNotFoundError) else None
         raise OutputError(f"cannot write {out}: {(error.strerror or str(error)).lower()}", hint=hint) from error

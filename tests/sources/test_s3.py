@@ -27,6 +27,7 @@ class Trouble:
         self.app = app
         self.refused: list[str] = []
         """Statuses that the next requests for objects are answered with."""
+        self.refuses = "GET"
         self.delay = threading.Event()
         self.seconds = 0.0
         self.asked: list[str] = []
@@ -34,7 +35,7 @@ class Trouble:
     def __call__(self, environ, start_response):
         self.asked.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}")
         self.delay.wait(self.seconds)
-        if self.refused and environ["REQUEST_METHOD"] == "GET":
+        if self.refused and environ["REQUEST_METHOD"] == self.refuses:
             start_response(self.refused.pop(), [("Content-Length", "0")])
             return [b""]
         return self.app(environ, start_response)
@@ -61,7 +62,7 @@ def bucket(server, monkeypatch, images, shard: Path) -> Iterator[Trouble]:
     import boto3
 
     url, trouble = server
-    trouble.seconds, trouble.refused, trouble.asked = 0.0, [], []
+    trouble.seconds, trouble.refused, trouble.asked, trouble.refuses = 0.0, [], [], "GET"
     for name, value in {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": KEY,
@@ -193,3 +194,42 @@ def test_the_same_vectors_as_from_disk(bucket, images, tmp_path):
     near = run("embed", "-", "--model", "tiny", "--no-cache", stdin=listed)
     far = run("embed", "s3://pictures/shards/00000.tar", "--model", "tiny", "--no-cache")
     assert [row["embedding"] for row in far.rows] == [row["embedding"] for row in near.rows]
+
+
+def objects(prefix: str) -> dict[str, bytes]:
+    import boto3
+
+    s3 = boto3.client("s3")
+    found = s3.list_objects_v2(Bucket="pictures", Prefix=prefix).get("Contents", [])
+    return {one["Key"]: s3.get_object(Bucket="pictures", Key=one["Key"])["Body"].read() for one in found}
+
+
+def test_results_in_a_bucket(bucket, tmp_path):
+    bucket.refused, bucket.refuses = ["503 Slow Down", "500 Internal Server Error"], "PUT"
+    far = run("embed", "s3://pictures/p/", "--model", "tiny", "-o", "s3://pictures/vectors/v.npy")
+    near = run("embed", "s3://pictures/p/", "--model", "tiny", "-o", tmp_path / "v.npy")
+    assert (far.code, near.code, bucket.refused) == (0, 0, [])
+    sent = objects("vectors/")
+    assert sent == {f"vectors/{name}": (tmp_path / name).read_bytes() for name in ("v.npy", "v.npy.json")}
+
+
+def test_results_that_may_not_be_written(bucket):
+    bucket.refused, bucket.refuses = ["403 Forbidden"] * 1000, "PUT"
+    result = run("embed", "s3://pictures/p/", "--model", "tiny", "-o", "s3://pictures/none/v.npy", "-v")
+    assert (result.code, result.stdout) == (6, "")
+    *_, error, hint = result.stderr.splitlines()
+    assert error.startswith("clipcli: error: cannot write s3://pictures/none/v.npy")
+    assert error.endswith(": access denied: are the credentials right?")
+    assert "--resume" in hint
+    assert KEY not in result.stderr
+    assert SECRET not in result.stderr
+    bucket.refused = []
+    assert run("embed", "s3://pictures/p/", "--model", "tiny", "-o", "s3://pictures/none/v.npy", "--resume").code == 0
+    assert set(objects("none/")) == {"none/v.npy", "none/v.npy.json"}
+
+
+def test_results_for_a_bucket_that_does_not_exist(bucket):
+    result = run("embed", "s3://pictures/p/", "--model", "tiny", "-q", "-o", "s3://nowhere-at-all/v.npy")
+    assert (result.code, result.stdout) == (6, "")
+    assert result.stderr == "clipcli: error: cannot write s3://nowhere-at-all/v.npy: no such bucket\n"
+    assert not [asked for asked in bucket.asked if "pictures" in asked]
