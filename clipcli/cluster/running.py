@@ -169,7 +169,7 @@ def connect(wishes: Wishes, talk: Talk) -> Iterator[Cluster]:
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if wishes.is_local:
         settings["include_dashboard"] = False
-        talk.detail("starting a Ray cluster on this machine")
+        talk.note("starting a Ray cluster on this machine")
     elif wishes.endpoint is not None:
         _knock(wishes.address, wishes.endpoint)
     try:
