@@ -100,12 +100,13 @@ def file_system(url: str) -> tuple[Any, str]:
 def _options(protocol: str, limit: float) -> Mapping[str, object]:
     """Time limits, in the words of each driver; no listing is kept, since a bucket may have millions of objects."""
     kept: dict[str, object] = {"use_listings_cache": False}
-    if protocol in {"http", "https"}:
+    connect = min(_CONNECT_SECONDS, limit)
+    if protocol in {"http", "https", "gs", "gcs"}:
         aiohttp = _driver("aiohttp", protocol)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(_CONNECT_SECONDS, limit), sock_read=limit)
-        return kept | {"client_kwargs": {"timeout": timeout}}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=limit)
+        web = protocol in {"http", "https"}
+        return kept | ({"client_kwargs": {"timeout": timeout}} if web else {"requests_timeout": timeout})
     if protocol in {"s3", "s3a"}:
-        connect = min(_CONNECT_SECONDS, limit)
         once = {"total_max_attempts": 1}
         return kept | {"config_kwargs": {"connect_timeout": connect, "read_timeout": limit, "retries": once}}
     return {} if protocol in _LOCAL else kept

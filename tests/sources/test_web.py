@@ -161,6 +161,14 @@ def test_a_time_limit_that_is_none(monkeypatch, given):
     assert_one_error(result, "CLIPCLI_REMOTE_TIMEOUT cannot be", given, code=2)
 
 
+def test_every_driver_has_the_time_limit():
+    for protocol, option in (("https", "client_kwargs"), ("gs", "requests_timeout")):
+        given = places._options(protocol, 3.0)[option]
+        limits = given["timeout"] if isinstance(given, dict) else given
+        assert (limits.sock_connect, limits.sock_read) == (3.0, 3.0)
+    assert places._options("s3", 3.0)["config_kwargs"]["read_timeout"] == 3.0
+
+
 def test_nobody_there():
     with pytest.raises(ImageError, match="cannot connect"):
         reading.read("http://127.0.0.1:9/a.png")
