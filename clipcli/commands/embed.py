@@ -46,7 +46,7 @@ class TextOptions:
         list[str] | None,
         typer.Option(
             "--texts-from", metavar="FILE",
-            help="Texts, one a line, of a file or URL; table (.csv, .tsv, .jsonl, .parquet); .tar shards; - is stdin.",
+            help="Texts, one a line, of a file or URL; a table (.csv, .tsv, .jsonl, .parquet); .tar; - is stdin.",
         ),
     ] = None  # fmt: skip
     prompts: Annotated[

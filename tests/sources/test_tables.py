@@ -99,3 +99,8 @@ def test_rank_tells_tables_of_images_from_vectors(tmp_path, table):
     run("embed", table, "--model", "tiny", "-o", vectors)
     again = run("rank", "a red square", vectors, "--model", "tiny", "-f", "jsonl")
     assert [row["image"] for row in again.rows] == [row["image"] for row in searched.rows]
+
+
+def test_a_pattern_of_tables_is_no_pattern_of_vectors(tmp_path, table):
+    searched = run("rank", "a red square", f"{tmp_path}/*.parquet", "--model", "tiny", "-f", "jsonl")
+    assert sorted(row["image"] for row in searched.rows) == [f"{table}/{row}" for row in range(5)]
