@@ -40,7 +40,7 @@ def find(spec: ModelSpec, choice: Choice, talk: Talk) -> tuple[Source, str]:
     hub = Hub(talk, choice.weights_dir, offline=choice.offline)
     if choice.device in {"auto", "cpu"}:
         _fetch(spec, hub)
-    talk.detail("loading torch and open_clip")
+    talk.meanwhile(f"loading {spec.name} through torch, which takes some seconds")
     from clipcli.engines import devices, sources
 
     device = devices.resolve_device("cpu" if choice.engine == "onnx" else choice.device)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
+_DELAY = 0.5
+"""Seconds before a bar shows: shorter work needs none."""
+_BARS: list[tqdm[None]] = []
+"""The bars of this process, one within the other; a terminal has them in its last lines."""
 _BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
@@ -37,24 +41,35 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+@contextmanager
+def above_bars() -> Iterator[None]:
+    """Bars step aside while something is written to their terminal, and come back below it."""
+    if not _BARS:
+        yield
+        return
+    with _BARS[0].get_lock():
+        shown = [bar for bar in _BARS if bar.last_print_t >= bar.start_t + bar.delay]
+        for bar in shown:
+            bar.clear(nolock=True)
+        yield
+        for bar in shown:
+            bar.refresh(nolock=True)
+
+
 @dataclass
 class Talk:
     """How much to say. Failures and warnings are always said; notes not with `-q`; details only with `-v`."""
 
     quiet: bool = False
     verbose: bool = False
-    _bar: tqdm[None] | None = field(default=None, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
     def line(self, text: str) -> None:
         """Write one line to stderr, above the progress bar if there is one; where that takes nothing, say nothing."""
         safe = "clipcli: " + "\n".join(printable(part) for part in text.split("\n"))
-        with suppress(OSError):
-            if self._bar is not None:
-                self._bar.write(safe, file=sys.stderr)
-            else:
-                sys.stderr.write(safe + "\n")
-                sys.stderr.flush()
+        with suppress(OSError), above_bars():
+            sys.stderr.write(safe + "\n")
+            sys.stderr.flush()
 
     def warn(self, text: str) -> None:
         """Something the user should know even with `-q`."""
@@ -76,6 +91,11 @@ class Talk:
         if self.verbose:
             self.line(text)
 
+    def meanwhile(self, text: str) -> None:
+        """A note for who watches a terminal where nothing moves for seconds, or asked with `-v`."""
+        if self.verbose or (not self.quiet and sys.stderr.isatty()):
+            self.line(text)
+
     @contextmanager
     def progress(self, total: int | None, unit: str = "image", *, doing: str = "") -> Iterator[Callable[[int], object]]:
         """A bar on stderr when that is a terminal that can redraw a line; yields the function that moves it on by n.
@@ -94,10 +114,10 @@ class Talk:
             file=sys.stderr,
             dynamic_ncols=True,
             leave=False,
-            delay=0.5,
+            delay=_DELAY,
         ) as bar:
-            self._bar = bar
+            _BARS.append(bar)
             try:
                 yield bar.update
             finally:
-                self._bar = None
+                _BARS.remove(bar)

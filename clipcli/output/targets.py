@@ -15,6 +15,7 @@ from clipcli.errors import OutputError
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.places import is_url
 from clipcli.sources.sending import check_place, send
+from clipcli.talk import above_bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +33,14 @@ class Target:
     stream: IO[bytes]
 
     def write(self, data: bytes) -> None:
-        """Write all of it."""
-        with _plain_words(self.name):
-            self.stream.write(data)
+        """Write all of it; on a terminal, above the bars that stderr has there."""
+        if self.is_terminal:
+            with _plain_words(self.name), above_bars():
+                self.stream.write(data)
+                self.stream.flush()
+        else:
+            with _plain_words(self.name):
+                self.stream.write(data)
 
     def flush(self) -> None:
         """Let out what is buffered."""
