@@ -10,6 +10,7 @@ from clipcli import catalogue, hub, loading, records, registry
 from clipcli.errors import ModelError, UsageError
 from clipcli.exporting import export_source
 from clipcli.models import Choice, Model
+from clipcli.modelspec import TINY_FOLDER
 from clipcli.output.modelrows import FactRow, ModelRow
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ _LARGEST_DIFFERENCE = 1e-5
 def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
     """Every model with published weights, the embedded one, and others of the hub that are here; the best first."""
     aliases = {alias.model: alias.name for alias in catalogue.ALIASES}
-    rows = [ModelRow("tiny", None, None, None, None, on_disk=True, alias="tiny")]
+    size = bundles.read(TINY_FOLDER).info.preprocessing.image_size[0]
+    rows = [ModelRow("tiny", None, size, None, None, on_disk=True, alias="tiny")]
     others = set(hub.cached_models(cache_dir))
     for architecture, tags in registry.tags().items():
         for tag in tags:

@@ -26,11 +26,14 @@ def list_models(
     """List models with their size, published ImageNet accuracy, and whether they are on this disk."""
     from clipcli.modeltools import listing
     from clipcli.output import open_writer
+    from clipcli.talk import Talk
 
+    rows = [row for row in listing(pattern, cache_dir) if row.on_disk or not on_disk]
     with open_writer(out.parse_table()) as writer:
-        for row in listing(pattern, cache_dir):
-            if row.on_disk or not on_disk:
-                writer.write(row)
+        for row in rows:
+            writer.write(row)
+    if not rows:
+        Talk().line(f"no model {'on this disk ' if on_disk else ''}has {pattern!r} in its name")
 
 
 def info(model: _ModelArgument, out: TableOptions, offline: _Offline = False, cache_dir: _CacheDir = None) -> None:

@@ -59,6 +59,8 @@ def parse_output(
         raise UsageError(f"no format {name!r}", hint="one of " + ", ".join((*FORMATS, *also)))
     if paths and name != "auto":
         raise UsageError("--paths and --format do not go together", hint="--paths writes bare paths")
+    if path is not None and Path(path).is_dir():
+        raise UsageError(f"{path} is a folder", hint="-o takes the name of a file to write")
     chosen = cast("Format", name)
     if path not in (None, "-") and chosen == "auto" and not paths:
         suffix = Path(str(path)).suffix.lower()

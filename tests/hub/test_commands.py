@@ -167,6 +167,9 @@ def test_cache_dir(model_hub: hub_server.Hub, hub_cache: Path, tmp_path: Path, f
 def test_pull_list_verify(model_hub: hub_server.Hub, hub_cache: Path):
     listed = ("models", "list", "--on-disk", "-f", "jsonl")
     assert [row["model"] for row in run(*listed).rows] == ["tiny"]
+    nothing = run(*listed, "org/sm")
+    assert (nothing.code, nothing.stdout) == (0, "")
+    assert nothing.stderr == "clipcli: no model on this disk has 'org/sm' in its name\n"
     missing = run("models", "verify", MODEL)
     assert_one_error(missing, "is not on this disk")
     assert model_hub.requests == []

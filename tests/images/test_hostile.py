@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from run import run_script
 
 from clipcli.encoder import Preprocessing
 from clipcli.errors import ImageError
@@ -36,6 +37,39 @@ def test_every_file_is_an_image_or_an_image_error(shared, capfd):
     captured = capfd.readouterr()
     assert captured.err == ""
     assert captured.out == ""
+
+
+def test_all_of_them_in_one_run_are_rows(shared):
+    """Named outright, so that each is tried; the two threads that decode hold two images at the limit and no more."""
+    files = [str(path) for path in sorted((shared / "data/hostile").rglob("*")) if path.is_file()]
+    script = """
+import resource, sys
+from clipcli.cli import app
+limit = 6 << 30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+app(sys.argv[1:], prog_name="clipcli")
+"""
+    options = (
+        "-l",
+        "cat,dog",
+        "-m",
+        "tiny",
+        "--format",
+        "jsonl",
+        "--no-cache",
+        "--workers",
+        "2",
+        "--max-pixels",
+        "50000000",
+    )
+    done = run_script(script, "classify", *files, *options)
+    assert done.code == 3
+    assert [row["image"] for row in done.rows] == files
+    failed = [row["image"] for row in done.rows if "error" in row]
+    assert all(("label" in row) != ("error" in row) for row in done.rows)
+    said = [line for line in done.stderr.splitlines() if line.startswith("clipcli: ")]
+    assert said == done.stderr.splitlines()
+    assert sum(line.endswith(("(read)", "(decode)", "(preprocess)")) for line in said) == len(failed) > 80
 
 
 MEASURE = """
