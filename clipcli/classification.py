@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", "a blurry picture", "an empty picture")
 """What a picture of nothing in particular is called, where `--background` says nothing else."""
+_OWN_HEAD, _AGAINST_BACKGROUND = "the model's own sigmoid head", "each label against the background prompts"
 
 
 def plan(
@@ -62,6 +63,8 @@ def plan(
     require_prompts(chosen, prompts)
     groups = parse_groups(score.groups, chosen) if score.groups else ()
     job = Classification(refs, chosen, prompts, groups, score, expected, Report(talk), thresholds=thresholds)
+    if score.none in job.answers[:-1]:
+        raise UsageError(f"--none {score.none!r} is one of the labels", hint="give it a name that no label has")
     job.tally.minimum = 1.0 if check.min_accuracy is None else check.min_accuracy
     if expected is not None:
         expected.check_names(job.answers)
@@ -76,6 +79,8 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
         raise UsageError(f"--multi-label and {other} do not go together", hint="choose one")
     if score.thresholds and (score.threshold is not None or score.similarity or score.groups or score.none):
         raise UsageError("--thresholds goes without --threshold, --similarity, --groups and --none", hint="choose one")
+    if score.none is not None and not score.none.strip():
+        raise UsageError("--none without a name", hint="--none other")
     if score.background and not (score.none or score.multi_label):
         raise UsageError("--background needs --none NAME or --multi-label", hint="it says what no label looks like")
     piped = is_stream(inputs.images or [], inputs.files_from or [])
@@ -246,5 +251,4 @@ class Classification:
             talk.warn("one label alone always scores 1; add labels, or use --none, --multi-label or --similarity")
         if classifier.multi_label:
             own = classifier.meaning == "sigmoid"
-            how = "the model's own sigmoid head" if own else "each label against the background prompts"
-            talk.note(f"independent scores: {how}")
+            talk.note(f"independent scores: {_OWN_HEAD if own else _AGAINST_BACKGROUND}")

@@ -178,6 +178,8 @@ def test_very_many_labels(classify, folder: Path, tmp_path: Path, count: int):
         (["-l", "a,b", "--labels-file", "nowhere.txt"], 4, "nowhere.txt"),
         (["-l", "a,b", "--multi-label", "--similarity"], 2, "do not go together"),
         (["-l", "a,b", "--background", "fog"], 2, "--none"),
+        (["-l", "a,b", "--none", "b"], 2, "--none 'b' is one of the labels"),
+        (["-l", "a,b", "--none", ""], 2, "--none without a name"),
         (["-l", "a,b", "-o", "."], 2, ". is a folder"),
         (["-l", "a,b", "--threshold", "nan"], 2, "--threshold"),
         (["-l", "a,b", "--min-accuracy", "0.5"], 2, "--expect"),
