@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -177,11 +178,27 @@ def _fill_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace"))
 
 
+def _leave_threads_behind(code: Any) -> None:
+    """After Ctrl-C, `| head` or an error a thread may be at work on a batch for a minute: Python would wait for it.
+
+    What was promised is written and closed by now, and the cache can be left at any moment.
+    """
+    if not any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(int(code) if isinstance(code, int) else int(code is not None))
+
+
 def main() -> None:
     """Run the command line."""
     _fill_closed_streams()
     try:
         app()
+    except SystemExit as stop:
+        _leave_threads_behind(stop.code)
+        raise
     except OSError as error:  # help and other words of Typer's that nobody can take
         _say(OutputError(f"cannot write standard output: {(error.strerror or str(error)).lower()}"))
         _forget_stdout()

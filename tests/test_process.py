@@ -98,6 +98,43 @@ def test_ctrl_c_keeps_what_is_done_and_ends_in_130(bundle: Path, folder: Path):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("ended_by", ["Ctrl-C", "a closed pipe"])
+def test_nobody_waits_for_the_batch_that_is_with_the_model(bundle: Path, folder: Path, ended_by: str):
+    """It takes a minute with a large model on a CPU; this one takes for ever."""
+    script = """
+import sys, threading
+import clipcli.session
+encode = clipcli.session.Session._encode_images
+def stuck(self, pixels, calls=[]):
+    calls.append(pixels)
+    if len(calls) == 1:
+        return encode(self, pixels)
+    print("stuck", file=sys.stderr, flush=True)
+    threading.Event().wait()
+clipcli.session.Session._encode_images = stuck
+from clipcli.cli import main
+main()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "classify", folder, "-l", "disc,square", "-m", bundle, "-q", "--no-cache",
+         "--batch-size", "1", "--format", "jsonl"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stderr
+    try:
+        if ended_by == "a closed pipe":
+            process.stdout.close()
+            assert process.wait(timeout=30) == 0
+            return
+        assert process.stderr.readline() == "stuck\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (130, "clipcli: interrupted\n")
+    finally:
+        process.kill()
+
+
 def test_a_slow_list_gives_rows_as_it_comes(bundle: Path, folder: Path):
     process = subprocess.Popen(
         command("classify", "-", "-l", "disc,square", "-m", bundle, "-q", "--format", "jsonl"),
