@@ -55,10 +55,14 @@ class Model:
         self._source: Source | None = None
         if self.spec.kind == "bundle" or choice.engine == "onnx":
             self._check_onnx_choice()
+
+    def introduced(self) -> Model:
+        """The model itself, after a word to who is about to work with one that is too small for that."""
         if self.spec.name == "tiny":
-            talk.note_once(
+            self.talk.note_once(
                 "tiny is a small model for first steps and tests; name a larger one for real work (--model fast)"
             )
+        return self
 
     @property
     def info(self) -> ModelInfo:

@@ -72,7 +72,7 @@ def open_session(
         UnknownModelError: the model's name means nothing.
     """
     options = options or SessionOptions()
-    model = Model(choice, talk, expected_images, expected_texts)
+    model = Model(choice, talk, expected_images, expected_texts).introduced()
     cache = EmbeddingCache.open(refresh=options.refresh, say=talk.warn) if options.use_cache else NoCache()
     with cache:
         yield Session(model, cache, talk, options)

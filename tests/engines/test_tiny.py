@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contract
 import pytest
+from pictures import disc
+from run import run
 
 from clipcli import bundle
 from clipcli.engines import onnx
@@ -17,6 +19,12 @@ def tiny() -> bundle.Bundle:
 
 def test_it_keeps_the_contract(tiny):
     contract.check(onnx.load(tiny))
+
+
+def test_who_works_with_it_is_told_and_who_looks_at_it_is_not(tmp_path):
+    disc("red").save(tmp_path / "a.png")
+    assert "a small model for first steps" in run("classify", tmp_path, "-l", "a,b", "-m", "tiny").stderr
+    assert run("models", "info", "tiny").stderr == ""
 
 
 def test_it_is_small(tiny):
