@@ -20,6 +20,11 @@ class NoCache(AbstractContextManager["NoCache"]):
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    @property
+    def is_writable(self) -> bool:
+        """It never is."""
+        return False
+
     def known_digest(self, _path: str, _stat: os.stat_result, /) -> str | None:
         """Nothing is known."""
         return None

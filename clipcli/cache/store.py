@@ -65,6 +65,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether what is asked of it can be done: the file is there, and no write has failed."""
+        return self._db is not None and self._writable
+
     def known_digest(self, path: str, stat: os.stat_result) -> str | None:
         """The sha256 (hex) of a file that has not changed since it was remembered; no byte of it is read."""
         if self._refresh:
@@ -112,7 +117,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
     def note(self, space: str, name: str) -> str | None:
         """A small fact that an earlier run kept under a fingerprint or a space."""
         query = "SELECT value FROM notes WHERE space = ? AND name = ?"
-        row = None if self._refresh else self._read(lambda db: db.execute(query, (space, name)).fetchone())
+        row = self._read(lambda db: db.execute(query, (space, name)).fetchone())
         return row[0] if row else None
 
     def keep_note(self, space: str, name: str, value: str) -> None:
@@ -158,7 +163,8 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._db = _open_or_rebuild(self.folder, self._say)
         except (OSError, sqlite3.Error, CacheUnusableError) as error:
-            self._say(f"cache not used: {self.folder}: {error}")
+            why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
+            self._say(f"cache not used: {self.folder}: {why}")
 
     def _find(self, db: sqlite3.Connection, space: str, keys: Sequence[bytes]) -> dict[bytes, Vector]:
         number = self._spaces.get(space) or rows.find_space(db, space)

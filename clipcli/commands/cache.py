@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clipcli.errors import ExitCode
 from clipcli.options import TableOptions
+
+if TYPE_CHECKING:
+    from clipcli.cache import EmbeddingCache
+    from clipcli.talk import Talk
 
 
 def info(output: TableOptions) -> None:
@@ -25,13 +30,13 @@ def info(output: TableOptions) -> None:
 
 
 def clear() -> None:
-    """Remove every kept vector; they are computed again when they are needed."""
+    """Remove every kept vector; what is needed is computed again."""
     from clipcli.cache import EmbeddingCache
     from clipcli.talk import Talk
 
     talk = Talk()
     with EmbeddingCache.open(say=talk.warn) as cache:
-        talk.note(f"{cache.clear():,} vectors removed from {cache.folder}")
+        _conclude(cache, cache.clear(), talk)
 
 
 def prune(
@@ -59,7 +64,14 @@ def prune(
     talk = Talk()
     with EmbeddingCache.open(say=talk.warn) as cache:
         removed = cache.prune(bound, None if older_than is None else timedelta(days=older_than))
-        talk.note(f"{removed:,} vectors removed from {cache.folder}")
+        _conclude(cache, removed, talk)
+
+
+def _conclude(cache: EmbeddingCache, removed: int, talk: Talk) -> None:
+    """Say what was removed; a cache that could not be written has said so."""
+    if not cache.is_writable:
+        raise typer.Exit(ExitCode.OUTPUT)
+    talk.note(f"{removed:,} vectors removed from {cache.folder}")
 
 
 COMMANDS = {"info": info, "clear": clear, "prune": prune}
