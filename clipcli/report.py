@@ -29,8 +29,9 @@ class Report:
     def fail(self, name: str, error: ImageError) -> None:
         """Count an input that gave none, and name it on stderr."""
         self.failed += 1
-        shown = printable(name) if name.strip() == name != "" else f"'{printable(name)}'"
-        self.talk.line(f"{shown}: {error.reason} ({error.stage})")
+        shown = printable(name) if name.strip() == name else f"'{printable(name)}'"
+        which = f"{shown}: " if name else ""  # a row without a text: the reason says where it is
+        self.talk.line(f"{which}{error.reason} ({error.stage})")
 
     @property
     def exit_code(self) -> ExitCode:

@@ -15,18 +15,18 @@ import numpy as np
 from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
 from clipcli.exporting import export_if_due
 from clipcli.models import Model
-from clipcli.pipeline import Batches, ImagePipeline, Preparation, Timings
-from clipcli.prompts import expand
+from clipcli.pipeline import Batches, Cuts, ImagePipeline, Preparation, Timings
+from clipcli.prompts import Label, expand
 from clipcli.vectors import ensemble, stack, unit_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clipcli.encoder import Encoder, ModelInfo, Scoring
+    from clipcli.encoder import ModelInfo, Scoring
     from clipcli.inputs import ImageRef
     from clipcli.models import Choice
     from clipcli.pipeline import Embedded
-    from clipcli.prompts import Label, PromptSet
+    from clipcli.prompts import PromptSet
     from clipcli.talk import Talk
     from clipcli.vectors import Pixels, Vector, Vectors
 
@@ -87,7 +87,6 @@ class Session:
     talk: Talk
     options: SessionOptions = field(default_factory=SessionOptions)
     timings: Timings = field(default_factory=Timings)
-    _cuts_said: bool = False
     models: ClassVar[int] = 1
     """Models at work at the same time."""
 
@@ -125,12 +124,16 @@ class Session:
 
     @cached_property
     def _images(self) -> Batches:
-        size = self.options.batch_size or (GPU_BATCH if self.model.runs_on_gpu else CPU_BATCH)
-        return Batches(size, "image", self.talk.note)
+        chosen = self.options.batch_size or (GPU_BATCH if self.model.runs_on_gpu else CPU_BATCH)
+        return Batches(chosen, "image", self.talk.note)
 
     @cached_property
     def _texts(self) -> Batches:
         return Batches(_TEXT_BATCH, "text", self.talk.note)
+
+    @cached_property
+    def _cuts(self) -> Cuts:
+        return Cuts(self.talk.warn)
 
     def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
         """A unit vector, or the reason why there is none, for each image in the order given.
@@ -167,7 +170,7 @@ class Session:
         """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, kept as one vector."""
         space = f"{self.space}/ensemble"
         texts = [expand(label, prompts) for label in labels]
-        keys = [_key(json.dumps(prompts_of_label)) for prompts_of_label in texts]
+        keys = list(map(_key, texts))
         found = self.cache.get(space, keys)
         missing = [index for index, vector in enumerate(found) if vector is None]
         self.timings.count(encoded=len(missing), cached=len(labels) - len(missing))
@@ -181,6 +184,14 @@ class Session:
                     found[index] = row
                 advance(len(some))
         return stack([_present(vector) for vector in found], self.info.dim)
+
+    def count_kept(self, texts: Sequence[str], prompts: PromptSet | None = None) -> int:
+        """How many texts, put into prompts or as they are, have a vector in the cache."""
+        if prompts is None:
+            kind, keys = "text", list(map(_key, texts))
+        else:
+            kind, keys = "ensemble", [_key(expand(Label(text, (text,)), prompts)) for text in texts]
+        return sum(vector is not None for vector in self.cache.get(f"{self.space}/{kind}", keys))
 
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
@@ -200,7 +211,7 @@ class Session:
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Texts of like length go together, since a batch is as long as its longest."""
         encoder = self.model.encoder
-        self._warn_of_cuts(encoder, texts)
+        self._cuts.look_for(encoder, texts)
         order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
         rows, vectors = np.empty((2, len(texts), self.info.dim), np.float32)
 
@@ -208,39 +219,28 @@ class Session:
             return self._scaled(encoder.encode_texts([texts[index] for index in order[some]]))
 
         with self.timings.measure("model"):
-            self._texts.fill(rows, encode, lambda: encoder.device)
+            self._texts.fill(rows, encode, encoder.device)
         vectors[order] = rows
         return vectors
 
     def _scaled(self, raw: Vectors) -> Vectors:
         return np.asarray(raw, np.float32) if self.options.raw else unit_length(raw)
 
-    def _warn_of_cuts(self, encoder: Encoder, texts: Sequence[str]) -> None:
-        if self._cuts_said:
-            return
-        limit = encoder.info.context_length
-        # A token is at least one byte, so that short texts need no counting.
-        candidates = [text for text in texts if len(text.encode("utf-8", "replace")) > limit - 2]
-        long = [text for text, count in zip(candidates, encoder.count_tokens(candidates), strict=True) if count > limit]
-        if long:
-            self._cuts_said = True
-            shown = long[0] if len(long[0]) <= 60 else f"{long[0][:57]}…"  # noqa: PLR2004 - a line's worth
-            more = f", and {len(long) - 1} more so far" if len(long) > 1 else ""
-            self.talk.warn(f"longer than the model's {limit} tokens, cut there: {shown!r}{more}")
-
     def _encode_images(self, pixels: Pixels) -> Vectors:
         """Vectors of a batch, (n, dim), scaled as wished."""
-        vectors = np.empty((len(pixels), self.info.dim), np.float32)
+        encoder, vectors = self.model.encoder, np.empty((len(pixels), self.info.dim), np.float32)
 
         def encode(some: slice) -> Vectors:
-            return self._scaled(self.model.encoder.encode_images(pixels[some]))
+            return self._scaled(encoder.encode_images(pixels[some]))
 
-        self._images.fill(vectors, encode, lambda: self.model.encoder.device)
+        self._images.fill(vectors, encode, encoder.device)
         return vectors
 
 
-def _key(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def _key(text: str | Sequence[str]) -> str:
+    """Of a text, or of the prompts that a label stands in."""
+    plain = text if isinstance(text, str) else json.dumps(text)
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _present(vector: Vector | None) -> Vector:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -75,7 +76,8 @@ def _read(source: str, column: str | None) -> Iterator[TextRef]:
                 yield from _captions(archive, column or "txt")
         return
     if suffix in _PARQUET:
-        yield from map(_ref, _parquet_column(source, column))
+        for number, value in enumerate(_parquet_column(source, column), start=1):
+            yield _ref(value, f"row {number} of {without_secrets(source)}")
         return
     shown = without_secrets(source)
     try:
@@ -97,17 +99,17 @@ def _captions(archive: str, column: str) -> Iterator[TextRef]:
         elif not field:
             yield _decoded(data)
         else:
-            yield _field(data, field)
+            yield _field(data, field, name)
     if not name:
         yield TextRef(without_secrets(archive), problem=f"no member of this shard ends in .{extension}")
 
 
-def _field(data: bytes, field: str) -> TextRef:
+def _field(data: bytes, field: str, name: str) -> TextRef:
     try:
         record: Any = json.loads(data)
     except ValueError:
-        return TextRef("", problem="not JSON")
-    return _ref(record.get(field) if isinstance(record, dict) else None)
+        return TextRef("", problem=f"{name} is not JSON")
+    return _ref(record.get(field) if isinstance(record, dict) else None, name)
 
 
 def _parse(stream: IO[bytes], source: str, suffix: str, column: str | None) -> Iterator[TextRef]:
@@ -120,7 +122,12 @@ def _parse(stream: IO[bytes], source: str, suffix: str, column: str | None) -> I
         return _json_lines(stream, source, column)
     if column is not None:
         raise UsageError(f"{source}: --column needs a table", hint="a .csv, .tsv, .jsonl or .parquet")
-    return (_decoded(line) for line in stream)
+    return _lines(stream)
+
+
+def _lines(stream: IO[bytes]) -> Iterator[TextRef]:
+    for number, line in enumerate(stream):
+        yield _decoded(line if number else line.removeprefix(BOM_UTF8))
 
 
 def _decoded(line: bytes) -> TextRef:
@@ -141,13 +148,14 @@ def _table(stream: IO[bytes], source: str, separator: str, column: str | None) -
         if chosen not in header:
             raise no_such_column(source, column, header)
         place = header.index(chosen)
-        for row in rows:
-            yield _ref(row[place] if place < len(row) else None)
+        for number, row in enumerate(rows, start=1):
+            yield _ref(row[place] if place < len(row) else None, f"row {number} of {source}")
     except csv.Error as error:
         raise InputsError(f"{source}: not a table ({error})") from error
 
 
 def _json_lines(stream: IO[bytes], source: str, column: str | None) -> Iterator[TextRef]:
+    chosen = column
     for number, line in enumerate(stream, start=1):
         if not line.strip():
             continue
@@ -157,14 +165,16 @@ def _json_lines(stream: IO[bytes], source: str, column: str | None) -> Iterator[
             raise InputsError(f"{source}:{number}: not JSON ({error})") from error
         if not isinstance(record, dict):
             raise InputsError(f"{source}:{number}: not a JSON object")
-        if column not in record and number == 1:
+        if chosen is None and len(record) == 1:
+            (chosen,) = record
+        if chosen is None or (chosen not in record and number == 1):
             raise no_such_column(source, column, list(record))
-        yield _ref(record.get(column) if column else None)
+        yield _ref(record.get(chosen), f"line {number} of {source}")
 
 
-def _ref(value: object) -> TextRef:
+def _ref(value: object, where: str) -> TextRef:
     if not isinstance(value, str):
-        return TextRef("", problem="no text in this row")
+        return TextRef("", problem=f"no text in {where}")
     if any("\ud800" <= character <= "\udfff" for character in value):
         return TextRef(value.encode("utf-8", "backslashreplace").decode("utf-8"), problem="not UTF-8")
     return TextRef(value)
@@ -180,14 +190,15 @@ def _parquet_column(source: str, column: str | None) -> Iterator[object]:
         raise InputsError(f"{source}: cannot be read: no such file")
     table, types = Table(source), pyarrow().types
     names = table.file.schema_arrow.names
-    if column is None or column not in names:
+    chosen = names[0] if column is None and len(names) == 1 else column
+    if chosen is None or chosen not in names:
         raise no_such_column(table.shown, column, names)
-    kind = table.file.schema_arrow.field(column).type
+    kind = table.file.schema_arrow.field(chosen).type
     held = kind.value_type if types.is_dictionary(kind) else kind
     if not (types.is_string(held) or types.is_large_string(held)):
-        raise InputsError(f"{table.shown}: the column {column} holds {kind}, not text")
+        raise InputsError(f"{table.shown}: the column {chosen} holds {kind}, not text")
     try:
         for group in range(len(table.groups)):
-            yield from (value.as_py() for value in table.column(group, column))
+            yield from (value.as_py() for value in table.column(group, chosen))
     except ImageError as error:
         raise InputsError(f"{table.shown}: {error.reason}") from error

@@ -18,7 +18,7 @@ def read(path, column=None):
 
 def test_lines_as_they_stand(tmp_path):
     file = tmp_path / "a.txt"
-    file.write_bytes("one\n\n  zwei ☃ \r\n\xff\nlast".encode().replace("\xff".encode(), b"\xff"))
+    file.write_bytes("\ufeffone\n\n  zwei ☃ \r\n\xff\nlast".encode().replace("\xff".encode(), b"\xff"))
     assert read(file) == [
         TextRef("one"),
         TextRef(""),
@@ -38,7 +38,7 @@ def test_a_column_of_csv(tmp_path):
     file.write_bytes(b'\xef\xbb\xbfid,text\n1,"two\nlines, one cell"\n2\n3,"a\xffb"\n')
     assert read(file, "text") == [
         TextRef("two\nlines, one cell"),
-        TextRef("", "no text in this row"),
+        TextRef("", f"no text in row 2 of {file}"),
         TextRef("a\\udcffb", "not UTF-8"),
     ]
 
@@ -47,13 +47,22 @@ def test_the_only_column_of_a_table_needs_no_name(tmp_path):
     file = tmp_path / "a.tsv"
     file.write_text("caption\na b\n")
     assert read(file) == [TextRef("a b")]
+    lines = tmp_path / "a.jsonl"
+    lines.write_text('{"caption": "a b"}\n{"caption": "c"}\n')
+    assert read(lines) == [TextRef("a b"), TextRef("c")]
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an optional package")
+    import pyarrow as pa
+
+    parquet.write_table(pa.table({"caption": ["a b"]}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [TextRef("a b")]
 
 
 def test_a_field_of_json_lines(tmp_path):
     file = tmp_path / "a.jsonl"
     rows = [{"text": "a"}, {"text": None}, {"other": 1}, {"text": 5}, {"text": "lone \ud800"}]
     file.write_text("\n\n".join(json.dumps(row) for row in rows))
-    assert [ref.problem for ref in read(file, "text")] == [None, *["no text in this row"] * 3, "not UTF-8"]
+    bad = [f"no text in line {number} of {file}" for number in (3, 5, 7)]
+    assert [ref.problem for ref in read(file, "text")] == [None, *bad, "not UTF-8"]
 
 
 @pytest.mark.parametrize("kind", ["string", "large_string", "dictionary"])
@@ -64,7 +73,8 @@ def test_a_column_of_parquet(tmp_path, kind):
     values = pa.array(["a", None, "b"], pa.large_string() if kind == "large_string" else pa.string())
     column = values.dictionary_encode() if kind == "dictionary" else values
     parquet.write_table(pa.table({"id": [1, 2, 3], "text": column}), tmp_path / "a.parquet")
-    assert read(tmp_path / "a.parquet", "text") == [TextRef("a"), TextRef("", "no text in this row"), TextRef("b")]
+    file = tmp_path / "a.parquet"
+    assert read(file, "text") == [TextRef("a"), TextRef("", f"no text in row 2 of {file}"), TextRef("b")]
 
 
 def test_columns_that_cannot_be_used(tmp_path):

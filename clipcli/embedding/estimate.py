@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from clipcli.catalogue import figures
 from clipcli.inputs import ImageRef
 from clipcli.output.targets import open_target
+from clipcli.registry import check_name
 from clipcli.sharding import Listing
+from clipcli.texts import TextRef
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clipcli.embedding.sources import Input, Source
+    from clipcli.models import Model
     from clipcli.session import Session
     from clipcli.vectorfiles import Kind
 
-_KEYS_AT_ONCE = 500
+_INPUTS_AT_ONCE = 500
 _MEGA = 1_000_000
 
 
@@ -29,6 +34,8 @@ class Work:
     inputs: int = 0
     bytes: int = 0
     """Of files; 0 for texts."""
+    missing: int = 0
+    """Files that are not there, or may not be looked at."""
     cached: int = 0
     model_bytes: int | None = None
     """None when nobody knows without a download."""
@@ -39,15 +46,17 @@ class Work:
         """For people, one fact a line."""
         size = f", {self.bytes / _MEGA:,.1f} MB" if self.kind == "image" else ""
         model = "unknown size" if self.model_bytes is None else f"{self.model_bytes / _MEGA:,.0f} MB"
-        left = self.inputs - self.cached
+        left = self.inputs - self.missing - self.cached
+        missing = [f"missing: {self.missing:,}"] if self.missing else []
         if left == 0:
             time = "nothing to compute"
         elif self.speed is None:
-            time = "unknown: this model has not run here yet"
+            time = "unknown: no run with this model is on record here"
         else:
             time = f"about {duration(left / self.speed)} at {self.speed:,.1f}/s, as in the last run"
         return [
             f"{self.kind}s: {self.inputs:,}{size}",
+            *missing,
             f"in the cache: {self.cached:,}",
             f"model: {model}",
             f"time: {time}",
@@ -55,46 +64,46 @@ class Work:
 
 
 def print_estimate(session: Session, source: Source[Input], shard: tuple[int, int]) -> None:
-    """Count, look into the cache, and print."""
-    work = Work(source.kind, model_bytes=_model_bytes(session))
-    known = session.model.is_known
-    counter = _Counter(work, session if known else None)
-    for _, one in Listing(source.inputs, source.name_of, *shard):
-        counter.add(one if isinstance(one, ImageRef) else None)
-    counter.look_up()
+    """Count, look into the cache, and print.
+
+    Raises:
+        UnknownModelError: there is no model of that name.
+    """
+    model = session.model
+    known = model.is_known
+    if not known:
+        check_name(model.spec)
+    work = Work(source.kind, model_bytes=_model_bytes(model))
+    inputs = (one for _, one in Listing(source.inputs, source.name_of, *shard))
+    while some := list(islice(inputs, _INPUTS_AT_ONCE)):
+        work.inputs += len(some)
+        texts = [one.text for one in some if isinstance(one, TextRef) and one.problem is None]
+        _look_at_images(work, session if known else None, [one for one in some if isinstance(one, ImageRef)])
+        if known and texts:
+            work.cached += session.count_kept(texts, source.prompts)
     work.speed = _known_speed(session, source.kind) if known else None
     with open_target(None) as target:
         target.write("".join(f"{line}\n" for line in work.lines()).encode("utf-8"))
 
 
-@dataclass
-class _Counter:
-    work: Work
-    session: Session | None
-    """None when the model, and so what it has in the cache, is not known."""
-    _digests: list[str] = field(default_factory=list)
-
-    def add(self, ref: ImageRef | None) -> None:
-        self.work.inputs += 1
-        if ref is None:
-            return
+def _look_at_images(work: Work, session: Session | None, refs: Sequence[ImageRef]) -> None:
+    """`session` is None when the model, and so what the cache holds of it, is not known."""
+    digests: list[str] = []
+    for ref in refs:
         if ref.source is not None:
-            self.work.bytes += ref.source.size or 0
-            return
-        with suppress(OSError, ValueError):
+            work.bytes += ref.source.size or 0
+            continue
+        try:
             stat = os.stat(ref.path)  # noqa: PTH116 - paths are strings here, any bytes included
-            self.work.bytes += stat.st_size
-            digest = self.session.cache.known_digest(ref.path, stat) if self.session else None
-            if digest is not None:
-                self._digests.append(digest)
-        if len(self._digests) >= _KEYS_AT_ONCE:
-            self.look_up()
-
-    def look_up(self) -> None:
-        if self.session is not None:
-            found = self.session.cache.get(self.session.image_space, self._digests)
-            self.work.cached += sum(vector is not None for vector in found)
-        self._digests = []
+        except (OSError, ValueError):
+            work.missing += 1
+            continue
+        work.bytes += stat.st_size
+        if session is not None and (digest := session.cache.known_digest(ref.path, stat)) is not None:
+            digests.append(digest)
+    if session is not None:
+        found = session.cache.get(session.image_space, digests)
+        work.cached += sum(vector is not None for vector in found)
 
 
 def keep_speed(session: Session, kind: Kind, speed: float) -> None:
@@ -107,9 +116,8 @@ def _known_speed(session: Session, kind: Kind) -> float | None:
     return float(note) if note else None
 
 
-def _model_bytes(session: Session) -> int | None:
+def _model_bytes(model: Model) -> int | None:
     """From its record or bundle, else four bytes a parameter as published."""
-    model = session.model
     if model.is_known:
         return model.known_bytes
     published = figures(model.spec.where, model.spec.version) if model.spec.kind == "tag" else None

@@ -63,8 +63,13 @@ class Source(Protocol[Input]):
         ...
 
     @property
+    def prompts(self) -> PromptSet | None:
+        """What the inputs are put into."""
+        ...
+
+    @property
     def prompts_name(self) -> str:
-        """What the inputs were put into; empty for nothing."""
+        """Its name; empty for nothing."""
         ...
 
     @property
@@ -98,6 +103,7 @@ class ImageSource:
     inputs: Iterable[ImageRef]
     count: int | None
     kind: ClassVar[Kind] = "image"
+    prompts: ClassVar[None] = None
     prompts_name: ClassVar[str] = ""
     expected_texts: ClassVar[int] = 0
 

@@ -1,6 +1,7 @@
 """Images to vectors in input order: a feeder looks ahead, threads read and decode, full batches go to the model."""
 
 from clipcli.pipeline.batches import Batches as Batches
+from clipcli.pipeline.cuts import Cuts as Cuts
 from clipcli.pipeline.preparing import Preparation as Preparation
 from clipcli.pipeline.running import Embedded as Embedded
 from clipcli.pipeline.running import ImagePipeline as ImagePipeline

@@ -21,7 +21,7 @@ class Batches:
     unit: Literal["image", "text"]
     say: Callable[[str], None]
 
-    def fill(self, vectors: Vectors, encode: Callable[[slice], Vectors], device: Callable[[], str]) -> None:
+    def fill(self, vectors: Vectors, encode: Callable[[slice], Vectors], device: str) -> None:
         """Encode all rows; batches that were halved on the way stay so for the rest of the run.
 
         Args:
@@ -42,7 +42,7 @@ class Batches:
                 self.size = (some.stop - start) // 2
                 if not self.size:
                     raise DeviceError(
-                        f"one {self.unit} does not fit into the memory of {device()}",
+                        f"one {self.unit} does not fit into the memory of {device}",
                         hint="a smaller model, or --device cpu",
                     ) from error
                 self.say(f"out of memory: batches of {self.size} {self.unit}s from here on")

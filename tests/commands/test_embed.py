@@ -121,6 +121,10 @@ def test_texts_from_everywhere(embed, tmp_path: Path):
     assert [list(row) for row in given.rows] == [["text", "model", "fingerprint", "embedding"]] * 2
     table = embed("--texts-from", tmp_path / "table.csv", "--column", "caption")
     assert [row["text"] for row in table.rows] == ["a cat", ""]
+    (tmp_path / "holes.csv").write_text("id,caption\n1,a cat\n2\n")
+    holes = embed("--texts-from", tmp_path / "holes.csv", "--column", "caption")
+    assert holes.code == 3
+    assert f"clipcli: no text in row 2 of {tmp_path / 'holes.csv'} (read)" in holes.stderr
     np.testing.assert_allclose(table.rows[0]["embedding"], given.rows[1]["embedding"], atol=1e-5)
 
 
@@ -318,9 +322,28 @@ def test_dry_run_says_what_there_is_to_do_and_loads_nothing(embed, mixed: Path, 
     assert unknown.stdout.startswith("images: 12, 0.0 MB\nin the cache: 0\n")
     embed(mixed)
     monkeypatch.setattr("clipcli.models.Model.encoder", None)
-    known = embed(mixed, "--dry-run")
+    known = embed(mixed, mixed / "gone.png", "--dry-run")
     assert known.code == 0
-    assert "images: 12" in known.stdout
+    assert known.stdout.startswith("images: 13, 0.0 MB\nmissing: 1\n")
+
+
+def test_dry_run_knows_texts_and_what_they_are_put_into(embed):
+    embed("--text", "a", "--text", "b")
+    embed("--text", "a", "--prompts", "photo")
+    assert "in the cache: 2\n" in embed("--text", "a", "--text", "b", "--text", "c", "--dry-run").stdout
+    assert "in the cache: 1\n" in embed("--text", "a", "--text", "b", "--prompts", "photo", "--dry-run").stdout
+
+
+def test_dry_run_of_no_known_model():
+    result = run("embed", "--text", "a", "-m", "ViT-B-31", "--dry-run")
+    assert (result.code, result.stdout) == (5, "")
+    assert "did you mean 'ViT-B-32'" in result.stderr
+
+
+def test_dry_run_tells_the_time_of_an_earlier_run_also_with_refresh(embed, folder: Path, monkeypatch):
+    monkeypatch.setattr("clipcli.embedding.job._ENOUGH_TO_TELL", 1)
+    embed(folder)
+    assert "as in the last run" in embed(folder, "--dry-run", "--refresh").stdout
 
 
 def test_the_summary_names_the_bottleneck(embed, folder: Path, tmp_path: Path):
@@ -408,7 +431,7 @@ def test_ctrl_c_keeps_what_is_done(quick_model: tuple[str, ...], folder: Path, t
     assert len(np.load(tmp_path / "x.npy")) == 8
 
 
-def test_cache_commands(embed, folder: Path, own_world: Path):
+def test_cache_commands(embed, folder: Path, own_world: Path, monkeypatch):
     embed(folder)
     info = run("cache", "info", "--format", "jsonl")
     assert str(own_world) in info.stderr
@@ -418,5 +441,11 @@ def test_cache_commands(embed, folder: Path, own_world: Path):
     assert run("cache", "prune").code == 2
     assert run("cache", "prune", "--max-size", "many").code == 2
     assert "0 vectors removed" in run("cache", "prune", "--older-than", "3").stderr
+    (own_world / "file").touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("CLIPCLI_CACHE_DIR", str(own_world / "file"))
+        for arguments in (("clear",), ("prune", "--max-size", "1M")):
+            result = run("cache", *arguments)
+            assert (result.code, "cache not used" in result.stderr, "removed" in result.stderr) == (6, True, False)
     assert "8 vectors removed" in run("cache", "clear").stderr
     assert run("cache", "info", "--format", "jsonl").rows == []

@@ -24,7 +24,7 @@ said = []
 with open("/proc/self/statm") as status:
     now = int(status.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + 2**26, resource.RLIM_INFINITY))
-Batches(2000, "image", said.append).fill(ours, lambda some: encoder.encode_images(pixels[some]), lambda: "cpu")
+Batches(2000, "image", said.append).fill(ours, lambda some: encoder.encode_images(pixels[some]), "cpu")
 print(len(said) > 0, np.array_equal(ours, whole))
 """
 
