@@ -15,7 +15,7 @@ clipcli merge stopped.npy.parts --incomplete -o so-far.parquet"""
 
 def merge(
     parts: Annotated[
-        list[str], typer.Argument(metavar="PARTS...", help="Vector files, or the folder of parts of a stopped run.")
+        list[str], typer.Argument(metavar="PARTS", help="Vector files, or the folder of parts of a stopped run.")
     ],
     output: Annotated[
         str,
@@ -23,7 +23,9 @@ def merge(
             "--output", "-o", metavar="FILE", help="The new file, or a URL (s3://…); its suffix is the format."
         ),
     ],
-    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT")] = "auto",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        str, typer.Option("--format", "-f", metavar="FORMAT", help="npy, npz, parquet, safetensors, jsonl or csv.")
+    ] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="float32 or float16.")] = "float32",
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Also when shards are missing or unfinished.")

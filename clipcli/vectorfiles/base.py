@@ -11,6 +11,7 @@ import numpy as np
 from clipcli.errors import ImageError, VectorsError
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.fetching import read_object
+from clipcli.talk import printable
 from clipcli.vectorfiles.info import Failure
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ class VectorFile(ABC):
     def _refuse(self, start: int, rows: VectorRows, bad: npt.NDArray[np.bool_], why: str) -> None:
         if bad.any():
             row = int(bad.argmax())
-            raise VectorsError(f"{self.path}: row {start + row} ({rows.names[row]}) {why}", hint="make the file again")
+            raise VectorsError(
+                f"{self.path}: row {start + row} ({printable(rows.names[row])}) {why}", hint="make the file again"
+            )
 
 
 def errors_path(path: Path) -> Path:

@@ -32,7 +32,8 @@ class CsvFile(TextFile):
             for number, row in enumerate(rows, start=1):  # noqa: B007 - named by the error
                 yield columns.line(row)
         except (ValueError, IndexError) as error:
-            raise VectorsError(f"{path}: row {number} is damaged ({error})") from error
+            reason = "it ends too early" if isinstance(error, IndexError) else error
+            raise VectorsError(f"{path}: row {number} is damaged ({reason})") from error
 
     @staticmethod
     def own_info(path: Path) -> VectorsInfo:

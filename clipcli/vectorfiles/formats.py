@@ -67,12 +67,15 @@ def _open(path: str | Path) -> VectorFile:
         return ParquetDataset(str(path), parts)
     place = Path(path)
     chosen = format_of(place)
+    remote = is_url(str(path))
+    if not remote and not place.exists():
+        raise VectorsError(f"{path}: no such file")
     if chosen is None:
         raise VectorsError(f"{path}: no vector file by its suffix", hint="known are " + ", ".join(_BY_SUFFIX))
-    if is_url(str(path)):
+    if remote:
         return _open_remote(str(path), chosen)
     if not place.is_file():
-        raise VectorsError(f"{path}: no such file")
+        raise VectorsError(f"{path}: not a file")
     return _classes(chosen)[0](place)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from clipcli.errors import VectorsError
 from clipcli.sources.places import is_url
+from clipcli.talk import printable
 from clipcli.vectorfiles.chunks import Chunk, write_chunk
 from clipcli.vectorfiles.dataset import no_parts, parts_of
 from clipcli.vectorfiles.formats import create_vectors, format_of, open_vectors
@@ -89,7 +90,8 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
             one, other = getattr(first.info, name), getattr(file.info, name)
             if one != other:
                 hint = "vectors of different models cannot be compared" if name == "fingerprint" else None
-                raise VectorsError(f"{file.path}: {name} is {other!r}, of {first.path} it is {one!r}", hint=hint)
+                what = name.replace("_", " ")
+                raise VectorsError(f"{file.path}: {what} is {other!r}, of {first.path} it is {one!r}", hint=hint)
         if file.dim != first.dim:
             raise VectorsError(f"{file.path}: vectors of {file.dim} numbers, {first.path} has {first.dim}")
 
@@ -153,7 +155,7 @@ def _sorted(parts: Sequence[VectorRows]) -> VectorRows:
 def _check_apart(rows: VectorRows, last: int) -> None:
     positions = np.concatenate([[last], _positions(rows)])
     if (bad := np.diff(positions) <= 0).any():
-        raise VectorsError(f"the input {rows.names[int(bad.argmax())]} is in two of the files")
+        raise VectorsError(f"the input {printable(rows.names[int(bad.argmax())])} is in two of the files")
 
 
 def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
@@ -167,7 +169,7 @@ def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
         if found := twice.find():
             one, other, digest = found
             name = next(name for name in files[one].names if digest_of(name) == digest)
-            raise VectorsError(f"{name} is both in {files[one].path} and in {files[other].path}")
+            raise VectorsError(f"{printable(name)} is both in {files[one].path} and in {files[other].path}")
 
 
 def _positions(rows: VectorRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

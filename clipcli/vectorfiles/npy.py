@@ -79,7 +79,9 @@ class NpyFile(MappedFile):
                 f"{error.filename}: not there", hint="a .npy of clipcli has a .npy.json beside it"
             ) from error
         except (OSError, ValueError, EOFError) as error:
-            raise VectorsError(f"{path}: damaged ({error})") from error
+            # numpy takes whatever does not begin as an array for a pickle, and says how to load it unsafely.
+            reason = "it does not begin as an array of numpy" if "pickle" in str(error) else error
+            raise VectorsError(f"{path}: damaged ({reason})") from error
         super().__init__(
             path, from_json(self._record, str(beside)), int(self.vectors.shape[-1]) if self.vectors.ndim else 0
         )

@@ -90,11 +90,22 @@ def test_files_of_other_programs_say_how_to_make_ours(sample):
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("absent.npy", "no such file"), ("notes.txt", "no vector file by its suffix")]
+    ("name", "why"),
+    [("absent.npy", "no such file"), ("absent.parts", "no such file"), ("notes.txt", "no vector file by its suffix")],
 )
 def test_no_vector_file_at_all(sample, name, why):
+    (sample.folder / "notes.txt").touch()
     with pytest.raises(VectorsError, match=why):
         open_vectors(sample.folder / name)
+
+
+def test_noise_in_place_of_an_array_gives_no_advice_to_load_it_unsafely(sample):
+    path = sample.write("out.npy")
+    path.write_bytes(b"noise" * 99)
+    with pytest.raises(VectorsError) as caught:
+        open_vectors(path)
+    assert "does not begin as an array" in caught.value.message
+    assert "pickle" not in caught.value.message
 
 
 def test_a_newer_format_is_named(sample):

@@ -58,6 +58,9 @@ def test_duckdb(sample, dtype):
     sample.use_plain_names()  # a lone surrogate is legal JSON, but not to duckdb
     rows = duckdb.read_parquet(str(sample.write("out.parquet", dtype))).fetchall()
     np.testing.assert_array_equal(np.array([row[1] for row in rows], dtype), sample.vectors(dtype))
+    query = "SELECT image, list_cosine_similarity(embedding, $1) AS score FROM read_parquet($2) ORDER BY score DESC"
+    best = duckdb.sql(query, params=[sample.vectors()[3], str(sample.folder / "out.parquet")]).fetchall()
+    assert best[0][0] == sample.names[3]
     names = [row[0] for row in duckdb.read_json(str(sample.write("out.jsonl"))).fetchall()]
     assert set(sample.names) < set(names)
 
