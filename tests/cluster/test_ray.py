@@ -122,7 +122,10 @@ def test_one_process_shards_and_two_workers_give_the_same(photos: Path, whole: P
     assert (result.code, result.stdout) == (3, "")
     assert "6 of 300 images could not be used" in result.stderr
     assert "294 images in " in result.stderr
-    assert len(result.stderr.splitlines()) == 9, result.stderr
+    said = [
+        line for line in result.stderr.splitlines() if "waiting for the first worker" not in line
+    ]  # on a busy machine
+    assert len(said) == 9, result.stderr
     assert_same(tmp_path / "ray.parquet", whole)
     assert_same(tmp_path / "merged.parquet", whole)
 
