@@ -115,7 +115,8 @@ def test_one_process_shards_and_two_workers_give_the_same(photos: Path, whole: P
     pytest.importorskip("ray", reason="ray is not installed")
     parts = [tmp_path / f"{index}.npy" for index in (1, 2, 3)]
     for index, part in enumerate(parts, 1):
-        assert run("embed", photos, *MODEL, "-o", part, "--shard", f"{index}/3").code == 3
+        code = run("embed", photos, *MODEL, "-o", part, "--shard", f"{index}/3").code
+        assert code in {0, 3}  # the folder's name decides which share has the failures
     assert run("merge", *parts, "-o", tmp_path / "merged.parquet").code == 0
     options = ("--on", "ray", "--concurrency", "2", "-o", tmp_path / "ray.parquet")
     result = run_process("embed", photos, *MODEL, *options, **_OFF)
