@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -38,3 +40,24 @@ def cpu_with_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     flags = set((told.get("flags") or told.get("Features") or "").split())
     name = told.get("model name") or f"{told.get('CPU implementer', '')} {told.get('CPU part', '')}".strip() or "CPU"
     return name if flags & {"avx512_bf16", "amx_bf16", "bf16"} else ""
+
+
+def has_onnx_runtime() -> bool:
+    """Whether ONNX Runtime is installed; it is not imported."""
+    return find_spec("onnxruntime") is not None
+
+
+def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: fewer than there are under `taskset`, a batch scheduler or in a container."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = _quota(cgroup, "cpu.max") or _quota(cgroup, "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
+    return min(allowed, given) if given else allowed
+
+
+def _quota(cgroup: Path, *files: str) -> int | None:
+    """Cores' worth of time that a container is given, rounded up; version 2 says so in one file, version 1 in two."""
+    try:
+        quota, period = " ".join((cgroup / name).read_text(encoding="ascii") for name in files).split()
+        return max(0, -(-int(quota) // int(period))) or None
+    except (OSError, ValueError, ZeroDivisionError):  # not here, or no bound: "max"
+        return None

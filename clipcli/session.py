@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
+from clipcli.devices import usable_cores
 from clipcli.exporting import export_if_due
 from clipcli.models import Model
 from clipcli.pipeline import Batches, Cuts, ImagePipeline, Preparation, Timings
@@ -115,7 +115,7 @@ class Session:
     @property
     def workers(self) -> int:
         """Threads that read and decode."""
-        return self.options.workers or os.cpu_count() or 1
+        return self.options.workers or usable_cores()
 
     @property
     def batch_size(self) -> int:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 # The function itself: tests find another one in its place (conftest).
-from clipcli.devices import accelerator, cpu_with_bf16
+from clipcli.devices import accelerator, cpu_with_bf16, has_onnx_runtime, usable_cores
 from clipcli.errors import DeviceError
 
 
@@ -156,3 +156,40 @@ def test_the_natural_precision_of_a_device(machine, device: str, there: dict[str
 
     machine(**there)
     assert natural_precision(device) == precision
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "5000 100000"}, 1),
+        ({"cpu.max": "6400000 100000"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "300000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "0"}, 8),
+    ],
+)
+def test_cores_are_those_that_a_container_may_use(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert usable_cores(tmp_path) == cores
+
+
+def test_cores_are_those_that_a_scheduler_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {5, 6, 7}, raising=False)
+    assert usable_cores(tmp_path) == 3
+
+
+def test_onnx_runtime_is_looked_for_without_importing_it(monkeypatch: pytest.MonkeyPatch):
+    assert has_onnx_runtime()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert not has_onnx_runtime()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipcli.devices import usable_cores
 from clipcli.engines import tokenizer as tokenizers
 from clipcli.errors import BundleError, ModelError
 from clipcli.steady import groups_of_like_length, padded_rows
@@ -180,7 +181,7 @@ def _runtime() -> Any:
     except ImportError as error:
         raise ModelError(
             f"ONNX Runtime cannot be imported: {error}",
-            hint="Install it with `pip install onnxruntime`, or use --engine openclip.",
+            hint="Install it with `pip install onnxruntime`. Only bundles need it: --engine openclip runs the rest.",
         ) from error
     return onnxruntime
 
@@ -214,9 +215,15 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _threads() -> int:
-    """What torch listens to as well, and what Ray gives a worker that may use a part of the cores; 0 is all of them."""
+    """Threads of a session; 0 leaves it to ONNX Runtime, which takes every core that the machine has.
+
+    `OMP_NUM_THREADS` is what torch listens to as well, and what Ray gives a worker that may use a part of the cores.
+    """
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(asked) if asked.isdigit() else 0
+    if asked.isdigit():
+        return int(asked)
+    cores = usable_cores()
+    return cores if cores < (os.cpu_count() or 1) else 0
 
 
 def _first_line(error: BaseException) -> str:

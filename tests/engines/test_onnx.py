@@ -95,6 +95,18 @@ def test_weights_are_packed_when_that_pays(exported, monkeypatch, expected_image
     assert np.abs(unit_length(vectors[0]) - unit_length(vectors[-1])).max() <= 1e-5
 
 
+@pytest.mark.parametrize(
+    ("asked", "usable", "threads"), [(None, 8, 0), (None, 2, 2), ("3", 2, 3), ("4,2", 8, 4), ("many", 8, 0)]
+)
+def test_threads_are_no_more_than_the_cores_that_may_be_used(monkeypatch, asked, usable, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr(onnx.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(onnx, "usable_cores", lambda: usable)
+    assert onnx._threads() == threads
+
+
 def _watch(monkeypatch) -> list[tuple[str, bool]]:
     opened: list[tuple[str, bool]] = []
     real = onnx._open
