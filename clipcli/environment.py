@@ -30,9 +30,9 @@ VARIABLES = (
     Variable("CLIPCLI_CACHE_DIR", "clipcli's own cache: vectors, bundles, what is known of models"),
     Variable("CLIPCLI_CACHE_MAX_SIZE", "bound of the cache of vectors, such as `500M`; 2GB without it"),
     Variable("CLIPCLI_CACHE_DTYPE", "how vectors are kept: `float32` (the default) or `float16`"),
-    Variable("CLIPCLI_AUTO_EXPORT", "0: make no fast-starting copies of models"),
+    Variable("CLIPCLI_AUTO_EXPORT", "0: make no fast-starting copies of models; 1: make them in CI too"),
     Variable("CLIPCLI_REMOTE_TIMEOUT", "seconds that a request to a URL may take; 60 without it"),
-    Variable("CI", "set by CI servers: as `CLIPCLI_AUTO_EXPORT=0` where that is not set"),
+    Variable("CI", "set by CI servers: as `CLIPCLI_AUTO_EXPORT=0` where that is not set; `false` is not CI"),
     Variable("GITHUB_ACTIONS", "set to `true` there: failing images are marked in the pull request"),
     Variable(
         "GITHUB_WORKSPACE", "set there: paths in marks and reports start here, elsewhere at the folder with `.git`"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli import bundle as bundles
 from clipcli import loading, records
-from clipcli.devices import accelerator
+from clipcli.devices import accelerator, has_onnx_runtime
 from clipcli.errors import BundleError, DeviceError, UsageError
-from clipcli.exporting import export_source
+from clipcli.exporting import export_to_cache
 from clipcli.modelspec import parse_model
 
 if TYPE_CHECKING:
@@ -124,33 +124,48 @@ class Model:
         return self._loaded
 
     @cached_property
-    def bundle(self) -> Bundle | None:  # noqa: PLR0911 - each reason not to use a bundle is a return
-        """The bundle that will be run, when one will be."""
+    def bundle(self) -> Bundle | None:
+        """The bundle that will be run, when one will be.
+
+        Raises:
+            BundleError: the model is a bundle, and a damaged one.
+        """
         if self.spec.kind == "bundle":
             return bundles.read(Path(self.spec.where), stamps=records.stamps_folder())
-        if not self._may_use_bundle:
-            return None
+        copy = self._copy
+        return copy if copy and self._is_current(copy) else None
+
+    @cached_property
+    def _copy(self) -> Bundle | None:
+        """What the cache has under this name, if it is whole and can be run."""
         folder = records.bundle_folder(self.spec.name)
-        if not bundles.is_bundle(folder):
+        if not self._may_use_bundle or not bundles.is_bundle(folder):
+            return None
+        if self.choice.engine == "auto" and not has_onnx_runtime():
+            self.talk.warn("ONNX Runtime is not installed (pip install onnxruntime): running through torch")
             return None
         try:
-            found = bundles.read(folder, stamps=records.stamps_folder())
+            return bundles.read(folder, stamps=records.stamps_folder())
         except BundleError as error:
             self.talk.warn(f"{error.message}; not used")
             return None
+
+    def _is_current(self, copy: Bundle) -> bool:
+        """Whether the copy is of the files that the name means now."""
         record = self._record or records.find_any(self.spec.name)
-        if record is not None and record.info.fingerprint != found.info.fingerprint:
-            return None
-        if record is None and self.spec.kind in {"folder", "checkpoint"}:
-            return None
-        return found
+        if record is not None:
+            return record.info.fingerprint == copy.info.fingerprint
+        # A hub's files may be gone and leave only the copy; a path may mean anything today.
+        return self.spec.kind in {"tag", "hub"} and not records.has_moved_on(self.spec.name)
 
     @property
     def lacks_bundle(self) -> OpenClipEncoder | None:
         """The encoder, when it was loaded through torch although a bundle of it would be used if there were one."""
-        if self._loaded is None or self.choice.engine != "auto" or self.bundle is not None or not self._may_use_bundle:
+        loaded, copy = self._loaded, self._copy
+        if loaded is None or self.choice.engine != "auto" or self.bundle is not None or not self._may_use_bundle:
             return None
-        return cast("OpenClipEncoder", self._loaded)
+        has_one = copy is not None and copy.info.fingerprint == loaded.info.fingerprint
+        return None if has_one else cast("OpenClipEncoder", loaded)
 
     @property
     def _may_use_bundle(self) -> bool:
@@ -198,7 +213,7 @@ class Model:
 
     def _exported(self, loaded: OpenClipEncoder, source: Source) -> Encoder:
         self.talk.note(f"exporting {self.spec.name} for --engine onnx, once")
-        made = export_source(loaded, source.revision, records.bundle_folder(self.spec.name))
+        made = export_to_cache(loaded, source.revision, self.spec.name)
         self.bundle = made
         return self._onnx(made)
 

@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli import bundle as bundles
 from clipcli import catalogue, hub, loading, records, registry
-from clipcli.errors import ModelError, UsageError
-from clipcli.exporting import export_source
+from clipcli.bundle import staging
+from clipcli.errors import ImageError, InputsError, ModelError, UsageError
+from clipcli.exporting import export_source, export_to_cache
 from clipcli.models import Choice, Model
-from clipcli.modelspec import TINY_FOLDER
+from clipcli.modelspec import TINY_FOLDER, parse_model
 from clipcli.output.modelrows import FactRow, ModelRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from clipcli.encoder import Encoder
+    from clipcli.encoder import Encoder, ModelInfo
     from clipcli.engines.openclip import OpenClipEncoder
     from clipcli.engines.parity import Verification
     from clipcli.talk import Talk
     from clipcli.vectors import Pixels
-
-_LARGEST_DIFFERENCE = 1e-5
-"""Of a component of two unit vectors in fp32."""
 
 
 def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
@@ -93,10 +91,9 @@ def pull(choice: Choice, talk: Talk, *, export: bool) -> None:
     encoder = model.encoder
     talk.note(f"{encoder.info.name} is here (fingerprint {encoder.info.fingerprint})")
     if export and encoder.device == "cpu":
-        folder = records.bundle_folder(model.spec.name)
         talk.note(f"making the fast-starting copy of {model.spec.name}")
         try:
-            export_source(cast("OpenClipEncoder", encoder), model.revision, folder)
+            export_to_cache(cast("OpenClipEncoder", encoder), model.revision, model.spec.name)
         except ModelError as error:
             talk.note(f"no fast-starting copy: {error.message}; the model runs through torch")
 
@@ -105,73 +102,106 @@ def export(choice: Choice, output: str | None, precision: str, name: str | None,
     """Write a model as a bundle.
 
     Raises:
-        UsageError: no such precision, or a model that is a bundle already.
+        UsageError: no such precision, options that do not go together, or a model that is a bundle already.
+        OutputError: something else is in its place.
         ModelError: it cannot be loaded or exported.
     """
     if precision not in {"fp32", "fp16"}:
         raise UsageError(f"no precision {precision!r} for stored weights", hint="fp32 or fp16")
-    model = Model(Choice(choice.model, weights_dir=choice.weights_dir), talk)
-    if model.spec.kind == "bundle":
-        raise UsageError(f"{model.spec.name} is a bundle already", hint="copy its folder")
-    folder = Path(output).expanduser() if output else records.bundle_folder(model.spec.name)
-    source = Model(choice, talk)
-    encoder = cast("OpenClipEncoder", source.encoder)
-    made = export_source(encoder, source.revision, folder, cast("Literal['fp32', 'fp16']", precision), name)
-    talk.note(f"{made.folder}: {made.size / 1e6:.1f} MB, fingerprint {made.info.fingerprint}")
+    if output is None and (precision == "fp16" or name):
+        given = "--precision fp16" if precision == "fp16" else "--name"
+        raise UsageError(f"{given} goes with -o DIR", hint="the copy in the cache stands for the model as it is")
+    if parse_model(choice.model).kind == "bundle":
+        raise UsageError(f"{choice.model} is a bundle already", hint="copy its folder")
+    model, folder = Model(choice, talk), Path(output).expanduser() if output else None
+    if folder is not None:
+        staging.refuse_foreign(folder)
+    talk.note(f"exporting {model.spec.name}: loading it, then half a minute or more for a large model")
+    encoder, revision = cast("OpenClipEncoder", model.encoder), model.revision
+    if folder is None:
+        made = export_to_cache(encoder, revision, model.spec.name)
+    else:
+        made = export_source(encoder, revision, folder, cast("Literal['fp32', 'fp16']", precision), name)
+    talk.note(f"{made.folder}: {made.size / 1e6:,.1f} MB, fingerprint {made.info.fingerprint}")
+    if folder and not name and model.spec.kind in {"folder", "checkpoint"}:
+        talk.note("it is named by a path of this machine; for a bundle that travels give it a name with --name")
 
 
-def verify(choice: Choice, images: Sequence[str], talk: Talk) -> list[FactRow]:
+def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Talk) -> list[FactRow]:
     """Check the files of a model, and a bundle against its source where that is on this disk.
+
+    `source` is the model to compare a bundle with; None is the one that its manifest names.
 
     Raises:
         BundleError, DownloadError: a file whose hash is wrong, by name.
-        ModelError: the bundle's vectors are not its source's.
+        InputsError: an image that cannot be read.
+        ModelError: the bundle's vectors are not its source's, or `source` cannot be loaded.
+        UsageError: images or a source to compare, and no bundle.
     """
     model = Model(choice, talk)
     rows = [FactRow("model", model.spec.name)]
     if model.bundle is None:
-        source, _ = loading.find(model.spec, choice, talk)
-        hub.check_file(source.weights)
-        rows.append(FactRow("sha256", hub.sha256_of(source.weights)))
-        return [*rows, FactRow("loads", value=True), FactRow("fingerprint", model.encoder.info.fingerprint)]
+        if images or source:
+            raise UsageError(f"{model.spec.name} has no bundle to compare", hint="leave --image and --source away")
+        return rows + _checked_weights(model, choice, talk)
+    pixels = [_pixels(path, model.bundle.info) for path in images]
     bundles.check_hashes(model.bundle)
     rows.append(FactRow("hashes", "as recorded"))
-    original = _source_of(model, talk)
+    named = source or model.bundle.manifest.source
+    original = _source_of(named, model, talk, must=source is not None)
     if original is None:
-        return [*rows, FactRow("source", "not on this disk; vectors not compared")]
-    found = _compare(model.encoder, original, images)
-    rows += [
+        return [*rows, FactRow("source", f"{named}: not on this disk, not compared; --source MODEL names another")]
+    if _shape(original) != _shape(model.encoder):
+        raise ModelError(f"{named} is another model: its images, vectors or texts have other sizes than the bundle's")
+    found = _compare(model.encoder, original, pixels)
+    if not found.ok:
+        raise ModelError(
+            f"{model.spec.name}: vectors differ from those of {named} by {found.images:.2e} (images) and "
+            f"{found.texts:.2e} (texts), more than {found.limit:.0e}",
+            hint="export it again",
+        )
+    return [
+        *rows,
+        FactRow("source", named),
         FactRow("largest image difference", f"{found.images:.2e}"),
         FactRow("largest text difference", f"{found.texts:.2e}"),
     ]
-    if model.bundle.precision == "fp32" and max(found.images, found.texts) > _LARGEST_DIFFERENCE:
-        raise ModelError(
-            f"{model.spec.name}: vectors differ from those of its source by {max(found.images, found.texts):.2e}",
-            hint="export it again",
-        )
-    return rows
 
 
-def _source_of(model: Model, talk: Talk) -> Encoder | None:
-    assert model.bundle is not None  # noqa: S101 - asked of bundles only
+def _checked_weights(model: Model, choice: Choice, talk: Talk) -> list[FactRow]:
+    source, _ = loading.find(model.spec, choice, talk)
+    hub.check_file(source.weights)
+    digest = FactRow("sha256", hub.sha256_of(source.weights))
+    return [digest, FactRow("loads", value=True), FactRow("fingerprint", model.encoder.info.fingerprint)]
+
+
+def _source_of(name: str, model: Model, talk: Talk, *, must: bool) -> Encoder | None:
+    """The model that a bundle was made from; None where it is not here, unless it `must`."""
     try:
-        choice = Choice(
-            model.bundle.manifest.source, "cpu", "fp32", "openclip", offline=True, weights_dir=model.choice.weights_dir
-        )
-        return Model(choice, talk).encoder
+        return Model(Choice(name, "cpu", "fp32", "openclip", True, model.choice.weights_dir), talk).encoder  # noqa: FBT003
     except (ModelError, UsageError) as error:
+        if must:
+            raise
         talk.detail(error.message)
         return None
 
 
-def _compare(bundle: Encoder, source: Encoder, images: Sequence[str]) -> Verification:
+def _shape(encoder: Encoder) -> tuple[object, ...]:
+    info = encoder.info
+    return info.preprocessing.image_size, info.dim, info.context_length
+
+
+def _compare(bundle: Encoder, source: Encoder, pixels: Sequence[Pixels]) -> Verification:
     from clipcli.engines import parity
 
-    return parity.compare(source, bundle, pixels=[_pixels(path, bundle) for path in images])
+    return parity.compare(source, bundle, pixels=pixels)
 
 
-def _pixels(path: str, encoder: Encoder) -> Pixels:
+def _pixels(path: str, info: ModelInfo) -> Pixels:
     from clipcli.images import decode, read
     from clipcli.preprocess import to_pixels
 
-    return to_pixels(decode(read(path)), encoder.info.preprocessing)[None]
+    try:
+        return to_pixels(decode(read(path)), info.preprocessing)[None]
+    except ImageError as error:
+        raise InputsError(f"{path}: {error.reason}", hint="--image takes a file that classify can read") from error

@@ -166,6 +166,30 @@ class OutputOptions(TableOptions):
         return parse_output(self.format, self.output, paths=self.paths, null=null)
 
 
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress and no notes; failures are still named."),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Say which model runs where, and how long it took."),
+]
+
+
+@dataclass(frozen=True)
+class TalkOptions:
+    """What is said, where no images are read."""
+
+    quiet: QuietOption = False
+    verbose: VerboseOption = False
+
+    def talk(self) -> Talk:
+        """The voice on stderr."""
+        from clipcli.talk import Talk
+
+        return Talk(quiet=self.quiet, verbose=self.verbose)
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How much at once, what is kept, what is said."""
@@ -191,20 +215,12 @@ class RunOptions:
         typer.Option("--no-cache", envvar="CLIPCLI_NO_CACHE", help="Neither use nor keep vectors of earlier runs."),
     ] = False
     refresh: Annotated[bool, typer.Option("--refresh", help="Compute every vector anew and keep it.")] = False
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="No progress and no notes; failures are still named."),
-    ] = False
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Say which model runs where, and how long it took."),
-    ] = False
+    quiet: QuietOption = False
+    verbose: VerboseOption = False
 
     def talk(self) -> Talk:
         """The voice on stderr."""
-        from clipcli.talk import Talk
-
-        return Talk(quiet=self.quiet, verbose=self.verbose)
+        return TalkOptions(self.quiet, self.verbose).talk()
 
     def session(self, inputs: InputOptions | None = None) -> SessionOptions:
         """What a session needs of these and of the input options."""

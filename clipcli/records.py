@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from clipcli.bundle.manifest import info_of, scoring_of
 from clipcli.cache import cache_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from clipcli.encoder import ModelInfo, Precision, Scoring
 
 
@@ -41,10 +44,15 @@ class Stamp:
     @property
     def is_current(self) -> bool:
         """Whether the file is still the one that was stamped."""
+        return self.now == self
+
+    @property
+    def now(self) -> Stamp | None:
+        """The file of that path today."""
         try:
-            return Stamp.of(Path(self.path)) == self
+            return Stamp.of(Path(self.path))
         except OSError:
-            return False
+            return None
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,11 @@ class Record:
     precision: Precision
     """What `--precision auto` came to on that device."""
 
+    @property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """Every file that it was made from."""
+        return (self.weights, *self.others)
+
 
 def slug(name: str) -> str:
     """A model's name as a file name; names that would become the same one, or a long one, get a digest."""
@@ -73,6 +86,30 @@ def slug(name: str) -> str:
 def bundle_folder(name: str) -> Path:
     """Where a model's own export is kept."""
     return cache_folder() / "bundles" / slug(name)
+
+
+@dataclass(frozen=True)
+class FastCopy:
+    """A bundle that clipcli made for itself, or what is left of one that was not finished."""
+
+    folder: Path
+    size: int
+    """Bytes on disk."""
+
+
+def fast_copies() -> list[FastCopy]:
+    """What lies where `bundle_folder` points to."""
+    with suppress(OSError):
+        folders = sorted(path for path in (cache_folder() / "bundles").iterdir() if path.is_dir())
+        return [FastCopy(folder, sum(file.stat().st_size for file in folder.iterdir())) for folder in folders]
+    return []
+
+
+def remove_fast_copies() -> list[FastCopy]:
+    """Remove them all, and with them the marks of attempts that failed; a run at work with one has its files open."""
+    found = fast_copies()
+    shutil.rmtree(cache_folder() / "bundles", ignore_errors=True)
+    return found
 
 
 def stamps_folder() -> Path:
@@ -89,15 +126,28 @@ def find(name: str, place: str) -> Record | None:
 
     `place` is what the record depends on besides the model: where it was asked to run.
     """
-    return _read(_file(name, place), name)
+    return _current(_read(_file(name, place), name))
 
 
 def find_any(name: str) -> Record | None:
     """A record of a model from wherever it ran: enough to tell which model it is, not how it runs here."""
-    found = (
-        _read(path, name) for path in sorted((cache_folder() / "models").glob(f"{glob.escape(slug(name))}.*.json"))
-    )
-    return next((record for record in found if record), None)
+    return next((record for record in _all(name) if _current(record)), None)
+
+
+def has_moved_on(name: str) -> bool:
+    """Whether the hub's cache holds another commit of a model than when it was loaded; files that are gone say no."""
+    stamps = (stamp for record in _all(name) for stamp in record.others if Path(stamp.path).parent.name == "refs")
+    return any(stamp.now not in {None, stamp} for stamp in stamps)
+
+
+def _all(name: str) -> Iterator[Record]:
+    for path in sorted((cache_folder() / "models").glob(f"{glob.escape(slug(name))}.*.json")):
+        if record := _read(path, name):
+            yield record
+
+
+def _current(record: Record | None) -> Record | None:
+    return record if record and all(stamp.is_current for stamp in record.stamps) else None
 
 
 def _read(path: Path, name: str) -> Record | None:
@@ -114,8 +164,7 @@ def _read(path: Path, name: str) -> Record | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    is_current = record.info.name == name and all(stamp.is_current for stamp in (record.weights, *record.others))
-    return record if is_current else None
+    return record if record.info.name == name else None
 
 
 def keep(record: Record, place: str) -> None:

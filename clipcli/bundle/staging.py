@@ -33,7 +33,7 @@ def staged(folder: Path) -> Iterator[Path]:
         OutputError: nothing can be written, or `folder` holds something that is not a bundle.
     """
     folder = folder.resolve()
-    _refuse_foreign(folder)
+    refuse_foreign(folder)
     stage = folder.with_name(f".{folder.name}.part-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         try:
@@ -49,6 +49,20 @@ def staged(folder: Path) -> Iterator[Path]:
             f"{folder}: the bundle cannot be written: {error.strerror or error}",
             hint="Nothing was left behind. Check free space and permissions, or name another folder with -o.",
         ) from error
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Never replace what we did not make: an existing target must be a bundle or an empty folder.
+
+    Raises:
+        OutputError: it is something else.
+    """
+    if folder.is_dir():
+        if reading.is_bundle(folder) or not any(folder.iterdir()):
+            return
+        raise OutputError(f"{folder}: already there, and not a bundle", hint="Name a new folder with -o.")
+    if folder.exists():
+        raise OutputError(f"{folder}: already there, and not a folder", hint="Name a new folder with -o.")
 
 
 def seal(stage: Path, manifest: Manifest) -> Manifest:
@@ -70,16 +84,6 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Never replace what we did not make: an existing target must be a bundle or an empty folder."""
-    if folder.is_dir():
-        if reading.is_bundle(folder) or not any(folder.iterdir()):
-            return
-        raise OutputError(f"{folder}: already there, and not a bundle", hint="Name a new folder with -o.")
-    if folder.exists():
-        raise OutputError(f"{folder}: already there, and not a folder", hint="Name a new folder with -o.")
-
-
 def _install(stage: Path, folder: Path) -> None:
     """Rename the stage into place; a rival's equal bundle is as good as ours, any other bundle is replaced."""
     for _ in range(8):
@@ -92,7 +96,7 @@ def _install(stage: Path, folder: Path) -> None:
             return
         if _as_good(folder, stage):
             return
-        _refuse_foreign(folder)
+        refuse_foreign(folder)
         _carry_over(folder, stage)
         _remove(folder, stage.with_name(f"{stage.name}.old"))
     raise OutputError(f"{folder}: other processes keep replacing it", hint="Let them finish, then try again.")

@@ -10,7 +10,10 @@ from clipcli.errors import ExitCode
 from clipcli.options import TableOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clipcli.cache import EmbeddingCache
+    from clipcli.records import FastCopy
     from clipcli.talk import Talk
 
 
@@ -18,25 +21,37 @@ def info(output: TableOptions) -> None:
     """Show where the cache is and what it holds, by model."""
     from clipcli.cache import EmbeddingCache
     from clipcli.output import open_writer
+    from clipcli.records import fast_copies
     from clipcli.talk import Talk
 
     wanted = output.parse_table()
     talk = Talk()
     with EmbeddingCache.open(say=talk.warn) as cache:
         talk.note(f"{cache.folder}")
+        if copies := fast_copies():
+            talk.note(f"{_told(copies)}; clipcli cache clear --copies removes them")
         with open_writer(wanted) as writer:
             for space in cache.info():
                 writer.write(space)
 
 
-def clear() -> None:
+def clear(
+    copies: Annotated[bool, typer.Option("--copies", help="Remove the fast-starting copies of models too.")] = False,
+) -> None:
     """Remove every kept vector; what is needed is computed again."""
     from clipcli.cache import EmbeddingCache
+    from clipcli.records import remove_fast_copies
     from clipcli.talk import Talk
 
     talk = Talk()
     with EmbeddingCache.open(say=talk.warn) as cache:
+        if copies:
+            talk.note(f"{_told(remove_fast_copies())}: removed")
         _conclude(cache, cache.clear(), talk)
+
+
+def _told(copies: Sequence[FastCopy]) -> str:
+    return f"fast-starting copies of models: {len(copies)}, {sum(copy.size for copy in copies) / 1e6:,.0f} MB"
 
 
 def prune(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options import RunOptions, TableOptions
+from clipcli.options import RunOptions, TableOptions, TalkOptions
 
 _ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="As --model takes it.", show_default=False)]
 _CacheDir = Annotated[
@@ -51,8 +51,9 @@ def info(model: _ModelArgument, out: TableOptions, offline: _Offline = False, ca
 
 def pull(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="As --model takes them.", show_default=False)],
-    run: RunOptions,
+    talk: TalkOptions,
     no_export: Annotated[bool, typer.Option("--no-export", help="Only fetch; make no fast-starting copy.")] = False,
+    offline: _Offline = False,
     cache_dir: _CacheDir = None,
 ) -> None:
     """Fetch models, check their hashes, and make the fast-starting copies, so that later runs need no network."""
@@ -60,15 +61,19 @@ def pull(
     from clipcli.modeltools import pull as pull_model
 
     for name in models:
-        pull_model(Choice(name, weights_dir=cache_dir), run.talk(), export=not no_export)
+        pull_model(Choice(name, offline=offline, weights_dir=cache_dir), talk.talk(), export=not no_export)
 
 
 def verify(
     model: _ModelArgument,
     out: TableOptions,
-    run: RunOptions,
+    talk: TalkOptions,
     images: Annotated[
         list[str] | None, typer.Option("--image", metavar="FILE", help="Compare on this image too.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="MODEL", help="What a bundle is compared with; by default what it names."),
     ] = None,
     cache_dir: _CacheDir = None,
 ) -> None:
@@ -77,7 +82,7 @@ def verify(
     from clipcli.modeltools import verify as verify_model
     from clipcli.output import open_writer
 
-    rows = verify_model(Choice(model, offline=True, weights_dir=cache_dir), images or [], run.talk())
+    rows = verify_model(Choice(model, offline=True, weights_dir=cache_dir), images or [], source, talk.talk())
     with open_writer(out.parse_table()) as writer:
         for row in rows:
             writer.write(row)
@@ -85,24 +90,27 @@ def verify(
 
 def export(
     model: _ModelArgument,
-    run: RunOptions,
+    talk: TalkOptions,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder; by default clipcli's own cache."),
     ] = None,
     precision: Annotated[
-        str, typer.Option("--precision", metavar="P", help="Of the stored weights: fp32 or fp16.")
+        str, typer.Option("--precision", metavar="P", help="Of the stored weights: fp32, or fp16 with -o.")
     ] = "fp32",
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="What the bundle calls itself; by default MODEL.")
+        str | None,
+        typer.Option("--name", metavar="NAME", help="With -o: the bundle's own name, by default MODEL."),
     ] = None,
+    offline: _Offline = False,
     cache_dir: _CacheDir = None,
 ) -> None:
     """Write a model as a bundle: a portable folder that runs without torch and starts in a fraction of a second."""
     from clipcli.models import Choice
     from clipcli.modeltools import export as export_model
 
-    export_model(Choice(model, "cpu", "fp32", "openclip", weights_dir=cache_dir), output, precision, name, run.talk())
+    choice = Choice(model, "cpu", "fp32", "openclip", offline, cache_dir)
+    export_model(choice, output, precision, name, talk.talk())
 
 
 def bench(

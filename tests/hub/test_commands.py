@@ -10,6 +10,11 @@ import hub_server
 import pytest
 from run import Result, assert_one_error, run, run_script
 
+from clipcli import records
+from clipcli.models import Choice, Model
+from clipcli.modelspec import TINY_FOLDER
+from clipcli.talk import Talk
+
 REPO = "org/small"
 MODEL = f"hf-hub:{REPO}"
 WEIGHTS = "open_clip_model.safetensors"
@@ -151,6 +156,26 @@ def test_another_tool_moving_the_branch_is_noticed(model_hub: hub_server.Hub, hu
     after = facts(run("models", "info", MODEL, "-f", "jsonl"))
     assert after["revision"] == "4" * 40
     assert after["fingerprint"] != before["fingerprint"]
+
+
+def test_a_copy_of_an_older_commit_is_not_used_but_one_whose_weights_are_gone_is(
+    model_hub: hub_server.Hub, hub_cache: Path
+):
+    from huggingface_hub import hf_hub_download
+
+    fingerprint = facts(run("models", "info", MODEL, "-f", "jsonl"))["fingerprint"]
+    copy = records.bundle_folder(MODEL)
+    shutil.copytree(TINY_FOLDER, copy)
+    described = json.loads((copy / "manifest.json").read_text())
+    described["info"] |= {"name": MODEL, "fingerprint": fingerprint}
+    (copy / "manifest.json").write_text(json.dumps(described))
+    assert Model(Choice(MODEL), Talk()).bundle
+
+    blob(hub_cache).unlink()
+    assert Model(Choice(MODEL), Talk()).bundle
+    model_hub.commits["main"] = "5" * 40
+    hf_hub_download(REPO, "open_clip_config.json")
+    assert Model(Choice(MODEL), Talk()).bundle is None
 
 
 def test_cache_dir(model_hub: hub_server.Hub, hub_cache: Path, tmp_path: Path, folder: Path):
