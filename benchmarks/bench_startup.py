@@ -140,7 +140,9 @@ def _cache(work: Path, name: str, command: list[str]) -> Path:
 
 
 def _environment(cache: Path) -> dict[str, str]:
-    return {**os.environ, "CLIPCLI_CACHE_DIR": str(cache), "HF_HUB_OFFLINE": "1", "CLIPCLI_AUTO_EXPORT": "0"}
+    settings = {"CLIPCLI_CACHE_DIR": str(cache), "HF_HUB_OFFLINE": "1", "CLIPCLI_AUTO_EXPORT": "0"}
+    # An installed package is compiled; a setting for developers must not have every start compile it anew.
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | settings
 
 
 def once(case: Case, work: Path) -> tuple[float, float]:

@@ -24,7 +24,6 @@ from clipcli.report import Report
 from clipcli.reports import CheckReport, Finding, Reporting
 from clipcli.tasks.checks import Tally, unreadable
 from clipcli.tasks.classify import Classifier, LabelBin
-from clipcli.thresholdfile import read_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +56,7 @@ def plan(
     _refuse_conflicts(inputs, labels, score)
     expected = parse_expected(check)
     refs = _refs(inputs, expected, talk)
-    thresholds = read_thresholds(score.thresholds) if score.thresholds else None
+    thresholds = _thresholds(score.thresholds)
     chosen = _labels(labels, expected, refs if family is None else family, thresholds)
     prompts = load_prompts(labels.prompts or [])
     require_prompts(chosen, prompts)
@@ -71,6 +70,14 @@ def plan(
     if thresholds is not None:
         thresholds.require_texts(chosen, prompts, job.background_texts, multi_label=score.multi_label)
     return job
+
+
+def _thresholds(file: str | None) -> Thresholds | None:
+    if file is None:
+        return None
+    from clipcli.thresholdfile import read_thresholds
+
+    return read_thresholds(file)
 
 
 def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOptions) -> None:

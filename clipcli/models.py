@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli import bundle as bundles
-from clipcli import loading, records
+from clipcli import records
 from clipcli.devices import accelerator, has_onnx_runtime
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.exporting import export_to_cache
@@ -180,6 +180,8 @@ class Model:
 
     @property
     def _place(self) -> str:
+        from clipcli import loading
+
         return loading.place_of(self.choice, self._device_kind)
 
     @cached_property
@@ -205,6 +207,8 @@ class Model:
         return loaded
 
     def _load_openclip(self) -> tuple[OpenClipEncoder, Source]:
+        from clipcli import loading
+
         source, device = loading.find(self.spec, self.choice, self.talk)
         encoder = loading.load(source, device, self.choice, self._record, self.talk)
         self._source = source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import importlib
+import math
 import os
 import shutil
 import signal
@@ -17,7 +17,8 @@ import pytest
 import small_models
 from run import Result, assert_one_error, command, run, run_script
 
-from clipcli import bundle, exporting, records
+from clipcli import bundle, exporting, modeltools, records
+from clipcli.engines.parity import Verification
 from clipcli.errors import ModelError, OutputError
 from clipcli.models import Choice, Model
 from clipcli.talk import Talk
@@ -72,7 +73,6 @@ def instead_of_exporting(monkeypatch: pytest.MonkeyPatch, act: Callable[..., obj
         calls.append(folder.name)
         return act()
 
-    importlib.import_module("clipcli.modeltools")  # it keeps the exporter that it finds when it is imported
     monkeypatch.setattr(exporting, "export_source", fake)
     return calls
 
@@ -344,6 +344,15 @@ def test_verify_refuses_what_differs(made: tuple[str, Path], folder: Path, tmp_p
     (copy / "image.onnx.data").write_bytes(data)
     assert_one_error(run("models", "verify", copy), "image.onnx.data: damaged", "Export or download the model again")
     assert_one_error(classify(str(copy), folder), "image.onnx.data: damaged")
+
+
+@pytest.mark.parametrize("found", [(math.nan, 0.0), (0.0, math.nan), (2e-5, 0.0), (0.0, 2e-5)])
+def test_verify_takes_no_difference_that_is_too_large_or_none_at_all(
+    made: tuple[str, Path], found: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+):
+    spec, target = made
+    monkeypatch.setattr(modeltools, "_compare", lambda *_: Verification(*found, limit=1e-5, probes=1))
+    assert_one_error(run("models", "verify", target, "--source", spec), "vectors differ from those of local-dir:")
 
 
 def test_verify_reads_its_images_first(made: tuple[str, Path], tmp_path: Path):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options import RunOptions, TableOptions, TalkOptions
+from clipcli.options import TableOptions, TalkOptions
 
 _ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="As --model takes it.", show_default=False)]
 _CacheDir = Annotated[
