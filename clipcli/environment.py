@@ -49,6 +49,9 @@ VARIABLES = (
     Variable("RAY_USE_TLS", "1: the cluster of `--on` speaks TLS", foreign=True),
     Variable("CUDA_VISIBLE_DEVICES", "NVIDIA devices that may be used", foreign=True),
     Variable("OMP_NUM_THREADS", "threads of torch and ONNX Runtime", foreign=True),
+    Variable(
+        "ORT_DISABLE_TELEMETRY", "1, which clipcli sets: ONNX Runtime reports nothing to its makers", foreign=True
+    ),
     Variable("NO_COLOR", "no colours in tables", foreign=True),
     Variable("TERM", "the kind of terminal; `dumb`: no progress bars; `dumb` or empty: no previews"),
     Variable("COLUMNS", "width of tables and of `--help`", foreign=True),

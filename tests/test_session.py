@@ -100,6 +100,15 @@ def test_texts_that_do_not_fit_are_halved_too(capsys, monkeypatch):
     assert "batches of 2 texts from here on" in capsys.readouterr().err
 
 
+def test_a_batch_that_waits_behind_one_that_does_not_fit_ends_too():
+    """It is in the model's thread already, and Python does not exit before that thread is done."""
+    small = session(StandIn(fits=0), batch_size=4)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="one image does not fit"):
+            small._encode_images(np.zeros((4, 3, 2, 2), np.float32))
+        assert small.batch_size == 1
+
+
 def test_texts_are_encoded_once_and_kept(cache):
     model = StandIn()
     texts = ["a", "b", "a", "aab"]

@@ -39,10 +39,10 @@ class Batches:
                 vectors[some] = encode(some)
                 start = some.stop
             except MemoryError as error:
-                self.size = (some.stop - start) // 2
-                if not self.size:
+                if some.stop - start == 1:  # the size stays one: another batch may be on its way already
                     raise DeviceError(
                         f"one {self.unit} does not fit into the memory of {device}",
                         hint="a smaller model, or --device cpu",
                     ) from error
+                self.size = (some.stop - start) // 2
                 self.say(f"out of memory: batches of {self.size} {self.unit}s from here on")

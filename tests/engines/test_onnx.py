@@ -193,10 +193,9 @@ def test_without_onnx_runtime_the_message_says_what_to_install(exported):
     assert "pip install onnxruntime" in seen.stdout
 
 
-def _run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, timeout=60
-    )
+def _run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", textwrap.dedent(code)]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60, env=environment or None)
 
 
 def test_a_graph_that_onnx_runtime_cannot_load_is_named(exported, tmp_path):
