@@ -166,16 +166,11 @@ class Embedding(Generic[Input]):
         """The output, of all parts; a run that made less than one part writes it at once."""
         rows = parts.rows() + len(last.rows.names)
         target = self.target
-        try:
-            with create_vectors(target.format, Plan(target.path, info, rows, dim, target.dtype)) as writer:
-                for chunk in chain(parts.chunks(), [last]):
-                    write_chunk(writer, chunk)
-            if target.path is not None and target.url is not None:
-                deliver(target.path, target.url, hint="what is done is kept: --resume")
-        except OutputError:
-            with suppress(OutputError):
-                parts.add(last)
-            raise
+        with create_vectors(target.format, Plan(target.path, info, rows, dim, target.dtype)) as writer:
+            for chunk in chain(parts.chunks(), [last]):
+                write_chunk(writer, chunk)
+        if target.path is not None and target.url is not None:
+            deliver(target.path, target.url)
         parts.remove()
 
     def _keep_rest(self, parts: PartsFolder, collector: Collector) -> None:

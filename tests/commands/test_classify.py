@@ -295,7 +295,7 @@ class TestInputs:
         result = classify("", " ", *LABELS, "-q")
         assert result.code == 4
         first, second, _ = result.stderr.splitlines()
-        assert first == "clipcli: '': an empty name (a variable that is not set?) (read)"
+        assert first == "clipcli: an empty name (a variable that is not set?) (read)"
         assert second == "clipcli: ' ': no such file (read)"
 
     def test_a_file_that_vanishes_is_named(self, classify, folder: Path, tmp_path: Path):

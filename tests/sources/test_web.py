@@ -79,7 +79,7 @@ def test_texts_that_are_far_away(web, tmp_path):
     web.files["/t.parquet"] = (tmp_path / "t.parquet").read_bytes()
     found = list(read_texts([], [f"{web.url}/t.parquet"], "said"))
     assert [(ref.text, ref.problem) for ref in found] == [
-        ("a cat", None), ("", "no text in this row"), ("a dog", None)
+        ("a cat", None), ("", f"no text in row 2 of {web.url}/t.parquet"), ("a dog", None)
     ]  # fmt: skip
     for name in ("none.txt", "none.parquet"):
         with pytest.raises(InputsError, match=f"{name}: cannot be read: no such object"):
