@@ -40,21 +40,17 @@ class Augmenter:
         """N numbers between low and high."""
         return torch.rand(n, generator=self.generator) * (high - low) + low
 
-    def photos(self, pixels: torch.Tensor, how: Strength = PHOTO, crops: torch.Tensor | None = None) -> torch.Tensor:
-        """Crops of pictures (B, C, H, W, 0..1), random ones or these (B, 2, 3); flipped, lit differently, some grey."""
-        theta = self.crops(len(pixels), how) if crops is None else crops.clone()
-        theta[:, :, 0] *= 1 - 2 * self._coin(len(pixels), how.flip)[:, None]
-        return self._light(sampled(pixels, theta, self.size, "reflection"), how)
-
-    def crops(self, n: int, how: Strength = PHOTO) -> torch.Tensor:
-        """Matrices (n, 2, 3) of random crops, some turned, some stretched."""
+    def photos(self, pixels: torch.Tensor, how: Strength = PHOTO) -> torch.Tensor:
+        """Random crops of pictures (B, C, H, W, 0..1), turned, stretched, flipped, lit differently, some grey."""
+        n = len(pixels)
         scale = self.uniform(n, how.smallest, 1.0)
         aspect = torch.exp(self.uniform(n, -how.stretch, how.stretch))
         theta = self._affine(scale * aspect, scale / aspect, self.uniform(n, -how.turn, how.turn) * self._coin(n, 0.4))
         room = (1 - scale).clamp(min=0)
         theta[:, 0, 2] = self.uniform(n, -1, 1) * room
         theta[:, 1, 2] = self.uniform(n, -1, 1) * room
-        return theta
+        theta[:, :, 0] *= 1 - 2 * self._coin(n, how.flip)[:, None]
+        return self._light(self._sample(pixels, theta, "reflection"), how)
 
     def pictograms(self, drawn: torch.Tensor, ground: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """RGBA pictures at another size, angle and place, on other backgrounds; and where they are opaque."""
@@ -65,7 +61,7 @@ class Augmenter:
         theta[:, 0, 2] = self.uniform(n, -1, 1) * room
         theta[:, 1, 2] = self.uniform(n, -1, 1) * room
         alpha = drawn[:, 3:]
-        placed = sampled(torch.cat([drawn[:, :3] * alpha, alpha], dim=1), theta, self.size, "zeros")
+        placed = self._sample(torch.cat([drawn[:, :3] * alpha, alpha], dim=1), theta, "zeros")
         return placed[:, :3] + (1 - placed[:, 3:]) * ground, placed[:, 3:]
 
     def recoloured(self, drawn: torch.Tensor, may: torch.Tensor) -> torch.Tensor:
@@ -93,6 +89,12 @@ class Augmenter:
         rows = [torch.stack([width * cos, -height * sin], 1), torch.stack([width * sin, height * cos], 1)]
         return torch.cat([torch.stack(rows, 1), torch.zeros(len(width), 2, 1)], 2)
 
+    def _sample(self, pixels: torch.Tensor, theta: torch.Tensor, padding: str) -> torch.Tensor:
+        """The pictures seen through the matrices."""
+        shape = (len(pixels), pixels.shape[1], self.size, self.size)
+        grid = nn.functional.affine_grid(theta, list(shape), align_corners=False)
+        return nn.functional.grid_sample(pixels, grid, padding_mode=padding, align_corners=False)
+
     def _light(self, pixels: torch.Tensor, how: Strength) -> torch.Tensor:
         """Brightness, contrast and colour strength; a share of the pictures in grey."""
         n = len(pixels)
@@ -105,12 +107,6 @@ class Augmenter:
     def _coin(self, n: int, share: float) -> torch.Tensor:
         """1 for that share of n, 0 for the others."""
         return (torch.rand(n, generator=self.generator) < share).float()
-
-
-def sampled(pixels: torch.Tensor, theta: torch.Tensor, size: int, padding: str) -> torch.Tensor:
-    """The pictures (B, C, H, W) seen through the matrices (B, 2, 3), at another size."""
-    grid = nn.functional.affine_grid(theta, [len(pixels), pixels.shape[1], size, size], align_corners=False)
-    return nn.functional.grid_sample(pixels, grid, padding_mode=padding, align_corners=False)
 
 
 def normalised(pixels: torch.Tensor) -> torch.Tensor:

@@ -59,8 +59,7 @@ class Material:
     emoji_may_turn: torch.Tensor
     shapes: NDArray[np.uint8]
     shape_labels: Ints
-    crops: NDArray[np.float32] | None  # (views, pictures, 2, 3): where the teacher looked
-    teacher: NDArray[np.float16] | None  # (views, pictures, dim): what it saw
+    teacher: NDArray[np.float16] | None
 
 
 def load(work: Path, seed: int) -> Material:
@@ -75,7 +74,6 @@ def load(work: Path, seed: int) -> Material:
     families = ("shape", "colour", "count")
     shape_labels = [[concepts.index[f"{f}:{name}"] for f, name in zip(families, row, strict=True)] for row in triples]
     vectors = work / "teacher.npy"
-    crops = np.load(work / "crops.npy") if vectors.exists() else None
     teacher = np.load(vectors, mmap_mode="r") if vectors.exists() else None
     photos = np.load(work / "photos.npy", mmap_mode="r")
     return Material(
@@ -89,7 +87,6 @@ def load(work: Path, seed: int) -> Material:
         may_turn(emoji.name for emoji in pictograms),
         drawn,
         np.array(shape_labels),
-        crops,
         teacher,
     )
 
@@ -129,8 +126,7 @@ class Batches:
         mine = self.material
         picked = np.concatenate([self._pick(rows, self.counts[name]) for name, rows in self.rows.items()])
         picked = np.sort(picked)  # in the order of the file
-        crops, seen = self._teacher(picked)
-        photos = self.augmenter.photos(_floats(mine.photos[picked]), crops=crops)
+        photos = self.augmenter.photos(_floats(mine.photos[picked]))
         shapes = self._pick(np.arange(len(mine.shapes)), self.counts["shapes"])
         drawn = self.augmenter.photos(_floats(mine.shapes[shapes]), DRAWING)
         emoji = self._pick(np.arange(len(mine.emoji)), self.counts["emoji"])
@@ -139,18 +135,10 @@ class Batches:
         labels = torch.from_numpy(np.concatenate(parts)).view(-1, COLUMNS)
         weights = torch.tensor([PHOTO_WEIGHTS, SHAPE_WEIGHTS, EMOJI_WEIGHTS])
         weights = weights.repeat_interleave(torch.tensor([len(part) for part in parts]), dim=0)
-        known = torch.zeros(len(labels), seen.shape[1])
-        known[: len(picked)] = seen
+        known = torch.zeros(len(labels), 0 if mine.teacher is None else mine.teacher.shape[1])
+        if mine.teacher is not None:
+            known[: len(picked)] = torch.from_numpy(mine.teacher[picked].astype(np.float32))
         return Batch(normalised(torch.cat([photos, drawn, placed])), labels, weights, known)
-
-    def _teacher(self, picked: Ints) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """One of the teacher's crops of each picture, and what it saw there."""
-        mine = self.material
-        if mine.teacher is None or mine.crops is None:
-            return None, torch.zeros(len(picked), 0)
-        views = torch.randint(len(mine.crops), (len(picked),), generator=self.generator).numpy()
-        seen = torch.from_numpy(mine.teacher[views, picked].astype(np.float32))
-        return torch.from_numpy(mine.crops[views, picked]), seen
 
     def _pictograms(self, rows: Ints, photos: torch.Tensor) -> tuple[torch.Tensor, Ints]:
         """Pictograms on backgrounds, and their object, style and colour."""

@@ -1,12 +1,9 @@
-"""Teacher vectors of a few crops of every training picture, computed once, in the background, resumable.
+"""Teacher vectors of every training picture, computed once, in the background, resumable.
 
-    python -m training.teacher WORK MODEL [--size 160] [--views 3]
+    python -m training.teacher WORK MODEL [--size 160]
 
-MODEL is an OpenCLIP folder (open_clip_config.json and weights). Writes crops.npy (float32, views x pictures x 2 x 3:
-where each view looks) and teacher.npy (float16, unit vectors, views x pictures x dim; zeros are not done yet). The
-student is shown the same crops, so that it agrees with what the teacher saw and not with what it might have seen
-elsewhere (L. Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", arXiv:2106.05237).
-Held-out pictures are skipped: the student must not see them in any form.
+MODEL is an OpenCLIP folder (open_clip_config.json and weights). Writes teacher.npy (float16, unit vectors, a row a
+picture; rows of zeros are not done yet). Held-out pictures are skipped: the student must not see them in any form.
 """
 
 from __future__ import annotations
@@ -23,32 +20,34 @@ import torch
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from torch import nn
 
-from training.augment import Augmenter, sampled
 from training.pictures import read_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 64
-SEED = 20_240
 SMALL = {"cifar10"}  # 32 px pictures tell the teacher least: they come last
 
 
-def order(work: Path, views: int) -> list[tuple[int, int]]:
-    """The views and rows to do, the most useful first."""
+def order(work: Path) -> list[int]:
+    """The rows to do, the most useful sets first."""
     rows = read_rows(work / "photos.jsonl")
-    mine = [(view, i) for view in range(views) for i, row in enumerate(rows) if not row.held_out]
-    return sorted(mine, key=lambda place: (rows[place[1]].source in SMALL, place))
+    mine = [i for i, row in enumerate(rows) if not row.held_out]
+    return sorted(mine, key=lambda i: (rows[i].source in SMALL, i))
 
 
-def files(work: Path, views: int, rows: int, dim: int) -> tuple[NDArray[np.float32], np.memmap]:
-    """Where each view looks, and the memory-mapped vectors: made on the first run, continued after."""
-    path, crops = work / "teacher.npy", work / "crops.npy"
+def enlarged(pixels: NDArray[np.uint8], size: int) -> torch.Tensor:
+    """A batch of stored pictures at the teacher's size, 0..1."""
+    batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    return nn.functional.interpolate(batch, size=(size, size), mode="bilinear").clamp(0, 1).contiguous()
+
+
+def vectors_file(work: Path, rows: int, dim: int) -> np.memmap:
+    """The memory-mapped output, made on the first run and continued after."""
+    path = work / "teacher.npy"
     if path.exists():
-        return np.load(crops), np.lib.format.open_memmap(path, mode="r+")
-    augmenter = Augmenter(0, torch.Generator().manual_seed(SEED))
-    np.save(crops, torch.stack([augmenter.crops(rows) for _ in range(views)]).numpy())
-    return np.load(crops), np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(views, rows, dim))
+        return np.lib.format.open_memmap(path, mode="r+")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(rows, dim))
 
 
 class Tower(nn.Module):
@@ -77,23 +76,21 @@ def session(work: Path, model: str, size: int) -> tuple[onnxruntime.InferenceSes
     return onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"]), teacher.text_projection.shape[-1]
 
 
-def run(work: Path, model: str, size: int, views: int, limit: int | None) -> None:
-    """Fill in the vectors that are not there yet, up to `limit` of them."""
+def run(work: Path, model: str, size: int, limit: int | None) -> None:
+    """Fill in the rows that are not there yet, up to `limit` of them."""
     teacher, dim = session(work, model, size)
     photos = np.load(work / "photos.npy", mmap_mode="r")
-    crops, out = files(work, views, len(photos), dim)
-    todo = [place for place in order(work, len(out)) if not out[place].any()][:limit]
+    out = vectors_file(work, len(photos), dim)
+    todo = [i for i in order(work) if not out[i].any()][:limit]
     began = time.monotonic()
     for start in range(0, len(todo), BATCH):
-        view, rows = np.array(todo[start : start + BATCH]).T
-        padded = np.resize(np.arange(len(rows)), BATCH)
-        pixels = torch.from_numpy(photos[rows[padded]]).permute(0, 3, 1, 2).float() / 255
-        seen = sampled(pixels, torch.from_numpy(crops[view[padded], rows[padded]]), size, "reflection")
-        vectors = teacher.run(None, {"pixels": seen.numpy()})[0]
-        out[view, rows] = vectors[: len(rows)].astype(np.float16)
+        rows = todo[start : start + BATCH]
+        padded = (rows * BATCH)[:BATCH]
+        vectors = teacher.run(None, {"pixels": enlarged(photos[padded], size).numpy()})[0]
+        out[rows] = vectors[: len(rows)].astype(np.float16)
         if start // BATCH % 20 == 0:
             out.flush()
-            print(f"{start + len(view)}/{len(todo)} after {time.monotonic() - began:.0f} s", flush=True)
+            print(f"{start + len(rows)}/{len(todo)} after {time.monotonic() - began:.0f} s", flush=True)
     out.flush()
 
 
@@ -112,12 +109,11 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("model")
     parser.add_argument("--size", type=int, default=160)
-    parser.add_argument("--views", type=int, default=3, help="crops of each picture")
-    parser.add_argument("--limit", type=int, help="stop after this many crops; a later run goes on")
+    parser.add_argument("--limit", type=int, help="stop after this many pictures; a later run goes on")
     args = parser.parse_args()
     torch.set_num_threads(2)
     encode_names(args.work, args.model)
-    run(args.work, args.model, args.size, args.views, args.limit)
+    run(args.work, args.model, args.size, args.limit)
 
 
 if __name__ == "__main__":

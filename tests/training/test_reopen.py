@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from training.model import build
 from training.reopen import image_tower, stored, text_weights
 
 BUNDLE = Path(__file__).parent.parent.parent / "clipcli" / "bundled" / "tiny"
+SIZE = json.loads((BUNDLE / "manifest.json").read_text(encoding="utf-8"))["info"]["preprocessing"]["image_size"][0]
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return build(48).eval()
+    return build(SIZE).eval()
 
 
 def run(file: Path, value: torch.Tensor) -> np.ndarray:
@@ -35,8 +37,8 @@ def test_the_text_tower_says_what_the_bundle_says(model):
 
 
 def test_norms_made_anew_change_nothing(model):
-    image_tower(model.visual, stored(BUNDLE / "image.onnx"), torch.randn(64, 3, 48, 48))
-    pixels = torch.randn(4, 3, 48, 48)
+    image_tower(model.visual, stored(BUNDLE / "image.onnx"), torch.randn(64, 3, SIZE, SIZE))
+    pixels = torch.randn(4, 3, SIZE, SIZE)
     with torch.inference_mode():
         assert np.allclose(model.encode_image(pixels), run(BUNDLE / "image.onnx", pixels), atol=1e-3)
     norms = [module for module in model.visual.modules() if isinstance(module, torch.nn.BatchNorm2d)]
@@ -46,7 +48,7 @@ def test_norms_made_anew_change_nothing(model):
 
 def test_a_norm_in_training_keeps_what_its_statistics_say(model):
     """The same pictures through the norms' own statistics of them: training starts where the bundle ended."""
-    pixels = torch.randn(64, 3, 48, 48)
+    pixels = torch.randn(64, 3, SIZE, SIZE)
     image_tower(model.visual, stored(BUNDLE / "image.onnx"), pixels)
     with torch.inference_mode():
         settled = model.encode_image(pixels, normalize=True)
