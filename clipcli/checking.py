@@ -18,8 +18,8 @@ from clipcli.textfiles import tidy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clipcli.commands.classify import CheckOptions
     from clipcli.expectations import Expectations
+    from clipcli.options.classify import CheckOptions
     from clipcli.talk import Talk
     from clipcli.tasks.checks import Tally, Verdict
     from clipcli.tasks.classify import Classification

@@ -19,11 +19,13 @@ ROWS = [
     {"engines", "records", "modelspec", "exporting", "loading"},
     {"models"},
     {"pipeline", "session", "cluster"},  # a cluster is sessions behind the face of one
-    {"groups", "options", "commands"},
+    {"groups", "options", "choices", "environment", "defaults"},
+    {"checking", "classification", "embedding", "ranking", "deduplication", "calibration", "checks", "acting", "doctor",
+     "modeltools", "benching", "thresholdfile"},  # one run of a command: options in, rows out
+    {"commands"},
     {"cli", "menu", "__main__"},
 ]  # fmt: skip
-ADAPTERS = 6
-"""The row of options and commands; modules that are in no row belong to the commands."""
+COMMAND_LINE = {"groups", "options", "commands", "cli", "menu"}
 HEAVY = {
     "torch",
     "open_clip",
@@ -73,7 +75,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 def row_of(path: Path) -> int:
     """The row of a file, by its first part below the package."""
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return next((number for number, row in enumerate(ROWS) if part in row), ADAPTERS)
+    return row_named(part)
+
+
+def row_named(part: str) -> int:
+    """The row that a module or package of this name stands in; every one has its row."""
+    return next(number for number, row in enumerate(ROWS) if part in row)
 
 
 def imports(path: Path, *, run_time_only: bool = True) -> list[tuple[str, int]]:
@@ -103,7 +110,7 @@ def test_a_module_imports_only_from_lower_rows(path: Path):
         if not name.startswith("clipcli.") or name == "clipcli.__version__":
             continue
         part = name.split(".")[1]
-        other = next((number for number, row in enumerate(ROWS) if part in row), ADAPTERS)
+        other = row_named(part)
         allowed = other < mine or part == home.removesuffix(".py") or (other == mine and mine >= 1)
         assert allowed, f"{path.name}:{line} imports {name} (row {other}) from row {mine}"
 
@@ -140,7 +147,16 @@ def test_heavy_libraries_have_one_home(library: str):
 def test_typer_stands_only_in_the_command_line():
     for path in MODULES:
         if any(module.split(".")[0] == "typer" for module, _ in imports(path)):
-            assert row_of(path) >= ADAPTERS, path
+            assert path.relative_to(PACKAGE).parts[0].removesuffix(".py") in COMMAND_LINE, path
+
+
+def test_what_commands_run_knows_no_command():
+    """Not even their types: options stand below."""
+    for path in MODULES:
+        if row_of(path) < row_named("commands"):
+            assert not [
+                name for name, _ in imports(path, run_time_only=False) if name.startswith("clipcli.commands")
+            ], path
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clipcli.classification import Classification
-    from clipcli.commands.classify import CheckOptions, ScoreOptions
     from clipcli.errors import ExitCode
     from clipcli.options import InputOptions, LabelOptions
+    from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.session import Session
     from clipcli.talk import Talk
     from clipcli.tasks.calibrate import Calibration

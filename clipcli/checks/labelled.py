@@ -11,10 +11,10 @@ from clipcli.reports import Reporting
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clipcli.commands.classify import CheckOptions, ScoreOptions
     from clipcli.errors import ExitCode
     from clipcli.inputs import ImageRef
     from clipcli.options import InputOptions, LabelOptions
+    from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.reports import CheckReport
     from clipcli.session import Session
     from clipcli.talk import Talk

@@ -23,13 +23,13 @@ from clipcli.textfiles import escape, tidy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from clipcli.commands.check import CheckModelOptions, SelectionOptions
-    from clipcli.commands.classify import CheckOptions, ScoreOptions
-    from clipcli.commands.dedupe import DuplicateOptions
     from clipcli.config import CheckSpec, Config
     from clipcli.inputs import ImageRef
     from clipcli.models import Choice
     from clipcli.options import RunOptions
+    from clipcli.options.check import CheckModelOptions, SelectionOptions
+    from clipcli.options.classify import CheckOptions, ScoreOptions
+    from clipcli.options.dedupe import DuplicateOptions
     from clipcli.session import SessionOptions
     from clipcli.talk import Talk
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import typer
 
-from clipcli.commands.classify import CheckOptions, ScoreOptions
-from clipcli.commands.dedupe import DuplicateOptions
-from clipcli.options import ModelOptions, OutputOptions, RunOptions
-from clipcli.reporting import ReportOptions
+from clipcli.options import OutputOptions, RunOptions
+from clipcli.options.check import CheckModelOptions, SelectionOptions
+from clipcli.options.classify import CheckOptions, ScoreOptions
+from clipcli.options.dedupe import DuplicateOptions
+from clipcli.options.reports import ReportOptions
 
 if TYPE_CHECKING:
     from clipcli.config import CheckSpec, Config
@@ -22,47 +23,6 @@ clipcli check --init
 clipcli check --report junit.xml
 
 clipcli check --changed-since origin/main"""
-
-
-@dataclass(frozen=True)
-class SelectionOptions:
-    """Which checks, over which images."""
-
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="IMAGES",
-            help="Only these files and folders, as far as a check is about them.",
-            show_default=False,
-        ),
-    ] = None
-    config: Annotated[
-        str | None,
-        typer.Option("--config", metavar="FILE", help="The checks.", show_default="clipcli.toml or pyproject.toml"),
-    ] = None
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only this check; repeatable.")] = (
-        None
-    )
-    changed_since: Annotated[
-        str | None,
-        typer.Option("--changed-since", metavar="REF", help="Only images that differ from this commit, as git says."),
-    ] = None
-    null: Annotated[bool, typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated.")] = (
-        False
-    )
-    init: Annotated[bool, typer.Option("--init", help="Write a clipcli.toml to start from, and check nothing.")] = False
-
-
-@dataclass(frozen=True)
-class CheckModelOptions(ModelOptions):
-    """Which model, where the file is to be overruled."""
-
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", metavar="MODEL", help="One model for all checks.", show_default="as the file says"
-        ),
-    ] = ""
 
 
 def check(

@@ -29,10 +29,10 @@ from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clipcli.commands.dedupe import DuplicateOptions
     from clipcli.inputs import ImageRef
     from clipcli.models import Choice
     from clipcli.options import InputOptions, RunOptions
+    from clipcli.options.dedupe import DuplicateOptions
     from clipcli.plan.decisions import Decisions
     from clipcli.session import Session
     from clipcli.talk import Talk

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-    from clipcli.commands.embed import TextOptions, VectorOptions
     from clipcli.embedding.embedder import Embedder
     from clipcli.embedding.sources import Outcome, Source
     from clipcli.embedding.target import Target
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from clipcli.inputs import ImageRef
     from clipcli.models import Choice
     from clipcli.options import InputOptions
+    from clipcli.options.embed import TextOptions, VectorOptions
     from clipcli.session import SessionOptions
     from clipcli.talk import Talk
     from clipcli.texts import TextRef

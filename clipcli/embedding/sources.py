@@ -18,10 +18,10 @@ from clipcli.vectorfiles import Failure
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clipcli.commands.embed import TextOptions
     from clipcli.embedding.embedder import Embedder
     from clipcli.inputs import ImageRef
     from clipcli.options import InputOptions
+    from clipcli.options.embed import TextOptions
     from clipcli.prompts import PromptSet
     from clipcli.texts import TextRef
     from clipcli.vectorfiles import Kind

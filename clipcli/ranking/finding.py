@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from clipcli.commands.rank import HitOptions
+    from clipcli.options.rank import HitOptions
     from clipcli.query import Query
     from clipcli.ranking.asking import Asked
     from clipcli.ranking.corpus import Corpus

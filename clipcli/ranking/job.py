@@ -23,9 +23,9 @@ from clipcli.report import Report
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from clipcli.commands.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
     from clipcli.inputs import ImageRef
     from clipcli.options import ModelOptions
+    from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
     from clipcli.output.rows import Row
     from clipcli.ranking.asking import Asked
     from clipcli.ranking.corpus import Part

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipcli.commands.rank import HitOptions, KeepOptions, RecallOptions
+    from clipcli.options.rank import HitOptions, KeepOptions, RecallOptions
     from clipcli.ranking.sources import Sources
     from clipcli.reports import Reporting
 

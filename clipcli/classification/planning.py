@@ -1,0 +1,106 @@
+"""What is asked of `classify`, checked as a whole before a model is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipcli.checking import (
+    Expected,
+    parent_name,
+    parse_expected,
+    spoken,
+)
+from clipcli.classification.job import Classification
+from clipcli.errors import LabelsError, UsageError
+from clipcli.inputs import STDIN, collect, is_stream
+from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts
+from clipcli.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clipcli.inputs import ImageRef
+    from clipcli.options import InputOptions, LabelOptions
+    from clipcli.options.classify import CheckOptions, ScoreOptions
+    from clipcli.talk import Talk
+    from clipcli.thresholdfile import Thresholds
+
+
+def plan(
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Talk,
+    *, family: Sequence[ImageRef] | None = None,
+) -> Classification:  # fmt: skip
+    """Check everything that was asked before a model is touched; `family` are images that these are a part of.
+
+    Raises:
+        UsageError: options that do not go together.
+        InputsError: no images, or labels, prompts, groups or expectations that cannot be used.
+    """
+    _refuse_conflicts(inputs, labels, score)
+    expected = parse_expected(check)
+    refs = _refs(inputs, expected, talk)
+    thresholds = _thresholds(score.thresholds)
+    chosen = _labels(labels, expected, refs if family is None else family, thresholds)
+    prompts = load_prompts(labels.prompts or [])
+    require_prompts(chosen, prompts)
+    groups = parse_groups(score.groups, chosen) if score.groups else ()
+    job = Classification(refs, chosen, prompts, groups, score, expected, Report(talk), thresholds=thresholds)
+    if score.none in job.answers[:-1]:
+        raise UsageError(f"--none {score.none!r} is one of the labels", hint="give it a name that no label has")
+    job.tally.minimum = 1.0 if check.min_accuracy is None else check.min_accuracy
+    if expected is not None:
+        expected.check_names(job.answers)
+    if thresholds is not None:
+        thresholds.require_texts(chosen, prompts, job.background_texts, multi_label=score.multi_label)
+    return job
+
+
+def _thresholds(file: str | None) -> Thresholds | None:
+    if file is None:
+        return None
+    from clipcli.thresholdfile import read_thresholds
+
+    return read_thresholds(file)
+
+
+def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOptions) -> None:
+    if score.multi_label and (score.similarity or score.groups):
+        other = "--similarity" if score.similarity else "--groups"
+        raise UsageError(f"--multi-label and {other} do not go together", hint="choose one")
+    if score.thresholds and (score.threshold is not None or score.similarity or score.groups or score.none):
+        raise UsageError("--thresholds goes without --threshold, --similarity, --groups and --none", hint="choose one")
+    if score.none is not None and not score.none.strip():
+        raise UsageError("--none without a name", hint="--none other")
+    if score.background and not (score.none or score.multi_label):
+        raise UsageError("--background needs --none NAME or --multi-label", hint="it says what no label looks like")
+    piped = is_stream(inputs.images or [], inputs.files_from or [])
+    if [piped, STDIN in (labels.labels_file or []), STDIN in (labels.prompts or [])].count(True) > 1:
+        raise UsageError("stdin can hold one of images, labels and prompts", hint="give the others in files")
+
+
+def _refs(inputs: InputOptions, expected: Expected | None, talk: Talk) -> Iterable[ImageRef]:
+    """A list wherever its length can be known beforehand; the images of a table when no others are named."""
+    arguments, lists = inputs.images or [], inputs.files_from or []
+    if not arguments and not lists and expected is not None and expected.table is not None:
+        return expected.refs()
+    refs = collect(arguments, files_from=lists, null=inputs.null, column=inputs.column, warn=talk.warn)
+    return refs if is_stream(arguments, lists) else list(refs)
+
+
+def _labels(
+    options: LabelOptions, expected: Expected | None, refs: Iterable[ImageRef], thresholds: Thresholds | None
+) -> tuple[Label, ...]:
+    """The labels given; without any, those of the thresholds, or those expected: the folders' names or the table's."""
+    if thresholds is not None and not (options.labels or options.labels_file):
+        return thresholds.known_labels
+    if options.labels or options.labels_file or expected is None or expected.label is not None:
+        return parse_labels(options.labels or [], options.labels_file or [])
+    if expected.table is not None:
+        names = dict.fromkeys(row.label for row in expected.table.rows)
+    elif isinstance(refs, list):
+        names = dict.fromkeys(sorted(parent_name(ref) for ref in refs))
+    else:
+        raise UsageError("labels from folders need all images at once", hint="give -l with a list on stdin")
+    if any(not spoken(name) for name in names):
+        raise LabelsError("an image lies in a folder without a name", hint="give the labels with -l")
+    return tuple(Label(name, (spoken(name),)) for name in names)

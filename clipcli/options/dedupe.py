@@ -1,0 +1,71 @@
+"""The options of `clipcli dedupe`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from clipcli.options.reports import ReportOptions
+
+
+@dataclass(frozen=True)
+class DuplicateOptions:
+    """What counts as a duplicate, and which file of a group is kept."""
+
+    level: Annotated[
+        str,
+        typer.Option("--level", metavar="LEVEL", help="Look for exact copies, near ones too, or similar ones too."),
+    ] = "similar"
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="DIR|VECTORS", help="Compare with this set only, never within the inputs."),
+    ] = None
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Files of zero bytes are duplicates of each other, and no errors.")
+    ] = False
+    turns: Annotated[bool, typer.Option("--turns", help="Also find pictures that were turned or mirrored.")] = False
+    similar: Annotated[
+        float | None,
+        typer.Option("--min-similarity", metavar="COSINE", min=0.0, max=1.0, help="From where on pictures are similar.",
+                     show_default="by model"),
+    ] = None  # fmt: skip
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep", metavar="RULES",
+            help="Which file stays: largest, smallest, coloured, heaviest, lightest, oldest, newest, shortest-path, "
+            "longest-path, in:DIR, format:NAME; the first rule that decides counts.",
+            show_default="largest,coloured,heaviest,oldest",
+        ),
+    ] = None  # fmt: skip
+    protect: Annotated[
+        list[str] | None,
+        typer.Option("--protect", metavar="DIR", help="Files in DIR always stay, whatever any rule says."),
+    ] = None
+    remove: Annotated[
+        str,
+        typer.Option("--remove", metavar="LEVEL", help="The loosest level whose files a plan may remove."),
+    ] = "near"
+    ignore_file: Annotated[
+        list[str] | None,
+        typer.Option("--ignore-file", metavar="FILE", help="Pairs that were decided to be different pictures."),
+    ] = None
+    fail_found: Annotated[
+        str | None,
+        typer.Option("--fail-found", metavar="LEVEL", help="Exit with 1 when there is any duplicate of this level."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class DuplicateReportOptions(ReportOptions):
+    """A page to choose on, and what CI is told."""
+
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--report", metavar="FILE",
+            help="Also a page to look at and to choose on (.html), or a report for CI (.xml, .sarif, .md); repeatable.",
+        ),
+    ] = None  # fmt: skip
