@@ -122,6 +122,7 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
 
     run.__name__, run.__doc__, run.__module__ = flat.__name__, flat.__doc__, flat.__module__
     run.__annotations__ = flat.__annotations__
+    run.sections = flat.sections  # type: ignore[attr-defined]
     run.__signature__ = flat.__signature__  # type: ignore[attr-defined]
     return run
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -31,9 +31,17 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         command(**made, **given)
 
     run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+    run.sections = _sections(groups.values())  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
     run.__signature__ = signature.replace(parameters=flat, return_annotation=None)  # type: ignore[attr-defined]
     return run
+
+
+def _sections(groups: Iterable[type]) -> dict[str, str]:
+    """The heading that each option stands under in `--help`: the first line of its group's docstring."""
+    return {
+        field.name: (group.__doc__ or "").partition("\n")[0].rstrip(".") for group in groups for field in fields(group)
+    }
 
 
 @cache

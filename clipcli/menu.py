@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from clipcli.sections import Sectioned
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,10 +59,10 @@ class Commands(Mapping[str, Any]):
         alone = typer.Typer(name=name, help=line, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
         verbs: dict[str, Callable[..., None]] | None = getattr(module, "COMMANDS", None)
         if verbs is None:
-            alone.command(name, short_help=line, epilog=module.EPILOG)(self._wrap(getattr(module, name)))
+            alone.command(name, cls=Sectioned, short_help=line, epilog=module.EPILOG)(self._wrap(getattr(module, name)))
             return typer.main.get_command(alone)
         for verb, function in verbs.items():
-            alone.command(verb)(self._wrap(function))
+            alone.command(verb, cls=Sectioned)(self._wrap(function))
         return typer.main.get_group(alone)
 
 

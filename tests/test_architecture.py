@@ -23,9 +23,9 @@ ROWS = [
     {"checking", "classification", "embedding", "ranking", "deduplication", "calibration", "checks", "acting", "doctor",
      "modeltools", "benching", "thresholdfile"},  # one run of a command: options in, rows out
     {"commands"},
-    {"cli", "menu", "__main__"},
+    {"cli", "menu", "sections", "__main__"},
 ]  # fmt: skip
-COMMAND_LINE = {"groups", "options", "commands", "cli", "menu"}
+COMMAND_LINE = {"groups", "options", "commands", "cli", "menu", "sections"}
 HEAVY = {
     "torch",
     "open_clip",

@@ -127,7 +127,7 @@ def _default_format(context: typer.Context, value: str) -> str:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Where rows go that stand for no files."""
+    """Where the rows go."""
 
     format: Annotated[
         str,
@@ -178,7 +178,7 @@ VerboseOption = Annotated[
 
 @dataclass(frozen=True)
 class TalkOptions:
-    """What is said, where no images are read."""
+    """What is said."""
 
     quiet: QuietOption = False
     verbose: VerboseOption = False
