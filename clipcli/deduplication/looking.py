@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from clipcli import images
+from clipcli.devices import usable_cores
 from clipcli.errors import ImageError
 from clipcli.images.glances import glance, pixel_digest
 from clipcli.tasks.dedupe.likeness import Likeness, Signature, compare, sign
@@ -96,7 +96,7 @@ class Looker:
         new = [number for number in numbers if number not in self._looks]
         if not new:
             return
-        with ThreadPoolExecutor(self.workers or os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(self.workers or usable_cores()) as pool:
             for start in range(0, len(new), _AT_ONCE):
                 some = new[start : start + _AT_ONCE]
                 for number, look in zip(some, pool.map(self._open, some), strict=True):
@@ -127,7 +127,7 @@ class Looker:
         """Digests of the full pixels of some contents; those that cannot be read are left out."""
         new = [number for number in numbers if number not in self._pixels]
         advance(len(numbers) - len(new))
-        with ThreadPoolExecutor(self.workers or os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(self.workers or usable_cores()) as pool:
             for number, digest in zip(new, pool.map(self._digest, new), strict=True):
                 self._pixels[number] = digest
                 advance(1)

@@ -1,18 +1,20 @@
 """A few queries against many rows, on all cores: as fast as memory is read.
 
-A matrix product with so few queries computes less than it reads. BLAS cuts it evenly, wakes its threads for each block
-and spins until the slowest has ended; for two to six queries it copies the rows as well. Here every thread takes the
-next piece that is left, small enough to stay in its core's cache, so that float16 rows are converted there too.
+A matrix product with so few queries computes less than it reads. One query over float32 rows is left to BLAS, whose
+matrix-vector product is hard to beat (2 GB in 0.075 s, these threads 0.095 s). For two to six queries BLAS copies the
+rows, and float16 it does not know: there every thread takes the next piece that is left, small enough to stay in its
+core's cache, so that float16 rows are converted there too.
 """
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from clipcli.devices import usable_cores
 
 if TYPE_CHECKING:
     from clipcli.vectors import Scores, Vectors
@@ -31,12 +33,14 @@ class Scanner:
     """Its threads end when it is let go."""
 
     def __init__(self) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._threads = min(cores, _MOST_THREADS)
+        self._threads = min(usable_cores(), _MOST_THREADS)
         self._pool = ThreadPoolExecutor(self._threads, "scan")
 
     def products(self, queries: Vectors, block: Block) -> Scores:
         """(queries, dim) × (rows, dim) → (queries, rows)."""
+        if len(queries) == 1 and block.dtype == np.float32:
+            products: Scores = np.dot(block, queries[0])[None]
+            return products
         products = np.empty((len(queries), len(block)), np.float32)
         step = max(_PIECE // (4 * queries.shape[1]), 1)
         starts = iter(range(0, len(block), step))  # one for all threads
