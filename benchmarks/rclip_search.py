@@ -31,14 +31,17 @@ def run(vectors: Path, folder: Path, rows: int) -> dict[str, object]:
     """Fill a database once, then search it."""
     matrix = np.load(vectors, mmap_mode="r")[:rows]
     place = folder / f"rclip-{len(matrix)}.sqlite3"
-    fresh = not place.exists()
+    whole = place.with_suffix(".whole")  # a run that was stopped left a part of it
+    if not whole.exists():
+        place.unlink(missing_ok=True)
     database = db.DB(place)
-    if fresh:
+    if not whole.exists():
         for row, vector in enumerate(matrix):
             name = f"/photos/{row // 1000:04}/{row:07}.jpg"
             image = db.NewImage(filepath=name, modified_at=0.0, size=1, vector=vector.tobytes(), hash=str(row))
             database.upsert_image(image, commit=False)
         database.commit()
+        whole.touch()
     rclip = main.RClip(KnownQuery(), database, 8, None)
     times = []
     for _ in range(_REPEATS):
