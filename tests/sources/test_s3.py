@@ -217,10 +217,10 @@ def test_results_that_may_not_be_written(bucket):
     bucket.refused, bucket.refuses = ["403 Forbidden"] * 1000, "PUT"
     result = run("embed", "s3://pictures/p/", "--model", "tiny", "-o", "s3://pictures/none/v.npy", "-v")
     assert (result.code, result.stdout) == (6, "")
-    *_, error, hint = result.stderr.splitlines()
+    *_, kept, error = result.stderr.splitlines()
     assert error.startswith("clipcli: error: cannot write s3://pictures/none/v.npy")
     assert error.endswith(": access denied: are the credentials right?")
-    assert "--resume" in hint
+    assert "--resume" in kept
     assert KEY not in result.stderr
     assert SECRET not in result.stderr
     bucket.refused = []
