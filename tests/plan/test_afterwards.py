@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -14,15 +13,6 @@ from run import run
 from clipcli.plan import journal as journals
 from clipcli.plan import trashcan
 from clipcli.plan.journal import read_journal
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    """Two copies of each of two pictures."""
-    root = tmp_path / "tree"
-    root.mkdir()
-    return make_tree(root, [[0, 1], [3, 4]], same=True)
-
 
 ACTIONS = ("trash", "move", "hardlink", "symlink", "delete")
 

@@ -21,15 +21,6 @@ from clipcli.plan.places import Places
 from clipcli.plan.reading import Plan, PlanGroup
 from clipcli.plan.states import look
 
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    """Two copies of each of two pictures."""
-    root = tmp_path / "tree"
-    root.mkdir()
-    return make_tree(root, [[0, 1], [3, 4]], same=True)
-
-
 ACTIONS = ("trash", "move", "hardlink", "symlink", "delete")
 
 
