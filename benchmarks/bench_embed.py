@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from clipcli.session import CPU_BATCH, CPU_HALF_BATCH
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -161,17 +163,19 @@ DECODING = """
 """
 
 FORWARD = """
+    from concurrent.futures import ThreadPoolExecutor
     import numpy
     from clipcli.choices import parse_choice
     from clipcli.models import Model
     from clipcli.talk import Talk
     choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, cache_dir=None)
     encoder = Model(choice, Talk(quiet=True), 10**6).encoder
-    pixels = numpy.random.default_rng(0).standard_normal((16, 3, 224, 224), dtype=numpy.float32)
+    pixels = numpy.random.default_rng(0).standard_normal(({batch}, 3, 224, 224), dtype=numpy.float32)
 
     def embed(paths):
-        batches = [pixels[: len(paths) - start] for start in range(0, len(paths), 16)]
-        return [row for batch in batches for row in encoder.encode_images(batch)]
+        batches = [pixels[: len(paths) - start] for start in range(0, len(paths), {batch})]
+        with ThreadPoolExecutor(encoder.image_lanes) as lanes:
+            return [row for rows in lanes.map(encoder.encode_images, batches) for row in rows]
 
     timed(embed)
 """
@@ -198,8 +202,8 @@ class Figure:
 def cases(work: Path, peer: bool) -> list[Case]:
     """All ways, each with the settings of its script."""
     bundle, checkpoint = str(work / "bundle"), f"ViT-B-32@{work / 'ViT-B-32.pt'}"
-    onnx = {"spec": bundle, "precision": "auto", "engine": "auto", "cached": False, "fast": False}
-    bf16 = {**onnx, "spec": checkpoint, "precision": "bf16", "engine": "openclip"}
+    onnx = {"spec": bundle, "precision": "auto", "engine": "auto", "cached": False, "fast": False, "batch": CPU_BATCH}
+    bf16 = {**onnx, "spec": checkpoint, "precision": "bf16", "engine": "openclip", "batch": CPU_HALF_BATCH}
     found = [
         Case(PLAIN, LOOP, {"weights": str(work / "ViT-B-32.pt")}),
         Case("open_clip, DataLoader", LOADER, {"weights": str(work / "ViT-B-32.pt")}),
@@ -323,13 +327,14 @@ def main() -> None:
     """Prepare, measure in turns, print, keep."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--count", type=int, default=32, help="photos of 0.3 MP a turn; a quarter of it of 12 MP")
+    parser.add_argument("--count", type=int, default=32, help="photos of 0.3 MP a turn; half of it of 12 MP")
     parser.add_argument("--photos", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "photos")
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
-    counts = {"0.3 MP": arguments.count, "12 MP": max(8, arguments.count // 4)}
+    counts = {"0.3 MP": arguments.count, "12 MP": max(8, arguments.count // 2)}
     with tempfile.TemporaryDirectory(prefix="bench-embed-") as temporary:
         work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
         peer = prepare(work, arguments.photos, counts)
         where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
         parts = [f"# From files to vectors\n\n`python benchmarks/bench_embed.py`: {where}, {arguments.rounds} rounds\n"]

@@ -10,6 +10,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+_MOST_LANES = 8
+
 
 def accelerator() -> str | None:
     """`mps` on Apple silicon, `cuda` where the NVIDIA driver lists a device, else None; torch has the last word."""
@@ -52,6 +54,28 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = _quota(cgroup, "cpu.max") or _quota(cgroup, "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
     return min(allowed, given) if given else allowed
+
+
+def model_threads() -> int:
+    """Threads that a model may use on the CPU: every usable core.
+
+    `OMP_NUM_THREADS` says otherwise; torch listens to it as well, and Ray gives it to a worker that may use a part of
+    the cores.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return max(1, int(asked)) if asked.isdigit() else usable_cores()
+
+
+def cpu_lanes() -> tuple[int, int]:
+    """How many batches go through a model side by side on the CPU, and the threads of each.
+
+    Batches side by side keep the cores busy where the threads of one batch wait for each other at the end of every
+    layer (benchmarks/results/embed.md). Each takes memory of its own, so that there are not as many as a server has
+    cores.
+    """
+    threads = model_threads()
+    each = -(-threads // _MOST_LANES)
+    return threads // each, each
 
 
 def _quota(cgroup: Path, *files: str) -> int | None:

@@ -81,6 +81,16 @@ class Encoder(Protocol):
         """The precision of its weights and activations."""
         ...
 
+    @property
+    def image_lanes(self) -> int:
+        """Batches of images that are best encoded side by side, from as many threads; may grow while it works."""
+        ...
+
+    @property
+    def text_lanes(self) -> int:
+        """Batches of texts that are best encoded side by side."""
+        ...
+
     def encode_images(self, pixels: Pixels) -> Vectors:
         """Float32 (n, 3, height, width), normalised → float32 (n, dim), not unit length."""
         ...

@@ -95,6 +95,11 @@ class Model:
         return self._loaded is not None or self._known is not None
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether it is in memory."""
+        return self._loaded is not None
+
+    @property
     def known_bytes(self) -> int | None:
         """Size of its weights; None before its first run here."""
         if self.bundle is not None:

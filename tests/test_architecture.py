@@ -59,7 +59,7 @@ MAY_IMPORT = {
         "engines/sources.py",
         "engines/tokenizer_export.py",
     },
-    "onnxruntime": {"engines/onnx.py"},
+    "onnxruntime": {"engines/tower.py"},
     "huggingface_hub": {"hub/"},
     "tqdm": {"talk.py"},
     "sqlite3": {"cache/"},

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import platform
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 # The function itself: tests find another one in its place (conftest).
-from clipcli.devices import accelerator, cpu_with_bf16, has_onnx_runtime, usable_cores
+from clipcli.devices import accelerator, cpu_lanes, cpu_with_bf16, has_onnx_runtime, model_threads, usable_cores
 from clipcli.errors import DeviceError
 
 
@@ -193,3 +195,52 @@ def test_onnx_runtime_is_looked_for_without_importing_it(monkeypatch: pytest.Mon
     assert has_onnx_runtime()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert not has_onnx_runtime()
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "threads", "lanes"),
+    [
+        (None, 1, 1, (1, 1)),
+        (None, 2, 2, (2, 1)),
+        (None, 8, 8, (8, 1)),
+        (None, 12, 12, (6, 2)),
+        (None, 20, 20, (6, 3)),
+        (None, 64, 64, (8, 8)),
+        ("1", 64, 1, (1, 1)),
+        ("16,2", 64, 16, (8, 2)),
+        ("0", 4, 1, (1, 1)),
+        ("all", 4, 4, (4, 1)),
+    ],
+)
+def test_lanes_share_the_threads_that_a_model_may_use(monkeypatch, asked, cores, threads, lanes):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr("clipcli.devices.usable_cores", lambda: cores)
+    assert (model_threads(), cpu_lanes()) == (threads, lanes)
+
+
+def test_every_thread_has_a_cuda_stream_that_waits_for_the_weights(monkeypatch):
+    import torch
+
+    from clipcli.engines.devices import Streams
+
+    done: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: done.append(f"wait for {device}"))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: done.append("stream") or object())
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    streams = Streams("cuda:1")
+
+    def twice() -> list[object]:
+        found = []
+        for _ in range(2):
+            with streams.mine() as stream:
+                found.append(stream)
+        return found
+
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        (a, b), (c, d) = one.submit(twice).result(), other.submit(twice).result()
+    assert (a is b, c is d, a is c) == (True, True, False)
+    assert done == ["wait for cuda:1", "stream"] * 2
+    with Streams("cpu").mine() as nothing:
+        assert nothing is None

@@ -31,6 +31,7 @@ class StandIn:
     fits: int = 1000
     calls: list[int] = field(default_factory=list)
     info, scoring, precision, device, runs_on_gpu = INFO, Scoring(100.0), "fp32", "cpu", False
+    is_loaded, image_lanes, text_lanes = True, 1, 1
 
     @property
     def encoder(self) -> StandIn:
@@ -90,7 +91,7 @@ def test_one_image_that_does_not_fit_ends_the_run(refs):
 
 
 def test_texts_that_do_not_fit_are_halved_too(capsys, monkeypatch):
-    monkeypatch.setattr("clipcli.session._TEXT_BATCH", 8)
+    monkeypatch.setattr("clipcli.pipeline.texts.TEXT_BATCH", 8)
     model = StandIn(fits=3)
     texts = ["a" * length for length in range(12, 0, -1)]
     small = session(model)

@@ -10,6 +10,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
 
 from clipcli.encoder import ModelInfo, Preprocessing, Scoring
+from clipcli.engines.devices import Streams
 from clipcli.engines.openclip import OpenClipEncoder
 from clipcli.engines.text_tower import causal_tower
 
@@ -88,6 +89,7 @@ def build(kind: str) -> OpenClipEncoder:
         scoring=Scoring(14.3, -10.0, "sigmoid") if kind == "siglip" else Scoring(14.3),
         device="cpu",
         precision="fp32",
+        streams=Streams("cpu"),
     )
 
 

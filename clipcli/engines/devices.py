@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from clipcli.errors import DeviceError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from clipcli.encoder import Precision
 
 
@@ -40,3 +44,21 @@ def natural_precision(device: str) -> Precision:
     if device == "cpu":
         return "fp32"
     return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp16"
+
+
+class Streams:
+    """A CUDA stream of its own for each thread: what one copies goes on while another computes."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._of_thread = threading.local()
+
+    def mine(self) -> AbstractContextManager[Any]:
+        """Work in the block goes to this thread's stream; elsewhere than on CUDA there is nothing to choose."""
+        if not self._device.startswith("cuda"):
+            return nullcontext()
+        if not hasattr(self._of_thread, "stream"):
+            # The weights came on the default stream, which the others do not wait for.
+            torch.cuda.synchronize(self._device)
+            self._of_thread.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._of_thread.stream)

@@ -196,6 +196,7 @@ class _Reference:
 
     device = "cpu"
     precision: Literal["fp32"] = "fp32"
+    image_lanes = text_lanes = 1
 
     def encode_images(self, pixels: Pixels) -> Vectors:
         with torch.no_grad():

@@ -15,7 +15,9 @@ from open_clip import create_model, get_input_dtype, load_checkpoint
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transformer import LayerNormFp32
 
+from clipcli.devices import cpu_lanes
 from clipcli.encoder import Scoring
+from clipcli.engines.devices import Streams
 from clipcli.engines.faults import one_kind_of_memory_error, plain_words
 from clipcli.engines.text_tower import CausalText, causal_tower
 from clipcli.steady import ROWS, groups_of_like_length, padded_rows
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from clipcli.encoder import ModelInfo, Precision
     from clipcli.engines.sources import Source
     from clipcli.vectors import Pixels, Vectors
+
+_GPU_LANES = 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,19 @@ class OpenClipEncoder:
     scoring: Scoring
     device: str
     precision: Precision
+    streams: Streams
+
+    @property
+    def image_lanes(self) -> int:
+        """On a GPU one batch is copied there while another is computed; on the CPU threads need not wait for others."""
+        if self.device == "cpu":
+            return cpu_lanes()[0]
+        return _GPU_LANES if self.device.startswith("cuda") else 1
+
+    @property
+    def text_lanes(self) -> int:
+        """As for images."""
+        return self.image_lanes
 
     def encode_images(self, pixels: Pixels) -> Vectors:
         """Float32 (n, 3, height, width) → float32 (n, dim), not unit length.
@@ -51,11 +68,12 @@ class OpenClipEncoder:
         if len(pixels) == 0:
             return np.zeros((0, self.info.dim), np.float32)
         rows = pixels[padded_rows(len(pixels))] if self.device == "cpu" and len(pixels) % ROWS else pixels
-        with one_kind_of_memory_error(), torch.inference_mode():
+        with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine():
             batch = torch.from_numpy(rows)
             if self.device.startswith("cuda"):
                 batch = batch.pin_memory()
-            batch = batch.to(self.device, dtype=get_input_dtype(self.precision), non_blocking=True)
+            # Two steps: a copy that narrows numbers on the way would do so on the CPU, and wait.
+            batch = batch.to(self.device, non_blocking=True).to(dtype=get_input_dtype(self.precision))
             features = _features(self.model.encode_image(batch))
             return np.asarray(features.float().cpu().numpy()[: len(pixels)])
 
@@ -68,7 +86,7 @@ class OpenClipEncoder:
         vectors = np.zeros((len(texts), self.info.dim), np.float32)
         if not texts:
             return vectors
-        with one_kind_of_memory_error(), torch.inference_mode():
+        with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine():
             tokens = self.tokenizer(list(texts))
             limit = tokens.shape[1]
             # The end token has the highest id, and nothing behind it can change a causal tower's answer.
@@ -115,8 +133,13 @@ def load(source: Source, digest: Callable[[Path], str], *, device: str, precisio
         # Here and not there: of a folder, create_model would choose the file itself, or none.
         load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
         tokenizer = _tokenizer(source)
+        if precision != "fp32" and device != "mps":
+            # Half-precision convolutions are twice as fast this way (ResNet-50 in bf16 on a CPU), others the same.
+            model = model.to(memory_format=torch.channels_last)
+    if device == "cpu":
+        torch.set_num_threads(cpu_lanes()[1])
     info = source.info(causal=source.tokenizer_folder is None and causal_tower(model), digest=digest)
-    return OpenClipEncoder(model, tokenizer, info, _scoring(model), device, precision)
+    return OpenClipEncoder(model, tokenizer, info, _scoring(model), device, precision, Streams(device))
 
 
 def _narrow_rest(model: Any, dtype: torch.dtype | None) -> None:

@@ -5,4 +5,6 @@ from clipcli.pipeline.cuts import Cuts as Cuts
 from clipcli.pipeline.preparing import Preparation as Preparation
 from clipcli.pipeline.running import Embedded as Embedded
 from clipcli.pipeline.running import ImagePipeline as ImagePipeline
+from clipcli.pipeline.texts import TEXT_BATCH as TEXT_BATCH
+from clipcli.pipeline.texts import encode_texts as encode_texts
 from clipcli.pipeline.timings import Timings as Timings

@@ -1,25 +1,23 @@
-"""Threads and queues: while the model works on one batch, the next is decoded and the one before is written."""
+"""Threads and queues: while the model works on some batches, the next is decoded and the one before is written."""
 
 from __future__ import annotations
 
 import contextlib
 import queue
 import threading
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
-
-import numpy as np
 
 from clipcli import images
 from clipcli.errors import ImageError
-from clipcli.pipeline.preparing import Decoded, Known
+from clipcli.pipeline.lanes import Lanes
+from clipcli.pipeline.preparing import Known
 from clipcli.sources.fetching import give_up_when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    import numpy.typing as npt
 
     from clipcli.inputs import ImageRef
     from clipcli.pipeline.preparing import Preparation, Prepared
@@ -27,10 +25,10 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 0.25
 """How long a part of a batch waits for more when the list of images comes slowly."""
+_HELD_BACK = 8
+"""Batches of results that wait at most for an image among them that has yet to fill a batch for the model."""
 _FETCHED_AT_ONCE = 16
 """Requests under way: those who wait for a network do not keep a core busy."""
-_HELD_BACK = 8
-"""Batches of results that wait at most for images among them that have yet to fill a batch for the model."""
 
 
 @dataclass(frozen=True)
@@ -45,52 +43,35 @@ class Embedded:
 
 
 @dataclass(frozen=True)
+class _Coming:
+    """An image of which something will become, or has."""
+
+    ref: ImageRef
+    found: Future[Vector] | Vector | ImageError
+    digest: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        return not isinstance(self.found, Future) or self.found.done()
+
+    def result(self) -> Embedded:
+        """Waits for the model; raises what it raised."""
+        if isinstance(self.found, ImageError):
+            return Embedded(self.ref, None, self.found)
+        vector = self.found.result() if isinstance(self.found, Future) else self.found
+        return Embedded(self.ref, vector, None, self.digest)
+
+
+@dataclass(frozen=True)
 class _End:
     error: BaseException | None = None
 
 
-_Item: TypeAlias = "tuple[ImageRef, Future[Prepared]] | _End"
+class _Finished:
+    """Word from the model that a batch is done."""
 
 
-@dataclass
-class _Batch:
-    """Consecutive images; those that the model has to see are there once, however often their content comes."""
-
-    images: list[tuple[ImageRef, ImageError | Known | str]] = field(default_factory=list)
-    """What is known of each image already, or the sha256 of its content."""
-    fresh: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-    """Pixels by content, until the model has them."""
-
-    def add(self, ref: ImageRef, prepared: Prepared) -> None:
-        if isinstance(prepared, Decoded):
-            self.fresh.setdefault(prepared.digest, prepared.pixels)
-            self.images.append((ref, prepared.digest))
-        else:
-            self.images.append((ref, prepared))
-
-    def is_due(self, batch_size: int, *, model_idle: bool) -> bool:
-        """Full, or holding back too much; without an image for the model, as soon as nothing comes before it."""
-        if len(self.images) >= _HELD_BACK * batch_size:
-            return True
-        return len(self.fresh) >= batch_size if self.fresh else model_idle
-
-    def results(self, vectors: dict[str, Vector]) -> Iterator[Embedded]:
-        for ref, found in self.images:
-            if isinstance(found, ImageError):
-                yield Embedded(ref, None, found)
-            elif isinstance(found, Known):
-                yield Embedded(ref, found.vector, None, found.digest)
-            else:
-                yield Embedded(ref, vectors[found], None, found)
-
-
-@dataclass(frozen=True)
-class _Running:
-    """A batch that is with the model."""
-
-    batch: _Batch
-    vectors: Future[dict[str, Vector]]
-    """By the sha256 of the image's content."""
+_Item: TypeAlias = "tuple[ImageRef, Future[Prepared]] | _Finished | _End"
 
 
 @dataclass(frozen=True)
@@ -101,23 +82,25 @@ class ImagePipeline:
     encode: Callable[[Pixels], Vectors]
     """(n, 3, height, width) → (n, dim)."""
     workers: int
+    lanes: Callable[[], int] = lambda: 1
+    """Batches that the model takes side by side; asked when there is work for it."""
 
     def run(self, refs: Iterable[ImageRef], batch_size: int) -> Iterator[Embedded]:
-        """Results in input order. At most four batches are in memory, whatever the number of images."""
+        """Results in input order. A few batches more than there are lanes are in memory, however many images come."""
         ahead: queue.Queue[_Item] = queue.Queue(maxsize=2 * batch_size + self.workers)
         stopped = threading.Event()
         decoders = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        model = Lanes(self._encode, batch_size, self.lanes, lambda: _tell(ahead))
         fetchers = ThreadPoolExecutor(_FETCHED_AT_ONCE, "fetch", give_up_when, (stopped,))
         feed = (refs, decoders, fetchers, ahead, stopped)
         threading.Thread(target=self._feed, args=feed, daemon=True, name="feed").start()
         try:
-            yield from self._drain(ahead, model, batch_size)
+            yield from self._drain(ahead, model, _HELD_BACK * batch_size)
         finally:
             stopped.set()
             fetchers.shutdown(wait=False, cancel_futures=True)
             decoders.shutdown(wait=False, cancel_futures=True)
-            model.shutdown(wait=False, cancel_futures=True)
+            model.close()
 
     def _feed(
         self,
@@ -139,62 +122,55 @@ class ImagePipeline:
             end = _End(error)
         _offer(ahead, end, stopped)
 
-    def _drain(self, ahead: queue.Queue[_Item], model: ThreadPoolExecutor, batch_size: int) -> Iterator[Embedded]:
-        batch = _Batch()
-        running: _Running | None = None
+    def _drain(self, ahead: queue.Queue[_Item], model: Lanes, most: int) -> Iterator[Embedded]:
+        """Results in order, as soon as what comes before them is done; at most `most` are held back by those before."""
+        coming = deque[_Coming]()
         while True:
-            item = _take(ahead, wait=not batch.images and running is None)
+            item = _take(ahead, wait=not model.has_waiting)
             if isinstance(item, tuple):
-                batch.add(item[0], item[1].result())
-                if running is not None and running.vectors.done():
-                    yield from self._emit(running)
-                    running = None
-                if not batch.is_due(batch_size, model_idle=running is None):
-                    continue
-            before, running = running, self._start(batch, model)
-            batch = _Batch()
-            if before is not None:  # handed out while the model has the next
-                yield from self._emit(before)
-            if not isinstance(item, tuple) or running.vectors.done():
-                yield from self._emit(running)
-                running = None
+                coming.append(self._sent(item[0], item[1].result(), model))
+            is_over = isinstance(item, _End)
+            is_held_up = len(coming) >= most
+            if item is None or is_over or is_held_up:
+                model.hurry()
+            while coming and (coming[0].is_done or is_over or model.is_full or len(coming) >= most):
+                yield coming.popleft().result()
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
                 return
 
-    def _start(self, batch: _Batch, model: ThreadPoolExecutor) -> _Running:
-        """Give a batch to the model, which may still be at work on the one before."""
-        if not batch.fresh:
-            nothing: Future[dict[str, Vector]] = Future()
-            nothing.set_result({})
-            return _Running(batch, nothing)
-        digests = list(batch.fresh)
-        pixels = np.stack([batch.fresh.pop(digest) for digest in digests])
-        return _Running(batch, model.submit(self._encode, digests, pixels))
+    def _sent(self, ref: ImageRef, prepared: Prepared, model: Lanes) -> _Coming:
+        """An image on its way to the model, if it has to go there."""
+        if isinstance(prepared, ImageError):
+            return _Coming(ref, prepared)
+        if isinstance(prepared, Known):
+            self.preparation.timings.count(encoded=0, cached=1)
+            return _Coming(ref, prepared.vector, prepared.digest)
+        return _Coming(ref, model.add(prepared.digest, prepared.pixels), prepared.digest)
 
-    def _encode(self, digests: list[str], pixels: Pixels) -> dict[str, Vector]:
-        """In the model's thread: vectors by content, kept at once so that a kill costs no more than this batch."""
+    def _encode(self, digests: list[str], pixels: Pixels) -> list[Vector]:
+        """In the model's threads. What they made is kept at once, so that a kill costs no more than their batches."""
         preparation = self.preparation
         with preparation.timings.measure("model"):
-            rows = self.encode(pixels)
-        vectors = dict(zip(digests, rows, strict=True))
-        preparation.cache.put(preparation.space, list(vectors.items()))
+            vectors = list(self.encode(pixels))
+        preparation.cache.put(preparation.space, list(zip(digests, vectors, strict=True)))
+        preparation.timings.count(encoded=len(vectors), cached=0)
         return vectors
-
-    def _emit(self, running: _Running) -> Iterator[Embedded]:
-        vectors = running.vectors.result()
-        known = sum(isinstance(found, Known) for _, found in running.batch.images)
-        self.preparation.timings.count(encoded=len(vectors), cached=known)
-        yield from running.batch.results(vectors)
 
 
 def _take(ahead: queue.Queue[_Item], *, wait: bool) -> _Item | None:
-    """The next item; None when there is something to do meanwhile and none comes soon."""
+    """The next item; None when there is a batch to start and none comes soon."""
     try:
         return ahead.get() if wait else ahead.get(timeout=_PATIENCE_SECONDS)
     except queue.Empty:
         return None
+
+
+def _tell(ahead: queue.Queue[_Item]) -> None:
+    """Wake who waits for the next image; a full queue keeps nobody waiting."""
+    with contextlib.suppress(queue.Full):
+        ahead.put_nowait(_Finished())
 
 
 def _offer(ahead: queue.Queue[_Item], item: _Item, stopped: threading.Event) -> bool:

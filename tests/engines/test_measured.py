@@ -42,6 +42,8 @@ class Fake:
     info: ModelInfo = INFO
     scoring: Scoring = dataclasses.field(default_factory=lambda: Scoring(100))
     device: str = "cpu"
+    image_lanes: int = 1
+    text_lanes: int = 1
 
     def __post_init__(self) -> None:
         self.passes = itertools.cycle(self.seconds)

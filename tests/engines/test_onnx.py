@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from clipcli import bundle as bundles
+from clipcli import devices
 from clipcli.bundle import staging
-from clipcli.engines import onnx
+from clipcli.engines import onnx, tower
 from clipcli.vectors import cosines, scores, unit_length
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def test_little_work_holds_one_tower_at_a_time_much_work_holds_both(exported):
     encoder.encode_texts(["a cat"])
     assert (encoder._text.is_open, encoder._image.is_open) == (True, False)
 
-    encoder = onnx.load(exported, expected_images=onnx.BULK_ROWS)
+    encoder = onnx.load(exported, expected_images=tower.BULK_ROWS)
     encoder.encode_images(contract.pixels(encoder, 1))
     encoder.encode_texts(["a cat"])
     assert (encoder._text.is_open, encoder._image.is_open) == (True, True)
@@ -89,7 +90,7 @@ def test_little_work_holds_one_tower_at_a_time_much_work_holds_both(exported):
 def test_weights_are_packed_when_that_pays(exported, monkeypatch, expected_images, sessions):
     opened = _watch(monkeypatch)
     encoder = onnx.load(exported, expected_images=expected_images)
-    batch = contract.pixels(encoder, onnx.BULK_ROWS // 2)
+    batch = contract.pixels(encoder, tower.BULK_ROWS // 2)
     vectors = [encoder.encode_images(batch) for _ in range(4)]
     assert [bulk for _, bulk in opened] == sessions
     assert np.abs(unit_length(vectors[0]) - unit_length(vectors[-1])).max() <= 1e-5
@@ -102,20 +103,20 @@ def test_threads_are_no_more_than_the_cores_that_may_be_used(monkeypatch, asked,
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    monkeypatch.setattr(onnx.os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(onnx, "usable_cores", lambda: usable)
-    assert onnx._threads() == threads
+    monkeypatch.setattr(tower.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(devices, "usable_cores", lambda: usable)
+    assert tower._threads(bulk=False) == threads
 
 
 def _watch(monkeypatch) -> list[tuple[str, bool]]:
     opened: list[tuple[str, bool]] = []
-    real = onnx._open
+    real = tower.open_graph
 
     def watched(path, *, bulk):
         opened.append((path.name, bulk))
         return real(path, bulk=bulk)
 
-    monkeypatch.setattr(onnx, "_open", watched)
+    monkeypatch.setattr(tower, "open_graph", watched)
     return opened
 
 
@@ -127,7 +128,7 @@ def test_a_batch_that_is_too_large_for_memory_says_so(exported, monkeypatch):
         def run(self, *_):
             raise Exception("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for 1 GB")  # noqa: TRY002
 
-    monkeypatch.setattr(onnx, "_open", lambda *_, **__: Full())
+    monkeypatch.setattr(tower, "open_graph", lambda *_, **__: Full())
     encoder = onnx.load(exported)
     with pytest.raises(MemoryError, match="allocate"):
         encoder.encode_images(contract.pixels(encoder, 1))
@@ -145,7 +146,7 @@ def test_no_torch_no_open_clip_no_hub_no_ftfy(exported):
         f"""
         from pathlib import Path
         from clipcli import bundle
-        from clipcli.engines import onnx
+        from clipcli.engines import onnx, tower
         import numpy as np
         encoder = onnx.load(bundle.read(Path({str(exported.folder)!r})), expected_images=1)
         encoder.encode_texts(["a dog", "a cat"])
@@ -168,7 +169,7 @@ def test_onnx_runtime_leaves_nothing_in_the_home_and_reports_nothing(exported, t
         f"""
         from pathlib import Path
         from clipcli import bundle
-        from clipcli.engines import onnx
+        from clipcli.engines import onnx, tower
         onnx.load(bundle.read(Path({str(exported.folder)!r}))).encode_texts(["a dog"])
         """
     )
@@ -182,7 +183,7 @@ def test_without_onnx_runtime_the_message_says_what_to_install(exported):
         sys.modules["onnxruntime"] = None  # the import system's own way to say: not there
         from pathlib import Path
         from clipcli import bundle, errors
-        from clipcli.engines import onnx
+        from clipcli.engines import onnx, tower
         try:
             onnx.load(bundle.read(Path({str(exported.folder)!r})))
         except errors.ModelError as error:
@@ -241,9 +242,9 @@ def test_after_too_little_memory_the_tower_is_opened_anew(exported, monkeypatch)
         def run(self, *_):
             raise Exception("Failed to allocate memory for 1 GB")  # noqa: TRY002
 
-    real = onnx._open
+    real = tower.open_graph
     monkeypatch.setattr(
-        onnx, "_open", lambda *one, **how: opened.append(1) or (real(*one, **how) if len(opened) > 1 else Full())
+        tower, "open_graph", lambda *one, **how: opened.append(1) or (real(*one, **how) if len(opened) > 1 else Full())
     )
     encoder = onnx.load(exported)
     with pytest.raises(MemoryError):
@@ -253,7 +254,7 @@ def test_after_too_little_memory_the_tower_is_opened_anew(exported, monkeypatch)
 
 
 def test_a_tower_that_does_not_fit_into_memory_is_not_called_damaged(exported, monkeypatch):
-    runtime = onnx._runtime()
+    runtime = tower.runtime()
 
     def full(*_, **__):
         raise Exception("Failed to allocate memory for requested buffer of size 1")  # noqa: TRY002

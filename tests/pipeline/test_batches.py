@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from run import run_script
 
 from clipcli import modelspec
+from clipcli.pipeline import Batches
 
 REAL = """
 import resource
@@ -34,3 +39,46 @@ print(len(said) > 0, np.array_equal(ours, whole))
 def test_onnx_runtime_with_too_little_memory_gives_the_same_vectors_in_smaller_batches():
     done = run_script(REAL, OMP_NUM_THREADS="1")
     assert (done.stdout, done.code) == ("True True\n", 0), done.stderr
+
+
+class Memory:
+    """Room for a few rows, whoever they belong to."""
+
+    def __init__(self, rows: int, together: int) -> None:
+        self.rows, self.used, self.tries = rows, 0, []
+        self.lock, self.meeting = threading.Lock(), threading.Barrier(together)
+
+    def encode(self, some: slice) -> np.ndarray:
+        count = some.stop - some.start
+        with self.lock:
+            self.tries.append(count)
+            self.used += count
+            too_much = self.used > self.rows
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.meeting.wait(0.5)
+        with self.lock:
+            self.used -= count
+        if too_much:
+            raise MemoryError
+        return np.ones((count, 2), np.float32)
+
+
+def test_batches_that_fit_one_by_one_are_not_halved_for_having_been_two():
+    memory, said = Memory(rows=8, together=2), []
+    batches, vectors = Batches(8, "image", said.append), np.zeros((2, 8, 2), np.float32)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda rows: batches.fill(rows, memory.encode, "cuda"), vectors))
+    assert vectors.all()
+    assert said == []
+    assert batches.size == 8
+    assert sorted(set(memory.tries)) == [8]
+
+
+def test_batches_that_do_not_fit_alone_either_are_halved():
+    memory, said = Memory(rows=3, together=2), []
+    batches, vectors = Batches(8, "image", said.append), np.zeros((2, 8, 2), np.float32)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda rows: batches.fill(rows, memory.encode, "cuda"), vectors))
+    assert vectors.all()
+    assert batches.size == 2
+    assert said[-1] == "out of memory: batches of 2 images from here on"
