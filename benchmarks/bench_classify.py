@@ -53,7 +53,8 @@ CLIPCLI = """
     from clipcli.inputs import collect
     from clipcli.models import Choice
     from clipcli.prompts import Label, load_prompts
-    from clipcli.session import SessionOptions, open_session
+    from clipcli.session import open_session
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
     from clipcli.tasks.classify import Classifier
 
@@ -116,7 +117,8 @@ ENSEMBLE_CLIPCLI = """
     import time
     from clipcli.models import Choice
     from clipcli.prompts import load_prompts, parse_labels
-    from clipcli.session import SessionOptions, open_session
+    from clipcli.session import open_session
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
 
     labels = parse_labels(["@imagenet"], [])[:{labels}]

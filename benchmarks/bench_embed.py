@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from clipcli.session import CPU_BATCH, CPU_HALF_BATCH
+from clipcli.session import CPU_BATCH
+from clipcli.steady import FIXED_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +131,8 @@ MAKE_PEER = """
 OURS = """
     from clipcli.choices import parse_choice
     from clipcli.inputs import ImageRef
-    from clipcli.session import SessionOptions, open_session
+    from clipcli.session import open_session
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
     choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, cache_dir=None)
     options = SessionOptions(use_cache={cached}, fast_decode={fast})
@@ -203,7 +205,7 @@ def cases(work: Path, peer: bool) -> list[Case]:
     """All ways, each with the settings of its script."""
     bundle, checkpoint = str(work / "bundle"), f"ViT-B-32@{work / 'ViT-B-32.pt'}"
     onnx = {"spec": bundle, "precision": "auto", "engine": "auto", "cached": False, "fast": False, "batch": CPU_BATCH}
-    bf16 = {**onnx, "spec": checkpoint, "precision": "bf16", "engine": "openclip", "batch": CPU_HALF_BATCH}
+    bf16 = {**onnx, "spec": checkpoint, "precision": "bf16", "engine": "openclip", "batch": FIXED_ROWS}
     found = [
         Case(PLAIN, LOOP, {"weights": str(work / "ViT-B-32.pt")}),
         Case("open_clip, DataLoader", LOADER, {"weights": str(work / "ViT-B-32.pt")}),

@@ -45,7 +45,7 @@ from clipcli.inputs import ImageRef
 from clipcli.models import Choice
 from clipcli.pipeline import Embedded
 from clipcli.report import Report
-from clipcli.session import SessionOptions
+from clipcli.session_options import SessionOptions
 from clipcli.talk import Talk
 
 if TYPE_CHECKING:

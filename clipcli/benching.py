@@ -68,7 +68,8 @@ def measure(choice: Choice, files: Sequence[str], seconds: float) -> BenchRow:
     """
     started = time.perf_counter()
     from clipcli.inputs import ImageRef
-    from clipcli.session import SessionOptions, open_session
+    from clipcli.session import open_session
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
 
     refs = [ImageRef(name, name) for name in files]

@@ -17,6 +17,8 @@ from clipcli.exporting import export_if_due
 from clipcli.models import Model
 from clipcli.pipeline import TEXT_BATCH, Batches, Cuts, ImagePipeline, Preparation, Timings, encode_texts
 from clipcli.prompts import Label, expand
+from clipcli.session_options import SessionOptions
+from clipcli.steady import least_rows
 from clipcli.vectors import ensemble, stack, unit_length
 
 if TYPE_CHECKING:
@@ -33,30 +35,9 @@ if TYPE_CHECKING:
 CPU_BATCH = 8
 """Images a step on the CPU, of which several are under way at once. Larger ones are slower for most models, and by a
 twentieth faster for ViT-B-32."""
-CPU_HALF_BATCH = 16
-"""In half precision the weights' way to the core weighs more: a tenth faster for ViT-B-32, the same for others."""
 GPU_BATCH = 128
 _TEXTS_AT_ONCE = 8192
 """Texts whose vectors are in memory together: 8192 × 512 numbers are 17 MB."""
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """How images are read and how much is done at once."""
-
-    batch_size: int | None = None
-    """Images a step; None chooses by device."""
-    workers: int | None = None
-    """Threads that read and decode; None takes one a core."""
-    orient: bool = True
-    """Turn images as their EXIF orientation says."""
-    max_pixels: int | None = None
-    use_cache: bool = True
-    refresh: bool = False
-    fast_decode: bool = False
-    """Let the JPEG decoder shrink large images on the way: faster, and not quite the same vectors."""
-    raw: bool = False
-    """The towers' own vectors, of any length, in place of unit vectors."""
 
 
 @contextmanager
@@ -109,8 +90,12 @@ class Session:
     @property
     def image_space(self) -> str:
         """What vectors of images are kept under; other ways to read an image give other vectors."""
-        variants = ("" if self.options.orient else "/unrotated") + ("/fast" if self.options.fast_decode else "")
-        return self.space + variants
+        return "/".join((self.space, *self.options.decoding))
+
+    @property
+    def decoding(self) -> tuple[str, ...]:
+        """What makes the images' pixels other than usual."""
+        return self.options.decoding
 
     @property
     def workers(self) -> int:
@@ -129,7 +114,7 @@ class Session:
 
     @cached_property
     def _images(self) -> Batches:
-        on_cpu = CPU_BATCH if self.model.precision == "fp32" else CPU_HALF_BATCH
+        on_cpu = max(CPU_BATCH, least_rows(self.model.precision))
         chosen = self.options.batch_size or (GPU_BATCH if self.model.runs_on_gpu else on_cpu)
         return Batches(chosen, "image", self.talk.note)
 
@@ -155,7 +140,8 @@ class Session:
             fast=self.options.fast_decode,
             max_pixels=self.options.max_pixels,
         )
-        pipeline = ImagePipeline(preparation, self._encode_images, self.workers, self._image_lanes)
+        least = 1 if self.model.runs_on_gpu else least_rows(self.model.precision)
+        pipeline = ImagePipeline(preparation, self._encode_images, self.workers, self._image_lanes, least)
         return pipeline.run(refs, self.batch_size)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:

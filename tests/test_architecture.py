@@ -13,12 +13,12 @@ PACKAGE = Path(__file__).parent.parent / "clipcli"
 ROWS = [
     {"errors", "__init__"},
     {"inputs", "sources", "vectors", "encoder", "report", "talk", "spelling", "textfiles", "arrow", "sharding",
-     "steady"},
+     "steady", "devices"},
     {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue",
-     "registry", "devices", "expectations", "query", "texts", "plan", "reports", "config"},
+     "registry", "expectations", "query", "texts", "plan", "reports", "config"},
     {"engines", "records", "modelspec", "exporting", "loading"},
     {"models"},
-    {"pipeline", "session", "cluster"},  # a cluster is sessions behind the face of one
+    {"pipeline", "session", "session_options", "cluster"},  # a cluster is sessions behind the face of one
     {"groups", "options", "choices", "environment", "defaults"},
     {"checking", "classification", "embedding", "ranking", "deduplication", "calibration", "checks", "acting", "doctor",
      "modeltools", "benching", "thresholdfile"},  # one run of a command: options in, rows out

@@ -14,7 +14,8 @@ from clipcli.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.errors import DeviceError
 from clipcli.inputs import ImageRef
 from clipcli.prompts import Label, load_prompts
-from clipcli.session import Session, SessionOptions
+from clipcli.session import Session
+from clipcli.session_options import SessionOptions
 from clipcli.talk import Talk
 from clipcli.vectors import unit_length
 

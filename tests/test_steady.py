@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clipcli.steady import groups_of_like_length, padded_rows
+from clipcli.steady import groups_of_like_length, padded_rows, steps
 
 
 @pytest.mark.parametrize(("count", "rows"), [(0, 0), (1, 4), (3, 4), (4, 4), (5, 8), (16, 16)])
@@ -27,3 +27,24 @@ def test_groups_hold_every_text_once_at_its_own_length():
 
 def test_no_texts_make_no_group():
     assert list(groups_of_like_length([], 77, 64)) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "precision", "threads", "sizes"),
+    [
+        (0, "fp32", 1, []),
+        (0, "bf16", 1, []),
+        (5, "fp32", 1, [8]),
+        (40, "fp32", 1, [40]),
+        (40, "fp32", 2, [16] * 3),
+        (1, "bf16", 1, [16]),
+        (40, "fp16", 1, [16] * 3),
+    ],
+)
+def test_the_number_of_rows_is_always_the_same_where_it_would_matter(monkeypatch, count, precision, threads, sizes):
+    monkeypatch.setattr("clipcli.steady.cpu_lanes", lambda: (2, threads))
+    found = list(steps(count, precision))
+    assert [len(rows) for _, rows in found] == sizes
+    taken = [row for some, rows in found for row in rows[: some.stop - some.start]]
+    assert taken == list(range(count))
+    assert all(rows.max() < some.stop for some, rows in found)

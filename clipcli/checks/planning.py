@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from clipcli.options.check import CheckModelOptions, SelectionOptions
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.dedupe import DuplicateOptions
-    from clipcli.session import SessionOptions
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from clipcli.models import Choice
-    from clipcli.session import Session, SessionOptions
+    from clipcli.session import Session
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
 
 _WEIGHT = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.INPUTS, ExitCode.CHECK_FAILED)

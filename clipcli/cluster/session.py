@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clipcli.models import Choice
     from clipcli.pipeline import Embedded
     from clipcli.prompts import Label, PromptSet
-    from clipcli.session import SessionOptions
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
     from clipcli.vectors import Vectors
 
@@ -56,6 +56,11 @@ class ClusterSession:
     def workers(self) -> int:
         """Threads that read and decode, on all nodes."""
         return self.models * (self.order.options.workers or 1)
+
+    @property
+    def decoding(self) -> tuple[str, ...]:
+        """What makes the images' pixels other than usual."""
+        return self.order.options.decoding
 
     @property
     def models(self) -> int:

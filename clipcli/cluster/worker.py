@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from clipcli.encoder import ModelInfo, Precision, Scoring
     from clipcli.models import Choice
-    from clipcli.session import Session, SessionOptions
+    from clipcli.session import Session
+    from clipcli.session_options import SessionOptions
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clipcli.models import Choice
     from clipcli.pipeline import Embedded, Timings
     from clipcli.prompts import Label, PromptSet
-    from clipcli.session import SessionOptions
+    from clipcli.session_options import SessionOptions
     from clipcli.texts import TextRef
     from clipcli.vectors import Vectors
 
@@ -52,6 +52,11 @@ class Embedder(Protocol):
     @property
     def timings(self) -> Timings:
         """Where the time goes, on all machines together."""
+        ...
+
+    @property
+    def decoding(self) -> tuple[str, ...]:
+        """What makes the images' pixels other than usual."""
         ...
 
     @property

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from clipcli.models import Choice
     from clipcli.options import InputOptions
     from clipcli.options.embed import TextOptions, VectorOptions
-    from clipcli.session import SessionOptions
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
     from clipcli.texts import TextRef
     from clipcli.vectorfiles.chunks import Chunk
@@ -216,6 +216,7 @@ class Embedding(Generic[Input]):
             precision=session.model.precision,
             unit_length=not self.raw,
             prompts=self.source.prompts_name,
+            decoding=", ".join(session.decoding) if self.source.kind == "image" else "",
             shard=Shard(index, count, 0, "") if count > 1 else None,
             parameters=session.info,
             scoring=session.scoring,

@@ -20,11 +20,13 @@ from clipcli.encoder import Scoring
 from clipcli.engines.devices import Streams
 from clipcli.engines.faults import one_kind_of_memory_error, plain_words
 from clipcli.engines.text_tower import CausalText, causal_tower
-from clipcli.steady import ROWS, groups_of_like_length, padded_rows
+from clipcli.steady import groups_of_like_length, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from clipcli.encoder import ModelInfo, Precision
     from clipcli.engines.sources import Source
@@ -65,17 +67,16 @@ class OpenClipEncoder:
         Raises:
             MemoryError: the batch is too large for the device; a smaller one may fit.
         """
-        if len(pixels) == 0:
-            return np.zeros((0, self.info.dim), np.float32)
-        rows = pixels[padded_rows(len(pixels))] if self.device == "cpu" and len(pixels) % ROWS else pixels
+        vectors = np.zeros((len(pixels), self.info.dim), np.float32)
         with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine():
-            batch = torch.from_numpy(rows)
-            if self.device.startswith("cuda"):
-                batch = batch.pin_memory()
-            # Two steps: a copy that narrows numbers on the way would do so on the CPU, and wait.
-            batch = batch.to(self.device, non_blocking=True).to(dtype=get_input_dtype(self.precision))
-            features = _features(self.model.encode_image(batch))
-            return np.asarray(features.float().cpu().numpy()[: len(pixels)])
+            for some, rows in self._steps(len(pixels)):
+                batch = torch.from_numpy(pixels if len(rows) == len(pixels) else pixels[rows])
+                if self.device.startswith("cuda"):
+                    batch = batch.pin_memory()
+                # Two steps: a copy that narrows numbers on the way would do so on the CPU, and wait.
+                batch = batch.to(self.device, non_blocking=True).to(dtype=get_input_dtype(self.precision))
+                vectors[some] = _numbers(self.model.encode_image(batch))[: some.stop - some.start]
+        return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """N texts → float32 (n, dim), not unit length; a causal tower reads no further than it must.
@@ -93,9 +94,15 @@ class OpenClipEncoder:
             lengths = (tokens.argmax(dim=-1) + 1).tolist() if self.info.causal_text else [limit] * len(texts)
             encode = CausalText(self.model) if self.info.causal_text else self.model.encode_text
             for members, length in groups_of_like_length(lengths, limit, len(texts)):
-                batch = tokens[members[padded_rows(len(members))], :length].to(self.device)
-                vectors[members] = _features(encode(batch)).float().cpu().numpy()[: len(members)]
+                for some, rows in self._steps(len(members)):
+                    batch = tokens[members[rows], :length].to(self.device)
+                    vectors[members[some]] = _numbers(encode(batch))[: some.stop - some.start]
         return vectors
+
+    def _steps(self, count: int) -> Iterator[tuple[slice, npt.NDArray[np.intp]]]:
+        if self.device == "cpu":
+            return steps(count, self.precision)
+        return iter([(slice(0, count), np.arange(count))] if count else [])
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before any cut, start and end token included."""
@@ -105,10 +112,10 @@ class OpenClipEncoder:
         return [len(ids) for ids in self.tokenizer.tokenizer(clean).input_ids]
 
 
-def _features(output: Any) -> torch.Tensor:
+def _numbers(output: Any) -> Vectors:
     """Some towers return more than the embedding; it always comes first."""
     features: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    return features
+    return np.asarray(features.float().cpu().numpy())
 
 
 def load(source: Source, digest: Callable[[Path], str], *, device: str, precision: Precision) -> OpenClipEncoder:

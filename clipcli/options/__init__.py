@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from clipcli.models import Choice
     from clipcli.output import Output
-    from clipcli.session import SessionOptions
+    from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
 
 _DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
@@ -224,7 +224,7 @@ class RunOptions:
 
     def session(self, inputs: InputOptions | None = None) -> SessionOptions:
         """What a session needs of these and of the input options."""
-        from clipcli.session import SessionOptions
+        from clipcli.session_options import SessionOptions
 
         return SessionOptions(
             batch_size=self.batch_size,

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.steady import ROWS
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,7 +35,12 @@ class Lanes:
     """Images that wait for the model, and the threads that take them there, in the order in which they come."""
 
     def __init__(
-        self, encode: Encode, batch_size: int, wanted: Callable[[], int], finished: Callable[[], object]
+        self,
+        encode: Encode,
+        batch_size: int,
+        wanted: Callable[[], int],
+        finished: Callable[[], object],
+        least: int = 1,
     ) -> None:
         """Begin with no thread.
 
@@ -46,9 +49,10 @@ class Lanes:
             batch_size: images that it is given at once.
             wanted: how many batches it takes side by side; may grow, and asking may load the model.
             finished: called after each batch.
+            least: images that take the model as long as fewer of them.
         """
         self._encode, self._wanted, self._finished = encode, wanted, finished
-        self._batch_size = batch_size
+        self._batch_size, self._least = batch_size, least
         self._pool = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="model")
         self._count = self._idle = 0
         """Threads; those of them that are not with the model, some perhaps still on their way here."""
@@ -121,7 +125,7 @@ class Lanes:
                 is_shared = len(self._waiting) >= self._batch_size  # too little for all that are idle
                 if not self._changed.wait(_LINGER_SECONDS if is_shared else None) and is_shared:
                     self._hurry = True
-            share = -(-len(self._waiting) // (self._idle * ROWS)) * ROWS
+            share = -(-len(self._waiting) // (self._idle * self._least)) * self._least
             self._idle -= 1
             some = [] if self._closed else self._waiting[: min(share, self._batch_size)]
             del self._waiting[: len(some)]

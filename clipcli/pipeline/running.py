@@ -84,13 +84,15 @@ class ImagePipeline:
     workers: int
     lanes: Callable[[], int] = lambda: 1
     """Batches that the model takes side by side; asked when there is work for it."""
+    least: int = 1
+    """Images that take the model as long as fewer of them."""
 
     def run(self, refs: Iterable[ImageRef], batch_size: int) -> Iterator[Embedded]:
         """Results in input order. A few batches more than there are lanes are in memory, however many images come."""
         ahead: queue.Queue[_Item] = queue.Queue(maxsize=2 * batch_size + self.workers)
         stopped = threading.Event()
         decoders = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        model = Lanes(self._encode, batch_size, self.lanes, lambda: _tell(ahead))
+        model = Lanes(self._encode, batch_size, self.lanes, lambda: _tell(ahead), self.least)
         fetchers = ThreadPoolExecutor(_FETCHED_AT_ONCE, "fetch", give_up_when, (stopped,))
         feed = (refs, decoders, fetchers, ahead, stopped)
         threading.Thread(target=self._feed, args=feed, daemon=True, name="feed").start()

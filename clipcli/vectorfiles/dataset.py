@@ -38,7 +38,7 @@ _OPEN_PARTS: Final = 8
 _GROUPS: Final = 256
 """Row groups whose names are at hand: two million of them in files of `embed`."""
 _PARTS: Final = "parts are Parquet files of clipcli embed, and nothing else may lie among them"
-_ALIKE: Final = ("fingerprint", "kind", "precision", "unit_length", "prompts")
+_ALIKE: Final = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding")
 
 
 def parts_of(place: str) -> list[str]:

@@ -50,6 +50,8 @@ class VectorsInfo:
     unit_length: bool = True
     prompts: str = ""
     """Which templates the texts were put into, by name; empty for none."""
+    decoding: str = ""
+    """How images were read, where not as usual: `unrotated`, `fast`, or both."""
     shard: Shard | None = None
     parameters: ModelInfo | None = None
     scoring: Scoring | None = None
@@ -111,6 +113,7 @@ def _info(fields: Mapping[str, Any]) -> VectorsInfo:
         precision=str(fields.get("precision", "")),
         unit_length=bool(fields.get("unit_length", True)),
         prompts=str(fields.get("prompts", "")),
+        decoding=str(fields.get("decoding", "")),
         shard=Shard(**shard) if shard else None,
         parameters=_parameters(parameters) if parameters else None,
         scoring=Scoring(**scoring) if scoring else None,

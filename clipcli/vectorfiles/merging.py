@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
 
 _ROWS_AT_ONCE = 2048
-_SAME = ("fingerprint", "kind", "precision", "unit_length", "prompts")
+_SAME = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding")
 
 
 def merge(

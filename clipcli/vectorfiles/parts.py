@@ -181,13 +181,15 @@ def _unfinished(shard: Shard | None) -> Shard:
 
 
 def _difference(one: VectorsInfo, other: VectorsInfo) -> tuple[str, object, object]:
-    names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "shard")
+    names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "decoding", "shard")
     name = next((name for name in names if getattr(one, name) != getattr(other, name)), "parameters")
-    return name.replace("_", " "), _shown(getattr(one, name)), _shown(getattr(other, name))
+    return name.replace("_", " "), _shown(name, getattr(one, name)), _shown(name, getattr(other, name))
 
 
-def _shown(value: object) -> object:
-    return f"{value.index}/{value.count}" if isinstance(value, Shard) else value
+def _shown(name: str, value: object) -> object:
+    if isinstance(value, Shard):
+        return f"{value.index}/{value.count}"
+    return value if value != "" else "as usual" if name == "decoding" else "none"
 
 
 def _differ(folder: Path, name: str, there: object, now: object) -> UsageError:

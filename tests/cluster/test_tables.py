@@ -20,7 +20,7 @@ from clipcli.errors import ClusterError, ImageError
 from clipcli.inputs import ImageRef, collect
 from clipcli.models import Choice
 from clipcli.pipeline import Embedded
-from clipcli.session import SessionOptions
+from clipcli.session_options import SessionOptions
 from clipcli.talk import Talk
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")

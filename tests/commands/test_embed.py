@@ -147,6 +147,14 @@ def test_a_text_of_ten_thousand_words_is_cut_and_said_once(embed, tmp_path: Path
     assert result.stderr.count("longer than the model's 77 tokens") == 1
 
 
+def test_images_that_were_read_in_other_ways_are_not_merged(embed, mixed: Path, tmp_path: Path):
+    embed(mixed, "-o", tmp_path / "a.npy")
+    embed(mixed, "-o", tmp_path / "b.npy", "--fast-decode", "--no-orient")
+    merged = run("merge", tmp_path / "a.npy", tmp_path / "b.npy", "-o", tmp_path / "c.npy")
+    assert merged.code == 4
+    assert "b.npy: decoding is 'unrotated, fast', of " in merged.stderr
+
+
 def test_shards_merge_to_the_very_bytes_of_one_run(embed, mixed: Path, tmp_path: Path):
     embed(mixed, "-o", tmp_path / "whole.parquet")
     names = []
@@ -277,6 +285,12 @@ def test_resume_goes_on_and_refuses_other_inputs(embed, mixed: Path, tmp_path: P
         assert stopped.code == 130
         assert "12 images are done and kept; --resume goes on" in stopped.stderr
     assert "beginning anew" not in embed(mixed, "-o", tmp_path / "out.safetensors", "--resume", "--dry-run").stderr
+    for option, difference in (
+        ("--fast-decode", "as usual there, fast now"),
+        ("--no-orient", "as usual there, unrotated now"),
+    ):
+        refused = embed(mixed, "-o", tmp_path / "out.safetensors", "--resume", option)
+        assert (refused.code, f"parts differ in decoding: {difference}" in refused.stderr) == (2, True), refused.stderr
     moved = mixed / "00.png"
     moved.rename(mixed / "0.png")
     refused = embed(mixed, "-o", tmp_path / "out.safetensors", "--resume")

@@ -32,7 +32,7 @@ WORDS = np.random.default_rng(2).standard_normal((len(measured._TEXTS), 16)).ast
 
 @dataclasses.dataclass(eq=False)
 class Fake:
-    """An encoder whose passes take the seconds they are given, on a clock that only it moves."""
+    """An encoder whose passes take the seconds an image that they are given, on a clock that only it moves."""
 
     precision: str
     seconds: Sequence[float]
@@ -51,7 +51,7 @@ class Fake:
     def encode_images(self, pixels: Pixels) -> Vectors:
         if self.error:
             raise self.error
-        self.now[0] += next(self.passes)
+        self.now[0] += next(self.passes) * len(pixels)
         return self.distort(pixels.reshape(len(pixels), -1) @ MIX)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:

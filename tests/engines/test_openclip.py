@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import small_models
+import tiny_models
 from PIL import Image
 
 from clipcli.encoder import Scoring
 from clipcli.inputs import ImageRef
 from clipcli.models import Choice
 from clipcli.prompts import Label, load_prompts
-from clipcli.session import Session, SessionOptions, open_session
+from clipcli.session import Session, open_session
+from clipcli.session_options import SessionOptions
 from clipcli.talk import Talk
 from clipcli.tasks.classify import Classifier
 
@@ -123,3 +126,36 @@ def test_quick_gelu_tags_get_the_quick_gelu_architecture():
 def test_siglip_scores_are_independent(specs: dict[str, str]):
     with open_session(Choice(specs["siglip"], engine="openclip"), Talk(quiet=True)) as session:
         assert session.scoring == Scoring(session.scoring.scale, -10.0, "sigmoid")
+
+
+@pytest.mark.parametrize(("precision", "threads"), [("fp32", 1), ("fp32", 2), ("bf16", 1)])
+def test_a_vector_is_the_same_to_the_bit_in_any_batch(precision: str, threads: int, monkeypatch: pytest.MonkeyPatch):
+    """At ViT-B-32's width, where kernels add up in another order for other numbers of rows."""
+    import torch
+    from open_clip.model import CLIP, convert_weights_to_lp
+
+    from clipcli.engines.openclip import _narrow_rest
+
+    monkeypatch.setattr("clipcli.steady.cpu_lanes", lambda: (2, threads))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    torch.manual_seed(3)
+    vision = {"image_size": 224, "patch_size": 32, "width": 768, "head_width": 64, "layers": 1}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 1}
+    model = CLIP(512, vision, text, cast_dtype=torch.bfloat16 if precision == "bf16" else None).eval()
+    if precision == "bf16":
+        convert_weights_to_lp(model, torch.bfloat16)
+        _narrow_rest(model, torch.bfloat16)
+    encoder = dataclasses.replace(tiny_models.build("plain"), model=model, precision=precision)
+    encoder = dataclasses.replace(encoder, info=dataclasses.replace(encoder.info, dim=512))
+    pixels = np.random.default_rng(1).standard_normal((35, 3, 224, 224)).astype(np.float32)
+    texts = [f"a photo of {number} {'small ' * (number % 9)}dogs" for number in range(35)]
+    whole, all_texts = encoder.encode_images(pixels), encoder.encode_texts(texts)
+    assert np.abs(whole).max() > 0.01
+    for size in (1, 3, 8, 16, 20):
+        parts = range(0, 35, size)
+        found = np.concatenate([encoder.encode_images(pixels[start : start + size]) for start in parts])
+        np.testing.assert_array_equal(found, whole)
+        found = np.concatenate([encoder.encode_texts(texts[start : start + size]) for start in parts])
+        np.testing.assert_array_equal(found, all_texts)
+    torch.set_num_threads(before)

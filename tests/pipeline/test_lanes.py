@@ -30,7 +30,7 @@ class Model:
 
 
 def opened(model, batch_size=8, lanes=2, finished=lambda: None) -> Lanes:
-    return Lanes(model, batch_size, lambda: lanes, finished)
+    return Lanes(model, batch_size, lambda: lanes, finished, least=4)
 
 
 def add(lanes: Lanes, *numbers: int) -> list:

@@ -1,0 +1,30 @@
+"""How a session reads images, and how much it does at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How images are read and how much is done at once."""
+
+    batch_size: int | None = None
+    """Images a step; None chooses by device."""
+    workers: int | None = None
+    """Threads that read and decode; None takes one a core."""
+    orient: bool = True
+    """Turn images as their EXIF orientation says."""
+    max_pixels: int | None = None
+    use_cache: bool = True
+    refresh: bool = False
+    fast_decode: bool = False
+    """Let the JPEG decoder shrink large images on the way: faster, and not quite the same vectors."""
+    raw: bool = False
+    """The towers' own vectors, of any length, in place of unit vectors."""
+
+    @property
+    def decoding(self) -> tuple[str, ...]:
+        """What makes an image's pixels other than usual."""
+        wishes = {"unrotated": not self.orient, "fast": self.fast_decode}
+        return tuple(name for name, is_wished in wishes.items() if is_wished)
