@@ -15,7 +15,7 @@ from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
 from clipcli.devices import usable_cores
 from clipcli.exporting import export_if_due
 from clipcli.models import Model
-from clipcli.pipeline import TEXT_BATCH, Batches, Cuts, ImagePipeline, Preparation, Timings, encode_texts
+from clipcli.pipeline import TEXT_BATCH, Batches, Cuts, ImagePipeline, Preparation, Timings, encode_texts, gpu_decoder
 from clipcli.prompts import Label, expand
 from clipcli.session_options import SessionOptions
 from clipcli.steady import least_rows
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clipcli.encoder import ModelInfo, Scoring
     from clipcli.inputs import ImageRef
     from clipcli.models import Choice
-    from clipcli.pipeline import Embedded
+    from clipcli.pipeline import Embedded, GpuDecoder
     from clipcli.prompts import PromptSet
     from clipcli.talk import Talk
     from clipcli.vectors import Pixels, Vector, Vectors
@@ -53,12 +53,14 @@ def open_session(
 
     Raises:
         UnknownModelError: the model's name means nothing.
+        DeviceError: JPEGs are to be decoded on a GPU, and there is none.
     """
     options = options or SessionOptions()
+    on_gpu = gpu_decoder(choice.device) if options.gpu_decode else None
     model = Model(choice, talk, expected_images, expected_texts).introduced()
     cache = EmbeddingCache.open(refresh=options.refresh, say=talk.warn) if options.use_cache else NoCache()
     with cache:
-        yield Session(model, cache, talk, options)
+        yield Session(model, cache, talk, options, on_gpu=on_gpu)
 
 
 @dataclass
@@ -70,6 +72,8 @@ class Session:
     talk: Talk
     options: SessionOptions = field(default_factory=SessionOptions)
     timings: Timings = field(default_factory=Timings)
+    on_gpu: GpuDecoder | None = None
+    """What decodes JPEGs, where that is wished for."""
 
     @property
     def info(self) -> ModelInfo:
@@ -139,6 +143,7 @@ class Session:
             orient=self.options.orient,
             fast=self.options.fast_decode,
             max_pixels=self.options.max_pixels,
+            on_gpu=self.on_gpu,
         )
         least = 1 if self.model.runs_on_gpu else least_rows(self.model.precision)
         pipeline = ImagePipeline(preparation, self._encode_images, self.workers, self._image_lanes, least)
@@ -190,6 +195,8 @@ class Session:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
         if self.cache.note(self.info.fingerprint, MODEL_NOTE) is None:
             self.cache.keep_note(self.info.fingerprint, MODEL_NOTE, self.info.name)
+        if self.on_gpu is not None:
+            self.talk.detail(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
         export_if_due(self.model)
 
     def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector]:

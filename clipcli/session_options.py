@@ -20,11 +20,13 @@ class SessionOptions:
     refresh: bool = False
     fast_decode: bool = False
     """Let the JPEG decoder shrink large images on the way: faster, and not quite the same vectors."""
+    gpu_decode: bool = False
+    """Decode JPEGs on a CUDA device, which shrinks them too; what it does not take is decoded on the CPU."""
     raw: bool = False
     """The towers' own vectors, of any length, in place of unit vectors."""
 
     @property
     def decoding(self) -> tuple[str, ...]:
         """What makes an image's pixels other than usual."""
-        wishes = {"unrotated": not self.orient, "fast": self.fast_decode}
+        wishes = {"unrotated": not self.orient, "fast": self.fast_decode, "gpu": self.gpu_decode}
         return tuple(name for name, is_wished in wishes.items() if is_wished)

@@ -7,13 +7,19 @@ import importlib
 import io
 import re
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from clipcli.errors import ImageError
 from clipcli.images import reasons
 from clipcli.images.quiet import hush
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    JpegDecoder: TypeAlias = Callable[[bytes], Image.Image | None]
+    """A whole file → its image as stored, perhaps shrunk; None for a file that it does not take."""
 
 DEFAULT_MAX_PIXELS: Final = 178_956_970
 """Where Pillow itself refuses an image by default: 0.7 GB as RGB."""
@@ -31,7 +37,12 @@ _UPRIGHT: Final = {
 
 
 def decode(
-    data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS, draft: tuple[int, int] | None = None
+    data: bytes,
+    *,
+    orient: bool = True,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    draft: tuple[int, int] | None = None,
+    jpeg: JpegDecoder | None = None,
 ) -> Image.Image:
     """Decode the first frame of any format that Pillow reads, in the file's own mode.
 
@@ -42,6 +53,7 @@ def decode(
         max_pixels: An image of more is refused from its header, before memory is taken for it.
         draft: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, to no less than this width and height; other
             formats ignore it. Faster on large photos, and no longer open_clip's pixels: docs/images.md has figures.
+        jpeg: Another decoder, which is asked first for JPEG files in grey or colour, and may decline.
 
     Raises:
         ImageError: At stage `decode`, for every file that is not a whole image. Half of an image is not an image.
@@ -51,10 +63,12 @@ def decode(
         raise ImageError("decode", "empty file")
     image = _identify(data, max_pixels)
     try:
+        elsewhere = jpeg(data) if jpeg and image.format == "JPEG" and image.mode in {"L", "RGB"} else None
         if draft is not None:
             image.draft(None, draft)
-        image.load()
-        return _upright(image) if orient else image
+        if elsewhere is None:
+            image.load()
+        return _upright(elsewhere or image, image) if orient else elsewhere or image
     except Exception as error:
         raise ImageError("decode", reasons.failed(error, image.format)) from error
 
@@ -117,10 +131,10 @@ def _allow(max_pixels: int) -> None:
         Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, described: Image.Image) -> Image.Image:
     """Undo the camera's rotation. Metadata that cannot be read is no reason to lose a picture that can."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = described.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - any parser error of any format's metadata; the pixels are whole
         return image
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None

@@ -210,6 +210,10 @@ class RunOptions:
         bool,
         typer.Option("--fast-decode", help="Let the JPEG decoder shrink large photos: faster, not quite equal."),
     ] = False
+    gpu_decode: Annotated[
+        bool,
+        typer.Option("--gpu-decode", help="Decode JPEGs on a CUDA GPU: faster for large photos, not quite equal."),
+    ] = False
     no_cache: Annotated[
         bool,
         typer.Option("--no-cache", envvar="CLIPCLI_NO_CACHE", help="Neither use nor keep vectors of earlier runs."),
@@ -223,9 +227,12 @@ class RunOptions:
         return TalkOptions(self.quiet, self.verbose).talk()
 
     def session(self, inputs: InputOptions | None = None) -> SessionOptions:
-        """What a session needs of these and of the input options."""
+        """What a session needs of these and of the input options. Raises UsageError."""
+        from clipcli.errors import UsageError
         from clipcli.session_options import SessionOptions
 
+        if self.fast_decode and self.gpu_decode:
+            raise UsageError("--fast-decode and --gpu-decode are two ways to the same end", hint="choose one")
         return SessionOptions(
             batch_size=self.batch_size,
             workers=self.workers,
@@ -234,4 +241,5 @@ class RunOptions:
             use_cache=not self.no_cache,
             refresh=self.refresh,
             fast_decode=self.fast_decode,
+            gpu_decode=self.gpu_decode,
         )

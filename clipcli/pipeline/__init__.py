@@ -2,6 +2,8 @@
 
 from clipcli.pipeline.batches import Batches as Batches
 from clipcli.pipeline.cuts import Cuts as Cuts
+from clipcli.pipeline.elsewhere import GpuDecoder as GpuDecoder
+from clipcli.pipeline.elsewhere import gpu_decoder as gpu_decoder
 from clipcli.pipeline.preparing import Preparation as Preparation
 from clipcli.pipeline.running import Embedded as Embedded
 from clipcli.pipeline.running import ImagePipeline as ImagePipeline

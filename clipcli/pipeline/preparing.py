@@ -12,10 +12,12 @@ from clipcli.errors import ImageError
 from clipcli.preprocess import to_pixels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     import numpy as np
     import numpy.typing as npt
+    from PIL.Image import Image
 
     from clipcli.cache import EmbeddingCache, NoCache
     from clipcli.encoder import Preprocessing
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from clipcli.vectors import Vector
 
 _DRAFT_FACTOR = 2
-"""The JPEG decoder may shrink to no less than this many times the model's size (docs/images.md has the tolerance)."""
+"""A JPEG decoder may shrink to no less than this many times the model's size (docs/images.md has the tolerance)."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Preparation:
     fast: bool = False
     """Let the JPEG decoder shrink large images on the way."""
     max_pixels: int | None = None
+    on_gpu: Callable[[bytes, tuple[int, int]], Image | None] | None = None
+    """Decodes a JPEG file elsewhere, to an image of no less than a width and height, or declines."""
 
     def prepare(self, ref: ImageRef, fetched: Future[bytes] | None = None) -> Prepared:
         """Runs in many threads at once; an error is a result. `fetched` is what comes from far away."""
@@ -86,8 +90,10 @@ class Preparation:
     def _pixels(self, data: bytes) -> npt.NDArray[np.float32]:
         limit = images.DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels
         height, width = self.how.image_size
-        draft = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height) if self.fast else None
-        return to_pixels(images.decode(data, orient=self.orient, max_pixels=limit, draft=draft), self.how)
+        least, on_gpu = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height), self.on_gpu
+        jpeg = (lambda data: on_gpu(data, least)) if on_gpu else None
+        draft = least if self.fast else None
+        return to_pixels(images.decode(data, orient=self.orient, max_pixels=limit, draft=draft, jpeg=jpeg), self.how)
 
 
 def _stat(path: str) -> os.stat_result | None:
