@@ -44,6 +44,7 @@ HEAVY = {
 MAY_IMPORT = {
     "torch": {
         "engines/devices.py",
+        "engines/nvjpeg.py",
         "engines/openclip.py",
         "engines/export.py",
         "engines/faults.py",
@@ -53,6 +54,7 @@ MAY_IMPORT = {
         "engines/searching.py",
     },
     "open_clip": {
+        "engines/nvjpeg.py",
         "engines/openclip.py",
         "engines/export.py",
         "engines/text_tower.py",

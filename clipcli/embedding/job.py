@@ -132,7 +132,7 @@ class Embedding(Generic[Input]):
         return self.report.exit_code
 
     def _stream(self, session: Embedder, listing: Listing[Input], advance: Callable[[int], object]) -> None:
-        plan_ = Plan(None, self._info(session), 0, session.info.dim, self.target.dtype)
+        plan_ = Plan(None, self._info(session), 0, session.info.dim, self.target.dtype, self.target.pipe)
         collector = Collector(session.info.dim)
         with create_vectors(self.target.format, plan_) as writer:
             for outcome in self._outcomes(session, listing):

@@ -32,6 +32,8 @@ class Target:
     resume: bool = False
     url: str | None = None
     """Where the file at `path` goes when it is whole; None where it stays."""
+    pipe: str | None = None
+    """A pipe or device that is written to as stdout would be, where that was named; `path` is None then."""
 
     @property
     def shown(self) -> str:
@@ -52,8 +54,10 @@ def parse_target(
         raise UsageError(f"no type {dtype!r}", hint="float32 or float16")
     url = output if output is not None and is_url(output) else None
     path = None if output in {None, "-"} else Path(str(output).rpartition("/")[2] if url else str(output))
+    pipe = str(path) if url is None and path is not None and _is_pipe(path) else None
+    path = None if pipe else path
     if resume and path is None:
-        raise UsageError("--resume needs -o FILE", hint="what went to stdout cannot be found again")
+        raise UsageError("--resume needs -o FILE", hint="what went into a pipe cannot be found again")
     share = (1, 1) if shard is None else parse_shard(shard)
     if url is not None and url.endswith("/"):
         raise UsageError(
@@ -63,7 +67,11 @@ def parse_target(
     if url is not None:
         check_place(url)
         path = workshop(url)
-    return Target(path, chosen, cast("VectorDtype", dtype), share, resume, url)
+    return Target(path, chosen, cast("VectorDtype", dtype), share, resume, url, pipe)
+
+
+def _is_pipe(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _format(name: str, path: Path | None) -> VectorFormat:

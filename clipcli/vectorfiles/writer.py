@@ -38,6 +38,8 @@ class Plan:
     """How many rows with a vector will come."""
     dim: int
     dtype: VectorDtype = "float32"
+    pipe: str | None = None
+    """What is written in place of stdout."""
 
 
 class VectorsWriter(ABC):
@@ -48,7 +50,7 @@ class VectorsWriter(ABC):
         self.stack = stack
         self.dtype = np.dtype(plan.dtype).newbyteorder("<")
         self._targets: list[Target] = []
-        self.target = self._open(plan.path)
+        self.target = self._open(plan.path or plan.pipe)
         self._errors: Target | None = None
         self.start()
 
@@ -89,7 +91,7 @@ class VectorsWriter(ABC):
         """Another file of this output."""
         return self._open(name(self.path))
 
-    def _open(self, path: Path | None) -> Target:
+    def _open(self, path: Path | str | None) -> Target:
         target = self.stack.enter_context(open_target(None if path is None else str(path)))
         self._targets.append(target)
         return target

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -145,6 +146,21 @@ def test_a_text_of_ten_thousand_words_is_cut_and_said_once(embed, tmp_path: Path
     result = embed("--texts-from", tmp_path / "long.txt", "-q")
     assert (result.code, len(result.rows)) == (0, 3)
     assert result.stderr.count("longer than the model's 77 tokens") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_written_as_stdout_is_and_nothing_beside_it(embed, mixed: Path, tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")))
+    reader.start()
+    done = embed(mixed, "-o", pipe, "--format", "jsonl", "-q")
+    reader.join(20)
+    assert done.code == 3
+    assert [json.loads(line) for line in read[0].splitlines()] == embed(mixed, "-q").rows
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith("pipe")] == ["pipe"]
+    assert "npy cannot be written to a pipe" in embed(mixed, "-o", pipe, "--format", "npy").stderr
 
 
 def test_images_that_were_read_in_other_ways_are_not_merged(embed, mixed: Path, tmp_path: Path):
