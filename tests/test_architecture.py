@@ -54,7 +54,6 @@ MAY_IMPORT = {
         "engines/searching.py",
     },
     "open_clip": {
-        "engines/nvjpeg.py",
         "engines/openclip.py",
         "engines/export.py",
         "engines/text_tower.py",
