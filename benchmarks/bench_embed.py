@@ -329,11 +329,11 @@ def main() -> None:
     """Prepare, measure in turns, print, keep."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--count", type=int, default=32, help="photos of 0.3 MP a turn; half of it of 12 MP")
+    parser.add_argument("--count", type=int, default=32, help="photos of each size a turn")
     parser.add_argument("--photos", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "photos")
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
-    counts = {"0.3 MP": arguments.count, "12 MP": max(8, arguments.count // 2)}
+    counts = dict.fromkeys(SIZES, arguments.count)
     with tempfile.TemporaryDirectory(prefix="bench-embed-") as temporary:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic
 
 from clipcli.embedding.estimate import keep_speed, print_estimate
 from clipcli.embedding.sources import ImageSource, Input, parse_source
-from clipcli.embedding.summary import Run, summary
+from clipcli.embedding.summary import Run, advice, summary
 from clipcli.embedding.target import parse_target
 from clipcli.errors import InputsError, OutputError, UsageError
 from clipcli.report import Report
@@ -129,6 +129,8 @@ class Embedding(Generic[Input]):
             keep_speed(session, unit, timings.encoded / wall)
         run = Run(unit, self.report.done, wall, self._writing, session.workers, session.models, self._resumed)
         self.report.talk.note(summary(timings, run))
+        if isinstance(session, Session) and (hint := advice(session.model, timings, run)):
+            self.report.talk.note(hint)
         return self.report.exit_code
 
     def _stream(self, session: Embedder, listing: Listing[Input], advance: Callable[[int], object]) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clipcli.devices import cpu_with_bf16
+
 if TYPE_CHECKING:
+    from clipcli.models import Model
     from clipcli.pipeline import Timings
 
+_MODEL = "the model"
+_LONG_SECONDS = 60.0
 _IDLE = 0.5
 """When no step was at work for half of the time, the inputs came too slowly."""
 
@@ -45,13 +50,26 @@ def summary(timings: Timings, run: Run) -> str:
     return f"{head}; of the work: {shares}; bottleneck: {bottleneck(timings, run)}"
 
 
+def advice(model: Model, timings: Timings, run: Run) -> str | None:
+    """How the next run of this length could be quicker, where the CPU could do what it was not asked to do."""
+    if run.seconds < _LONG_SECONDS or bottleneck(timings, run) != _MODEL:
+        return None
+    asked = model.choice.precision == "auto" and model.spec.kind != "bundle"
+    if not asked or model.runs_on_gpu or model.precision != "fp32" or not cpu_with_bf16():
+        return None
+    return (
+        "this CPU computes in bfloat16: --precision bf16 may be several times as fast (its vectors differ a little, "
+        "and are kept apart)"
+    )
+
+
 def bottleneck(timings: Timings, run: Run) -> str:
     """The step that was at work for the largest share of the run: threads and models are counted one by one."""
     wall = max(run.seconds, 1e-9)
     busy = {
         "reading": timings.read / run.workers / wall,
         "decoding": (timings.decode + timings.read) / run.workers / wall if timings.decode > timings.read else 0.0,
-        "the model": timings.model / run.models / wall,
+        _MODEL: timings.model / run.models / wall,
         "writing": run.writing / wall,
     }
     slowest = max(busy, key=lambda name: busy[name])
