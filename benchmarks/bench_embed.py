@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from clipcli.session import CPU_BATCH
-from clipcli.steady import FIXED_ROWS
+from clipcli.steady import image_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,8 +203,15 @@ class Figure:
 def cases(work: Path, peer: bool) -> list[Case]:
     """All ways, each with the settings of its script."""
     bundle, checkpoint = str(work / "bundle"), f"ViT-B-32@{work / 'ViT-B-32.pt'}"
-    onnx = {"spec": bundle, "precision": "auto", "engine": "auto", "cached": False, "fast": False, "batch": CPU_BATCH}
-    bf16 = {**onnx, "spec": checkpoint, "precision": "bf16", "engine": "openclip", "batch": FIXED_ROWS}
+    onnx = {
+        "spec": bundle,
+        "precision": "auto",
+        "engine": "auto",
+        "cached": False,
+        "fast": False,
+        "batch": image_rows("fp32"),
+    }
+    bf16 = {**onnx, "spec": checkpoint, "precision": "bf16", "engine": "openclip", "batch": image_rows("bf16")}
     found = [
         Case(PLAIN, LOOP, {"weights": str(work / "ViT-B-32.pt")}),
         Case("open_clip, DataLoader", LOADER, {"weights": str(work / "ViT-B-32.pt")}),

@@ -18,7 +18,7 @@ from clipcli.models import Model
 from clipcli.pipeline import TEXT_BATCH, Batches, Cuts, ImagePipeline, Preparation, Timings, encode_texts, gpu_decoder
 from clipcli.prompts import Label, expand
 from clipcli.session_options import SessionOptions
-from clipcli.steady import least_rows
+from clipcli.steady import image_rows
 from clipcli.vectors import ensemble, stack, unit_length
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from clipcli.talk import Talk
     from clipcli.vectors import Pixels, Vector, Vectors
 
-CPU_BATCH = 8
-"""Images a step on the CPU, of which several are under way at once. Larger ones are slower for most models, and by a
-twentieth faster for ViT-B-32."""
 GPU_BATCH = 128
 _TEXTS_AT_ONCE = 8192
 """Texts whose vectors are in memory together: 8192 × 512 numbers are 17 MB."""
@@ -118,8 +115,7 @@ class Session:
 
     @cached_property
     def _images(self) -> Batches:
-        on_cpu = max(CPU_BATCH, least_rows(self.model.precision))
-        chosen = self.options.batch_size or (GPU_BATCH if self.model.runs_on_gpu else on_cpu)
+        chosen = self.options.batch_size or (GPU_BATCH if self.model.runs_on_gpu else image_rows(self.model.precision))
         return Batches(chosen, "image", self.talk.note)
 
     @cached_property
@@ -145,7 +141,7 @@ class Session:
             max_pixels=self.options.max_pixels,
             on_gpu=self.on_gpu,
         )
-        least = 1 if self.model.runs_on_gpu else least_rows(self.model.precision)
+        least = 1 if self.model.runs_on_gpu else image_rows(self.model.precision)
         pipeline = ImagePipeline(preparation, self._encode_images, self.workers, self._image_lanes, least)
         return pipeline.run(refs, self.batch_size)
 

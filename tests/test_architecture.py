@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "engines/openclip.py",
         "engines/export.py",
         "engines/faults.py",
+        "engines/image_tower.py",
         "engines/text_tower.py",
         "engines/compact.py",
         "engines/parity.py",
@@ -56,6 +57,7 @@ MAY_IMPORT = {
     "open_clip": {
         "engines/openclip.py",
         "engines/export.py",
+        "engines/image_tower.py",
         "engines/text_tower.py",
         "engines/sources.py",
         "engines/tokenizer_export.py",

@@ -16,6 +16,7 @@ from torch import nn
 from clipcli import bundle as bundles
 from clipcli.bundle import staging
 from clipcli.engines import compact, onnx, parity, tokenizer_export
+from clipcli.engines.image_tower import WholeTower, image_tower
 from clipcli.engines.openclip import quiet_open_clip
 from clipcli.engines.text_tower import CausalText
 from clipcli.errors import ModelError
@@ -121,16 +122,6 @@ def _manifest(source: Exportable, precision: str, revision: str | None, name: st
     )
 
 
-class _Images(nn.Module):
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """CoCa's towers make unit length unless told not to; towers that return tokens too put the embedding first."""
-        return _first(self.model.encode_image(pixels, normalize=False))
-
-
 class _Texts(nn.Module):
     """A text tower whose answer depends on its padding: always the whole context."""
 
@@ -151,7 +142,7 @@ def _write_tower(source: Exportable, which: Literal["image", "text"], path: Path
     info, batch = source.info, torch.export.Dim("batch", min=1, max=1 << 16)
     shape: dict[int, Any] = {0: batch}
     if which == "image":
-        tower: nn.Module = _Images(source.model)
+        tower: nn.Module = image_tower(source.model)
         example, feed = torch.zeros(2, 3, *info.preprocessing.image_size), "pixels"
     elif info.causal_text:
         tower, feed = CausalText(source.model), "tokens"
@@ -200,7 +191,7 @@ class _Reference:
 
     def encode_images(self, pixels: Pixels) -> Vectors:
         with torch.no_grad():
-            return np.asarray(_Images(self.source.model)(torch.from_numpy(pixels)).numpy(), np.float32)
+            return np.asarray(WholeTower(self.source.model)(torch.from_numpy(pixels)).numpy(), np.float32)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         with torch.no_grad():

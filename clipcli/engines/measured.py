@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from clipcli.errors import ModelError
-from clipcli.steady import least_rows
+from clipcli.steady import image_rows
 from clipcli.vectors import unit_length
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _ranks_alike(wide: _Trial, narrow: _Trial) -> bool:
 
 def _seconds(encoder: Encoder, pixels: Pixels, clock: Clock) -> float:
     """Of an image, in the fastest of a few passes; the first, which prepares memory, does not count."""
-    rows = pixels[np.arange(least_rows(encoder.precision)) % len(pixels)]
+    rows = pixels[np.arange(image_rows(encoder.precision)) % len(pixels)]
     encoder.encode_images(rows)
     passes = []
     for _ in range(_ROUNDS):

@@ -6,7 +6,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from clipcli.devices import cpu_lanes
 from clipcli.encoder import Scoring
 from clipcli.engines.devices import Streams
 from clipcli.engines.faults import one_kind_of_memory_error, plain_words
+from clipcli.engines.image_tower import image_tower
 from clipcli.engines.text_tower import CausalText, causal_tower
-from clipcli.steady import groups_of_like_length, steps
+from clipcli.steady import groups_of_like_length, image_rows, steps, text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -69,13 +70,13 @@ class OpenClipEncoder:
         """
         vectors = np.zeros((len(pixels), self.info.dim), np.float32)
         with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine():
-            for some, rows in self._steps(len(pixels)):
+            for some, rows in self._steps(len(pixels), image_rows(self.precision)):
                 batch = torch.from_numpy(pixels if len(rows) == len(pixels) else pixels[rows])
                 if self.device.startswith("cuda"):
                     batch = batch.pin_memory()
                 # Two steps: a copy that narrows numbers on the way would do so on the CPU, and wait.
                 batch = batch.to(self.device, non_blocking=True).to(dtype=get_input_dtype(self.precision))
-                vectors[some] = _numbers(self.model.encode_image(batch))[: some.stop - some.start]
+                vectors[some] = _numbers(self._image_tower(batch))[: some.stop - some.start]
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -94,15 +95,18 @@ class OpenClipEncoder:
             lengths = (tokens.argmax(dim=-1) + 1).tolist() if self.info.causal_text else [limit] * len(texts)
             encode = CausalText(self.model) if self.info.causal_text else self.model.encode_text
             for members, length in groups_of_like_length(lengths, limit, len(texts)):
-                for some, rows in self._steps(len(members)):
+                for some, rows in self._steps(len(members), text_rows(self.precision)):
                     batch = tokens[members[rows], :length].to(self.device)
                     vectors[members[some]] = _numbers(encode(batch))[: some.stop - some.start]
         return vectors
 
-    def _steps(self, count: int) -> Iterator[tuple[slice, npt.NDArray[np.intp]]]:
-        if self.device == "cpu":
-            return steps(count, self.precision)
-        return iter([(slice(0, count), np.arange(count))] if count else [])
+    @cached_property
+    def _image_tower(self) -> torch.nn.Module:
+        return image_tower(self.model)
+
+    def _steps(self, count: int, size: int) -> Iterator[tuple[slice, npt.NDArray[np.intp]]]:
+        """A batch on a GPU is one step, whatever its size: kernels there differ from batch to batch."""
+        return steps(count, size if self.device == "cpu" else max(count, 1))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before any cut, start and end token included."""
