@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import numpy as np
 
@@ -21,7 +23,19 @@ if TYPE_CHECKING:
 
 _LINGER_SECONDS = 0.02
 """How long lanes that are idle wait for a batch each, before they share the one that is there."""
-_MOST_THREADS = 64
+_ALL: WeakSet[Lanes] = WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    """Let nobody be with the model when Python goes: its threads would find it gone, and take the process with them.
+
+    An executor's threads would be waited for before that: for ever, where a run was dropped and not closed.
+    """
+    for lanes in list(_ALL):
+        lanes.close()
+    for lanes in list(_ALL):
+        lanes.wait()
 
 
 @dataclass(frozen=True)
@@ -53,14 +67,15 @@ class Lanes:
         """
         self._encode, self._wanted, self._finished = encode, wanted, finished
         self._batch_size, self._least = batch_size, least
-        self._pool = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="model")
-        self._count = self._idle = 0
-        """Threads; those of them that are not with the model, some perhaps still on their way here."""
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        """Threads that are not with the model, some perhaps still on their way here."""
         self._waiting: list[_Waiting] = []
         self._vectors: dict[str, Future[Vector]] = {}
         """By content, of all that waits or is with the model."""
         self._hurry = self._closed = False
         self._changed = threading.Condition()
+        _ALL.add(self)
 
     def add(self, digest: str, pixels: npt.NDArray[np.float32]) -> Future[Vector]:
         """Have the model see an image, once however often its content comes while it waits."""
@@ -71,10 +86,8 @@ class Lanes:
                 self._waiting.append(one)
                 self._vectors[digest] = one.vector
             found = self._vectors[digest]
-            while self._count < min(wanted, _MOST_THREADS):
-                self._count += 1
-                self._idle += 1
-                self._pool.submit(self._work)
+            while len(self._threads) < wanted:
+                self._begin()
             self._changed.notify_all()
         return found
 
@@ -92,14 +105,23 @@ class Lanes:
     @property
     def is_full(self) -> bool:
         """Whether the next batch of every lane is there."""
-        return len(self._waiting) >= max(self._count, 1) * self._batch_size
+        return len(self._waiting) >= max(len(self._threads), 1) * self._batch_size
 
     def close(self) -> None:
         """Begin no other batch."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._pool.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """After the end, for the batches that are with the model."""
+        for thread in self._threads:
+            thread.join()
+
+    def _begin(self) -> None:
+        self._idle += 1
+        self._threads.append(threading.Thread(target=self._work, name=f"model-{len(self._threads)}", daemon=True))
+        self._threads[-1].start()
 
     def _work(self) -> None:
         """What each thread does until the end."""
@@ -123,7 +145,7 @@ class Lanes:
         with self._changed:
             while not (self._closed or self._is_time()):
                 is_shared = len(self._waiting) >= self._batch_size  # too little for all that are idle
-                if not self._changed.wait(_LINGER_SECONDS if is_shared else None) and is_shared:
+                if not self._changed.wait(_LINGER_SECONDS if is_shared else None):
                     self._hurry = True
             share = -(-len(self._waiting) // (self._idle * self._least)) * self._least
             self._idle -= 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run import run_script
 
 from clipcli.pipeline.lanes import Lanes
 
@@ -153,3 +154,22 @@ def test_every_image_gets_its_own_vector(numbers: list[int], batch_size: int, co
     assert values(futures) == numbers
     assert max(model.sizes, default=0) <= batch_size
     lanes.close()
+
+
+LEFT_OPEN = """
+import numpy as np
+from clipcli.pipeline.lanes import Lanes
+
+def encode(digests, pixels):
+    return [np.zeros(1, np.float32)] * len(digests)
+
+lanes = Lanes(encode, 2, lambda: 2, lambda: None)
+futures = [lanes.add(str(number), np.zeros((3, 1, 1), np.float32)) for number in range(3)]
+futures[0].result()
+print("out")
+"""
+
+
+def test_python_exits_although_nobody_closed_the_lanes():
+    done = run_script(LEFT_OPEN)
+    assert (done.stdout, done.code) == ("out\n", 0), done.stderr
