@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -14,6 +14,7 @@ from clipcli.devices import accelerator, has_onnx_runtime
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.exporting import export_to_cache
 from clipcli.modelspec import parse_model
+from clipcli.steady import FEW_IMAGES
 
 if TYPE_CHECKING:
     from clipcli.bundle import Bundle
@@ -218,7 +219,8 @@ class Model:
         encoder = loading.load(source, device, self.choice, self._record, self.talk)
         self._source = source
         loading.remember(encoder, source, self._record, self._place)
-        return encoder, source
+        is_few = self.expected_images is not None and self.expected_images < FEW_IMAGES
+        return replace(encoder, few_images=is_few), source
 
     def _exported(self, loaded: OpenClipEncoder, source: Source) -> Encoder:
         self.talk.note(f"exporting {self.spec.name} for --engine onnx, once")

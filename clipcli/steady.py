@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROWS = 4
 TOKENS = 16
+FEW_IMAGES = 16
+"""A run of fewer images is over sooner when all threads work on four of them together."""
 
 
 def image_rows(precision: Precision) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clipcli.devices import model_threads
 from clipcli.errors import DeviceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from clipcli.encoder import Precision
@@ -44,6 +46,17 @@ def natural_precision(device: str) -> Precision:
     if device == "cpu":
         return "fp32"
     return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp16"
+
+
+@contextmanager
+def all_threads() -> Iterator[None]:
+    """In the block, one batch has every thread that a model may use on the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(model_threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Streams:

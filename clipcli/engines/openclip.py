@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ from open_clip.transformer import LayerNormFp32
 
 from clipcli.devices import cpu_lanes
 from clipcli.encoder import Scoring
-from clipcli.engines.devices import Streams
+from clipcli.engines.devices import Streams, all_threads
 from clipcli.engines.faults import one_kind_of_memory_error, plain_words
 from clipcli.engines.image_tower import image_tower
 from clipcli.engines.text_tower import CausalText, causal_tower
-from clipcli.steady import groups_of_like_length, image_rows, steps, text_rows
+from clipcli.steady import ROWS, groups_of_like_length, image_rows, steps, text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,18 +49,20 @@ class OpenClipEncoder:
     device: str
     precision: Precision
     streams: Streams
+    few_images: bool = False
+    """Whether so few images will come that all threads should work on them together (on the CPU)."""
 
     @property
     def image_lanes(self) -> int:
         """On a GPU one batch is copied there while another is computed; on the CPU threads need not wait for others."""
         if self.device == "cpu":
-            return cpu_lanes()[0]
+            return 1 if self.few_images else cpu_lanes()[0]
         return _GPU_LANES if self.device.startswith("cuda") else 1
 
     @property
     def text_lanes(self) -> int:
-        """As for images."""
-        return self.image_lanes
+        """As for many images: a few may have many labels."""
+        return cpu_lanes()[0] if self.device == "cpu" else self.image_lanes
 
     def encode_images(self, pixels: Pixels) -> Vectors:
         """Float32 (n, 3, height, width) → float32 (n, dim), not unit length.
@@ -69,8 +71,11 @@ class OpenClipEncoder:
             MemoryError: the batch is too large for the device; a smaller one may fit.
         """
         vectors = np.zeros((len(pixels), self.info.dim), np.float32)
-        with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine():
-            for some, rows in self._steps(len(pixels), image_rows(self.precision)):
+        together = self.few_images and self.device == "cpu"
+        size = ROWS if together else image_rows(self.precision)
+        threads = all_threads() if together else nullcontext()
+        with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine(), threads:
+            for some, rows in self._steps(len(pixels), size):
                 batch = torch.from_numpy(pixels if len(rows) == len(pixels) else pixels[rows])
                 if self.device.startswith("cuda"):
                     batch = batch.pin_memory()

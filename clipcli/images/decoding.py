@@ -62,8 +62,8 @@ def decode(
     if not data:
         raise ImageError("decode", "empty file")
     image = _identify(data, max_pixels)
+    elsewhere = jpeg(data) if jpeg and image.format == "JPEG" and image.mode in {"L", "RGB"} else None
     try:
-        elsewhere = jpeg(data) if jpeg and image.format == "JPEG" and image.mode in {"L", "RGB"} else None
         if draft is not None:
             image.draft(None, draft)
         if elsewhere is None:

@@ -129,7 +129,8 @@ def test_siglip_scores_are_independent(specs: dict[str, str]):
 
 
 @pytest.mark.parametrize(("precision", "threads"), [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)])
-def test_a_vector_is_the_same_to_the_bit_in_any_batch(precision: str, threads: int):
+@pytest.mark.parametrize("few", [False, True])
+def test_a_vector_is_the_same_to_the_bit_in_any_batch(precision: str, threads: int, few: bool):
     """At ViT-B-32's width, where kernels add up in another order for other numbers of rows."""
     import torch
     from open_clip.model import CLIP, convert_weights_to_lp
@@ -149,6 +150,7 @@ def test_a_vector_is_the_same_to_the_bit_in_any_batch(precision: str, threads: i
     encoder = dataclasses.replace(encoder, info=dataclasses.replace(encoder.info, dim=512))
     pixels = np.random.default_rng(1).standard_normal((35, 3, 224, 224)).astype(np.float32)
     texts = [f"a photo of {number} {'small ' * (number % 9)}dogs" for number in range(35)]
+    encoder = dataclasses.replace(encoder, few_images=few)
     whole, all_texts = encoder.encode_images(pixels), encoder.encode_texts(texts)
     assert np.abs(whole).max() > 0.01
     for size in (1, 3, 8, 16, 20):
@@ -158,3 +160,25 @@ def test_a_vector_is_the_same_to_the_bit_in_any_batch(precision: str, threads: i
         found = np.concatenate([encoder.encode_texts(texts[start : start + size]) for start in parts])
         np.testing.assert_array_equal(found, all_texts)
     torch.set_num_threads(before)
+
+
+def test_few_images_have_all_threads_and_many_a_lane_each(monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    monkeypatch.setattr("clipcli.engines.openclip.cpu_lanes", lambda: (4, 1))
+    monkeypatch.setattr("clipcli.engines.devices.model_threads", lambda: 4)
+    seen: list[int] = []
+    many = tiny_models.build("plain")
+    few = dataclasses.replace(many, few_images=True)
+    assert (many.image_lanes, many.text_lanes, few.image_lanes, few.text_lanes) == (4, 4, 1, 4)
+    pixels = np.zeros((1, 3, 32, 32), np.float32)
+    for encoder in (many, few):
+        encoder._image_tower.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+        encoder.encode_images(pixels)
+    assert seen == [torch.get_num_threads(), 4]
+
+
+@pytest.mark.parametrize(("expected", "few"), [(1, True), (15, True), (16, False), (None, False)])
+def test_the_number_of_images_that_are_expected_decides(specs: dict[str, str], expected: int | None, few: bool):
+    with open_session(Choice(specs["clip"], engine="openclip"), Talk(quiet=True), expected_images=expected) as session:
+        assert session.model.encoder.few_images is few
