@@ -184,7 +184,8 @@ def _leave_threads_behind(code: Any) -> None:
 
     What was promised is written and closed by now, and the cache can be left at any moment.
     """
-    if not any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    if not any(thread.name.startswith("model") or not thread.daemon for thread in others):
         return
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
