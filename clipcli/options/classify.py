@@ -18,7 +18,7 @@ class ScoreOptions:
     ] = 1
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", metavar="T", min=-1.0, help="No label where the score is below T."),
+        typer.Option("--threshold", metavar="T", min=-1.0, max=1.0, help="No label where the score is below T."),
     ] = None
     thresholds: Annotated[
         str | None,

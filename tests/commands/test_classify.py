@@ -96,11 +96,11 @@ def test_top_k_lists_a_line_a_label(classify, folder: Path):
 
 def test_threshold_leaves_the_label_empty(classify, folder: Path):
     image = folder / "disc" / "red.png"
-    assert classify(image, *LABELS, "--threshold", "1.1").lines[0].split("\t")[1] == ""
-    row = classify(image, *LABELS, "--threshold", "1.1", "--format", "jsonl").rows[0]
+    assert classify(image, *LABELS, "--threshold", "1").lines[0].split("\t")[1] == ""
+    row = classify(image, *LABELS, "--threshold", "1", "--format", "jsonl").rows[0]
     assert row["label"] is None
     assert row["score"] > 0
-    assert classify(image, *LABELS, "--threshold", "1.1", "--none", "neither").lines[0].split("\t")[1] == "neither"
+    assert classify(image, *LABELS, "--threshold", "1", "--none", "neither").lines[0].split("\t")[1] == "neither"
 
 
 def test_none_is_one_more_answer(classify, folder: Path):
@@ -112,7 +112,7 @@ def test_multi_label_says_what_the_scores_mean(classify, folder: Path):
     result = classify(folder, *LABELS, "--multi-label", "--threshold", "0", "--format", "jsonl")
     assert "each label against the background prompts" in result.stderr
     assert all(len(row["labels"]) == 2 for row in result.rows)
-    none = classify(folder, *LABELS, "--multi-label", "--threshold", "1.1", "--format", "jsonl").rows
+    none = classify(folder, *LABELS, "--multi-label", "--threshold", "1", "--format", "jsonl").rows
     assert all(row["label"] is None and row["labels"] == [] for row in none)
 
 
@@ -182,6 +182,7 @@ def test_very_many_labels(classify, folder: Path, tmp_path: Path, count: int):
         (["-l", "a,b", "--none", ""], 2, "--none without a name"),
         (["-l", "a,b", "-o", "."], 2, ". is a folder"),
         (["-l", "a,b", "--threshold", "nan"], 2, "--threshold"),
+        (["-l", "a,b", "--threshold", "70"], 2, "less than or equal to 1"),
         (["-l", "a,b", "--min-accuracy", "0.5"], 2, "--expect"),
         (["-l", "a,b", "--expect", "c"], 2, "not one of the labels"),
         (["-l", "a,b", "--expect", "a", "--expect-from", "parent"], 2, "do not go together"),
@@ -239,7 +240,7 @@ class TestChecks:
         assert "expected misc (none of the labels)" in result.stderr
 
     def test_a_label_that_is_not_reached_is_a_label_all_the_same(self, classify, folder: Path):
-        result = classify(folder / "disc", *LABELS, "--expect-from", "parent", "--multi-label", "--threshold", "1.1")
+        result = classify(folder / "disc", *LABELS, "--expect-from", "parent", "--multi-label", "--threshold", "1")
         assert result.code == 1
         assert "expected disc (below the threshold), found no label" in result.stderr
 
