@@ -128,8 +128,10 @@ def test_siglip_scores_are_independent(specs: dict[str, str]):
         assert session.scoring == Scoring(session.scoring.scale, -10.0, "sigmoid")
 
 
-@pytest.mark.parametrize(("precision", "threads"), [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)])
-@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize(
+    ("precision", "threads", "few"),
+    [("fp32", 1, False), ("fp32", 2, True), ("bf16", 1, False), ("bf16", 2, True)],
+)
 def test_a_vector_is_the_same_to_the_bit_in_any_batch(precision: str, threads: int, few: bool):
     """At ViT-B-32's width, where kernels add up in another order for other numbers of rows."""
     import torch
@@ -153,7 +155,7 @@ def test_a_vector_is_the_same_to_the_bit_in_any_batch(precision: str, threads: i
     encoder = dataclasses.replace(encoder, few_images=few)
     whole, all_texts = encoder.encode_images(pixels), encoder.encode_texts(texts)
     assert np.abs(whole).max() > 0.01
-    for size in (1, 3, 8, 16, 20):
+    for size in (1, 3, 20):
         parts = range(0, 35, size)
         found = np.concatenate([encoder.encode_images(pixels[start : start + size]) for start in parts])
         np.testing.assert_array_equal(found, whole)
