@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Generic
 
+from clipcli.embedding.description import description
 from clipcli.embedding.estimate import keep_speed, print_estimate
 from clipcli.embedding.sources import ImageSource, Input, parse_source
 from clipcli.embedding.summary import Run, advice, summary
@@ -17,7 +18,7 @@ from clipcli.report import Report
 from clipcli.session import Session, open_session
 from clipcli.sharding import Listing
 from clipcli.talk import printable
-from clipcli.vectorfiles import Plan, Shard, VectorsInfo, create_vectors
+from clipcli.vectorfiles import Plan, VectorsInfo, create_vectors
 from clipcli.vectorfiles.chunks import Collector, write_chunk
 from clipcli.vectorfiles.delivery import close_workshop, deliver
 from clipcli.vectorfiles.parts import has_parts, open_parts
@@ -134,7 +135,14 @@ class Embedding(Generic[Input]):
         return self.report.exit_code
 
     def _stream(self, session: Embedder, listing: Listing[Input], advance: Callable[[int], object]) -> None:
-        plan_ = Plan(None, self._info(session), 0, session.info.dim, self.target.dtype, self.target.pipe)
+        plan_ = Plan(
+            None,
+            description(session, self.source, self.target, raw=self.raw),
+            0,
+            session.info.dim,
+            self.target.dtype,
+            self.target.pipe,
+        )
         collector = Collector(session.info.dim)
         with create_vectors(self.target.format, plan_) as writer:
             for outcome in self._outcomes(session, listing):
@@ -147,7 +155,7 @@ class Embedding(Generic[Input]):
     def _to_file(
         self, session: Embedder, listing: Listing[Input], parts: PartsFolder, advance: Callable[[int], object]
     ) -> None:
-        info = self._info(session)
+        info = description(session, self.source, self.target, raw=self.raw)
         parts.begin(info, session.info.dim)
         collector = Collector(session.info.dim)
         try:
@@ -208,21 +216,6 @@ class Embedding(Generic[Input]):
             self.report.failed += before.failed
         if (left := next(done, None)) is not None:
             raise _other_inputs(left.name, "nothing")
-
-    def _info(self, session: Embedder) -> VectorsInfo:
-        index, count = self.target.shard
-        return VectorsInfo(
-            kind=self.source.kind,
-            model=session.info.name,
-            fingerprint=session.info.fingerprint,
-            precision=session.model.precision,
-            unit_length=not self.raw,
-            prompts=self.source.prompts_name,
-            decoding=", ".join(session.decoding) if self.source.kind == "image" else "",
-            shard=Shard(index, count, 0, "") if count > 1 else None,
-            parameters=session.info,
-            scoring=session.scoring,
-        )
 
     def _finished(self, info: VectorsInfo, listing: Listing[Input]) -> VectorsInfo:
         if info.shard is None:

@@ -63,22 +63,14 @@ class Memory:
         return np.ones((count, 2), np.float32)
 
 
-def test_batches_that_fit_one_by_one_are_not_halved_for_having_been_two():
-    memory, said = Memory(rows=8, together=2), []
-    batches, vectors = Batches(8, "image", said.append), np.zeros((2, 8, 2), np.float32)
+@pytest.mark.parametrize(
+    ("rows", "size", "said"), [(8, 8, []), (3, 2, ["out of memory: batches of 2 images from here on"])]
+)
+def test_batches_side_by_side_are_halved_only_if_they_do_not_fit_one_by_one(rows, size, said):
+    memory, heard = Memory(rows, together=2), []
+    batches, vectors = Batches(8, "image", heard.append), np.zeros((2, 8, 2), np.float32)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda rows: batches.fill(rows, memory.encode, "cuda"), vectors))
+        list(pool.map(lambda some: batches.fill(some, memory.encode, "cuda"), vectors))
     assert vectors.all()
-    assert said == []
-    assert batches.size == 8
-    assert sorted(set(memory.tries)) == [8]
-
-
-def test_batches_that_do_not_fit_alone_either_are_halved():
-    memory, said = Memory(rows=3, together=2), []
-    batches, vectors = Batches(8, "image", said.append), np.zeros((2, 8, 2), np.float32)
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda rows: batches.fill(rows, memory.encode, "cuda"), vectors))
-    assert vectors.all()
-    assert batches.size == 2
-    assert said[-1] == "out of memory: batches of 2 images from here on"
+    assert batches.size == size
+    assert heard[-1:] == said
