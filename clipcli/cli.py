@@ -184,6 +184,7 @@ def _leave_threads_behind(code: Any) -> None:
 
     What was promised is written and closed by now, and the cache can be left at any moment.
     """
+    # The model's are daemons, so that a run that was dropped keeps nobody from leaving (clipcli.pipeline.lanes).
     others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
     if not any(thread.name.startswith("model") or not thread.daemon for thread in others):
         return

@@ -135,14 +135,8 @@ class Embedding(Generic[Input]):
         return self.report.exit_code
 
     def _stream(self, session: Embedder, listing: Listing[Input], advance: Callable[[int], object]) -> None:
-        plan_ = Plan(
-            None,
-            description(session, self.source, self.target, raw=self.raw),
-            0,
-            session.info.dim,
-            self.target.dtype,
-            self.target.pipe,
-        )
+        info, target = description(session, self.source, self.target, raw=self.raw), self.target
+        plan_ = Plan(None, info, 0, session.info.dim, target.dtype, target.pipe)
         collector = Collector(session.info.dim)
         with create_vectors(self.target.format, plan_) as writer:
             for outcome in self._outcomes(session, listing):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TAIL_BYTES = 64
-"""What cameras and editors leave behind the end of an image at most, where they leave anything harmless."""
+"""Where the end of a whole file is looked for: some programs leave a few bytes behind it."""
 _END = b"\xff\xd9"
 
 

@@ -52,14 +52,14 @@ class OpenClipEncoder:
     few_images: bool = False
     """Whether so few images will come that all threads should work on them together (on the CPU)."""
 
-    @property
+    @cached_property
     def image_lanes(self) -> int:
         """On a GPU one batch is copied there while another is computed; on the CPU threads need not wait for others."""
         if self.device == "cpu":
             return 1 if self.few_images else cpu_lanes()[0]
         return _GPU_LANES if self.device.startswith("cuda") else 1
 
-    @property
+    @cached_property
     def text_lanes(self) -> int:
         """As for many images: a few may have many labels."""
         return cpu_lanes()[0] if self.device == "cpu" else self.image_lanes

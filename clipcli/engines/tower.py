@@ -35,6 +35,7 @@ class Tower:
         self._session: Any = None
         self._rows = 0
         self._opening = threading.Lock()
+        self._most_lanes = cpu_lanes()[0]
 
     @property
     def is_open(self) -> bool:
@@ -44,7 +45,7 @@ class Tower:
     @property
     def lanes(self) -> int:
         """Runs side by side, each on few threads, once there is much to do; a lone run has all threads to itself."""
-        return cpu_lanes()[0] if self._has_much_to_do else 1
+        return self._most_lanes if self._has_much_to_do else 1
 
     @property
     def sets_one_row_apart(self) -> bool:

@@ -23,6 +23,7 @@ from clipcli.sources.patterns import match
 from clipcli.sources.places import is_url, scheme
 from clipcli.sources.suffixes import SHARDS, is_image_name
 from clipcli.vectorfiles.base import VectorFile
+from clipcli.vectorfiles.info import Described
 from clipcli.vectorfiles.parquet import ParquetFile
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ _OPEN_PARTS: Final = 8
 _GROUPS: Final = 256
 """Row groups whose names are at hand: two million of them in files of `embed`."""
 _PARTS: Final = "parts are Parquet files of clipcli embed, and nothing else may lie among them"
-_ALIKE: Final = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding")
 
 
 def parts_of(place: str) -> list[str]:
@@ -178,12 +178,7 @@ def _head(part: str) -> _Head:
 
 
 def _check_alike(part: str, head: _Head, first: str, other: _Head) -> None:
-    for name in _ALIKE:
-        one, two = getattr(head.info, name), getattr(other.info, name)
-        if one != two:
-            hint = "vectors of different models cannot be compared" if name == "fingerprint" else None
-            raise VectorsError(
-                f"{without_secrets(part)}: {name} is {one!r}, of {without_secrets(first)} it is {two!r}", hint=hint
-            )
-    if head.dim != other.dim:
-        raise VectorsError(f"{without_secrets(part)}: vectors of {head.dim} numbers, others have {other.dim}")
+    mine, others = (
+        Described(without_secrets(place), one.info, one.dim) for place, one in ((part, head), (first, other))
+    )
+    mine.require_like(others)

@@ -21,6 +21,8 @@ VectorDtype = Literal["float32", "float16"]
 Positions: TypeAlias = "npt.NDArray[np.int64]"
 
 FORMAT_VERSION = 1
+_ALIKE = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding")
+"""What has to be equal in descriptions whose vectors go into one file."""
 KEY = "clipcli"
 """Under this key the description stands in Parquet's and safetensors' metadata."""
 
@@ -51,7 +53,7 @@ class VectorsInfo:
     prompts: str = ""
     """Which templates the texts were put into, by name; empty for none."""
     decoding: str = ""
-    """How images were read, where not as usual: `unrotated`, `fast`, or both."""
+    """How images were read, where not as usual: `unrotated`, `fast`, `gpu`, or two of these with a comma."""
     shard: Shard | None = None
     parameters: ModelInfo | None = None
     scoring: Scoring | None = None
@@ -75,6 +77,26 @@ class Failure:
     stage: str
     reason: str
     position: int
+
+
+@dataclass(frozen=True)
+class Described:
+    """A file's place as messages have it, its description, and the length of its vectors."""
+
+    place: str
+    info: VectorsInfo
+    dim: int
+
+    def require_like(self, first: Described) -> None:
+        """Raises VectorsError unless the vectors of both may stand in one file."""
+        for name in _ALIKE:
+            mine, others = getattr(self.info, name), getattr(first.info, name)
+            if mine != others:
+                hint = "vectors of different models cannot be compared" if name == "fingerprint" else None
+                what = name.replace("_", " ")
+                raise VectorsError(f"{self.place}: {what} is {mine!r}, of {first.place} it is {others!r}", hint=hint)
+        if self.dim != first.dim:
+            raise VectorsError(f"{self.place}: vectors of {self.dim} numbers, {first.place} has {first.dim}")
 
 
 def to_json(info: VectorsInfo) -> dict[str, object]:

@@ -15,7 +15,7 @@ from clipcli.talk import printable
 from clipcli.vectorfiles.chunks import Chunk, write_chunk
 from clipcli.vectorfiles.dataset import no_parts, parts_of
 from clipcli.vectorfiles.formats import create_vectors, format_of, open_vectors
-from clipcli.vectorfiles.info import VectorRows
+from clipcli.vectorfiles.info import Described, VectorRows
 from clipcli.vectorfiles.twice import Twice, digest_of
 from clipcli.vectorfiles.writer import Plan
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
 
 _ROWS_AT_ONCE = 2048
-_SAME = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding")
 
 
 def merge(
@@ -84,16 +83,9 @@ def _info(files: Sequence[VectorFile]) -> VectorsInfo:
 
 
 def _check_alike(files: Sequence[VectorFile]) -> None:
-    first = files[0]
-    for file in files[1:]:
-        for name in _SAME:
-            one, other = getattr(first.info, name), getattr(file.info, name)
-            if one != other:
-                hint = "vectors of different models cannot be compared" if name == "fingerprint" else None
-                what = name.replace("_", " ")
-                raise VectorsError(f"{file.path}: {what} is {other!r}, of {first.path} it is {one!r}", hint=hint)
-        if file.dim != first.dim:
-            raise VectorsError(f"{file.path}: vectors of {file.dim} numbers, {first.path} has {first.dim}")
+    first, *others = (Described(str(file.path), file.info, file.dim) for file in files)
+    for other in others:
+        other.require_like(first)
 
 
 def _check_complete(files: Sequence[VectorFile]) -> None:
