@@ -11,9 +11,10 @@ from typing import IO, TYPE_CHECKING
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
 from clipcli.sources.faults import without_secrets
+from clipcli.sources.globs import FolderSearch, Globs
 from clipcli.sources.places import is_url
 from clipcli.sources.streams import open_list
-from clipcli.sources.suffixes import SHARDS, TABLES
+from clipcli.sources.suffixes import SHARDS, TABLES, is_image_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,16 +32,23 @@ def collect(
     files_from: Sequence[str] = (),
     null: bool = False,
     column: str | None = None,
+    globs: Globs | None = None,
     warn: Callable[[str], object] | None = None,
+    detail: Callable[[str], object] | None = None,
 ) -> Iterator[ImageRef]:
     """Expand arguments and lists into image references, in the order given; folders sorted by name.
+
+    Hidden names, links to folders, recycle bins, thumbnail caches and the like are passed over below a folder; whatever
+    is named itself is tried.
 
     Args:
         arguments: files, folders, tar shards, Parquet tables, URLs of such, or `-` for a list on stdin.
         files_from: files or URLs that hold a list of the same; `-` is stdin.
         null: lists are separated by NUL instead of newlines.
         column: of tables, that holds images or paths; None takes the only one with images.
+        globs: which names take part; None is all.
         warn: is told of folders without images when others have some.
+        detail: is told at the end which folders were passed over.
 
     Raises:
         UsageError: nothing was named, or stdin was named twice.
@@ -57,7 +65,7 @@ def collect(
         chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments),
         chain.from_iterable(_read_list(source, null=null) for source in files_from),
     )
-    return _expand_all(named, column, warn)
+    return _expand_all(named, column, FolderSearch(globs or Globs()), warn, detail)
 
 
 def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
@@ -83,25 +91,33 @@ def _names_urls(file: str) -> bool:
     return False
 
 
-def _expand_all(named: Iterable[str], column: str | None, warn: Callable[[str], object] | None) -> Iterator[ImageRef]:
+def _expand_all(
+    named: Iterable[str],
+    column: str | None,
+    search: FolderSearch,
+    warn: Callable[[str], object] | None,
+    detail: Callable[[str], object] | None,
+) -> Iterator[ImageRef]:
     found = False
     barren: list[str] = []
     for argument in named:
         count = 0
-        for ref in _expand(argument, column):
+        for ref in _expand(argument, column, search):
             count += 1
             yield ref
         found = found or count > 0
         if not count:
             barren.append(argument)
+    if detail is not None and search.summary:
+        detail(f"folders passed over: {search.summary}; name one to search it")
     if not found:
-        raise _nothing_found(barren)
+        raise _nothing_found(barren, search)
     if warn is not None:
         for argument in barren:
             warn(f"no images in {without_secrets(argument)}")
 
 
-def _expand(argument: str, column: str | None) -> Iterator[ImageRef]:
+def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef]:
     if not argument:
         yield ImageRef("", "", problem="an empty name (a variable that is not set?)")
     elif "\0" in argument:
@@ -109,20 +125,20 @@ def _expand(argument: str, column: str | None) -> Iterator[ImageRef]:
             argument, argument, problem="a file name cannot hold a NUL byte (is the list NUL-separated? use -0)"
         )
     elif is_elsewhere(argument):
-        for one in expand(argument, column):
+        for one in expand(argument, column, search):
             if isinstance(one, ImageRef):
                 yield one
-            elif one == argument:
+            elif one != argument:
+                yield from _expand(one, column, search)
+            elif search.takes(one):
                 yield ImageRef(one, one)
-            else:
-                yield from _expand(one, column)
     elif os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
-        yield from _walk(argument)
-    else:
+        yield from _walk(argument, argument, search)
+    elif search.takes(argument):
         yield ImageRef(argument, argument)
 
 
-def _walk(folder: str) -> Iterator[ImageRef]:
+def _walk(folder: str, root: str, search: FolderSearch) -> Iterator[ImageRef]:
     """Images below a folder, sorted; hidden names skipped, links to folders not followed (so loops cannot happen)."""
     try:
         with os.scandir(folder) as entries:
@@ -134,8 +150,9 @@ def _walk(folder: str) -> Iterator[ImageRef]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and not _is_folder_link(entry):  # noqa: PTH122
+            if search.enters(entry.path, root):
+                yield from _walk(entry.path, root, search)
+        elif is_image_name(entry.name) and search.takes(entry.path, root) and not _is_folder_link(entry):
             yield ImageRef(entry.path, entry.path)
 
 
@@ -184,7 +201,9 @@ def _pieces(stream: IO[bytes], separator: bytes) -> Iterator[bytes]:
         yield rest
 
 
-def _nothing_found(barren: Iterable[str]) -> InputsError:
+def _nothing_found(barren: Iterable[str], search: FolderSearch) -> InputsError:
+    if search.globs.words:
+        return nothing_left(search.globs)
     names = [name for name in barren if os.path.isdir(name) or is_elsewhere(name)]  # noqa: PTH112
     if not names:
         return InputsError("the list of images is empty", hint="one path a line, or NUL-separated with -0")
@@ -197,4 +216,14 @@ def _nothing_found(barren: Iterable[str]) -> InputsError:
         what = f" and {len(names) - 1} more"
     if any(file.lower().endswith((*SHARDS, *TABLES)) for file in files):
         return InputsError(f"no images in {first}{what}", hint="shards and tables have to be named: FOLDER/*.tar")
+    if search.summary:
+        return InputsError(f"no images in {first}{what}", hint=f"passed over: {search.summary}; name one to search it")
     return InputsError(f"no images in {first}{what}", hint=_SUFFIXES_COUNT)
+
+
+def nothing_left(globs: Globs) -> InputsError:
+    """The error of a run where no name passes the globs."""
+    if not globs.words:
+        return InputsError("there is nothing to search")
+    hint = "a pattern with a slash is held against the path: '*/cats/*'" if "/" in globs.words else None
+    return InputsError(f"no image is left ({globs.words})", hint=hint)

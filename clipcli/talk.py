@@ -91,6 +91,12 @@ class Talk:
         if self.verbose:
             self.line(text)
 
+    def detail_once(self, text: str) -> None:
+        """A detail that is not repeated within one run."""
+        if text not in self._said:
+            self._said.add(text)
+            self.detail(text)
+
     def meanwhile(self, text: str) -> None:
         """A note for who watches a terminal where nothing moves for seconds, or asked with `-v`."""
         if self.verbose or (not self.quiet and sys.stderr.isatty()):

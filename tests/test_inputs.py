@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs import _pieces, collect
+from clipcli.sources.globs import Globs
 
 NAMES = ["b.jpg", "a.PNG", "z/c.webp", "z/y/d.tiff", "notes.txt", ".hidden.jpg", ".git/e.jpg", "z/f.heic"]
 
@@ -48,6 +49,71 @@ def test_names_are_as_written(tree: Path, monkeypatch: pytest.MonkeyPatch):
         "./b.jpg",
         "notes.txt",
     ]
+
+
+def test_bins_and_caches_are_passed_over_and_said(tree: Path):
+    for name in ("@eaDir/b.jpg/SYNO.jpg", "z/@eaDir/x.jpg", "#recycle/a.jpg", "__MACOSX/a.jpg", "node_modules/p/i.png"):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).write_bytes(b"")
+    said: list[str] = []
+    assert names(str(tree), detail=said.append) == [
+        os.path.join(tree, name) for name in ("a.PNG", "b.jpg", "z/c.webp", "z/f.heic", "z/y/d.tiff")
+    ]
+    (line,) = said
+    assert "#recycle, @eaDir (2), __MACOSX, node_modules" in line
+    assert len(names(str(tree / "node_modules"))) == 1
+    assert len(names(str(tree / "#recycle" / "a.jpg"))) == 1
+
+
+def test_a_folder_that_holds_only_a_bin_says_so(tmp_path: Path):
+    (tmp_path / "#recycle").mkdir()
+    (tmp_path / "#recycle" / "a.jpg").write_bytes(b"")
+    with pytest.raises(InputsError) as caught:
+        names(str(tmp_path))
+    assert "#recycle" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        (["*.jpg"], [], ["b.jpg"]),
+        (["z"], [], ["z/c.webp", "z/f.heic", "z/y/d.tiff"]),
+        (["*.webp", "*.PNG"], [], ["a.PNG", "z/c.webp"]),
+        ([], ["y"], ["a.PNG", "b.jpg", "z/c.webp", "z/f.heic"]),
+        ([], ["z/"], ["a.PNG", "b.jpg"]),
+        ([], ["b.jpg/"], ["a.PNG", "b.jpg", "z/c.webp", "z/f.heic", "z/y/d.tiff"]),
+        ([], ["z/y"], ["a.PNG", "b.jpg", "z/c.webp", "z/f.heic"]),
+        ([], ["./z/y/"], ["a.PNG", "b.jpg", "z/c.webp", "z/f.heic"]),
+        ([], ["/z/c.webp"], ["a.PNG", "b.jpg", "z/f.heic", "z/y/d.tiff"]),
+        ([], ["**/z/**", "a*"], ["b.jpg"]),
+        (["z"], ["*.heic", "y"], ["z/c.webp"]),
+    ],
+)
+def test_globs_choose_below_the_folder_that_is_named(tree: Path, include, exclude, expected):
+    found = names(str(tree), globs=Globs(tuple(include), tuple(exclude)))
+    assert found == [os.path.join(tree, name) for name in expected]
+
+
+def test_globs_do_not_look_at_folders_above_the_one_that_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    assert len(names(str(tree / "z"), globs=Globs(exclude=("z", tree.name, "tmp*")))) == 3
+    monkeypatch.chdir(tree)
+    assert names("z/c.webp", "b.jpg", globs=Globs(exclude=("z", "*.jpg"))) == ["z/c.webp"]
+    assert names("z", globs=Globs(exclude=("z/y",))) == ["z/c.webp", "z/f.heic"]
+    assert names("z", globs=Globs(exclude=(str(tree / "z" / "y"),))) == ["z/c.webp", "z/f.heic"]
+
+
+def test_globs_that_leave_nothing_are_named(tree: Path):
+    with pytest.raises(InputsError, match=r"--include \*\.gif --exclude z"):
+        names(str(tree), globs=Globs(("*.gif",), ("z",)))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
+def test_a_folder_that_is_left_out_is_not_listed(tree: Path):
+    (tree / "z").chmod(0)
+    try:
+        assert len(names(str(tree), globs=Globs(exclude=("z",)))) == 2
+    finally:
+        (tree / "z").chmod(0o755)
 
 
 def test_links_to_folders_are_not_followed_so_loops_end(tree: Path):

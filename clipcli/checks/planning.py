@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.dedupe import DuplicateOptions
     from clipcli.session_options import SessionOptions
+    from clipcli.sources.globs import Globs
     from clipcli.talk import Talk
 
 
@@ -49,6 +50,8 @@ class Planner:
 
     config: Config
     scope: Scope
+    globs: Globs
+    """Of the command line: which images of the checks take part."""
     model: CheckModelOptions
     run: RunOptions
     groups: Groups
@@ -71,13 +74,13 @@ class Planner:
         if not config.checks:
             raise ConfigError(f"{config.path} holds no checks", hint="[checks.NAME]; clipcli check --init shows some")
         talk.detail(f"checks of {config.path}")
-        scope = Scope.of(selection.images or [], selection.changed_since, config, null=selection.null)
+        scope = Scope.of(selection, config, talk)
         run = replace(
             run,
             batch_size=run.batch_size or config.defaults.batch_size,
             workers=run.workers or config.defaults.workers,
         )
-        return cls(config, scope, model, run, groups, talk)
+        return cls(config, scope, selection.globs, model, run, groups, talk)
 
     @property
     def session_options(self) -> SessionOptions:
@@ -102,11 +105,11 @@ class Planner:
     def _plan(self, spec: CheckSpec) -> Iterator[Planned]:
         place = f"{self.config.place(spec)}: check {printable(spec.name)}"
         with named(place):
-            selection = Selection.of(spec, self.config.folder)
+            selection = Selection.of(spec, self.config.folder, self.globs, self.talk.detail_once)
             narrow = self.scope.narrows(spec, self.config)
             needs_all = not narrow or spec.duplicates or (spec.expect_from == "parent" and not spec.has_labels)
             family = selection.all() if needs_all else []
-            if not narrow and not family:
+            if not narrow and not family and self.globs.keeps is None:
                 raise ConfigError(
                     f"no image fits include ({', '.join(spec.include)})",
                     hint="patterns are those of .gitignore, from the file's folder",

@@ -10,9 +10,9 @@ from clipcli.checks.changed import canonical, changed_since
 from clipcli.inputs import collect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from clipcli.config import CheckSpec, Config
+    from clipcli.options.check import SelectionOptions
+    from clipcli.talk import Talk
 
 _MANIFEST = "manifest.json"
 
@@ -25,14 +25,18 @@ class Scope:
     changed: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, paths: Sequence[str], since: str | None, config: Config, *, null: bool) -> Scope:
+    def of(cls, selection: SelectionOptions, config: Config, talk: Talk) -> Scope:
         """What the command line asked for; with paths and a commit, what both hold.
 
         Raises:
             UsageError: no such commit.
             InputsError: nothing among the paths, or no repository.
         """
-        named = frozenset(canonical(ref.path) for ref in collect(paths, null=null)) if paths else None
+        paths, since = selection.images, selection.changed_since
+        named = None
+        if paths:
+            refs = collect(paths, null=selection.null, globs=selection.globs, detail=talk.detail_once)
+            named = frozenset(canonical(ref.path) for ref in refs)
         return cls(named, changed_since(since, config.folder) if since is not None else None)
 
     def narrows(self, spec: CheckSpec, config: Config) -> bool:

@@ -12,7 +12,7 @@ from clipcli.checking import (
 )
 from clipcli.classification.job import Classification
 from clipcli.errors import LabelsError, UsageError
-from clipcli.inputs import STDIN, collect, is_stream
+from clipcli.inputs import STDIN, is_stream
 from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts
 from clipcli.report import Report
 
@@ -82,8 +82,8 @@ def _refs(inputs: InputOptions, expected: Expected | None, talk: Talk) -> Iterab
     """A list wherever its length can be known beforehand; the images of a table when no others are named."""
     arguments, lists = inputs.images or [], inputs.files_from or []
     if not arguments and not lists and expected is not None and expected.table is not None:
-        return expected.refs()
-    refs = collect(arguments, files_from=lists, null=inputs.null, column=inputs.column, warn=talk.warn)
+        return [ref for ref in expected.refs() if inputs.globs.takes(ref.name)]
+    refs = inputs.collect(talk, warn=talk.warn)
     return refs if is_stream(arguments, lists) else list(refs)
 
 

@@ -73,9 +73,7 @@ class Job:
         collection = Collection(
             [os.path.realpath(root) for root in roots], [os.path.realpath(f) for f in self.asked.protect or ()]
         )
-        inputs = self.inputs
-        refs = collect(inputs.images or [], files_from=inputs.files_from or [], null=inputs.null, column=inputs.column)
-        yield from self._read(session, refs, collection, reference=False)
+        yield from self._read(session, self.inputs.collect(self.talk), collection, reference=False)
         if self.asked.against is not None:
             yield from self._read_references(session, collection)
         decider, found = self._decide(session, cache, collection)
@@ -147,7 +145,8 @@ class Job:
         if session is not None and is_vector_file(against):
             add_vectors(against, session, collection, self._thresholds(session, collection.peek()).candidate, self.talk)
         else:
-            yield from self._read(session, collect([against]), collection, reference=True)
+            refs = collect([against], globs=self.inputs.globs, detail=self.talk.detail_once)
+            yield from self._read(session, refs, collection, reference=True)
 
     def _decide(
         self, session: Session | None, cache: EmbeddingCache | NoCache, collection: Collection

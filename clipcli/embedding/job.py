@@ -57,7 +57,7 @@ def plan(
         InputsError: nothing to embed, or prompts that cannot be used.
     """
     target = parse_target(out.output, out.format, out.dtype, out.shard, resume=out.resume)
-    source = parse_source(inputs, texts)
+    source = parse_source(inputs, texts, talk)
     if isinstance(source, ImageSource):
         return Embedding(source, target, Report(talk), raw=out.raw)
     return Embedding(source, target, Report(talk), raw=out.raw)

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from clipcli.errors import ImageError, UsageError
-from clipcli.inputs import collect, is_stream
+from clipcli.inputs import is_stream
 from clipcli.prompts import Label, load_prompts
 from clipcli.texts import read_texts
 from clipcli.vectorfiles import Failure
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clipcli.options import InputOptions
     from clipcli.options.embed import TextOptions
     from clipcli.prompts import PromptSet
+    from clipcli.talk import Talk
     from clipcli.texts import TextRef
     from clipcli.vectorfiles import Kind
     from clipcli.vectors import Vector, Vectors
@@ -173,17 +174,16 @@ class TextSource:
         return session.embed_labels([Label(text, (text,)) for text in texts], self.prompts)
 
 
-def image_source(options: InputOptions) -> ImageSource:
+def image_source(options: InputOptions, talk: Talk) -> ImageSource:
     """The images of the command line.
 
     Raises:
         UsageError: none were named.
         InputsError: nothing came of the names.
     """
-    arguments, lists = options.images or [], options.files_from or []
-    if is_stream(arguments, lists):
-        return ImageSource(collect(arguments, files_from=lists, null=options.null, column=options.column), None)
-    refs = _Refs(arguments, lists, options.null, options.column)
+    if is_stream(options.images or [], options.files_from or []):
+        return ImageSource(options.collect(talk), None)
+    refs = _Refs(options, talk)
     return ImageSource(refs, sum(1 for _ in refs))
 
 
@@ -191,13 +191,11 @@ def image_source(options: InputOptions) -> ImageSource:
 class _Refs:
     """Images looked up anew whenever they are gone through: a million of them would take 0.3 GB as a list."""
 
-    arguments: Sequence[str]
-    lists: Sequence[str]
-    null: bool
-    column: str | None
+    options: InputOptions
+    talk: Talk
 
     def __iter__(self) -> Iterator[ImageRef]:
-        return collect(self.arguments, files_from=self.lists, null=self.null, column=self.column)
+        return self.options.collect(self.talk)
 
 
 def text_source(options: TextOptions, column: str | None) -> TextSource:
@@ -212,7 +210,7 @@ def text_source(options: TextOptions, column: str | None) -> TextSource:
     return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count)
 
 
-def parse_source(images: InputOptions, texts: TextOptions) -> ImageSource | TextSource:
+def parse_source(images: InputOptions, texts: TextOptions, talk: Talk) -> ImageSource | TextSource:
     """What to embed.
 
     Raises:
@@ -221,7 +219,9 @@ def parse_source(images: InputOptions, texts: TextOptions) -> ImageSource | Text
     if texts.text or texts.texts_from:
         if images.images or images.files_from:
             raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")
+        if images.globs.keeps is not None:
+            raise UsageError("--include and --exclude choose images", hint="texts are all embedded")
         return text_source(texts, images.column)
     if texts.prompts:
         raise UsageError("--prompts is for texts", hint="--text TEXT or --texts-from FILE")
-    return image_source(images)
+    return image_source(images, talk)

@@ -8,12 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from clipcli.models import Choice
     from clipcli.output import Output
     from clipcli.session_options import SessionOptions
+    from clipcli.sources.globs import Globs
+    from clipcli.sources.refs import ImageRef
     from clipcli.talk import Talk
 
 _DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
+
+
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="GLOB", help="Only names like this; repeatable. As '*.jpg', 'raw' or 'a/raw/*'."),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="GLOB", help="Leave out files and folders with names like this; repeatable."),
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,8 @@ class InputOptions:
             "--column", metavar="NAME", help="Of Parquet tables: which column holds images, or paths of images."
         ),
     ] = None
+    include: IncludeOption = None
+    exclude: ExcludeOption = None
     no_orient: Annotated[
         bool,
         typer.Option("--no-orient", help="Ignore EXIF orientation, as open_clip's own transform does."),
@@ -50,6 +66,22 @@ class InputOptions:
         int | None,
         typer.Option("--max-pixels", metavar="N", min=1, help="Refuse images with more pixels than this."),
     ] = None
+
+    @property
+    def globs(self) -> Globs:
+        """Which names take part."""
+        from clipcli.sources.globs import Globs
+
+        return Globs(tuple(self.include or ()), tuple(self.exclude or ()))
+
+    def collect(self, talk: Talk, warn: Callable[[str], object] | None = None) -> Iterator[ImageRef]:
+        """Return the images of these options; `warn` is told of folders without any. Raises UsageError, InputsError."""
+        from clipcli.inputs import collect
+
+        return collect(
+            self.images or [], files_from=self.files_from or [], null=self.null, column=self.column, globs=self.globs,
+            warn=warn, detail=talk.detail_once,
+        )  # fmt: skip
 
 
 LabelsOption = Annotated[

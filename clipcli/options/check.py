@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.options import ModelOptions
+from clipcli.options import ExcludeOption, IncludeOption, InputOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from clipcli.sources.globs import Globs
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,17 @@ class SelectionOptions:
         str | None,
         typer.Option("--changed-since", metavar="REF", help="Only images that differ from this commit, as git says."),
     ] = None
+    include: IncludeOption = None
+    exclude: ExcludeOption = None
     null: Annotated[bool, typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated.")] = (
         False
     )
     init: Annotated[bool, typer.Option("--init", help="Write a clipcli.toml to start from, and check nothing.")] = False
+
+    @property
+    def globs(self) -> Globs:
+        """Which names take part, besides what each check says."""
+        return InputOptions(include=self.include, exclude=self.exclude).globs
 
 
 @dataclass(frozen=True)

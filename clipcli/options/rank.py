@@ -23,12 +23,6 @@ class CorpusOptions(InputOptions):
             show_default=False,
         ),
     ] = None
-    include: Annotated[
-        list[str] | None, typer.Option("--include", metavar="GLOB", help="Search only names like this.")
-    ] = None
-    exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out names like this.")
-    ] = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from clipcli.errors import ExitCode, InputsError, UsageError
-from clipcli.inputs import STDIN, is_stream
+from clipcli.inputs import STDIN, is_stream, nothing_left
 from clipcli.output import ErrorRow
 from clipcli.query import Query, example, parse_query
 from clipcli.ranking.asking import embed_queries, first_argument, read_queries
@@ -17,7 +17,7 @@ from clipcli.ranking.keeping import Keeper, check_folder
 from clipcli.ranking.mixtures import refuse_all_of_an_index, refuse_copies, refuse_mixtures
 from clipcli.ranking.preview import Preview
 from clipcli.ranking.results import Searched
-from clipcli.ranking.sources import Globs, Sources, check_model, nothing_left, sort_out
+from clipcli.ranking.sources import Sources, check_model, sort_out
 from clipcli.report import Report
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from clipcli.ranking.results import Result
     from clipcli.reports import Finding, Reporting
     from clipcli.session import Session
+    from clipcli.sources.globs import Globs
     from clipcli.talk import Talk
 
 TOP = 10
@@ -57,8 +58,9 @@ def plan(  # noqa: PLR0917 - a group of options each
     for asked in queries:
         if asked.is_sum and not query.queries:
             talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
-    globs = Globs(tuple(corpus.include or ()), tuple(corpus.exclude or ()))
+    globs = corpus.globs
     sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
+    sources = replace(sources, detail=talk.detail_once)
     if sources.index is not None:
         refuse_all_of_an_index(hits, check)
     if expected and globs.keeps and sources.files:
@@ -133,7 +135,7 @@ class Ranking:
         limits = Limits.of(self.hits, TOP)
         if self.sources.index is not None:
             index = self.sources.index
-            finder = IndexFinder(index, asked, limits, self.sources.keeps)
+            finder = IndexFinder(index, asked, limits, self.globs.keeps)
             self.report.done += index.info.rows
             yield from self._hits(finder, limits, Searched(session.info.name, index.info.rows, index.info.kind))
             return
@@ -146,13 +148,18 @@ class Ranking:
             if not self.report.failed:
                 raise nothing_left(self.globs)
             return
-        exact = Finder(corpus, asked, limits, self.sources.keeps, self.report.talk, self._device)
+        exact = Finder(corpus, asked, limits, self._keeps(images), self.report.talk, self._device)
         if self.expected is not None:
             yield from self._measures(exact)
             return
         if exact.leaves_nothing:
             raise nothing_left(self.globs)
         yield from self._hits(exact, limits, Searched(session.info.name, len(corpus), corpus.kind))
+
+    def _keeps(self, images: ImagePart) -> Callable[[str], bool] | None:
+        """Which names of vector files take part; those of images passed when they were looked up."""
+        keeps, passed = self.globs.keeps, frozenset(images.names)
+        return None if keeps is None else lambda name: name in passed or keeps(name)
 
     def show(self) -> None:
         """Thumbnails, where they were asked for: below all rows."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipcli.errors import InputsError, UsageError, VectorsError
+from clipcli.errors import UsageError, VectorsError
 from clipcli.inputs import collect, is_stream
 from clipcli.ranking.index import Index, is_index
 from clipcli.vectorfiles import holds_vectors, open_vectors
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
     from clipcli.encoder import ModelInfo
     from clipcli.inputs import ImageRef
+    from clipcli.sources.globs import Globs
     from clipcli.vectorfiles import VectorFile
 
 
@@ -34,10 +33,12 @@ class Sources:
     null: bool
     column: str | None
     """Of tables of images."""
-    keeps: Callable[[str], bool] | None
-    """Which names are searched; None is all."""
+    globs: Globs
+    """Which names are searched."""
     index: Index | None = None
     """In place of all others."""
+    detail: Callable[[str], object] | None = None
+    """Is told which folders were passed over."""
 
     @property
     def model(self) -> str | None:
@@ -65,10 +66,10 @@ class Sources:
 
     def refs(self) -> Iterable[ImageRef]:
         """The images; a list wherever their number can be known."""
-        refs: Iterator[ImageRef] = collect(self.images, files_from=self.lists, null=self.null, column=self.column)
-        keeps = self.keeps
-        wanted = (ref for ref in refs if keeps is None or keeps(ref.name))
-        return wanted if is_stream(self.images, self.lists) else list(wanted)
+        refs: Iterator[ImageRef] = collect(
+            self.images, files_from=self.lists, null=self.null, column=self.column, globs=self.globs, detail=self.detail
+        )
+        return refs if is_stream(self.images, self.lists) else list(refs)
 
 
 def sort_out(
@@ -87,7 +88,7 @@ def sort_out(
     if any(map(is_index, arguments)):
         if len(arguments) > 1 or lists:
             raise UsageError("an index is searched alone", hint="search other images in a run of their own")
-        return Sources((), (), (), null, column, globs.keeps, Index(arguments[0]))
+        return Sources((), (), (), null, column, globs, Index(arguments[0]))
     vectors = [path for path in arguments if holds_vectors(path, column)]
     files = tuple(map(open_vectors, vectors))
     for other in files[1:]:
@@ -99,7 +100,7 @@ def sort_out(
     images = tuple(path for path in arguments if path not in vectors)
     if files and files[0].kind == "text" and (images or lists):
         raise UsageError(f"{files[0].path} holds texts; images cannot be searched with them", hint="search them apart")
-    return Sources(files, images, tuple(lists), null, column, globs.keeps)
+    return Sources(files, images, tuple(lists), null, column, globs)
 
 
 def check_model(sources: Sources, info: ModelInfo) -> None:
@@ -122,32 +123,3 @@ def check_model(sources: Sources, info: ModelInfo) -> None:
 
 def _what(file: VectorFile) -> str:
     return f"{file.kind}s of {file.model or f'model {file.fingerprint}'}"
-
-
-@dataclass(frozen=True)
-class Globs:
-    """Which names take part. A pattern with a slash is held against the whole name, any other against its last part."""
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-    @property
-    def keeps(self) -> Callable[[str], bool] | None:
-        """The test of a name; None when nothing is left out."""
-        if not self.include and not self.exclude:
-            return None
-        include, exclude = _matcher(self.include), _matcher(self.exclude)
-        return lambda name: (not self.include or include(name)) and not exclude(name)
-
-
-def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    whole = [re.compile(fnmatch.translate(pattern)).match for pattern in patterns if "/" in pattern]
-    last = [re.compile(fnmatch.translate(pattern)).match for pattern in patterns if "/" not in pattern]
-    return lambda name: any(match(name) for match in whole) or any(match(os.path.basename(name)) for match in last)  # noqa: PTH119
-
-
-def nothing_left(globs: Globs) -> InputsError:
-    """Nothing passed the globs."""
-    given = " ".join([*(f"--include {g}" for g in globs.include), *(f"--exclude {g}" for g in globs.exclude)])
-    hint = "a pattern with a slash is held against the whole name: '*/cats/*'" if "/" in given else None
-    return InputsError(f"no image is left to search ({given})" if given else "there is nothing to search", hint=hint)

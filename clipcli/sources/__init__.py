@@ -2,6 +2,8 @@
 
     refs.py       `ImageRef`, one input; `Source`, what can be read
     suffixes.py   what is taken for an image, a tar shard or a table
+    skipped.py    recycle bins, thumbnail caches and other folders that a search passes over
+    globs.py      `--include` and `--exclude`
     places.py     URLs: which file system of fsspec, its time limits, and listing
     fetching.py   whole objects and files that many threads read, tried again after passing faults
     streams.py    such a file from its beginning to its end: archives, and lists

@@ -19,6 +19,7 @@ from clipcli.sources.suffixes import INSIDE, MAX_BYTES, PACKED, SHARDS, TABLES, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clipcli.sources.globs import FolderSearch
     from clipcli.sources.refs import Source
 
 
@@ -48,12 +49,13 @@ def is_elsewhere(argument: str) -> bool:
     return False
 
 
-def expand(argument: str, column: str | None = None) -> Iterator[ImageRef | str]:
+def expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef | str]:
     """The images that an argument stands for; strings are paths of local files or folders.
 
     Args:
         argument: for which `is_elsewhere` holds.
         column: of tables; None takes the only one with images.
+        search: which folders below a URL are entered, and which images are taken.
 
     Raises:
         InputsError: a package is missing, or a table cannot be used.
@@ -62,8 +64,10 @@ def expand(argument: str, column: str | None = None) -> Iterator[ImageRef | str]
     for name in names_of(argument):
         if isinstance(name, ImageRef):
             yield name
+        elif is_url(name) and not found:
+            yield from _expand_url(name, column, search)
         else:
-            yield from _expand_url(name, column) if is_url(name) and not found else _named(name, column)
+            yield from (one for one in _named(name, column) if isinstance(one, str) or search.takes(one.name))
 
 
 def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
@@ -127,17 +131,15 @@ def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
             yield ImageRef(name, name, error.reason)
 
 
-def _expand_url(url: str, column: str | None) -> Iterator[ImageRef | str]:
+def _expand_url(url: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef | str]:
     shown = without_secrets(url)
     try:
         system, path = file_system(url)
         if _is_file(system, url, path):
-            if INSIDE.fullmatch(url):
-                yield ImageRef(url, shown, None, locate(url))
-            else:
-                yield from _named(url, column)
+            some = [ImageRef(url, shown, None, locate(url))] if INSIDE.fullmatch(url) else _named(url, column)
+            yield from (one for one in some if isinstance(one, str) or search.takes(one.name))
         else:
-            yield from _walk(system, url, path, top=True)
+            yield from _walk(system, url, path, search, top=True)
     except ImageError as error:
         yield ImageRef(url, shown, error.reason)
 
@@ -154,7 +156,7 @@ def _is_file(system: Any, url: str, path: str) -> bool:
     return not attempt(lambda: system.isdir(path))
 
 
-def _walk(system: Any, url: str, folder: str, *, top: bool = False) -> Iterator[ImageRef]:
+def _walk(system: Any, url: str, folder: str, search: FolderSearch, *, top: bool = False) -> Iterator[ImageRef]:
     """Images below a folder, sorted; hidden names skipped. One listing of one folder at a time is in memory."""
     try:
         listing = attempt(lambda: system.ls(folder, detail=True))
@@ -168,10 +170,12 @@ def _walk(system: Any, url: str, folder: str, *, top: bool = False) -> Iterator[
         last = posixpath.basename(full.rstrip("/"))
         if not last or last.startswith(".") or full.rstrip("/") == folder.rstrip("/"):
             continue
+        name = full_url(system, url, full)
         if info.get("type") == "directory":
-            yield from _walk(system, url, full)
-        elif is_image_name(last):
-            yield _listed(full_url(system, url, full), info.get("size"))
+            if search.enters(name, url):
+                yield from _walk(system, url, full, search)
+        elif is_image_name(last) and search.takes(without_secrets(name), without_secrets(url)):
+            yield _listed(name, info.get("size"))
 
 
 def _listed(url: str, size: int | None) -> ImageRef:

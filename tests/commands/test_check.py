@@ -180,6 +180,20 @@ class TestKinds:
         assert (result.code, result.lines) == (1, ["a\t3\t2\tno"])
         assert few(f"{config}min_accuracy = 0.3\n").code == 0
 
+    def test_globs_of_the_command_line_and_bins(self, few):
+        for name in ("disc/@eaDir", "disc/#recycle"):
+            Path(name).mkdir()
+            Path(name, "again.png").write_bytes(Path("disc/red.png").read_bytes())
+        config = f'[checks.a]\ninclude = ["disc/"]\nexpect = "red"\n{COLOURS}'
+        result = few(config, "-v")
+        assert result.lines == ["a\t4\t3\tno"]
+        assert "folders passed over: #recycle, @eaDir" in result.stderr
+        assert few(config, "--exclude", "*low.png", "--exclude", "green.*").lines == ["a\t2\t1\tno"]
+        assert few(config, "disc", "--include", "red.png").lines == ["a\t1\t0\tyes"]
+        named = few(config.replace("disc/", "disc/@eaDir/"))
+        assert named.lines == ["a\t1\t0\tyes"]
+        assert few(config, "--exclude", "disc").code == 0
+
     def test_forbidden_labels_among_others_and_alone(self, few):
         among = (
             '[checks.a]\ninclude = ["disc/"]\nlabels = ["green", "blue", "yellow"]\nprompts = "plain"\nforbid = "red"\n'

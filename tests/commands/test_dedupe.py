@@ -45,6 +45,19 @@ def levels(result) -> dict[str, tuple[int, str, bool]]:
     return {os.path.basename(r["image"]): (r["group"], r["level"], r["keep"]) for r in result.rows}
 
 
+def test_bins_are_passed_over_and_globs_choose(library):
+    (library / "#recycle").mkdir()
+    draw(3).save(library / "#recycle" / "alone.png")
+    exact = ("--level", "exact", "-f", "jsonl")
+    assert "alone.png" not in levels(run("dedupe", library, *exact))
+    assert set(levels(run("dedupe", library, *exact, "--exclude", "sub"))) == {"one.png", "same pixels.bmp"}
+    assert set(levels(run("dedupe", library, *exact, "--include", "*.png"))) == {"one.png", "same bytes.png"}
+    both = run("dedupe", library, library / "#recycle", *exact)
+    assert "alone.png" in levels(both)
+    against = run("dedupe", library / "#recycle", "--against", library, *exact, "--exclude", "alone.png")
+    assert against.code == 4
+
+
 def test_three_levels_in_one_pass(library, random_model):
     result = run("dedupe", library, "-m", random_model, "--min-similarity", "1", "-f", "jsonl")
     assert result.code == 0

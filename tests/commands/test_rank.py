@@ -387,7 +387,7 @@ def test_a_failed_image_stands_among_the_images(rank, world, tmp_path):
         (("cat", "DIR", "--min-score", "30"), 2, "is a cosine"),
         (("cat", "DIR", "--copy-to", "DIR/disc/red.png/x"), 6, "red.png is no folder"),
         (("cat", "DIR", "--link-to", ""), 6, "has no name"),
-        (("cat", "DIR", "--include", "disc/*"), 4, "held against the whole name"),
+        (("cat", "DIR", "--include", "disk/*"), 4, "held against the path"),
         (("cat", "DIR", "--all", "--top", "3"), 2, "--all and --top"),
         (("--queries", "-", "-"), 2, "stdin cannot hold both"),
         (("cat", "DIR", "--min-recall", "5=0.5"), 2, "needs something to check"),
