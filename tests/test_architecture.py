@@ -183,10 +183,10 @@ print("heavy:", heavy, "code:", code)
 
 
 def test_size_budget():
-    """No file over 250 lines, no function over 40."""
+    """No file over 400 lines, no function over 40."""
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
-        assert text.count("\n") <= 250, f"{path}: {text.count(chr(10))} lines"
+        assert text.count("\n") <= 400, f"{path}: {text.count(chr(10))} lines"
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 length = (node.end_lineno or 0) - node.lineno + 1
