@@ -5,6 +5,8 @@ stands beside it. Either changes the last bits of a vector, so that the same inp
 batch, after --resume, or from the cache. On the CPU torch therefore always sees the same number of rows, and texts at
 their own multiple of sixteen tokens, for a few rows of work at the end of a batch. ONNX Runtime, which adds up in one
 order for two rows and for a hundred, needs less.
+
+Where a row stands in a batch must not matter either: see `clipcli.engines.few_queries`.
 """
 
 from __future__ import annotations

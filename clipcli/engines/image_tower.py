@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-def image_tower(model: Any) -> nn.Module:
-    """Float32 pixels (n, 3, height, width) → features (n, dim), not unit length."""
+    Attention = Callable[[], AbstractContextManager[Any]]
+
+
+def image_tower(model: Any, attention: Attention = nullcontext) -> nn.Module:
+    """Float32 pixels (n, 3, height, width) → features (n, dim), not unit length.
+
+    `attention` makes the context in which the tower pools its tokens; see `few_queries_on`.
+    """
     visual = getattr(model, "visual", None)
-    return ClassTokenTower(visual) if _reads_one_token(visual) else WholeTower(model)
+    return ClassTokenTower(visual, attention) if _reads_one_token(visual) else WholeTower(model, attention)
 
 
 def _reads_one_token(visual: Any) -> bool:
@@ -32,9 +42,10 @@ class ClassTokenTower(nn.Module):
     The token attends to all, as before. It saves ten twelfths of that block: all but the keys and values.
     """
 
-    def __init__(self, visual: Any) -> None:
+    def __init__(self, visual: Any, attention: Attention = nullcontext) -> None:
         super().__init__()
         self.visual = visual
+        self.attention = attention
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, 3, height, width) → (n, dim)."""
@@ -44,7 +55,9 @@ class ClassTokenTower(nn.Module):
         for block in blocks:
             tokens = block(tokens)
         normed = last.ln_1(tokens)
-        token = tokens[:, :1] + last.ls_1(last.attention(normed[:, :1], normed, normed))
+        with self.attention():
+            attended = last.attention(normed[:, :1], normed, normed)
+        token = tokens[:, :1] + last.ls_1(attended)
         token = token + last.ls_2(last.mlp(last.ln_2(token)))
         pooled, _ = visual._pool(token)  # noqa: SLF001 - and ends
         return torch.as_tensor(pooled if visual.proj is None else pooled @ visual.proj)
@@ -53,15 +66,17 @@ class ClassTokenTower(nn.Module):
 class WholeTower(nn.Module):
     """Any image tower, as open_clip runs it."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, attention: Attention = nullcontext) -> None:
         super().__init__()
         self.model = model
+        self.attention = attention
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, 3, height, width) → (n, dim).
 
         CoCa's towers make unit length unless told not to; towers that return tokens too put the embedding first.
         """
-        output = self.model.encode_image(pixels, normalize=False)
+        with self.attention():
+            output = self.model.encode_image(pixels, normalize=False)
         features: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
         return features

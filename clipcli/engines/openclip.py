@@ -19,6 +19,7 @@ from clipcli.devices import cpu_lanes
 from clipcli.encoder import Scoring
 from clipcli.engines.devices import Streams, all_threads
 from clipcli.engines.faults import one_kind_of_memory_error, plain_words
+from clipcli.engines.few_queries import few_queries_on
 from clipcli.engines.image_tower import image_tower
 from clipcli.engines.text_tower import CausalText, causal_tower
 from clipcli.steady import ROWS, groups_of_like_length, image_rows, steps, text_rows
@@ -107,7 +108,7 @@ class OpenClipEncoder:
 
     @cached_property
     def _image_tower(self) -> torch.nn.Module:
-        return image_tower(self.model)
+        return image_tower(self.model, few_queries_on(self.device))
 
     def _steps(self, count: int, size: int) -> Iterator[tuple[slice, npt.NDArray[np.intp]]]:
         """A batch on a GPU is one step, whatever its size: kernels there differ from batch to batch."""
