@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "engines/openclip.py",
         "engines/export.py",
         "engines/faults.py",
+        "engines/few_queries.py",
         "engines/image_tower.py",
         "engines/text_tower.py",
         "engines/compact.py",
