@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.errors import ExitCode, UsageError
+from clipcli.errors import ExitCode, PlanError, UsageError
 from clipcli.output import open_writer
 from clipcli.plan.actions import Move, parse_action
 from clipcli.plan.applying import Applied, Applier
@@ -16,7 +16,7 @@ from clipcli.plan.decisions import decided, joined, read_decisions, write_decisi
 from clipcli.plan.journal import journal_of, open_journal, read_journal
 from clipcli.plan.reading import read_plan
 from clipcli.plan.states import resolve
-from clipcli.plan.undoing import undo
+from clipcli.plan.undoing import preview, undo
 from clipcli.talk import Talk
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ class Acting:
         if yes:
             planned = {(row.path, row.sha256) for group in self.plan.groups for row in group.removed}
             with open_journal(self.journal, planned=planned) as journal:
+                if journal.steps and not journal.is_own:
+                    raise PlanError(
+                        f"{self.journal} was not written by this user's clipcli on this machine",
+                        hint="take it back with clipcli undo first, or name another --journal",
+                    )
                 if journal.retired is not None:
                     self.talk.note(f"{self.journal.name} was of an earlier plan; it is called {journal.retired} now")
                 counts = self._write(output, Applier(self.action, journal, protected=self.protected).run(self.plan))
@@ -130,19 +135,31 @@ class Acting:
             self.talk.note(f"to take it back: clipcli undo {self.journal}")
 
 
-def undo_all(journal: str, output: Output, *, quiet: bool) -> int:
-    """Take back every step of a journal; the exit code. Raises PlanError."""
+def undo_all(journal: str, output: Output, *, quiet: bool, yes: bool = False) -> int:
+    """Take back every step of a journal; the exit code.
+
+    A journal that this user's clipcli did not write here is only shown, unless `yes` says that its paths are right.
+
+    Raises:
+        PlanError: no journal, or one that was only shown.
+        UsageError: the rows would replace the journal.
+    """
     talk, counts = Talk(quiet=quiet), Counter[str]()
     path = Path(resolve(journal))
     away = sum(step.state in {"begun", "done"} for step in read_journal(path))
     if output.path not in {None, "-"} and Path(str(output.path)).resolve() == path.resolve():
         raise UsageError(f"-o {output.path} would replace the journal", hint="write the rows to another file")
     with open_journal(path) as opened, open_writer(output) as writer, talk.progress(away, "file", doing="undo") as step:
-        for one in undo(opened):
+        for one in undo(opened) if opened.is_own or yes else preview(opened):
             step(1)
             counts[one.state] += 1
             if one.state in _TROUBLE:
                 talk.line(f"{one.step.image}: {one.how}")
             writer.write(ActionRow(one.step.image, one.step.action, one.state, one.how))
     talk.note(", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing to undo")
+    if counts["planned"]:
+        raise PlanError(
+            f"{path} was not written by this user's clipcli on this machine, so nothing was touched",
+            hint="look at the paths above; if all of them are right: clipcli undo --yes",
+        )
     return ExitCode.SOME_FAILED if counts["lost"] or counts["failed"] else ExitCode.OK

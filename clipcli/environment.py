@@ -38,6 +38,11 @@ VARIABLES = (
         "GITHUB_WORKSPACE", "set there: paths in marks and reports start here, elsewhere at the folder with `.git`"
     ),
     Variable("XDG_DATA_HOME", "Linux: the folder above the trash; `~/.local/share` without it"),
+    Variable(
+        "XDG_STATE_HOME",
+        "Linux: the folder above the key of journals; `~/.local/state` without it",
+        foreign=True,
+    ),
     Variable("XDG_CACHE_HOME", "Linux: the folder above the caches; `~/.cache` without it", foreign=True),
     Variable("HF_HOME", "the hub's files: weights, token", foreign=True),
     Variable("HF_HUB_CACHE", "the hub's weights alone; `HF_HOME/hub` without it", foreign=True),

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "clipcli"
 ROWS = [
     {"errors", "__init__"},
     {"inputs", "sources", "vectors", "encoder", "report", "talk", "spelling", "textfiles", "arrow", "sharding",
+     "files", "decode",
      "steady", "devices"},
     {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue",
      "registry", "expectations", "query", "texts", "plan", "reports", "config"},

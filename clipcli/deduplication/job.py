@@ -212,7 +212,13 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: T
         if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
             raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
     against = asked.against
-    if against is not None and against != "-" and not is_url(against) and "{" not in against and not look(against):
+    if (
+        against is not None
+        and against != "-"
+        and not is_url(against)
+        and "{" not in against
+        and not look(resolve(against))
+    ):
         raise UsageError(f"--against {against}: no such file or folder", hint="compared with nothing, all would be new")
     rules = parse_rules(asked.keep)
     for name in (rule.name for rule in rules if rule.name.startswith("in:")):

@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from clipcli.errors import UsageError
-from clipcli.plan import asides, links, moving, trashcan
+from clipcli.plan import asides, descriptors, links, moving, trashcan
 from clipcli.plan.places import Places
-from clipcli.plan.states import holds, look, resolve
+from clipcli.plan.states import holds, look
 from clipcli.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from clipcli.plan.journal import Step
     from clipcli.plan.rows import PlanRow
+    from clipcli.plan.steps import Step
 
 NAMES: Final = ("trash", "move:DIR", "hardlink", "reflink", "symlink", "delete")
 
@@ -132,15 +131,17 @@ class Trash:
         return "", ()
 
     def act(self, step: Step) -> None:
-        """As the system does it."""
-        trashcan.put(step.path)
+        """Rename it, look at it once more, then as the system does it."""
+        trashcan.refuse_read_only(step.path)
+        asides.take_aside(step)
+        trashcan.put(step)
 
     def finish(self, step: Step) -> None:
         """It waits in the trash."""
 
     def is_done(self, step: Step) -> bool:
         """Nothing is there."""
-        return look(step.path) is None
+        return look(step.path) is None and not asides.waits(step)
 
     def revert(self, step: Step) -> str:
         """From the trash, or copied from a keeper of the same bytes when the trash was emptied."""
@@ -161,7 +162,7 @@ class Move:
     same_bytes_only = False
 
     def __init__(self, folder: str) -> None:
-        self.folder = resolve(folder)
+        self.folder = os.path.realpath(folder)
         self._places = Places(self.folder)
 
     def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
@@ -169,24 +170,25 @@ class Move:
         return self._places.of(os.path.relpath(row.path, row.root))
 
     def act(self, step: Step) -> None:
-        """Make its folders and move it."""
+        """Make its folders, rename it, look at it once more, and move it."""
         for folder in step.made:
-            Path(folder).mkdir(exist_ok=True)
-        moving.move(step.path, step.target, step.sha256)
+            descriptors.make_folder(folder)
+        asides.take_aside(step)
+        moving.move(asides.place_of(step.path), step.target, step.sha256)
 
     def finish(self, step: Step) -> None:
         """It waits in its new place."""
 
     def is_done(self, step: Step) -> bool:
         """It is there and no longer here."""
-        return look(step.path) is None and holds(step.target, step.sha256)
+        return look(step.path) is None and not asides.waits(step) and holds(step.target, step.sha256)
 
     def revert(self, step: Step) -> str:
         """Moved back; a move that was cut off leaves a part or an empty file, which goes."""
         moving.clean_up(step.target)
         if _is_back(step):
             if step.state != "failed" and _is_ours(step):
-                Path(step.target).unlink()
+                descriptors.unlink(step.target)
             moving.remove_empty(step.made)
             return ""
         if not holds(step.target, step.sha256):
@@ -227,7 +229,7 @@ def _copy_from_keeper(step: Step, otherwise: str) -> str:
     if not holds(step.keeper, step.sha256):
         raise CannotUndoError(f"{otherwise}, and what was kept is not a copy of the same bytes")
     moving.make_folders(os.path.dirname(step.path), step.root)
-    moving.copy(step.keeper, step.path, step.sha256, mode=step.mode, mtime_ns=step.mtime_ns, over=False)
+    moving.copy(step.keeper, step.path, step.sha256, step.attributes, over=False)
     return f"copied from {step.keeper}"
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
-import stat
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from clipcli.plan import descriptors
 from clipcli.plan.actions import CannotUndoError, action_of, take_back
+from clipcli.plan.attributes import attributes_of
 from clipcli.plan.guarding import is_below
-from clipcli.plan.journal import Step
-from clipcli.plan.states import look, obstacle, visible_change_of, words_of
+from clipcli.plan.states import obstacle, visible_change_of, words_of
+from clipcli.plan.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +51,9 @@ class Applier:
         before = {step.path: step for step in (self.journal.steps if self.journal else self.earlier)}
         for group in plan.groups:
             for row in group.removed:
-                yield self._apply(row, group.keeper_of(row), before.get(row.path))
+                with descriptors.held():
+                    result = self._apply(row, group.keeper_of(row), before.get(row.path))
+                yield result
 
     def _apply(self, row: PlanRow, keeper: PlanRow, before: Step | None) -> Applied:
         if before and before.state == "begun" and self.journal:
@@ -78,13 +81,13 @@ class Applier:
 
     def _act(self, journal: Journal, row: PlanRow, keeper: PlanRow, target: str, made: tuple[str, ...]) -> None:
         """Take a step. Raises OSError; the file is at its place then."""
-        state = look(row.path)
+        with open(descriptors.open_to_read(row.path), "rb") as file:
+            attributes = {**asdict(attributes_of(file.fileno())), "mtime_ns": row.mtime_ns}
         step = journal.begin(
             Step(
                 number=-1, action=self.action.name, image=row.image, path=row.path, keeper=keeper.path,
-                sha256=row.sha256, size=row.size, mtime_ns=row.mtime_ns,
-                mode=stat.S_IMODE(state.mode) if state else 0o644, inode=row.inode, root=row.root, target=target,
-                made=made, began=time.time(),
+                sha256=row.sha256, size=row.size, inode=row.inode, root=row.root, target=target, made=made,
+                began=time.time(), **attributes,
             )
         )  # fmt: skip
         try:

@@ -9,15 +9,13 @@ what the other removes, one at least sees that its keeper is gone, and puts its 
 from __future__ import annotations
 
 import errno
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.plan import moving
+from clipcli.plan import descriptors, moving
 from clipcli.plan.states import holds, look
 
 if TYPE_CHECKING:
-    from clipcli.plan.journal import Step
+    from clipcli.plan.steps import Step
 
 
 def place_of(path: str) -> str:
@@ -28,7 +26,7 @@ def place_of(path: str) -> str:
 def take_aside(step: Step) -> None:
     """Rename the file to its waiting name. Raises OSError; the file is at its place then."""
     aside = _free(step.path)
-    os.rename(step.path, aside)
+    descriptors.rename(step.path, aside)
     if not is_planned(step, aside):
         try:
             moving.move(aside, step.path, step.sha256)
@@ -41,12 +39,12 @@ def name_aside(step: Step) -> None:
     """Give the file its waiting name too, so that there is never a moment without a file. Raises OSError."""
     aside = _free(step.path)
     try:
-        os.link(step.path, aside)
+        descriptors.link(step.path, aside)
     except OSError:  # a disk without second names
         take_aside(step)
         return
     if not is_planned(step, aside):
-        Path(aside).unlink()
+        descriptors.unlink(aside)
         raise _replaced()
 
 
@@ -58,14 +56,18 @@ def bring_back(step: Step, *, over: bool) -> bool:
     """
     aside, here = place_of(step.path), look(step.path)
     waiting = look(aside)
-    if waiting is None or not holds(aside, step.sha256):
+    if waiting is None:
+        return False
+    if not holds(aside, step.sha256):  # written to through a descriptor from before, or not ours
+        if here is None and waiting.is_file:
+            moving.move(aside, step.path, step.sha256)
         return False
     if here is not None and here.is_same(waiting):
-        Path(aside).unlink()
+        descriptors.unlink(aside)
     elif here is None:
         moving.move(aside, step.path, step.sha256)
     elif over or holds(step.path, step.sha256):
-        os.replace(aside, step.path)
+        descriptors.replace(aside, step.path)
     else:
         raise FileExistsError(errno.EEXIST, f"another file has its name now; it waits as {aside}")
     return True
@@ -73,7 +75,7 @@ def bring_back(step: Step, *, over: bool) -> bool:
 
 def let_go(step: Step) -> None:
     """Remove the waiting name: from here on only a copy of the bytes can come back. Raises OSError."""
-    Path(place_of(step.path)).unlink()
+    descriptors.unlink(place_of(step.path))
 
 
 def waits(step: Step) -> bool:
@@ -82,11 +84,14 @@ def waits(step: Step) -> bool:
 
 
 def is_planned(step: Step, path: str) -> bool:
-    """Whether the file that was checked is at a path. It is read again only where a disk gives it another number."""
+    """Whether the file that was checked is at a path: its size, its time and its bytes, read again.
+
+    Its number is not asked for: some disks give a file another one with another name.
+    """
     state = look(path)
     if state is None or not state.is_file or (state.size, state.mtime_ns) != (step.size, step.mtime_ns):
         return False
-    return state.inode == step.inode or holds(path, step.sha256)
+    return holds(path, step.sha256)
 
 
 def _free(path: str) -> str:

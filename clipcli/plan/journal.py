@@ -1,56 +1,56 @@
-"""What was begun and what was done, on disk before anything moves; a torn last line is the mark of a killed run."""
+"""What was begun and what was done, on disk before anything moves; a torn last line is the mark of a killed run.
+
+A journal that is read may be anybody's work. Its first line must be a journal's, or the file is left as it is; every
+path in it must obey the rules of a plan; and its seals tell whether this user's clipcli wrote it here.
+"""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
-import tempfile
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+import secrets
+import stat
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from filelock import FileLock, Timeout
-
+from clipcli.decode import DecodeError, decode, parse_json, shown
 from clipcli.errors import OutputError, PlanError
-from clipcli.plan.states import words_of
+from clipcli.files import TooLargeError, read_lines
+from clipcli.plan.seal import Seals, own_key
+from clipcli.plan.states import named, words_of
+from clipcli.plan.steps import Header, Step, parse_mark, parse_step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
 VERSION: Final = 1
 _SUFFIX: Final = ".journal"
-_STATES: Final = ("begun", "done", "failed", "undone")
-_KINDS: Final = {"int": int, "str": str, "float": int | float, "tuple[str, ...]": tuple}
+_START: Final = b'{"journal": '
+"""What every line begins with."""
+_LONGEST: Final = 1 << 18
+"""Bytes of a line: some paths of 4,096 bytes, each byte written as six."""
+_LARGEST: Final = 1 << 30
+_LOCKED_BYTE: Final = 1 << 40
+"""Windows locks bytes, and this one is in nobody's way."""
+_NEW: Final = os.O_CREAT | os.O_EXCL
+_FLAGS: Final = os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True)
-class Step:
-    """One action on one file, with all that is needed to take it back."""
+class Written:
+    """What a journal holds."""
 
-    number: int
-    action: str
-    image: str
-    path: str
-    keeper: str
-    sha256: str
-    size: int
-    mtime_ns: int
-    mode: int
-    """Permission bits."""
-    inode: int = 0
-    root: str = ""
-    """The folder that was searched."""
-    target: str = ""
-    """Where it moves to."""
-    made: tuple[str, ...] = ()
-    """Folders that are made for it, outermost first."""
-    began: float = 0.0
-    """Seconds since 1970."""
-    state: str = "begun"
-    """begun, done, failed or undone."""
+    steps: list[Step]
+    """With their last known states."""
+    length: int
+    """Bytes up to the end of its last whole line."""
+    seal: str
+    """Of its last whole line, where all lines are sealed."""
+    is_own: bool
+    """Whether this user's clipcli wrote every line, on this machine."""
 
 
 def journal_of(plan: Path) -> Path:
@@ -61,28 +61,31 @@ def journal_of(plan: Path) -> Path:
 class Journal:
     """An open journal. Every line is on the disk before the call returns."""
 
-    def __init__(self, path: Path, stream: IO[bytes], steps: list[Step], retired: Path | None = None) -> None:
+    def __init__(self, path: Path, stream: IO[bytes], written: Written, retired: Path | None = None) -> None:
         self.path = path
-        self.steps = steps
+        self.steps = written.steps
+        self.is_own = written.is_own
+        """Whether this user's clipcli wrote all of it, on this machine."""
         self.retired = retired
         """What the journal of an earlier plan of this name is called now."""
         self._stream = stream
+        self._seals = Seals(own_key(make=True) if self.is_own else None, written.seal)
 
     def begin(self, step: Step) -> Step:
         """Note that a step is about to be taken; gives it its number."""
         step = replace(step, number=len(self.steps), state="begun")
         self.steps.append(step)
-        self._write({"journal": VERSION, **asdict(step)})
+        self._write(asdict(step))
         return step
 
     def mark(self, step: Step, state: str) -> None:
         """Note what became of a step."""
         self.steps[step.number] = replace(self.steps[step.number], state=state)
-        self._write({"journal": VERSION, "number": step.number, "state": state})
+        self._write({"number": step.number, "state": state})
 
     def _write(self, record: dict[str, Any]) -> None:
         try:
-            _write_whole(self._stream, json.dumps(record).encode("ascii") + b"\n")
+            _write_whole(self._stream, _line(record, self._seals))
             os.fsync(self._stream.fileno())
         except OSError as error:
             raise OutputError(
@@ -94,19 +97,13 @@ def read_journal(path: Path) -> list[Step]:
     """The steps of a journal with their last known states.
 
     Raises:
-        PlanError: missing, damaged before its last line, or of another version.
+        PlanError: missing, no journal, damaged before its last line, or of another version.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        with _open(path, os.O_RDONLY) as stream:
+            return _read(path, stream).steps
     except OSError as error:
         raise PlanError(f"cannot read the journal {path}: {words_of(error, str(path))}") from error
-    steps: list[Step] = []
-    for number, line in enumerate(lines[:-1], 1):  # what follows the last newline was being written when the run ended
-        try:
-            _take(json.loads(line), steps)
-        except (ValueError, TypeError, KeyError, IndexError) as error:  # noqa: PERF203 - the line is named
-            raise PlanError(f"{path}, line {number}: no line of a journal ({error})", hint=_hint(path)) from error
-    return steps
 
 
 @contextmanager
@@ -118,30 +115,40 @@ def open_journal(path: Path, *, planned: Collection[tuple[str, str]] | None = No
 
     Raises:
         OutputError: it cannot be written, or another process works with it.
-        PlanError: the file is no journal.
+        PlanError: the file is no journal; it is as it was.
     """
-    lock = FileLock(_lock_of(path), timeout=0)
     try:
-        lock.acquire()
-    except Timeout as error:
-        raise OutputError(f"another clipcli works with {path}", hint="wait until it has finished") from error
+        stream = _open(path, os.O_RDWR)
+    except FileNotFoundError:
+        stream = _create(path)
     except OSError as error:
-        raise OutputError(f"cannot lock {path}: {words_of(error, str(path))}") from error
+        raise OutputError(f"cannot write the journal {path}: {words_of(error, str(path))}") from error
+    with stream:
+        _lock(path, stream)
+        written = _read(path, stream)
+        away = {(step.path, step.sha256) for step in written.steps if step.state in {"begun", "done"}}
+        if planned is None or away.issubset(planned):
+            yield _go_on(path, stream, written)
+            return
+        retired = _retire(path)
+    with _create(path) as stream:
+        yield _go_on(path, stream, _read(path, stream), retired)
+
+
+def _go_on(path: Path, stream: IO[bytes], written: Written, retired: Path | None = None) -> Journal:
     try:
-        steps, retired = read_journal(path) if path.exists() else [], None
-        away = {(step.path, step.sha256) for step in steps if step.state in {"begun", "done"}}
-        if planned is not None and not away.issubset(planned):
-            steps, retired = [], _retire(path)
-        with _open(path) as stream:
-            yield Journal(path, stream, steps, retired)
-    finally:
-        lock.release()
+        if os.fstat(stream.fileno()).st_size > written.length:
+            stream.truncate(written.length)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write the journal {path}: {words_of(error, str(path))}") from error
+    return Journal(path, stream, written, retired)
 
 
 def _retire(path: Path) -> Path:
     """Give an old journal another name, so that the plan's journal has the steps of this plan only."""
     number = 1
-    while (other := path.with_name(f"{path.name}.{number}")).exists():
+    while os.path.lexists(other := path.with_name(f"{path.name}.{number}")):
         number += 1
     path.rename(other)
     return other
@@ -152,57 +159,144 @@ def _write_whole(stream: IO[bytes], line: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _lock_of(path: Path) -> str:
-    """Locks stand among temporary files: one beside the plan would stay there."""
-    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
-    return str(Path(tempfile.gettempdir()) / f"clipcli-{name}.lock")
-
-
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path, access: int) -> IO[bytes]:
+    """Open what may be a journal, unbuffered. Raises OSError, PlanError where it is no ordinary file."""
     try:
-        stream = path.open("ab", buffering=0)  # nothing is left in a buffer to be written later
-        data = path.read_bytes()
-        if not data.endswith(b"\n"):
-            stream.truncate(data.rfind(b"\n") + 1)
-        _sync_folder(path.parent)
+        descriptor = os.open(path, access | _FLAGS)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PlanError(f"{path}: a link, not a journal", hint="name the journal itself") from error
+        if error.errno in {errno.EISDIR, errno.ENXIO}:
+            raise PlanError(f"{path}: no ordinary file, so no journal", hint=_hint(path)) from error
+        raise
+    stream = os.fdopen(descriptor, "r+b" if access == os.O_RDWR else "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise PlanError(f"{path}: no ordinary file, so no journal", hint=_hint(path))
+    return stream
+
+
+def _create(path: Path) -> IO[bytes]:
+    """Begin a journal, which has its first line before it has its name. Raises OutputError."""
+    part = path.with_name(f".clipcli-journal-{secrets.token_hex(8)}.part")
+    try:
+        stream = os.fdopen(os.open(part, _NEW | os.O_RDWR | _FLAGS, 0o600), "r+b", buffering=0)
+        try:
+            _lock(path, stream)
+            header = _line(asdict(Header(secrets.token_hex(16))), Seals(own_key(make=True)))
+            _write_header(stream, header)
+            os.fsync(stream.fileno())
+            _name(part, path)
+        except BaseException:
+            stream.close()
+            raise
+        finally:
+            with suppress(OSError):
+                part.unlink()
+    except FileExistsError as error:
+        raise OutputError(f"another clipcli works with {path}", hint="wait until it has finished") from error
     except OSError as error:
         raise OutputError(f"cannot write the journal {path}: {words_of(error, str(path))}") from error
     return stream
 
 
-def _take(record: dict[str, Any], steps: list[Step]) -> None:
-    if not isinstance(record, dict) or "journal" not in record:
-        raise ValueError("it has no field 'journal'")
-    if record["journal"] != VERSION:
-        raise ValueError(f"version {record['journal']!r}, not {VERSION}")
-    if record["state"] not in _STATES:
-        raise ValueError(f"no state {record['state']!r}")
-    del record["journal"]
-    if "path" not in record:
-        steps[_index(record, len(steps))] = replace(steps[record["number"]], state=record["state"])
+def _write_header(stream: IO[bytes], line: bytes) -> None:
+    if stream.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give a new journal its name, which nothing may have. Raises OSError."""
+    try:
+        os.link(part, path)
+    except OSError:
+        if os.path.lexists(path):
+            raise
+        os.rename(part, path)  # a disk without second names
+
+
+def _line(record: dict[str, Any], seals: Seals) -> bytes:
+    return seals.put_on(json.dumps({"journal": VERSION, **record}).encode("ascii")) + b"\n"
+
+
+def _lock(path: Path, stream: IO[bytes]) -> None:
+    """Hold the journal itself: only who may write it can. Raises OutputError when another process does."""
+    try:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            stream.seek(_LOCKED_BYTE)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            stream.seek(0)
+        moved = os.path.lexists(path) and os.lstat(path).st_ino != os.fstat(stream.fileno()).st_ino
+    except OSError as error:
+        if error.errno in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:
+            return  # a file system without locks
+        if error.errno not in {errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}:
+            raise OutputError(f"cannot lock {path}: {words_of(error, str(path))}") from error
+        moved = True
+    if moved:
+        raise OutputError(f"another clipcli works with {path}", hint="wait until it has finished")
+
+
+def _read(path: Path, stream: IO[bytes]) -> Written:
+    """The lines of an open journal. Raises PlanError, which names the line."""
+    number, length, last = 1, 0, b""
+    steps: list[Step] = []
+    seals = Seals(own_key(make=False))
+    try:
+        stream.seek(0)
+        if os.fstat(stream.fileno()).st_size > _LARGEST:
+            raise TooLargeError(_LARGEST)
+        for number, line in enumerate(read_lines(stream, _LONGEST), 1):
+            if not line.endswith(b"\n"):  # it was being written when the run ended
+                last = line
+                break
+            _take(line, number, steps)
+            seals.follow(line[:-1])
+            length += len(line)
+        _check_end(length, last)
+    except DecodeError as error:
+        raise PlanError(f"{path}, line {number}: no line of a journal ({error})", hint=_hint(path)) from error
+    except OSError as error:
+        raise PlanError(f"cannot read the journal {path}: {words_of(error, str(path))}") from error
+    return Written(steps, length, seals.last, seals.is_own)
+
+
+def _check_end(length: int, line: bytes) -> None:
+    """What follows the last whole line must be the beginning of one, or what a power cut left. Raises DecodeError."""
+    if not length:
+        raise DecodeError("it has no whole line")
+    if not line.startswith(_START[: len(line)]) and line.strip(b"\0"):
+        raise DecodeError("neither a line nor the beginning of one")
+
+
+def _take(line: bytes, number: int, steps: list[Step]) -> None:
+    """One line. Raises DecodeError."""
+    if not line.startswith(_START):
+        raise DecodeError(f"it does not begin with {_START.decode()!r}")
+    record = parse_json(line)
+    version = record.pop("journal")
+    if version != VERSION or isinstance(version, bool):
+        raise DecodeError(f"version {shown(version)}, not {VERSION}")
+    record.pop("seal", None)
+    if "nonce" in record and number == 1:
+        decode(Header, record)
         return
-    if record["number"] != len(steps):
-        raise ValueError(f"step {record['number']!r} where step {len(steps)} is due")
-    record["made"] = tuple(record["made"])
-    steps.append(_checked(Step(**record)))
-
-
-def _index(record: dict[str, Any], count: int) -> int:
-    number = record["number"]
-    if not isinstance(number, int) or not 0 <= number < count:
-        raise ValueError(f"no step {number!r}")
-    return number
-
-
-def _checked(step: Step) -> Step:
-    """The step, if its values are of the kinds that they must be. Raises ValueError."""
-    for one in fields(Step):
-        value, kind = getattr(step, one.name), _KINDS[str(one.type)]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"{one.name!r} cannot be {value!r}")  # noqa: TRY004 - a line of a file, no argument
-    if not all(os.path.isabs(path) for path in (step.path, step.keeper, *step.made)):
-        raise ValueError("paths must be absolute")
-    return step
+    if "path" in record:
+        step = parse_step(record)
+        if step.number != len(steps):
+            raise DecodeError(f"step {step.number} where step {len(steps)} is due")
+        steps.append(replace(step, image=named(step.image, step.path)))
+        return
+    mark = parse_mark(record)
+    if not 0 <= mark.number < len(steps):
+        raise DecodeError(f"no step {mark.number}")
+    steps[mark.number] = replace(steps[mark.number], state=mark.state)
 
 
 def _hint(path: Path) -> str:

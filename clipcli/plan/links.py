@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from clipcli.plan import asides, moving
+from clipcli.plan import asides, descriptors, moving
 from clipcli.plan.states import holds, look
 
 if TYPE_CHECKING:
-    from clipcli.plan.journal import Step
     from clipcli.plan.rows import PlanRow
+    from clipcli.plan.steps import Step
 
 KINDS: Final = ("hardlink", "reflink", "symlink")
 _FICLONE: Final = 0x40049409
@@ -39,7 +37,7 @@ class Link:
         try:
             self._make(step, fresh)
             asides.name_aside(step)
-            os.replace(fresh, step.path)
+            descriptors.replace(fresh, step.path)
         except OSError:
             moving.clean_up(step.path)
             raise
@@ -53,7 +51,7 @@ class Link:
         return self._is_linked(step) and not asides.waits(step)
 
     def revert(self, step: Step) -> str:
-        """A copy of the keeper takes the link's place, with the mode and time that the file had."""
+        """A copy of the keeper takes the link's place, with what the file had besides its bytes."""
         from clipcli.plan.actions import CannotUndoError
 
         moving.clean_up(step.path)
@@ -69,25 +67,23 @@ class Link:
             return "" if step.state == "begun" else "it never shared more than its blocks"
         if not holds(step.keeper, step.sha256):
             raise CannotUndoError("the file it links to has changed since")
-        moving.copy(step.keeper, step.path, step.sha256, mode=step.mode, mtime_ns=step.mtime_ns, over=True)
+        moving.copy(step.keeper, step.path, step.sha256, step.attributes, over=True)
         return "the link became a file again"
 
     def _make(self, step: Step, fresh: str) -> None:
         if self.name == "symlink":
-            Path(fresh).symlink_to(_relative(step))
+            descriptors.symlink(_relative(step), fresh)
         elif self.name == "reflink":
             _clone(step, fresh)
-        elif os.link in os.supports_follow_symlinks:
-            os.link(step.keeper, fresh, follow_symlinks=False)
         else:
-            os.link(step.keeper, fresh)
+            descriptors.link(step.keeper, fresh)
 
     def _is_linked(self, step: Step) -> bool:
         here, keeper = look(step.path), look(step.keeper)
         if here is None:
             return False
         if self.name == "symlink":  # also when it leads nowhere
-            return here.is_link and os.readlink(step.path) == _relative(step)
+            return here.is_link and descriptors.readlink(step.path) == _relative(step)
         if self.name == "hardlink":
             return keeper is not None and here.is_same(keeper)
         return here.inode != step.inode and holds(step.path, step.sha256)
@@ -104,8 +100,8 @@ def _clone(step: Step, fresh: str) -> None:
     except ImportError as error:
         raise OSError(errno.ENOTSUP, "shared copies are made on Linux only") from error
     with (
-        open(step.keeper, "rb") as kept,
-        open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as made,
+        open(descriptors.open_to_read(step.keeper), "rb") as kept,
+        open(descriptors.create(fresh), "wb") as made,
     ):
         try:
             ioctl(made.fileno(), _FICLONE, kept.fileno())
@@ -113,9 +109,7 @@ def _clone(step: Step, fresh: str) -> None:
             if error.errno in {errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.EXDEV}:
                 raise OSError(error.errno, "this file system has no shared copies") from error
             raise
+        step.attributes.put_on(made.fileno(), fresh)
         os.fsync(made.fileno())
     if not holds(fresh, step.sha256):
         raise moving.ChangedWhileCopiedError(errno.EIO, "the bytes are not those that were planned")
-    os.chmod(fresh, step.mode)
-    with suppress(OSError):
-        os.utime(fresh, ns=(step.mtime_ns, step.mtime_ns))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import PlanError
+from clipcli.files import open_file, read_lines, reason_of
 from clipcli.plan.rows import BadRowError, PlanRow, parse_row
+from clipcli.plan.steps import path_fault, place_fault
 from clipcli.sources.places import is_url
-from clipcli.tasks.dedupe.keep import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+_LONGEST: Final = 1 << 18
+"""Bytes of a line: some paths of 4,096 bytes, each byte written as six."""
 
 
 @dataclass(frozen=True)
@@ -65,36 +68,31 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
+    number = 0
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+        with open_file(path) as stream:
+            for number, line in enumerate(read_lines(stream, _LONGEST), 1):
+                row = parse_row(parse_json(line)) if line.strip() else None
+                if row is not None:
+                    yield number, row
+    except BadRowError as error:
+        raise PlanError(f"{path}, line {number}: {error}") from error
+    except DecodeError as error:
+        raise PlanError(f"{path}, line {number}: {error}", hint="is this a plan? it has a .jsonl suffix") from error
+    except (OSError, ValueError) as error:
         raise PlanError(
-            f"{path}: {reason.lower()}", hint="a plan is what clipcli dedupe -o FILE.jsonl writes"
+            f"{path}: {reason_of(error)}", hint="a plan is what clipcli dedupe -o FILE.jsonl writes"
         ) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_row(json.loads(line))
-        except BadRowError as error:
-            raise PlanError(f"{path}, line {number}: {error}") from error
-        except (ValueError, RecursionError) as error:
-            raise PlanError(
-                f"{path}, line {number}: not JSON", hint="is this a plan? it has a .jsonl suffix"
-            ) from error
-        if row is not None:
-            yield number, row
 
 
 def _problem(row: PlanRow, before: PlanRow | None) -> str | None:
     far = is_url(row.path) and row.keep  # told of, and never touched
     mine = {} if far else {"path": row.path, "root": row.root}
     for name, path in (mine if is_url(row.keeper) else {**mine, "keeper": row.keeper}).items():
-        if not os.path.isabs(path) or os.path.normpath(path) != path or "\0" in path:
-            return f"{name!r} must be an absolute path without . or .., not {path!r}"
-    if mine and (not is_inside(row.path, row.root) or row.path == row.root):
-        return f"{row.path} lies outside {row.root}, the folder that was searched"
+        if fault := path_fault(name, path):
+            return fault
+    if mine and (fault := place_fault(row.path, row.root)):
+        return fault
     if row.protected and not row.keep:
         return f"{row.path} is protected and cannot be removed"
     if before is None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from clipcli.decode import shown
+from clipcli.plan.states import named
+from clipcli.plan.steps import is_sha256
+from clipcli.sources.places import is_url
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -14,7 +19,8 @@ _REQUIRED: Final[dict[str, type | tuple[type, ...]]] = {
     "mtime_ns": int, "device": int, "inode": int, "sha256": str,
 }  # fmt: skip
 _LEVELS: Final = ("exact", "near", "similar")
-_SHA256_DIGITS: Final = 64
+_INTEGERS: Final = 2**64
+"""Numbers of devices and files are without a sign."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +83,24 @@ def parse_row(record: object) -> PlanRow | None:
     if record["plan"] != VERSION or isinstance(record["plan"], bool):
         raise BadRowError(f"a plan of version {record['plan']!r}; this clipcli reads version {VERSION}")
     _check(record)
+    image = record["image"] if is_url(record["path"]) else named(record["image"], record["path"])
     return PlanRow(
-        record["group"], record["image"], record["level"], record["keep"], record["path"], record["root"],
+        record["group"], image, record["level"], record["keep"], record["path"], record["root"],
         record["keeper"], record["bytes"], record["mtime_ns"], record["device"], record["inode"], record["sha256"],
         record.get("protected") is True, record.get("distinct") is True,
     )  # fmt: skip
 
 
+def _is_plain(value: int, kind: object) -> bool:
+    return isinstance(value, bool) == (kind is bool) and abs(value) < _INTEGERS
+
+
 def _check(record: Mapping[str, Any]) -> None:
     for name, kind in _REQUIRED.items():
         value = record.get(name)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise BadRowError(f"{name!r} is missing" if value is None else f"{name!r} cannot be {value!r}")
+        if not isinstance(value, kind) or (isinstance(value, int) and not _is_plain(value, kind)):
+            raise BadRowError(f"{name!r} is missing" if value is None else f"{name!r} cannot be {shown(value)}")
     if record["level"] not in _LEVELS:
         raise BadRowError(f"no level {record['level']!r}; there are {', '.join(_LEVELS)}")
-    digits = record["sha256"]
-    if len(digits) != _SHA256_DIGITS or not set(digits) <= set("0123456789abcdef"):
+    if not is_sha256(record["sha256"]):
         raise BadRowError("'sha256' is not 64 hex digits")

@@ -8,6 +8,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from clipcli.decode import is_file_name
+from clipcli.plan import descriptors
+
 if TYPE_CHECKING:
     from clipcli.plan.rows import PlanRow
 
@@ -49,9 +52,9 @@ class FileState:
 
 
 def look(path: str) -> FileState | None:
-    """The file at a path; None when there is none."""
+    """The file at a path, reached through no link; None when there is none."""
     try:
-        found = os.lstat(path)
+        found = descriptors.lstat(path)
     except (OSError, ValueError):
         return None
     return FileState(found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, found.st_mode, found.st_ctime_ns)
@@ -63,15 +66,19 @@ def resolve(path: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
+def named(image: str, path: str) -> str:
+    """What a file of a plan or journal is called: as the user wrote it, unless that is the name of another file."""
+    return image if is_file_name(image) and resolve(image) == path else path
+
+
 def digest_of(path: str) -> str | None:
     """The sha256 (hex) of an ordinary file's bytes; None when it cannot be read. A link is not followed."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as stream:
+        with open(descriptors.open_to_read(path), "rb") as stream:
             digest = hashlib.sha256()
             while block := stream.read(_READ_SIZE):
                 digest.update(block)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return digest.hexdigest()
 
@@ -95,12 +102,12 @@ def change_of(row: PlanRow) -> str | None:
 def visible_change_of(row: PlanRow) -> str | None:
     """The same without reading the file again."""
     state = look(row.path)
+    if resolve(row.path) != row.path:
+        return "a folder above it is a link now"
     if state is None:
         return "it is gone"
     if not state.is_file:
         return "it is a link now" if state.is_link else "it is no file now"
-    if resolve(row.path) != row.path:
-        return "a folder above it is a link now"
     for changed, words in (
         (state.size != row.size, "its size has changed"),
         (state.mtime_ns != row.mtime_ns, "it was written to since"),

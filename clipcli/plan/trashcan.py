@@ -1,39 +1,66 @@
-"""Where the desktop's trash put a file, as the freedesktop.org trash specification 1.0 lays it down.
+"""The desktop's trash, as the freedesktop.org trash specification 1.0 lays it down.
 
-`send2trash` puts files there and does not say where. On macOS and Windows the system keeps that to itself, so there
-only a person can take a file out again.
+A file comes here under its waiting name (`asides`), after it was looked at once more; `send2trash` takes paths, and so
+what another program puts at a path at that moment. On macOS and Windows the trash is the system's own: `send2trash`
+puts files there, and only a person can take them out again.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
+import sys
+import time
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from clipcli.plan.states import holds
+from clipcli.files import read_stream
+from clipcli.plan import asides, descriptors, moving
+from clipcli.plan.states import holds, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clipcli.plan.steps import Step
 
-def put(path: str) -> None:
-    """Move a file to the trash.
+_OURS: Final = os.name == "posix" and sys.platform != "darwin"
+_SUFFIX: Final = ".trashinfo"
+_LONGEST_NAME: Final = 255 - len(_SUFFIX) - len(" (99999)")
+"""Bytes."""
+_LARGEST_NOTE: Final = 1 << 16
+
+
+def refuse_read_only(path: str) -> None:
+    """A file that is read-only stays out of the trash, as on the desktop. Raises PermissionError."""
+    if not os.access(path, os.W_OK):
+        words = "the trash takes no read-only files (chmod u+w, or --action move:DIR)"
+        raise PermissionError(errno.EACCES, words)
+
+
+def put(step: Step) -> None:
+    """Move a file that waits to the trash, under the name that it had.
 
     Raises:
-        OSError: there is no trash on its file system, or it may not be written.
+        OSError: there is no trash on its file system, or it may not be written. The file waits on.
     """
-    from send2trash import send2trash
+    waiting = asides.place_of(step.path)
+    if not _OURS:
+        from send2trash import send2trash
 
+        asides.bring_back(step, over=False)
+        send2trash(step.path)
+        return
+    trash, top = _trash_for(step.path)
+    name = _note(step.path, trash, top)
     try:
-        send2trash(os.fsencode(path) if os.name == "posix" and not _is_mac() else path)
-    except PermissionError as error:
-        if os.access(path, os.W_OK):
-            raise
-        words = "the trash takes no read-only files (chmod u+w, or --action move:DIR)"
-        raise PermissionError(errno.EACCES, words) from error
+        moving.move(waiting, os.path.join(trash, "files", name), step.sha256)
+    except OSError:
+        forget(os.path.join(trash, "info", name + _SUFFIX))
+        raise
 
 
 class Trashcan:
@@ -59,17 +86,66 @@ class Trashcan:
 def forget(info: str) -> None:
     """Remove the note about a file that is no longer in the trash."""
     with suppress(OSError):
-        Path(info).unlink()
+        descriptors.unlink(info)
 
 
-def _is_mac() -> bool:
-    return os.uname().sysname == "Darwin"
+def _trash_for(path: str) -> tuple[str, str]:
+    """The trash folder for a file, ready to be used, and the folder from which its notes count, if not from the root.
+
+    Raises:
+        OSError: there is none, and none can be made.
+    """
+    device = os.stat(os.path.dirname(path)).st_dev
+    (home, data), *others = _trashes(path)
+    os.makedirs(data, mode=0o700, exist_ok=True)
+    if os.stat(data).st_dev == device:
+        return _made_ready(home), ""
+    for trash, top in others:
+        if os.path.basename(trash).startswith(".Trash-") or _is_shared_trash(os.path.dirname(trash)):
+            return _made_ready(trash), top
+    raise OSError(errno.EXDEV, "there is no trash on its file system (--action move:DIR)")
+
+
+def _is_shared_trash(folder: str) -> bool:
+    """Whether an administrator made a folder in which each user has a trash: no link, and nobody removes another's."""
+    try:
+        state = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(state.st_mode) and bool(state.st_mode & stat.S_ISVTX)
+
+
+def _made_ready(trash: str) -> str:
+    """A trash folder with its two parts, ours alone. Raises OSError."""
+    for folder in (trash, os.path.join(trash, "files"), os.path.join(trash, "info")):
+        descriptors.make_folder(folder, 0o700)
+        state = descriptors.lstat(folder)
+        if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid():
+            raise PermissionError(errno.EACCES, "the trash belongs to somebody else", folder)
+    return trash
+
+
+def _note(path: str, trash: str, top: str) -> str:
+    """Write the note about a file, and return the free name that it gets in the trash. Raises OSError."""
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    stem = os.fsdecode(os.fsencode(stem)[: max(1, _LONGEST_NAME - len(os.fsencode(suffix)))])
+    origin = quote_from_bytes(os.fsencode(os.path.relpath(path, top) if top else path))
+    text = f"[Trash Info]\nPath={origin}\nDeletionDate={time.strftime('%Y-%m-%dT%H:%M:%S')}\n"
+    for number in count(1):
+        name = (stem if number == 1 else f"{stem} ({number})") + suffix
+        if look(os.path.join(trash, "files", name)) is not None:
+            continue
+        with suppress(FileExistsError):
+            with open(descriptors.create(os.path.join(trash, "info", name + _SUFFIX)), "wb") as stream:
+                stream.write(text.encode("ascii"))
+            return name
+    raise AssertionError("counting ends nowhere")
 
 
 def _trashes(path: str) -> Iterator[tuple[str, str]]:
     """Folders that may hold the file, and what relative paths in them start from."""
     data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
-    yield os.path.join(data, "Trash"), data
+    yield os.path.realpath(os.path.join(data, "Trash")), data
     top = os.path.dirname(path)
     while not os.path.ismount(top):
         top = os.path.dirname(top)
@@ -91,7 +167,9 @@ def _read_notes(trash: str, base: str) -> dict[str, list[Path]]:
 def _origin(info: Path, base: str) -> str | None:
     """The path that a `.trashinfo` names."""
     with suppress(OSError):
-        for line in info.read_bytes().splitlines():
+        with open(descriptors.open_to_read(str(info)), "rb") as stream:
+            lines = read_stream(stream, _LARGEST_NOTE).splitlines()
+        for line in lines:
             if line.startswith(b"Path="):
                 path = os.fsdecode(unquote_to_bytes(line.removeprefix(b"Path=")))
                 return os.path.normpath(os.path.join(os.path.realpath(base), path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from clipcli.plan import descriptors
 from clipcli.plan.actions import CannotUndoError, Trash, action_of
 from clipcli.plan.states import words_of
 
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipcli.plan.actions import Action
-    from clipcli.plan.journal import Journal, Step
+    from clipcli.plan.journal import Journal
+    from clipcli.plan.steps import Step
 
-State = Literal["restored", "untouched", "lost", "failed"]
+State = Literal["planned", "restored", "untouched", "lost", "failed"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,17 @@ def undo(journal: Journal) -> Iterator[Undone]:
             yield _undo(journal, step, trash if step.action == trash.name else action_of(step))
 
 
+def preview(journal: Journal) -> Iterator[Undone]:
+    """Say which files `undo` would bring back, and touch none."""
+    for step in reversed(journal.steps):
+        if step.state in {"begun", "done"}:
+            yield Undone(step, "planned", f"undo {step.action}")
+
+
 def _undo(journal: Journal, step: Step, action: Action) -> Undone:
     try:
-        how = action.revert(step)
+        with descriptors.held():
+            how = action.revert(step)
     except CannotUndoError as error:
         return Undone(step, "lost", str(error))
     except OSError as error:

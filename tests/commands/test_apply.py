@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 from pictures import disc
-from plan.trees import own_trash, snapshot
+from plan.trees import one_folder, own_trash, snapshot
 from run import run
 
 
@@ -195,10 +195,10 @@ def test_names_that_differ_in_case_only_do_not_clash(tmp_path):
 def test_moving_to_another_file_system(tree, plan, tmp_path):
     before, real = snapshot(tree), os.replace
 
-    def replace(source, target):
-        if os.path.dirname(source) != os.path.dirname(target):
+    def replace(source, target, **folders):
+        if not one_folder(source, target, **folders):
             raise OSError(errno.EXDEV, "Invalid cross-device link")
-        real(source, target)
+        real(source, target, **folders)
 
     with mock.patch.object(os, "replace", replace):
         assert apply(plan, f"move:{tmp_path / 'away'}").code == 0

@@ -13,6 +13,7 @@ import pytest
 from plan.trees import Machine, Tree, action_for, apply, make_tree, own_trash, row, snapshot, take_back, write_plan
 from run import ROOT
 
+from clipcli.plan import descriptors
 from clipcli.plan.actions import Delete
 from clipcli.plan.applying import Applier
 from clipcli.plan.guarding import is_below
@@ -54,16 +55,16 @@ def test_a_file_that_is_replaced_after_its_check_stays(tree, tmp_path, name):
 def test_a_file_that_is_replaced_in_the_last_moment_stays(tree, tmp_path):
     tree.groups.pop()
     _, goes = tree.groups[0]
-    real, state = os.rename, goes.stat()
+    real, state = descriptors.rename, goes.stat()
 
     def rename(source, target):
-        if os.fspath(source) == str(goes):
+        if source == str(goes):
             (tmp_path / "new").write_bytes(b"x" * state.st_size)
             os.utime(tmp_path / "new", ns=(state.st_atime_ns, state.st_mtime_ns))
             os.replace(tmp_path / "new", goes)
         real(source, target)
 
-    with mock.patch.object(os, "rename", rename):
+    with mock.patch.object(descriptors, "rename", rename):
         assert apply(tree, tmp_path, "delete")[str(goes)].startswith("failed another file")
     assert goes.read_bytes() == b"x" * state.st_size
     assert not list(goes.parent.glob(".clipcli-*"))
@@ -205,9 +206,10 @@ def test_a_source_that_changes_while_it_is_copied_to_another_disk(tree, tmp_path
 
     def sync(path):
         real(path)
-        goes.write_bytes(b"somebody's work")
+        stream.write(b"somebody's work")
 
-    with mock.patch.object(moving, "_sync_folder", sync), Machine(two_disks=True).running():
+    stream = goes.open("r+b", buffering=0)
+    with stream, mock.patch.object(moving, "_sync_folder", sync), Machine(two_disks=True).running():
         assert apply(tree, tmp_path, "move")[str(goes)].startswith("failed it was changed")
     assert goes.read_bytes() == b"somebody's work"
     assert not list((tmp_path).glob("away/**/*.jpg"))

@@ -33,6 +33,14 @@ class Killed(BaseException):
     """The process is gone."""
 
 
+def one_folder(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> bool:
+    """Whether both names are in the same folder."""
+    return os.path.samestat(
+        os.stat(os.path.dirname(source) or ".", dir_fd=src_dir_fd),
+        os.stat(os.path.dirname(target) or ".", dir_fd=dst_dir_fd),
+    )
+
+
 @dataclass
 class Machine:
     """Counts system calls that change something, and dies at one of them: before it, or after it."""
@@ -49,11 +57,7 @@ class Machine:
                 return real(*arguments, **given)
             self.calls += 1
             dies = self.dies_at == self.calls
-            if (
-                self.two_disks
-                and name == "replace"
-                and len({os.path.dirname(os.path.abspath(a)) for a in arguments}) > 1
-            ):
+            if self.two_disks and name == "replace" and not one_folder(*arguments, **given):
                 raise OSError(errno.EXDEV, "Invalid cross-device link")
             if dies and not self.after:
                 raise Killed

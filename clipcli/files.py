@@ -1,0 +1,142 @@
+"""Read files that somebody else may have made: never more than a stated number of bytes, and never wait for nobody.
+
+Every fault is an OSError whose words can stand in a message, so callers need no second kind of error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PIECE: Final = 1 << 20
+_PIPE_WAIT_MS: Final = 2000
+"""How long a pipe may be without anybody who writes to it."""
+_NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
+_UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+class TooLargeError(OSError):
+    """A file, or what is in it, is larger than what is read."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(errno.EFBIG, f"larger than {size_words(limit)}, the most that is read")
+
+
+class LineTooLongError(TooLargeError):
+    """A line is longer than what is read."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.strerror = f"a line longer than {size_words(limit)}, the most that is read"
+
+
+def size_words(count: int) -> str:
+    """Return a number of bytes as people write it, such as `64 KiB`."""
+    size, unit = float(count), 0
+    while size >= 1024 and unit < len(_UNITS) - 1:  # noqa: PLR2004 - binary units
+        size, unit = size / 1024, unit + 1
+    return f"{size:.3g} {_UNITS[unit]}"
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Return why a file cannot be read, in lower case and without its name: the message names it."""
+    if isinstance(error, UnicodeError):
+        return "not UTF-8 text"
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return words[:1].lower() + words[1:]
+
+
+def open_file(path: str | Path) -> IO[bytes]:
+    """Open a file, or a pipe that somebody writes to, unbuffered.
+
+    Raises:
+        OSError: it is missing, a folder, may not be read, or a pipe to which nobody writes.
+        ValueError: the path holds a NUL.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+    try:
+        _make_ready(descriptor)
+        return os.fdopen(descriptor, "rb", buffering=0)
+    except BaseException:
+        with suppress(OSError):
+            os.close(descriptor)
+        raise
+
+
+def read_bytes(path: str | Path, limit: int) -> bytes:
+    """Read a whole file of at most `limit` bytes. Raises OSError (TooLargeError among them), ValueError."""
+    with open_file(path) as stream:
+        return read_stream(stream, limit)
+
+
+def read_text(path: str | Path, limit: int) -> str:
+    """Read a whole UTF-8 file of at most `limit` bytes. Raises OSError, ValueError (UnicodeDecodeError among them)."""
+    return read_bytes(path, limit).decode("utf-8")
+
+
+def read_stream(stream: IO[bytes], limit: int) -> bytes:
+    """Read what a stream still has, at most `limit` bytes of it. Raises TooLargeError, OSError."""
+    pieces: list[bytes] = []
+    left = limit
+    while piece := stream.read(min(_PIECE, left + 1)):
+        left -= len(piece)
+        if left < 0:
+            raise TooLargeError(limit)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def read_lines(stream: IO[bytes], longest: int) -> Iterator[bytes]:
+    """Yield the lines of a stream, each with its newline if it has one.
+
+    Raises:
+        TooLargeError: a line has more than `longest` bytes.
+        OSError: it cannot be read.
+    """
+    rest = b""
+    while piece := stream.read(_PIECE):
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            if len(line) > longest:
+                raise LineTooLongError(longest)
+            yield line + b"\n"
+        if len(rest) > longest:
+            raise LineTooLongError(longest)
+    if rest:
+        yield rest
+
+
+def _make_ready(descriptor: int) -> None:
+    """Refuse what has no bytes, and wait for those of a pipe. Raises OSError."""
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, "is a directory")
+    if stat.S_ISFIFO(kind):
+        _await_writer(descriptor)
+    if _NONBLOCK and not stat.S_ISREG(kind):
+        os.set_blocking(descriptor, True)
+
+
+def _await_writer(descriptor: int) -> None:
+    """A pipe without a writer would be waited for without an end. Raises OSError."""
+    import select
+
+    if hasattr(select, "poll"):
+        ready = select.poll()
+        ready.register(descriptor, select.POLLIN)
+        if ready.poll(_PIPE_WAIT_MS):
+            return
+        try:
+            byte = os.read(descriptor, 1)
+        except BlockingIOError:  # somebody has it open, and is slow
+            return
+        if not byte:
+            raise OSError(errno.EPIPE, "a pipe to which nobody writes")
+        raise OSError(errno.EAGAIN, "a pipe that was written to at the same moment; try again")

@@ -1,0 +1,90 @@
+"""What a file has besides its bytes: permissions, owner, times, extended attributes with the access lists among them.
+
+Nothing here makes a file run as another user: of the mode only the nine permission bits are kept, and of the extended
+attributes only those that give nobody a right of the system's.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from clipcli.decode import is_file_name
+
+PERMISSIONS: Final = 0o777
+"""Never set-user-id, set-group-id or sticky."""
+_ACCESS_LIST: Final = "system.posix_acl_access"
+_MOST: Final = 16_384
+"""Characters of extended attributes that are kept for one file."""
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What is restored beside the bytes, as far as the system permits."""
+
+    mode: int
+    """Permission bits."""
+    mtime_ns: int
+    atime_ns: int = 0
+    """0 where it is not known."""
+    uid: int = -1
+    """-1 where it is not known."""
+    gid: int = -1
+    xattrs: tuple[str, ...] = ()
+    """Each `name=value`, the value in hex digits."""
+
+    def put_on(self, descriptor: int, path: str) -> None:
+        """Give these to an open file that this process made at `path`. Raises OSError where the mode cannot be set."""
+        file: int | str = descriptor if os.chmod in os.supports_fd else path
+        if hasattr(os, "fchown"):
+            _give(descriptor, self.uid, self.gid)
+        os.chmod(file, self.mode & PERMISSIONS)  # after the owner: a change of the owner may clear bits
+        for text in self.xattrs if hasattr(os, "setxattr") else ():
+            name, _, value = text.rpartition("=")
+            if is_xattr(text):
+                with suppress(OSError):
+                    os.setxattr(descriptor, name, bytes.fromhex(value))
+        os.utime(file, ns=(self.atime_ns or self.mtime_ns, self.mtime_ns))
+
+
+def attributes_of(descriptor: int) -> Attributes:
+    """Read them from an open file. Raises OSError."""
+    state = os.fstat(descriptor)
+    return Attributes(
+        state.st_mode & PERMISSIONS, state.st_mtime_ns, state.st_atime_ns, state.st_uid, state.st_gid,
+        _xattrs_of(descriptor),
+    )  # fmt: skip
+
+
+def is_xattr(text: str) -> bool:
+    """Whether a text is `name=value` of an attribute that may be kept."""
+    name, _, value = text.rpartition("=")
+    try:
+        bytes.fromhex(value)
+    except ValueError:
+        return False
+    return _is_kept(name)
+
+
+def _is_kept(name: str) -> bool:
+    return (name.startswith("user.") or name == _ACCESS_LIST) and is_file_name(name)
+
+
+def _give(descriptor: int, uid: int, gid: int) -> None:
+    """To its owner and group, or to its group alone: only root may give files away."""
+    try:
+        os.fchown(descriptor, uid, gid)
+    except OSError:
+        with suppress(OSError):
+            os.fchown(descriptor, -1, gid)
+
+
+def _xattrs_of(descriptor: int) -> tuple[str, ...]:
+    kept: list[str] = []
+    if hasattr(os, "listxattr"):
+        with suppress(OSError):  # a file system without them
+            names = [name for name in sorted(os.listxattr(descriptor)) if _is_kept(name)]
+            kept = [f"{name}={os.getxattr(descriptor, name).hex()}" for name in names]
+    return tuple(kept) if sum(map(len, kept)) <= _MOST else ()

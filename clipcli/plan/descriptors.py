@@ -1,0 +1,189 @@
+"""System calls on files through descriptors of their folders, which are opened without following a link anywhere.
+
+A path is looked up anew in every system call. Who may write to a folder above a file can swap that folder for a link
+between two calls, and the second call then acts on another file. So each folder is opened part by part from the root,
+never through a link, and the calls name the file relative to that descriptor. `held` keeps the descriptors for one
+step, so that all its calls act in the same folders, wherever those are moved meanwhile.
+
+Windows has no such calls; there the paths are used as they are.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BY_DESCRIPTOR: Final = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY") and hasattr(os, "O_NOFOLLOW")
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NO_LINK
+"""O_PATH needs no permission to list the folder."""
+_held: ContextVar[dict[str, int] | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keep the descriptor of each folder that is used inside, and close all of them at the end."""
+    if _held.get() is not None:
+        yield
+        return
+    folders: dict[str, int] = {}
+    token = _held.set(folders)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+        for descriptor in folders.values():
+            os.close(descriptor)
+
+
+def lstat(path: str) -> os.stat_result:
+    """Return what the file is, a link not followed. Raises OSError, ValueError."""
+    with _place(path) as (folder, name):
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def readlink(path: str) -> str:
+    """Return where a symbolic link leads. Raises OSError."""
+    with _place(path) as (folder, name):
+        return os.readlink(name, dir_fd=folder)
+
+
+def open_to_read(path: str) -> int:
+    """Open a file that is no link; a pipe does not block. Raises OSError."""
+    with _place(path) as (folder, name):
+        return os.open(name, os.O_RDONLY | _NO_LINK | _BINARY | getattr(os, "O_NONBLOCK", 0), dir_fd=folder)
+
+
+def create(path: str, mode: int = 0o600) -> int:
+    """Make a new file, and open it to write. Raises OSError, also where something has the name."""
+    with _place(path) as (folder, name):
+        return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_LINK | _BINARY, mode, dir_fd=folder)
+
+
+def rename(source: str, target: str) -> None:
+    """Rename a file. Raises OSError."""
+    with _two_places(source, target) as (old, name, new, other):
+        os.rename(name, other, src_dir_fd=old, dst_dir_fd=new)
+
+
+def replace(source: str, target: str) -> None:
+    """Rename a file over another one. Raises OSError."""
+    with _two_places(source, target) as (old, name, new, other):
+        os.replace(name, other, src_dir_fd=old, dst_dir_fd=new)
+
+
+def link(source: str, target: str) -> None:
+    """Give a file a second name; a symbolic link gets one itself. Raises OSError."""
+    with _two_places(source, target) as (old, name, new, other):
+        if os.link in os.supports_follow_symlinks:
+            os.link(name, other, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+        else:
+            os.link(name, other, src_dir_fd=old, dst_dir_fd=new)
+
+
+def symlink(text: str, path: str) -> None:
+    """Make a symbolic link with this text. Raises OSError."""
+    with _place(path) as (folder, name):
+        os.symlink(text, name, dir_fd=folder)
+
+
+def unlink(path: str) -> None:
+    """Remove a name. Raises OSError."""
+    with _place(path) as (folder, name):
+        os.unlink(name, dir_fd=folder)
+
+
+def rmdir(path: str) -> None:
+    """Remove an empty folder. Raises OSError."""
+    with _place(path) as (folder, name):
+        os.rmdir(name, dir_fd=folder)
+
+
+def make_folder(path: str, mode: int = 0o777) -> None:
+    """Make a folder where there is none yet; one that root makes belongs to whom the folder above belongs.
+
+    Raises:
+        OSError: it cannot be made, or the name is a link or another file.
+    """
+    with _place(path) as (folder, name):
+        try:
+            os.mkdir(name, mode, dir_fd=folder)
+        except FileExistsError:
+            if not os.path.isdir(path) or os.path.islink(path):
+                raise
+            return
+        if folder is not None and os.geteuid() == 0:
+            above = os.stat(folder)
+            os.chown(name, above.st_uid, above.st_gid, dir_fd=folder, follow_symlinks=False)
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in the folder of a file durable. Raises OSError."""
+    if not _BY_DESCRIPTOR:
+        return
+    with _place(path) as (folder, _):
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _place(path: str) -> Iterator[tuple[int | None, str]]:
+    """A folder's descriptor and the name in it. An error that comes out of it names the whole path."""
+    folder, name = os.path.split(os.path.abspath(path))
+    folders = _held.get()
+    kept = folders.get(folder) if folders is not None else None
+    if not _BY_DESCRIPTOR or not name:
+        yield None, path
+        return
+    descriptor = _open_folder(folder) if kept is None else kept
+    if folders is not None:
+        folders[folder] = descriptor
+    try:
+        yield descriptor, name
+    except OSError as error:
+        if error.filename2 is None and isinstance(error.filename, str) and not os.path.isabs(error.filename):
+            error.filename = path
+        raise
+    finally:
+        if folders is None:
+            os.close(descriptor)
+
+
+@contextmanager
+def _two_places(source: str, target: str) -> Iterator[tuple[int | None, str, int | None, str]]:
+    """Both of a call with two names."""
+    with _place(source) as (old, name), _place(target) as (new, other):
+        try:
+            yield old, name, new, other
+        except OSError as error:
+            if error.filename == name and error.filename2 == other:
+                error.filename, error.filename2 = source, target
+            raise
+
+
+def _open_folder(path: str) -> int:
+    """Open a folder part by part, through no link. Raises OSError."""
+    descriptor = os.open(os.sep, _FOLDER)
+    try:
+        for part in path.split(os.sep):
+            if part:
+                below = os.open(part, _FOLDER, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = below
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in {errno.ELOOP, errno.ENOTDIR} and os.path.realpath(path) != path:
+            raise OSError(errno.ELOOP, "a folder above it is a link now", path) from error
+        error.filename = path
+        raise
+    return descriptor

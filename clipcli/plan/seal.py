@@ -1,0 +1,90 @@
+"""Whether a journal was written by this user on this machine: each line is sealed with a key that never leaves it.
+
+`undo` writes files at paths that a journal names. A journal from anybody else is only shown, until the user has looked
+at its paths and says that they are right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY_SIZE: Final = 32
+_DIGITS: Final = 32
+_BEFORE: Final = b', "seal": "'
+_BEHIND: Final = b'"}'
+
+
+class Seals:
+    """Seals lines one after another, or follows the seals of lines that are read."""
+
+    def __init__(self, key: bytes | None, last: str = "") -> None:
+        self.last = last
+        """The seal of the line before: lines cannot be left out, doubled or taken from another journal."""
+        self.is_own = key is not None
+        """Whether every line so far has the seal that the key gives it."""
+        self._key = key
+
+    def put_on(self, line: bytes) -> bytes:
+        """Return a line, a JSON object, with its seal; as it is where there is no key."""
+        if self._key is None:
+            return line
+        self.last = self._of(line)
+        return line[:-1] + _BEFORE + self.last.encode("ascii") + _BEHIND
+
+    def follow(self, line: bytes) -> None:
+        """Look at the seal of the next line."""
+        body, _, seal = line.rpartition(_BEFORE)
+        self.is_own = self.is_own and hmac.compare_digest(self._of(body + b"}").encode("ascii") + _BEHIND, seal)
+        self.last = seal.removesuffix(_BEHIND).decode("ascii", "replace")
+
+    def _of(self, line: bytes) -> str:
+        sealed = hmac.new(self._key or b"", self.last.encode("ascii", "replace") + line, hashlib.sha256)
+        return sealed.hexdigest()[:_DIGITS]
+
+
+def own_key(*, make: bool) -> bytes | None:
+    """Return the user's key, made when there is none yet; None where there is none or nowhere to keep one."""
+    from platformdirs import user_state_path
+
+    file = user_state_path("clipcli") / "journal.key"
+    key = _read(file)
+    if key is None and make:
+        _make(file)
+        key = _read(file)
+    return key
+
+
+def _read(file: Path) -> bytes | None:
+    """A key counts only where nobody else can read or replace it."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    with open(descriptor, "rb") as stream:
+        state = os.fstat(descriptor)
+        mine = not hasattr(os, "geteuid") or (state.st_uid == os.geteuid() and not state.st_mode & 0o077)
+        key = stream.read(KEY_SIZE + 1) if mine else b""
+    return key if len(key) == KEY_SIZE else None
+
+
+def _make(file: Path) -> None:
+    part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
+            stream.write(secrets.token_bytes(KEY_SIZE))
+        try:
+            os.link(part, file)  # two runs at once have one key
+        except OSError:
+            if not file.exists():
+                os.replace(part, file)
+        part.unlink(missing_ok=True)
+    except OSError:
+        return

@@ -1,0 +1,128 @@
+"""One step of a journal, and what every step must say to be believed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from clipcli.decode import DecodeError, decode, is_file_name, shown
+from clipcli.plan.attributes import PERMISSIONS, Attributes, is_xattr
+from clipcli.tasks.dedupe.keep import is_inside
+
+Action = Literal["trash", "move", "hardlink", "reflink", "symlink", "delete"]
+State = Literal["begun", "done", "failed", "undone"]
+_SHA256_DIGITS: Final = 64
+_IDS: Final = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action on one file, with all that is needed to take it back."""
+
+    number: int
+    action: str
+    image: str
+    path: str
+    keeper: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    mode: int
+    """Permission bits."""
+    inode: int = 0
+    root: str = ""
+    """The folder that was searched."""
+    target: str = ""
+    """Where it moves to."""
+    made: tuple[str, ...] = ()
+    """Folders that are made for it, outermost first."""
+    began: float = 0.0
+    """Seconds since 1970."""
+    state: str = "begun"
+    """begun, done, failed or undone."""
+    uid: int = -1
+    gid: int = -1
+    atime_ns: int = 0
+    xattrs: tuple[str, ...] = ()
+    """Each `name=value`, the value in hex digits."""
+
+    @property
+    def attributes(self) -> Attributes:
+        """What the file had besides its bytes."""
+        return Attributes(self.mode, self.mtime_ns, self.atime_ns, self.uid, self.gid, self.xattrs)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line."""
+
+    nonce: str
+    """Chosen by chance, so that no line has the seal of a line in another journal."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What became of a step."""
+
+    number: int
+    state: State
+
+
+def parse_step(record: dict[str, object]) -> Step:
+    """Return a checked step. Raises DecodeError."""
+    step = decode(Step, record)
+    if fault := _fault(step):
+        raise DecodeError(fault)
+    return step
+
+
+def parse_mark(record: dict[str, object]) -> Mark:
+    """Return what became of a step. Raises DecodeError."""
+    return decode(Mark, record)
+
+
+def path_fault(name: str, path: str) -> str | None:
+    """Say why a path cannot be that of a file that is acted upon; None when it can."""
+    if not is_file_name(path) or not os.path.isabs(path) or os.path.normpath(path) != path:
+        return f"{name!r} must be an absolute path without . or .., not {path!r}"
+    return None
+
+
+def place_fault(path: str, root: str) -> str | None:
+    """Say why a file is not one of those that were searched; None when it is."""
+    if not is_inside(path, root) or path == root:
+        return f"{path} lies outside {root}, the folder that was searched"
+    return None
+
+
+def is_sha256(text: str) -> bool:
+    """Whether a text is a digest as it is written in plans and journals."""
+    return len(text) == _SHA256_DIGITS and set(text) <= set("0123456789abcdef")
+
+
+def _fault(step: Step) -> str | None:
+    for name, given, kind in (("action", step.action, Action), ("state", step.state, State)):
+        if given not in kind.__args__:  # type: ignore[attr-defined]
+            return f"no {name} {shown(given)}"
+    named = {"path": step.path, "root": step.root, "keeper": step.keeper}
+    if step.action == "move":
+        named["target"] = step.target
+    for name, path in (*named.items(), *(("made", folder) for folder in step.made)):
+        if fault := path_fault(name, path):
+            return fault
+    if (step.target or step.made) and step.action != "move":
+        return f"'target' and 'made' are of a move, not of {step.action!r}"
+    if any(not is_inside(step.target, folder) for folder in step.made):
+        return f"'made' holds a folder that is not above {step.target}"
+    return place_fault(step.path, step.root) or _number_fault(step)
+
+
+def _number_fault(step: Step) -> str | None:
+    if not is_sha256(step.sha256):
+        return "'sha256' is not 64 hex digits"
+    if step.size < 0 or not step.mode >= 0 or step.mode & ~PERMISSIONS & ~0o7000:
+        return "'size' or 'mode' is out of range"
+    if not -1 <= step.uid <= _IDS or not -1 <= step.gid <= _IDS:
+        return "'uid' or 'gid' is out of range"
+    return None if all(map(is_xattr, step.xattrs)) else "'xattrs' holds something else"
