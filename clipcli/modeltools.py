@@ -198,10 +198,10 @@ def _compare(bundle: Encoder, source: Encoder, pixels: Sequence[Pixels]) -> Veri
 
 
 def _pixels(path: str, info: ModelInfo) -> Pixels:
-    from clipcli.images import decode, read
+    from clipcli.images import ON_WHITE, decode, read
     from clipcli.preprocess import to_pixels
 
     try:
-        return to_pixels(decode(read(path)), info.preprocessing)[None]
+        return to_pixels(decode(read(path), rendering=ON_WHITE), info.preprocessing)[None]
     except ImageError as error:
         raise InputsError(f"{path}: {error.reason}", hint="--image takes a file that classify can read") from error

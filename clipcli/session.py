@@ -91,12 +91,17 @@ class Session:
     @property
     def image_space(self) -> str:
         """What vectors of images are kept under; other ways to read an image give other vectors."""
-        return "/".join((self.space, *self.options.decoding))
+        return "/".join((self.space, *self.options.image_parts))
 
     @property
     def decoding(self) -> tuple[str, ...]:
         """What makes the images' pixels other than usual."""
         return self.options.decoding
+
+    @property
+    def rendering(self) -> str:
+        """How pixels of any mode became RGB, by name."""
+        return self.options.rendering.name
 
     @property
     def workers(self) -> int:
@@ -138,6 +143,7 @@ class Session:
             timings=self.timings,
             orient=self.options.orient,
             fast=self.options.fast_decode,
+            rendering=self.options.rendering,
             max_pixels=self.options.max_pixels,
             on_gpu=self.on_gpu,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clipcli.images import ON_WHITE, Rendering
+
 
 @dataclass(frozen=True)
 class SessionOptions:
@@ -15,6 +17,8 @@ class SessionOptions:
     """Threads that read and decode; None takes one a core."""
     orient: bool = True
     """Turn images as their EXIF orientation says."""
+    rendering: Rendering = ON_WHITE
+    """How pixels of any mode become RGB."""
     max_pixels: int | None = None
     use_cache: bool = True
     refresh: bool = False
@@ -30,3 +34,11 @@ class SessionOptions:
         """What makes an image's pixels other than usual."""
         wishes = {"unrotated": not self.orient, "fast": self.fast_decode, "gpu": self.gpu_decode}
         return tuple(name for name, is_wished in wishes.items() if is_wished)
+
+    @property
+    def image_parts(self) -> tuple[str, ...]:
+        """What the cache's key of an image's vector has beside the model: everything that changes its pixels.
+
+        Nothing is added for a bare rendering: vectors of earlier versions were all made so.
+        """
+        return self.decoding if self.rendering.bare else (*self.decoding, self.rendering.name)

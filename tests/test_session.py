@@ -12,6 +12,7 @@ import pytest
 from clipcli.cache import EmbeddingCache, NoCache
 from clipcli.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.errors import DeviceError
+from clipcli.images import Rendering
 from clipcli.inputs import ImageRef
 from clipcli.prompts import Label, load_prompts
 from clipcli.session import Session
@@ -153,8 +154,11 @@ def test_raw_vectors_are_the_towers_own_and_kept_apart(cache, refs):
 
 
 def test_other_ways_to_read_an_image_are_kept_apart():
-    options = [{}, {"orient": False}, {"fast_decode": True}, {"raw": True}, {"orient": False, "fast_decode": True}]
-    assert len({session(StandIn(), **each).image_space for each in options}) == 5
+    options = [
+        {}, {"orient": False}, {"fast_decode": True}, {"raw": True}, {"orient": False, "fast_decode": True},
+        {"rendering": Rendering((0, 0, 0))}, {"rendering": Rendering(bare=True)},
+    ]  # fmt: skip
+    assert len({session(StandIn(), **each).image_space for each in options}) == 7
 
 
 def test_a_text_that_is_cut_is_said_once(capsys):

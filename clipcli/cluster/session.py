@@ -63,6 +63,11 @@ class ClusterSession:
         return self.order.options.decoding
 
     @property
+    def rendering(self) -> str:
+        """How pixels of any mode became RGB, by name."""
+        return self.order.options.rendering.name
+
+    @property
     def models(self) -> int:
         """Models at work at the same time."""
         return min(self.pool.workers, self.pool.room)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from clipcli.options import InputOptions, LabelOptions, ModelOptions, RunOptions
+from clipcli.options import LabelledInputOptions, LabelOptions, ModelOptions, RunOptions
 from clipcli.options.calibrate import CalibrateOptions
 from clipcli.options.classify import CheckOptions, ScoreOptions
 
@@ -16,7 +16,7 @@ clipcli classify new/ --thresholds thresholds.json"""
 
 
 def calibrate(
-    inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, model: ModelOptions, run: RunOptions
+    inputs: LabelledInputOptions, labels: LabelOptions, options: CalibrateOptions, model: ModelOptions, run: RunOptions
 ) -> None:
     """Find a temperature and a threshold a label from labelled images: a folder a label, or a table."""
     from clipcli.calibration import CalibratedRow, parse_goal, plan

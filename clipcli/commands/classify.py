@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from clipcli.options import InputOptions, LabelOptions, ModelOptions, OutputOptions, RunOptions
+from clipcli.options import LabelledInputOptions, LabelOptions, ModelOptions, OutputOptions, RunOptions
 from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.options.reports import ReportOptions
 
@@ -18,7 +18,7 @@ clipcli classify shop/ --expect-from parent --min-accuracy 0.95 --report junit.x
 
 
 def classify(
-    inputs: InputOptions,
+    inputs: LabelledInputOptions,
     labels: LabelOptions,
     score: ScoreOptions,
     check: CheckOptions,

@@ -36,7 +36,7 @@ def dedupe(
     job, choice = plan(inputs, asked, run, talk), model.choice()
     output = parse_output(out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",))
     reporting = reports.parse()
-    pages = [Page(file, orient=not inputs.no_orient) for file in reporting.pages]
+    pages = [Page(file, orient=not inputs.no_orient, rendering=inputs.rendering()) for file in reporting.pages]
     findings = Findings(job, reporting.without_pages())
     with job.open(choice) as (session, cache):
         with open_writer(output) as writer:

@@ -153,8 +153,9 @@ class Job:
     ) -> tuple[Decider, list[Found]]:
         contents, vectors, against = collection.contents(), collection.vectors(), self.asked.against is not None
         looker = Looker(
-            contents, cache, self.asked.turns, not self.inputs.no_orient, self.inputs.max_pixels, self.run.workers
-        )
+            contents, cache, self.asked.turns, not self.inputs.no_orient, self.inputs.rendering(),
+            self.inputs.max_pixels, self.run.workers,
+        )  # fmt: skip
         with self.talk.progress(len(contents), doing="hashing") as advance:
             bits = looker.hashes(advance)
         decider = Decider(
@@ -220,6 +221,7 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: T
         and not look(resolve(against))
     ):
         raise UsageError(f"--against {against}: no such file or folder", hint="compared with nothing, all would be new")
+    inputs.rendering()
     rules = parse_rules(asked.keep)
     for name in (rule.name for rule in rules if rule.name.startswith("in:")):
         if not os.path.isdir(name.removeprefix("in:")):  # noqa: PTH112 - any bytes

@@ -62,6 +62,7 @@ class Looker:
     cache: EmbeddingCache | NoCache
     turns: bool
     orient: bool = True
+    rendering: images.Rendering = images.ON_WHITE
     max_pixels: int | None = None
     workers: int | None = None
     facts: dict[int, Facts] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class Looker:
     def hashes(self, advance: Callable[[int], object]) -> Bits:
         """The hash of every content, (contents, 32 or 8 × 32) uint8, zeros for `errors`."""
         width = 32 * (8 if self.turns else 1)
-        space = f"looks/1/{width}" + ("" if self.orient else "/unrotated")
+        space = f"looks/2/{width}/{self.rendering.name}" + ("" if self.orient else "/unrotated")
         bits = np.zeros((len(self.contents), width), np.uint8)
         for start in range(0, len(self.contents), _AT_ONCE):
             some = range(start, min(start + _AT_ONCE, len(self.contents)))
@@ -148,7 +149,7 @@ class Looker:
     def _open(self, number: int) -> Look | None:
         try:
             data = images.read(self.contents[number].files[0].path)
-            seen = glance(data, orient=self.orient, max_pixels=self._limit)
+            seen = glance(data, orient=self.orient, rendering=self.rendering, max_pixels=self._limit)
         except ImageError as error:
             self.errors[number] = error.bare()
             return None

@@ -35,6 +35,7 @@ class Page:
 
     file: str | None
     orient: bool = True
+    rendering: images.Rendering = images.ON_WHITE
     _rows: list[DuplicateRow] = field(default_factory=list)
     _shown: int = 0
 
@@ -96,7 +97,7 @@ class Page:
         if self._shown > _PICTURES:
             return None
         with suppress(ImageError):
-            return images.decode(images.read(row.plan.path), orient=self.orient, draft=_DRAFT)
+            return images.decode(images.read(row.plan.path), orient=self.orient, draft=_DRAFT, rendering=self.rendering)
         return None
 
 

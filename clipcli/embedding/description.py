@@ -23,6 +23,7 @@ def description(session: Embedder, source: Source[Input], target: Target, *, raw
         unit_length=not raw,
         prompts=source.prompts_name,
         decoding=", ".join(session.decoding) if source.kind == "image" else "",
+        pixels=session.rendering if source.kind == "image" else "",
         shard=Shard(index, count, 0, "") if count > 1 else None,
         parameters=session.info,
         scoring=session.scoring,

@@ -60,6 +60,11 @@ class Embedder(Protocol):
         ...
 
     @property
+    def rendering(self) -> str:
+        """How pixels of any mode became RGB, by name."""
+        ...
+
+    @property
     def workers(self) -> int:
         """Threads that read and decode, on all machines together."""
         ...

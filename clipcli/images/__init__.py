@@ -2,6 +2,9 @@
 
     reading.py    a path or reference → its bytes; never hangs on what is not a file
     decoding.py   bytes → a Pillow image, within a limit of pixels
+    rendering.py  any mode → 8-bit RGB as a viewer shows it
+    deep_grey.py  grey of more than 8 bits → 8 bits
+    png.py        PNG files without metadata that could cost the picture
     reasons.py    what Pillow raises, and what the first bytes show → words for the user
     quiet.py      nothing that Pillow or libtiff mutters reaches the terminal
 
@@ -12,5 +15,6 @@ from __future__ import annotations
 
 from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
 from clipcli.images.reading import read, read_ref
+from clipcli.images.rendering import ON_WHITE, Rendering
 
-__all__ = ["DEFAULT_MAX_PIXELS", "decode", "read", "read_ref"]
+__all__ = ["DEFAULT_MAX_PIXELS", "ON_WHITE", "Rendering", "decode", "read", "read_ref"]

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from clipcli.errors import ImageError
-from clipcli.images import reasons
+from clipcli.images import png, reasons
 from clipcli.images.quiet import hush
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from clipcli.images.rendering import Rendering
 
     JpegDecoder: TypeAlias = Callable[[bytes], Image.Image | None]
     """A whole file → its image as stored, perhaps shrunk; None for a file that it does not take."""
@@ -43,8 +45,9 @@ def decode(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     draft: tuple[int, int] | None = None,
     jpeg: JpegDecoder | None = None,
+    rendering: Rendering | None = None,
 ) -> Image.Image:
-    """Decode the first frame of any format that Pillow reads, in the file's own mode.
+    """Decode the first frame of any format that Pillow reads.
 
     Args:
         data: The whole file.
@@ -54,6 +57,7 @@ def decode(
         draft: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, to no less than this width and height; other
             formats ignore it. Faster on large photos, and no longer open_clip's pixels: docs/images.md has figures.
         jpeg: Another decoder, which is asked first for JPEG files in grey or colour, and may decline.
+        rendering: How the pixels become RGB. Without it the image keeps the file's own mode.
 
     Raises:
         ImageError: At stage `decode`, for every file that is not a whole image. Half of an image is not an image.
@@ -68,13 +72,17 @@ def decode(
             image.draft(None, draft)
         if elsewhere is None:
             image.load()
-        return _upright(elsewhere or image, image) if orient else elsewhere or image
+        shown = elsewhere or image
+        if rendering is not None:
+            shown = rendering.apply(shown)
+        return _upright(shown, image) if orient else shown
     except Exception as error:
         raise ImageError("decode", reasons.failed(error, image.format)) from error
 
 
 def _identify(data: bytes, max_pixels: int) -> Image.Image:
     """Read the header only."""
+    data = png.without_metadata(data)
     _allow(max_pixels)
     try:
         image = _open(data)
@@ -93,6 +101,8 @@ def _identify(data: bytes, max_pixels: int) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError("decode", reasons.too_many_pixels(width * height, max_pixels))
+    if image.format == "PNG":
+        png.scale_transparent_colour(data, image)
     return image
 
 

@@ -12,6 +12,7 @@ from clipcli.errors import ImageError
 from clipcli.images import reasons
 from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
 from clipcli.images.decoding import _identify as identify
+from clipcli.images.rendering import ON_WHITE, Rendering
 
 _SMALL: Final = 256
 """JPEG decoders may shrink to no less than this: enough for 64 × 64, four to ten times as fast."""
@@ -37,15 +38,17 @@ class Glance:
     """The first frame, or a few of an animation; upright, at least 64 × 64 where the file is."""
 
 
-def glance(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS) -> Glance:
-    """Look at an image. Raises ImageError at stage `decode`, as `decode` does."""
-    image = decode(data, orient=orient, max_pixels=max_pixels, draft=(_SMALL, _SMALL))
+def glance(
+    data: bytes, *, orient: bool = True, rendering: Rendering = ON_WHITE, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Glance:
+    """Look at an image in RGB (or, by a bare rendering, its own mode). Raises ImageError as `decode` does."""
+    image = decode(data, orient=orient, max_pixels=max_pixels, draft=(_SMALL, _SMALL), rendering=rendering)
     header = identify(data, max_pixels)
     width, height = header.size
     if (width > height) != (image.width > image.height) and width != height:
         width, height = height, width
     frames, kind = _frame_count(header), (header.format or "").lower()
-    pictures = tuple(_spread(header, frames)) if frames > 1 else (image,)
+    pictures = tuple(map(rendering.apply, _spread(header, frames))) if frames > 1 else (image,)
     return Glance(width, height, kind, frames, pictures)
 
 

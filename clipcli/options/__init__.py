@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from clipcli.images import Rendering
     from clipcli.models import Choice
     from clipcli.output import Output
     from clipcli.session_options import SessionOptions
@@ -62,6 +63,19 @@ class InputOptions:
         bool,
         typer.Option("--no-orient", help="Ignore EXIF orientation, as open_clip's own transform does."),
     ] = False
+    background_colour: Annotated[
+        str,
+        typer.Option(
+            "--background", "--background-colour", metavar="COLOUR", help="What shows through transparent parts."
+        ),
+    ] = "white"
+    bare_transform: Annotated[
+        bool,
+        typer.Option(
+            "--bare-transform",
+            help="Resize in the file's own mode and drop transparency, as open_clip's bare transform does.",
+        ),
+    ] = False
     max_pixels: Annotated[
         int | None,
         typer.Option("--max-pixels", metavar="N", min=1, help="Refuse images with more pixels than this."),
@@ -82,6 +96,24 @@ class InputOptions:
             self.images or [], files_from=self.files_from or [], null=self.null, column=self.column, globs=self.globs,
             warn=warn, detail=talk.detail_once,
         )  # fmt: skip
+
+    def rendering(self) -> Rendering:
+        """How pixels of any mode become RGB. Raises UsageError."""
+        from clipcli.images.rendering import Rendering, parse_colour
+
+        return Rendering(parse_colour(self.background_colour), self.bare_transform)
+
+
+@dataclass(frozen=True)
+class LabelledInputOptions(InputOptions):
+    """Which images."""
+
+    background_colour: Annotated[
+        str,
+        typer.Option(  # where --background is what none of the labels looks like
+            "--background-colour", metavar="COLOUR", help="What shows through transparent parts of images."
+        ),
+    ] = "white"
 
 
 LabelsOption = Annotated[
@@ -261,6 +293,7 @@ class RunOptions:
     def session(self, inputs: InputOptions | None = None) -> SessionOptions:
         """What a session needs of these and of the input options. Raises UsageError."""
         from clipcli.errors import UsageError
+        from clipcli.images import ON_WHITE
         from clipcli.session_options import SessionOptions
 
         if self.fast_decode and self.gpu_decode:
@@ -269,6 +302,7 @@ class RunOptions:
             batch_size=self.batch_size,
             workers=self.workers,
             orient=not (inputs and inputs.no_orient),
+            rendering=inputs.rendering() if inputs else ON_WHITE,
             max_pixels=inputs.max_pixels if inputs else None,
             use_cache=not self.no_cache,
             refresh=self.refresh,

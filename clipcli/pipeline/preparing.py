@@ -59,6 +59,7 @@ class Preparation:
     orient: bool = True
     fast: bool = False
     """Let the JPEG decoder shrink large images on the way."""
+    rendering: images.Rendering = images.ON_WHITE
     max_pixels: int | None = None
     on_gpu: Callable[[bytes, tuple[int, int]], Image | None] | None = None
     """Decodes a JPEG file elsewhere, to an image of no less than a width and height, or declines."""
@@ -93,7 +94,10 @@ class Preparation:
         least, on_gpu = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height), self.on_gpu
         jpeg = (lambda data: on_gpu(data, least)) if on_gpu else None
         draft = least if self.fast else None
-        return to_pixels(images.decode(data, orient=self.orient, max_pixels=limit, draft=draft, jpeg=jpeg), self.how)
+        image = images.decode(
+            data, orient=self.orient, max_pixels=limit, draft=draft, jpeg=jpeg, rendering=self.rendering
+        )
+        return to_pixels(image, self.how)
 
 
 def _stat(path: str) -> os.stat_result | None:

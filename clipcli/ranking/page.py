@@ -65,6 +65,6 @@ class Page:
 def _thumbnail(path: str, orient: bool) -> str | None:
     try:
         draft = (2 * THUMBNAIL_EDGE, 2 * THUMBNAIL_EDGE)
-        return thumbnail(images.decode(images.read(path), orient=orient, draft=draft))
+        return thumbnail(images.decode(images.read(path), orient=orient, draft=draft, rendering=images.ON_WHITE))
     except (ImageError, OSError, ValueError):
         return None

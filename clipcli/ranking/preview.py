@@ -56,7 +56,7 @@ class Preview:
 
         try:
             draft = (2 * SLOT_PIXELS, 2 * SLOT_PIXELS)
-            picture = images.decode(images.read(path), orient=self.orient, draft=draft)
+            picture = images.decode(images.read(path), orient=self.orient, draft=draft, rendering=images.ON_WHITE)
             picture.thumbnail((SLOT_PIXELS, SLOT_PIXELS))
             return picture.convert("RGB")
         except (ImageError, OSError, ValueError):

@@ -39,7 +39,7 @@ def _section(check: CheckReport, page: str) -> Section:
 
 def _card(finding: Finding, page: str) -> Card:
     try:
-        picture = thumbnail(images.decode(images.read(finding.path)))
+        picture = thumbnail(images.decode(images.read(finding.path), rendering=images.ON_WHITE))
     except ImageError:
         picture = None
     return Card(

@@ -21,7 +21,7 @@ VectorDtype = Literal["float32", "float16"]
 Positions: TypeAlias = "npt.NDArray[np.int64]"
 
 FORMAT_VERSION = 1
-_ALIKE = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding")
+_ALIKE = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding", "pixels")
 """What has to be equal in descriptions whose vectors go into one file."""
 KEY = "clipcli"
 """Under this key the description stands in Parquet's and safetensors' metadata."""
@@ -54,6 +54,8 @@ class VectorsInfo:
     """Which templates the texts were put into, by name; empty for none."""
     decoding: str = ""
     """How images were read, where not as usual: `unrotated`, `fast`, `gpu`, or two of these with a comma."""
+    pixels: str = ""
+    """How pixels became RGB: `rgb on #ffffff`, on another colour, or `bare`; empty where the file does not say."""
     shard: Shard | None = None
     parameters: ModelInfo | None = None
     scoring: Scoring | None = None
@@ -136,6 +138,7 @@ def _info(fields: Mapping[str, Any]) -> VectorsInfo:
         unit_length=bool(fields.get("unit_length", True)),
         prompts=str(fields.get("prompts", "")),
         decoding=str(fields.get("decoding", "")),
+        pixels=str(fields.get("pixels", "")),
         shard=Shard(**shard) if shard else None,
         parameters=_parameters(parameters) if parameters else None,
         scoring=Scoring(**scoring) if scoring else None,

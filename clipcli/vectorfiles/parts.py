@@ -181,7 +181,7 @@ def _unfinished(shard: Shard | None) -> Shard:
 
 
 def _difference(one: VectorsInfo, other: VectorsInfo) -> tuple[str, object, object]:
-    names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "decoding", "shard")
+    names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "decoding", "pixels", "shard")
     name = next((name for name in names if getattr(one, name) != getattr(other, name)), "parameters")
     return name.replace("_", " "), _shown(name, getattr(one, name)), _shown(name, getattr(other, name))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pictures
 import pytest
+from PIL import Image, ImageDraw
 from run import ROOT, command, run, run_process
 
 from clipcli import modelspec
@@ -169,6 +170,27 @@ def test_images_that_were_read_in_other_ways_are_not_merged(embed, mixed: Path, 
     merged = run("merge", tmp_path / "a.npy", tmp_path / "b.npy", "-o", tmp_path / "c.npy")
     assert merged.code == 4
     assert "b.npy: decoding is 'unrotated, fast', of " in merged.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "pixels"),
+    [(["--background", "#336"], "rgb on #333366"), (["--background-colour", "black"], "rgb on #000000"),
+     (["--bare-transform"], "bare")],
+)  # fmt: skip
+def test_vectors_say_how_pixels_became_rgb(embed, tmp_path: Path, option: list[str], pixels: str):
+    folder = tmp_path / "icons"
+    folder.mkdir()
+    disc = Image.new("RGBA", (40, 40))
+    ImageDraw.Draw(disc).ellipse((5, 5, 30, 30), (0, 0, 0, 255))
+    disc.save(folder / "disc.png")
+    embed(folder, "-o", tmp_path / "a.safetensors")
+    embed(folder, "-o", tmp_path / "b.safetensors", *option)
+    usual, other = (open_vectors(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
+    assert (usual.info.pixels, other.info.pixels) == ("rgb on #ffffff", pixels)
+    assert np.abs(usual.matrix() - other.matrix()).max() > 0.001
+    merged = run("merge", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "-o", tmp_path / "c.npy")
+    assert (merged.code, f"pixels is '{pixels}', of " in merged.stderr) == (4, True)
+    assert embed(folder, "--background", "blurple").code == 2
 
 
 def test_shards_merge_to_the_very_bytes_of_one_run(embed, mixed: Path, tmp_path: Path):

@@ -1,0 +1,118 @@
+"""PNG files without the chunks that say nothing of the pixels: large or damaged, these must not cost the picture.
+
+Pillow refuses a file whose text or colour profile is larger than some limit, or has a wrong check sum. Programs that
+show pictures drop such a chunk and go on (PNG specification, 13.2 "Error handling"), and so do we, before Pillow sees
+the file. What is kept is unpacked by Pillow within its own limits.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL import Image
+
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_MOST: Final = 1 << 20
+"""Bytes of a text or a colour profile, unpacked; Pillow's own limit, and ten times what editors write."""
+_TEXTS_KEPT: Final = 8
+_ANIMATION: Final = {b"acTL": 8, b"fcTL": 26}
+"""Lengths."""
+_TEXTS: Final = frozenset((b"tEXt", b"zTXt", b"iTXt"))
+_ORIENTING: Final = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
+"""How texts begin that may hold an orientation."""
+_HEAD: Final = struct.Struct(">I4s")
+_CRC: Final = 4
+_ANCILLARY: Final = 0x20
+_DEPTH, _COLOUR_TYPE = 24, 25
+"""Where the header has them, in bytes from the file's start."""
+_GREY, _RGB, _PALETTE = 0, 2, 3
+
+
+def without_metadata(data: bytes) -> bytes:
+    """The file without text, time and all else that its pixels do not need; `data` itself if there is nothing of it.
+
+    These are kept where their check sum is right: transparency, animation, EXIF, and at most 1 MiB each of a colour
+    profile and of texts that may hold an orientation.
+    """
+    if not data.startswith(SIGNATURE) or len(data) <= _COLOUR_TYPE:
+        return data
+    spans: list[tuple[int, int]] = []
+    texts, is_animated = 0, False
+    for start, end, kind in _chunks(data):
+        keep = not kind[0] & _ANCILLARY or _is_of_use(data, start, end, kind)
+        if kind in _TEXTS and keep:
+            texts += 1
+            keep = texts <= _TEXTS_KEPT
+        is_animated |= keep and kind == b"acTL"
+        if not keep or (kind in {b"fcTL", b"fdAT"} and not is_animated):
+            continue
+        begins = spans.pop()[0] if spans and spans[-1][1] == start else start
+        spans.append((begins, end))
+    if spans == [(len(SIGNATURE), len(data))]:
+        return data
+    view = memoryview(data)
+    return b"".join((SIGNATURE, *(view[start:end] for start, end in spans)))
+
+
+def scale_transparent_colour(data: bytes, image: Image.Image) -> None:
+    """Put the colour that counts as transparent into the numbers of the decoded pixels; Pillow leaves it as stored."""
+    key, depth, colour_type = image.info.get("transparency"), data[_DEPTH], data[_COLOUR_TYPE]
+    if colour_type == _GREY and isinstance(key, int) and depth in {2, 4}:
+        image.info["transparency"] = key * 255 // (2**depth - 1)
+    elif colour_type == _RGB and isinstance(key, tuple) and depth == 16:  # noqa: PLR2004
+        image.info["transparency"] = tuple(number >> 8 for number in key)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Start, end and kind of each chunk. Whatever follows that is none comes as one more, for Pillow to judge."""
+    start = len(SIGNATURE)
+    while start + _HEAD.size <= len(data):
+        length, kind = _HEAD.unpack_from(data, start)
+        end = start + _HEAD.size + length + _CRC
+        if end > len(data) or not kind.isalpha():
+            break
+        yield start, end, kind
+        if kind == b"IEND":
+            return
+        start = end
+    if start < len(data):
+        yield start, len(data), b"IEND"
+
+
+def _is_of_use(data: bytes, start: int, end: int, kind: bytes) -> bool:
+    """Whether an ancillary chunk matters, and is whole."""
+    if kind == b"fdAT":
+        return True
+    body = memoryview(data)[start + _HEAD.size : end - _CRC]
+    if len(body) > _MOST or zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[end - _CRC : end], "big"):
+        return False
+    if kind in _ANIMATION:
+        return len(body) == _ANIMATION[kind]
+    if kind == b"tRNS":
+        palette = data[_COLOUR_TYPE] == _PALETTE and 0 < len(body) <= 256  # noqa: PLR2004
+        return palette or {_GREY: 2, _RGB: 6}.get(data[_COLOUR_TYPE]) == len(body)
+    if kind in _TEXTS:
+        return bytes(body[:32]).startswith(_ORIENTING) and (kind == b"tEXt" or _unpacks(kind, bytes(body)))
+    return kind == b"eXIf" or (kind == b"iCCP" and _unpacks(kind, bytes(body)))
+
+
+def _unpacks(kind: bytes, body: bytes) -> bool:
+    """Whether a text or profile that may be compressed is whole and within the limit."""
+    rest = body.partition(b"\0")[2]
+    if kind == b"iTXt":
+        if rest[:1] == b"\0":
+            return True
+        method, packed = rest[1:2], rest[2:].split(b"\0", 2)[-1]
+    else:
+        method, packed = rest[:1], rest[1:]
+    unpacker = zlib.decompressobj()
+    try:
+        unpacker.decompress(packed, _MOST)
+    except zlib.error:
+        return False
+    return method == b"\0" and unpacker.eof
