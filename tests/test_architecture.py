@@ -63,7 +63,9 @@ MAY_IMPORT = {
         "engines/text_tower.py",
         "engines/sources.py",
         "engines/tokenizer_export.py",
+        "engines/hugging_face.py",
     },
+    "transformers": {"engines/hugging_face.py"},
     "onnxruntime": {"engines/tower.py"},
     "huggingface_hub": {"hub/"},
     "tqdm": {"talk.py"},
@@ -147,6 +149,57 @@ def test_heavy_libraries_have_one_home(library: str):
         users = [line for module, line in imports(path) if module.split(".")[0] == library]
         at_home = any(name == home or (home.endswith("/") and name.startswith(home)) for home in MAY_IMPORT[library])
         assert at_home or not users, f"{name}:{users} imports {library}"
+
+
+def test_one_module_has_transformers_read_files():
+    """It runs code that a repository brings when it is told to, so no other module may hand it a file."""
+    names = {"from_pretrained", "HFTokenizer", "AutoTokenizer", "AutoConfig", "AutoModel", "get_tokenizer"}
+    for path in MODULES:
+        used = {name for name in names_in(path) if name in names or name == "trust_remote_code"}
+        home = path.relative_to(PACKAGE).as_posix() == "engines/hugging_face.py"
+        assert home or not used, f"{path}: {used}"
+    assert "HFTokenizer" in names_in(PACKAGE / "engines" / "hugging_face.py")
+
+
+def test_nothing_is_unpickled_or_evaluated():
+    """Data never runs code."""
+    libraries = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code"}
+    calls = {"eval", "exec", "compile", "__import__"}
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import):
+                assert not libraries & {alias.name.partition(".")[0] for alias in node.names}, where
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = {alias.name for alias in node.names}
+                assert node.module.partition(".")[0] not in libraries or names == {"UnpicklingError"}, where
+            elif isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in calls, where
+                assert name not in {"torch.load", "np.load", "load_checkpoint"} or is_safe(node), where
+                assert name not in {"torch.jit.load", "torch.package.PackageImporter"}, where
+
+
+def is_safe(call: ast.Call) -> bool:
+    """Whether a reader that can unpickle is told outright not to."""
+    said = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    return said.get("weights_only") == "True" or said.get("allow_pickle") == "False"
+
+
+def names_in(path: Path) -> set[str]:
+    """Every name, attribute and keyword argument of a module; texts are no names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.alias):
+            found.add(node.name.rpartition(".")[2])
+        elif isinstance(node, ast.keyword) and node.arg:
+            found.add(node.arg)
+    return found
 
 
 def test_typer_stands_only_in_the_command_line():

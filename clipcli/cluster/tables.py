@@ -1,13 +1,12 @@
 """What travels between the driver and the workers, as Arrow tables: references one way, vectors or reasons the other.
 
-References are pickled, so that whatever an image can be read from gets to the workers as it is, names of any bytes
-included; both sides run the same clipcli, which is checked.
+References travel as JSON, never pickled, so that a table can hold data only; names of any bytes survive. Both sides run
+the same clipcli, which is checked.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +16,7 @@ import numpy as np
 from clipcli.arrow import pyarrow
 from clipcli.errors import ImageError
 from clipcli.pipeline import Embedded
+from clipcli.sources.travel import from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,13 +45,13 @@ def ref_tables(refs: Iterable[ImageRef], rows: int, at_most: int) -> list[Any]:
     arrow = pyarrow()
     tables: list[Any] = []
     while len(tables) < at_most and (some := list(islice(stream, rows))):
-        tables.append(arrow.table({"ref": arrow.array([pickle.dumps(ref) for ref in some], arrow.binary())}))
+        tables.append(arrow.table({"ref": arrow.array(list(map(to_json, some)), arrow.string())}))
     return tables
 
 
 def refs_of(table: Any) -> list[ImageRef]:
     """The references of a table."""
-    return [pickle.loads(raw) for raw in table.column("ref").to_pylist()]  # noqa: S301 - our own driver's
+    return [from_json(text) for text in table.column("ref").to_pylist()]
 
 
 def result_table(refs: Any, found: Sequence[Embedded], dim: int, aside: Aside) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,7 +54,7 @@ def plain_words(source: Source) -> Iterator[None]:
             f"{where} is damaged or not a safetensors file: {_first_line(error)}",
             hint="fetch it again (clipcli models verify tells whether its hash is right)",
         ) from error
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         if "nsupported" not in str(error):
             raise ModelError(f"{where} is damaged or not a checkpoint", hint=_load_hint(error)) from error
         raise ModelError(

@@ -6,13 +6,12 @@ import logging
 import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from open_clip import create_model, get_input_dtype, load_checkpoint
-from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transformer import LayerNormFp32
 
 from clipcli.devices import cpu_lanes
@@ -20,6 +19,7 @@ from clipcli.encoder import Scoring
 from clipcli.engines.devices import Streams, all_threads
 from clipcli.engines.faults import one_kind_of_memory_error, plain_words
 from clipcli.engines.few_queries import few_queries_on
+from clipcli.engines.hugging_face import architecture_folder, load_tokenizer
 from clipcli.engines.image_tower import image_tower
 from clipcli.engines.text_tower import CausalText, causal_tower
 from clipcli.steady import ROWS, groups_of_like_length, image_rows, steps, text_rows
@@ -135,21 +135,20 @@ def load(source: Source, digest: Callable[[Path], str], *, device: str, precisio
         ModelError: the weights are damaged, of another architecture, or a pickle that holds more than tensors.
         DeviceError: the model does not fit into the device's memory.
     """
-    with quiet_open_clip(), plain_words(source):
+    with quiet_open_clip(), plain_words(source), architecture_folder(source) as folder:
+        tokenizer = load_tokenizer(source)
         model = create_model(
-            source.architecture,
+            folder,
             load_weights=False,
             pretrained_image=False,
             pretrained_text=False,
             precision=precision,
             device=device,
             force_quick_gelu=source.quick_gelu,
-            cache_dir=source.cache_dir,
         ).eval()
         _narrow_rest(model, get_input_dtype(precision))
         # Here and not there: of a folder, create_model would choose the file itself, or none.
         load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
-        tokenizer = _tokenizer(source)
         if precision != "fp32" and device != "mps":
             # Half-precision convolutions are twice as fast this way (ResNet-50 in bf16 on a CPU), others the same.
             model = model.to(memory_format=torch.channels_last)
@@ -168,24 +167,6 @@ def _narrow_rest(model: Any, dtype: torch.dtype | None) -> None:
         if module is not model and not isinstance(module, (LayerNormFp32, torch.nn.BatchNorm2d)):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
-
-
-def _tokenizer(source: Source) -> Any:
-    """CLIP's own byte-pair encoding, or the Hugging Face tokenizer that the config names, as open_clip makes them."""
-    text = source.config.get("text_cfg", {})
-    options = dict(text.get("tokenizer_kwargs", {}))
-    if source.tokenizer_folder is None:
-        if options:
-            return SimpleTokenizer(context_length=source.context_length, **options)
-        return _byte_pair_tokenizer(source.context_length)
-    mode = text.get("tokenizer_mode")
-    return HFTokenizer(source.tokenizer_folder, source.context_length, tokenizer_mode=mode, **options)
-
-
-@cache
-def _byte_pair_tokenizer(context_length: int) -> Any:
-    """CLIP's own tokenizer; reading its word list takes longer than building a small model."""
-    return SimpleTokenizer(context_length=context_length)
 
 
 def _scoring(model: Any) -> Scoring:

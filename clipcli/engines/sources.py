@@ -12,6 +12,8 @@ from open_clip import get_model_config, list_pretrained_tags_by_model
 from open_clip.pretrained import get_pretrained_cfg
 
 from clipcli.encoder import Interpolation, ModelInfo, Preprocessing, ResizeMode
+from clipcli.engines.hugging_face import tokenizer_files
+from clipcli.engines.model_config import check_model_config, parse_json
 from clipcli.errors import ModelError
 from clipcli.hub import CONFIG, WEIGHTS
 from clipcli.registry import definition, repository
@@ -35,8 +37,6 @@ class Source:
     """What a spec resolves to on this disk."""
 
     name: str
-    architecture: str
-    """What `open_clip.create_model` takes: a registered name or `local-dir:…`."""
     config: Mapping[str, Any]
     """open_clip's `model_cfg`."""
     preprocessing: Preprocessing
@@ -45,7 +45,8 @@ class Source:
     tokenizer_folder: str | None
     """Files of a Hugging Face tokenizer; None where CLIP's own is used."""
     revision: str | None
-    cache_dir: str | None
+    text_tower_config: Path | None = None
+    """Hugging Face's `config.json` of a text tower that is one of its models."""
     described_by: tuple[Path, ...] = ()
     """Files that, besides the weights, make it this model: when one of them changes, so may the model."""
 
@@ -55,8 +56,15 @@ class Source:
         return int(self.config.get("text_cfg", {}).get("context_length", 77))
 
     def info(self, *, causal: bool, digest: Callable[[Path], str]) -> ModelInfo:
-        """The model's description; `digest` gives the sha256 (hex) of the weights."""
-        facts = [self.config, asdict(self.preprocessing), self.quick_gelu, digest(self.weights)]
+        """The model's description; `digest` gives the sha256 (hex) of its files.
+
+        The fingerprint is over everything that a vector depends on, the tokenizer included: vectors are kept under it.
+        """
+        facts: list[Any] = [self.config, asdict(self.preprocessing), self.quick_gelu, digest(self.weights)]
+        if self.tokenizer_folder is not None:
+            facts.append([[path.name, digest(path)] for path in tokenizer_files(Path(self.tokenizer_folder))])
+        if self.text_tower_config is not None:
+            facts.append(digest(self.text_tower_config))
         text = json.dumps(facts, sort_keys=True, default=str)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
         return ModelInfo(
@@ -65,21 +73,37 @@ class Source:
 
 
 def resolve(spec: ModelSpec, hub: Hub) -> Source:
-    """Find, or fetch, the config and the weights of a model.
+    """Find, or fetch, the config, the weights and the tokenizer of a model.
 
     Raises:
         DownloadError: not on this disk and not to be had.
-        ModelError: a folder or repository that is not an OpenCLIP model.
+        ModelError: a folder or repository that is not an OpenCLIP model, or a config that names code or files.
     """
     match spec.kind:
         case "tag":
-            return _from_tag(spec, hub)
+            return _with_text_files(_from_tag(spec, hub), hub)
         case "checkpoint":
-            return _from_checkpoint(spec, hub)
+            return _with_text_files(_from_checkpoint(spec), hub)
         case "hub":
-            return _from_hub(spec, hub)
+            return _with_text_files(_from_hub(spec, hub), hub)
         case _:
-            return _from_folder(spec, hub, Path(spec.where), revision=None)
+            return _with_text_files(_from_folder(spec, Path(spec.where), revision=None), hub)
+
+
+def _with_text_files(source: Source, hub: Hub) -> Source:
+    """Add what Hugging Face's part of a text tower needs, once the config is known to name nothing that it may not."""
+    check_model_config(source.config, source.name)
+    text = source.config.get("text_cfg", {})
+    folder, tower = source.tokenizer_folder, None
+    if folder is None and (repo := text.get("hf_tokenizer_name")):
+        folder = hub.fetch_tokenizer(str(repo))
+    if repo := text.get("hf_model_name"):
+        tower = hub.fetch(str(repo), "config.json")
+        if tower is None:
+            raise ModelError(f"{repo} has no config.json", hint="the model's config names it as hf_model_name")
+    files = tokenizer_files(Path(folder)) if folder else ()
+    described = (*source.described_by, *files, *((tower,) if tower else ()))
+    return replace(source, tokenizer_folder=folder, text_tower_config=tower, described_by=described)
 
 
 def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
@@ -87,21 +111,21 @@ def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
     repo, filename = repository(spec.where, spec.version)
     weights = hub.fetch_weights(repo, filename=filename)
     return Source(
-        spec.name, spec.where, config, _preprocessing(config, tag), weights,
-        quick_gelu=bool(tag.get("quick_gelu")), tokenizer_folder=_tokenizer(config, hub), revision=weights.parent.name,
-        cache_dir=hub.cache_dir, described_by=(*definition(spec.where), *_reference(weights, None)),
+        spec.name, config, _preprocessing(config, tag), weights,
+        quick_gelu=bool(tag.get("quick_gelu")), tokenizer_folder=None, revision=weights.parent.name,
+        described_by=(*definition(spec.where), *_reference(weights, None)),
     )  # fmt: skip
 
 
-def _from_checkpoint(spec: ModelSpec, hub: Hub) -> Source:
+def _from_checkpoint(spec: ModelSpec) -> Source:
     """A checkpoint brings no preprocessing: the architecture's tags tell it where they agree (all SigLIP ones do)."""
     config = get_model_config(spec.where)
     tags = [get_pretrained_cfg(spec.where, tag) for tag in list_pretrained_tags_by_model(spec.where)]
     found = {_preprocessing(config, tag) for tag in tags}
     preprocessing = found.pop() if len(found) == 1 else _preprocessing(config, {})
     return Source(
-        spec.name, spec.where, config, preprocessing, Path(spec.version), quick_gelu=False,
-        tokenizer_folder=_tokenizer(config, hub), revision=None, cache_dir=hub.cache_dir,
+        spec.name, config, preprocessing, Path(spec.version), quick_gelu=False,
+        tokenizer_folder=None, revision=None,
         described_by=definition(spec.where),
     )  # fmt: skip
 
@@ -109,7 +133,7 @@ def _from_checkpoint(spec: ModelSpec, hub: Hub) -> Source:
 def _from_hub(spec: ModelSpec, hub: Hub) -> Source:
     revision = spec.version or None
     config = hub.fetch_model(spec.where, revision)
-    source = _from_folder(spec, hub, config.parent, revision=config.parent.name)
+    source = _from_folder(spec, config.parent, revision=config.parent.name)
     return replace(source, described_by=(*source.described_by, *_reference(config, revision)))
 
 
@@ -119,9 +143,9 @@ def _reference(path: Path, revision: str | None) -> tuple[Path, ...]:
     return (found,) if found.is_file() else ()
 
 
-def _from_folder(spec: ModelSpec, hub: Hub, folder: Path, *, revision: str | None) -> Source:
+def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> Source:
     try:
-        described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        described = parse_json(folder / CONFIG)
         config = described["model_cfg"]
         preprocessing = _preprocessing(config, described.get("preprocess_cfg", {}))
         has_parts = all(isinstance(config[key], kind) for key, kind in _PARTS.items())
@@ -131,9 +155,9 @@ def _from_folder(spec: ModelSpec, hub: Hub, folder: Path, *, revision: str | Non
         raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {', '.join(_PARTS)} are of the wrong kind")
     has_own = "hf_tokenizer_name" in config["text_cfg"] and (folder / "tokenizer_config.json").is_file()
     return Source(
-        spec.name, f"local-dir:{folder}", config, preprocessing, _weights_in(folder), quick_gelu=False,
-        tokenizer_folder=str(folder) if has_own else _tokenizer(config, hub), revision=revision,
-        cache_dir=hub.cache_dir, described_by=(folder / CONFIG,),
+        spec.name, config, preprocessing, _weights_in(folder), quick_gelu=False,
+        tokenizer_folder=str(folder) if has_own else None, revision=revision,
+        described_by=(folder / CONFIG,),
     )  # fmt: skip
 
 
@@ -147,11 +171,6 @@ def _weights_in(folder: Path) -> Path:
         what = "has no weights" if not found else "has several: " + ", ".join(path.name for path in found)
         raise ModelError(f"{folder} {what}", hint=f"name the one to use {WEIGHTS[0]}")
     return found[0]
-
-
-def _tokenizer(config: Mapping[str, Any], hub: Hub) -> str | None:
-    repo = config.get("text_cfg", {}).get("hf_tokenizer_name")
-    return hub.fetch_tokenizer(str(repo)) if repo else None
 
 
 def _preprocessing(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> Preprocessing:

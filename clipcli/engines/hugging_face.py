@@ -1,0 +1,178 @@
+"""Tokenizers and text towers in Hugging Face's format. This is the one module that lets `transformers` read files.
+
+`transformers` runs code that a repository brings (`auto_map`) when it is told to, and asks on stdin when nothing is
+said; its configs name classes, files and repositories. So a model's files are never handed to it as they are. A private
+folder is made with the files that are known by name and with configs of which only known keys are left; that folder is
+read without the network and with `trust_remote_code=False`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from open_clip.hf_configs import arch_dict
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+from clipcli.engines.model_config import read_json, tokenizer_options
+from clipcli.errors import ModelError
+from clipcli.hub import CONFIG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from clipcli.engines.sources import Source
+
+TOKENIZER_DATA: Final = (
+    "tokenizer.json", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model",
+    "tokenizer.model", "vocab.txt", "vocab.json", "merges.txt",
+)  # fmt: skip
+"""Files of a tokenizer that hold words and numbers only."""
+_SPECIAL: Final = "special_tokens_map.json"
+_ABOUT: Final = "tokenizer_config.json"
+_KIND: Final = "config.json"
+_KNOWN_KINDS: Final = "a model's tokenizer has to be one that its published relatives use, such as T5Tokenizer"
+_FAMILIES: Final = (
+    "Albert", "Bart", "Bert", "CLIP", "Camembert", "DebertaV2", "DistilBert", "Electra", "GPT2", "Gemma", "Llama",
+    "M2M100", "MBart", "MPNet", "MT5", "Nllb", "Roberta", "Siglip", "Siglip2", "T5", "XLMRoberta",
+)  # fmt: skip
+_CLASSES: Final = frozenset(
+    [f"{family}Tokenizer{kind}" for family in _FAMILIES for kind in ("", "Fast")]
+    + ["PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"]
+)
+"""Tokenizer classes that read nothing but the files above."""
+_MODES: Final = (None, "", "clips")
+_FILE_KEYS: Final = ("_file", "_files", "_path", "_name", "_map")
+"""Endings of keys by which a tokenizer's config may send its reader to another file."""
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of a tokenizer that are in a folder, what is read of it besides them included."""
+    names = (*TOKENIZER_DATA, _SPECIAL, _ABOUT, _KIND)
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def load_tokenizer(source: Source) -> Any:
+    """CLIP's own byte-pair encoding, or the Hugging Face tokenizer of a folder, as open_clip makes them.
+
+    Raises:
+        ModelError: the tokenizer names code, or is of a kind that is not known.
+    """
+    options = tokenizer_options(source.config, source.name)
+    if source.tokenizer_folder is None:
+        if options:
+            return SimpleTokenizer(context_length=source.context_length, **options)
+        return _byte_pair_tokenizer(source.context_length)
+    mode = source.config.get("text_cfg", {}).get("tokenizer_mode")
+    if mode not in _MODES:
+        raise ModelError(f"{source.name}: tokenizer_mode cannot be {mode!r}", hint="the config is damaged")
+    with _tokenizer_files(Path(source.tokenizer_folder)) as folder:
+        return HFTokenizer(
+            str(folder),
+            source.context_length,
+            tokenizer_mode=mode,
+            trust_remote_code=False,
+            local_files_only=True,
+            **options,
+        )
+
+
+@cache
+def _byte_pair_tokenizer(context_length: int) -> Any:
+    """CLIP's own tokenizer; reading its word list takes longer than building a small model."""
+    return SimpleTokenizer(context_length=context_length)
+
+
+@contextmanager
+def architecture_folder(source: Source) -> Iterator[str]:
+    """What `open_clip.create_model` builds a model from, without weights: `local-dir:` and a folder of checked configs.
+
+    Raises:
+        ModelError: the text tower's config is of a kind that open_clip does not know.
+    """
+    with tempfile.TemporaryDirectory(prefix="clipcli-model-") as folder:
+        config = json.loads(json.dumps(source.config))
+        if source.text_tower_config is not None:
+            tower = Path(folder) / "text"
+            tower.mkdir()
+            _write(tower / "config.json", _text_tower_config(source.text_tower_config))
+            config["text_cfg"]["hf_model_name"] = str(tower)
+        _write(Path(folder) / CONFIG, {"model_cfg": config})
+        yield f"local-dir:{folder}"
+
+
+@contextmanager
+def _tokenizer_files(source: Path) -> Iterator[Path]:
+    """A private folder with a tokenizer's files, and what its configs say of words and sizes."""
+    with tempfile.TemporaryDirectory(prefix="clipcli-tokenizer-") as name:
+        folder = Path(name)
+        for path in tokenizer_files(source):
+            if path.name in TOKENIZER_DATA:
+                _link(path.resolve(), folder / path.name)
+            else:
+                _write(folder / path.name, _checked(path))
+        yield folder
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """What a tokenizer's config says of words and sizes. Raises ModelError where it names code or an unknown class."""
+    found = read_json(path)
+    if path.name == _SPECIAL:
+        return {key: value for key, value in found.items() if key.endswith(("_token", "_tokens"))}
+    wanted = found.get("tokenizer_class")
+    if wanted is not None and wanted not in _CLASSES:
+        raise ModelError(f"{path}: unknown kind of tokenizer {str(wanted)[:80]!r}", hint=_KNOWN_KINDS)
+    if path.name == _ABOUT:
+        return _without_files(found)
+    if wanted is None and (kind := found.get("model_type")) is not None and not _is_known(str(kind)):
+        raise ModelError(f"{path}: unknown kind of tokenizer {str(kind)[:80]!r}", hint=_KNOWN_KINDS)
+    return {key: found[key] for key in ("model_type", "tokenizer_class") if key in found}
+
+
+def _is_known(kind: str) -> bool:
+    """Whether a `model_type`, such as xlm-roberta, is one whose tokenizer is on the list."""
+    plain = kind.replace("-", "").replace("_", "").casefold()
+    return plain in {family.casefold() for family in _FAMILIES}
+
+
+def _without_files(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What says how a tokenizer works, without what says where other files are."""
+    return {
+        key: _without_files(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if not key.startswith("_") and not key.endswith(_FILE_KEYS)
+    }
+
+
+def _text_tower_config(path: Path) -> dict[str, Any]:
+    """The sizes of a text tower: keys that its kind of config has, and no others."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    given = read_json(path)
+    kind = given.get("model_type")
+    if not isinstance(kind, str) or kind not in arch_dict:
+        hint = f"open_clip knows {', '.join(sorted(arch_dict))}"
+        raise ModelError(f"{path}: unknown kind of text tower {str(kind)[:80]!r}", hint=hint)
+    config = CONFIG_MAPPING[kind]
+    known = {"model_type", *config().to_dict(), *config.attribute_map}
+    return {
+        key: value
+        for key, value in given.items()
+        if key in known and not key.startswith("_") and "implementation" not in key
+    }
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.symlink_to(source)
+    except OSError:  # Windows, without the right to
+        shutil.copyfile(source, target)

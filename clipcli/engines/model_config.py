@@ -1,0 +1,166 @@
+"""What the configs of a model may say. They are data from anywhere: they choose sizes and known kinds, never code.
+
+Two kinds are read: open_clip's own (`open_clip_config.json`), and those of Hugging Face beside it (`config.json`,
+`tokenizer_config.json`), which name classes, repositories and files of code. What has no business there is refused by
+name, and nothing is handed on that is not on a list.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from clipcli.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_TIMM_NAME: Final = re.compile(r"\w[\w.-]*")
+_REPOSITORY: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_LANGUAGE: Final = re.compile(r"[A-Za-z_-]{1,20}")
+_SPECIAL_TOKEN: Final = re.compile(r"<[\w-]{1,40}>")
+_CODE_KEYS: Final = ("auto_map", "trust_remote_code", "code_revision", "custom_pipelines")
+"""Keys by which Hugging Face's libraries find code in a repository, or are told to run it."""
+_CLEAN_UPS: Final = ("lower", "whitespace", "canonicalize")
+_LARGEST_NUMBER: Final = 1 << 24
+"""Of a width, a vocabulary or an image's side; the largest published vocabulary has 256,000 entries."""
+_MOST_LAYERS: Final = 1024
+_LARGEST_BYTES: Final = 64 << 20
+_MOST_VALUES: Final = 1_000_000
+_CODE_HINT: Final = "clipcli runs no code of a model; ask its maker for one that open_clip and transformers know"
+
+
+def check_model_config(config: Mapping[str, Any], name: str) -> None:
+    """Refuse an open_clip config that names code, files, or numbers that no model has.
+
+    Args:
+        config: open_clip's `model_cfg`.
+        name: the model, for the message.
+
+    Raises:
+        ModelError: it does.
+    """
+    refuse_code(config, name)
+    timm_name = _part(config, "vision_cfg").get("timm_model_name")
+    if timm_name and not _matches(_TIMM_NAME, timm_name):
+        raise ModelError(
+            f"{name}: timm_model_name {_shown(timm_name)} is not an architecture of timm",
+            hint="a config may not name a repository or a folder there",
+        )
+    repo = _part(config, "text_cfg").get("hf_model_name")
+    if repo and not is_repository(repo):
+        raise ModelError(
+            f"{name}: hf_model_name {_shown(repo)} is not a repository of the hub",
+            hint="a config may not name a folder or a file there",
+        )
+    tokenizer_options(config, name)
+    for key, value in _numbers(config):
+        most = _MOST_LAYERS if "layers" in key else _LARGEST_NUMBER
+        if not -most <= value <= most:
+            raise ModelError(f"{name}: {key} cannot be {value}", hint="the config is damaged")
+
+
+def is_repository(name: object) -> bool:
+    """Whether a text can only be a repository of the hub: `org/name` or `name`, never a path."""
+    return _matches(_REPOSITORY, name)
+
+
+def tokenizer_options(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The arguments that a config gives to its tokenizer, all of them on the list of those that are known.
+
+    Raises:
+        ModelError: another argument, or a value of the wrong kind.
+    """
+    given = _part(config, "text_cfg").get("tokenizer_kwargs") or {}
+    checks = {
+        "clean": lambda value: value in _CLEAN_UPS,
+        "strip_sep_token": lambda value: isinstance(value, bool),
+        "language": lambda value: value is None or _matches(_LANGUAGE, value),
+        "additional_special_tokens": lambda value: (
+            isinstance(value, list)
+            and len(value) <= _MOST_LAYERS
+            and all(_matches(_SPECIAL_TOKEN, token) for token in value)
+        ),
+    }
+    if not isinstance(given, dict):
+        raise ModelError(f"{name}: tokenizer_kwargs is not a table", hint="the config is damaged")
+    for key, value in given.items():
+        if key not in checks:
+            raise ModelError(f"{name}: tokenizer_kwargs has {_shown(key)}", hint=f"known are {', '.join(checks)}")
+        if not checks[key](value):
+            raise ModelError(f"{name}: tokenizer_kwargs: {key} cannot be {_shown(value)}", hint="the config is damaged")
+    return dict(given)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds one object, refused where it names code.
+
+    Raises:
+        ModelError: it cannot be read, is too large, names code, or is something else.
+    """
+    try:
+        found = parse_json(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(f"{path} cannot be read: {reason}", hint="download the model again") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} is not a JSON object", hint="download the model again")
+    refuse_code(found, str(path))
+    return found
+
+
+def parse_json(path: Path) -> Any:
+    """The value of a JSON file of bounded size and depth. Raises OSError and ValueError."""
+    with path.open("rb") as stream:
+        data = stream.read(_LARGEST_BYTES + 1)
+    if len(data) > _LARGEST_BYTES:
+        raise ValueError(f"it is larger than {_LARGEST_BYTES >> 20} MB")
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def refuse_code(config: Mapping[str, Any], where: str) -> None:
+    """Refuse a config that names code, at whatever depth.
+
+    Raises:
+        ModelError: it does; the key is named.
+    """
+    for key, _ in _values(config):
+        if key in _CODE_KEYS:
+            raise ModelError(f"{where} names code to be run ({key}), and is not loaded", hint=_CODE_HINT)
+
+
+def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    return ((key, value) for key, value in _values(config) if type(value) in {int, float})
+
+
+def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every value in a JSON document under the nearest key above it; without recursion, so that depth does no harm."""
+    waiting: list[tuple[str, Any]] = [("", config)]
+    while waiting:
+        key, value = waiting.pop()
+        yield key, value
+        if isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, (list, tuple)):
+            waiting += [(key, one) for one in value]
+        if len(waiting) > _MOST_VALUES:
+            raise ModelError("a config of the model has more than a million values", hint="the config is damaged")
+
+
+def _part(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = config.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"  # noqa: PLR2004 - a line's worth
