@@ -18,6 +18,9 @@ class Variable:
 
 
 VARIABLES = (
+    Variable(
+        "CLIPCLI_CONFIG", "a config file to use in place of the one that would be found; it is trusted as `--config`"
+    ),
     Variable("CLIPCLI_MODEL", "default of `--model`"),
     Variable("CLIPCLI_DEVICE", "default of `--device`"),
     Variable("CLIPCLI_PRECISION", "default of `--precision`"),
@@ -37,6 +40,7 @@ VARIABLES = (
     Variable(
         "GITHUB_WORKSPACE", "set there: paths in marks and reports start here, elsewhere at the folder with `.git`"
     ),
+    Variable("SUDO_UID", "set by sudo: as root, config files and repositories of that user count too"),
     Variable("XDG_DATA_HOME", "Linux: the folder above the trash; `~/.local/share` without it"),
     Variable(
         "XDG_STATE_HOME",

@@ -37,6 +37,7 @@ def own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """A cache of its own for each test, and nothing of the caller's environment."""
     cache = tmp_path_factory.mktemp("cache")
     for name in (
+        "CLIPCLI_CONFIG",
         "CLIPCLI_MODEL",
         "CLIPCLI_DEVICE",
         "CLIPCLI_OFFLINE",

@@ -35,7 +35,21 @@ def changed_since(ref: str, folder: str) -> frozenset[str]:
     sha = commit.decode().strip()
     # Without a common ancestor (a shallow clone) the commit itself is what there is to compare with.
     base = (_git(root, "merge-base", sha, "HEAD") or commit).decode().strip()
-    listed = _git(root, "diff", "--name-only", "--no-renames", "-z", "--diff-filter=d", base, "--") or b""
+    listed = (
+        _git(
+            root,
+            "diff",
+            "--name-only",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "-z",
+            "--diff-filter=d",
+            base,
+            "--",
+        )
+        or b""
+    )
     fresh = _git(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
     names = [name for name in (listed + fresh).split(b"\0") if name]
     return frozenset(canonical(os.path.join(root, os.fsdecode(name))) for name in names)  # noqa: PTH118
@@ -44,7 +58,9 @@ def changed_since(ref: str, folder: str) -> frozenset[str]:
 def _git(folder: str, *arguments: str) -> bytes | None:
     """What git prints, or None where it refuses. Raises InputsError when there is no git."""
     try:
-        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, check=False)  # noqa: S607
+        # What a repository's own config would have git run is not asked for.
+        command = ["git", "-C", folder, "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", *arguments]
+        done = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
         raise InputsError(f"git cannot be run: {error.strerror or error}", hint="install git") from error
     if done.returncode and b"dubious ownership" in done.stderr:

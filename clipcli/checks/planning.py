@@ -12,7 +12,7 @@ from clipcli.checks.running import Planned, named
 from clipcli.checks.scope import Scope
 from clipcli.checks.selection import Selection
 from clipcli.choices import parse_choice
-from clipcli.config import NAME, load_config
+from clipcli.config import NAME, foreign_config, load_config
 from clipcli.deduplication import job as dedupe
 from clipcli.errors import ConfigError, UsageError
 from clipcli.options import InputOptions, LabelOptions, ModelOptions
@@ -70,6 +70,8 @@ class Planner:
         """
         config = load_config(selection.config)
         if config.path is None:
+            if foreign := foreign_config():
+                raise ConfigError(f"{foreign} belongs to another user, and is not read", hint=f"--config {foreign}")
             raise ConfigError(f"no {NAME} here, and no [tool.clipcli]", hint="clipcli check --init writes a start")
         if not config.checks:
             raise ConfigError(f"{config.path} holds no checks", hint="[checks.NAME]; clipcli check --init shows some")

@@ -71,6 +71,8 @@ class ConfigFaults:
     section: Place
     """Where clipcli's part of the file starts."""
     lines: Mapping[Place, int]
+    is_named: bool = True
+    """Whether the user named the file; one that was merely found is trusted with less."""
     found: list[Fault] = field(default_factory=list)
 
     def line(self, place: Place) -> int | None:

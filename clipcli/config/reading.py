@@ -11,12 +11,15 @@ from clipcli.config.keys import CHECK_KEYS, CHECKS, DEFAULT_KEYS, LABEL_KEYS, Co
 from clipcli.config.places import lines_of
 from clipcli.config.spec import CheckSpec, Config, Defaults
 from clipcli.config.toml import TomlError, parse
+from clipcli.config.trust import forbidden, is_own
 from clipcli.errors import ConfigError
 from clipcli.spelling import nearest
 from clipcli.textfiles import Fault, read_text, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from clipcli.config.places import Place
 
 NAME = "clipcli.toml"
 _PYPROJECT = "pyproject.toml"
@@ -27,27 +30,38 @@ def find_config(start: str = ".") -> str | None:
     """The config file that rules a folder, if there is one.
 
     clipcli.toml, else a pyproject.toml with `[tool.clipcli]`, in the folder or in one above it as far as the top of the
-    repository; outside of a repository the folder alone counts.
+    repository; outside of a repository the folder alone counts. Files and repositories of another user do not count.
     """
+    return next((os.path.relpath(path) for path in _candidates(start) if is_own(path)), None)
+
+
+def foreign_config(start: str = ".") -> str | None:
+    """A config file that `find_config` passes over because it belongs to another user."""
+    return next((os.path.relpath(path) for path in _candidates(start) if not is_own(path)), None)
+
+
+def _candidates(start: str) -> Iterator[Path]:
     here = Path(start).absolute()
     above = [here, *here.parents]
-    top = next((place for place, folder in enumerate(above) if (folder / ".git").exists()), 0)
+    marks = ((place, folder / ".git") for place, folder in enumerate(above))
+    top = next((place for place, mark in marks if mark.exists() and is_own(mark)), 0)
     for folder in above[: top + 1]:
         if (folder / NAME).is_file():
-            return os.path.relpath(folder / NAME)
+            yield folder / NAME
         if _has_section(folder / _PYPROJECT):
-            return os.path.relpath(folder / _PYPROJECT)
-    return None
+            yield folder / _PYPROJECT
 
 
 def load_config(path: str | None = None) -> Config:
-    """Read a config file; without a name the one that `find_config` finds, or an empty config.
+    """Read a config file; without a name the one of `CLIPCLI_CONFIG`, or that `find_config` finds, or an empty config.
 
     Raises:
         ConfigError: the file cannot be read, is not TOML, holds unknown keys, values of the wrong kind or a check that
-            checks nothing; names the file, the line and the nearest key.
+            checks nothing, or was found and says what only a file that was named may; names the file, the line and the
+            nearest key.
     """
-    chosen = path or find_config()
+    named = path or os.environ.get("CLIPCLI_CONFIG") or None
+    chosen = named or find_config()
     if chosen is None:
         return Config()
     text = read_text(chosen)
@@ -59,7 +73,8 @@ def load_config(path: str | None = None) -> Config:
         data = data.get(key, {}) if isinstance(data, dict) else {}
     if section and not data:
         raise ConfigError(f"{chosen} has no [tool.clipcli]", hint="clipcli check --init shows what can stand there")
-    return _config(data, chosen, ConfigFaults(chosen, section, lines_of(text)))
+    faults = ConfigFaults(chosen, section, lines_of(text), is_named=named is not None)
+    return _config(data, chosen, faults)
 
 
 def _has_section(path: Path) -> bool:
@@ -83,6 +98,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 def _config(data: Mapping[str, Any], path: str, faults: ConfigFaults) -> Config:
     defaults = faults.values((), {key: value for key, value in data.items() if key != CHECKS}, DEFAULT_KEYS, (CHECKS,))
+    _check_trust((), defaults, faults)
     tables = data.get(CHECKS, {})
     checks: list[CheckSpec] = []
     if isinstance(tables, dict):
@@ -92,6 +108,13 @@ def _config(data: Mapping[str, Any], path: str, faults: ConfigFaults) -> Config:
     if faults.found:
         refuse(faults.in_order(), ConfigError)
     return Config(path, os.path.dirname(path), Defaults(**defaults), tuple(checks))  # noqa: PTH120
+
+
+def _check_trust(place: Place, values: Mapping[str, Any], faults: ConfigFaults) -> None:
+    """Add what a file that nobody named may not say."""
+    if not faults.is_named:
+        for key, problem, hint in forbidden(values, os.path.dirname(faults.source)):  # noqa: PTH120
+            faults.add((*place, key), problem, hint)
 
 
 def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
@@ -104,6 +127,7 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
     if not name.strip():
         faults.add(place, "a check needs a name", f"[{CHECKS}.NAME]")
     values = faults.values(place, table, CHECK_KEYS)
+    _check_trust(place, values, faults)
     if faults.found:
         return None
     spec = CheckSpec(**{"name": name, "line": faults.line(place), "include": (), **values})

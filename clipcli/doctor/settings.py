@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from clipcli.config import NAME, load_config
+from clipcli.config import NAME, foreign_config, load_config
 from clipcli.defaults import config_values
 from clipcli.doctor.rows import Finding
 from clipcli.environment import VARIABLES
@@ -30,6 +30,8 @@ def config_file() -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("config", "file", error.message, ok=False)
         return
+    if foreign := foreign_config():
+        yield Finding("config", "passed over", f"{foreign}: it belongs to another user")
     if config.path is None:
         yield Finding("config", "file", f"none: no {NAME} and no [tool.clipcli] rules this folder")
         return

@@ -106,7 +106,7 @@ class TestScratchRepository:
         )
         (shop.root / "clipcli.toml").write_text(f'cache_dir = "weights"\n{scratch.CONFIG}', encoding="utf-8")
         monkeypatch.chdir(shop.root / "shop")
-        assert run("check").code == 1
+        assert run("check", "--config", "../clipcli.toml").code == 1
         assert [choice.weights_dir for choice in choices] == ["../weights"]
 
     def test_from_a_sub_folder_names_are_as_seen_from_there(self, shop: Scratch, monkeypatch):
