@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from clipcli.engines.faults import one_kind_of_memory_error, plain_words
 from clipcli.engines.few_queries import few_queries_on
 from clipcli.engines.hugging_face import architecture_folder, load_tokenizer
 from clipcli.engines.image_tower import image_tower
+from clipcli.engines.text_tokens import TextTokens
 from clipcli.engines.text_tower import CausalText, causal_tower
 from clipcli.steady import ROWS, groups_of_like_length, image_rows, steps, text_rows
 
@@ -52,6 +53,10 @@ class OpenClipEncoder:
     streams: Streams
     few_images: bool = False
     """Whether so few images will come that all threads should work on them together (on the CPU)."""
+    text_tokens: TextTokens = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text_tokens", TextTokens(self.tokenizer))
 
     @cached_property
     def image_lanes(self) -> int:
@@ -95,7 +100,7 @@ class OpenClipEncoder:
         if not texts:
             return vectors
         with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine():
-            tokens = self.tokenizer(list(texts))
+            tokens = self.text_tokens.encode(texts)
             limit = tokens.shape[1]
             # The end token has the highest id, and nothing behind it can change a causal tower's answer.
             lengths = (tokens.argmax(dim=-1) + 1).tolist() if self.info.causal_text else [limit] * len(texts)
@@ -116,10 +121,7 @@ class OpenClipEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before any cut, start and end token included."""
-        if hasattr(self.tokenizer, "encode"):
-            return [len(self.tokenizer.encode(text)) + 2 for text in texts]
-        clean = [self.tokenizer.clean_fn(text) for text in texts]
-        return [len(ids) for ids in self.tokenizer.tokenizer(clean).input_ids]
+        return self.text_tokens.count(texts)
 
 
 def _numbers(output: Any) -> Vectors:
