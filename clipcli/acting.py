@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.errors import ExitCode, PlanError, UsageError
 from clipcli.output import open_writer
-from clipcli.plan.actions import Move, parse_action
+from clipcli.plan.actions import Delete, Move, parse_action
 from clipcli.plan.applying import Applied, Applier
 from clipcli.plan.decisions import decided, joined, read_decisions, write_decisions
+from clipcli.plan.irreversible import CANNOT_UNDO, no_copies
 from clipcli.plan.journal import journal_of, open_journal, read_journal
-from clipcli.plan.reading import read_plan
+from clipcli.plan.reading import read_plan, reviewed_name
 from clipcli.plan.states import resolve
 from clipcli.plan.undoing import preview, undo
 from clipcli.talk import Talk
@@ -37,6 +39,8 @@ class ActionRow:
     action: str
     state: str
     reason: str
+    can_undo: bool | None = None
+    """Whether it can be brought back; None where nothing is done."""
     columns: ClassVar[tuple[str, ...]] = ("image", "action", "state", "reason")
 
     @property
@@ -46,7 +50,10 @@ class ActionRow:
 
     def record(self) -> dict[str, object]:
         """The documented JSON object."""
-        return {"image": self.image, "action": self.action, "state": self.state, "reason": self.reason}
+        row: dict[str, object] = {
+            "image": self.image, "action": self.action, "state": self.state, "reason": self.reason,
+        }  # fmt: skip
+        return row if self.can_undo is None else {**row, "can_undo": self.can_undo}
 
     def cells(self) -> list[tuple[str, ...]]:
         """One line."""
@@ -62,9 +69,14 @@ class Acting:
     journal: Path
     protected: Sequence[str]
     talk: Talk
+    irreversible: bool = False
+    """What is no exact copy may be deleted too."""
 
     @classmethod
-    def of(cls, plan: str, action: str, journal: str | None, protect: Sequence[str], *, quiet: bool) -> Acting:
+    def of(
+        cls, plan: str, action: str, journal: str | None, protect: Sequence[str], *, quiet: bool,
+        irreversible: bool = False, unreviewed: bool = True,
+    ) -> Acting:  # fmt: skip
         """Check everything before anything is touched. Raises PlanError, UsageError."""
         for folder in protect:
             if not Path(folder).is_dir():
@@ -73,7 +85,13 @@ class Acting:
         chosen, read = parse_action(action), read_plan(plan)
         if isinstance(chosen, Move) and os.path.lexists(chosen.folder) and not Path(chosen.folder).is_dir():
             raise UsageError(f"--action {action}: {chosen.folder} is no folder", hint="name one, or one to be made")
-        return cls(read, chosen, Path(journal) if journal else journal_of(read.path), folders, Talk(quiet=quiet))
+        if read.page and not unreviewed:
+            raise UsageError(
+                f"{plan} was not looked at yet: {read.page} was made to choose on",
+                hint=f"open it, save the choices, then: clipcli apply {reviewed_name(plan)}; or add --unreviewed",
+            )
+        place = Path(journal) if journal else journal_of(read.path)
+        return cls(read, chosen, place, folders, Talk(quiet=quiet), irreversible)
 
     def decide(self, ignore_file: str | None, *, keep_all: bool) -> None:
         """Note which pictures are different. Raises UsageError, OutputError."""
@@ -89,6 +107,7 @@ class Acting:
     def apply(self, output: Output, *, yes: bool) -> int:
         """Act, or say what would be done; the exit code."""
         self._spare(output)
+        self._refuse_losses(yes=yes)
         if yes:
             planned = {(row.path, row.sha256) for group in self.plan.groups for row in group.removed}
             with open_journal(self.journal, planned=planned) as journal:
@@ -113,6 +132,21 @@ class Acting:
             if output.path not in {None, "-"} and Path(str(output.path)).resolve() == file.resolve():
                 raise UsageError(f"-o {output.path} would replace the {name}", hint="write the rows to another file")
 
+    def _refuse_losses(self, *, yes: bool) -> None:
+        """Nothing that only looks alike is deleted without one more word. Raises UsageError."""
+        if self.irreversible and self.action.name != Delete.name:
+            raise UsageError("--irreversible is for --action delete", hint=f"leave it out for {self.action.name}")
+        if not yes or self.irreversible or self.action.name != Delete.name:
+            return
+        lost = sum(1 for _ in no_copies(self.plan, self.protected))
+        if lost:
+            what = "is no exact copy" if lost == 1 else "are no exact copies"
+            raise UsageError(
+                f"{_files(lost)} to be deleted {what} of what is kept, and nothing could bring "
+                f"{'it' if lost == 1 else 'them'} back; nothing was touched",
+                hint="--action trash, or add --irreversible to delete them all the same",
+            )
+
     def _write(self, output: Output, results: Iterable[Applied]) -> Counter[str]:
         counts: Counter[str] = Counter()
         total = sum(len(group.removed) for group in self.plan.groups)
@@ -120,19 +154,39 @@ class Acting:
             for one in results:
                 advance(1)
                 counts[one.state] += 1
+                counts["back"] += one.can_undo is True
+                counts["gone"] += one.can_undo is False
                 if one.state in _TROUBLE:
                     self.talk.line(f"{one.row.image}: {one.state}: {one.reason}")
                 where = f"to {one.target}" if one.target and not one.reason else one.reason
-                writer.write(ActionRow(one.row.image, self.action.name, one.state, where))
+                where = CANNOT_UNDO if one.can_undo is False else where
+                writer.write(ActionRow(one.row.image, self.action.name, one.state, where, one.can_undo))
         return counts
 
     def _summarise(self, counts: Counter[str], *, yes: bool) -> None:
+        back, gone = counts.pop("back", 0), counts.pop("gone", 0)
         kinds = [f"{count:,} {state}" for state, count in sorted(counts.items())]
         self.talk.note(f"{self.action.name}: {', '.join(kinds) or 'nothing to do'}")
+        if back or gone:
+            self.talk.note(f"{back:,} can be brought back, {gone:,} cannot" + self._where_gone(gone, yes=yes))
         if counts["planned"]:
-            self.talk.note("nothing was touched; add --yes to do it")
-        elif yes and counts["done"]:
-            self.talk.note(f"to take it back: clipcli undo {self.journal}")
+            needs = self.action.name == Delete.name and next(no_copies(self.plan, self.protected), None) is not None
+            self.talk.note(f"nothing was touched; add --yes{' --irreversible' if needs else ''} to do it")
+        elif yes and back:
+            which = "" if not gone else f" {_files(back)}"
+            self.talk.note(f"to take back{which or ' all of it'}: clipcli undo {shlex.quote(str(self.journal))}")
+
+    def _where_gone(self, gone: int, *, yes: bool) -> str:
+        """Where the files are that `undo` cannot bring back."""
+        if not gone:
+            return ""
+        if self.action.name == "trash":
+            return " by clipcli, only by hand out of the trash"
+        return ": no copy of their bytes is left" if yes else ": no copy of their bytes would be left"
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def undo_all(journal: str, output: Output, *, quiet: bool, yes: bool = False) -> int:

@@ -25,6 +25,15 @@ def apply(
         typer.Option("--action", "-a", metavar="ACTION", help="trash, move:DIR, hardlink, reflink, symlink or delete."),
     ] = "trash",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this it is only said.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Only say what would be done; so it is without --yes.")
+    ] = False,
+    irreversible: Annotated[
+        bool, typer.Option("--irreversible", help="With --action delete: also what is no exact copy of what is kept.")
+    ] = False,
+    unreviewed: Annotated[
+        bool, typer.Option("--unreviewed", help="Apply a plan although its page was made to choose on.")
+    ] = False,
     protect: Annotated[
         list[str] | None,
         typer.Option("--protect", metavar="DIR", help="Leave files in DIR alone, whatever the plan says."),
@@ -47,8 +56,13 @@ def apply(
 ) -> None:
     """Trash, move, link or delete what a plan removes; every file and its keeper are checked again first."""
     from clipcli.acting import Acting
+    from clipcli.errors import UsageError
 
-    acting = Acting.of(plan, action, journal, protect or [], quiet=quiet)
+    if yes and dry_run:
+        raise UsageError("--yes and --dry-run do not go together", hint="choose one")
+    acting = Acting.of(
+        plan, action, journal, protect or [], quiet=quiet, irreversible=irreversible, unreviewed=unreviewed or keep_both
+    )
     if keep_both or ignore_file is not None:
         acting.decide(ignore_file, keep_all=keep_both)
     raise typer.Exit(0 if keep_both else acting.apply(out.parse(null=False), yes=yes))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import typer
 
 from clipcli.options import InputOptions, ModelOptions, OutputOptions, RunOptions
-from clipcli.options.dedupe import DuplicateOptions, DuplicateReportOptions
+from clipcli.options.dedupe import ActionWords, DuplicateOptions, DuplicateReportOptions
 
 EPILOG = """Examples:
 
 clipcli dedupe photos/
 
-clipcli dedupe photos/ -o plan.jsonl --report plan.html && clipcli apply plan.jsonl --action trash
+clipcli dedupe photos/ -o plan.jsonl && clipcli apply plan.jsonl --action trash
+
+clipcli dedupe photos/ -o plan.jsonl --report plan.html
 
 clipcli dedupe test/ --against train/ --fail-found near
 
@@ -25,18 +27,22 @@ def dedupe(
     out: OutputOptions,
     reports: DuplicateReportOptions,
     run: RunOptions,
+    elsewhere: ActionWords,
 ) -> None:
     """Find copies, near copies and look-alikes. Touches nothing: `clipcli apply` acts on the plan that this writes."""
     from clipcli.deduplication.findings import Findings
     from clipcli.deduplication.job import plan
+    from clipcli.deduplication.next_step import next_step, page_of, refuse_actions
     from clipcli.deduplication.page import Page
     from clipcli.output import open_writer, parse_output
 
+    refuse_actions(elsewhere)
     talk = run.talk()
     job, choice = plan(inputs, asked, run, talk), model.choice()
     output = parse_output(out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",))
     reporting = reports.parse()
     pages = [Page(file, orient=not inputs.no_orient, rendering=inputs.rendering()) for file in reporting.pages]
+    job.page = page_of(reporting.pages, output)
     findings = Findings(job, reporting.without_pages())
     with job.open(choice) as (session, cache):
         with open_writer(output) as writer:
@@ -48,6 +54,9 @@ def dedupe(
         for page in pages:
             page.write()
         code = job.conclude()
+        step = next_step(output, reporting.pages) if job.groups_found and (job.removable or pages) else None
+        if step is not None:
+            talk.note(step)
         findings.write(session.info.name if session is not None else "")
         if session is not None:
             session.finish()

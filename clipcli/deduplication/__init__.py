@@ -9,6 +9,7 @@
     rows.py        groups → rows, which are also a plan
     page.py        groups → a page of choices
     difference.py  two pictures → where they differ
+    next_step.py   what a person does next
     job.py         what was asked, from start to exit code
 
 It stands with the commands, since it speaks of their options.

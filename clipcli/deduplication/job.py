@@ -22,6 +22,7 @@ from clipcli.plan.decisions import read_decisions
 from clipcli.plan.states import look, resolve
 from clipcli.report import Report
 from clipcli.session import open_session
+from clipcli.sizes import size_words
 from clipcli.sources.places import is_url
 from clipcli.tasks.dedupe.keep import parse_rules
 from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, is_known, measured, thresholds_of
@@ -87,7 +88,7 @@ class Job:
                 f"too many files look alike: {decider.unseen:,} candidates were not compared, "
                 f"and {decider.shortened:,} files only with their 64 nearest; groups may be smaller than they should be"
             )
-        maker = RowMaker(decider, self.remove)
+        maker = RowMaker(decider, self.remove, self.page)
         for number, group in enumerate(found, 1):
             for row in maker.rows(number, group):
                 self._count(row)
@@ -99,12 +100,14 @@ class Job:
         if self.groups_found:
             self.talk.note(
                 f"{self.groups_found:,} group{'' if self.groups_found == 1 else 's'}; {self.removable:,} "
-                f"file{'' if self.removable == 1 else 's'} could go, {_megabytes(self.removable_bytes)}"
+                f"file{'' if self.removable == 1 else 's'} could go, {size_words(self.removable_bytes)}"
             )
         else:
             self.talk.note("no duplicates found")
         return self.report.exit_code
 
+    page: str = ""
+    """The page that is made of the plan."""
     groups_found: int = 0
     removable: int = 0
     removable_bytes: int = 0
@@ -236,7 +239,3 @@ def _level(word: str, option: str) -> Level:
     if word not in LEVELS:
         raise UsageError(f"{option} cannot be {word!r}", hint="one of " + ", ".join(LEVELS))
     return word
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"  # noqa: PLR2004 - a gigabyte

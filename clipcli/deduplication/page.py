@@ -86,6 +86,7 @@ class Page:
     def _card(self, row: DuplicateRow, head: DuplicateRow, picture: str | None, differs: str | None) -> Card:
         record = {**row.record()}
         keep = bool(record.pop("keep"))
+        record.pop("page", None)  # what the page saves was looked at
         choice = Choice(keep, ", " + json.dumps(record)[1:], fixed=row.plan.protected)
         badge = "keep" if row is head else row.level
         facts = tuple(_facts(row, head))

@@ -9,6 +9,7 @@ import numpy as np
 
 from clipcli.deduplication.entries import entries
 from clipcli.plan.rows import PlanRow
+from clipcli.sizes import size_words
 from clipcli.sources.faults import without_secrets
 from clipcli.tasks.dedupe.grouping import smallest_cosine
 from clipcli.tasks.dedupe.keep import reason
@@ -49,6 +50,7 @@ class DuplicateRow:
     kept_image: str = ""
     """The file that it was compared with, as the user wrote it."""
     columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "similarity", "min_similarity")
+    table_columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "size", "pixels", "reason")
 
     @property
     def group(self) -> int:
@@ -87,6 +89,11 @@ class DuplicateRow:
         numbers = ("" if n is None else f"{n:.{_DIGITS}f}" for n in (self.similarity, self.min_similarity))
         return [(str(self.group), self.plan.image, self.level, "yes" if self.plan.keep else "no", *numbers)]
 
+    def table_cells(self) -> list[tuple[str, ...]]:
+        """One line of a table for people."""
+        keep, pixels = "yes" if self.plan.keep else "no", f"{self.width} × {self.height}" if self.width else ""
+        return [(str(self.group), self.plan.image, self.level, keep, size_words(self.plan.size), pixels, self.reason)]
+
 
 @dataclass(frozen=True)
 class RowMaker:
@@ -94,6 +101,8 @@ class RowMaker:
 
     decider: Decider
     remove: Level
+    page: str = ""
+    """The page on which a person is to look at the plan."""
 
     def rows(self, number: int, found: Found) -> Iterator[DuplicateRow]:
         """The kept file first, then the others, the surest level first."""
@@ -109,7 +118,7 @@ class RowMaker:
             group, file.name, entry.level, not removed, without_secrets(file.path), file.root,
             without_secrets(kept.file.path), file.state.size,
             file.state.mtime_ns, file.state.device, file.state.inode, self.decider.contents[entry.content].digest,
-            protected=file.protected,
+            protected=file.protected, page=self.page,
         )  # fmt: skip
         same = entry.content == kept.content
         return DuplicateRow(

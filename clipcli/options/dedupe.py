@@ -59,6 +59,33 @@ class DuplicateOptions:
 
 
 @dataclass(frozen=True)
+class ActionWords:
+    """Words of other programs, that are looked for here and belong to `apply`; hidden, and answered with the way."""
+
+    delete: Annotated[bool, typer.Option("--delete", "--remove-duplicates", hidden=True)] = False
+    trash: Annotated[bool, typer.Option("--trash", hidden=True)] = False
+    move_to: Annotated[str | None, typer.Option("--move-to", "--move", metavar="DIR", hidden=True)] = None
+    hardlink: Annotated[bool, typer.Option("--hardlink", "--link", hidden=True)] = False
+    symlink: Annotated[bool, typer.Option("--symlink", hidden=True)] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", hidden=True)] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", hidden=True)] = False
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Option → what `apply` takes in its place."""
+        words = {
+            "--delete": (self.delete, " --action delete"),
+            "--trash": (self.trash, " --action trash"),
+            "--move-to": (self.move_to is not None, f" --action move:{self.move_to}"),
+            "--hardlink": (self.hardlink, " --action hardlink"),
+            "--symlink": (self.symlink, " --action symlink"),
+            "--dry-run": (self.dry_run, " (which only says what it would do, without --yes)"),
+            "--yes": (self.yes, " --yes"),
+        }
+        return {option: action for option, (given, action) in words.items() if given}
+
+
+@dataclass(frozen=True)
 class DuplicateReportOptions(ReportOptions):
     """A page to choose on, and what CI is told."""
 

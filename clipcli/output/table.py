@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import shutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from clipcli.output.rows import ErrorRow
 from clipcli.talk import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.text import Text
 
     from clipcli.output.rows import Row
@@ -18,6 +20,20 @@ if TYPE_CHECKING:
 
 _FILE_WIDTH = 160
 """Columns of a table that is written to a file."""
+
+
+@runtime_checkable
+class TableRow(Protocol):
+    """A row that shows people other columns than programs."""
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """Names of the cells."""
+        ...
+
+    def table_cells(self) -> Sequence[tuple[str, ...]]:
+        """The row as one or more lines."""
+        ...
 
 
 @dataclass
@@ -40,14 +56,14 @@ class TableWriter:
         from rich.table import Table
         from rich.text import Text
 
-        columns = next((row.columns for row in self._rows if not isinstance(row, ErrorRow)), ("image",))
+        columns = next((_columns(row) for row in self._rows if not isinstance(row, ErrorRow)), ("image",))
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, padding=(0, 1, 0, 0))
         for position, name in enumerate(columns):
             numeric = position > 0 and self._is_numeric(position)
             heading = name.replace("_", "\n")  # narrow, so that names of files get the room
             table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
         for row in self._rows:
-            for cells in row.cells():
+            for cells in _cells(row):
                 if isinstance(row, ErrorRow):
                     shown = _failure(row, columns)
                 else:
@@ -61,8 +77,16 @@ class TableWriter:
         self.target.write(lines.strip("\n").encode("utf-8", "backslashreplace") + b"\n")
 
     def _is_numeric(self, position: int) -> bool:
-        good = [cells[position] for row in self._rows if not isinstance(row, ErrorRow) for cells in row.cells()]
+        good = [cells[position] for row in self._rows if not isinstance(row, ErrorRow) for cells in _cells(row)]
         return bool(good) and all(cell.replace(".", "", 1).lstrip("-").isdigit() for cell in good if cell)
+
+
+def _columns(row: Row) -> tuple[str, ...]:
+    return row.table_columns if isinstance(row, TableRow) else row.columns
+
+
+def _cells(row: Row) -> Sequence[tuple[str, ...]]:
+    return row.table_cells() if isinstance(row, TableRow) else row.cells()
 
 
 def _failure(row: ErrorRow, columns: tuple[str, ...]) -> list[Text]:

@@ -15,6 +15,7 @@
     moving.py      a file to another place, also across file systems, never over another file
     trashcan.py    the desktop's trash (freedesktop.org)
     applying.py    groups → checked steps
+    irreversible.py  what cannot come back
     undoing.py     a journal → the files back in their places
     decisions.py   pairs that a person called different, by content
 

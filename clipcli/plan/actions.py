@@ -41,6 +41,10 @@ class Action(Protocol):
         """Whether the keeper takes the file's place, so that nothing but a copy may go."""
         ...
 
+    def can_undo(self, *, same_bytes: bool) -> bool:
+        """Whether `undo` can bring a file back; `same_bytes`: what is kept has the same bytes."""
+        ...
+
     def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
         """Where the file goes, and the folders that must be made for it; nothing for most actions. Raises OSError."""
         ...
@@ -94,6 +98,10 @@ class Delete:
     name = "delete"
     same_bytes_only = False
 
+    def can_undo(self, *, same_bytes: bool) -> bool:
+        """Copied from the keeper, if that has the same bytes."""
+        return same_bytes
+
     def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
         """Nowhere."""
         return "", ()
@@ -125,6 +133,10 @@ class Trash:
 
     def __init__(self) -> None:
         self._can = trashcan.Trashcan()
+
+    def can_undo(self, *, same_bytes: bool) -> bool:
+        """From the trash, where it can be found there; else as for `Delete`."""
+        return trashcan.IS_OURS or same_bytes
 
     def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
         """The system chooses."""
@@ -164,6 +176,10 @@ class Move:
     def __init__(self, folder: str) -> None:
         self.folder = os.path.realpath(folder)
         self._places = Places(self.folder)
+
+    def can_undo(self, *, same_bytes: bool) -> bool:  # noqa: ARG002 - it is moved back
+        """Always."""
+        return True
 
     def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
         """A free name."""

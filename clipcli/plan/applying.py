@@ -33,6 +33,8 @@ class Applied:
     state: State
     reason: str = ""
     target: str = ""
+    can_undo: bool | None = None
+    """Whether `undo` can bring it back; None where nothing is done."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,13 @@ class Applier:
             return Applied(row, "skipped", reason)
         try:
             target, made = self.action.place(row)
+            can_undo = self.action.can_undo(same_bytes=row.sha256 == keeper.sha256)
             if self.journal is None:
-                return Applied(row, "planned", "", target)
+                return Applied(row, "planned", "", target, can_undo)
             self._act(self.journal, row, keeper, target, made)
         except OSError as error:
             return Applied(row, "failed", words_of(error, row.path))
-        return Applied(row, "done", "", target)
+        return Applied(row, "done", "", target, can_undo)
 
     def _objection(self, row: PlanRow, keeper: PlanRow) -> str | None:
         if row.protected or is_below(row.path, self.protected):

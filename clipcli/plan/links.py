@@ -26,6 +26,10 @@ class Link:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def can_undo(self, *, same_bytes: bool) -> bool:
+        """Nothing but copies become links."""
+        return same_bytes
+
     def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
         """It stays where it is."""
         return "", ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,6 +43,17 @@ class Plan:
 
     path: Path
     groups: tuple[PlanGroup, ...]
+    """None where there is nothing to remove, nor to keep."""
+
+    @property
+    def page(self) -> str:
+        """The page on which this plan was to be looked at; empty where there is none, or it was."""
+        return next((row.page for group in self.groups for row in (*group.kept, *group.removed) if row.page), "")
+
+
+def reviewed_name(plan: str) -> str:
+    """Return the name under which a page saves what was chosen of a plan: `plan-reviewed.jsonl` for `plan.jsonl`."""
+    return f"{os.path.splitext(os.path.basename(plan))[0]}-reviewed.jsonl"
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -62,8 +74,6 @@ def read_plan(path: str | Path) -> Plan:
             )
         seen[row.path] = row
         groups.setdefault(row.group, []).append(row)
-    if not groups:
-        raise PlanError(f"{path}: holds no duplicates", hint="clipcli dedupe FOLDER -o plan.jsonl makes a plan")
     return Plan(place, tuple(_group(place, number, rows) for number, rows in groups.items()))
 
 
@@ -72,17 +82,27 @@ def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
     try:
         with open_file(path) as stream:
             for number, line in enumerate(read_lines(stream, _LONGEST), 1):
-                row = parse_row(parse_json(line)) if line.strip() else None
+                text = _element(line)
+                row = parse_row(parse_json(text)) if text else None
                 if row is not None:
                     yield number, row
     except BadRowError as error:
         raise PlanError(f"{path}, line {number}: {error}") from error
     except DecodeError as error:
-        raise PlanError(f"{path}, line {number}: {error}", hint="is this a plan? it has a .jsonl suffix") from error
+        raise PlanError(
+            f"{path}, line {number}: {error}",
+            hint="a plan has one object per line, as clipcli dedupe -o plan.jsonl writes it",
+        ) from error
     except (OSError, ValueError) as error:
         raise PlanError(
             f"{path}: {reason_of(error)}", hint="a plan is what clipcli dedupe -o FILE.jsonl writes"
         ) from error
+
+
+def _element(line: bytes) -> bytes:
+    """The object of a line: as in JSON Lines, or as in an array with one element per line."""
+    text = line.strip()
+    return b"" if text in {b"[", b"]", b"[]"} else text.removesuffix(b",")
 
 
 def _problem(row: PlanRow, before: PlanRow | None) -> str | None:

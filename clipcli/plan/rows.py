@@ -45,6 +45,8 @@ class PlanRow:
     protected: bool = False
     distinct: bool = False
     """A person said that this is not the same picture as the keeper."""
+    page: str = ""
+    """The page on which a person was to look at it; empty on what the page saved."""
 
     @property
     def leads(self) -> bool:
@@ -61,6 +63,8 @@ class PlanRow:
             record["protected"] = True
         if self.distinct:
             record["distinct"] = True
+        if self.page:
+            record["page"] = self.page
         return record
 
 
@@ -88,6 +92,7 @@ def parse_row(record: object) -> PlanRow | None:
         record["group"], image, record["level"], record["keep"], record["path"], record["root"],
         record["keeper"], record["bytes"], record["mtime_ns"], record["device"], record["inode"], record["sha256"],
         record.get("protected") is True, record.get("distinct") is True,
+        page if isinstance(page := record.get("page"), str) else "",
     )  # fmt: skip
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from clipcli.plan.steps import Step
 
-_OURS: Final = os.name == "posix" and sys.platform != "darwin"
+IS_OURS: Final = os.name == "posix" and sys.platform != "darwin"
+"""Whether files are found again in this system's trash."""
 _SUFFIX: Final = ".trashinfo"
 _LONGEST_NAME: Final = 255 - len(_SUFFIX) - len(" (99999)")
 """Bytes."""
@@ -48,7 +49,7 @@ def put(step: Step) -> None:
         OSError: there is no trash on its file system, or it may not be written. The file waits on.
     """
     waiting = asides.place_of(step.path)
-    if not _OURS:
+    if not IS_OURS:
         from send2trash import send2trash
 
         asides.bring_back(step, over=False)

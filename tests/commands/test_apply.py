@@ -169,11 +169,103 @@ def test_a_keeper_that_another_group_removes(tree, plan):
     assert "kept in group 1" in result.stderr
 
 
-@pytest.mark.parametrize("text", ["", "not json\n", "[1]\n", '{"group": 1}\n', "\x00\xff"])
+@pytest.mark.parametrize("text", ["not json\n", "[1]\n", '{"group": 1}\n', "\x00\xff"])
 def test_what_is_no_plan(tmp_path, text):
     (tmp_path / "p.jsonl").write_bytes(text.encode("latin-1"))
     assert run("apply", tmp_path / "p.jsonl").code == 4
     assert run("apply", tmp_path / "missing.jsonl").code == 4
+
+
+@pytest.mark.parametrize("name", ["plan.jsonl", "plan.json"])
+def test_an_empty_plan_is_nothing_to_do(tmp_path, name):
+    disc("red").save(tmp_path / "a.png")
+    assert run("dedupe", tmp_path, "--level", "exact", "-o", tmp_path / name).code == 0
+    for more in ([], ["--yes"], ["--action", "delete", "--yes"]):
+        result = run("apply", tmp_path / name, *more)
+        assert (result.code, result.stdout) == (0, "")
+        assert "nothing to do" in result.stderr
+
+
+def test_a_plan_in_a_json_array(tree, tmp_path):
+    before = snapshot(tree)
+    assert run("dedupe", tree, "--level", "exact", "-o", tmp_path / "plan.json").code == 0
+    assert states(apply(tmp_path / "plan.json", "delete")) == {"b.png": "done", "c.png": "done"}
+    assert run("undo", tmp_path / "plan.json.journal").code == 0
+    assert snapshot(tree) == before
+
+
+class TestWhatCannotComeBack:
+    @pytest.fixture
+    def plan(self, tree: Path, tmp_path: Path) -> Path:
+        """Of one file three are to go: of the same bytes, of the same pixels, and the same picture."""
+        disc("red").save(tree / "b.png", compress_level=1)
+        disc("red").resize((50, 50)).save(tree / "near.jpg")
+        file = tmp_path / "plan.jsonl"
+        made = run("dedupe", tree, "-m", "tiny", "--level", "near", "--keep", "in:" + str(tree / "sub"), "-o", file)
+        assert made.code == 0, made.stderr
+        return file
+
+    def test_it_is_counted_apart(self, tree, plan):
+        result = run("apply", plan, "--action", "delete", "-f", "jsonl")
+        assert {os.path.basename(row["image"]): row["can_undo"] for row in result.rows} == {
+            "a.png": True, "b.png": False, "near.jpg": False,
+        }  # fmt: skip
+        assert "1 can be brought back, 2 cannot" in result.stderr
+        assert "add --yes --irreversible to do it" in result.stderr
+        assert "3 can be brought back, 0 cannot" in run("apply", plan, "--action", "trash").stderr
+
+    def test_what_is_no_copy_needs_one_more_word(self, tree, plan):
+        before = snapshot(tree.parent)
+        refused = apply(plan, "delete")
+        assert refused.code == 2
+        assert "1 file to be deleted is no exact copy of what is kept" in refused.stderr
+        assert snapshot(tree.parent) == before
+        done = apply(plan, "delete", "--irreversible")
+        assert (done.code, set(states(done).values())) == (0, {"done"})
+        assert "to take back 1 file: clipcli undo" in done.stderr
+        assert states(run("undo", f"{plan}.journal", "-f", "jsonl")) == {
+            "a.png": "restored", "b.png": "lost", "near.jpg": "lost",
+        }  # fmt: skip
+
+    def test_nothing_is_promised_where_nothing_can_be_kept(self, tree, plan):
+        (tree / "a.png").unlink()
+        done = apply(plan, "delete", "--irreversible")
+        assert "0 can be brought back, 2 cannot" in done.stderr
+        assert "undo" not in done.stderr
+
+    def test_another_keeper_than_the_one_compared_with_makes_no_copy(self, tree, plan):
+        """Somebody turns the plan around: the small picture stays, and the large one it was made of goes."""
+        rows = [json.loads(line) for line in plan.read_text().splitlines()]
+        turned = [{**row, "keep": row["image"].endswith("near.jpg")} for row in rows]
+        plan.write_text("".join(json.dumps(row) + "\n" for row in turned))
+        before = snapshot(tree)
+        refused = apply(plan, "delete")
+        assert refused.code == 2
+        assert "3 files to be deleted are no exact copies" in refused.stderr
+        assert snapshot(tree) == before
+
+    def test_the_word_is_for_delete(self, plan):
+        assert apply(plan, "trash", "--irreversible").code == 2
+
+
+def test_a_plan_with_a_page_is_to_be_looked_at_first(tree, tmp_path):
+    plan, page = tmp_path / "plan.jsonl", tmp_path / "page.html"
+    assert run("dedupe", tree, "--level", "exact", "-o", plan, "--report", page).code == 0
+    before = snapshot(tree)
+    for more in ([], ["--yes"]):
+        refused = run("apply", plan, *more)
+        assert refused.code == 2
+        assert f"{page} was made to choose on" in refused.stderr
+        assert "clipcli apply plan-reviewed.jsonl; or add --unreviewed" in refused.stderr
+    assert snapshot(tree) == before
+    assert states(apply(plan, "delete", "--unreviewed")) == {"b.png": "done", "c.png": "done"}
+
+
+def test_a_dry_run_may_be_asked_for(plan, tree):
+    before = snapshot(tree.parent)
+    assert "nothing was touched" in run("apply", plan, "--dry-run").stderr
+    assert run("apply", plan, "--dry-run", "--yes").code == 2
+    assert snapshot(tree.parent) == before
 
 
 def test_names_that_differ_in_case_only_do_not_clash(tmp_path):

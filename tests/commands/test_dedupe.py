@@ -106,7 +106,9 @@ def test_copies_of_a_look_alike_are_copies(library, random_model, tmp_path):
     assert sum(not row["keep"] for row in only.values()) == 3
     run(*command[:-2], "--report", tmp_path / "page.html", "-o", tmp_path / "plan.jsonl")
     assert f"same bytes as {two['image']}" in (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert run("apply", tmp_path / "plan.jsonl", "--action", "delete", "--yes").code == 0
+    delete = ("apply", tmp_path / "plan.jsonl", "--action", "delete", "--yes", "--irreversible")
+    assert run(*delete).code == 2
+    assert run(*delete, "--unreviewed").code == 0
     assert sorted(path.name for path in library.rglob("*.*")) == sorted(name for name in rows if rows[name]["keep"])
 
 
@@ -350,7 +352,7 @@ def test_empty_files_are_duplicates_when_asked(library, tmp_path, random_model, 
     ]
     assert len({row["group"] for row in result.rows}) == (2 if level == "exact" else 3)
     run("dedupe", library, *options, "--empty", "-o", tmp_path / "plan.jsonl")
-    assert run("apply", tmp_path / "plan.jsonl", "--action", "delete", "--yes").code == 0
+    assert run("apply", tmp_path / "plan.jsonl", "--action", "delete", "--yes", "--irreversible").code == 0
     assert {path.name for path in library.rglob("*") if path.is_file() and not path.stat().st_size} == {
         "empty1 again.png", "empty1.png",
     }  # fmt: skip
@@ -401,6 +403,45 @@ def test_a_check_fails_when_anything_is_found(library, level, code):
     assert (
         run("dedupe", library / "alone.png", library / "two.png", "--level", "exact", "--fail-found", level).code == 0
     )
+
+
+def test_the_next_step_is_said(library, tmp_path):
+    exact = ("dedupe", library, "--level", "exact")
+    assert "add -o plan.jsonl to this command, then: clipcli apply plan.jsonl" in run(*exact).stderr
+    plan = tmp_path / "my plan.jsonl"
+    assert f"next: clipcli apply '{plan}'" in run(*exact, "-o", plan).stderr
+    page = run(*exact, "-o", plan, "--report", tmp_path / "page.html").stderr
+    assert (
+        f"open {tmp_path / 'page.html'} in a browser, choose, save, then: clipcli apply 'my plan-reviewed.jsonl'"
+        in page
+    )
+    assert "next:" not in run(*exact, "-f", "jsonl").stderr
+    for quiet in ((*exact, "-q"), ("dedupe", library / "alone.png", library / "two.png", "--level", "exact")):
+        assert "apply" not in run(*quiet).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--delete"], "clipcli apply plan.jsonl --action delete"),
+        (["--trash"], "clipcli apply plan.jsonl --action trash"),
+        (["--move-to", "x"], "clipcli apply plan.jsonl --action move:x"),
+        (["--hardlink"], "clipcli apply plan.jsonl --action hardlink"),
+        (["--dry-run"], "clipcli apply plan.jsonl (which only says what it would do"),
+    ],
+)
+def test_words_of_apply_point_there(words, hint):
+    done = run("dedupe", ".", *words)
+    assert (done.code, done.stdout) == (2, "")
+    assert f"{words[0]} is for apply" in done.stderr
+    assert hint in done.stderr
+    assert words[0] not in run("dedupe", "--help").stdout
+
+
+def test_the_table_says_size_pixels_and_reason(library):
+    text = run("dedupe", library, "--level", "exact", "-f", "table").stdout
+    assert re.search(r"same pixels\.bmp +exact +yes +76 kB +180 × 140 +most bytes", text)
+    assert "min" not in text.splitlines()[0]
 
 
 def test_bad_words_are_refused():
@@ -476,7 +517,9 @@ def test_the_page_saves_choices_as_a_plan(library, tmp_path, chromium, random_mo
     lines = "(() => { let text = ''; const real = window.Blob; window.Blob = function (parts) { text = parts.join(''); "
     lines += "return new real(parts); }; document.getElementById('save').click(); window.Blob = real; return text; })()"
     saved = [json.loads(line) for line in chromium.evaluate(lines).splitlines()]
-    assert saved == [json.loads(line) for line in (tmp_path / "plan.jsonl").read_text().splitlines()]
+    planned = [json.loads(line) for line in (tmp_path / "plan.jsonl").read_text().splitlines()]
+    assert {row.pop("page") for row in planned} == {str(page)}
+    assert saved == planned
     choose = "(n, value) => { const one = document.querySelectorAll('select')[n]; one.value = value; "
     choose += "one.dispatchEvent(new Event('change')); }"
     chromium.evaluate(f"({choose})(3, 'distinct')")
