@@ -24,6 +24,7 @@ from clipcli.talk import Talk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from clipcli.options.apply import ApplyOptions
     from clipcli.output import Output
     from clipcli.plan.actions import Action
     from clipcli.plan.reading import Plan
@@ -73,25 +74,36 @@ class Acting:
     """What is no exact copy may be deleted too."""
 
     @classmethod
-    def of(
-        cls, plan: str, action: str, journal: str | None, protect: Sequence[str], *, quiet: bool,
-        irreversible: bool = False, unreviewed: bool = True,
-    ) -> Acting:  # fmt: skip
-        """Check everything before anything is touched. Raises PlanError, UsageError."""
-        for folder in protect:
+    def of(cls, plan: str, options: ApplyOptions, *, touches_nothing: bool = False) -> Acting:
+        """Check everything before anything is touched.
+
+        Args:
+            plan: its file.
+            options: what is to be done.
+            touches_nothing: the plan is only read, so that it need not have been looked at.
+
+        Raises:
+            PlanError: no plan, or one that makes no sense.
+            UsageError: options that do not go together, or a plan that was to be looked at first.
+        """
+        if options.yes and options.dry_run:
+            raise UsageError("--yes and --dry-run do not go together", hint="choose one")
+        for folder in options.protect or ():
             if not Path(folder).is_dir():
                 raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
-        folders = [str(Path(folder).resolve()) for folder in protect]
-        chosen, read = parse_action(action), read_plan(plan)
+        folders = [str(Path(folder).resolve()) for folder in options.protect or ()]
+        chosen, read = parse_action(options.action), read_plan(plan)
         if isinstance(chosen, Move) and os.path.lexists(chosen.folder) and not Path(chosen.folder).is_dir():
-            raise UsageError(f"--action {action}: {chosen.folder} is no folder", hint="name one, or one to be made")
-        if read.page and not unreviewed:
+            raise UsageError(
+                f"--action {options.action}: {chosen.folder} is no folder", hint="name one, or one to be made"
+            )
+        if read.page and not options.unreviewed and not touches_nothing:
             raise UsageError(
                 f"{plan} was not looked at yet: {read.page} was made to choose on",
                 hint=f"open it, save the choices, then: clipcli apply {reviewed_name(plan)}; or add --unreviewed",
             )
-        place = Path(journal) if journal else journal_of(read.path)
-        return cls(read, chosen, place, folders, Talk(quiet=quiet), irreversible)
+        journal = Path(options.journal) if options.journal else journal_of(read.path)
+        return cls(read, chosen, journal, folders, Talk(quiet=options.quiet), options.irreversible)
 
     def decide(self, ignore_file: str | None, *, keep_all: bool) -> None:
         """Note which pictures are different. Raises UsageError, OutputError."""

@@ -140,3 +140,14 @@ def _await_writer(descriptor: int) -> None:
         if not byte:
             raise OSError(errno.EPIPE, "a pipe to which nobody writes")
         raise OSError(errno.EAGAIN, "a pipe that was written to at the same moment; try again")
+
+
+def decimal_size(size: float) -> str:
+    """Return a number of bytes as file managers show it: `812 bytes`, `3.4 kB`, `12 MB`, `1.2 GB`."""
+    if size < 1000:  # noqa: PLR2004 - decimal units
+        return f"{size:.0f} byte{'' if size == 1 else 's'}"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:  # noqa: PLR2004 - what rounds to 1000 has the next unit
+            return f"{size:.1f} {unit}" if size < 9.95 else f"{size:.0f} {unit}"  # noqa: PLR2004 - two digits at least
+    return f"{size / 1000:,.1f} TB"

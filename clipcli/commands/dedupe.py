@@ -32,7 +32,7 @@ def dedupe(
     """Find copies, near copies and look-alikes. Touches nothing: `clipcli apply` acts on the plan that this writes."""
     from clipcli.deduplication.findings import Findings
     from clipcli.deduplication.job import plan
-    from clipcli.deduplication.next_step import next_step, page_of, refuse_actions
+    from clipcli.deduplication.next_step import page_of, refuse_actions, say_next_step
     from clipcli.deduplication.page import Page
     from clipcli.output import open_writer, parse_output
 
@@ -54,9 +54,7 @@ def dedupe(
         for page in pages:
             page.write()
         code = job.conclude()
-        step = next_step(output, reporting.pages) if job.groups_found and (job.removable or pages) else None
-        if step is not None:
-            talk.note(step)
+        say_next_step(job, output, reporting.pages)
         findings.write(session.info.name if session is not None else "")
         if session is not None:
             session.finish()

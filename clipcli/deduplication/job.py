@@ -16,13 +16,13 @@ from clipcli.deduplication.proposing import propose_by_hashes, propose_by_vector
 from clipcli.deduplication.references import add_vectors, is_vector_file
 from clipcli.deduplication.rows import DuplicateRow, RowMaker
 from clipcli.errors import UsageError
+from clipcli.files import decimal_size
 from clipcli.inputs import collect, is_stream
 from clipcli.output import ErrorRow
 from clipcli.plan.decisions import read_decisions
 from clipcli.plan.states import look, resolve
 from clipcli.report import Report
 from clipcli.session import open_session
-from clipcli.sizes import size_words
 from clipcli.sources.places import is_url
 from clipcli.tasks.dedupe.keep import parse_rules
 from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, is_known, measured, thresholds_of
@@ -100,7 +100,7 @@ class Job:
         if self.groups_found:
             self.talk.note(
                 f"{self.groups_found:,} group{'' if self.groups_found == 1 else 's'}; {self.removable:,} "
-                f"file{'' if self.removable == 1 else 's'} could go, {size_words(self.removable_bytes)}"
+                f"file{'' if self.removable == 1 else 's'} could go, {decimal_size(self.removable_bytes)}"
             )
         else:
             self.talk.note("no duplicates found")

@@ -12,6 +12,7 @@ from clipcli.plan.reading import reviewed_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clipcli.deduplication.job import Job
     from clipcli.options.dedupe import ActionWords
     from clipcli.output import Output
 
@@ -21,6 +22,13 @@ _PLANS: Final = frozenset(("jsonl", "json"))
 def is_plan(output: Output) -> bool:
     """Return whether `apply` can read what is written."""
     return output.format in _PLANS and not output.paths
+
+
+def say_next_step(job: Job, output: Output, pages: Sequence[str]) -> None:
+    """Say what to do next, where there is anything to do."""
+    step = next_step(output, pages) if job.groups_found and (job.removable or pages) else None
+    if step is not None:
+        job.talk.note(step)
 
 
 def next_step(output: Output, pages: Sequence[str]) -> str | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from clipcli.deduplication.entries import entries
+from clipcli.files import decimal_size
 from clipcli.plan.rows import PlanRow
-from clipcli.sizes import size_words
 from clipcli.sources.faults import without_secrets
 from clipcli.tasks.dedupe.grouping import smallest_cosine
 from clipcli.tasks.dedupe.keep import reason
@@ -92,7 +92,7 @@ class DuplicateRow:
     def table_cells(self) -> list[tuple[str, ...]]:
         """One line of a table for people."""
         keep, pixels = "yes" if self.plan.keep else "no", f"{self.width} × {self.height}" if self.width else ""
-        return [(str(self.group), self.plan.image, self.level, keep, size_words(self.plan.size), pixels, self.reason)]
+        return [(str(self.group), self.plan.image, self.level, keep, decimal_size(self.plan.size), pixels, self.reason)]
 
 
 @dataclass(frozen=True)
