@@ -104,6 +104,9 @@ def rmdir(path: str) -> None:
     """Remove an empty folder. Raises OSError."""
     with _place(path) as (folder, name):
         os.rmdir(name, dir_fd=folder)
+    folders = _held.get() or {}
+    if (gone := folders.pop(os.path.abspath(path), None)) is not None:  # one of this name may be made again
+        os.close(gone)
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:

@@ -6,15 +6,28 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from plan.trees import Machine, Tree, action_for, apply, make_tree, own_trash, row, snapshot, take_back, write_plan
+from plan.trees import (
+    Killed,
+    Machine,
+    Tree,
+    action_for,
+    apply,
+    make_tree,
+    own_trash,
+    row,
+    snapshot,
+    take_back,
+    write_plan,
+)
 from run import ROOT
 
 from clipcli.plan import descriptors
-from clipcli.plan.actions import Delete
+from clipcli.plan.actions import Delete, parse_action
 from clipcli.plan.applying import Applier
 from clipcli.plan.guarding import is_below
 from clipcli.plan.journal import Journal, open_journal
@@ -226,3 +239,17 @@ def test_a_group_of_one_file_under_two_names_loses_none(tmp_path):
         results = list(Applier(Delete(), opened).run(plan))
     assert [one.state for one in results] == ["skipped"]
     assert two.exists()
+
+
+def test_a_run_that_was_killed_in_a_move_is_gone_on_with(tmp_path):
+    for dies in range(6, 16):
+        root = tmp_path / str(dies) / "tree"
+        root.mkdir(parents=True)
+        tree = make_tree(root, [[0, 0]], same=False)
+        plan, journal = tree.plan(), root.parent / "journal"
+        action = parse_action(f"move:{root.parent / 'away' / 'deeper'}")
+        with suppress(Killed), Machine(dies).running(), open_journal(journal) as opened:
+            list(Applier(action, opened).run(plan))
+        with open_journal(journal) as opened:
+            assert next(one.state for one in Applier(action, opened).run(plan)) in {"done", "already"}
+        assert not tree.groups[0][1].exists()
