@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from clipcli.decode import DecodeError
 from clipcli.errors import InputsError
+from clipcli.files import size_words
+
+_LARGEST_COLUMN: Final = 4 << 30
+"""Bytes of a column in one row group, unpacked: tables of images have a few hundred MB."""
 
 
 def pyarrow() -> Any:
@@ -25,3 +30,13 @@ def no_such_column(source: str, column: str | None, names: list[str]) -> InputsE
     """What to say when `--column` names none of the columns, or is missing."""
     problem = f"has no column {column}" if column else "has several columns"
     return InputsError(f"{source}: {problem}", hint="--column takes one of " + ", ".join(map(str, names)))
+
+
+def check_sizes(metadata: Any) -> None:
+    """Refuse a Parquet file whose columns unpack to more than is read at once. Raises DecodeError."""
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group)
+        for column in range(rows.num_columns):
+            size = rows.column(column).total_uncompressed_size
+            if not 0 <= size <= _LARGEST_COLUMN:
+                raise DecodeError(f"a column of a row group unpacks to more than {size_words(_LARGEST_COLUMN)}")

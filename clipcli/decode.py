@@ -93,7 +93,7 @@ def decode(kind: type[T], value: object, *, unknown: Literal["refuse", "ignore"]
         if key in value:
             given[one.name] = _converted(hints[one.name], value[key], key, unknown)
         elif one.default is MISSING and one.default_factory is MISSING:
-            raise DecodeError(f"{key!r} is missing")
+            raise DecodeError(f"no {key!r}")
     strange = sorted(set(value) - known) if unknown == "refuse" else []
     if strange:
         raise DecodeError(f"no field {shown(strange[0])} is known")
@@ -134,7 +134,10 @@ def _converted(kind: Any, value: Any, key: str, unknown: Literal["refuse", "igno
     if origin is Literal and any(value == one and type(value) is type(one) for one in inner):
         return value
     if origin in {tuple, list} and isinstance(value, list):
-        return origin(_converted(inner[0], one, key, unknown) for one in value)
+        kinds = [inner[0]] * len(value) if origin is list or inner[-1] is Ellipsis else list(inner)
+        if len(kinds) != len(value):
+            raise DecodeError(f"{key} should have {len(kinds)} values, not {len(value)}")
+        return origin(_converted(one, item, key, unknown) for one, item in zip(kinds, value, strict=True))
     if origin is dict and isinstance(value, dict):
         return {name: _converted(inner[1], one, f"{key}.{name}"[:_LONGEST], unknown) for name, one in value.items()}
     if is_dataclass(kind) and isinstance(value, dict):
@@ -144,22 +147,32 @@ def _converted(kind: Any, value: Any, key: str, unknown: Literal["refuse", "igno
             raise DecodeError(f"{key}: {error}") from error
     if origin is None and _is(kind, value):
         return float(value) if kind is float else value
-    raise DecodeError(f"{key!r} cannot be {shown(value)}")
+    raise _unfit(kind, value, key)
+
+
+def _unfit(kind: Any, value: Any, key: str) -> DecodeError:
+    """Say what was wanted, and what came."""
+    if typing.get_origin(kind) is Literal:
+        return DecodeError(f"{key} should be one of {', '.join(map(str, typing.get_args(kind)))}, not {shown(value)}")
+    wanted = "dict" if is_dataclass(kind) else getattr(typing.get_origin(kind) or kind, "__name__", str(kind))
+    wanted = "list" if wanted == "tuple" else wanted
+    came = type(value).__name__
+    return DecodeError(f"{key} should be {wanted}, not {came if came != wanted else shown(value)}")
 
 
 def _any_of(kinds: tuple[Any, ...], value: Any, key: str, unknown: Literal["refuse", "ignore"]) -> Any:
+    last: DecodeError | None = None
+    if value is None and type(None) in kinds:
+        return None
     for kind in kinds:
-        if kind is type(None):
-            if value is None:
-                return None
-            continue
-        try:
-            return _converted(kind, value, key, unknown)
-        except DecodeError as error:
-            if is_dataclass(kind) and isinstance(value, dict):
-                raise
-            last = error
-    raise DecodeError(f"{key!r} cannot be {shown(value)}") from last
+        if kind is not type(None):
+            try:
+                return _converted(kind, value, key, unknown)
+            except DecodeError as error:
+                last = error
+    if last is None:
+        raise _unfit(kinds[0], value, key)
+    raise last
 
 
 def _is(kind: Any, value: Any) -> bool:
@@ -192,4 +205,5 @@ def _check_depth(value: Any) -> None:
 
 
 def _where(error: json.JSONDecodeError) -> str:
-    return f" at line {error.lineno}, column {error.colno}"
+    line = "" if error.lineno == 1 else f"line {error.lineno}, "
+    return f" ({line}column {error.colno})"

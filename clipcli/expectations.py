@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import LabelsError
 from clipcli.spelling import GUESSES, did_you_mean
 from clipcli.textfiles import Fault, Faults, quoted, read_text, refuse, tidy, unusable
@@ -175,12 +175,9 @@ def _json_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, str]]:
         if not raw.strip():
             continue
         try:
-            row = json.loads(raw)
-        except json.JSONDecodeError as error:
-            faults.add(line, f"not JSON: {error.msg.lower()} (column {error.colno})", "one object a line")
-            continue
-        except (ValueError, RecursionError):
-            faults.add(line, "not a row: numbers or nesting beyond all measure")
+            row = parse_json(raw)
+        except DecodeError as error:
+            faults.add(line, str(error), "one object a line")
             continue
         fields = row if isinstance(row, dict) else {}
         path = next((fields[name] for name in PATH_COLUMNS if name in fields), None)

@@ -6,10 +6,13 @@ Every fault is an OSError whose words can stand in a message, so callers need no
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Final
+
+from clipcli.errors import ClipcliError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +22,8 @@ _PIECE: Final = 1 << 20
 _PIPE_WAIT_MS: Final = 2000
 """How long a pipe may be without anybody who writes to it."""
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
+_LONGEST: Final = 160
+"""Characters of a library's own words."""
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -43,6 +48,37 @@ def size_words(count: int) -> str:
     while size >= 1024 and unit < len(_UNITS) - 1:  # noqa: PLR2004 - binary units
         size, unit = size / 1024, unit + 1
     return f"{size:.3g} {_UNITS[unit]}"
+
+
+@contextmanager
+def own_error(
+    error: type[ClipcliError], where: str, *, what: str = "damaged", hint: str | None = None
+) -> Iterator[None]:
+    """Turn whatever a format's library raises inside into the file's own error, in one line.
+
+    What a damaged file makes a library raise is nowhere laid down: ValueError and OSError, but also RecursionError,
+    OverflowError, struct.error, BadZipFile, TokenError, SyntaxError, ArrowInvalid, MemoryError. So the block must hold
+    little else than the library's work.
+    """
+    try:
+        yield
+    except (ClipcliError, ImageError, BrokenPipeError):
+        raise
+    except Exception as raised:
+        raise error(f"{where}: {what} ({words_of(raised)})", hint=hint) from raised
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an error says, in one line that is not too long."""
+    if isinstance(error, MemoryError):
+        return "not enough memory for it"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    words = " ".join(said.split()) or type(error).__name__
+    if isinstance(error, KeyError):
+        words = f"no {words}"
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…"
 
 
 def reason_of(error: OSError | ValueError) -> str:
@@ -91,6 +127,15 @@ def read_stream(stream: IO[bytes], limit: int) -> bytes:
             raise TooLargeError(limit)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the sha256 of a file's bytes in hex digits. Raises OSError, ValueError."""
+    digest = hashlib.sha256()
+    with open_file(path) as stream:
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def read_lines(stream: IO[bytes], longest: int) -> Iterator[bytes]:

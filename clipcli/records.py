@@ -14,15 +14,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.bundle.manifest import info_of, scoring_of
 from clipcli.cache import cache_folder
+from clipcli.decode import decode, parse_json
+from clipcli.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
+from clipcli.files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipcli.encoder import ModelInfo, Precision, Scoring
 
-
+_LARGEST = 1 << 20
+"""Bytes of a record."""
 _LONGEST = 120
 """Characters of a name in a file name."""
 
@@ -51,7 +53,7 @@ class Stamp:
         """The file of that path today."""
         try:
             return Stamp.of(Path(self.path))
-        except OSError:
+        except (OSError, ValueError):
             return None
 
 
@@ -152,17 +154,8 @@ def _current(record: Record | None) -> Record | None:
 
 def _read(path: Path, name: str) -> Record | None:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        record = Record(
-            info_of(data["info"]),
-            scoring_of(data["scoring"]),
-            Stamp(**data["weights"]),
-            tuple(Stamp(**other) for other in data["others"]),
-            data["revision"],
-            data["device"],
-            data["precision"],
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        record = decode(Record, parse_json(read_bytes(path, _LARGEST)))
+    except (OSError, ValueError):
         return None
     return record if record.info.name == name else None
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from clipcli.arrow import no_such_column, pyarrow
+from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import ImageError, InputsError, UsageError
+from clipcli.files import read_lines
 from clipcli.inputs import STDIN, ImageRef
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.patterns import names_of
@@ -25,6 +26,8 @@ from clipcli.sources.tables import Table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_LONGEST = 16 << 20
+"""Bytes of a line, or characters of a field."""
 _TABLES = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
@@ -106,8 +109,8 @@ def _captions(archive: str, column: str) -> Iterator[TextRef]:
 
 def _field(data: bytes, field: str, name: str) -> TextRef:
     try:
-        record: Any = json.loads(data)
-    except ValueError:
+        record = parse_json(data)
+    except DecodeError:
         return TextRef("", problem=f"{name} is not JSON")
     return _ref(record.get(field) if isinstance(record, dict) else None, name)
 
@@ -126,7 +129,7 @@ def _parse(stream: IO[bytes], source: str, suffix: str, column: str | None) -> I
 
 
 def _lines(stream: IO[bytes]) -> Iterator[TextRef]:
-    for number, line in enumerate(stream):
+    for number, line in enumerate(read_lines(stream, _LONGEST)):
         yield _decoded(line if number else line.removeprefix(BOM_UTF8))
 
 
@@ -139,7 +142,7 @@ def _decoded(line: bytes) -> TextRef:
 
 
 def _table(stream: IO[bytes], source: str, separator: str, column: str | None) -> Iterator[TextRef]:
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(_LONGEST)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         rows = csv.reader(text, delimiter=separator)
@@ -156,13 +159,13 @@ def _table(stream: IO[bytes], source: str, separator: str, column: str | None) -
 
 def _json_lines(stream: IO[bytes], source: str, column: str | None) -> Iterator[TextRef]:
     chosen = column
-    for number, line in enumerate(stream, start=1):
+    for number, line in enumerate(read_lines(stream, _LONGEST), start=1):
         if not line.strip():
             continue
         try:
-            record: Any = json.loads(line)
-        except ValueError as error:
-            raise InputsError(f"{source}:{number}: not JSON ({error})") from error
+            record = parse_json(line)
+        except DecodeError as error:
+            raise InputsError(f"{source}:{number}: {error}") from error
         if not isinstance(record, dict):
             raise InputsError(f"{source}:{number}: not a JSON object")
         if chosen is None and len(record) == 1:

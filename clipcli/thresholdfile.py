@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
+from clipcli.decode import DecodeError, decode, parse_json
 from clipcli.encoder import Scoring
 from clipcli.errors import LabelsError, ModelError, UsageError
+from clipcli.files import read_bytes, reason_of
 from clipcli.output.json_lines import dumps
 from clipcli.prompts import Label, expand
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from clipcli.prompts import PromptSet
 
 FORMAT = 1
+_LARGEST = 256 << 20
+"""Bytes. A million labels have about 200 MB."""
 _AGAIN = "run clipcli calibrate again with the same model, labels and prompts as classify"
 _NAMED = 3
 
@@ -129,33 +132,21 @@ def read_thresholds(path: str) -> Thresholds:
         LabelsError: it cannot be read, is something else, or is of a newer clipcli.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if data["format"] > FORMAT:
+        data = parse_json(read_bytes(path, _LARGEST))
+        if isinstance(data, dict) and isinstance(data.get("format"), int) and data["format"] > FORMAT:
             raise LabelsError(f"{path}: made by a newer clipcli (format {data['format']})", hint="upgrade clipcli")
-        return _thresholds({key: value for key, value in data.items() if key != "format"})
+        found = decode(_File, data)
+        if not found.temperature > 0:
+            raise DecodeError(f"temperature {found.temperature}")
     except OSError as error:
-        raise LabelsError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LabelsError(f"{path}: cannot be read: {reason_of(error)}") from error
+    except ValueError as error:
         raise LabelsError(f"{path}: not a thresholds file of clipcli calibrate ({error})") from error
+    return Thresholds(*(getattr(found, one.name) for one in fields(Thresholds)))
 
 
-def _thresholds(data: dict[str, Any]) -> Thresholds:
-    labels = tuple(
-        LabelThreshold(
-            str(entry["label"]), tuple(map(str, entry["phrases"])),
-            float(entry["threshold"]), int(entry["images"]), bool(entry["own"]),
-            _triple(entry["precision"]), _triple(entry["recall"]),
-        )
-        for entry in data["labels"]
-    )  # fmt: skip
-    if not float(data["temperature"]) > 0:
-        raise ValueError(f"temperature {data['temperature']}")
-    before, after = data["calibration_error"]
-    return Thresholds(**{**data, "labels": labels, "calibration_error": (float(before), float(after))})
+@dataclass(frozen=True)
+class _File(Thresholds):
+    """With what stands before it in the file."""
 
-
-def _triple(values: Any) -> tuple[float, float, float] | None:
-    if values is None:
-        return None
-    value, low, high = map(float, values)
-    return value, low, high
+    format: int = -1

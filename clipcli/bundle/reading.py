@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.bundle import manifest
 from clipcli.errors import BundleError
+from clipcli.files import read_bytes, read_text, reason_of, words_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,9 @@ TEXT_TOWER = "text.onnx"
 TOKENIZER = "tokenizer.json"
 _AGAIN = "Export or download the model again."
 _BLOCK = 1 << 20
+_LARGEST_MANIFEST = 16 << 20
+_LARGEST_GRAPH = 2 << 30
+"""A graph is one message of protobuf, which cannot be larger."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,11 @@ def check_hashes(bundle: Bundle) -> None:
 
 def _read_manifest(folder: Path) -> Manifest:
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        text = read_text(folder / MANIFEST, _LARGEST_MANIFEST)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(f"{folder}: not a bundle: it has no {MANIFEST}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{folder / MANIFEST}: cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder / MANIFEST}: cannot be read: {reason_of(error)}") from error
     found = manifest.parse(text, str(folder))
     names = {entry.name for entry in found.files}
     for entry in found.files:
@@ -164,9 +168,9 @@ def _check_external(tower: Path, sizes: dict[str, int]) -> None:
     from clipcli.bundle import external_data
 
     try:
-        found = list(external_data.extents(tower.read_bytes()))
-    except ValueError as error:
-        raise BundleError(f"{tower}: {error}", hint=_AGAIN) from error
+        found = list(external_data.extents(read_bytes(tower, _LARGEST_GRAPH)))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{tower}: {words_of(error)}", hint=_AGAIN) from error
     for extent in found:
         if extent.location not in sizes:
             raise BundleError(

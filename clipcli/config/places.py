@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from clipcli.config.toml import TomlError, parse
+from clipcli.decode import DecodeError, parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,8 +50,8 @@ def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
 def _keys(written: str) -> Place:
     """The parts of a dotted key, quotes and escapes undone by the parser itself."""
     try:
-        node: Any = parse(f"{written} = 0")
-    except TomlError:
+        node: Any = parse_toml(f"{written} = 0")
+    except DecodeError:
         return ()
     keys: list[str] = []
     while isinstance(node, dict) and node:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from clipcli.config.keys import CHECK_KEYS, CHECKS, DEFAULT_KEYS, LABEL_KEYS, ConfigFaults
 from clipcli.config.places import lines_of
 from clipcli.config.spec import CheckSpec, Config, Defaults
-from clipcli.config.toml import TomlError, parse
 from clipcli.config.trust import forbidden, is_own
+from clipcli.decode import DecodeError, parse_toml
 from clipcli.errors import ConfigError
 from clipcli.spelling import nearest
 from clipcli.textfiles import Fault, read_text, refuse
@@ -87,12 +87,12 @@ def _has_section(path: Path) -> bool:
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
-        return parse(text)
-    except TomlError as error:
+        return parse_toml(text)
+    except DecodeError as error:
         said = str(error)
         where = re.search(r"line (\d+)", said)
         line = int(where[1]) if where else text.count("\n") + 1
-        problem = re.sub(r"\s*\(at .*\)$", "", said)
+        problem = re.sub(r"\s*\(at .*\)$", "", said.removeprefix("not TOML: "))
         refuse([Fault(source, line, f"not TOML: {problem[:1].lower()}{problem[1:]}")], ConfigError)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs import ImageRef
 from clipcli.query import Query, Term, example, literal, parse_query
@@ -138,9 +138,9 @@ def _plain(number: int, line: str, faults: Faults) -> Query | None:
 
 def _json_query(number: int, line: str, faults: Faults) -> Query | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        faults.add(number, f"not JSON: {error}", "one object a line")
+        row = parse_json(line)
+    except DecodeError as error:
+        faults.add(number, str(error), "one object a line")
         return None
     fields = row if isinstance(row, dict) else {}
     given = [(name, fields[name]) for name in ("text", "image", "query") if isinstance(fields.get(name), str)]

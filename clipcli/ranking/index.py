@@ -10,14 +10,16 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from clipcli.decode import DecodeError, decode, is_file_name, parse_json
 from clipcli.errors import InputsError, OutputError, VectorsError
+from clipcli.files import own_error, read_bytes, sha256_of
 from clipcli.tasks.search import Hits, Wanted, exact_scores, rows_a_block, search
 from clipcli.vectorfiles.names import read_names
 from clipcli.vectors import unit_length
@@ -30,7 +32,11 @@ if TYPE_CHECKING:
     from clipcli.vectors import Vector, Vectors
 
 _DESCRIPTION, _GRAPH, _NAMES = "index.json", "graph.usearch", "names.json"
-_FORMAT, _VERSION = "clipcli index", 1
+_FORMAT, _VERSION = "clipcli index", 2
+"""Version 1 had no checksum of the graph."""
+_AGAIN = "make it again with clipcli index"
+_LARGEST_DESCRIPTION = 1 << 20
+_WIDEST = 1 << 20
 _CONNECTIVITY = 32
 _EXPANSION_ADD = 128
 _EXPANSIONS = (256, 512, 1024, 2048)
@@ -58,6 +64,8 @@ class IndexInfo:
     expansion: int
     recall: float
     """Share of the ten best of an exact search that were found, over a sample of the rows as queries."""
+    graph_sha256: str = ""
+    """Of the graph, which is mapped and followed by a library that trusts every number in it."""
 
 
 class Index:
@@ -72,10 +80,11 @@ class Index:
     def names(self) -> Sequence[str]:
         """What each row is called."""
         place = Path(self.path) / _NAMES
-        try:
-            return read_names(np.memmap(place, np.uint8, "r"), self.info.rows, str(place))
-        except (OSError, ValueError) as error:
-            raise VectorsError(f"{self.path}: damaged ({error})", hint="make it again with clipcli index") from error
+        with own_error(VectorsError, self.path, hint=_AGAIN):
+            names = read_names(np.memmap(place, np.uint8, "r"), self.info.rows, str(place))
+        if len(names) != self.info.rows:
+            raise VectorsError(f"{self.path}: its parts do not belong together", hint=_AGAIN)
+        return names
 
     def file(self, row: int) -> str:
         """What the operating system opens for a row: as named, or from the folder of the vector file."""
@@ -106,14 +115,13 @@ class Index:
 
     @cached_property
     def _graph(self) -> Any:
-        try:
-            graph = _usearch().Index.restore(str(Path(self.path) / _GRAPH), view=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise VectorsError(f"{self.path}: damaged ({error})", hint="make it again with clipcli index") from error
+        usearch, place = _usearch(), Path(self.path) / _GRAPH
+        with own_error(VectorsError, self.path, hint=_AGAIN):
+            if sha256_of(place) != self.info.graph_sha256:
+                raise DecodeError("its graph is not the one that was made with it")
+            graph = usearch.Index.restore(str(place), view=True)
         if graph is None or len(graph) != self.info.rows or graph.ndim != self.info.dim:
-            raise VectorsError(
-                f"{self.path}: its parts do not belong together", hint="make it again with clipcli index"
-            )
+            raise VectorsError(f"{self.path}: its parts do not belong together", hint=_AGAIN)
         graph.expansion_search = self.info.expansion
         return graph
 
@@ -165,8 +173,7 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
         file.model, file.fingerprint, file.kind, file.dim, len(file), source, stat.st_size, stat.st_mtime_ns,
         expansion, recall,
     )  # fmt: skip
-    _write(target, graph, file.names, info)
-    return info
+    return _write(target, graph, file.names, info)
 
 
 def _stat(file: VectorFile) -> os.stat_result:
@@ -184,7 +191,7 @@ def _make_room(target: Path) -> None:
         raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> None:
+def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> IndexInfo:
     """Put the folder into its place when all of it is there."""
     try:
         with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:
@@ -192,11 +199,13 @@ def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> N
             made.mkdir()
             graph.save(str(made / _GRAPH))
             (made / _NAMES).write_text("[" + ",\n".join(map(json.dumps, names)) + "]", "utf-8")
+            info = replace(info, graph_sha256=sha256_of(made / _GRAPH))
             record = {"format": _FORMAT, "version": _VERSION, **asdict(info)}
             (made / _DESCRIPTION).write_text(json.dumps(record), "utf-8")
             if target.exists():
                 shutil.rmtree(target)
             made.rename(target)
+            return info
     except OSError as error:
         raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
 
@@ -222,14 +231,15 @@ def _measure(graph: Any, file: VectorFile, enough: float) -> tuple[int, float]:
 
 
 def _read(folder: Path) -> IndexInfo:
-    try:
-        record = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
-        if record.pop("format") != _FORMAT or record.pop("version") != _VERSION:
-            raise InputsError(f"{folder}: an index of another version", hint="make it again with clipcli index")
-        return IndexInfo(**record)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        again = "make it again with clipcli index"
-        raise VectorsError(f"{folder}: its description is damaged ({error})", hint=again) from error
+    with own_error(VectorsError, str(folder), what="its description is damaged", hint=_AGAIN):
+        record = parse_json(read_bytes(folder / _DESCRIPTION, _LARGEST_DESCRIPTION))
+        named = {key: record.pop(key, None) for key in ("format", "version")} if isinstance(record, dict) else {}
+        if named != {"format": _FORMAT, "version": _VERSION}:
+            raise InputsError(f"{folder}: an index of another version", hint=_AGAIN)
+        info = decode(IndexInfo, record, unknown="ignore")
+        if info.rows < 0 or info.dim < 1 or not is_file_name(info.source) or not 0 < info.expansion <= _WIDEST:
+            raise DecodeError("its numbers are out of range")
+        return info
 
 
 def _usearch() -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import LabelsError
 from clipcli.query import Query, example, literal
 from clipcli.textfiles import Fault, Faults, read_text, refuse, shown_name
@@ -67,9 +67,9 @@ def _json_rows(text: str, faults: Faults) -> Iterator[Pair]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                faults.add(number, f"not JSON: {error}", "one object a line")
+                row = parse_json(line)
+            except DecodeError as error:
+                faults.add(number, str(error), "one object a line")
                 continue
             yield from _pairs(row if isinstance(row, dict) else {}, number, faults)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from clipcli.decode import DecodeError, decode, parse_json
 from clipcli.errors import ImageError, VectorsError
+from clipcli.files import open_file, own_error, read_lines
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.fetching import read_object
 from clipcli.talk import printable
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles.info import Kind, Positions, VectorRows, VectorsInfo
     from clipcli.vectors import Vectors
 
+LONGEST_ROW: Final = 16 << 20
+"""Bytes of a line in a file of vectors: a million numbers."""
+LARGEST_DESCRIPTION: Final = 64 << 20
+"""Bytes of JSON that describes vectors, without their names."""
 _ZERO = 1e-6
 _UNIT_TOLERANCE = 0.02  # float16 numbers make a length wrong by less than 0.001
 
@@ -84,7 +90,12 @@ class VectorFile(ABC):
             VectorsError: damaged; or, with `check`, a row that is not finite, zero, or not of unit length as promised.
         """
         start = 0
-        for some in self.read(rows):
+        reader = self.read(rows)
+        while True:
+            with own_error(VectorsError, str(self.path)):
+                some = next(reader, None)
+            if some is None:
+                return
             if check:
                 self.check(start, some)
             yield start, some.vectors
@@ -134,29 +145,43 @@ def read_failures(path: Path | str) -> list[Failure]:
         VectorsError: their file is damaged.
     """
     beside = f"{path}.errors.jsonl" if isinstance(path, str) else errors_path(path)
-    try:
-        return [failure(json.loads(line)) for line in _lines(beside)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VectorsError(f"{beside}: damaged ({error})") from error
+    with own_error(VectorsError, without_secrets(str(beside))):
+        return [failure(parse_json(line)) for line in _lines(beside)]
 
 
-def _lines(beside: Path | str) -> Iterator[str]:
+def _lines(beside: Path | str) -> Iterator[bytes]:
     if isinstance(beside, str):
         try:
-            yield from read_object(beside).decode("utf-8").splitlines()
+            yield from read_object(beside).splitlines()
         except ImageError as error:
             if error.reason != "no such object":
                 raise VectorsError(f"{without_secrets(beside)}: {error.reason}") from error
     elif beside.exists():
-        with beside.open(encoding="utf-8") as lines:
-            yield from lines
+        with open_file(beside) as stream:
+            yield from read_lines(stream, LONGEST_ROW)
 
 
-def failure(record: dict[str, object]) -> Failure:
-    """A failure from its row `{"image": …, "error": {"stage": …, "reason": …}}`."""
-    error = cast("dict[str, str]", record["error"])
-    position = cast("int", record.get("position", -1))
-    return Failure(str(record.get("image", record.get("text"))), error["stage"], error["reason"], position)
+@dataclass(frozen=True)
+class _Error:
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _FailureRow:
+    error: _Error
+    image: str | None = None
+    text: str | None = None
+    position: int = -1
+
+
+def failure(record: object) -> Failure:
+    """A failure from its row `{"image": …, "error": {"stage": …, "reason": …}}`. Raises DecodeError."""
+    row = decode(_FailureRow, record, unknown="ignore")
+    name = row.text if row.image is None else row.image
+    if name is None:
+        raise DecodeError("no 'image'")
+    return Failure(name, row.error.stage, row.error.reason, row.position)
 
 
 def failure_record(lost: Failure, kind: Kind, *, positions: bool) -> dict[str, object]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from clipcli.errors import VectorsError
+from clipcli.files import open_file, own_error, words_of
+from clipcli.vectorfiles.base import LONGEST_ROW
 from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
 from clipcli.vectorfiles.text import Line, TextFile, TextWriter
 
@@ -25,22 +26,22 @@ class CsvFile(TextFile):
     def lines(path: Path) -> Iterator[Line | Failure]:
         """One record a row; a record with an `error` has no vector."""
         rows = _records(path)
-        header = next(rows)
-        columns = _Columns(path, header)
-        number = 0
-        try:
-            for number, row in enumerate(rows, start=1):  # noqa: B007 - named by the error
-                yield columns.line(row)
-        except (ValueError, IndexError) as error:
-            reason = "it ends too early" if isinstance(error, IndexError) else error
-            raise VectorsError(f"{path}: row {number} is damaged ({reason})") from error
+        columns = _Columns(path, next(rows))
+        for number, row in enumerate(rows, start=1):
+            try:
+                line = columns.line(row)
+            except (ValueError, IndexError, OverflowError) as error:
+                reason = "it ends too early" if isinstance(error, IndexError) else words_of(error)
+                raise VectorsError(f"{path}: row {number} is damaged ({reason})") from error
+            yield line
 
     @staticmethod
     def own_info(path: Path) -> VectorsInfo:
         """From the first row."""
         rows = _records(path)
         columns = _Columns(path, next(rows))
-        fingerprint = next((row[columns.fingerprint] for row in rows if not columns.error_of(row)), "")
+        with own_error(VectorsError, str(path)):
+            fingerprint = next((row[columns.fingerprint] for row in rows if not columns.error_of(row)), "")
         return VectorsInfo(columns.kind, "", fingerprint)
 
 
@@ -64,17 +65,26 @@ class _Columns:
         return "" if self.error is None else row[self.error]
 
     def line(self, row: Sequence[str]) -> Line | Failure:
-        position = None if self.position is None else int(row[self.position])
+        position = None if self.position is None else _position(row[self.position])
         if error := self.error_of(row):
             stage, _, reason = error.partition(": ")
             return Failure(row[self.name], stage, reason, -1 if position is None else position)
         return Line(row[self.name], np.array([float(number) for number in row[self.vector]], np.float32), position)
 
 
+def _position(text: str) -> int:
+    """A whole number that fits 64 bits. Raises ValueError."""
+    if len(text) > 19 or int(text) >= 2**63:  # noqa: PLR2004 - digits
+        raise ValueError(f"no position {text[:40]!r}")
+    return int(text)
+
+
 def _records(path: Path) -> Iterator[list[str]]:
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(LONGEST_ROW)
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        with io.TextIOWrapper(
+            io.BufferedReader(cast("io.RawIOBase", open_file(path))), "utf-8", "surrogateescape", newline=""
+        ) as stream:
             rows = csv.reader(stream, strict=True)
             header = next(rows, None)
             if header is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from clipcli.encoder import ModelInfo, Preprocessing, Scoring
+from clipcli.decode import DecodeError, decode
+from clipcli.encoder import ModelInfo, Scoring  # noqa: TC001 - decode reads annotations at run time
 from clipcli.errors import VectorsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -115,37 +116,12 @@ def from_json(record: object, where: str) -> VectorsInfo:
     """
     if not isinstance(record, dict) or record.get("format") != "clipcli vectors":
         raise VectorsError(f"{where}: nothing says which model made these vectors", hint="make it with clipcli embed")
-    fields = cast("dict[str, Any]", record)
+    fields: dict[str, object] = record
     if fields.get("version") != FORMAT_VERSION:
         raise VectorsError(
             f"{where}: its format version is {fields.get('version')}, this clipcli reads {FORMAT_VERSION}"
         )
     try:
-        return _info(fields)
-    except (KeyError, TypeError, ValueError) as error:
+        return decode(VectorsInfo, fields, unknown="ignore")
+    except DecodeError as error:
         raise VectorsError(f"{where}: its description is damaged ({error})") from error
-
-
-def _info(fields: Mapping[str, Any]) -> VectorsInfo:
-    if fields["kind"] not in {"image", "text"}:
-        raise ValueError(f"kind {fields['kind']!r}")
-    shard, parameters, scoring = (fields.get(name) for name in ("shard", "parameters", "scoring"))
-    return VectorsInfo(
-        kind=fields["kind"],
-        model=str(fields.get("model", "")),
-        fingerprint=str(fields["fingerprint"]),
-        precision=str(fields.get("precision", "")),
-        unit_length=bool(fields.get("unit_length", True)),
-        prompts=str(fields.get("prompts", "")),
-        decoding=str(fields.get("decoding", "")),
-        pixels=str(fields.get("pixels", "")),
-        shard=Shard(**shard) if shard else None,
-        parameters=_parameters(parameters) if parameters else None,
-        scoring=Scoring(**scoring) if scoring else None,
-    )
-
-
-def _parameters(fields: Mapping[str, Any]) -> ModelInfo:
-    how = fields["preprocessing"]
-    lists = {name: tuple(value) for name, value in how.items() if isinstance(value, list)}
-    return ModelInfo(**{**fields, "preprocessing": Preprocessing(**{**how, **lists})})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipcli.decode import DecodeError, decode, parse_json
 from clipcli.errors import VectorsError
+from clipcli.files import open_file, own_error, read_lines, reason_of, words_of
 from clipcli.output.json_lines import dumps
-from clipcli.vectorfiles.base import failure, failure_record
+from clipcli.vectorfiles.base import LONGEST_ROW, failure, failure_record
 from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
 from clipcli.vectorfiles.text import Line, TextFile, TextWriter
 from clipcli.vectorfiles.writer import json_line
@@ -25,12 +27,10 @@ class JsonlFile(TextFile):
     @staticmethod
     def lines(path: Path) -> Iterator[Line | Failure]:
         """One JSON object a line."""
-        number = 0
-        try:
-            for number, record in _records(path):  # noqa: B007 - named by the error
-                yield failure(record) if "error" in record else _line(record)
-        except (KeyError, TypeError, ValueError) as error:
-            raise VectorsError(f"{path}:{number}: no row of clipcli embed ({error!r})") from error
+        for number, record in _records(path):
+            with own_error(VectorsError, f"{path}:{number}", what="no row of clipcli embed"):
+                row = failure(record) if "error" in record else _line(record)
+            yield row
 
     @staticmethod
     def own_info(path: Path) -> VectorsInfo:
@@ -49,21 +49,36 @@ class JsonlFile(TextFile):
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8") as stream:
-            for number, text in enumerate(stream, start=1):
-                record = json.loads(text)
+        with open_file(path) as stream:
+            for number, text in enumerate(read_lines(stream, LONGEST_ROW), start=1):
+                record = parse_json(text)
                 if not isinstance(record, dict):
                     raise VectorsError(f"{path}:{number}: not a JSON object")
                 yield number, record
     except OSError as error:
-        raise VectorsError(f"{path}: cannot be read ({error.strerror})") from error
+        raise VectorsError(f"{path}: cannot be read ({reason_of(error)})") from error
     except ValueError as error:
-        raise VectorsError(f"{path}: not JSON Lines, or cut off ({error})") from error
+        raise VectorsError(f"{path}: not JSON Lines, or cut off ({words_of(error)})") from error
+
+
+@dataclass(frozen=True)
+class _Row:
+    embedding: list[object]
+    image: str | None = None
+    text: str | None = None
+    position: int | None = None
 
 
 def _line(record: dict[str, Any]) -> Line:
-    name = record["image"] if "image" in record else record["text"]
-    return Line(str(name), np.array(record["embedding"], np.float32), record.get("position"))
+    """One row. Raises ValueError, TypeError, KeyError."""
+    row = decode(_Row, record, unknown="ignore")
+    vector = np.array(row.embedding, np.float32)
+    if vector.ndim != 1:
+        raise DecodeError("'embedding' should be a list of numbers")
+    name = row.text if row.image is None else row.image
+    if name is None:
+        raise DecodeError("no 'image'")
+    return Line(name, vector, row.position)
 
 
 class JsonlWriter(TextWriter):

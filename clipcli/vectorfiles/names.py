@@ -6,14 +6,15 @@ after every name and JSON has none within a string, so the lines are the names; 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 
+from clipcli.decode import parse_json
 from clipcli.errors import VectorsError
+from clipcli.files import own_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,10 +85,8 @@ class Names(Sequence[str]):
 
 
 def _parsed(text: bytes, where: str) -> list[str]:
-    try:
-        names = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise VectorsError(f"{where}: its names are damaged ({error})") from error
+    with own_error(VectorsError, where, what="its names are damaged"):
+        names = parse_json(text)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise VectorsError(f"{where}: its names are not texts")
     return cast("list[str]", names)

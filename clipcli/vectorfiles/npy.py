@@ -8,11 +8,13 @@ import mmap
 import zlib
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import VectorsError
+from clipcli.files import TooLargeError, own_error
 from clipcli.output.json_lines import dumps
 from clipcli.vectorfiles.base import VectorFile, description_path
 from clipcli.vectorfiles.info import VectorRows, from_json
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from clipcli.vectors import Vectors
 
 _NAMES = b'"names": ['
+_MAGIC = b"\x93NUMPY"
+_LARGEST_WHOLE = 1 << 30
+"""Bytes of a description that another program has written over, so that its names have to be parsed."""
 
 
 class MappedFile(VectorFile):
@@ -62,6 +67,8 @@ class MappedFile(VectorFile):
             raise VectorsError(
                 f"{self.path}: not a table of floating point numbers: {self.vectors.dtype} {self.vectors.shape}"
             )
+        if not self.vectors.shape[1]:
+            raise VectorsError(f"{self.path}: its vectors have no numbers")
         if len(self.names) != len(self.vectors):
             raise VectorsError(f"{self.path}: {len(self.vectors)} vectors but {len(self.names)} names")
 
@@ -71,17 +78,17 @@ class NpyFile(MappedFile):
 
     def __init__(self, path: Path) -> None:
         beside = description_path(path)
-        try:
-            self.vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-            self._record, self._listed = _described(beside)
-        except FileNotFoundError as error:
-            raise VectorsError(
-                f"{error.filename}: not there", hint="a .npy of clipcli has a .npy.json beside it"
-            ) from error
-        except (OSError, ValueError, EOFError) as error:
+        for file in (path, beside):
+            if not file.exists():
+                raise VectorsError(f"{file}: not there", hint="a .npy of clipcli has a .npy.json beside it")
+        with own_error(VectorsError, str(path)):
             # numpy takes whatever does not begin as an array for a pickle, and says how to load it unsafely.
-            reason = "it does not begin as an array of numpy" if "pickle" in str(error) else error
-            raise VectorsError(f"{path}: damaged ({reason})") from error
+            with path.open("rb") as stream:
+                if stream.read(len(_MAGIC)) != _MAGIC:
+                    raise DecodeError("it does not begin as an array of numpy")
+            self.vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        with own_error(VectorsError, str(beside)):
+            self._record, self._listed = _described(beside)
         super().__init__(
             path, from_json(self._record, str(beside)), int(self.vectors.shape[-1]) if self.vectors.ndim else 0
         )
@@ -97,14 +104,25 @@ class NpyFile(MappedFile):
     def names(self) -> Sequence[str]:
         """From the file beside, where they stay until they are looked up."""
         if self._listed is None:
-            return cast("list[str]", self._record["names"])
+            found = self._record.get("names")
+            if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+                raise VectorsError(f"{description_path(self.path)}: damaged (its names are not texts)")
+            return found
         return read_names(self._listed, len(self.vectors), str(description_path(self.path)))
 
     @cached_property
     def positions(self) -> Positions | None:
         """From the file beside."""
         found = self._record.get("positions")
-        return None if found is None else np.array(found, np.int64)
+        with own_error(VectorsError, str(description_path(self.path))):
+            return None if found is None else whole_numbers(found, len(self.vectors))
+
+
+def whole_numbers(values: object, count: int) -> Positions:
+    """A list of so many whole numbers that fit 64 bits. Raises DecodeError."""
+    if not isinstance(values, list) or len(values) != count or not all(type(one) is int for one in values):
+        raise DecodeError(f"its positions are not {count} whole numbers")
+    return np.array(values, np.int64)
 
 
 def _described(beside: Path) -> tuple[dict[str, Any], npt.NDArray[np.uint8] | None]:
@@ -113,10 +131,19 @@ def _described(beside: Path) -> tuple[dict[str, Any], npt.NDArray[np.uint8] | No
         first = text.find(_NAMES) + len(_NAMES)  # no text in JSON holds this: quotes in it have a backslash before
         last = text.rfind(b"]") + 1
         if len(_NAMES) <= first <= last and text[last:].strip() == b"}":
-            with suppress(ValueError):
-                head = json.loads(text[:first] + b"]}")
-                return cast("dict[str, Any]", head), np.memmap(beside, np.uint8, "r", first - 1, (last - first + 1,))
-        return cast("dict[str, Any]", json.loads(text[:])), None
+            with suppress(DecodeError):
+                head = _object(text[:first] + b"]}")
+                return head, np.memmap(beside, np.uint8, "r", first - 1, (last - first + 1,))
+        if len(text) > _LARGEST_WHOLE:
+            raise TooLargeError(_LARGEST_WHOLE)
+        return _object(text[:]), None
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    record = parse_json(text)
+    if not isinstance(record, dict):
+        raise DecodeError("not a JSON object")
+    return record
 
 
 class NpyWriter(VectorsWriter):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 import struct
 import zipfile
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import VectorsError
+from clipcli.files import TooLargeError, own_error
 from clipcli.output.json_lines import dumps
+from clipcli.vectorfiles.base import LARGEST_DESCRIPTION
 from clipcli.vectorfiles.info import KEY, from_json
 from clipcli.vectorfiles.npy import MappedFile, array_header
 from clipcli.vectorfiles.writer import Index, VectorsWriter
@@ -28,60 +31,88 @@ if TYPE_CHECKING:
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same rows give the same bytes, whatever the day
 _NAMES_AS_ARRAY_LIMIT = 2**30  # numpy pads every name to the longest; beyond this many bytes they stand as JSON text
 _NAMES_A_PIECE = 1000
+_LARGEST_NAMES = 4 << 30
 _LOCAL_HEADER_BYTES = 30
+_UNPACKED_ALWAYS = 64 << 20
+_MOST_UNPACKED = 20
+"""Times the size of compressed vectors: numbers of a model hardly shrink, and what grows more is to fill memory."""
 
 
 class NpzFile(MappedFile):
     """The vectors are mapped where they lie in the archive, if they are not compressed."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                missing = {"vectors.npy", f"{KEY}.npy"} - set(archive.namelist())
-                if missing:
-                    names = ", ".join(sorted(name.removesuffix(".npy") for name in missing))
-                    raise VectorsError(f"{path}: has no array {names}", hint="make it with clipcli embed")
-                self.vectors = _map(path, archive.getinfo("vectors.npy"))
-                record = json.loads(str(_load(archive, KEY)))
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, struct.error) as error:
-            raise VectorsError(f"{path}: damaged ({error})") from error
+        with own_error(VectorsError, str(path)), zipfile.ZipFile(path) as archive:
+            missing = {"vectors.npy", f"{KEY}.npy"} - set(archive.namelist())
+            if missing:
+                names = ", ".join(sorted(name.removesuffix(".npy") for name in missing))
+                raise VectorsError(f"{path}: has no array {names}", hint="make it with clipcli embed")
+            self.vectors = _map(path, archive)
+            record = parse_json(str(_load(archive, KEY, LARGEST_DESCRIPTION)))
         super().__init__(path, from_json(record, str(path)), int(self.vectors.shape[-1]) if self.vectors.ndim else 0)
         self.check_shape()
 
     @cached_property
     def names(self) -> Sequence[str]:
         """The array `names`, or the JSON text `names_json` when that would have been too wide."""
-        with zipfile.ZipFile(self.path) as archive:
+        with own_error(VectorsError, str(self.path)), zipfile.ZipFile(self.path) as archive:
             if "names_json.npy" in archive.namelist():
-                return cast("list[str]", json.loads(_load(archive, "names_json").tobytes()))
-            return cast("list[str]", _load(archive, "names").tolist())
+                names = parse_json(_load(archive, "names_json", _LARGEST_NAMES).tobytes())
+            else:
+                names = _load(archive, "names", _LARGEST_NAMES).tolist()
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise DecodeError("its names are not texts")
+            return names
 
     @cached_property
     def positions(self) -> Positions | None:
         """The array `positions`."""
-        with zipfile.ZipFile(self.path) as archive:
-            return _load(archive, "positions") if "positions.npy" in archive.namelist() else None
+        with own_error(VectorsError, str(self.path)), zipfile.ZipFile(self.path) as archive:
+            if "positions.npy" not in archive.namelist():
+                return None
+            found = _load(archive, "positions", 8 * len(self.vectors) + 1024)
+            if found.shape != (len(self.vectors),) or found.dtype.kind not in "iu":
+                raise DecodeError("its positions are no numbers of its rows")
+            return found.astype(np.int64)
 
 
-def _load(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+def _load(archive: zipfile.ZipFile, name: str, largest: int) -> npt.NDArray[Any]:
+    """An array that has at most `largest` bytes when it is unpacked. Raises TooLargeError and whatever numpy does."""
+    if archive.getinfo(f"{name}.npy").file_size > largest:
+        raise TooLargeError(largest)
+    with archive.open(f"{name}.npy") as stream:
+        shape, _, dtype = _header(stream)
+        if _bytes_of(shape, dtype) > largest:
+            raise TooLargeError(largest)
     with archive.open(f"{name}.npy") as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _map(path: Path, member: zipfile.ZipInfo) -> npt.NDArray[np.floating]:
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if dtype.hasobject or any(length < 0 for length in shape):
+        raise DecodeError("not an array of numbers or texts")
+    return shape, fortran, dtype
+
+
+def _bytes_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return math.prod(shape) * dtype.itemsize
+
+
+def _map(path: Path, archive: zipfile.ZipFile) -> npt.NDArray[np.floating]:
+    member = archive.getinfo("vectors.npy")
     if member.compress_type != zipfile.ZIP_STORED:
-        with zipfile.ZipFile(path) as archive:
-            return _load(archive, "vectors")
+        return _load(archive, "vectors", max(_UNPACKED_ALWAYS, _MOST_UNPACKED * member.compress_size))
     with path.open("rb") as stream:
         stream.seek(member.header_offset)
         local = stream.read(_LOCAL_HEADER_BYTES)
         name_bytes, extra_bytes = struct.unpack("<HH", local[26:30])
         stream.seek(name_bytes + extra_bytes, 1)
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
-        if not np.prod(shape):
-            return np.zeros(shape, dtype)
+        shape, fortran, dtype = _header(stream)
+        if not math.prod(shape):
+            return np.zeros((0, *shape[1:2]), dtype)
         return np.memmap(path, dtype, "r", stream.tell(), shape, "F" if fortran else "C")
 
 

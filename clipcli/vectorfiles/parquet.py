@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from clipcli.arrow import pyarrow
+from clipcli.arrow import check_sizes, pyarrow
+from clipcli.decode import parse_json
 from clipcli.errors import ImageError, VectorsError
+from clipcli.files import own_error
 from clipcli.output.json_lines import dumps
-from clipcli.sources.faults import message, without_secrets
+from clipcli.sources.faults import without_secrets
 from clipcli.sources.fetching import attempt, open_random
 from clipcli.sources.places import is_url
 from clipcli.vectorfiles.base import VectorFile, read_failures
@@ -42,15 +44,16 @@ class ParquetFile(VectorFile):
         self._where = str(path)
         shown = without_secrets(self._where)
         try:
-            self._file = arrow.parquet.ParquetFile(open_random(self._where), memory_map=not is_url(self._where))
-            self._metadata = self._file.schema_arrow.metadata or {}
-            footer = self._file.metadata.metadata or {}
+            with own_error(VectorsError, shown):
+                self._file = arrow.parquet.ParquetFile(open_random(self._where), memory_map=not is_url(self._where))
+                self._metadata = self._file.schema_arrow.metadata or {}
+                footer = self._file.metadata.metadata or {}
+                check_sizes(self._file.metadata)
+                record = parse_json(self._metadata.get(KEY.encode(), b"null"))
+                self._raw_names = _raw_names(footer.get(_UNDECODABLE.encode(), b"{}"))
         except ImageError as error:
             raise VectorsError(f"{shown}: {error.reason}") from error
-        except (OSError, arrow.ArrowException) as error:
-            raise VectorsError(f"{shown}: damaged ({message(str(error))})") from error
-        info = from_json(json.loads(self._metadata.get(KEY.encode(), b"null")), shown)
-        self._raw_names = cast("dict[str, str]", json.loads(footer.get(_UNDECODABLE.encode(), b"{}")))
+        info = from_json(record, shown)
         super().__init__(shown if is_url(self._where) else Path(path), info, self._dimension(shown, info.kind))
 
     def _dimension(self, path: str, kind: str) -> int:
@@ -70,7 +73,8 @@ class ParquetFile(VectorFile):
     @cached_property
     def names(self) -> Sequence[str]:
         """The column `image` or `text`."""
-        return self._names(self._file.read(columns=[self.kind]).column(0).to_pylist(), 0)
+        with own_error(VectorsError, str(self.path)):
+            return self._names(self._file.read(columns=[self.kind]).column(0).to_pylist(), 0)
 
     @property
     def failures(self) -> Sequence[Failure]:
@@ -93,19 +97,22 @@ class ParquetFile(VectorFile):
         """The column `position`."""
         if "position" not in self._file.schema_arrow.names:
             return None
-        return cast("Positions", self._file.read(columns=["position"]).column(0).to_numpy())
+        with own_error(VectorsError, str(self.path)):
+            return np.asarray(self._file.read(columns=["position"]).column(0).to_numpy(), np.int64)
 
     def read(self, rows: int) -> Iterator[VectorRows]:
         """Only the row groups that hold the block are in memory."""
-        arrow = pyarrow()
         columns = [name for name in (self.kind, "position", "embedding") if name in self._file.schema_arrow.names]
         start = 0
-        try:
-            for batch in self._batches(rows, columns):
-                yield self._rows(batch, start)
-                start += batch.num_rows
-        except (OSError, arrow.ArrowException) as error:
-            raise VectorsError(f"{self.path}: damaged ({error})") from error
+        batches = self._batches(rows, columns)
+        while True:
+            with own_error(VectorsError, str(self.path)):
+                batch = next(batches, None)
+                block = None if batch is None else self._rows(batch, start)
+            if block is None:
+                return
+            yield block
+            start += len(block.names)
 
     def _batches(self, rows: int, columns: list[str]) -> Iterator[Any]:
         if not is_url(self._where):
@@ -120,7 +127,8 @@ class ParquetFile(VectorFile):
             return self._file.read_row_group(group, columns=columns)
 
         try:
-            return attempt(once) if is_url(self._where) else once()
+            with own_error(VectorsError, str(self.path)):
+                return attempt(once) if is_url(self._where) else once()
         except ImageError as error:
             raise VectorsError(f"{self.path}: {error.reason}") from error
 
@@ -137,9 +145,14 @@ class ParquetFile(VectorFile):
         if not self._raw_names:
             return shown
         return [
-            os.fsdecode(bytes.fromhex(self._raw_names[str(row)])) if str(row) in self._raw_names else name
+            os.fsdecode(self._raw_names[row]) if row in self._raw_names else name
             for row, name in enumerate(shown, start)
         ]
+
+
+def _raw_names(text: bytes) -> dict[int, bytes]:
+    """Row → the bytes of a name that is not UTF-8. Raises ValueError, TypeError, AttributeError."""
+    return {int(row): bytes.fromhex(name) for row, name in parse_json(text).items()}
 
 
 class ParquetWriter(VectorsWriter):

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipcli.decode import DecodeError, decode, parse_json
 from clipcli.errors import VectorsError
+from clipcli.files import own_error
 from clipcli.output.json_lines import dumps
 from clipcli.vectorfiles.base import failure, failure_record
 from clipcli.vectorfiles.info import KEY, from_json
@@ -36,54 +39,63 @@ _MANY_BYTES = 10**15
 _HEADER_STEP = 4096
 
 
+@dataclass(frozen=True)
+class _Tensor:
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    clipcli: str = "null"
+
+
 class SafetensorsFile(MappedFile):
     """Everything is mapped."""
 
     def __init__(self, path: Path) -> None:
-        try:
+        with own_error(VectorsError, str(path)):
             self._header, self._start = _read_header(path)
+            if "vectors" not in self._header:
+                raise VectorsError(f"{path}: has no tensor 'vectors'", hint="make it with clipcli embed")
             self.vectors = self._map(path, "vectors")
-            record = json.loads(self._header.get("__metadata__", {}).get(KEY, "null"))
-        except KeyError as error:
-            raise VectorsError(f"{path}: has no tensor {error}", hint="make it with clipcli embed") from error
-        except (OSError, ValueError, TypeError) as error:
-            raise VectorsError(f"{path}: damaged ({error})") from error
+            record = parse_json(decode(_Metadata, self._header.get("__metadata__", {}), unknown="ignore").clipcli)
         super().__init__(path, from_json(record, str(path)), int(self.vectors.shape[-1]) if self.vectors.ndim else 0)
         self.check_shape()
 
     @cached_property
     def names(self) -> Sequence[str]:
         """The JSON array in the tensor `names`."""
-        try:
+        with own_error(VectorsError, str(self.path), what="its names are damaged"):
             return read_names(self._map(self.path, "names"), len(self.vectors), str(self.path))
-        except (KeyError, ValueError) as error:
-            raise VectorsError(f"{self.path}: its names are damaged ({error})") from error
 
     @cached_property
     def positions(self) -> Positions | None:
         """The tensor `positions`."""
-        return self._map(self.path, "positions") if "positions" in self._header else None
+        with own_error(VectorsError, str(self.path), what="its positions are damaged"):
+            found = self._map(self.path, "positions") if "positions" in self._header else None
+            if found is not None and (found.shape != (len(self.vectors),) or found.dtype != np.int64):
+                raise DecodeError("not a number for each row")
+            return found
 
     @cached_property
     def failures(self) -> Sequence[Failure]:
         """The JSON array in the tensor `failures`."""
-        return [failure(record) for record in self._json("failures")]
-
-    def _json(self, name: str) -> list[Any]:
-        try:
-            return cast("list[Any]", json.loads(self._map(self.path, name).tobytes()))
-        except (KeyError, ValueError) as error:
-            raise VectorsError(f"{self.path}: its {name} are damaged ({error})") from error
+        with own_error(VectorsError, str(self.path), what="its failures are damaged"):
+            return [failure(record) for record in parse_json(self._map(self.path, "failures").tobytes())]
 
     def _map(self, path: Path, name: str) -> npt.NDArray[Any]:
-        entry = self._header[name]
-        first, last = entry["data_offsets"]
+        entry = decode(_Tensor, self._header[name], unknown="ignore")
+        first, last = entry.data_offsets
+        dtype = np.dtype(_DTYPES[entry.dtype])
         if self._start + last > path.stat().st_size:
-            raise ValueError("shorter than its header says")
-        dtype = np.dtype(_DTYPES[entry["dtype"]])
+            raise DecodeError("shorter than its header says")
+        if min(first, *entry.shape, 0) < 0 or math.prod(entry.shape) * dtype.itemsize != last - first:
+            raise DecodeError(f"{name}: its shape is not that of its bytes")
         if first == last:
-            return np.zeros(entry["shape"], dtype)
-        return np.memmap(path, dtype, "r", self._start + first, tuple(entry["shape"]))
+            return np.zeros((0, *entry.shape[1:2]), dtype)
+        return np.memmap(path, dtype, "r", self._start + first, entry.shape)
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
@@ -91,9 +103,9 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
         length = int.from_bytes(stream.read(8), "little")
         if length > _HEADER_LIMIT:
             raise ValueError("its header is too long")
-        header = json.loads(stream.read(length))
+        header = parse_json(stream.read(length))
     if not isinstance(header, dict):
-        raise TypeError("its header is no object")
+        raise DecodeError("its header is no object")
     return header, 8 + length
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipcli.decode import parse_json
 from clipcli.errors import VectorsError
-from clipcli.vectorfiles.base import VectorFile, description_path
+from clipcli.files import own_error, read_bytes
+from clipcli.vectorfiles.base import LARGEST_DESCRIPTION, VectorFile, description_path
 from clipcli.vectorfiles.info import Failure, VectorRows, VectorsInfo, from_json
 from clipcli.vectorfiles.writer import VectorsWriter, json_line
 
@@ -125,7 +126,5 @@ class TextWriter(VectorsWriter):
 
 
 def _described(beside: Path) -> VectorsInfo:
-    try:
-        return from_json(json.loads(beside.read_text("utf-8")), str(beside))
-    except (OSError, ValueError) as error:
-        raise VectorsError(f"{beside}: damaged ({error})") from error
+    with own_error(VectorsError, str(beside)):
+        return from_json(parse_json(read_bytes(beside, LARGEST_DESCRIPTION)), str(beside))
