@@ -30,15 +30,48 @@ MUTATIONS = 40
 IMAGE = TESTS.parent / "examples" / "cat.png"
 MODEL = ("-m", "tiny", "--offline", "--no-cache", "--workers", "1")
 SUFFIXES = {
-    "image": ".png", "list": "", "shard": ".tar", "table of images": ".parquet", "texts": ".txt", "texts in CSV": ".csv",
-    "texts in JSON Lines": ".jsonl", "texts in Parquet": ".parquet", "labels": ".txt", "label groups": ".txt", "templates": ".txt",
-    "templates in JSON": ".json", "expected labels in CSV": ".csv", "expected labels in JSON Lines": ".jsonl", "queries": ".txt",
-    "queries in JSON Lines": ".jsonl", "relevance in CSV": ".csv", "relevance in JSON Lines": ".jsonl", "thresholds": ".json",
-    "configuration": ".toml", "plan": ".jsonl", "journal": ".journal", "decisions": ".txt", "npy": ".npy", "npy.json": ".npy.json",
-    "npz": ".npz", "safetensors": ".safetensors", "vectors in Parquet": ".parquet", "vectors in JSON Lines": ".jsonl",
-    "vectors in CSV": ".csv", "errors.jsonl": ".npy.errors.jsonl", "index.json": "", "index graph": "", "index names": "", "cache": "",
-    "model record": "", "bundle manifest": "", "bundle graph": "", "bundle tokenizer": "", "open_clip config": "", "weights": "",
-}  # fmt: skip
+    "image": ".png",
+    "list": "",
+    "shard": ".tar",
+    "table of images": ".parquet",
+    "texts": ".txt",
+    "texts in CSV": ".csv",
+    "texts in JSON Lines": ".jsonl",
+    "texts in Parquet": ".parquet",
+    "labels": ".txt",
+    "label groups": ".txt",
+    "templates": ".txt",
+    "templates in JSON": ".json",
+    "expected labels in CSV": ".csv",
+    "expected labels in JSON Lines": ".jsonl",
+    "queries": ".txt",
+    "queries in JSON Lines": ".jsonl",
+    "relevance in CSV": ".csv",
+    "relevance in JSON Lines": ".jsonl",
+    "thresholds": ".json",
+    "configuration": ".toml",
+    "plan": ".jsonl",
+    "journal": ".journal",
+    "decisions": ".txt",
+    "npy": ".npy",
+    "npy.json": ".npy.json",
+    "npz": ".npz",
+    "safetensors": ".safetensors",
+    "vectors in Parquet": ".parquet",
+    "vectors in JSON Lines": ".jsonl",
+    "vectors in CSV": ".csv",
+    "errors.jsonl": ".npy.errors.jsonl",
+    "index.json": "",
+    "index graph": "",
+    "index names": "",
+    "cache": "",
+    "model record": "",
+    "bundle manifest": "",
+    "bundle graph": "",
+    "bundle tokenizer": "",
+    "open_clip config": "",
+    "weights": "",
+}
 READERS = tuple(SUFFIXES)
 
 
@@ -89,8 +122,16 @@ def arguments(reader: str, file: Path, folder: Path) -> tuple[object, ...]:  # n
 
 def valid(reader: str, folder: Path) -> bytes:
     """A good file for the reader, where one can be made; its damaged copies are documents too."""
-    kinds = {"npy": "npy", "npz": "npz", "safetensors": "safetensors", "vectors in Parquet": "parquet", "vectors in CSV": "csv",
-             "vectors in JSON Lines": "jsonl", "texts in Parquet": "parquet", "table of images": "parquet"}  # fmt: skip
+    kinds = {
+        "npy": "npy",
+        "npz": "npz",
+        "safetensors": "safetensors",
+        "vectors in Parquet": "parquet",
+        "vectors in CSV": "csv",
+        "vectors in JSON Lines": "jsonl",
+        "texts in Parquet": "parquet",
+        "table of images": "parquet",
+    }
     if reader in kinds:
         file = folder / f"good.{kinds[reader]}"
         made = run("embed", IMAGE, IMAGE.with_name("dog.png"), *MODEL, "-o", file)
@@ -110,10 +151,16 @@ def valid(reader: str, folder: Path) -> bytes:
 
 
 PREPARED = {
-    "npy.json": "v.npy.json", "errors.jsonl": "v.npy.errors.jsonl", "index.json": "index/index.json", "index graph": "index/graph.usearch",
-    "index names": "index/names.json", "bundle manifest": "bundle/manifest.json", "bundle graph": "bundle/image.onnx",
-    "bundle tokenizer": "bundle/tokenizer.json", "cache": "cache/vectors-1.sqlite",
-}  # fmt: skip
+    "npy.json": "v.npy.json",
+    "errors.jsonl": "v.npy.errors.jsonl",
+    "index.json": "index/index.json",
+    "index graph": "index/graph.usearch",
+    "index names": "index/names.json",
+    "bundle manifest": "bundle/manifest.json",
+    "bundle graph": "bundle/image.onnx",
+    "bundle tokenizer": "bundle/tokenizer.json",
+    "cache": "cache/vectors-1.sqlite",
+}
 
 
 def place_of(reader: str, folder: Path) -> Path:
@@ -204,10 +251,20 @@ def in_a_process(reader: str) -> dict[str, object]:
     """A sweep in a process of its own: a crash is its answer too."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, __file__, reader, folder], capture_output=True, text=True, check=False, timeout=900, cwd=folder,
-            env={**os.environ, "CLIPCLI_CACHE_DIR": f"{folder}/cache", "XDG_STATE_HOME": folder, "HF_HUB_OFFLINE": "1",
-                 "PYTHONFAULTHANDLER": "1"},
-        )  # fmt: skip
+            [sys.executable, __file__, reader, folder],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+            cwd=folder,
+            env={
+                **os.environ,
+                "CLIPCLI_CACHE_DIR": f"{folder}/cache",
+                "XDG_STATE_HOME": folder,
+                "HF_HUB_OFFLINE": "1",
+                "PYTHONFAULTHANDLER": "1",
+            },
+        )
     if done.returncode:
         return {"reader": reader, "crash": done.returncode, "said": done.stderr[-1500:], "peak_mb": 0, "tried": 0}
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -215,7 +272,7 @@ def in_a_process(reader: str) -> dict[str, object]:
 
 def main() -> None:
     """One reader, or the table."""
-    if len(sys.argv) > 2:  # noqa: PLR2004
+    if len(sys.argv) > 2:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         print(json.dumps(sweep(sys.argv[1], Path(sys.argv[2]).resolve())))
         return
@@ -224,10 +281,15 @@ def main() -> None:
         found = in_a_process(reader)
         codes = found.get("codes", {})
         assert isinstance(codes, dict)
-        print(
-            f"| {reader} | {found['tried']} | {int('crash' in found)} | {codes.get('70', 0)} | {codes.get('-1', 0)} | {found['peak_mb']} |",
-            flush=True,
+        cells = (
+            reader,
+            found["tried"],
+            int("crash" in found),
+            codes.get("70", 0),
+            codes.get("-1", 0),
+            found["peak_mb"],
         )
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 if __name__ == "__main__":
