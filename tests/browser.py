@@ -56,6 +56,29 @@ class Browser:
         """What stands in the console: refused scripts and styles, errors."""
         return [entry["message"] for entry in self._call("se/log", {"type": "browser"})]
 
+    def save_to(self, folder: Path) -> None:
+        """Let downloads go into a folder."""
+        self._cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder), eventsEnabled=False)
+
+    def wait_for(self, file: Path) -> None:
+        """Until a download has its name, which it gets when it is whole; DevTools say nothing of it to WebDriver."""
+        for _ in range(500):
+            if file.exists():
+                return
+            self.evaluate("new Promise(done => setTimeout(done, 20))")
+        raise AssertionError(f"no download {file.name}; there are {sorted(one.name for one in file.parent.iterdir())}")
+
+    def click(self, selector: str) -> None:
+        """A real click, at the middle of an element."""
+        found = self._call("element", {"using": "css selector", "value": selector})
+        self._call(f"element/{next(iter(found.values()))}/click", {})
+
+    def reload(self) -> None:
+        self._call("refresh", {})
+
+    def _cdp(self, command: str, **parameters: Any) -> Any:
+        return self._call("goog/cdp/execute", {"cmd": command, "params": parameters})
+
     def _call(self, what: str, body: dict[str, Any] | None = None) -> Any:
         return _request(f"{self.session}/{what}", body)
 

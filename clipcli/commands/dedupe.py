@@ -32,7 +32,7 @@ def dedupe(
     """Find copies, near copies and look-alikes. Touches nothing: `clipcli apply` acts on the plan that this writes."""
     from clipcli.deduplication.findings import Findings
     from clipcli.deduplication.job import plan
-    from clipcli.deduplication.next_step import page_of, refuse_actions, say_next_step
+    from clipcli.deduplication.next_step import page_of, plan_of, refuse_actions, say_next_step
     from clipcli.deduplication.page import Page
     from clipcli.output import open_writer, parse_output
 
@@ -41,7 +41,7 @@ def dedupe(
     job, choice = plan(inputs, asked, run, talk), model.choice()
     output = parse_output(out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",))
     reporting = reports.parse()
-    pages = [Page(file, orient=not inputs.no_orient, rendering=inputs.rendering()) for file in reporting.pages]
+    pages = [Page(file, not inputs.no_orient, inputs.rendering(), plan_of(output)) for file in reporting.pages]
     job.page = page_of(reporting.pages, output)
     findings = Findings(job, reporting.without_pages())
     with job.open(choice) as (session, cache):

@@ -24,6 +24,11 @@ def is_plan(output: Output) -> bool:
     return output.format in _PLANS and not output.paths
 
 
+def plan_of(output: Output) -> str | None:
+    """Return the file of the plan; None where none is written."""
+    return output.path if output.path not in {None, "-"} and is_plan(output) else None
+
+
 def say_next_step(job: Job, output: Output, pages: Sequence[str]) -> None:
     """Say what to do next, where there is anything to do."""
     step = next_step(output, pages) if job.groups_found and (job.removable or pages) else None
@@ -38,7 +43,7 @@ def next_step(output: Output, pages: Sequence[str]) -> str | None:
         output: where the rows went.
         pages: pages to choose on.
     """
-    plan = output.path if output.path not in {None, "-"} and is_plan(output) else None
+    plan = plan_of(output)
     if pages:
         saved = shlex.quote(reviewed_name(plan or pages[0]))
         return f"next: open {pages[0]} in a browser, choose, save, then: clipcli apply {saved}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -12,8 +14,11 @@ from typing import TYPE_CHECKING, Final
 from clipcli import images
 from clipcli.deduplication.difference import difference
 from clipcli.errors import ImageError
-from clipcli.output.html import Card, Choice, Section, link_to, thumbnail, write_page
+from clipcli.files import decimal_size
+from clipcli.output.html import Card, Choice, Saving, Section, link_to, thumbnail, write_page
 from clipcli.output.targets import open_target
+from clipcli.plan.reading import reviewed_name
+from clipcli.talk import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 _DRAFT: Final = (512, 512)
 _PICTURES: Final = 3000
 """Files that are shown with their pictures, 10 to 14 kB each; the choices below them remain."""
-_MEGABYTE: Final = 1e6
+_COPIES: Final = frozenset(("exact", "near"))
 
 
 @dataclass
@@ -36,8 +41,11 @@ class Page:
     file: str | None
     orient: bool = True
     rendering: images.Rendering = images.ON_WHITE
+    plan: str | None = None
+    """The file of the plan, after which the saved one is named; without one it is named after the page."""
     _rows: list[DuplicateRow] = field(default_factory=list)
     _shown: int = 0
+    _places: dict[int, int] = field(default_factory=dict)
 
     def add(self, row: DuplicateRow | ErrorRow) -> None:
         """Take a row of a group; failures are for the other outputs."""
@@ -49,20 +57,29 @@ class Page:
         if self.file is None:
             return
         going = [row for row in self._rows if not row.plan.keep]
-        size = sum(row.plan.size for row in going) / _MEGABYTE
+        size = decimal_size(sum(row.plan.size for row in going))
         count = self._rows[-1].group if self._rows else 0
         lead = f"{count:,} group{'' if count == 1 else 's'}, {len(going):,} of {len(self._rows):,} files may go "
-        lead += f"({size:,.1f} MB). "
-        lead += "Save the plan, then: clipcli apply plan.jsonl"
+        lead += f"({size}). The least certain groups come first"
         if len(self._rows) > _PICTURES:
             lead += f". Only the first {_PICTURES:,} files are shown with their pictures"
+        saving = Saving(reviewed_name(self.plan or self.file), self._key())
         with open_target(self.file) as target:
-            write_page(target, "Duplicates", lead, self._sections(), choices=True)
+            write_page(target, "Duplicates", lead, self._sections(), saving=saving)
+
+    def _key(self) -> str:
+        """A digest of the plan: what was chosen for it means nothing for another."""
+        digest = hashlib.sha256()
+        for row in self._rows:
+            digest.update(json.dumps([row.group, row.plan.path, row.plan.sha256, row.plan.keep]).encode())
+        return digest.hexdigest()[:24]
 
     def _sections(self) -> Iterator[Section]:
-        for number, rows in groupby(self._rows, key=lambda row: row.group):
-            group = list(rows)
-            first = group[0]
+        """Groups, the least certain first."""
+        self._places = {id(row): place for place, row in enumerate(self._rows)}
+        groups = [list(rows) for _, rows in groupby(self._rows, key=lambda row: row.group)]
+        for group in sorted(groups, key=_certainty):
+            number, first = group[0].group, group[0]
             why = f"kept: {first.reason}" if first.reason else ""
             smallest = "" if first.min_similarity is None else f"smallest similarity {first.min_similarity:.3f}"
             title = f"Group {number}: {first.level}, {len(group)} files"
@@ -87,7 +104,10 @@ class Page:
         record = {**row.record()}
         keep = bool(record.pop("keep"))
         record.pop("page", None)  # what the page saves was looked at
-        choice = Choice(keep, ", " + json.dumps(record)[1:], fixed=row.plan.protected)
+        choice = Choice(
+            keep, ", " + json.dumps(record)[1:], self._places[id(row)], printable(os.path.dirname(row.plan.image)),  # noqa: PTH120
+            row.plan.size, loose=row is not head and row.level not in _COPIES, fixed=row.plan.protected,
+        )  # fmt: skip
         badge = "keep" if row is head else row.level
         facts = tuple(_facts(row, head))
         link = link_to(row.plan.path, self.file)
@@ -102,6 +122,19 @@ class Page:
         return None
 
 
+def _certainty(group: Sequence[DuplicateRow]) -> tuple[int, float, int]:
+    """A key that sorts doubtful groups first.
+
+    Groups with files that would go and are no exact copies, the least like their keeper first; then those with files
+    that stay although they look alike; then copies.
+    """
+    going = [row for row in group if not row.plan.keep and row.level != "exact"]
+    if going:
+        alike = (row.structure if row.structure is not None else row.similarity or 0.0 for row in going)
+        return 0, min(alike), group[0].group
+    return (1 if any(row.level not in _COPIES for row in group) else 2), 0.0, group[0].group
+
+
 def _facts(row: DuplicateRow, head: DuplicateRow) -> Sequence[str]:
     """Size, bytes and date, each with its difference from the kept file."""
     same = row is head
@@ -109,8 +142,8 @@ def _facts(row: DuplicateRow, head: DuplicateRow) -> Sequence[str]:
     if row.width and row.height:
         pixels = row.width * row.height
         kept = (head.width or 0) * (head.height or 0)
-        facts.append(f"{row.width} × {row.height}{_change(pixels, kept, same=same)}")
-    facts.append(f"{row.plan.size:,} bytes{_change(row.plan.size, head.plan.size, same=same)}")
+        facts.append(f"{row.width:,} × {row.height:,}{_change(pixels, kept, same=same)}")
+    facts.append(f"{decimal_size(row.plan.size)}{_change(row.plan.size, head.plan.size, same=same)}")
     facts.append(f"{datetime.fromtimestamp(row.plan.mtime_ns / 1e9, timezone.utc):%Y-%m-%d %H:%M:%S}")
     if not same:
         similarity = "" if row.similarity is None else f", similarity {row.similarity:.3f}"

@@ -46,8 +46,26 @@ class Choice:
     rest: str
     """The rest of its line: JSON in ASCII from the comma behind `keep` to the closing brace. The page repeats it letter
     for letter, since its numbers are larger than a browser can hold."""
+    at: int
+    """Place of its line in the plan: the page may show groups in another order."""
+    folder: str
+    """Where it lies, as it is shown."""
+    size: int
+    """Bytes."""
+    loose: bool = False
+    """It only looks like the file that is kept."""
     fixed: bool = False
     """Nothing can be chosen: it stays."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How a page saves what was chosen."""
+
+    name: str
+    """Of the file that the browser writes."""
+    key: str
+    """Under which the browser remembers what was chosen: another plan has another key."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +99,18 @@ class Section:
     """Data URIs shown beside the heading: the images of a query."""
 
 
-def write_page(target: Target, title: str, lead: str, sections: Iterable[Section], *, choices: bool = False) -> None:
+def write_page(
+    target: Target, title: str, lead: str, sections: Iterable[Section], *, saving: Saving | None = None
+) -> None:
     """Write a whole page, section by section as they come, so that no more than one is in memory.
 
-    With `choices` it can save what was chosen on its cards as a plan.
+    With `saving` it can save what was chosen on its cards as a plan.
 
     Raises:
         OutputError: the target cannot be written.
     """
-    scripts = ("page.js", "choices.js") if choices else ("page.js",)
-    target.write(_head(title, lead, scripts).encode("utf-8"))
+    scripts = ("page.js", "choices.js") if saving else ("page.js",)
+    target.write(_head(title, lead, scripts, saving).encode("utf-8"))
     for section in sections:
         for piece in _section(section):
             target.write(piece.encode("utf-8"))
@@ -142,8 +162,12 @@ def _section(section: Section) -> Iterator[str]:
 def _choice(choice: Choice | None) -> str:
     if choice is None:
         return ""
-    fixed = " data-fixed" if choice.fixed else ""
-    return f' data-keep="{str(choice.keep).lower()}" data-rest="{escaped(choice.rest)}"{fixed}'
+    data = {
+        "keep": str(choice.keep).lower(), "rest": choice.rest, "at": choice.at, "folder": choice.folder,
+        "bytes": choice.size, "loose": str(choice.loose).lower(),
+    }  # fmt: skip
+    written = "".join(f' data-{name}="{escaped(str(value))}"' for name, value in data.items())
+    return written + (" data-fixed" if choice.fixed else "")
 
 
 def _card(card: Card) -> str:
@@ -162,7 +186,8 @@ def _card(card: Card) -> str:
     return f'<a class="card {card.tone}" tabindex="-1" href="{escaped(card.link)}">{inner}</a>'
 
 
-def _head(title: str, lead: str, scripts: tuple[str, ...]) -> str:
+def _head(title: str, lead: str, scripts: tuple[str, ...], saving: Saving | None) -> str:
+    data = f' data-saved="{escaped(saving.name)}" data-key="{escaped(saving.key)}"' if saving else ""
     style = _part("page.css")
     allowed = " ".join(f"'{_digest(_part(script))}'" for script in scripts)
     policy = (
@@ -174,7 +199,7 @@ def _head(title: str, lead: str, scripts: tuple[str, ...]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escaped(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f"<title>{escaped(title)}</title>\n<style>{style}</style>\n</head>\n<body{data}>\n"
         f"<header><h1>{escaped(title)}</h1><p>{escaped(lead)}</p>\n"
         '<p class="bar"><label>Filter <input id="filter" type="search"></label>\n'
         '<span id="count" aria-live="polite"></span>\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ from clipcli.sources.places import is_url
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_UNSAVED: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|~%\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]')
 _LONGEST: Final = 1 << 18
 """Bytes of a line: some paths of 4,096 bytes, each byte written as six."""
 
@@ -52,8 +54,12 @@ class Plan:
 
 
 def reviewed_name(plan: str) -> str:
-    """Return the name under which a page saves what was chosen of a plan: `plan-reviewed.jsonl` for `plan.jsonl`."""
-    return f"{os.path.splitext(os.path.basename(plan))[0]}-reviewed.jsonl"
+    """Return the name under which a page saves what was chosen of a plan: `plan-reviewed.jsonl` for `plan.jsonl`.
+
+    Characters that browsers change in the names of downloads become `_`.
+    """
+    stem = os.path.splitext(os.path.basename(plan))[0]
+    return (_UNSAVED.sub("_", stem).strip("._ ") or "plan") + "-reviewed.jsonl"
 
 
 def read_plan(path: str | Path) -> Plan:

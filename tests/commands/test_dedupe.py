@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from plan.trees import snapshot
 from run import run
 
 from clipcli.deduplication.looking import Looker
@@ -508,29 +510,138 @@ def test_the_page_is_bounded(library, tmp_path, random_model, monkeypatch):
     assert "Only the first 3 files are shown with their pictures" in html
 
 
-def test_the_page_saves_choices_as_a_plan(library, tmp_path, chromium, random_model):
-    page = tmp_path / "page.html"
-    run("dedupe", library, "-m", random_model, "--level", "near", "--report", page, "-o", tmp_path / "plan.jsonl")
-    chromium.open(page)
-    assert chromium.evaluate("document.querySelectorAll('select').length") == 6
-    assert chromium.evaluate("document.getElementById('state').textContent") == "4 of 6 files to remove"
-    lines = "(() => { let text = ''; const real = window.Blob; window.Blob = function (parts) { text = parts.join(''); "
-    lines += "return new real(parts); }; document.getElementById('save').click(); window.Blob = real; return text; })()"
-    saved = [json.loads(line) for line in chromium.evaluate(lines).splitlines()]
-    planned = [json.loads(line) for line in (tmp_path / "plan.jsonl").read_text().splitlines()]
+def choose(chromium, number: int, value: str) -> None:
+    """As a person does in a menu of the page."""
+    script = "(n, value) => { const one = document.querySelectorAll('li select')[n]; one.value = value; "
+    chromium.evaluate(f"({script} one.dispatchEvent(new Event('change')); }})({number}, '{value}')")
+
+
+def text_of(chromium, what: str) -> str:
+    return chromium.evaluate(f"document.getElementById('{what}').textContent")
+
+
+def chosen(chromium) -> list[str]:
+    return chromium.evaluate("Array.from(document.querySelectorAll('li select')).map(one => one.value)")
+
+
+@pytest.fixture
+def page(library, tmp_path, chromium, random_model) -> Path:
+    """A page that is open, of two groups of three files; what it saves goes into `saved`."""
+    (tmp_path / "saved").mkdir()
+    file, plan = tmp_path / "page.html", tmp_path / "my plan.jsonl"
+    run("dedupe", library, "-m", random_model, "--level", "near", "--report", file, "-o", plan)
+    chromium.save_to(tmp_path / "saved")
+    chromium.open(file)
+    return file
+
+
+def saved(chromium, folder: Path, name: str) -> list[dict]:
+    chromium.click("#save")
+    chromium.wait_for(folder / name)
+    return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_page_saves_what_was_chosen_and_says_the_command(page, library, tmp_path, chromium):
+    folder = tmp_path / "saved"
+    assert text_of(chromium, "state").startswith("4 of 6 files to remove (")
+    assert text_of(chromium, "command") == "clipcli apply 'my plan-reviewed.jsonl'"
+    rows = saved(chromium, folder, "my plan-reviewed.jsonl")
+    planned = [json.loads(line) for line in (tmp_path / "my plan.jsonl").read_text().splitlines()]
     assert {row.pop("page") for row in planned} == {str(page)}
-    assert saved == planned
-    choose = "(n, value) => { const one = document.querySelectorAll('select')[n]; one.value = value; "
-    choose += "one.dispatchEvent(new Event('change')); }"
-    chromium.evaluate(f"({choose})(3, 'distinct')")
-    chromium.evaluate(f"({choose})(5, 'keep')")
-    changed = chromium.evaluate(lines)
-    (tmp_path / "chosen.jsonl").write_text(changed)
-    assert [json.loads(line).get("distinct", False) for line in changed.splitlines()].index(True) == 3
-    assert run("apply", tmp_path / "chosen.jsonl", "-f", "jsonl").stdout.count("planned") == 2
-    chromium.evaluate(f"({choose})(0, 'remove')")
-    chromium.evaluate(f"({choose})(3, 'remove')")
-    assert chromium.evaluate("document.getElementById('save').disabled") is True
-    assert "keeps no file" in chromium.evaluate("document.getElementById('state').textContent")
+    assert rows == planned
+    assert text_of(chromium, "command") == "clipcli apply 'my plan-reviewed.jsonl'"
+
+    for number in range(1, 6):
+        choose(chromium, number, "keep")
+    going = chromium.evaluate("document.querySelector('li:nth-child(2) .name').textContent")
+    choose(chromium, 1, "remove")
+    saved(chromium, folder, "my plan-reviewed-2.jsonl")
+    command = text_of(chromium, "command")
+    assert command == "clipcli apply 'my plan-reviewed-2.jsonl'"
+    before = snapshot(library)
+    assert run("apply", tmp_path / "my plan.jsonl", "--yes").code == 2
+    applied = run(*shlex.split(command.replace("'my", f"'{folder}/my"))[1:], "--yes", "-f", "jsonl")
+    assert (applied.code, [row["image"] for row in applied.rows]) == (0, [going])
+    assert set(before) - set(snapshot(library)) == {os.path.relpath(going, library)}
+    assert run("undo", folder / "my plan-reviewed-2.jsonl.journal").code == 0
+    assert snapshot(library) == before
     assert chromium.complaints() == []
     assert [url for url in chromium.requested() if not url.startswith(("file:", "blob:"))] == []
+
+
+def test_what_was_chosen_outlives_a_reload_and_no_other_plan(page, library, tmp_path, chromium, random_model):
+    choose(chromium, 1, "keep")
+    choose(chromium, 4, "distinct")
+    before = chosen(chromium)
+    chromium.reload()
+    assert chosen(chromium) == before
+    assert "every group decided" in text_of(chromium, "state")
+    assert text_of(chromium, "command").endswith(" --ignore-file different.txt")
+    (library / "small.jpg").unlink()
+    run("dedupe", library, "-m", random_model, "--level", "near", "--report", page)
+    chromium.open(page)
+    assert "distinct" not in chosen(chromium)
+    assert text_of(chromium, "command") == "clipcli apply page-reviewed.jsonl"
+
+
+def test_buttons_and_keys_of_the_page(page, chromium):
+    chromium.click("#all-keep")
+    assert text_of(chromium, "state") == "0 of 6 files to remove (0 bytes); every group decided"
+    chromium.click("#all-remove")
+    of_groups = "Array.from(document.querySelectorAll('section')).map(g => Array.from(g.querySelectorAll('select')))"
+    values = chromium.evaluate(f"{of_groups}.map(own => own.map(one => one.value))")
+    assert sorted(map(len, values)) == [2, 4]
+    assert all(own == ["keep", *["remove"] * (len(own) - 1)] for own in values)
+    choose(chromium, 0, "remove")
+    assert "keeps no file" in text_of(chromium, "state")
+    chromium.click("#all-suggested")
+    assert chosen(chromium) == [value for own in values for value in own]
+
+    chromium.evaluate("Object.keys(localStorage).forEach(key => localStorage.removeItem(key))")
+    chromium.reload()
+    groups = "document.querySelectorAll('section')"
+    here = "document.activeElement.closest('section')"
+    chromium.press("u")
+    assert chromium.evaluate(f"{here} === {groups}[0]")
+    chromium.press("o", "u")
+    assert chromium.evaluate(f"{here} === {groups}[1]")
+    assert "1 of 2 groups undecided" in text_of(chromium, "state")
+    chromium.press("r")
+    assert text_of(chromium, "state").endswith("keeps no file")
+    assert chromium.evaluate("document.getElementById('save').disabled") is True
+    chromium.press("k")
+    assert "every group decided" in text_of(chromium, "state")
+    assert chromium.evaluate("document.getElementById('next').disabled") is True
+
+
+def test_the_page_decides_by_folder(page, library, chromium):
+    names = "Array.from(document.querySelectorAll('li')).map(one => one.querySelector('.name').textContent)"
+    options = chromium.evaluate("Array.from(document.getElementById('folder').options).map(one => one.textContent)")
+    assert options == [f"{library} (5)", f"{library}/sub (1)"]
+    below = [name.startswith(f"{library}/sub/") for name in chromium.evaluate(names)]
+    chromium.evaluate(f"document.getElementById('folder').value = '{library}/sub'")
+    chromium.click("#folder-keep")
+    assert [value for value, is_below in zip(chosen(chromium), below, strict=True) if is_below] == ["keep"]
+    chromium.evaluate(f"document.getElementById('folder').value = '{library}'")
+    chromium.click("#folder-remove")
+    values = chosen(chromium)
+    assert values.count("keep") == 2
+    assert all(value == "keep" for value, is_below in zip(values, below, strict=True) if is_below)
+    assert chromium.evaluate("document.getElementById('save').disabled") is False
+
+
+def test_doubtful_groups_come_first_and_sizes_are_readable(page, library, tmp_path, chromium, random_model):
+    """Of two groups that are not exact the one with the less alike pair; exact copies last."""
+    draw(7).save(library / "pair.png")
+    (library / "pair again.png").write_bytes((library / "pair.png").read_bytes())
+    found = run("dedupe", library, "-m", random_model, "--level", "near", "--report", page, "-f", "jsonl").rows
+    chromium.open(page)
+    shown = chromium.evaluate("Array.from(document.querySelectorAll('h2')).map(one => one.textContent.split(':')[0])")
+    doubts = {row["group"]: row["structure"] for row in found if row["level"] == "near" and not row["keep"]}
+    by_doubt = sorted(doubts, key=doubts.__getitem__)
+    exact = {row["group"] for row in found} - set(doubts)
+    assert shown == [f"Group {number}" for number in [*by_doubt, *sorted(exact)]]
+    assert len(exact) == 1
+    facts = chromium.evaluate("Array.from(document.querySelectorAll('.fact')).map(one => one.textContent)")
+    assert "76 kB" in " ".join(facts)
+    assert not any(re.match(r"[\d,]{4,} bytes", fact) for fact in facts)
