@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from clipcli import __version__, records
+from clipcli.cache import close_to_others, make_folder, open_file
 from clipcli.devices import has_onnx_runtime
 from clipcli.errors import ModelError, OutputError
 
@@ -44,7 +45,9 @@ def export_source(
     from clipcli.engines import export
 
     stamps = records.stamps_folder()
-    return export.export(encoder, folder, precision=precision, revision=revision, name=name, stamps=stamps)
+    made = export.export(encoder, folder, precision=precision, revision=revision, name=name, stamps=stamps)
+    records.remember_origin(made)
+    return made
 
 
 def export_to_cache(encoder: OpenClipEncoder, revision: str | None, name: str) -> Bundle:
@@ -54,7 +57,13 @@ def export_to_cache(encoder: OpenClipEncoder, revision: str | None, name: str) -
         ModelError, OutputError: as `export_source`.
     """
     folder = records.bundle_folder(name)
+    try:
+        make_folder(folder.parent)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"{folder}: the bundle cannot be written: {reason}") from error
     made = export_source(encoder, revision, folder)
+    close_to_others(folder)
     _mark_of(folder).unlink(missing_ok=True)
     return made
 
@@ -133,8 +142,8 @@ def _claim(mark: Path) -> bool:
     try:
         if mark.exists() and _is_over(mark):
             mark.unlink(missing_ok=True)
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        with mark.open("x", encoding="utf-8") as file:
+        make_folder(mark.parent)
+        with open_file(mark, "x") as file:
             file.write(_AT_WORK)
     except OSError:  # it is there, or a cache that cannot be written, which the cache of vectors has told
         return False
@@ -148,8 +157,8 @@ def _is_over(mark: Path) -> bool:
 
 
 def _keep_failure(mark: Path) -> None:
-    with contextlib.suppress(OSError):
-        mark.write_text(_FAILED, encoding="utf-8")
+    with contextlib.suppress(OSError), open_file(mark) as file:
+        file.write(_FAILED)
 
 
 def _close_stdout() -> None:

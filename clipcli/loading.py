@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from clipcli import devices as machine
 from clipcli import records
 from clipcli.errors import ModelError
-from clipcli.hub import Hub, expected_sha256, sha256_of
+from clipcli.hub import Hub
 from clipcli.registry import check_name, repository
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clipcli.encoder import Precision
     from clipcli.engines.openclip import OpenClipEncoder
     from clipcli.engines.sources import Source
@@ -65,7 +63,7 @@ def load(source: Source, device: str, choice: Choice, known: Record | None, talk
     """
     from clipcli.engines import devices, measured, openclip
 
-    digest = cache(weights_digest)
+    digest = cache(records.digest_of)
 
     def load_as(precision: Precision) -> OpenClipEncoder:
         return openclip.load(source, digest, device=device, precision=precision)
@@ -100,8 +98,3 @@ def remember(encoder: OpenClipEncoder, source: Source, known: Record | None, pla
     records.keep(records.Record(encoder.info, encoder.scoring, weights, others, *where), place)
     if known is not None and (known.info, known.precision) != (encoder.info, encoder.precision):
         raise ModelError(f"{source.name} is not what it was in the last run", hint="run the command again")
-
-
-def weights_digest(path: Path) -> str:
-    """The sha256 (hex) of weights: the hub's cache has it in the file's name, any other file is read."""
-    return expected_sha256(path) or sha256_of(path)

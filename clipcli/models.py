@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli import bundle as bundles
 from clipcli import records
+from clipcli.cache import is_private
 from clipcli.devices import accelerator, has_onnx_runtime
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.exporting import export_to_cache
@@ -70,6 +71,12 @@ class Model:
         """What the model is."""
         known = self._known
         return known.info if known else self.encoder.info
+
+    @property
+    def vectors_key(self) -> str:
+        """What its vectors are kept under: a digest that is computed here over its files."""
+        bundle = self.bundle
+        return self.info.fingerprint if bundle is None else records.vectors_key(bundle)
 
     @property
     def scoring(self) -> Scoring:
@@ -145,7 +152,7 @@ class Model:
     def _copy(self) -> Bundle | None:
         """What the cache has under this name, if it is whole and can be run."""
         folder = records.bundle_folder(self.spec.name)
-        if not self._may_use_bundle or not bundles.is_bundle(folder):
+        if not self._may_use_bundle or not is_private(folder.parent) or not bundles.is_bundle(folder):
             return None
         if self.choice.engine == "auto" and not has_onnx_runtime():
             self.talk.warn("ONNX Runtime is not installed (pip install onnxruntime): running through torch")

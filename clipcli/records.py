@@ -9,22 +9,28 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cache import cache_folder
+from clipcli.cache import cache_folder, is_private, make_folder, open_file
 from clipcli.decode import decode, parse_json
 from clipcli.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
 from clipcli.files import read_bytes
+from clipcli.hub import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clipcli.bundle import Bundle
 
 _LARGEST = 1 << 20
 """Bytes of a record."""
+_FINGERPRINT = re.compile(r"[0-9a-f]{12}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RACY_SECONDS = 2.0
 _LONGEST = 120
 """Characters of a name in a file name."""
 
@@ -114,6 +120,48 @@ def remove_fast_copies() -> list[FastCopy]:
     return found
 
 
+def remember_origin(bundle: Bundle) -> None:
+    """Note that a bundle was made here from a model whose vectors it gives, so that both share what is kept."""
+    with suppress(OSError), open_file(make_folder(_origins()) / bundle.digest) as stream:
+        stream.write(bundle.info.fingerprint)
+
+
+def vectors_key(bundle: Bundle) -> str:
+    """What a bundle's vectors are kept under: a digest over its files, or its source's fingerprint if it was made here.
+
+    Never what the bundle states: then one that states another model's fingerprint would answer for that model.
+    """
+    with suppress(OSError):
+        path = _origins() / bundle.digest
+        if is_private(path.parent) and _FINGERPRINT.fullmatch(found := path.read_text(encoding="ascii")):
+            return found
+    return f"bundle-{bundle.digest}"
+
+
+def _origins() -> Path:
+    return cache_folder() / "origins"
+
+
+def digest_of(path: Path) -> str:
+    """The sha256 (hex) of a file's content; kept for as long as the file does not change.
+
+    The name that a hub's cache gives to a file is not taken for it: a folder from anywhere can have such names.
+    """
+    state = path.stat()
+    marks = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    kept = cache_folder() / "digests" / hashlib.sha256(repr(marks).encode()).hexdigest()
+    with suppress(OSError, ValueError):
+        if is_private(kept.parent) and _SHA256.fullmatch(found := kept.read_text(encoding="ascii")):
+            return found
+    digest = sha256_of(path)
+    with suppress(OSError):
+        if time.time() - state.st_ctime > _RACY_SECONDS and path.stat() == state:
+            make_folder(kept.parent)
+            with open_file(kept) as stream:
+                stream.write(digest)
+    return digest
+
+
 def stamps_folder() -> Path:
     """Where it is kept which bundles were found whole."""
     return cache_folder() / "stamps"
@@ -154,6 +202,8 @@ def _current(record: Record | None) -> Record | None:
 
 def _read(path: Path, name: str) -> Record | None:
     try:
+        if not is_private(path.parent):
+            return None
         record = decode(Record, parse_json(read_bytes(path, _LARGEST)))
     except (OSError, ValueError):
         return None
@@ -164,7 +214,7 @@ def keep(record: Record, place: str) -> None:
     """Write a record whole or not at all; a cache that cannot be written only costs time later."""
     path = _file(record.info.name, place)
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -86,7 +86,11 @@ class Session:
     def space(self) -> str:
         """What vectors of this model and precision are kept under."""
         raw = "/raw" if self.options.raw else ""
-        return f"{self.info.fingerprint}/{self.model.precision}{raw}"
+        return f"{self._key_of_model}/{self.model.precision}{raw}"
+
+    @cached_property
+    def _key_of_model(self) -> str:
+        return self.model.vectors_key
 
     @property
     def image_space(self) -> str:
@@ -195,8 +199,8 @@ class Session:
 
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
-        if self.cache.note(self.info.fingerprint, MODEL_NOTE) is None:
-            self.cache.keep_note(self.info.fingerprint, MODEL_NOTE, self.info.name)
+        if self.cache.note(self._key_of_model, MODEL_NOTE) is None:
+            self.cache.keep_note(self._key_of_model, MODEL_NOTE, self.info.name)
         if self.on_gpu is not None:
             self.talk.detail(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
         export_if_due(self.model)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from clipcli.bundle import manifest
+from clipcli.cache.private import is_private, make_folder, open_file
 from clipcli.errors import BundleError
 from clipcli.files import read_bytes, read_text, reason_of, words_of
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
     from clipcli.bundle.manifest import FileEntry, Manifest
@@ -27,6 +32,7 @@ _BLOCK = 1 << 20
 _LARGEST_MANIFEST = 16 << 20
 _LARGEST_GRAPH = 2 << 30
 """A graph is one message of protobuf, which cannot be larger."""
+_RACY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,18 @@ class Bundle:
         """The tokenizer."""
         return self.folder / TOKENIZER
 
+    @cached_property
+    def digest(self) -> str:
+        """Hex digest over everything that its vectors depend on: the files' verified hashes, and how they are fed.
+
+        What the bundle says of itself (name, source, fingerprint) is not in it, so no bundle can pass for another.
+        """
+        found = self.manifest
+        fed = {key: value for key, value in asdict(found.info).items() if key not in {"name", "fingerprint"}}
+        files = sorted((entry.name, entry.size, entry.sha256) for entry in found.files)
+        text = json.dumps([fed, asdict(found.tokenizer), found.vocab_size, found.precision, files], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
     @property
     def size(self) -> int:
         """Bytes on disk, without the manifest."""
@@ -88,14 +106,15 @@ def read(folder: Path, *, stamps: Path | None = None) -> Bundle:
     """
     bundle = Bundle(folder, _read_manifest(folder))
     _check_sizes(bundle)
-    stamp = stamps / _signature(bundle) if stamps else None
-    if stamp is None or not stamp.exists():
+    states = _states(bundle)
+    stamp = stamps / _signature(bundle, states) if stamps else None
+    if stamp is None or not _is_file(stamp):
         check_hashes(bundle)
-        if stamp is not None:
+        if stamp is not None and _have_settled(states):
             # A cache that cannot be written costs time, not the run.
             with suppress(OSError):
-                stamp.parent.mkdir(parents=True, exist_ok=True)
-                stamp.touch()
+                make_folder(stamp.parent)
+                open_file(stamp).close()
     return bundle
 
 
@@ -193,11 +212,27 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _signature(bundle: Bundle) -> str:
+def _states(bundle: Bundle) -> list[tuple[str, os.stat_result]]:
+    names = (MANIFEST, *(entry.name for entry in bundle.manifest.files))
+    return [(name, (bundle.folder / name).stat()) for name in names]
+
+
+def _have_settled(states: list[tuple[str, os.stat_result]]) -> bool:
+    """Whether no file was changed just now: a second change in the same tick of the clock would not be seen."""
+    return time.time() - max(state.st_ctime for _, state in states) > _RACY_SECONDS
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file() and is_private(path.parent)
+    except OSError:  # a cache that may not be entered
+        return False
+
+
+def _signature(bundle: Bundle, states: list[tuple[str, os.stat_result]]) -> str:
     """Changes whenever a file of the bundle was written, replaced or moved in; ctime cannot be set back by a user."""
     digest = hashlib.sha256(str(bundle.folder.resolve()).encode(errors="surrogateescape"))
-    for name in (MANIFEST, *(entry.name for entry in bundle.manifest.files)):
-        status = (bundle.folder / name).stat()
+    for name, status in states:
         marks = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         digest.update(f"{name}{marks}".encode())
     return digest.hexdigest()

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from clipcli.cache.private import close_to_others
 from clipcli.errors import ClipcliError, ExitCode
 
 if TYPE_CHECKING:
@@ -87,8 +88,10 @@ def connect(file: Path) -> sqlite3.Connection:
 
     Raises:
         sqlite3.Error: it is damaged (see `is_corrupt`), locked, read-only, or the disk is full.
-        CacheUnusableError: a newer clipcli made it.
+        CacheUnusableError: a newer clipcli made it, or another user.
+        OSError: it cannot be made.
     """
+    _keep_private(file)
     connection = sqlite3.connect(file, timeout=_LOCK_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _prepare(connection)
@@ -96,6 +99,16 @@ def connect(file: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _keep_private(file: Path) -> None:
+    """Make the file for this user alone; what SQLite makes beside it has the same rights."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    if hasattr(os, "geteuid") and file.lstat().st_uid not in {os.geteuid(), 0}:
+        raise CacheUnusableError("it belongs to another user")
+    for suffix in ("", "-wal", "-shm"):
+        close_to_others(file.with_name(file.name + suffix))
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

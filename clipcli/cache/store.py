@@ -14,6 +14,7 @@ import numpy as np
 from clipcli.cache import rows, shrink
 from clipcli.cache.database import CacheUnusableError, connect, current_file, is_corrupt, remove_broken, set_aside
 from clipcli.cache.place import cache_folder, limits
+from clipcli.cache.private import make_folder
 from clipcli.cache.space import SpaceInfo
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
     def _connect(self) -> None:
         self._db, self._spaces = None, {}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             self._db = _open_or_rebuild(self.folder, self._say)
         except (OSError, sqlite3.Error, CacheUnusableError) as error:
             why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error

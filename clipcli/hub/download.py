@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from clipcli.cache import cache_folder, is_private, make_folder
 from clipcli.errors import DownloadError
 from clipcli.hub.failures import DISK_HINT, network_errors
 from clipcli.hub.hashes import is_sha256, refuse_damaged
@@ -59,9 +60,8 @@ def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str 
         return
     folder = repository_folder(repo, cache_dir)
     blob = folder / "blobs" / found.etag
-    lock = folder.parent / ".locks" / folder.name / f"{found.etag}.lock"
-    for parent in (blob.parent, lock.parent):
-        parent.mkdir(parents=True, exist_ok=True)
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock_folder(folder) / f"{found.etag}.lock"
     with _alone(lock, filename, talk):
         if not blob.exists():
             part = blob.with_name(f"{found.etag}.incomplete")
@@ -70,10 +70,19 @@ def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str 
             part.replace(blob)
 
 
+def _lock_folder(folder: Path) -> Path:
+    """Where huggingface_hub has its locks, unless other users could make and hold them there."""
+    theirs = folder.parent / ".locks" / folder.name
+    if all(map(is_private, (folder.parent, theirs.parent, theirs))):
+        theirs.mkdir(parents=True, exist_ok=True)
+        return theirs
+    return make_folder(cache_folder() / "locks" / folder.name)
+
+
 @contextmanager
 def _alone(lock: Path, filename: str, talk: Talk) -> Iterator[None]:
     """Only one process fetches a file; who waits for another says so."""
-    turn = FileLock(lock)
+    turn = FileLock(lock, mode=0o600)  # who cannot open it cannot hold it
     try:
         turn.acquire(timeout=_PATIENCE)
     except Timeout:

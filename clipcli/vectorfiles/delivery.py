@@ -6,7 +6,7 @@ import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from clipcli.cache.place import cache_folder
+from clipcli.cache import cache_folder, make_folder
 from clipcli.errors import OutputError
 from clipcli.sources.sending import remove, send
 from clipcli.vectorfiles.base import description_path, errors_path
@@ -24,7 +24,7 @@ def workshop(url: str) -> Path:
     digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     folder = cache_folder() / "outputs" / digest
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {(error.strerror or str(error)).lower()}") from error
     return folder / url.rpartition("/")[2]

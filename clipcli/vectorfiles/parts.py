@@ -143,7 +143,7 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, shown: str = "") 
         raise OutputError(f"cannot write {out}: is a folder", hint="name a file in it")
     try:
         parts.folder.mkdir(exist_ok=True)
-        with FileLock(parts.folder / "lock", timeout=0):
+        with FileLock(parts.folder / "lock", timeout=0, mode=0o600):
             _clean(parts, out, resume=resume)
             try:
                 yield parts
