@@ -143,7 +143,10 @@ class TestAction:
         pattern = runner._filled(steps["Restore vectors"]["with"]["path"])
         assert list(root.glob(str(Path(pattern).relative_to(root))))
         kept = runner._filled(steps["Restore weights"]["with"]["path"]).splitlines()
-        assert kept == [str(root / name) for name in ("hub", "clipcli/bundles", "clipcli/models", "clipcli/stamps")]
+        assert kept == [
+            str(root / name)
+            for name in ("hub", *(f"clipcli/{part}" for part in ("bundles", "models", "origins", "stamps")))
+        ]
 
     def test_what_is_restored_is_kept_also_when_a_picture_is_wrong(self):
         steps = {step["name"]: step for step in ACTION["runs"]["steps"]}

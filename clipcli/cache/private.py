@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FOLDER, _FILE = 0o700, 0o600
 _OTHERS = 0o077
+_OPEN = "other users can write to this folder"
 
 
 def is_private(folder: Path) -> bool:
@@ -27,12 +28,11 @@ def is_private(folder: Path) -> bool:
     if not hasattr(os, "geteuid"):
         return True
     try:
-        state, above = folder.stat(), folder.absolute().parent.stat()
+        state = folder.stat()
     except OSError:
         return True
     is_own = state.st_uid in {os.geteuid(), 0}
-    is_replaceable = above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX
-    return is_own and not state.st_mode & stat.S_IWOTH and not is_replaceable
+    return is_own and not state.st_mode & stat.S_IWOTH and not _is_open_to_all(folder.absolute().parent)
 
 
 def make_folder(folder: Path) -> Path:
@@ -42,13 +42,24 @@ def make_folder(folder: Path) -> Path:
         OSError: it cannot be made, or other users can write to it.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    if missing and _is_open_to_all(missing[-1].absolute().parent):
+        raise PermissionError(errno.EPERM, _OPEN, str(folder))
     for path in reversed(missing):
         with suppress(FileExistsError):  # another process was faster
             path.mkdir(_FOLDER)
             path.chmod(_FOLDER)
     if not is_private(folder):
-        raise PermissionError(errno.EPERM, "other users can write to this folder", str(folder))
+        raise PermissionError(errno.EPERM, _OPEN, str(folder))
     return folder
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    """Whether everybody may rename what is in a folder; in one like /tmp, with the sticky bit, only its owner may."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return False
+    return hasattr(os, "geteuid") and bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
 def open_file(path: Path, mode: str = "w") -> IO[str]:
