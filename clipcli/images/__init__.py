@@ -4,6 +4,7 @@
     decoding.py   bytes → a Pillow image, within a limit of pixels
     rendering.py  any mode → 8-bit RGB as a viewer shows it
     deep_grey.py  grey of more than 8 bits → 8 bits
+    raw.py        camera raw files → the preview that the camera put into them
     png.py        PNG files without metadata that could cost the picture
     reasons.py    what Pillow raises, and what the first bytes show → words for the user
     quiet.py      nothing that Pillow or libtiff mutters reaches the terminal

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from clipcli.errors import ImageError
-from clipcli.images import png, reasons
+from clipcli.images import png, raw, reasons
 from clipcli.images.quiet import hush
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def decode(
     hush()
     if not data:
         raise ImageError("decode", "empty file")
+    data = _picture(data, max_pixels)
     image = _identify(data, max_pixels)
     elsewhere = jpeg(data) if jpeg and image.format == "JPEG" and image.mode in {"L", "RGB"} else None
     try:
@@ -80,9 +81,15 @@ def decode(
         raise ImageError("decode", reasons.failed(error, image.format)) from error
 
 
+def _picture(data: bytes, max_pixels: int) -> bytes:
+    """The part of a file that holds what is seen: without metadata, or a camera's preview. Raises ImageError."""
+    kind = raw.kind_of(data)
+    return png.without_metadata(data) if kind is None else raw.full_preview(data, kind, max_pixels)
+
+
 def _identify(data: bytes, max_pixels: int) -> Image.Image:
     """Read the header only."""
-    data = png.without_metadata(data)
+    data = _picture(data, max_pixels)
     _allow(max_pixels)
     try:
         image = _open(data)
@@ -121,6 +128,8 @@ def _open(data: bytes) -> Image.Image:
             Image.init()
             if reasons.is_heif(data) and not _register_heif():
                 raise ImageError("decode", reasons.HEIF_IS_OPTIONAL) from None
+            if reasons.is_jpeg_xl(data) and not _register_jpeg_xl():
+                raise ImageError("decode", reasons.JPEG_XL_IS_OPTIONAL) from None
         return Image.open(io.BytesIO(data))
 
 
@@ -131,6 +140,15 @@ def _register_heif() -> bool:
     except ImportError:
         return False
     pillow_heif.register_heif_opener()
+    return True
+
+
+@functools.cache
+def _register_jpeg_xl() -> bool:
+    try:
+        importlib.import_module("pillow_jxl")
+    except ImportError:
+        return False
     return True
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from PIL import Image, ImageSequence
 
 from clipcli.errors import ImageError
-from clipcli.images import reasons
+from clipcli.images import raw, reasons
 from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
 from clipcli.images.decoding import _identify as identify
 from clipcli.images.rendering import ON_WHITE, Rendering
@@ -59,6 +59,8 @@ def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_
         ImageError: at stage `decode`.
     """
     image = decode(data, orient=orient, max_pixels=max_pixels)
+    if raw.kind_of(data) is not None:  # its preview is not all that it holds
+        return hashlib.sha256(data).hexdigest()
     digest = hashlib.sha256()
     frames = _frame_count(image)
     try:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 HEIF_IS_OPTIONAL: Final = "a HEIC image; reading it takes an optional package: pip install 'clipcli[heic]'"
+JPEG_XL_IS_OPTIONAL: Final = "a JPEG XL image; reading it takes another package: pip install pillow-jxl-plugin"
+SVG: Final = "an SVG drawing; convert it to PNG first: pip install cairosvg; cairosvg drawing.svg -o drawing.png"
 
 _BEGINNINGS: Final = (
     (b"version https://git-lfs", "a Git LFS pointer, not an image: fetch the file itself with `git lfs pull`"),
     (b"%pdf-", "a PDF document, not an image"),
     (b"<!doctype html", "an HTML page, not an image (a download that failed?)"),
     (b"<html", "an HTML page, not an image (a download that failed?)"),
-    (b"<svg", "an SVG drawing; convert it to PNG first"),
+    (b"<svg", SVG),
+    (b"<!doctype svg", SVG),
+    (b"\x1f\x8b", "a gzip file (perhaps an SVGZ drawing), not an image"),
 )
+_JPEG_XL: Final = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+"""A bare codestream, and a container."""
 _HEIF_BRANDS: Final = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"heif")
 )
@@ -33,10 +39,20 @@ def is_heif(data: bytes) -> bool:
     return not brands.isdisjoint(_HEIF_BRANDS) and brands.isdisjoint(_AVIF_BRANDS)
 
 
+def is_jpeg_xl(data: bytes) -> bool:
+    """Whether the file says it is JPEG XL (ISO/IEC 18181-2)."""
+    return data.startswith(_JPEG_XL)
+
+
+def raw_is_optional(kind: str) -> str:
+    """A camera raw file, and LibRaw is not installed."""
+    return f"a camera raw file ({kind}); reading it takes an optional package: pip install 'clipcli[raw]'"
+
+
 def unidentified(data: bytes) -> str:
     """Why no decoder took the file: what it is instead, where its beginning shows that."""
-    start = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if start.startswith(b"<?xml") and b"<svg" in start:
+    start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith((b"<?xml", b"<!--")) and b"<svg" in start:
         start = b"<svg"
     return next(
         (words for beginning, words in _BEGINNINGS if start.startswith(beginning)),

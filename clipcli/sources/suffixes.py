@@ -33,6 +33,7 @@ IMAGE_SUFFIXES = frozenset(
         ".jpf",
         ".jpg",
         ".jpx",
+        ".jxl",
         ".msp",
         ".pbm",
         ".pcx",

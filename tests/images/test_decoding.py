@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from clipcli.errors import ImageError
-from clipcli.images import decode, decoding
+from clipcli.images import decode, decoding, reasons
 
 FORMATS = ("BMP", "DIB", "GIF", "ICO", "JPEG", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
 
@@ -156,7 +156,7 @@ def test_a_truncated_photo_is_called_truncated():
         (b"hello, this is text", "not an image, or a format Pillow cannot read"),
         (b"\x00" * 1000, "not an image, or a format Pillow cannot read"),
         (b"\n <!DOCTYPE html><html>404", "an HTML page, not an image (a download that failed?)"),
-        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg xmlns='x'/>", "an SVG drawing; convert it to PNG first"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg xmlns='x'/>", reasons.SVG),
         (b"%PDF-1.7\n", "a PDF document, not an image"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
