@@ -15,16 +15,16 @@ from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.files import read_lines
 from clipcli.inputs import STDIN, ImageRef
+from clipcli.sources.captions import captions
 from clipcli.sources.faults import without_secrets
 from clipcli.sources.patterns import names_of
 from clipcli.sources.places import is_url
-from clipcli.sources.shards import members
 from clipcli.sources.streams import open_list
 from clipcli.sources.suffixes import SHARDS
 from clipcli.sources.tables import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _LONGEST = 16 << 20
 """Bytes of a line, or characters of a field."""
@@ -41,7 +41,9 @@ class TextRef:
     problem: str | None = None
 
 
-def read_texts(given: Sequence[str], sources: Sequence[str], column: str | None) -> Iterator[TextRef]:
+def read_texts(
+    given: Sequence[str], sources: Sequence[str], column: str | None, say: Callable[[str], object] | None = None
+) -> Iterator[TextRef]:
     """The texts of the command line, then those of the files.
 
     Args:
@@ -50,6 +52,7 @@ def read_texts(given: Sequence[str], sources: Sequence[str], column: str | None)
             `-` is stdin.
         column: of the tables; on stdin it means JSON Lines where the first byte is a brace, else CSV. Of shards, the
             extension of the members that hold texts (`txt` without it), or `json:FIELD`.
+        say: is told of images of a shard that have no text beside them.
 
     Raises:
         UsageError: stdin was named twice, or `column` without a table.
@@ -59,24 +62,26 @@ def read_texts(given: Sequence[str], sources: Sequence[str], column: str | None)
         raise UsageError("stdin can be read only once", hint="give - once")
     if column is not None and not sources:
         raise UsageError("--column needs --texts-from", hint="it names the column of a table")
-    return _all(given, sources, column)
+    return _all(given, sources, column, say)
 
 
-def _all(given: Sequence[str], sources: Sequence[str], column: str | None) -> Iterator[TextRef]:
+def _all(
+    given: Sequence[str], sources: Sequence[str], column: str | None, say: Callable[[str], object] | None
+) -> Iterator[TextRef]:
     for text in given:
         yield TextRef(text)
     for source in sources:
-        yield from _read(source, column)
+        yield from _read(source, column, say)
 
 
-def _read(source: str, column: str | None) -> Iterator[TextRef]:
+def _read(source: str, column: str | None, say: Callable[[str], object] | None) -> Iterator[TextRef]:
     suffix = Path(source.partition("?")[0] if is_url(source) else source).suffix.lower()
     if suffix in SHARDS:
         for archive in names_of(source):
             if isinstance(archive, ImageRef):
                 yield TextRef(archive.name, problem=archive.problem)
             else:
-                yield from _captions(archive, column or "txt")
+                yield from _captions(archive, column or "txt", say)
         return
     if suffix in _PARQUET:
         for number, value in enumerate(_parquet_column(source, column), start=1):
@@ -92,11 +97,11 @@ def _read(source: str, column: str | None) -> Iterator[TextRef]:
         raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
 
 
-def _captions(archive: str, column: str) -> Iterator[TextRef]:
+def _captions(archive: str, column: str, say: Callable[[str], object] | None) -> Iterator[TextRef]:
     """Texts that stand beside the images of a shard: members of one extension, or a field of those that hold JSON."""
     extension, _, field = column.partition(":")
     name = ""
-    for name, data in members(archive, extension):
+    for name, data in captions(archive, extension, say):
         if isinstance(data, ImageError):
             yield TextRef(name, problem=data.reason)
         elif not field:

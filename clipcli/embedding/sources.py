@@ -198,14 +198,14 @@ class _Refs:
         return self.options.collect(self.talk)
 
 
-def text_source(options: TextOptions, column: str | None) -> TextSource:
+def text_source(options: TextOptions, column: str | None, talk: Talk) -> TextSource:
     """The texts of the command line.
 
     Raises:
         UsageError: options that do not go together.
         PromptsError: templates that cannot be used.
     """
-    texts = read_texts(options.text or [], options.texts_from or [], column)
+    texts = read_texts(options.text or [], options.texts_from or [], column, talk.warn)
     count = None if options.texts_from else len(options.text or [])
     return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count)
 
@@ -221,7 +221,7 @@ def parse_source(images: InputOptions, texts: TextOptions, talk: Talk) -> ImageS
             raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")
         if images.globs.keeps is not None:
             raise UsageError("--include and --exclude choose images", hint="texts are all embedded")
-        return text_source(texts, images.column)
+        return text_source(texts, images.column, talk)
     if texts.prompts:
         raise UsageError("--prompts is for texts", hint="--text TEXT or --texts-from FILE")
     return image_source(images, talk)

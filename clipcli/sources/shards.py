@@ -68,24 +68,8 @@ def images(archive: str) -> Iterator[ImageRef]:
     for entry in entries(archive):
         if entry.member is None:
             yield _failure(archive, shown, entry)
-        elif is_image_name(entry.name) and not _is_hidden(entry.name):
+        elif is_image_name(entry.name) and not is_hidden(entry.name):
             yield ImageRef(f"{archive}/{entry.name}", f"{shown}/{entry.name}", None, entry.member)
-
-
-def members(archive: str, extension: str) -> Iterator[tuple[str, bytes | ImageError]]:
-    """Name and bytes of the members with an extension, which begins at the first dot as webdataset's does.
-
-    Failures have the archive's or member's name and come in their place.
-    """
-    shown = without_secrets(archive)
-    for entry in entries(archive):
-        if entry.member is None:
-            yield (f"{shown}/{entry.name}" if entry.name else shown), ImageError("read", entry.problem or "")
-        elif entry.name.rpartition("/")[2].partition(".")[2].lower() == extension.lower():
-            try:
-                yield f"{shown}/{entry.name}", entry.member.read() if entry.member.size else b""
-            except ImageError as error:
-                yield f"{shown}/{entry.name}", error
 
 
 def find_member(archive: str, name: str) -> Member:
@@ -163,5 +147,6 @@ def _failure(archive: str, shown: str, entry: Entry) -> ImageRef:
     return ImageRef(f"{archive}/{entry.name}", f"{shown}/{entry.name}", entry.problem)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a member, or a folder that it stands in, has a name that begins with a dot."""
     return any(part.startswith(".") for part in name.split("/"))

@@ -228,3 +228,58 @@ def test_captions_by_a_pattern(tmp_path, shard):
         assert list(read_texts([], [f"{tmp_path}/{pattern}"], None)) == [TextRef(f"{tmp_path}/{pattern}", problem)]
     (nothing,) = read_texts([], [str(shard)], "cls")
     assert (nothing.text, nothing.problem) == (str(shard), "no member of this shard ends in .cls")
+
+
+def texts_of(path, *names, column=None):
+    """Texts of an archive of pictures and captions; a caption's text is its name."""
+    said = []
+    make(path, *((name, name.encode()) for name in names))
+    return [ref.text for ref in read_texts([], [str(path)], column, said.append)], said
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("22.05.png 22.05.txt", "22.05.txt"),
+        ("img.1.png img.1.txt s.left.png s.right.png s.txt", "img.1.txt s.txt"),
+        ("v1.0/a.b/x.y.jpg v1.0/a.b/x.y.txt", "v1.0/a.b/x.y.txt"),
+        ("Track-2.0.PNG Track-2.0.TXT", "Track-2.0.TXT"),
+        ("a.png a.txt a.en.txt", "a.txt"),
+        ("a.en.txt a.txt a.png", "a.txt"),
+        ("a.png a.en.png a.txt a.en.txt", "a.txt a.en.txt"),
+        ("22.05.txt 22.06.txt", "22.05.txt 22.06.txt"),
+        ("._a.txt __MACOSX/._a.txt ./a.png ./a.txt", "a.txt"),
+    ],
+)
+def test_a_caption_has_the_name_of_its_image(tmp_path, names, expected):
+    found, said = texts_of(tmp_path / "a.tar", *names.split())
+    assert ([text.removeprefix("./") for text in found], said) == (expected.split(), [])
+
+
+def test_a_longer_extension_is_a_text_of_its_own(tmp_path):
+    names = ["22.05.png", "22.05.txt", "22.05.en.txt", "b.png", "b.en.txt"]
+    assert texts_of(tmp_path / "a.tar", *names, column="en.txt")[0] == ["22.05.en.txt", "b.en.txt"]
+    found, said = texts_of(tmp_path / "b.tar", *names)
+    assert found == ["22.05.txt"]
+    assert said == [f"1 of 2 images in {tmp_path}/b.tar have no .txt beside them: b.png"]
+
+
+def test_images_without_a_caption_are_counted(tmp_path):
+    names = ["22.05.png", "22.png", "22.txt", "b.png", "c/b.jpg", "c.txt"]
+    found, said = texts_of(tmp_path / "a.tar", *names)
+    assert found == ["22.txt", "c.txt"]
+    assert said == [f"3 of 4 images in {tmp_path}/a.tar have no .txt beside them: 22.05.png and 2 more"]
+    result = run("embed", "--texts-from", tmp_path / "a.tar", "--model", "tiny", "-q")
+    assert (result.code, len(result.rows)) == (0, 2)
+    assert "warning: 3 of 4 images in " in result.stderr
+
+
+def test_the_shard_whose_captions_were_lost(shared):
+    said = []
+    archive = shared / "data/faults/tar/cap.tar"
+    assert len([ref for ref in read_texts([], [str(archive)], None, said.append) if ref.problem is None]) == 3
+    assert said == []
+    refs = list(collect([str(shared / "data/faults/tar/dots.tar")]))
+    assert {ref.name.rpartition("/")[2] for ref in refs} == {
+        "22.05.png", "235342 Track 2.0 (Clean Version).PNG", "image194.Left.png", "image194.right.png", "a.png",
+    }  # fmt: skip
