@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from clipcli.errors import ImageError
 from clipcli.images import png, raw, reasons
 from clipcli.images.quiet import hush
+from clipcli.images.rendering import BARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +55,8 @@ def decode(
         orient: Turn the image as its EXIF orientation says. False leaves it as stored, which is what
             `Image.open(path)` hands to open_clip's transform. (Pillow itself turns TIFF, and libheif HEIC, either way.)
         max_pixels: An image of more is refused from its header, before memory is taken for it.
-        draft: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, to no less than this width and height; other
-            formats ignore it. Faster on large photos, and no longer open_clip's pixels: docs/images.md has figures.
+        draft: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, to no less than this width and height.
+            Faster on large photos, and no longer open_clip's pixels: docs/images.md has figures.
         jpeg: Another decoder, which is asked first for JPEG files in grey or colour, and may decline.
         rendering: How the pixels become RGB. Without it the image keeps the file's own mode.
 
@@ -73,9 +74,7 @@ def decode(
             image.draft(None, draft)
         if elsewhere is None:
             image.load()
-        shown = elsewhere or image
-        if rendering is not None:
-            shown = rendering.apply(shown)
+        shown = (rendering or BARE).apply(elsewhere or image)
         return _upright(shown, image) if orient else shown
     except Exception as error:
         raise ImageError("decode", reasons.failed(error, image.format)) from error

@@ -71,6 +71,7 @@ class Rendering:
 
 
 ON_WHITE: Final = Rendering()
+BARE: Final = Rendering(bare=True)
 
 
 def parse_colour(text: str) -> Colour:
