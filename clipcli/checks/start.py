@@ -41,7 +41,7 @@ min_accuracy = 0.95             # the check holds when so many pictures are righ
 # No picture is there twice.
 # [checks.duplicates]
 # include = ["assets/"]
-# duplicates = "near"           # exact, near or similar
+# duplicates = "near"           # exact, near, edited or similar
 """
 
 

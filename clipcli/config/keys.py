@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["text", "texts", "labels", "share", "count", "flag", "level"]
 CHECKS = "checks"
-LEVELS = ("exact", "near", "similar")
+LEVELS = ("exact", "near", "edited", "similar")
 
 DEFAULT_KEYS: Mapping[str, Kind] = {
     "model": "text",

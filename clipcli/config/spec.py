@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-DuplicateLevel = Literal["exact", "near", "similar"]
+DuplicateLevel = Literal["exact", "near", "edited", "similar"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     files.py       images → contents, each with the files that hold it
     looking.py     pictures read again, small, to be compared; remembers hashes between runs
     proposing.py   which contents are worth comparing: near in CLIP space, or near by hash
-    deciding.py    candidates → exact, near and similar groups
+    deciding.py    candidates → exact, near, edited and similar groups
     comparing.py   the same against a reference set
     entries.py     a group → its files, each beside the file that it is a copy of
     rows.py        groups → rows, which are also a plan

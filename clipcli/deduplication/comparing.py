@@ -131,6 +131,8 @@ def _member(decider: Decider, query: int, reference: int) -> Member | None:
         pixels = decider.looker.pixels([query, reference]) if mine.size == other.size else {}
         same = len(pixels) > 1 and pixels[query] == pixels[reference]
         return Member(query, "exact" if same else "near", likeness)
+    if likeness is not None and likeness.verdict == "edited":
+        return Member(query, "edited", likeness)
     cosine = decider.cosine(query, reference)
     if cosine is not None and cosine >= decider.thresholds.similar:
         return Member(query, "similar", likeness)

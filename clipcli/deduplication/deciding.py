@@ -76,7 +76,9 @@ class Decider:
     _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
     _twins: Indices | None = None
     _same: Indices | None = None
-    """The content that each is the same picture as, before look-alikes are joined."""
+    """The content that each is the same picture as, before edits and look-alikes are joined."""
+    _alike: Indices | None = None
+    """The content that each is an edit of, or the same picture as, before look-alikes are joined."""
     _place: dict[int, int] = field(default_factory=dict)
 
     def groups(self) -> list[Found]:
@@ -91,6 +93,9 @@ class Decider:
             self.unseen += near.unseen
             leader = near.leader[leader]
         self._same = leader
+        if includes(self.level, "edited"):
+            leader = self._edited(order[leader[order] == order], leader)
+        self._alike = leader
         if includes(self.level, "similar"):
             leader = self._similar(order[leader[order] == order], leader)
         byhead: dict[int, list[int]] = {}
@@ -138,8 +143,6 @@ class Decider:
             found = self.looker.compare(one, other)
             if found is None:
                 return None
-            if not found.same:
-                return found
             self._likenesses[key] = found
         return self._likenesses[key]
 
@@ -209,6 +212,22 @@ class Decider:
         """Whether a person called them different."""
         return self.decisions.tells_apart(self.contents[one].digest, self.contents[other].digest)
 
+    def _edited(self, heads: Indices, leader: Indices) -> Indices:
+        """Groups join a head as a whole when their own head differs from it in one place."""
+
+        def verify(number: int, others: Indices) -> npt.NDArray[np.bool_]:
+            self.looker.prepare(others.tolist())
+            return np.array([self._is_edited(number, other) for other in others.tolist()], bool)
+
+        with self.talk.progress(len(heads), doing="edits") as advance:
+            found = group(heads, len(leader), lambda n: self._open(n, leader), verify, advance=advance)
+        self.unseen += found.unseen
+        return found.leader[leader]
+
+    def _is_edited(self, one: int, other: int) -> bool:
+        found = None if self.apart(one, other) else self.likeness(one, other)
+        return found is not None and found.verdict != "other"
+
     def _similar(self, heads: Indices, leader: Indices) -> Indices:
         """Groups join a head as a whole, and only when every one of their contents is like that head."""
         proposer, vectors = self.by_vectors, self.vectors
@@ -235,7 +254,11 @@ class Decider:
         if self._twins is not None and self._twins[number] == head:
             return Member(number, "exact", self.likeness(head, number))
         likeness = self.likeness(head, number)
-        return Member(number, "near" if likeness and likeness.same else "similar", likeness)
+        if likeness and likeness.same:
+            return Member(number, "near", likeness)
+        joined = self._alike is not None and self._alike[number] == head
+        edited = joined or (likeness is not None and likeness.verdict == "edited")
+        return Member(number, "edited" if edited else "similar", likeness)
 
     def _found(self, head: int, numbers: Sequence[int]) -> Found:
         others = [number for number in numbers if number != head]

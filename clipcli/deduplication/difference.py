@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageChops
 
-from clipcli.tasks.dedupe.likeness import opaque
+from clipcli.tasks.dedupe.sheets import grounded
 from clipcli.tasks.dedupe.turns import TURNS, turn
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def difference(kept: Image.Image, other: Image.Image, *, turned: bool = False) -
     """
     shrink = min(1.0, _EDGE / max(kept.size))
     size = max(1, round(kept.width * shrink)), max(1, round(kept.height * shrink))
-    one, two = opaque(kept), opaque(other)
+    one, two = grounded(kept), grounded(other)
     if turned:
         two = Image.fromarray(turn(np.asarray(two), _best_turn(one, two)))
     shown = ImageChops.difference(one.resize(size, reducing_gap=2.0), two.resize(size, reducing_gap=2.0)).point(

@@ -22,20 +22,26 @@ if TYPE_CHECKING:
     from clipcli.deduplication.files import Content
     from clipcli.tasks.dedupe.sources import Bits
 
-_REMEMBERED: Final = 20_000
-"""Looks in memory at once: about 100 MB."""
+_REMEMBERED: Final = 400_000_000
+"""Bytes of looks in memory at once, about 1,200 photos; others are opened again when they are due."""
 _AT_ONCE: Final = 1024
+_SURE: Final = ("other", "edited", "near")
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is known of a picture: 4.3 kB, more for an animation."""
+    """What is known of a picture: 20 to 500 kB, more for an animation."""
 
     width: int
     height: int
     format: str
     frames: int
     signatures: tuple[Signature, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return sum(one.sheet.grey.nbytes + one.sheet.colour.nbytes + one.sheet.looks.nbytes for one in self.signatures)
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Looker:
     errors: dict[int, ImageError] = field(default_factory=dict)
     """Contents that are no image, or are gone."""
     _looks: OrderedDict[int, Look | None] = field(default_factory=OrderedDict)
+    _bytes: int = 0
     _pixels: dict[int, str] = field(default_factory=dict)
 
     def hashes(self, advance: Callable[[int], object]) -> Bits:
@@ -121,8 +128,8 @@ class Looker:
         if a is None or b is None:
             return None
         found = [compare(s, t) for s, t in zip(a.signatures, b.signatures, strict=False)]
-        worst = min(found, key=lambda likeness: (likeness.same, likeness.structure))
-        return worst if a.frames == b.frames else worst._replace(same=False)
+        worst = min(found, key=lambda likeness: (_SURE.index(likeness.verdict), likeness.structure))
+        return worst if a.frames == b.frames else worst._replace(verdict="other")
 
     def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = lambda _n: None) -> dict[int, str]:
         """Digests of the full pixels of some contents; those that cannot be read are left out."""
@@ -139,12 +146,16 @@ class Looker:
         return self.max_pixels or images.DEFAULT_MAX_PIXELS
 
     def _remember(self, number: int, look: Look | None) -> None:
+        if number in self._looks:
+            return
         self._looks[number] = look
         if look is not None:
             coloured = any(signature.coloured for signature in look.signatures)
             self.facts[number] = Facts(look.width, look.height, look.format, look.frames, coloured)
-        while len(self._looks) > _REMEMBERED:
-            self._looks.popitem(last=False)
+            self._bytes += look.nbytes
+        while self._bytes > _REMEMBERED and len(self._looks) > 1:
+            _, old = self._looks.popitem(last=False)
+            self._bytes -= old.nbytes if old is not None else 0
 
     def _open(self, number: int) -> Look | None:
         try:
@@ -153,7 +164,8 @@ class Looker:
         except ImageError as error:
             self.errors[number] = error.bare()
             return None
-        signatures = tuple(sign(picture, turns=self.turns) for picture in seen.pictures)
+        size = seen.height, seen.width
+        signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in seen.pictures)
         return Look(seen.width, seen.height, seen.format, seen.frames, signatures)
 
     def _digest(self, number: int) -> str:

@@ -136,7 +136,7 @@ class RowMaker:
             return "protected"
         if entry.level == "exact":
             return "same bytes" if entry.content == entry.kept.content else "same pixels"
-        return "same picture" if entry.level == "near" else "looks alike"
+        return {"near": "same picture", "edited": "differs in one place"}.get(entry.level, "looks alike")
 
     def _smallest_cosine(self, found: Found) -> float | None:
         vectors = self.decider.vectors

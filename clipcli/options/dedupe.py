@@ -16,7 +16,7 @@ class DuplicateOptions:
 
     level: Annotated[
         str,
-        typer.Option("--level", metavar="LEVEL", help="Look for exact copies, near ones too, or similar ones too."),
+        typer.Option("--level", metavar="LEVEL", help="The loosest level to look for: exact, near, edited or similar."),
     ] = "similar"
     against: Annotated[
         str | None,

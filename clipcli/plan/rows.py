@@ -18,7 +18,7 @@ _REQUIRED: Final[dict[str, type | tuple[type, ...]]] = {
     "group": int, "image": str, "level": str, "keep": bool, "path": str, "root": str, "keeper": str, "bytes": int,
     "mtime_ns": int, "device": int, "inode": int, "sha256": str,
 }  # fmt: skip
-_LEVELS: Final = ("exact", "near", "similar")
+_LEVELS: Final = ("exact", "near", "edited", "similar")
 _INTEGERS: Final = 2**64
 """Numbers of devices and files are without a sign."""
 

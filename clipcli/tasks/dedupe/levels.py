@@ -1,4 +1,4 @@
-"""Three levels, and the thresholds that part them. Each number was measured; docs/dedupe.md says on what."""
+"""Four levels, and the thresholds that part them. Each number was measured; docs/dedupe.md says on what."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from clipcli.vectors import Vectors
 
-Level = Literal["exact", "near", "similar"]
-LEVELS: Final[tuple[Level, ...]] = ("exact", "near", "similar")
+Level = Literal["exact", "near", "edited", "similar"]
+LEVELS: Final[tuple[Level, ...]] = ("exact", "near", "edited", "similar")
 """From the surest to the loosest; each takes in the ones before it."""
 
 

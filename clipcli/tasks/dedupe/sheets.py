@@ -1,0 +1,223 @@
+"""One picture → a sheet: its grey values at up to 640 pixels, its colours, and where its content lies in plain borders.
+
+Stretches of a sheet are given as (top, bottom, left, right), each a share of its height or width, 0 to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EDGE: Final = 640
+"""Longest side of a sheet: a digit of a scanned form is five pixels high there."""
+Grey: TypeAlias = npt.NDArray[np.float32]
+Stretch: TypeAlias = "tuple[float, float, float, float]"
+WHOLE: Final = (0.0, 1.0, 0.0, 1.0)
+_CUT: Final = 0.1
+"""What a window leaves out of a side, or not: 16 windows, so that any crop of up to 13 % is near one of them."""
+_WINDOWS: Final = tuple((top, 1 - bottom, left, 1 - right) for top, bottom, left, right in product((0, _CUT), repeat=4))
+_SMALL: Final = 16
+_COLOURS: Final = 64
+_PLAIN: Final = 10.0
+"""Grey values by which a border may vary: compression leaves some."""
+_BRIGHT: Final = 200.0
+_DARK_GROUND: Final = 64.0
+_STEP: Final = 3.0
+"""Up to this slope a place is flat."""
+_FLAT_CELL: Final = 8
+_FULL: Final = 253
+_NOT_FULL: Final = 235
+_GRAIN: Final = 12
+_GROUND: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What two pictures are compared by."""
+
+    grey: npt.NDArray[np.uint8]
+    """(height, width), at most 640."""
+    colour: npt.NDArray[np.int8]
+    """(64, 64, 3) half the Cb and Cr of the whole, and the percentage that is `clipped`; stretched to a square."""
+    pixels: tuple[int, int]
+    """Height and width of the picture itself."""
+    stretches: tuple[Stretch, ...]
+    """The whole; and what is left when a plain border is taken away, and once more where that has a plain border."""
+    drawn: float
+    """How much is flat, or of one shade with grain: near 0 for a photo, 0.3 and more for a page or a chart."""
+    plain: bool
+    """One shade everywhere."""
+    windows: tuple[Stretch, ...] = field(init=False)
+    looks: Grey = field(init=False)
+    """(windows, 256) each window at 16 × 16, of mean 0 and length 1. The first of every 16 are `stretches`."""
+
+    def __post_init__(self) -> None:
+        windows = tuple(within(outer, window) for outer in self.stretches for window in _WINDOWS)
+        object.__setattr__(self, "windows", windows)
+        looks = np.stack([self.cut(window, _SMALL).ravel() for window in windows])
+        looks -= looks.mean(axis=1, keepdims=True)
+        object.__setattr__(self, "looks", looks / (np.linalg.norm(looks, axis=1, keepdims=True) + 1e-3))
+
+    def cut(self, stretch: Stretch, side: int) -> Grey:
+        """(side, side) grey values of a stretch, 0 to 255."""
+        top, bottom, left, right = stretch
+        rows, columns = self.grey.shape
+        return np.asarray(span(top, bottom, rows, side) @ self.grey @ span(left, right, columns, side).T, np.float32)
+
+    def colours(self, stretch: Stretch, side: int) -> Grey:
+        """(2, side, side) Cb and Cr of a stretch, -128 to 127."""
+        top, bottom, left, right = stretch
+        rows, columns = span(top, bottom, _COLOURS, side), span(left, right, _COLOURS, side)
+        values = self.colour[..., :2].transpose(2, 0, 1).astype(np.float32)
+        return np.asarray(rows @ (2 * values) @ columns.T, np.float32)
+
+    def clipped(self, stretch: Stretch, side: int) -> Grey:
+        """(side, side) share of a stretch where some colour is full and another is not: tones were cut off, 0 to 1."""
+        top, bottom, left, right = stretch
+        rows, columns = span(top, bottom, _COLOURS, side), span(left, right, _COLOURS, side)
+        return np.asarray(rows @ (self.colour[..., 2].astype(np.float32) / 100) @ columns.T, np.float32)
+
+    def longest(self, stretch: Stretch) -> int:
+        """Pixels of the longer side of a stretch, in the sheet."""
+        top, bottom, left, right = stretch
+        return int(round(max((bottom - top) * self.grey.shape[0], (right - left) * self.grey.shape[1])))  # noqa: RUF046 - of numpy
+
+
+def within(outer: Stretch, inner: Stretch) -> Stretch:
+    """A stretch of a stretch."""
+    top, bottom, left, right = outer
+    one, two, three, four = inner
+    height, width = bottom - top, right - left
+    return top + height * one, top + height * two, left + width * three, left + width * four
+
+
+def area(stretch: Stretch) -> float:
+    """Share of the whole."""
+    top, bottom, left, right = stretch
+    return (bottom - top) * (right - left)
+
+
+def sheet_of(image: Image.Image, pixels: tuple[int, int] | None = None) -> Sheet:
+    """The sheet of a decoded picture of any mode; `pixels` where it was shrunk before: its own height and width."""
+    from PIL import Image as Pillow
+
+    own = pixels or (image.height, image.width)
+    share = min(1.0, EDGE / max(image.size))
+    size = max(1, round(image.width * share)), max(1, round(image.height * share))
+    small = image if share == 1 else grounded(image).resize(size, Pillow.Resampling.BOX, reducing_gap=3.0)
+    flat = grounded(small)
+    grey = np.asarray(flat.convert("L"), np.uint8)
+    square = flat.resize((_COLOURS, _COLOURS), Pillow.Resampling.BOX).convert("YCbCr")
+    values = np.asarray(flat)
+    full = Pillow.fromarray(((values.max(axis=2) >= _FULL) & (values.min(axis=2) < _NOT_FULL)).astype(np.uint8) * 100)
+    clipped = np.asarray(full.resize((_COLOURS, _COLOURS), Pillow.Resampling.BOX), np.int8)
+    colour = np.round((np.asarray(square, np.float32)[..., 1:] - 128) / 2).astype(np.int8)
+    return sheet_from(grey, np.dstack([colour, clipped]), own)
+
+
+def sheet_from(grey: npt.NDArray[np.uint8], colour: npt.NDArray[np.int8], pixels: tuple[int, int]) -> Sheet:
+    """A sheet of grey values and colours that were made before, such as turned ones."""
+    stretches: list[Stretch] = [WHOLE]
+    for _ in range(2):
+        inner = _content(grey, stretches[-1])
+        if inner is None or inner == stretches[-1]:
+            break
+        stretches.append(inner)
+    return Sheet(grey, colour, pixels, tuple(stretches), _flat_share(grey), int(np.ptp(grey)) <= _PLAIN)
+
+
+def grounded(image: Image.Image) -> Image.Image:
+    """Eight-bit RGB; transparency lies on white, and on dark grey where what can be seen is nearly white itself.
+
+    Wider numbers are scaled to what they span, as a viewer would show them.
+    """
+    from PIL import Image as Pillow
+
+    if image.mode in {"I", "F", "I;16", "I;16B", "I;16L"}:
+        values = np.asarray(image, np.float32)
+        low, high = float(values.min()), float(values.max())
+        image = Pillow.fromarray(np.uint8((values - low) * (255 / (high - low) if high > low else 0)))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        alpha = np.asarray(rgba.getchannel("A"), np.float32)
+        seen = float((np.asarray(rgba.convert("L"), np.float32) * alpha).sum()) / max(1.0, float(alpha.sum()))
+        shade = int(_DARK_GROUND) if seen > _BRIGHT and alpha.min() < 255 else 255  # noqa: PLR2004 - opaque
+        ground = Pillow.new("RGBA", rgba.size, (shade, shade, shade, 255))
+        return Pillow.alpha_composite(ground, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+@lru_cache(maxsize=1024)
+def span(low: float, high: float, size: int, side: int) -> Grey:
+    """(side, size): makes `side` values of the stretch from `low` to `high` of `size`, by triangles: no moiré."""
+    width = (high - low) * size / side
+    middle = low * size + width * (np.arange(side) + 0.5)
+    share = 1 - np.abs(np.clip(middle, 0.5, size - 0.5)[:, None] - np.arange(size) - 0.5) / max(1.0, width)
+    weights = np.clip(share, 0, None)
+    return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9), np.float32)
+
+
+def _content(grey: npt.NDArray[np.uint8], stretch: Stretch) -> Stretch | None:
+    """What is left of a stretch when the border of one shade is taken away; None where nothing is."""
+    height, width = grey.shape
+    top, bottom, left, right = (
+        round(share * size) for share, size in zip(stretch, (height, height, width, width), strict=True)
+    )
+    shade: float | None = None
+    for _ in range(2):  # a letterbox inside a pillarbox
+        for _side in range(2):
+            part = grey[top:bottom, left:right]
+            if not part.size:
+                return None
+            (above, below), shade = _lead(part.max(axis=1), part.min(axis=1), shade)
+            if above + below >= bottom - top:
+                return None
+            top, bottom = top + above, bottom - below
+            part = grey[top:bottom, left:right]
+            (before, after), shade = _lead(part.max(axis=0), part.min(axis=0), shade)
+            if before + after >= right - left:
+                return None
+            left, right = left + before, right - after
+    return top / height, bottom / height, left / width, right / width
+
+
+def _lead(
+    highest: npt.NDArray[np.uint8], lowest: npt.NDArray[np.uint8], shade: float | None
+) -> tuple[tuple[int, int], float | None]:
+    """Lines of one shade at the start and at the end; the shade is that of the first such line, or the given one."""
+    found = []
+    for high, low in (
+        (highest.astype(np.float32), lowest.astype(np.float32)),
+        (highest[::-1].astype(np.float32), lowest[::-1].astype(np.float32)),
+    ):
+        if high[0] - low[0] > _PLAIN:
+            found.append(0)
+            continue
+        if shade is None:
+            shade = float(high[0] + low[0]) / 2
+        plain = (high <= shade + _PLAIN) & (low >= shade - _PLAIN)
+        found.append(len(plain) if plain.all() else int(np.argmin(plain)))
+    return (found[0], found[1]), shade
+
+
+def _flat_share(grey: npt.NDArray[np.uint8]) -> float:
+    values = grey.astype(np.int16)
+    slope = np.zeros_like(values)
+    slope[:, 1:] = np.abs(np.diff(values, axis=1))
+    slope[1:] = np.maximum(slope[1:], np.abs(np.diff(values, axis=0)))
+    height, width = grey.shape
+    rows, columns = height // _FLAT_CELL, width // _FLAT_CELL
+    if not rows or not columns:
+        return 0.0
+    cells = slope[: rows * _FLAT_CELL, : columns * _FLAT_CELL].reshape(rows, _FLAT_CELL, columns, _FLAT_CELL)
+    shades = np.bincount(grey.ravel(), minlength=256)
+    ground = float(np.convolve(shades, np.ones(2 * _GRAIN + 1), mode="same").max()) / grey.size
+    return max(float((cells.max(axis=(1, 3)) <= _STEP).mean()), ground - _GROUND)
