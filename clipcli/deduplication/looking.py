@@ -12,7 +12,7 @@ import numpy as np
 from clipcli import images
 from clipcli.devices import usable_cores
 from clipcli.errors import ImageError
-from clipcli.images.glances import glance, pixel_digest
+from clipcli.images.glances import glance, laid_on, pixel_digest
 from clipcli.tasks.dedupe.likeness import Likeness, Signature, compare, sign
 
 if TYPE_CHECKING:
@@ -160,12 +160,13 @@ class Looker:
     def _open(self, number: int) -> Look | None:
         try:
             data = images.read(self.contents[number].files[0].path)
-            seen = glance(data, orient=self.orient, rendering=self.rendering, max_pixels=self._limit)
+            seen = glance(data, orient=self.orient, rendering=images.Rendering(bare=True), max_pixels=self._limit)
         except ImageError as error:
             self.errors[number] = error.bare()
             return None
         size = seen.height, seen.width
-        signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in seen.pictures)
+        pictures = [laid_on(picture, self.rendering) for picture in seen.pictures]
+        signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in pictures)
         return Look(seen.width, seen.height, seen.format, seen.frames, signatures)
 
     def _digest(self, number: int) -> str:

@@ -6,16 +6,22 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from PIL import Image, ImageSequence
 
 from clipcli.errors import ImageError
 from clipcli.images import raw, reasons
 from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
 from clipcli.images.decoding import _identify as identify
-from clipcli.images.rendering import ON_WHITE, Rendering
+from clipcli.images.rendering import ON_WHITE, WHITE, Rendering
 
 _SMALL: Final = 640
 """JPEG decoders may shrink to no less than this: what pictures are compared at, two to six times as fast."""
+_VANISHES: Final = 55
+"""Grey values by which what can be seen must differ from its ground."""
+_DARK: Final = (64, 64, 64)
+_MIDDLE: Final = 128
+_OPAQUE: Final = 255
 _FRAMES: Final = 4
 """Frames of an animation that are looked at, evenly spread over it."""
 _ANIMATED: Final = frozenset(("GIF", "WEBP", "PNG", "AVIF"))
@@ -71,6 +77,27 @@ def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_
     except Exception as error:
         raise ImageError("decode", reasons.failed(error, image.format)) from error
     return digest.hexdigest()
+
+
+def laid_on(image: Image.Image, rendering: Rendering) -> Image.Image:
+    """The picture in RGB, on another ground where what can be seen of it would vanish: white icons on white.
+
+    Raises:
+        ImageError: at stage `decode`, for a mode that Pillow cannot turn into RGB.
+    """
+    try:
+        if not image.has_transparency_data:
+            return (ON_WHITE if rendering.bare else rendering).apply(image)
+        rgba = image.convert("LA" if image.mode == "La" else image.mode).convert("RGBA")
+        light, alpha = (np.asarray(part, np.float32) for part in (rgba.convert("L"), rgba.getchannel("A")))
+        seen = float((light * alpha).sum() / max(1.0, float(alpha.sum())))
+        red, green, blue = WHITE if rendering.bare else rendering.background
+        ground = 0.299 * red + 0.587 * green + 0.114 * blue
+        if alpha.min() < _OPAQUE and abs(seen - ground) < _VANISHES:
+            return Rendering(_DARK if ground > _MIDDLE else WHITE).apply(image)
+        return Rendering((red, green, blue)).apply(image)
+    except Exception as error:
+        raise ImageError("decode", reasons.failed(error, image.format)) from error
 
 
 def _frame_count(image: Image.Image) -> int:

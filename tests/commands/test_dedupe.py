@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dedupe_pictures import family
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -506,7 +507,7 @@ def test_the_page_is_bounded(library, tmp_path, random_model, monkeypatch):
     page = tmp_path / "page.html"
     run("dedupe", library, "-m", random_model, "--level", "near", "--report", page)
     html = page.read_text(encoding="utf-8")
-    assert (html.count("data:image/"), html.count("no picture"), html.count("data-rest=")) == (3, 3, 6)
+    assert (html.count("data:image/"), html.count("no picture"), html.count("data-rest=")) == (4, 3, 6)  # one shows a difference
     assert "Only the first 3 files are shown with their pictures" in html
 
 
@@ -645,3 +646,25 @@ def test_doubtful_groups_come_first_and_sizes_are_readable(page, library, tmp_pa
     facts = chromium.evaluate("Array.from(document.querySelectorAll('.fact')).map(one => one.textContent)")
     assert "76 kB" in " ".join(facts)
     assert not any(re.match(r"[\d,]{4,} bytes", fact) for fact in facts)
+
+
+@pytest.mark.parametrize("folder", ["blank", "forms", "icons_white", "signed", "walls"])
+def test_templates_lose_nothing(shared, folder, random_model):
+    rows = run("dedupe", shared / "data/faults/templates" / folder, "-m", random_model, "-f", "jsonl").rows
+    assert [row["image"] for row in rows if not row.get("keep", True)] == []
+
+
+def test_white_drawings_on_transparency_are_different(tmp_path, random_model):
+    for name, box in (("a", (40, 40, 200, 200)), ("b", (100, 20, 140, 230))):
+        icon = Image.new("RGBA", (256, 256), (255, 255, 255, 0))
+        icon.paste((255, 255, 255, 255), box)
+        icon.save(tmp_path / f"{name}.png")
+    assert run("dedupe", tmp_path, "-m", random_model, "--level", "near", "-f", "jsonl").rows == []
+
+
+def test_a_page_with_another_number_is_reported_as_edited(tmp_path, random_model):
+    for number, image in enumerate(family("forms", 1, 2)):
+        image.save(tmp_path / f"{number}.png")
+    rows = run("dedupe", tmp_path, "-m", random_model, "-f", "jsonl").rows
+    assert [(row["level"], row["keep"], row["reason"]) for row in rows][1] == ("edited", True, "differs in one place")
+    assert run("dedupe", tmp_path, "-m", random_model, "--remove", "edited", "-f", "jsonl").rows[1]["keep"] is False

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import combinations
-from pathlib import Path
 
+import numpy as np
 import pytest
+from dedupe_pictures import CHANGES, EDITS, TEMPLATES, family, scene
 from PIL import Image
 
 from clipcli.tasks.dedupe.likeness import compare, sign
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-from dedupe_pictures import CHANGES, EDITS, TEMPLATES, family, scene
 
 
 @pytest.mark.parametrize("kind", ["forms", "walls", "letters", "scans", "cameras", "icons"])
@@ -50,6 +47,4 @@ def test_templates_of_shared(shared, folder):
 @pytest.fixture
 def photo() -> Image.Image:
     """As much structure as a photo has."""
-    import numpy as np
-
     return scene(np.random.default_rng(9), (400, 300))
