@@ -33,6 +33,7 @@ def collect(
     null: bool = False,
     column: str | None = None,
     globs: Globs | None = None,
+    follows_links: bool = False,
     warn: Callable[[str], object] | None = None,
     detail: Callable[[str], object] | None = None,
 ) -> Iterator[ImageRef]:
@@ -47,6 +48,7 @@ def collect(
         null: lists are separated by NUL instead of newlines.
         column: of tables, that holds images or paths; None takes the only one with images.
         globs: which names take part; None is all.
+        follows_links: links to folders below a folder are entered too.
         warn: is told of folders without images when others have some.
         detail: is told at the end which folders were passed over.
 
@@ -65,7 +67,7 @@ def collect(
         chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments),
         chain.from_iterable(_read_list(source, null=null) for source in files_from),
     )
-    return _expand_all(named, column, FolderSearch(globs or Globs()), warn, detail)
+    return _expand_all(named, column, FolderSearch(globs or Globs(), follows_links), warn, detail)
 
 
 def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
@@ -133,13 +135,17 @@ def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator
             elif search.takes(one):
                 yield ImageRef(one, one)
     elif os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
-        yield from _walk(argument, argument, search)
+        yield from _walk(argument, argument, search, (os.path.realpath(argument),) if search.follows_links else ())
     elif search.takes(argument):
         yield ImageRef(argument, argument)
 
 
-def _walk(folder: str, root: str, search: FolderSearch) -> Iterator[ImageRef]:
-    """Images below a folder, sorted; hidden names skipped, links to folders not followed (so loops cannot happen)."""
+def _walk(folder: str, root: str, search: FolderSearch, chain: tuple[str, ...]) -> Iterator[ImageRef]:
+    """Images below a folder, sorted; hidden names skipped, links to folders not followed (so loops cannot happen).
+
+    Where links are followed, `chain` has the real paths of the folders that links led to on the way: none is entered in
+    itself.
+    """
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
@@ -151,7 +157,11 @@ def _walk(folder: str, root: str, search: FolderSearch) -> Iterator[ImageRef]:
             continue
         if entry.is_dir(follow_symlinks=False):
             if search.enters(entry.path, root):
-                yield from _walk(entry.path, root, search)
+                yield from _walk(entry.path, root, search, chain)
+        elif search.follows_links and _is_folder_link(entry):
+            target = os.path.realpath(entry.path)
+            if target not in chain and search.enters(entry.path, root):
+                yield from _walk(entry.path, root, search, (*chain, target))
         elif is_image_name(entry.name) and search.takes(entry.path, root) and not _is_folder_link(entry):
             yield ImageRef(entry.path, entry.path)
 

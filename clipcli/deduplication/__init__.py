@@ -9,6 +9,8 @@
     rows.py        groups → rows, which are also a plan
     page.py        groups → a page of choices
     difference.py  two pictures → where they differ
+    sides.py       which inputs are references
+    freed.py       what removing files frees
     next_step.py   what a person does next
     job.py         what was asked, from start to exit code
 

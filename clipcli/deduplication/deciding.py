@@ -72,6 +72,8 @@ class Decider:
     rules: Sequence[Rule]
     decisions: Decisions
     talk: Talk
+    has_references: bool = False
+    """One set is compared with another."""
     unseen: int = 0
     _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
     _twins: Indices | None = None
@@ -102,16 +104,17 @@ class Decider:
         for number in everyone.tolist():
             byhead.setdefault(int(leader[number]), []).append(number)
         found = [self._found(head, some) for head, some in byhead.items()]
-        several = [one for one in found if one.members or len(self.contents[one.leader].files) > 1]
+        several = [one for one in found if one.members or not self.contents[one.leader].is_one_file]
         several = [one for one in several if one.leader not in self.looker.errors]
         return sorted(several, key=lambda one: self.best(one.leader).path)
 
     def with_empty(self, found: list[Found], files: Sequence[ImageFile], *, against: bool) -> list[Found]:
         """The groups and one more of files of zero bytes; of both sets, where one is compared with another."""
-        if len(files) < 2 or (against and len({file.reference for file in files}) == 1):  # noqa: PLR2004 - a pair
+        content = Content(sha256().hexdigest(), tuple(files))
+        if not files or (len({file.reference for file in files}) == 1 if against else content.is_one_file):
             return found
         number = len(self.contents)
-        self.contents.append(Content(sha256().hexdigest(), tuple(files)))
+        self.contents.append(content)
         return sorted([*found, Found(number, ())], key=lambda one: self.best(one.leader).path)
 
     @property
@@ -120,8 +123,9 @@ class Decider:
         return sum(one.neighbours.cut for one in (self.by_vectors, self.by_hashes) if one is not None)
 
     def best(self, number: int) -> ImageFile:
-        """The file of a content that its rules keep."""
+        """The file of a content that its rules keep; a reference, where there is one."""
         files = self.contents[number].files
+        files = tuple(file for file in files if file.reference) or files
         return files[0] if len(files) == 1 else files[rank([self.facts(number, file) for file in files], self.rules)[0]]
 
     def facts(self, number: int, file: ImageFile) -> FileFacts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from clipcli.deduplication.files import is_same_file
 from clipcli.tasks.dedupe.levels import LEVELS, includes
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def entries(decider: Decider, remove: Level, found: Found) -> list[Entry]:
     keeper = decider.best(found.leader)
     first = Entry(found.leader, keeper, "exact", "exact")
     others = [
-        Entry(found.leader, file, "exact", "exact", None, first) for file in _files(decider, found.leader, keeper)
+        Entry(found.leader, file, "exact", "exact", None, first)
+        for file in _files(decider, found.leader, keeper, stays=True)
     ]
     staying: dict[int, Entry] = {}
     for member in sorted(found.members, key=lambda one: len(one.surer or ())):
@@ -65,15 +67,23 @@ def _of_member(
     stays = not includes(remove, fits.level)
     if stays:
         staying[member.number] = entry
-    for file in _files(decider, member.number, best):
+    for file in _files(decider, member.number, best, stays=stays):
         if stays and member.surer is not None:
             yield Entry(member.number, file, "exact", "exact", None, entry)
         else:
             yield replace(entry, file=file, surest=surest if member.surer is None else "exact")
 
 
-def _files(decider: Decider, content: int, best: ImageFile) -> Sequence[ImageFile]:
-    return [file for file in decider.contents[content].files if not file.reference and file is not best]
+def _files(decider: Decider, content: int, best: ImageFile, *, stays: bool) -> Sequence[ImageFile]:
+    """The other files of a content; where the best of them stays, its further names are no copies.
+
+    All names of a file that goes are there: its bytes are freed with the last of them. A reference is another matter:
+    that it is the same file is what was to be found.
+    """
+    others = [file for file in decider.contents[content].files if not file.reference and file is not best]
+    if not stays or best.reference or decider.has_references:
+        return others
+    return [file for file in others if not is_same_file(file, best)]
 
 
 def _place(entry: Entry) -> tuple[int, str, int, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from clipcli import images
 from clipcli.errors import ImageError
 from clipcli.plan.guarding import is_below
-from clipcli.plan.states import FileState, digest_of, look, resolve
+from clipcli.plan.states import FileState, digest_of, look, look_through, resolve
 from clipcli.sources.places import is_url
 from clipcli.tasks.dedupe.keep import is_inside
 
@@ -39,12 +39,22 @@ class ImageFile:
     """Of the set that is compared with, and never touched."""
 
 
+def is_same_file(one: ImageFile, other: ImageFile) -> bool:
+    """Return whether two names lead to one file on disk."""
+    return bool(one.state.inode) and one.state.is_same(other.state)
+
+
 @dataclass(frozen=True)
 class Content:
     """Files with the same bytes."""
 
     digest: str
     files: tuple[ImageFile, ...]
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether all of them are names of one file, so that there is no copy."""
+        return all(is_same_file(self.files[0], other) for other in self.files[1:])
 
 
 @dataclass(frozen=True)
@@ -63,13 +73,20 @@ class Collection:
 
     roots: Sequence[str]
     protected: Sequence[str]
+    follows_links: bool = False
+    """Where two sets are compared, a link counts as what it shows; it is never removed."""
     links: int = 0
-    """Symbolic links and further names of files already counted: they hold no copy, so they are left out."""
+    """Symbolic links, and files that were named before: they hold no copy, so they are left out."""
+    further_names: int = 0
+    """Names of files that have another name among the inputs (hard links)."""
+    queries: int = 0
+    references: int = 0
     empty: list[ImageFile] = field(default_factory=list)
     """Files of zero bytes, where they were asked for."""
     _by_digest: dict[str, list[ImageFile]] = field(default_factory=dict)
     _inodes: set[tuple[bool, int, int]] = field(default_factory=set)
-    _paths: set[str] = field(default_factory=set)
+    _paths: set[tuple[bool, str]] = field(default_factory=set)
+    """Of the references and of the others: one file may be on both sides."""
     _guarded: dict[str, bool] = field(default_factory=dict)
     """Folder → whether its files are protected."""
     _chunks: list[Vectors] = field(default_factory=list)
@@ -100,16 +117,25 @@ class Collection:
             return self._elsewhere(ref, reference=reference)
         path = resolve(ref.path)
         state = look(path)
-        key = (reference, state.device, state.inode) if state is not None else None
-        seen = path in self._paths or (state is not None and state.inode and key in self._inodes)
-        if state is None or key is None or not state.is_file or seen:
+        is_link = state is not None and state.is_link
+        if is_link and self.follows_links:
+            state = look_through(path)
+        if state is None or not state.is_file or (reference, path) in self._paths:
             self.links += 1
             return None
+        key = reference, state.device, state.inode
+        self.further_names += bool(state.inode) and key in self._inodes
         self._inodes.add(key)
-        self._paths.add(path)
+        self._count(path, reference=reference)
         inside = [root for root in self.roots if is_inside(path, root) and root != path]
         root = max(inside, key=len, default=os.path.dirname(path))  # noqa: PTH120 - any bytes
-        return ImageFile(ref.name, path, root, state, reference or self._is_protected(path), reference)
+        protected = reference or is_link or self._is_protected(path)
+        return ImageFile(ref.name, path, root, state, protected, reference)
+
+    def _count(self, path: str, *, reference: bool) -> None:
+        self._paths.add((reference, path))
+        self.references += reference
+        self.queries += not reference
 
     def _is_protected(self, path: str) -> bool:
         folder = os.path.dirname(path)  # noqa: PTH120 - any bytes
@@ -120,21 +146,22 @@ class Collection:
     def _elsewhere(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
         """What is in an archive, in a table or far away can be told of and never be removed, so it is protected."""
         path = ref.path if is_url(ref.path) else os.path.abspath(ref.path)  # noqa: PTH100 - any bytes
-        if path in self._paths:
+        if (reference, path) in self._paths:
             self.links += 1
             return None
-        self._paths.add(path)
+        self._count(path, reference=reference)
         root = path.rpartition("/")[0]
         return ImageFile(ref.name, path, root, FileState(0, 0, 0, 0, 0, 0), protected=True, reference=reference)
 
     def add_reference(self, name: str, vector: Vector) -> None:
         """Take a row of a vector file. Its picture is looked at where its name still leads to a file."""
         path = resolve(name)
-        if path in self._paths:
+        if (True, path) in self._paths:
             return
-        self._paths.add(path)
-        digest = digest_of(path)
-        state = look(path) if digest else FileState(0, 0, 0, 0, 0, 0)
+        self._paths.add((True, path))
+        target = os.path.realpath(path)
+        digest = digest_of(target)
+        state = look(target) if digest else FileState(0, 0, 0, 0, 0, 0)
         key = digest or hashlib.sha256(os.fsencode(name)).hexdigest()
         if key not in self._by_digest:
             self._by_digest[key] = []

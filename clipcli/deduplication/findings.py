@@ -40,7 +40,7 @@ class Findings:
         if not isinstance(row, DuplicateRow):
             return Finding(row.image, row.image, ok=False, error=f"{row.reason} ({row.stage})")
         plan, limit = row.plan, self.job.fail_found
-        if plan.path == plan.keeper:
+        if row.leads:
             return Finding(plan.image, plan.path, ok=True, found="the file that stays")
         ok = limit is not None and not includes(limit, row.surest)
         found = f"{row.level} copy of {plan.keeper}"

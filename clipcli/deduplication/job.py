@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from clipcli.cache import EmbeddingCache, NoCache
 from clipcli.deduplication.comparing import match
 from clipcli.deduplication.deciding import Decider, Found
 from clipcli.deduplication.files import Collection, Read, read_only
+from clipcli.deduplication.freed import Freed
 from clipcli.deduplication.looking import Looker
 from clipcli.deduplication.proposing import propose_by_hashes, propose_by_vectors
 from clipcli.deduplication.references import add_vectors, is_vector_file
 from clipcli.deduplication.rows import DuplicateRow, RowMaker
-from clipcli.errors import UsageError
+from clipcli.deduplication.sides import inner_reference, outside
+from clipcli.errors import ExitCode, UsageError
 from clipcli.files import decimal_size
 from clipcli.inputs import collect, is_stream
 from clipcli.output import ErrorRow
@@ -23,6 +25,7 @@ from clipcli.plan.decisions import read_decisions
 from clipcli.plan.states import look, resolve
 from clipcli.report import Report
 from clipcli.session import open_session
+from clipcli.sources.faults import without_secrets
 from clipcli.sources.places import is_url
 from clipcli.tasks.dedupe.keep import parse_rules
 from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, is_known, measured, thresholds_of
@@ -70,19 +73,17 @@ class Job:
 
     def rows(self, session: Session | None, cache: EmbeddingCache | NoCache) -> Iterator[DuplicateRow | ErrorRow]:
         """Rows of failures as they come, then the groups."""
-        roots = [resolve(a) for a in self.inputs.images or () if os.path.isdir(a)]  # noqa: PTH112 - any bytes
-        collection = Collection(
-            [os.path.realpath(root) for root in roots], [os.path.realpath(f) for f in self.asked.protect or ()]
-        )
-        yield from self._read(session, self.inputs.collect(self.talk), collection, reference=False)
-        if self.asked.against is not None:
+        folders = [os.path.realpath(a) for a in self.inputs.images or () if os.path.isdir(a)]  # noqa: PTH112 - any bytes
+        against, self.compared = self.asked.against, None
+        collection = Collection(folders, [os.path.realpath(f) for f in self.asked.protect or ()], against is not None)
+        refs = self.inputs.collect(self.talk, follows_links=collection.follows_links)
+        refs = outside(refs, inner_reference(folders, against))
+        yield from self._read(session, refs, collection, reference=False)
+        if against is not None:
             yield from self._read_references(session, collection)
+            self.compared = collection
         decider, found = self._decide(session, cache, collection)
         yield from self._unreadable(decider)
-        if collection.links:
-            self.talk.note(
-                f"{collection.links:,} links and further names of the same files left out: they hold no copy"
-            )
         if decider.unseen or decider.shortened:
             self.talk.warn(
                 f"too many files look alike: {decider.unseen:,} candidates were not compared, "
@@ -93,31 +94,54 @@ class Job:
             for row in maker.rows(number, group):
                 self._count(row)
                 yield row
+        left_out = collection.links + (
+            0 if against is not None else collection.further_names - self.freed.further_names
+        )
+        if left_out:
+            self.talk.note(f"{left_out:,} links and further names of the same files left out: they hold no copy")
 
     def conclude(self) -> int:
         """Say what was found; the exit code."""
         self.report.summarise()
-        if self.groups_found:
-            self.talk.note(
-                f"{self.groups_found:,} group{'' if self.groups_found == 1 else 's'}; {self.removable:,} "
-                f"file{'' if self.removable == 1 else 's'} could go, {decimal_size(self.removable_bytes)}"
+        against = without_secrets(str(self.asked.against))
+        if self.compared is not None and not (self.compared.queries and self.compared.references):
+            side = "the inputs" if not self.compared.queries else against
+            self.talk.warn(f"nothing was compared: no image of {side} could be used")
+            return ExitCode.INPUTS
+        if self.compared is not None:
+            self.talk.note(f"{_images(self.compared.queries)} compared with {self.compared.references:,} of {against}")
+        if self.on_both_sides:
+            self.talk.warn(
+                f"{_images(self.on_both_sides)} on both sides: the same file is in the inputs and in {against}"
             )
+        if self.groups_found:
+            self._say_what_could_go()
         else:
             self.talk.note("no duplicates found")
         return self.report.exit_code
 
+    def _say_what_could_go(self) -> None:
+        groups, files = self.groups_found, self.freed.files
+        self.talk.note(
+            f"{groups:,} group{'' if groups == 1 else 's'}; {files:,} file{'' if files == 1 else 's'} could go, "
+            f"{decimal_size(self.freed.bytes)}"
+        )
+        if self.freed.held:
+            self.talk.note(f"{self.freed.held:,} of them stay under another name (a hard link), and free nothing")
+
     page: str = ""
     """The page that is made of the plan."""
     groups_found: int = 0
-    removable: int = 0
-    removable_bytes: int = 0
+    on_both_sides: int = 0
+    freed: Freed = field(default_factory=Freed)
+    compared: Collection | None = None
+    """Both sides, where there are two."""
 
     def _count(self, row: DuplicateRow) -> None:
         self.groups_found = max(self.groups_found, row.group)
-        if not row.plan.keep:
-            self.removable += 1
-            self.removable_bytes += row.plan.size
-        if row.plan.path != row.plan.keeper and self.fail_found and includes(self.fail_found, row.surest):
+        self.freed.add(row)
+        self.on_both_sides += row.same_file
+        if not row.leads and self.fail_found and includes(self.fail_found, row.surest):
             self.report.checks_failed += 1
 
     def _read(
@@ -146,9 +170,10 @@ class Job:
     def _read_references(self, session: Session | None, collection: Collection) -> Iterator[ErrorRow]:
         against = str(self.asked.against)
         if session is not None and is_vector_file(against):
-            add_vectors(against, session, collection, self._thresholds(session, collection.peek()).candidate, self.talk)
+            candidate = self._thresholds(session, collection.peek()).candidate
+            collection.references = add_vectors(against, session, collection, candidate, self.talk)
         else:
-            refs = collect([against], globs=self.inputs.globs, detail=self.talk.detail_once)
+            refs = collect([against], globs=self.inputs.globs, follows_links=True, detail=self.talk.detail_once)
             yield from self._read(session, refs, collection, reference=True)
 
     def _decide(
@@ -163,7 +188,8 @@ class Job:
             bits = looker.hashes(advance)
         decider = Decider(
             contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_hashes=None,
-            thresholds=self._thresholds(session, vectors), level=self.level, rules=self.rules, decisions=self.decisions,
+            has_references=against, thresholds=self._thresholds(session, vectors), level=self.level, rules=self.rules,
+            decisions=self.decisions,
             talk=self.talk,
         )  # fmt: skip
         if against:
@@ -233,6 +259,10 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: T
     from clipcli.plan.decisions import joined
 
     return Job(inputs, asked, run, level, remove, fail, rules, joined(decisions), Report(talk), talk)
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def _level(word: str, option: str) -> Level:

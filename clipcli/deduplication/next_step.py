@@ -31,7 +31,7 @@ def plan_of(output: Output) -> str | None:
 
 def say_next_step(job: Job, output: Output, pages: Sequence[str]) -> None:
     """Say what to do next, where there is anything to do."""
-    step = next_step(output, pages) if job.groups_found and (job.removable or pages) else None
+    step = next_step(output, pages) if job.groups_found and (job.freed.files or pages) else None
     if step is not None:
         job.talk.note(step)
 

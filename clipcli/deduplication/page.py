@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from clipcli import images
 from clipcli.deduplication.difference import difference
+from clipcli.deduplication.freed import Freed
 from clipcli.errors import ImageError
 from clipcli.files import decimal_size
 from clipcli.output.html import Card, Choice, Saving, Section, link_to, thumbnail, write_page
@@ -57,10 +58,12 @@ class Page:
         if self.file is None:
             return
         going = [row for row in self._rows if not row.plan.keep]
-        size = decimal_size(sum(row.plan.size for row in going))
+        freed = Freed()
+        for row in self._rows:
+            freed.add(row)
         count = self._rows[-1].group if self._rows else 0
         lead = f"{count:,} group{'' if count == 1 else 's'}, {len(going):,} of {len(self._rows):,} files may go "
-        lead += f"({size}). The least certain groups come first"
+        lead += f"({decimal_size(freed.bytes)}). The least certain groups come first"
         if len(self._rows) > _PICTURES:
             lead += f". Only the first {_PICTURES:,} files are shown with their pictures"
         saving = Saving(reviewed_name(self.plan or self.file), self._key())
@@ -90,7 +93,7 @@ class Page:
         heads = {row.plan.keeper for row in group}
         first = group[0]
         pictures: dict[str, Image | None] = {}
-        kept = {row.plan.path: row for row in group if row.plan.path in heads}
+        kept = {row.plan.path: row for row in reversed(group) if row.plan.path in heads}  # one file on both sides
         for row in group:
             picture, head = self._picture(row), kept.get(row.plan.keeper, first)
             if row.plan.path in heads:
@@ -106,7 +109,8 @@ class Page:
         record.pop("page", None)  # what the page saves was looked at
         choice = Choice(
             keep, ", " + json.dumps(record)[1:], self._places[id(row)], printable(os.path.dirname(row.plan.image)),  # noqa: PTH120
-            row.plan.size, loose=row is not head and row.level not in _COPIES, fixed=row.plan.protected,
+            row.plan.size, f"{row.plan.device}:{row.plan.inode}", row.names,
+            loose=row is not head and row.level not in _COPIES, fixed=row.plan.protected,
         )  # fmt: skip
         badge = "keep" if row is head else row.level
         facts = tuple(_facts(row, head))

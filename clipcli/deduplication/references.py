@@ -33,8 +33,8 @@ def is_vector_file(path: str | None) -> bool:
     return path is not None and holds_vectors(path)
 
 
-def add_vectors(path: str, session: Session, collection: Collection, threshold: float, talk: Talk) -> None:
-    """Add the rows that come near any image of the collection; the others can match nothing.
+def add_vectors(path: str, session: Session, collection: Collection, threshold: float, talk: Talk) -> int:
+    """Add the rows that come near any image of the collection; the others can match nothing. Return how many there are.
 
     The file is read block by block; it need not fit into memory.
 
@@ -49,13 +49,14 @@ def add_vectors(path: str, session: Session, collection: Collection, threshold: 
         )
     images = collection.peek()
     if not len(images):
-        return
+        return len(file)
     near = _near(VectorSource(images), file, threshold, talk)
     with talk.progress(len(file), "row", doing="references") as advance:
         for start, vectors in _blocks(file):
             for row in near(vectors).tolist():
                 collection.add_reference(file.names[start + row], vectors[row])
             advance(len(vectors))
+    return len(file)
 
 
 def _near(images: Source, file: VectorFile, threshold: float, talk: Talk) -> Callable[[Vectors], Indices]:

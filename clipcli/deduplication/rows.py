@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from clipcli.deduplication.entries import entries
+from clipcli.deduplication.files import is_same_file
 from clipcli.files import decimal_size
 from clipcli.plan.rows import PlanRow
 from clipcli.sources.faults import without_secrets
@@ -47,6 +48,12 @@ class DuplicateRow:
     turn: int = 0
     surest: Level = "similar"
     """What it is of any file in its group: a copy of a look-alike is a copy."""
+    leads: bool = False
+    """It is the file that its group is kept for."""
+    same_file: bool = False
+    """It is the very file that it is beside, by the same or another name."""
+    names: int = 1
+    """Of the file on its disk, also outside of what was searched."""
     kept_image: str = ""
     """The file that it was compared with, as the user wrote it."""
     columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "similarity", "min_similarity")
@@ -112,7 +119,8 @@ class RowMaker:
 
     def _row(self, group: int, entry: Entry, smallest: float | None, why: str) -> DuplicateRow:
         file, likeness, kept = entry.file, entry.likeness, entry.kept or entry
-        removed = kept is not entry and not file.protected and includes(self.remove, entry.level)
+        same_file = kept is not entry and is_same_file(file, kept.file)
+        removed = kept is not entry and not file.protected and not same_file and includes(self.remove, entry.level)
         seen = self.decider.looker.facts.get(entry.content)
         plan = PlanRow(
             group, file.name, entry.level, not removed, without_secrets(file.path), file.root,
@@ -125,14 +133,16 @@ class RowMaker:
             plan, entry.level, 1.0 if same else self.decider.cosine(kept.content, entry.content), smallest,
             seen.width if seen else None, seen.height if seen else None, why,
             likeness.distance if likeness else None, likeness.structure if likeness else None,
-            likeness.turn if likeness else 0, entry.surest, kept.file.name,
+            likeness.turn if likeness else 0, entry.surest, kept is entry, same_file, file.state.names, kept.file.name,
         )  # fmt: skip
 
     def _reason(self, entry: Entry, others: Sequence[Entry]) -> str:
         if entry.kept is None:
             facts = [self.decider.facts(other.content, other.file) for other in others]
             return reason(self.decider.facts(entry.content, entry.file), facts, self.decider.rules)
-        if entry.file.protected:
+        if is_same_file(entry.file, entry.kept.file):
+            return "the same file"
+        if entry.file.protected and not self.decider.has_references:
             return "protected"
         if entry.level == "exact":
             return "same bytes" if entry.content == entry.kept.content else "same pixels"

@@ -88,13 +88,15 @@ class InputOptions:
 
         return Globs(tuple(self.include or ()), tuple(self.exclude or ()))
 
-    def collect(self, talk: Talk, warn: Callable[[str], object] | None = None) -> Iterator[ImageRef]:
+    def collect(
+        self, talk: Talk, warn: Callable[[str], object] | None = None, *, follows_links: bool = False
+    ) -> Iterator[ImageRef]:
         """Return the images of these options; `warn` is told of folders without any. Raises UsageError, InputsError."""
         from clipcli.inputs import collect
 
         return collect(
             self.images or [], files_from=self.files_from or [], null=self.null, column=self.column, globs=self.globs,
-            warn=warn, detail=talk.detail_once,
+            follows_links=follows_links, warn=warn, detail=talk.detail_once,
         )  # fmt: skip
 
     def rendering(self) -> Rendering:

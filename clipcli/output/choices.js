@@ -178,7 +178,13 @@
     const left = groups.filter((group) => !isDecided(group)).length;
     save.disabled = barren.length > 0;
     next.disabled = left === 0 && !barren.length;
-    const bytes = removed.reduce((sum, item) => sum + Number(item.dataset.bytes), 0);
+    // A file is freed with the last of its names.
+    const gone = new Map();
+    let bytes = 0;
+    for (const { dataset } of removed) {
+      gone.set(dataset.file, (gone.get(dataset.file) || 0) + 1);
+      if (gone.get(dataset.file) === Number(dataset.names)) bytes += Number(dataset.bytes);
+    }
     state.textContent = barren.length
       ? `${barren[0].section.querySelector("h2").textContent} keeps no file`
       : `${removed.length} of ${items.length} files to remove (${size(bytes)})`

@@ -52,6 +52,10 @@ class Choice:
     """Where it lies, as it is shown."""
     size: int
     """Bytes."""
+    file: str
+    """The same for all names of one file, whose bytes are freed when all of them go."""
+    names: int
+    """How many there are on the disk."""
     loose: bool = False
     """It only looks like the file that is kept."""
     fixed: bool = False
@@ -164,7 +168,7 @@ def _choice(choice: Choice | None) -> str:
         return ""
     data = {
         "keep": str(choice.keep).lower(), "rest": choice.rest, "at": choice.at, "folder": choice.folder,
-        "bytes": choice.size, "loose": str(choice.loose).lower(),
+        "bytes": choice.size, "file": choice.file, "names": choice.names, "loose": str(choice.loose).lower(),
     }  # fmt: skip
     written = "".join(f' data-{name}="{escaped(str(value))}"' for name, value in data.items())
     return written + (" data-fixed" if choice.fixed else "")

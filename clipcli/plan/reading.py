@@ -125,7 +125,7 @@ def _problem(row: PlanRow, before: PlanRow | None) -> str | None:
         return None
     if before.keep != row.keep:
         return f"{row.path} is kept in group {(before if before.keep else row).group} and removed in another place"
-    return f"{row.path} is in group {before.group} already" if not row.keep or before.group == row.group else None
+    return None if row.keep else f"{row.path} is in group {before.group} already"
 
 
 def _group(path: Path, number: int, rows: Sequence[PlanRow]) -> PlanGroup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from clipcli.decode import is_file_name
@@ -28,6 +28,8 @@ class FileState:
     mode: int
     ctime_ns: int
     """When its inode last changed: where a file was made later than its bytes."""
+    names: int = field(default=1, compare=False)
+    """Hard links to it, on the whole disk: its bytes go with the last of them."""
 
     @property
     def is_file(self) -> bool:
@@ -57,7 +59,21 @@ def look(path: str) -> FileState | None:
         found = descriptors.lstat(path)
     except (OSError, ValueError):
         return None
-    return FileState(found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, found.st_mode, found.st_ctime_ns)
+    return _state(found)
+
+
+def look_through(path: str) -> FileState | None:
+    """The file that a path leads to, links followed; None when there is none."""
+    try:
+        return _state(os.stat(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _state(found: os.stat_result) -> FileState:
+    return FileState(
+        found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, found.st_mode, found.st_ctime_ns, found.st_nlink
+    )
 
 
 def resolve(path: str) -> str:

@@ -116,6 +116,8 @@ class FolderSearch:
     """What a search of folders passes over, and what it has passed over so far."""
 
     globs: Globs = field(default_factory=Globs)
+    follows_links: bool = False
+    """Links to folders are entered, each once on the way down."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Names of recycle bins, thumbnail caches and the like → how many there were."""
 

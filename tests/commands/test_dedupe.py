@@ -447,6 +447,123 @@ def test_the_table_says_size_pixels_and_reason(library):
     assert "min" not in text.splitlines()[0]
 
 
+class TestSplits:
+    """`--against` as a leak check: whatever shows the same picture on both sides is found, however it got there."""
+
+    OPTIONS = ("--level", "exact", "-f", "jsonl", "--fail-found", "exact")
+
+    @pytest.fixture
+    def pool(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Four pictures, and `train` and `test` without any."""
+        for name in ("pool", "train", "test"):
+            (tmp_path / name).mkdir()
+        for seed in range(4):
+            draw(seed).save(tmp_path / "pool" / f"{seed}.png")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    @staticmethod
+    def link(split: str, *seeds: int) -> None:
+        for seed in seeds:
+            Path(split, f"{split}-{seed}.png").symlink_to(f"../pool/{seed}.png")
+
+    def test_splits_made_of_links_are_followed_to_what_they_show(self, pool):
+        self.link("train", 0, 1)
+        self.link("test", 1, 2)
+        draw(0).save("test/pixels.bmp")
+        leaks = run("dedupe", "test", "--against", "train", "--level", "near", "-m", "tiny", "-f", "jsonl",
+                    "--fail-found", "exact")  # fmt: skip
+        assert leaks.code == 1
+        assert [(row["image"], row["keep"], row["reason"]) for row in leaks.rows if "test" in row["image"]] == [
+            ("test/pixels.bmp", False, "same pixels"), ("test/test-1.png", True, "the same file"),
+        ]  # fmt: skip
+        assert "3 images compared with 2 of train" in leaks.stderr
+        assert "1 image on both sides" in leaks.stderr
+
+    def test_links_to_folders_are_entered_and_loops_end(self, pool):
+        Path("train/all").symlink_to("../pool")
+        Path("pool/back").symlink_to("../pool")
+        self.link("test", 3)
+        Path("test/loop").symlink_to("../test")
+        found = run("dedupe", "test", "--against", "train", *self.OPTIONS)
+        assert found.code == 1
+        assert [row["image"] for row in found.rows] == ["train/all/3.png", "test/test-3.png"]
+
+    def test_a_hard_link_is_the_same_file(self, pool):
+        os.link("pool/0.png", "train/a.png")
+        os.link("pool/0.png", "test/b.png")
+        os.link("pool/0.png", "test/c.png")
+        found = run("dedupe", "test", "--against", "train", *self.OPTIONS)
+        assert found.code == 1
+        assert [(row["image"], row["keep"]) for row in found.rows] == [
+            ("train/a.png", True), ("test/b.png", True), ("test/c.png", True),
+        ]  # fmt: skip
+
+    def test_a_path_on_both_sides_is_said_and_never_removed(self, pool, tmp_path):
+        Path("list.txt").write_text("pool/1.png\npool/2.png\n", encoding="utf-8")
+        for arguments in (("--files-from", "list.txt", "--against", "pool"), ("pool", "--against", "pool")):
+            found = run("dedupe", *arguments, *self.OPTIONS, "-o", "plan.jsonl")
+            assert found.code == 1
+            assert "on both sides" in found.stderr
+            assert run("apply", "plan.jsonl", "--action", "delete", "--yes").code == 0
+        assert len(list(Path("pool").iterdir())) == 4
+
+    def test_a_reference_inside_the_input_is_a_reference_only(self, pool):
+        draw(0).save("train/a.png")
+        draw(0).save("test/b.bmp")
+        Path("test/c.png").write_bytes(Path("pool/1.png").read_bytes())
+        found = run("dedupe", ".", "--against", "train", "--level", "near", "-m", "tiny", "--paths")
+        assert found.lines == ["./pool/0.png", "./test/b.bmp"]
+        assert "7 images" not in found.stderr
+        assert "6 images compared with 1 of train" in found.stderr
+
+    @pytest.mark.parametrize("broken", ["inputs", "reference", "inside"])
+    def test_where_nothing_was_compared_the_run_does_not_end_in_0(self, pool, broken):
+        good, bad = ("train", "test") if broken == "inputs" else ("test", "train")
+        self.link(good, 0)
+        Path(bad, "broken.png").symlink_to("nowhere.png")
+        if broken == "inside":
+            done = run("dedupe", "test", "--against", "test/../train/..", *self.OPTIONS, "--exclude", "*.png")
+        else:
+            done = run("dedupe", "test", "--against", "train", *self.OPTIONS)
+            assert "nothing was compared" in done.stderr
+        assert done.code == 4
+        assert "no duplicates found" not in done.stderr
+
+
+class TestHardLinks:
+    @pytest.fixture
+    def names(self, tmp_path: Path) -> Path:
+        """One content in two files of two names each."""
+        for name in ("a.png", "b.png"):
+            draw(1).save(tmp_path / name)
+        os.link(tmp_path / "a.png", tmp_path / "a2.png")
+        os.link(tmp_path / "b.png", tmp_path / "b2.png")
+        os.utime(tmp_path / "a.png", (1, 1))
+        return tmp_path
+
+    def test_every_name_goes_and_what_is_said_is_freed(self, names, tmp_path_factory):
+        plan = tmp_path_factory.mktemp("plan") / "plan.jsonl"
+        size = (names / "b.png").stat().st_size
+        done = run("dedupe", names, "--level", "exact", "-o", plan)
+        assert f"1 group; 2 files could go, {size / 1000:.0f} kB" in done.stderr
+        assert "1 links and further names" in done.stderr
+        assert run("apply", plan, "--action", "hardlink", "--yes").code == 0
+        assert len({file.stat().st_ino for file in names.iterdir()}) == 1
+        assert "no duplicates found" in run("dedupe", names, "--level", "exact").stderr
+
+    def test_a_name_elsewhere_holds_the_bytes(self, names, tmp_path_factory):
+        os.link(names / "b.png", tmp_path_factory.mktemp("elsewhere") / "third.png")
+        done = run("dedupe", names, "--level", "exact")
+        assert "2 files could go, 0 bytes" in done.stderr
+        assert "1 of them stay under another name" in done.stderr
+
+    def test_names_of_one_file_alone_are_no_copies(self, names):
+        (names / "b.png").unlink()
+        (names / "b2.png").unlink()
+        assert run("dedupe", names, "--level", "exact").stdout == ""
+
+
 def test_bad_words_are_refused():
     for option in ("--level", "--remove", "--fail-found"):
         assert run("dedupe", ".", option, "nearly").code == 2
