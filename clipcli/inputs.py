@@ -39,8 +39,7 @@ def collect(
 ) -> Iterator[ImageRef]:
     """Expand arguments and lists into image references, in the order given; folders sorted by name.
 
-    Hidden names, links to folders, recycle bins, thumbnail caches and the like are passed over below a folder; whatever
-    is named itself is tried.
+    Below a folder hidden names, links to folders, recycle bins and the like are passed over; what is named is tried.
 
     Args:
         arguments: files, folders, tar shards, Parquet tables, URLs of such, or `-` for a list on stdin.
@@ -63,11 +62,16 @@ def collect(
     lists = [*files_from, *(argument for argument in arguments if argument == STDIN)]
     if column is not None and not lists and not any(argument.lower().endswith(TABLES) for argument in arguments):
         raise UsageError("--column is for tables", hint="a .parquet file of images; or --texts-from, for texts")
-    named = chain(
+    named = _named(arguments, files_from, null=null)
+    return _expand_all(named, column, FolderSearch(globs or Globs(), follows_links), warn, detail)
+
+
+def _named(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str]:
+    """Arguments, and what the lists name, as it arrives."""
+    return chain(
         chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments),
         chain.from_iterable(_read_list(source, null=null) for source in files_from),
     )
-    return _expand_all(named, column, FolderSearch(globs or Globs(), follows_links), warn, detail)
 
 
 def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
