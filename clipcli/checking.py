@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clipcli.errors import UsageError
 from clipcli.expectations import PARENT, parse_expectations, require_labels
 from clipcli.inputs import ImageRef
+from clipcli.prompts.imagenet import wordnet_labels
 from clipcli.reports import Finding
 from clipcli.spelling import did_you_mean
 from clipcli.talk import printable
-from clipcli.tasks.checks import judge, judge_forbidden
+from clipcli.tasks.checks import joined, judge, judge_forbidden
 from clipcli.textfiles import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clipcli.expectations import Expectations
+    from clipcli.expectations import Expectation, Expectations
     from clipcli.options.classify import CheckOptions
     from clipcli.talk import Talk
     from clipcli.tasks.checks import Tally, Verdict
     from clipcli.tasks.classify import Classification
+
+
+_NAMED = 5
+"""Rows of a table that one message names."""
 
 
 def parent_name(ref: ImageRef) -> str:
@@ -30,9 +36,25 @@ def parent_name(ref: ImageRef) -> str:
     return tidy(os.path.basename(os.path.dirname(os.path.abspath(ref.path))))  # noqa: PTH100, PTH119, PTH120
 
 
-def spoken(name: str) -> str:
-    """A folder's name as a person would say it: `red_car` is a red car."""
-    return tidy(name.replace("_", " ").replace("-", " "))
+def label_of_folder(name: str, names: Sequence[str]) -> str:
+    """Return the label that a folder's name means, as the labels spell it: `Red_Car` is `red car`.
+
+    A WordNet id, such as ImageNet's folders have (`n01440764`), means the label of `@imagenet` for it.
+    """
+    if name in names:
+        return name
+    if is_wordnet_id(name) and (label := wordnet_labels().get(name)) in names and label is not None:
+        return label
+    return next((label for label in names if _alike(label) == _alike(name)), name)
+
+
+def is_wordnet_id(name: str) -> bool:
+    """Whether a folder is named as those of ImageNet are."""
+    return re.fullmatch(r"n\d{8}", name) is not None
+
+
+def _alike(name: str) -> str:
+    return tidy(name.replace("_", " ").replace("-", " ")).casefold()
 
 
 @dataclass(frozen=True)
@@ -43,17 +65,30 @@ class Expected:
     parent: bool = False
     table: Expectations | None = None
     forbidden: tuple[str, ...] = ()
+    _matched: set[int] = field(default_factory=set, compare=False)
+    """Lines of the table that spoke of an image so far."""
 
-    def of(self, ref: ImageRef, names: Sequence[str]) -> str | None:
-        """The label expected of an image, spelt as the labels are; None when nothing is expected of it."""
+    def of(self, ref: ImageRef, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the labels that are right for an image, spelt as the labels are; () when nothing is expected of it."""
         if self.parent:
-            return _as_spelt(parent_name(ref), names)
+            return (label_of_folder(parent_name(ref), names),)
         if self.table is not None:
             row = self.table.match(ref.path)
-            return row.label if row else None
-        return f"not {' or '.join(self.forbidden)}" if self.forbidden else self.label
+            if row is None:
+                return ()
+            self._matched.add(row.line)
+            return row.labels
+        if self.forbidden:
+            return (f"not {joined(self.forbidden)}",)
+        return () if self.label is None else (self.label,)
 
-    def judge(self, wanted: str, result: Classification, *, multi_label: bool) -> Verdict:
+    @property
+    def unmatched(self) -> list[Expectation]:
+        """Rows of the table that spoke of no image so far."""
+        rows = self.table.rows if self.table is not None else ()
+        return [row for row in rows if row.line not in self._matched]
+
+    def judge(self, wanted: Sequence[str], result: Classification, *, multi_label: bool) -> Verdict:
         """Hold one result against what `of` said of its image."""
         if self.forbidden:
             return judge_forbidden(self.forbidden, result, multi_label=multi_label)
@@ -109,10 +144,13 @@ def parse_expected(check: CheckOptions) -> Expected | None:
     return Expected(table=parse_expectations(check.expect_from))
 
 
-def _as_spelt(name: str, names: Sequence[str]) -> str:
-    if name in names:
-        return name
-    return next((label for label in names if spoken(label).casefold() == spoken(name).casefold()), name)
+def say_unmatched(talk: Talk, expected: Expected) -> None:
+    """Name the rows of a table that spoke of no image."""
+    rows = expected.unmatched
+    if rows and expected.table is not None:
+        first = ", ".join(f"{printable(row.path)} (line {row.line})" for row in rows[:_NAMED])
+        more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+        talk.warn(f"{expected.table.source}: no image for {first}{more}")
 
 
 def say_failure(talk: Talk, image: str, verdict: Verdict, names: Sequence[str]) -> None:
@@ -120,7 +158,7 @@ def say_failure(talk: Talk, image: str, verdict: Verdict, names: Sequence[str]) 
     if verdict.found_score is None:
         talk.line(f"{printable(image)}: expected {verdict.expected}, but it cannot be read")
         return
-    expected = "below the threshold" if verdict.expected in names else "none of the labels"
+    expected = "below the threshold" if set(verdict.right) & set(names) else "none of the labels"
     if verdict.expected_score is not None:
         expected = f"{verdict.expected_score:.4f}"
     wanted = verdict.expected if verdict.forbidden else f"{verdict.expected} ({expected})"

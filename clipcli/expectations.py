@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from dataclasses import dataclass
+import re
+import unicodedata
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -27,12 +29,14 @@ _HEADERLESS = 2
 
 @dataclass(frozen=True)
 class Expectation:
-    """One row: this image should get this label."""
+    """One image of a table, and the labels that are right for it."""
 
     path: str
     """As the table has it."""
-    label: str
+    labels: tuple[str, ...]
+    """One or more; any of them is right."""
     line: int
+    """The first line that speaks of the image."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,12 @@ class Expectations:
 def parse_expectations(path: str) -> Expectations:
     """Read a CSV (`path,label`, with or without a header) or JSONL table; other columns are ignored.
 
+    An image may have several right labels: in several rows, parted by semicolons in a CSV cell, or as a list in JSON.
+
     The path's column is called path, image, file or filename, so that the output of `classify` can be given as it is.
 
     Raises:
-        LabelsError: an unreadable file, a row without path or label, an image with two labels, or no rows.
+        LabelsError: an unreadable file, a row without path or label, or no rows.
     """
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - paths are strings here, any bytes included
     read = {".csv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(suffix)
@@ -96,44 +102,49 @@ def require_labels(expectations: Expectations, names: Sequence[str]) -> None:
         LabelsError: naming the first row whose label cannot, and the nearest that can.
     """
     known = frozenset(names)
-    unknown = [row for row in expectations.rows if row.label not in known]
+    unknown = [(row, label) for row in expectations.rows for label in row.labels if label not in known]
     faults = [
         Fault(
             expectations.source,
             row.line,
-            f"{quoted(row.label)} is not one of the labels",
-            did_you_mean(row.label, names) if place < GUESSES else "",
+            f"{quoted(label)} is not one of the labels",
+            did_you_mean(label, names) if place < GUESSES else "",
         )
-        for place, row in enumerate(unknown)
+        for place, (row, label) in enumerate(unknown)
     ]
     if faults:
         refuse(faults, LabelsError)
 
 
 def _key(path: str) -> str:
-    return os.path.normcase(os.path.abspath(path))  # noqa: PTH100
+    """Two spellings of a path have one key: also where one composes its accents (NFC) and the other does not (NFD)."""
+    return unicodedata.normalize("NFC", os.path.normcase(os.path.abspath(path)))  # noqa: PTH100
 
 
-def _checked(cells: Iterable[tuple[int, str, str]], faults: Faults) -> list[Expectation]:
+def _checked(cells: Iterable[tuple[int, str, Sequence[str]]], faults: Faults) -> list[Expectation]:
+    """Rows of one image are joined: each of their labels is right for it."""
     first: dict[str, Expectation] = {}
-    for line, path, label in cells:
-        name = tidy(label)
+    for line, path, labels in cells:
+        names = tuple(dict.fromkeys(tidy(label) for label in labels))
+        problem = next(filter(None, map(unusable, names)), None)
         if not path or "\0" in path:
             faults.add(line, "a NUL byte in the path" if path else "no path")
-        elif not name:
+        elif not names or not all(names):
             faults.add(line, f"no label for {quoted(path)}")
-        elif problem := unusable(name):
+        elif problem:
             faults.add(line, f"label of {quoted(path)}: {problem}", "save the file as UTF-8")
         else:
-            row = Expectation(path, name, line)
-            earlier = first.setdefault(_key(path), row)
-            if earlier.label != name:
-                other = f"{quoted(earlier.label)} in line {earlier.line}"
-                faults.add(line, f"{quoted(path)} should be {quoted(name)} here and {other}", "one row for each image")
+            earlier = first.get(_key(path), Expectation(path, (), line))
+            first[_key(path)] = replace(earlier, labels=tuple(dict.fromkeys((*earlier.labels, *names))))
     return list(first.values())
 
 
-def _csv_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, str]]:
+def _several(cell: str) -> list[str]:
+    r"""Return the labels of a cell, which semicolons part; `\;` is a semicolon in a label."""
+    return [piece.replace("\\;", ";") for piece in re.split(r"(?<!\\);", cell)]
+
+
+def _csv_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, Sequence[str]]]:
     rows = list(_numbered(text, faults))
     if not rows:
         return
@@ -154,7 +165,7 @@ def _csv_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, str]]:
         if len(cells) < width:
             faults.add(line, f"{width} columns are needed, not {len(cells)}", "path,label")
         else:
-            yield line, cells[path_at], cells[label_at]
+            yield line, cells[path_at], _several(cells[label_at])
 
 
 def _numbered(text: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
@@ -170,7 +181,7 @@ def _numbered(text: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
         faults.add(line, f"not CSV: {error}", "a cell with commas or quotes stands in quotes, those inside doubled")
 
 
-def _json_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, str]]:
+def _json_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, Sequence[str]]]:
     for line, raw in enumerate(text.split("\n"), start=1):
         if not raw.strip():
             continue
@@ -182,8 +193,9 @@ def _json_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, str]]:
         fields = row if isinstance(row, dict) else {}
         path = next((fields[name] for name in PATH_COLUMNS if name in fields), None)
         label = fields.get(LABEL_COLUMN)
-        if isinstance(path, str) and isinstance(label, str):
-            yield line, path, label
+        labels = [label] if isinstance(label, str) else label
+        if isinstance(path, str) and isinstance(labels, list) and all(isinstance(one, str) for one in labels):
+            yield line, path, labels
         else:
             missing = LABEL_COLUMN if isinstance(path, str) else " or ".join(PATH_COLUMNS)
             faults.add(line, f"no text under {missing}", '{"path": "a.jpg", "label": "cat"}')

@@ -4,8 +4,10 @@ r"""What to look for, in one line: words, images, and sums and differences of th
     sign   = "+" | "-"                     alone, with white space (or an end of the query) on both sides
     term   = [weight ":"] ( words | image )
     weight = a number above 0, such as 2, 0.5 or .5, directly before what it weighs; no digit follows its colon
-    image  = a path that starts with ./ ../ ~/ or /
+    image  = a path that starts with ./ ../ ~/ or / (or .\ ..\ as on Windows)
     words  = anything else
+
+A query that as a whole names a picture, a file that is there or a URL, is that picture (`named_picture`).
 
 Double quotes around a term, its weight included or not, keep signs and white space in it as they are; inside of them
 `\"` is a quote and `\\` a backslash. So `black-and-white photo`, `t-shirt`, `C++`, `16:9 screen` and `12" record` are
@@ -21,13 +23,17 @@ import re
 from dataclasses import dataclass
 
 from clipcli.errors import UsageError
+from clipcli.sources.faults import without_secrets
+from clipcli.sources.places import is_url
+from clipcli.sources.suffixes import is_image_name
 from clipcli.talk import printable
 
 _SIGN = re.compile(r"(?:^|(?<=\s))([+-])(?=\s|$)")
 _QUOTED = re.compile(r'(?:^|(?<=\s)|(?<=:))"((?:[^"\\]|\\.)*)"(?=\s|$)')
 _OPENED = re.compile(r'(?:^|(?<=\s))"')
 _WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+):(?=[^\s\d])")
-_IMAGE = re.compile(r"\.{0,2}/|~/")
+_IMAGE = re.compile(r"\.{0,2}/|~/|\.{1,2}\\")
+_DOTTED_BACKSLASH = re.compile(r"\.{1,2}\\")
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,11 @@ class Query:
     def images(self) -> tuple[str, ...]:
         """Paths of the images in it."""
         return tuple(term.text for term in self.terms if term.is_image)
+
+    @property
+    def is_example(self) -> bool:
+        """Whether it is one picture and nothing else."""
+        return len(self.terms) == 1 and self.terms[0].is_image and self.terms[0].weight == 1
 
     @property
     def is_sum(self) -> bool:
@@ -100,6 +111,36 @@ def parse_query(source: str) -> Query:
     return Query(source.strip(), terms)
 
 
+def read_query(source: str) -> Query:
+    """Read what a person typed: the picture that the whole of it names, else an expression.
+
+    Raises:
+        UsageError: as `parse_query`.
+    """
+    path = named_picture(source)
+    return parse_query(source) if path is None else example(path, name=without_secrets(source.strip()))
+
+
+def named_picture(source: str) -> str | None:
+    """Return the path or URL of the picture that a query as a whole names; None for words and expressions.
+
+    A file counts when it is there and is named like an image or written as a path, a URL always.
+    """
+    text = source.strip()
+    if is_url(text):
+        return None if re.search(r"\s", text) else text
+    path = _native(os.path.expanduser(text))  # noqa: PTH111 - any bytes included
+    is_file = os.path.isfile(path)  # noqa: PTH113 - never raises, whatever the name
+    return path if is_file and (is_image_name(path) or looks_like_image(text)) else None
+
+
+def _native(path: str) -> str:
+    r"""Return a path as this system writes it: `.\a.jpg`, which is Windows' way, is `./a.jpg` elsewhere."""
+    if os.sep == "/" and _DOTTED_BACKSLASH.match(path) and not os.path.lexists(path):
+        return path.replace("\\", "/")
+    return path
+
+
 def literal(text: str, *, identifier: str | None = None) -> Query:
     """A query of plain words, whatever signs are in them."""
     return Query(text, (Term(text),), identifier)
@@ -131,7 +172,7 @@ def _term(source: str, start: int, stop: int, sign: str) -> Term:
         raise _refusal(source, place, "this term is empty", "say what to look for")
     is_image = looks_like_image(text)
     signed = (1.0 if weight is None else weight) * (-1 if sign == "-" else 1)
-    return Term(os.path.expanduser(text) if is_image else text, is_image, signed)  # noqa: PTH111 - any bytes included
+    return Term(_native(os.path.expanduser(text)) if is_image else text, is_image, signed)  # noqa: PTH111 - any bytes
 
 
 def _weighed(source: str, text: str, place: int) -> tuple[float | None, str]:

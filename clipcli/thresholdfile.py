@@ -13,6 +13,7 @@ from clipcli.errors import LabelsError, ModelError, UsageError
 from clipcli.files import read_bytes, reason_of
 from clipcli.output.json_lines import dumps
 from clipcli.prompts import Label, expand
+from clipcli.textfiles import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,10 +100,21 @@ class Thresholds:
             what = "; ".join(filter(None, (extra and f"no threshold for {extra}", missing and f"without {missing}")))
             raise LabelsError(f"these thresholds were made for other labels: {what}", hint=_AGAIN)
         if self.texts != digest_of_texts(labels, prompts, background):
-            raise LabelsError(
-                f"these thresholds were made for other prompts ({self.prompts}) than these ({prompts.name})",
-                hint=f"--prompts {self.prompts}, if its texts are still the same; else {_AGAIN}",
-            )
+            raise LabelsError(self._what_differs(labels, prompts), hint=_AGAIN)
+
+    def _what_differs(self, labels: Sequence[Label], prompts: PromptSet) -> str:
+        """Say which texts are others than those that the thresholds were made with."""
+        made = {entry.label: entry.phrases for entry in self.labels}
+        for label in labels:
+            if made[label.name] != label.phrases:
+                there, here = "; ".join(made[label.name]), "; ".join(label.phrases)
+                return (
+                    f"these thresholds were made with other texts for {quoted(label.name)}: "
+                    f"{quoted(there)} there, {quoted(here)} here"
+                )
+        if self.prompts != prompts.name:
+            return f"these thresholds were made with the prompts {self.prompts}, not with {prompts.name}"
+        return f"the templates of {self.prompts}, or --background, have changed since these thresholds were made"
 
     def require_model(self, info: ModelInfo) -> None:
         """Refuse thresholds of another model. Raises ModelError."""

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipcli.errors import UsageError
-from clipcli.query import example, literal, looks_like_image, parse_query
+from clipcli.query import example, literal, looks_like_image, parse_query, read_query
 
 
 def terms(source):
@@ -113,3 +115,30 @@ def test_literal_text_and_images_are_not_read_as_expressions():
     assert literal("a - b").terms[0].text == "a - b"
     assert example("a - b.jpg").images == ("a - b.jpg",)
     assert not looks_like_image("a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a - b.jpg", "2:x + y.PNG", "photo.jpg", "- a.webp"])
+def test_a_query_that_names_a_picture_is_the_picture(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).touch()
+    for written in (name, f"./{name}", str(tmp_path / name), f".\\{name}"):
+        query = read_query(written)
+        assert query.is_example
+        assert os.path.samefile(query.images[0], tmp_path / name)
+
+
+@pytest.mark.parametrize("url", ["https://example.org/x.jpg", "file:///tmp/x.jpg", "s3://bucket/a/x"])
+def test_a_url_is_the_picture(url):
+    assert read_query(url).images == (url,)
+
+
+def test_the_name_of_a_url_keeps_no_secret():
+    assert "secret" not in read_query("https://example.org/x.jpg?token=secret").name
+
+
+def test_words_stay_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dog").touch()
+    for words in ("dog", "missing.jpg", "a dog - a cat", "https://example.org and a cat", '"photo.jpg"'):
+        assert not read_query(words).images
+    assert read_query(".\\missing.jpg").images == ("./missing.jpg",)

@@ -79,14 +79,16 @@ class Calibrating:
         if classifier.meaning == "softmax" and len(names) == 1:
             hint = "give more labels, folders of other things, or --multi-label"
             raise InputsError(f"{names[0]} alone always scores 1: there is nothing to calibrate", hint=hint)
-        logits, truth, strangers = [], [], set()
+        logits, truth, strangers, several = [], [], set(), 0
         for embedded in session.embed_images(job.refs):
             advance(1)
-            wanted = job.expected.of(embedded.ref, names) if job.expected else None
+            right = job.expected.of(embedded.ref, names) if job.expected else ()
             if embedded.error is not None:
                 job.report.fail(embedded.ref.name, embedded.error)
-            elif embedded.vector is not None and wanted is not None:
+            elif embedded.vector is not None and right:
                 job.report.ok()
+                wanted = right[0]
+                several += len(right) > 1
                 logits.append(classifier.logits(embedded.vector).astype(np.float64))
                 truth.append(names.index(wanted) if wanted in names else -1)
                 strangers |= {wanted} - set(names)
@@ -95,6 +97,8 @@ class Calibrating:
         if strangers:
             shown = ", ".join(sorted(strangers)[:_NAMED])
             job.report.talk.note(f"{truth.count(-1)} images of no label count as none of these ({shown})")
+        if several:
+            job.report.talk.note(f"{several} images have several right labels: the first of each counts here")
         head: Literal["softmax", "sigmoid"] = "softmax" if classifier.meaning == "softmax" else "sigmoid"
         return Samples(np.stack(logits), np.array(truth), head, classifier.multi_label)
 

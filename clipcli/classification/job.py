@@ -11,13 +11,14 @@ from clipcli.checking import (
     outcome,
     say_failure,
     say_outcome,
+    say_unmatched,
 )
 from clipcli.errors import ExitCode
 from clipcli.output import ErrorRow
 from clipcli.output.classified import ClassifiedRow
 from clipcli.prompts import Label, expand, load_prompts
 from clipcli.reports import CheckReport, Finding, Reporting
-from clipcli.tasks.checks import Tally, unreadable
+from clipcli.tasks.checks import Tally, joined, unreadable
 from clipcli.tasks.classify import Classifier, LabelBin
 
 if TYPE_CHECKING:
@@ -73,13 +74,17 @@ class Classification:
         classifier = self.classifier(session)
         self._explain(classifier)
         for embedded in session.embed_images(self.refs):
-            wanted = self.expected.of(embedded.ref, self.answers) if self.expected else None
+            wanted = self.expected.of(embedded.ref, self.answers) if self.expected else ()
             if embedded.error is not None:
                 self.report.fail(embedded.ref.name, embedded.error)
-                if wanted is not None:
+                if wanted:
                     self.tally.add(unreadable(wanted))
                 reason = f"{embedded.error.reason} ({embedded.error.stage})"
-                self._note(Finding(embedded.ref.name, embedded.ref.path, ok=False, expected=wanted, error=reason))
+                self._note(
+                    Finding(
+                        embedded.ref.name, embedded.ref.path, ok=False, expected=joined(wanted) or None, error=reason
+                    )
+                )
                 yield ErrorRow.of(embedded.ref.name, embedded.error)
             else:
                 self.report.ok()
@@ -89,6 +94,7 @@ class Classification:
         """Say how it went, write the reports; the exit code."""
         self.report.summarise()
         if self.expected is not None:
+            say_unmatched(self.report.talk, self.expected)
             say_outcome(self.report.talk, self.tally)
         self.reporting.write([self.check_report(model)])
         return self.exit_code
@@ -111,14 +117,14 @@ class Classification:
         if self.reporting.needs(ok=finding.ok):
             self.findings.append(finding)
 
-    def _row(self, embedded: Embedded, classifier: Classifier, wanted: str | None) -> ClassifiedRow:
+    def _row(self, embedded: Embedded, classifier: Classifier, wanted: Sequence[str]) -> ClassifiedRow:
         assert embedded.vector is not None  # noqa: S101 - no error means a vector
         result = classifier.classify(embedded.vector)
         shown = result.ranked[: self.score.top_k] if self.score.top_k else result.ranked
         if classifier.multi_label and self.score.top_k == 1:
             shown = result.ranked
         holds = None
-        if wanted is None or self.expected is None:
+        if not wanted or self.expected is None:
             self._note(
                 Finding(embedded.ref.name, embedded.ref.path, ok=True, found=result.label, found_score=result.score)
             )
@@ -130,7 +136,7 @@ class Classification:
             if not holds:
                 say_failure(self.report.talk, embedded.ref.name, verdict, self.answers)
         return ClassifiedRow(
-            embedded.ref.name, result.label, result.score, shown, wanted, holds,
+            embedded.ref.name, result.label, result.score, shown, joined(wanted) or None, holds,
             checked=self.expected is not None, multi_label=classifier.multi_label,
         )  # fmt: skip
 

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from clipcli.checking import (
     Expected,
+    is_wordnet_id,
     parent_name,
     parse_expected,
-    spoken,
 )
 from clipcli.classification.job import Classification
 from clipcli.errors import LabelsError, UsageError
 from clipcli.inputs import STDIN, is_stream
-from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts
+from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts, spoken
+from clipcli.prompts.imagenet import wordnet_labels
 from clipcli.report import Report
 
 if TYPE_CHECKING:
@@ -96,11 +97,32 @@ def _labels(
     if options.labels or options.labels_file or expected is None or expected.label is not None:
         return parse_labels(options.labels or [], options.labels_file or [])
     if expected.table is not None:
-        names = dict.fromkeys(row.label for row in expected.table.rows)
+        names = dict.fromkeys(label for row in expected.table.rows for label in row.labels)
     elif isinstance(refs, list):
         names = dict.fromkeys(sorted(parent_name(ref) for ref in refs))
+        if names and all(map(is_wordnet_id, names)):
+            return _imagenet_labels(names)
     else:
         raise UsageError("labels from folders need all images at once", hint="give -l with a list on stdin")
-    if any(not spoken(name) for name in names):
+    if any(not name for name in names):
         raise LabelsError("an image lies in a folder without a name", hint="give the labels with -l")
     return tuple(Label(name, (spoken(name),)) for name in names)
+
+
+def _imagenet_labels(ids: Iterable[str]) -> tuple[Label, ...]:
+    """Return the labels of `@imagenet` for folders that are named by WordNet ids.
+
+    Raises:
+        LabelsError: an id is none of ImageNet's 1,000, or their list is not installed.
+    """
+    known = wordnet_labels()
+    missing = [name for name in ids if name not in known]
+    if missing:
+        why = (
+            "is none of ImageNet's 1,000 classes"
+            if known
+            else "is a WordNet id, and timm, which has their list, is missing"
+        )
+        raise LabelsError(f"folder {missing[0]}: {why}", hint="give the labels with -l or --labels-file")
+    texts = {label.name: label for label in parse_labels(["@imagenet"], [])}
+    return tuple(texts[known[name]] for name in ids)

@@ -5,6 +5,7 @@ from clipcli.prompts.groups import parse_groups as parse_groups
 from clipcli.prompts.labels import Label as Label
 from clipcli.prompts.labels import check_labels as check_labels
 from clipcli.prompts.labels import parse_labels as parse_labels
+from clipcli.prompts.labels import spoken as spoken
 from clipcli.prompts.listing import listing as listing
 from clipcli.prompts.rows import SetRow as SetRow
 from clipcli.prompts.sets import PromptSet as PromptSet

@@ -5,6 +5,7 @@ Importing open_clip would import torch (seconds). Its metadata module imports no
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from clipcli.errors import LabelsError, PromptsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clipcli.errors import InputsError
 
 _INSTALL = "pip install 'open_clip_torch>=3'"
@@ -28,6 +31,30 @@ def class_names() -> tuple[str, ...]:
         LabelsError: open_clip is missing, or of a version that keeps them elsewhere.
     """
     return tuple(_constant("IMAGENET_CLASSNAMES", LabelsError))
+
+
+def labels() -> Mapping[str, str]:
+    """Return 1,000 different labels, in the order of the classes, each with its class name.
+
+    A name that open_clip's list has twice gets the class index, from 0: `missile (657)` and `missile (744)`.
+
+    Raises:
+        LabelsError: as `class_names`.
+    """
+    names = class_names()
+    times = Counter(names)
+    return {name if times[name] == 1 else f"{name} ({index})": name for index, name in enumerate(names)}
+
+
+@cache
+def wordnet_labels() -> Mapping[str, str]:
+    """Return WordNet id → label, such as `n01440764` → `tench`; empty where timm, which has the ids, is missing."""
+    package = find_spec("timm")
+    if package is None or package.origin is None:
+        return {}
+    path = Path(package.origin).parent / "data" / "_info" / "imagenet_synsets.txt"
+    ids = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    return dict(zip(ids, labels(), strict=True)) if len(ids) == len(labels()) else {}
 
 
 @cache

@@ -27,7 +27,7 @@ from clipcli.textfiles import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-NAMED_SETS = {"imagenet": imagenet.class_names}
+NAMED_SETS = {"imagenet": imagenet.labels}
 """Labels that `-l @NAME` stands for."""
 
 _NAME_ENDS = re.compile(r":(?=\s|$)")
@@ -42,7 +42,7 @@ class Label:
     name: str
     """What rows call it: tidy (`clipcli.textfiles.tidy`), not empty."""
     phrases: tuple[str, ...]
-    """What is put into templates in its stead; the name itself unless a file says otherwise."""
+    """What is put into templates; the name, spoken (`spoken`), unless a file says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class _Found:
     @property
     def place(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+def spoken(name: str) -> str:
+    """Return the text that stands for a name: `red_car` is a red car, a `t-shirt` stays a t-shirt."""
+    return tidy(name.replace("_", " ")) or name
 
 
 def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tuple[Label, ...]:
@@ -95,7 +100,7 @@ def check_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
 def label_line(label: Label) -> str:
     """The line of a label file that reads back as this label."""
     name = escape(label.name, _SEPARATORS)
-    if label.phrases == (label.name,):
+    if label.phrases == (spoken(label.name),):
         return name
     return f"{name}: " + "; ".join(escape(phrase, _SEPARATORS) for phrase in label.phrases)
 
@@ -111,7 +116,7 @@ def _from_argument(text: str) -> Iterator[_Found]:
         if piece.lstrip().startswith("@"):
             yield from _named_set(name.removeprefix("@"))
         else:
-            yield _Found(Label(name, (name,)), _ARGUMENT, None)
+            yield _Found(Label(name, (spoken(name),)), _ARGUMENT, None)
 
 
 def _named_set(name: str) -> Iterator[_Found]:
@@ -121,9 +126,8 @@ def _named_set(name: str) -> Iterator[_Found]:
         if os.path.isfile(name):  # noqa: PTH113 - never raises, whatever the name
             hint = f"labels of a file: --labels-file {name}"
         raise LabelsError(f"{_ARGUMENT} @{name}: no such label set", hint=f"{hint}; a label that starts with @ is \\@")
-    for label in NAMED_SETS[name]():
-        tidied = tidy(label)
-        yield _Found(Label(tidied, (tidied,)), f"@{name}", None)
+    for label, text in NAMED_SETS[name]().items():
+        yield _Found(Label(tidy(label), (tidy(text),)), f"@{name}", None)
 
 
 def _from_file(path: str) -> tuple[list[_Found], list[Fault]]:
@@ -150,7 +154,7 @@ def _parse_line(line: str) -> Label | tuple[str, str]:
             hint = "name: phrase; phrase, or one label a line; a semicolon in a label is \\;"
             return f"phrases without a name: {quoted(plain(line))}", hint
         name = plain(line)
-        return Label(name, (name,))
+        return Label(name, (spoken(name),))
     name = plain(line[: colon.start()])
     phrases = tuple(plain(phrase) for phrase in line[colon.end() :].split(";"))
     if not name:

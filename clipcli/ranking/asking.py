@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,11 @@ import numpy as np
 
 from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import ImageError, InputsError, UsageError
-from clipcli.inputs import ImageRef
-from clipcli.query import Query, Term, example, literal, parse_query
+from clipcli.inputs import STDIN, ImageRef
+from clipcli.query import Query, Term, example, literal, parse_query, read_query
+from clipcli.sources.patterns import has_magic
+from clipcli.sources.places import is_url
+from clipcli.sources.suffixes import is_image_name
 from clipcli.textfiles import Fault, Faults, read_text, refuse, shown_name, tidy, unusable
 from clipcli.vectors import stack, unit_length
 
@@ -78,7 +82,21 @@ def first_argument(arguments: list[str]) -> Query:
         raise UsageError("nothing to look for", hint="clipcli rank 'two parrots' photos/")
     if len(arguments) == 1 and os.path.exists(arguments[0]):  # noqa: PTH110 - paths are strings here, any bytes included
         raise UsageError(f"nothing to look for in {arguments[0]}", hint=f"clipcli rank 'two parrots' {arguments[0]}")
-    return parse_query(arguments.pop(0))
+    _refuse_swapped(arguments)
+    return read_query(arguments.pop(0))
+
+
+def _refuse_swapped(arguments: list[str]) -> None:
+    """Raise UsageError where a folder stands in the query's place and no input after it is there."""
+    folder, *others = arguments
+    if os.path.isdir(folder) and others and not any(map(_is_input, others)):  # noqa: PTH112 - any bytes included
+        hint = f"the query comes first: clipcli rank {shlex.quote(others[0])} {shlex.quote(folder)}"
+        raise UsageError(f"{folder} is a folder, and {others[0]!r} is none", hint=hint)
+
+
+def _is_input(argument: str) -> bool:
+    there = os.path.exists(argument) or argument == STDIN or is_url(argument) or has_magic(argument)  # noqa: PTH110
+    return there and not (os.path.isfile(argument) and is_image_name(argument))  # noqa: PTH113
 
 
 def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[str]) -> Asked:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clipcli.errors import ExitCode, InputsError, UsageError
 from clipcli.inputs import STDIN, is_stream, nothing_left
 from clipcli.output import ErrorRow
-from clipcli.query import Query, example, parse_query
+from clipcli.query import Query, example, read_query
 from clipcli.ranking.asking import embed_queries, first_argument, read_queries
 from clipcli.ranking.corpus import Corpus, FilePart, ImagePart
 from clipcli.ranking.expected import Expected, parse_expected
@@ -56,6 +56,8 @@ def plan(  # noqa: PLR0917 - a group of options each
     expected = parse_expected(check.expect, check.min_recall or [])
     queries = _queries(query, arguments, expected)
     for asked in queries:
+        if asked.is_example and not query.queries and not query.image:
+            talk.note_once(f"looking for pictures like {asked.name}; for these words, quote them: '\"{asked.name}\"'")
         if asked.is_sum and not query.queries:
             talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
     globs = corpus.globs
@@ -80,7 +82,7 @@ def _queries(query: QueryOptions, arguments: list[str], expected: Expected | Non
     """What is asked; where no option says it, the first argument, which is then taken from them."""
     if "" in (query.image or []):
         raise UsageError("--image is empty", hint="name the image to look for; is a variable of the shell unset?")
-    queries = [parse_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
+    queries = [read_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
     queries += read_queries(query.queries) if query.queries else []
     if not queries and expected is not None:
         queries += expected.queries

@@ -20,6 +20,7 @@ class Verdict:
     """One image held against what was expected of it."""
 
     expected: str
+    """The right labels, joined by " or "."""
     found: str | None
     """None when the image could not be read, or when nothing reached the threshold."""
     holds: bool
@@ -30,15 +31,26 @@ class Verdict:
     """Whether the expected label is among the five best."""
     forbidden: bool = False
     """Whether `expected` says what the image must not be."""
+    right: tuple[str, ...] = ()
+    """The right labels one by one; empty for what is forbidden."""
 
 
-def judge(expected: str, result: Classification, *, multi_label: bool = False) -> Verdict:
-    """Hold one result against one label; a multi-label result holds when the label is among those found."""
+def judge(right: Sequence[str], result: Classification, *, multi_label: bool = False) -> Verdict:
+    """Hold one result against the right labels, of which one suffices.
+
+    A multi-label result holds when one of them is among the labels found.
+    """
     names = [entry.label for entry in result.ranked]
-    place = names.index(expected) if expected in names else None
-    holds = place is not None if multi_label else result.label == expected
-    expected_score = None if place is None else result.ranked[place].score
-    return Verdict(expected, result.label, holds, result.score, expected_score, place is not None and place < _TOP)
+    place = min((names.index(label) for label in right if label in names), default=None)
+    holds = place is not None if multi_label else result.label in right
+    score = None if place is None else result.ranked[place].score
+    in_top = place is not None and place < _TOP
+    return Verdict(joined(right), result.label, holds, result.score, score, in_top, right=tuple(right))
+
+
+def joined(right: Sequence[str]) -> str:
+    """Return the right labels as rows and reports show them: `cat or kitten`."""
+    return " or ".join(right)
 
 
 def judge_forbidden(forbidden: Sequence[str], result: Classification, *, multi_label: bool = False) -> Verdict:
@@ -51,9 +63,9 @@ def judge_forbidden(forbidden: Sequence[str], result: Classification, *, multi_l
     return Verdict(expected, wrong.label, holds=False, found_score=wrong.score, forbidden=True)
 
 
-def unreadable(expected: str) -> Verdict:
-    """An image that cannot be read fails its check."""
-    return Verdict(expected, None, holds=False)
+def unreadable(right: Sequence[str]) -> Verdict:
+    """Return the verdict on an image that cannot be read: it fails its check."""
+    return Verdict(joined(right), None, holds=False, right=tuple(right))
 
 
 @dataclass

@@ -104,7 +104,24 @@ def test_folders_whose_names_are_not_what_is_said(calibrate, classify, labelled:
     _, file = calibrate(images=tmp_path / "spoken")
     assert [entry["phrases"] for entry in file["labels"]] == [["a disc"], ["a square"]]
     assert classify().code == 0
-    assert classify("-l", "a_disc,a_square").code == 4
+    assert classify("-l", "a_disc,a_square").code == 0  # the same names make the same texts
+    refused = classify("-l", "a-disc,a_square")
+    assert refused.code == 4
+
+
+def test_hyphens_stay_and_other_texts_are_named(calibrate, classify, labelled: Path, tmp_path: Path):
+    for folder, source in (("t-disc", "disc"), ("square", "square")):
+        (tmp_path / "spoken" / folder).mkdir(parents=True)
+        for number in range(3):
+            picture = (labelled / source / f"{number}.png").read_bytes()
+            (tmp_path / "spoken" / folder / f"{number}.png").write_bytes(picture)
+    _, file = calibrate(images=tmp_path / "spoken")
+    assert [entry["phrases"] for entry in file["labels"]] == [["square"], ["t-disc"]]
+    assert classify("-l", "t-disc,square").code == 0
+    (tmp_path / "labels.txt").write_text("t-disc: t disc\nsquare\n")
+    refused = classify("--labels-file", tmp_path / "labels.txt")
+    assert refused.code == 4
+    assert "other texts for 't-disc': 't-disc' there, 't disc' here" in refused.stderr
 
 
 def test_given_labels_make_the_others_none_of_these(calibrate):
@@ -117,7 +134,7 @@ def test_given_labels_make_the_others_none_of_these(calibrate):
     ("arguments", "code", "message"),
     [
         (("-l", "disc,circle"), 4, "made for other labels: no threshold for circle; without square"),
-        (("-l", "disc,square", "-p", "plain"), 4, "made for other prompts (photo) than these (plain)"),
+        (("-l", "disc,square", "-p", "plain"), 4, "made with the prompts photo, not with plain"),
         (("-l", "disc,square", "--multi-label"), 2, "made without --multi-label"),
         (("-l", "disc,square", "--threshold", "0.5"), 2, "--thresholds goes without"),
         (("-l", "disc,square", "--similarity"), 2, "--thresholds goes without"),
@@ -141,7 +158,7 @@ def test_another_model_is_refused(thresholds, classify, tmp_path: Path):
 def test_synonyms_are_prompts_too(thresholds, classify, tmp_path: Path):
     labels = tmp_path / "labels.txt"
     labels.write_text("disc: circle\nsquare\n", encoding="utf-8")
-    assert "made for other prompts" in classify("--labels-file", labels).stderr
+    assert "made with other texts for" in classify("--labels-file", labels).stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 9}', '{"format": 1, "labels": 3}'])

@@ -497,3 +497,22 @@ def test_hostile_names_in_every_output(rank, tmp_path, chromium):
     assert chromium.evaluate("document.title") == "cat"
     assert chromium.evaluate("document.querySelector('.card img').naturalWidth") > 0
     assert chromium.requested() == [(tmp_path / "r.html").as_uri()]
+
+
+def test_a_picture_in_the_query_s_place_is_looked_for(rank, folder):
+    picture = folder / "disc" / "red.png"
+    done = rank(picture, folder, "--all")
+    assert done.code == 0
+    assert f"looking for pictures like {picture}; for these words, quote them" in done.stderr
+    by_option = rank("--image", picture, folder, "--all")
+    assert [row["image"] for row in done.rows] == [row["image"] for row in by_option.rows]
+    assert str(picture) not in {row["image"] for row in done.rows}
+    assert rank(f'"{picture}"', folder).rows != done.rows  # the words
+
+
+@pytest.mark.parametrize("second", ["two parrots", "disc/red.png"])
+def test_swapped_arguments_get_a_hint(rank, folder, second, monkeypatch):
+    monkeypatch.chdir(folder)
+    done = rank(folder, second)
+    assert done.code == 2
+    assert "the query comes first: clipcli rank" in done.stderr

@@ -48,7 +48,7 @@ def test_the_template_files_have_no_fault(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_the_expectations_are_read(tmp_path, suffix):
     (file,) = examples(f"expectations{suffix}", tmp_path, suffix)
-    assert [(row.path, row.label) for row in parse_expectations(file).rows] == [
+    assert [(row.path, *row.labels) for row in parse_expectations(file).rows] == [
         ("pets/tom.jpg", "cat"),
         ("pets/rex.jpg", "dog"),
     ]

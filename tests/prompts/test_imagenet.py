@@ -43,12 +43,22 @@ def test_names_and_templates_are_those_that_open_clip_imports():
 
 
 def test_neither_torch_nor_open_clip_is_imported():
-    assert run(OURS) == [998, 80, False, False]
+    assert run(OURS) == [1000, 80, False, False]
 
 
-def test_names_that_occur_twice_count_once():
-    assert len(imagenet.class_names()) == 1000
-    assert len(parse_labels(["@imagenet,robot"], [])) == 999
+def test_names_that_occur_twice_are_told_apart_by_their_index():
+    labels = parse_labels(["@imagenet,robot"], [])
+    assert len({label.name for label in labels}) == len(labels) == 1001
+    assert [label.name for label in labels if label.phrases == ("missile",)] == ["missile (657)", "missile (744)"]
+    assert labels[836].name == "sunglasses (836)"
+    assert labels[836].phrases == labels[837].phrases == ("sunglasses",)
+
+
+def test_wordnet_ids_mean_labels():
+    known = imagenet.wordnet_labels()
+    assert len(known) == 1000
+    assert known["n01440764"] == "tench"
+    assert known["n04356056"] == "sunglasses (837)"
 
 
 def install(tmp_path, monkeypatch, **files):
