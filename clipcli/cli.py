@@ -154,7 +154,9 @@ def _out_of_memory(error: MemoryError) -> ClipcliError:
 def _report_bug() -> None:
     import traceback
 
-    traceback.print_exc()
+    from clipcli.redaction import redact, redact_variables
+
+    sys.stderr.write(redact_variables(redact(traceback.format_exc())))
     sys.stderr.write(f"clipcli: this is a bug in clipcli {__version__}; please report it with the lines above\n")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import ImageError, InputsError, UsageError
+from clipcli.redaction import redact
 from clipcli.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
-from clipcli.sources.faults import without_secrets
 from clipcli.sources.globs import FolderSearch, Globs
 from clipcli.sources.places import is_url
 from clipcli.sources.streams import open_list
@@ -120,7 +120,7 @@ def _expand_all(
         raise _nothing_found(barren, search)
     if warn is not None:
         for argument in barren:
-            warn(f"no images in {without_secrets(argument)}")
+            warn(f"no images in {redact(argument)}")
 
 
 def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef]:
@@ -184,7 +184,7 @@ def _read_list(source: str, *, null: bool) -> Iterator[str]:
     except (OSError, ImageError) as error:
         reason = error.reason if isinstance(error, ImageError) else (error.strerror or str(error)).lower()
         raise InputsError(
-            f"cannot read the list {without_secrets(source)}: {reason}", hint="--files-from takes a file of paths"
+            f"cannot read the list {redact(source)}: {reason}", hint="--files-from takes a file of paths"
         ) from error
 
 
@@ -221,7 +221,7 @@ def _nothing_found(barren: Iterable[str], search: FolderSearch) -> InputsError:
     names = [name for name in barren if os.path.isdir(name) or is_elsewhere(name)]  # noqa: PTH112
     if not names:
         return InputsError("the list of images is empty", hint="one path a line, or NUL-separated with -0")
-    first = without_secrets(names[0])
+    first = redact(names[0])
     files = [file for _, _, found in os.walk(names[0]) for file in found]
     what = f" ({len(files)} other file{'s' if len(files) != 1 else ''} there)" if files else ""
     if not files and os.path.isdir(names[0]):  # noqa: PTH112

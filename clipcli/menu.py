@@ -6,12 +6,14 @@ Typer builds every command that an app has, some 300 options, before it runs one
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
+from clipcli.redaction import redact
 from clipcli.sections import Sectioned
 
 if TYPE_CHECKING:
@@ -66,12 +68,33 @@ class Commands(Mapping[str, Any]):
         return typer.main.get_group(alone)
 
 
+@contextmanager
+def _redacted_errors() -> Iterator[None]:
+    """What the parser says of an argument repeats it, and it may be a URL with a password."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(said := getattr(error, "message", None), str):
+            error.message = redact(said)  # type: ignore[attr-defined]
+        raise
+
+
 class Menu(TyperGroup):
     """A group whose commands are `Commands`."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         """Names, in the order of the list."""
         return list(LISTED)
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Read the words before the command."""
+        with _redacted_errors():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command's options, and run it."""
+        with _redacted_errors():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
         """The list for `--help`, for which no command is built."""

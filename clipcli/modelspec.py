@@ -12,6 +12,7 @@ from typing import Literal
 from clipcli.catalogue import default_tag, resolve_alias
 from clipcli.errors import UnknownModelError
 from clipcli.hub import CONFIG
+from clipcli.redaction import redact_url
 from clipcli.registry import configs, first_tag
 
 Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
@@ -42,6 +43,8 @@ def parse_model(name: str) -> ModelSpec:
         UnknownModelError: the name has none of these forms, or names a folder or file that is not there.
     """
     asked = resolve_alias(name.strip())
+    if "://" in asked:
+        raise UnknownModelError(f"a model is not a URL: {redact_url(asked)}", hint=f"write {_GRAMMAR}")
     if asked == "tiny":
         return ModelSpec("bundle", "tiny", str(TINY_FOLDER))
     if asked.startswith("hf-hub:"):

@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass
 
 from clipcli.errors import UsageError
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact
 from clipcli.sources.places import is_url
 from clipcli.sources.suffixes import is_image_name
 from clipcli.talk import printable
@@ -108,7 +108,7 @@ def parse_query(source: str) -> Query:
         raise _refusal(
             source, where, "only negative terms: nothing is looked for", "add what to look for before the minus"
         )
-    return Query(source.strip(), terms)
+    return Query(redact(source.strip()), terms)
 
 
 def read_query(source: str) -> Query:
@@ -118,7 +118,7 @@ def read_query(source: str) -> Query:
         UsageError: as `parse_query`.
     """
     path = named_picture(source)
-    return parse_query(source) if path is None else example(path, name=without_secrets(source.strip()))
+    return parse_query(source) if path is None else example(path, name=source.strip())
 
 
 def named_picture(source: str) -> str | None:
@@ -143,12 +143,12 @@ def _native(path: str) -> str:
 
 def literal(text: str, *, identifier: str | None = None) -> Query:
     """A query of plain words, whatever signs are in them."""
-    return Query(text, (Term(text),), identifier)
+    return Query(redact(text), (Term(text),), identifier)
 
 
 def example(path: str, *, name: str | None = None, identifier: str | None = None) -> Query:
     """A query by an image, whatever its path looks like."""
-    return Query(name or path, (Term(path, is_image=True),), identifier)
+    return Query(redact(name or path), (Term(path, is_image=True),), identifier)
 
 
 def looks_like_image(text: str) -> bool:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clipcli.redaction import redact
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -66,7 +68,7 @@ class Talk:
 
     def line(self, text: str) -> None:
         """Write one line to stderr, above the progress bar if there is one; where that takes nothing, say nothing."""
-        safe = "clipcli: " + "\n".join(printable(part) for part in text.split("\n"))
+        safe = "clipcli: " + "\n".join(printable(part) for part in redact(text).split("\n"))
         with suppress(OSError), above_bars():
             sys.stderr.write(safe + "\n")
             sys.stderr.flush()

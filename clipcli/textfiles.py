@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from clipcli.redaction import redact
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -162,4 +164,5 @@ def escape(text: str, separators: str = "") -> str:
 
 def quoted(text: str) -> str:
     """A piece of the user's text for a message, cut when it is long."""
+    text = redact(text)
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")

@@ -15,8 +15,8 @@ from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.files import read_lines
 from clipcli.inputs import STDIN, ImageRef
+from clipcli.redaction import redact
 from clipcli.sources.captions import captions
-from clipcli.sources.faults import without_secrets
 from clipcli.sources.patterns import names_of
 from clipcli.sources.places import is_url
 from clipcli.sources.streams import open_list
@@ -85,9 +85,9 @@ def _read(source: str, column: str | None, say: Callable[[str], object] | None) 
         return
     if suffix in _PARQUET:
         for number, value in enumerate(_parquet_column(source, column), start=1):
-            yield _ref(value, f"row {number} of {without_secrets(source)}")
+            yield _ref(value, f"row {number} of {redact(source)}")
         return
-    shown = without_secrets(source)
+    shown = redact(source)
     try:
         with _open(source) as stream:
             yield from _parse(stream, shown, suffix, column)
@@ -109,7 +109,7 @@ def _captions(archive: str, column: str, say: Callable[[str], object] | None) ->
         else:
             yield _field(data, field, name)
     if not name:
-        yield TextRef(without_secrets(archive), problem=f"no member of this shard ends in .{extension}")
+        yield TextRef(redact(archive), problem=f"no member of this shard ends in .{extension}")
 
 
 def _field(data: bytes, field: str, name: str) -> TextRef:

@@ -14,7 +14,7 @@ ROWS = [
     {"errors", "__init__"},
     {"inputs", "sources", "vectors", "encoder", "report", "talk", "spelling", "textfiles", "arrow", "sharding",
      "files", "decode",
-     "steady", "devices"},
+     "steady", "devices", "redaction"},
     {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue",
      "registry", "expectations", "query", "texts", "plan", "reports", "config"},
     {"engines", "records", "modelspec", "exporting", "loading"},

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from clipcli.catalogue import ALIASES
+from clipcli.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -87,4 +88,5 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _short(text: str) -> str:
+    text = redact(text)
     return repr(text if len(text) <= 60 else text[:59] + "…")  # noqa: PLR2004 - a line's worth

@@ -23,9 +23,9 @@ from clipcli.inputs import collect, is_stream
 from clipcli.output import ErrorRow
 from clipcli.plan.decisions import read_decisions
 from clipcli.plan.states import look, resolve
+from clipcli.redaction import redact
 from clipcli.report import Report
 from clipcli.session import open_session
-from clipcli.sources.faults import without_secrets
 from clipcli.sources.places import is_url
 from clipcli.tasks.dedupe.keep import parse_rules
 from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, is_known, measured, thresholds_of
@@ -103,7 +103,7 @@ class Job:
     def conclude(self) -> int:
         """Say what was found; the exit code."""
         self.report.summarise()
-        against = without_secrets(str(self.asked.against))
+        against = redact(str(self.asked.against))
         if self.compared is not None and not (self.compared.queries and self.compared.references):
             side = "the inputs" if not self.compared.queries else against
             self.talk.warn(f"nothing was compared: no image of {side} could be used")

@@ -11,7 +11,7 @@ from clipcli.deduplication.entries import entries
 from clipcli.deduplication.files import is_same_file
 from clipcli.files import decimal_size
 from clipcli.plan.rows import PlanRow
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact
 from clipcli.tasks.dedupe.grouping import smallest_cosine
 from clipcli.tasks.dedupe.keep import reason
 from clipcli.tasks.dedupe.levels import includes
@@ -123,8 +123,8 @@ class RowMaker:
         removed = kept is not entry and not file.protected and not same_file and includes(self.remove, entry.level)
         seen = self.decider.looker.facts.get(entry.content)
         plan = PlanRow(
-            group, file.name, entry.level, not removed, without_secrets(file.path), file.root,
-            without_secrets(kept.file.path), file.state.size,
+            group, file.name, entry.level, not removed, redact(file.path), redact(file.root),
+            redact(kept.file.path), file.state.size,
             file.state.mtime_ns, file.state.device, file.state.inode, self.decider.contents[entry.content].digest,
             protected=file.protected, page=self.page,
         )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from clipcli.redaction import redact
+
 Area = Literal["version", "platform", "device", "cache", "environment", "config", "network", "test"]
 
 
@@ -22,8 +24,8 @@ class Finding:
 
     def record(self) -> dict[str, object]:
         """`{"area": …, "name": …, "value": …, "ok": true | false | null}`."""
-        return {"area": self.area, "name": self.name, "value": self.value, "ok": self.ok}
+        return {"area": self.area, "name": self.name, "value": redact(self.value), "ok": self.ok}
 
     def cells(self) -> list[tuple[str, ...]]:
         """One line."""
-        return [(self.area, self.name, self.value, {True: "yes", False: "NO", None: ""}[self.ok])]
+        return [(self.area, self.name, redact(self.value), {True: "yes", False: "NO", None: ""}[self.ok])]

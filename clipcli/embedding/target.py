@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli.errors import UsageError
+from clipcli.redaction import redact, redact_url
 from clipcli.sharding import parse_shard
-from clipcli.sources.faults import without_secrets
 from clipcli.sources.places import is_url
 from clipcli.sources.sending import check_place
 from clipcli.spelling import did_you_mean
@@ -38,7 +38,7 @@ class Target:
     @property
     def shown(self) -> str:
         """The place as messages have it."""
-        return without_secrets(self.url) if self.url else str(self.path)
+        return redact(self.url) if self.url else str(self.path)
 
 
 def parse_target(
@@ -53,16 +53,14 @@ def parse_target(
     if dtype not in {"float32", "float16"}:
         raise UsageError(f"no type {dtype!r}", hint="float32 or float16")
     url = output if output is not None and is_url(output) else None
-    path = None if output in {None, "-"} else Path(str(output).rpartition("/")[2] if url else str(output))
+    path = None if output in {None, "-"} else Path(redact_url(url).rpartition("/")[2] if url else str(output))
     pipe = str(path) if url is None and path is not None and _is_pipe(path) else None
     path = None if pipe else path
     if resume and path is None:
         raise UsageError("--resume needs -o FILE", hint="what went into a pipe cannot be found again")
     share = (1, 1) if shard is None else parse_shard(shard)
     if url is not None and url.endswith("/"):
-        raise UsageError(
-            f"{without_secrets(url)} is a folder", hint=f"-o names a file: {without_secrets(url)}all.parquet"
-        )
+        raise UsageError(f"{redact(url)} is a folder", hint=f"-o names a file: {redact(url)}all.parquet")
     chosen = _format(format_name, path)
     if url is not None:
         check_place(url)

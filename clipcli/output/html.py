@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from clipcli.redaction import redact
 from clipcli.sources import is_elsewhere
-from clipcli.sources.faults import without_secrets
 from clipcli.sources.places import scheme
 from clipcli.talk import printable
 
@@ -141,7 +141,7 @@ def link_to(path: str, page: str | None) -> str | None:
     if page is None or page == "-":
         return None
     if is_elsewhere(path):  # a browser opens addresses of the web, and nothing within an archive
-        return without_secrets(path) if scheme(path) in {"http", "https"} else None
+        return redact(path) if scheme(path) in {"http", "https"} else None
     try:
         relative = os.path.relpath(path, os.path.dirname(page) or ".")  # noqa: PTH120 - any bytes included
     except ValueError:  # another drive

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clipcli.redaction import redact
 from clipcli.talk import printable
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class PathsWriter:
         """Write the row's path, if it has one."""
         if row.path is None:
             return
-        name = printable(row.path) if self.target.is_terminal and not self.null else row.path
+        path = redact(row.path)
+        name = printable(path) if self.target.is_terminal and not self.null else path
         self.target.write(os.fsencode(name) + (b"\0" if self.null else b"\n"))
         self.target.flush()
 

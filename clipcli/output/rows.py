@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
+from clipcli.redaction import redact
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -60,7 +62,7 @@ class ErrorRow:
     @classmethod
     def of(cls, name: str, error: ImageError) -> ErrorRow:
         """The row for an image's error."""
-        return cls(name, error.stage, error.reason)
+        return cls(redact(name), error.stage, redact(error.reason))
 
     def record(self) -> JsonObject:
         """`{"image": …, "error": {"stage": …, "reason": …}}`."""

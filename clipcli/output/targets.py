@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import OutputError
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact
 from clipcli.sources.places import is_url
 from clipcli.sources.sending import check_place, send
 from clipcli.talk import above_bars
@@ -111,7 +111,7 @@ def _sending(url: str) -> Iterator[Target]:
     with tempfile.TemporaryDirectory(prefix="clipcli-") as folder:
         part = Path(folder) / "part"
         with _closing(part.open("wb")) as stream:
-            target = Target(without_secrets(url), stream)
+            target = Target(redact(url), stream)
             yield target
             target.flush()
         send(part, url)

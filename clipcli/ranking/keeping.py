@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.errors import ImageError, OutputError
+from clipcli.redaction import redact
 from clipcli.sources import locate
-from clipcli.sources.faults import without_secrets
 
 if TYPE_CHECKING:
     from clipcli.ranking.results import Hit, Result
@@ -63,7 +63,7 @@ class Keeper:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - paths are strings here, any bytes included
         except OSError as error:
             raise OutputError(f"cannot make the folder {folder}: {(error.strerror or str(error)).lower()}") from error
-        stem, suffix = os.path.splitext(os.path.basename(without_secrets(hit.path)))  # noqa: PTH119, PTH122
+        stem, suffix = os.path.splitext(os.path.basename(redact(hit.path)))  # noqa: PTH119, PTH122
         for turn in range(1, _TRIES):
             again = "" if turn == 1 else f".{turn}"
             target = os.path.join(folder, f"{hit.rank:0{self.width}}-{stem}{again}{suffix}")  # noqa: PTH118

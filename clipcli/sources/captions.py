@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clipcli.errors import ImageError
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact_url
 from clipcli.sources.shards import entries, is_hidden
 from clipcli.sources.suffixes import is_image_name
 
@@ -33,7 +33,7 @@ def captions(
         extension: without its first dot; capitals do not matter.
         say: is told how many images have no text, if any have one.
     """
-    shown, names = without_secrets(archive), _Names(f".{extension.lower()}")
+    shown, names = redact_url(archive), _Names(f".{extension.lower()}")
     texts = list(names.sort_out(entries(archive)))
     for entry in texts:
         name = f"{shown}/{entry.name}" if entry.name else shown

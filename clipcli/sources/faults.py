@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
-import re
 from typing import Any, Final
 
 from clipcli.errors import ImageError
+from clipcli.redaction import redact, redact_variables
 
+without_secrets = redact
+"""Its older name."""
 _PASSING_STATUS: Final = frozenset((408, 425, 429))
 _LASTING: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImageError)
 _PASSING_NUMBERS: Final = frozenset(
@@ -16,33 +17,13 @@ _PASSING_NUMBERS: Final = frozenset(
     for name in ("EBUSY", "EREMOTEIO", "EIO", "EAGAIN", "ECONNRESET", "ECONNREFUSED", "EPIPE", "ETIMEDOUT")
 )
 _NETWORK_PACKAGES: Final = frozenset(("aiohttp", "aiobotocore", "botocore", "httpx", "requests", "urllib3", "http"))
-_USERINFO: Final = re.compile(r"(?<=://)[^/\s@'\"]+@")
-_SECRETS: Final = re.compile(
-    r"(?i)([?&])((?:x-(?:amz|goog|oss|ms)-[^=&\s]*|awsaccesskeyid|googleaccessid|signature|sig|policy|key-pair-id|"
-    r"expires|token|access_token|auth|authorization|api_?key|key|secret|password|se|sp|sv|sr|st|spr|skoid|sktid|skt|ske|"
-    r"sks|skv|sdd)=[^&\s'\"#]*)"
-)
-_SECRET_VARIABLES: Final = re.compile(r"(?i)secret|token|password|access_key|credential|_key\b|connection_string")
 _LONGEST = 200
 """Characters of a driver's own words."""
 
 
-def without_secrets(text: str) -> str:
-    """A URL or message without user names, passwords and signatures, nor the values of secret variables."""
-    if "://" in text:
-        text = _USERINFO.sub("", text)
-        text = _SECRETS.sub(r"\1", text)
-        text = re.sub(r"(?<=[?&])&+", "", text)
-        text = re.sub(r"[?&]+(?=$|[\s'\"#])", "", text)
-    return text
-
-
 def message(text: str) -> str:
     """One line of a driver's words that may be shown."""
-    line = " ".join(without_secrets(text).split())
-    for name, value in os.environ.items():
-        if len(value) >= 6 and _SECRET_VARIABLES.search(name):  # noqa: PLR2004 - shorter ones are words
-            line = line.replace(value, "***")
+    line = redact_variables(" ".join(redact(text).split()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clipcli.errors import ImageError
+from clipcli.redaction import redact_url
 from clipcli.sources.braces import has_braces
-from clipcli.sources.faults import without_secrets
 from clipcli.sources.fetching import attempt, read_object
 from clipcli.sources.patterns import full_url, has_magic, names_of
 from clipcli.sources.places import file_system, is_url, scheme
@@ -116,13 +116,13 @@ def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
         yield from shards.images(name)
     elif has_suffix(name, PACKED):
         problem = "a compressed archive cannot be read in place; unpack it to a plain .tar (images hardly shrink)"
-        yield ImageRef(name, without_secrets(name), problem)
+        yield ImageRef(name, redact_url(name), problem)
     elif has_suffix(name, TABLES):
         from clipcli.sources import tables
 
         yield from tables.images(name, column)
     elif is_url(name):
-        yield ImageRef(name, without_secrets(name), None, RemoteObject(name))
+        yield ImageRef(name, redact_url(name), None, RemoteObject(name))
     else:
         try:
             source = locate(name)
@@ -132,16 +132,24 @@ def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
 
 
 def _expand_url(url: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef | str]:
-    shown = without_secrets(url)
+    shown = redact_url(url)
     try:
         system, path = file_system(url)
         if _is_file(system, url, path):
-            some = [ImageRef(url, shown, None, locate(url))] if INSIDE.fullmatch(url) else _named(url, column)
+            some = [ImageRef(url, _shown(url), None, locate(url))] if INSIDE.fullmatch(url) else _named(url, column)
             yield from (one for one in some if isinstance(one, str) or search.takes(one.name))
         else:
             yield from _walk(system, url, path, search, top=True)
     except ImageError as error:
         yield ImageRef(url, shown, error.reason)
+
+
+def _shown(url: str) -> str:
+    """The name of a member or row that stands behind a shard's or table's own query: `…/a.tar?sig=…/000012.jpg`."""
+    inside = INSIDE.fullmatch(url)
+    if inside is None or not (is_image_name(inside["inner"]) or inside["inner"].isdecimal()):
+        return redact_url(url)
+    return f"{redact_url(inside['outer'])}/{redact_url(inside['inner'])}"
 
 
 def _is_file(system: Any, url: str, path: str) -> bool:
@@ -161,7 +169,7 @@ def _walk(system: Any, url: str, folder: str, search: FolderSearch, *, top: bool
     try:
         listing = attempt(lambda: system.ls(folder, detail=True))
     except ImageError as error:
-        shown = without_secrets(url if top else full_url(system, url, folder))
+        shown = redact_url(url if top else full_url(system, url, folder))
         words = "no such folder" if error.reason == "no such object" else f"cannot list this folder: {error.reason}"
         yield ImageRef(shown, shown, words)
         return
@@ -174,11 +182,11 @@ def _walk(system: Any, url: str, folder: str, search: FolderSearch, *, top: bool
         if info.get("type") == "directory":
             if search.enters(name, url):
                 yield from _walk(system, url, full, search)
-        elif is_image_name(last) and search.takes(without_secrets(name), without_secrets(url)):
+        elif is_image_name(last) and search.takes(redact_url(name), redact_url(url)):
             yield _listed(name, info.get("size"))
 
 
 def _listed(url: str, size: int | None) -> ImageRef:
     if size is not None and size > MAX_BYTES:
-        return ImageRef(url, without_secrets(url), f"{size / 1e9:.1f} GB, more than any image has")
-    return ImageRef(url, without_secrets(url), None, RemoteObject(url, size))
+        return ImageRef(url, redact_url(url), f"{size / 1e9:.1f} GB, more than any image has")
+    return ImageRef(url, redact_url(url), None, RemoteObject(url, size))

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from clipcli.errors import ImageError
+from clipcli.redaction import redact_url
 from clipcli.sources.braces import expand_braces, has_braces
-from clipcli.sources.faults import without_secrets
 from clipcli.sources.fetching import attempt
 from clipcli.sources.places import file_system, is_url, scheme
 from clipcli.sources.refs import ImageRef
@@ -29,7 +29,7 @@ def names_of(pattern: str) -> Iterator[str | ImageRef]:
     In the place of what stands for nothing, or cannot be looked up, comes a reference that says so.
     """
     if has_braces(pattern) and (problem := _why_barren(pattern)):
-        yield ImageRef(pattern, without_secrets(pattern), problem)
+        yield ImageRef(pattern, redact_url(pattern), problem)
         return
     for name in expand_braces(pattern):
         if _is_glob(name):
@@ -78,11 +78,11 @@ def _found(name: str) -> Iterator[str | ImageRef]:
     try:
         found = _glob(name)
     except ImageError as error:
-        yield ImageRef(name, without_secrets(name), error.reason)
+        yield ImageRef(name, redact_url(name), error.reason)
         return
     yield from found
     if not found:
-        yield ImageRef(name, without_secrets(name), _NOTHING)
+        yield ImageRef(name, redact_url(name), _NOTHING)
 
 
 def _glob(name: str) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clipcli.errors import ImageError, OutputError, UsageError
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact
 from clipcli.sources.fetching import attempt
 from clipcli.sources.places import file_system, scheme
 
@@ -34,7 +34,7 @@ def check_place(url: str) -> None:
         attempt(lambda: system.ls(path.rpartition("/")[0], detail=False))
     except ImageError as error:
         if not error.reason.startswith(_BEARABLE):
-            raise OutputError(f"cannot write {without_secrets(url)}: {error.reason}") from error
+            raise OutputError(f"cannot write {redact(url)}: {error.reason}") from error
 
 
 def send(file: Path, url: str) -> None:
@@ -51,7 +51,7 @@ def send(file: Path, url: str) -> None:
     try:
         attempt(once)
     except ImageError as error:
-        raise OutputError(f"cannot write {without_secrets(url)}: {error.reason}") from error
+        raise OutputError(f"cannot write {redact(url)}: {error.reason}") from error
 
 
 def remove(url: str) -> None:

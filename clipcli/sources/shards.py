@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from clipcli.errors import ImageError
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact_url
 from clipcli.sources.fetching import OpenFile, open_file
 from clipcli.sources.places import is_url
 from clipcli.sources.refs import ImageRef
@@ -64,7 +64,7 @@ class Entry:
 
 def images(archive: str) -> Iterator[ImageRef]:
     """The images of an archive in the order they stand; failures have their place among them."""
-    shown = without_secrets(archive)
+    shown = redact_url(archive)
     for entry in entries(archive):
         if entry.member is None:
             yield _failure(archive, shown, entry)
@@ -80,7 +80,7 @@ def find_member(archive: str, name: str) -> Member:
     """
     member = _index(archive, open_file(archive).size).get(name)
     if member is None:
-        raise ImageError("read", f"no such member in {without_secrets(archive)}")
+        raise ImageError("read", f"no such member in {redact_url(archive)}")
     return member
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from clipcli.arrow import no_such_column, pyarrow
 from clipcli.errors import ImageError, InputsError
-from clipcli.sources.faults import message, without_secrets
+from clipcli.redaction import redact_url
+from clipcli.sources.faults import message
 from clipcli.sources.fetching import attempt, open_random
 from clipcli.sources.places import is_url
 from clipcli.sources.refs import ImageRef
@@ -65,7 +66,7 @@ class Table:
     def __init__(self, path: str) -> None:
         arrow = pyarrow()
         self.path = path
-        self.shown = without_secrets(path)
+        self.shown = redact_url(path)
         try:
             self.file = arrow.parquet.ParquetFile(open_random(path))
         except ImageError as error:
@@ -167,7 +168,7 @@ def _paths(table: Table, column: str, group: int, number: int) -> Iterator[Image
     for row, value in enumerate(table.column(group, column).to_pylist()):
         path = _plain(value)
         if isinstance(path, str) and path.lower().endswith(TABLES):
-            yield ImageRef(path, without_secrets(path), "a table within a table")
+            yield ImageRef(path, redact_url(path), "a table within a table")
         elif isinstance(path, str) and path:
             yield path if is_url(path) else _beside(table.path, path)
         else:

@@ -11,7 +11,7 @@ import numpy as np
 from clipcli.decode import DecodeError, decode, parse_json
 from clipcli.errors import ImageError, VectorsError
 from clipcli.files import open_file, own_error, read_lines
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact
 from clipcli.sources.fetching import read_object
 from clipcli.talk import printable
 from clipcli.vectorfiles.info import Failure
@@ -145,7 +145,7 @@ def read_failures(path: Path | str) -> list[Failure]:
         VectorsError: their file is damaged.
     """
     beside = f"{path}.errors.jsonl" if isinstance(path, str) else errors_path(path)
-    with own_error(VectorsError, without_secrets(str(beside))):
+    with own_error(VectorsError, redact(str(beside))):
         return [failure(parse_json(line)) for line in _lines(beside)]
 
 
@@ -155,7 +155,7 @@ def _lines(beside: Path | str) -> Iterator[bytes]:
             yield from read_object(beside).splitlines()
         except ImageError as error:
             if error.reason != "no such object":
-                raise VectorsError(f"{without_secrets(beside)}: {error.reason}") from error
+                raise VectorsError(f"{redact(beside)}: {error.reason}") from error
     elif beside.exists():
         with open_file(beside) as stream:
             yield from read_lines(stream, LONGEST_ROW)

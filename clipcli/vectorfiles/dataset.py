@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from clipcli.errors import ImageError, VectorsError
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact
 from clipcli.sources.finding import list_folder
 from clipcli.sources.patterns import match
 from clipcli.sources.places import is_url, scheme
@@ -55,7 +55,7 @@ def parts_of(place: str) -> list[str]:
         try:
             return sorted(match(place)) if not os.path.exists(place) else []  # noqa: PTH110 - any bytes
         except ImageError as error:
-            raise VectorsError(f"{without_secrets(place)}: {error.reason}", hint=_PARTS) from error
+            raise VectorsError(f"{redact(place)}: {error.reason}", hint=_PARTS) from error
     plain = is_image_name(place) or place.lower().endswith(SHARDS)
     if is_url(place) and (plain or (scheme(place) in {"http", "https"} and not place.endswith("/"))):
         return []  # a file, which need not be asked for
@@ -73,7 +73,7 @@ def no_parts(place: str) -> VectorsError:
         next(iter(list_folder(place)), None)
     except ImageError as error:
         why = error.reason
-    return VectorsError(f"{without_secrets(place)}: {why}", hint=_PARTS)
+    return VectorsError(f"{redact(place)}: {why}", hint=_PARTS)
 
 
 def _below(folder: str) -> Iterator[str]:
@@ -111,7 +111,7 @@ class ParquetDataset(VectorFile):
         for part, head in zip(parts, self._heads, strict=True):
             _check_alike(part, head, parts[0], self._heads[0])
         self._starts = [0, *accumulate(sum(head.groups) for head in self._heads)]
-        super().__init__(without_secrets(place), replace(self._heads[0].info, shard=None), self._heads[0].dim)
+        super().__init__(redact(place), replace(self._heads[0].info, shard=None), self._heads[0].dim)
         self._names = _Names(self)
 
     def __len__(self) -> int:
@@ -178,7 +178,5 @@ def _head(part: str) -> _Head:
 
 
 def _check_alike(part: str, head: _Head, first: str, other: _Head) -> None:
-    mine, others = (
-        Described(without_secrets(place), one.info, one.dim) for place, one in ((part, head), (first, other))
-    )
+    mine, others = (Described(redact(place), one.info, one.dim) for place, one in ((part, head), (first, other)))
     mine.require_like(others)

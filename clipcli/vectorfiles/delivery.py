@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.cache import cache_folder, make_folder
 from clipcli.errors import OutputError
+from clipcli.redaction import redact_url
 from clipcli.sources.sending import remove, send
 from clipcli.vectorfiles.base import description_path, errors_path
 
@@ -27,7 +28,7 @@ def workshop(url: str) -> Path:
         make_folder(folder)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {(error.strerror or str(error)).lower()}") from error
-    return folder / url.rpartition("/")[2]
+    return folder / redact_url(url).rpartition("/")[2]
 
 
 def deliver(path: Path, url: str, *, hint: str | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from clipcli.errors import OutputError, UsageError, VectorsError
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact
 from clipcli.sources.places import is_url
 from clipcli.sources.tables import is_image_table
 
@@ -83,7 +83,7 @@ def _open_remote(url: str, chosen: VectorFormat) -> VectorFile:
     from clipcli.vectorfiles.parquet import ParquetFile
 
     if chosen != "parquet":
-        raise VectorsError(f"{without_secrets(url)}: only Parquet is read from far away", hint="or copy the file here")
+        raise VectorsError(f"{redact(url)}: only Parquet is read from far away", hint="or copy the file here")
     return ParquetFile(url)
 
 

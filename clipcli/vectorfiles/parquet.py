@@ -18,7 +18,7 @@ from clipcli.decode import parse_json
 from clipcli.errors import ImageError, VectorsError
 from clipcli.files import own_error
 from clipcli.output.json_lines import dumps
-from clipcli.sources.faults import without_secrets
+from clipcli.redaction import redact
 from clipcli.sources.fetching import attempt, open_random
 from clipcli.sources.places import is_url
 from clipcli.vectorfiles.base import VectorFile, read_failures
@@ -42,7 +42,7 @@ class ParquetFile(VectorFile):
     def __init__(self, path: Path | str) -> None:
         arrow = pyarrow()
         self._where = str(path)
-        shown = without_secrets(self._where)
+        shown = redact(self._where)
         try:
             with own_error(VectorsError, shown):
                 self._file = arrow.parquet.ParquetFile(open_random(self._where), memory_map=not is_url(self._where))
