@@ -21,9 +21,14 @@ TOKENIZER_FILES = (
     "spiece.model",
     "tokenizer.model",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
     "config.json",
 )
 """What transformers looks for; a repository has some of them."""
+_WORDS = frozenset({"tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt"})
+"""Each is enough to make a tokenizer of."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,15 @@ class Hub:
     def fetch_tokenizer(self, repo: str) -> str:
         """The folder of a repository's tokenizer files.
 
+        Offline, the files that are there are taken as all there are: other programs that filled the cache do not
+        always leave a note of those that a repository lacks.
+
         Raises:
             DownloadError: as `fetch`, and when the repository has no tokenizer.
         """
+        here = [path for name in TOKENIZER_FILES if (path := self.cached(repo, name)) is not None]
+        if self._is_offline and any(path.name in _WORDS for path in here):
+            return str(here[0].parent)
         found = [path for name in TOKENIZER_FILES if (path := self.fetch(repo, name)) is not None]
         if not found:
             raise DownloadError(
