@@ -125,6 +125,9 @@
   const bar = element("div", "", { className: "choices" });
   bar.append(top, below);
   document.querySelector("header").after(bar);
+  // What is gone to stands below the bar, however many lines that has.
+  const makeRoom = () => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`);
+  new ResizeObserver(makeRoom).observe(bar);
 
   let differences = null;
   if (document.querySelector(".difference")) {
@@ -188,7 +191,7 @@
     state.textContent = barren.length
       ? `${barren[0].section.querySelector("h2").textContent} keeps no file`
       : `${removed.length} of ${items.length} files to remove (${size(bytes)})`
-        + (loose ? `, ${loose} of them only look alike` : "")
+        + (loose ? `, ${loose} of them no copies` : "")
         + (left ? `; ${left} of ${groups.length} groups undecided` : "; every group decided");
     say("Save, then run:", name());
   };

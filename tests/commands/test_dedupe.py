@@ -722,6 +722,9 @@ def test_buttons_and_keys_of_the_page(page, chromium):
     here = "document.activeElement.closest('section')"
     chromium.press("u")
     assert chromium.evaluate(f"{here} === {groups}[0]")
+    edges = "[document.querySelector('.choices').getBoundingClientRect().bottom, {}.getBoundingClientRect().top]"
+    bar, heading = chromium.evaluate(edges.format(f"{groups}[0].querySelector('h2')"))
+    assert heading >= bar
     chromium.press("o", "u")
     assert chromium.evaluate(f"{here} === {groups}[1]")
     assert "1 of 2 groups undecided" in text_of(chromium, "state")
