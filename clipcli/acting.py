@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.errors import ExitCode, PlanError, UsageError
+from clipcli.files import is_folder, is_there
 from clipcli.output import open_writer
 from clipcli.plan.actions import Delete, Move, parse_action
 from clipcli.plan.applying import Applied, Applier
@@ -89,11 +90,11 @@ class Acting:
         if options.yes and options.dry_run:
             raise UsageError("--yes and --dry-run do not go together", hint="choose one")
         for folder in options.protect or ():
-            if not Path(folder).is_dir():
+            if not is_folder(folder):
                 raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
         folders = [str(Path(folder).resolve()) for folder in options.protect or ()]
         chosen, read = parse_action(options.action), read_plan(plan)
-        if isinstance(chosen, Move) and os.path.lexists(chosen.folder) and not Path(chosen.folder).is_dir():
+        if isinstance(chosen, Move) and os.path.lexists(chosen.folder) and not is_folder(Path(chosen.folder)):
             raise UsageError(
                 f"--action {options.action}: {chosen.folder} is no folder", hint="name one, or one to be made"
             )
@@ -132,7 +133,7 @@ class Acting:
                     self.talk.note(f"{self.journal.name} was of an earlier plan; it is called {journal.retired} now")
                 counts = self._write(output, Applier(self.action, journal, protected=self.protected).run(self.plan))
         else:
-            earlier = read_journal(self.journal) if self.journal.exists() else []
+            earlier = read_journal(self.journal) if is_there(self.journal) else []
             applier = Applier(self.action, earlier=earlier, protected=self.protected)
             counts = self._write(output, applier.run(self.plan))
         self._summarise(counts, yes=yes)

@@ -5,6 +5,7 @@
     ├── InputsError       4      nothing usable among the inputs
     │   ├── ConfigError          a clipcli.toml that cannot be used
     │   ├── LabelsError          a bad label, groups or expectation file
+    │   ├── PackageMissingError  an optional package that is not installed
     │   ├── PlanError            a plan, journal or list of decisions that cannot be used
     │   ├── PromptsError         a bad template file
     │   └── VectorsError         a vector file that is broken or of another model
@@ -63,6 +64,10 @@ class InputsError(ClipcliError):
     """Nothing usable among the inputs."""
 
     exit_code = ExitCode.INPUTS
+
+
+class PackageMissingError(InputsError):
+    """An input needs an optional package; the hint says how to install it."""
 
 
 class ConfigError(InputsError):

@@ -13,6 +13,7 @@ from clipcli import __version__, records
 from clipcli.cache import close_to_others, make_folder, open_file
 from clipcli.devices import has_onnx_runtime
 from clipcli.errors import ModelError, OutputError
+from clipcli.files import is_there
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +123,7 @@ def _obstacle(encoder: OpenClipEncoder, folder: Path) -> str:
     """What can be seen before the work starts."""
     if not has_onnx_runtime():
         return "ONNX Runtime is not installed (pip install onnxruntime)"
-    size, place = _size(encoder), next(parent for parent in folder.parents if parent.exists())
+    size, place = _size(encoder), next(parent for parent in folder.parents if is_there(parent))
     free = shutil.disk_usage(place).free
     return f"it needs {size / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB left" if free < 1.1 * size else ""
 
@@ -140,7 +141,7 @@ def _mark_of(folder: Path) -> Path:
 def _claim(mark: Path) -> bool:
     """Whether the attempt is this process's to make."""
     try:
-        if mark.exists() and _is_over(mark):
+        if is_there(mark) and _is_over(mark):
             mark.unlink(missing_ok=True)
         make_folder(mark.parent)
         with open_file(mark, "x") as file:

@@ -129,6 +129,21 @@ def read_stream(stream: IO[bytes], limit: int) -> bytes:
     return b"".join(pieces)
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether something has the name. A folder that cannot be entered has nothing in it, as far as we can tell."""
+    return os.path.exists(path)  # noqa: PTH110 - pathlib raises where a folder cannot be entered, or a name is too long
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether it is a file, or a link to one; likewise."""
+    return os.path.isfile(path)  # noqa: PTH113 - likewise
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether it is a folder, or a link to one; likewise."""
+    return os.path.isdir(path)  # noqa: PTH112 - likewise
+
+
 def sha256_of(path: str | Path) -> str:
     """Return the sha256 of a file's bytes in hex digits. Raises OSError, ValueError."""
     digest = hashlib.sha256()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from itertools import chain
-from pathlib import Path
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import ImageError, InputsError, UsageError
-from clipcli.redaction import redact
+from clipcli.files import is_file, open_file, read_lines, words_of
+from clipcli.redaction import redact, redact_url
 from clipcli.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
 from clipcli.sources.globs import FolderSearch, Globs
 from clipcli.sources.places import is_url
@@ -23,6 +23,11 @@ __all__ = ["IMAGE_SUFFIXES", "STDIN", "ImageRef", "collect", "is_stream"]
 
 STDIN = "-"
 _READ_SIZE = 1 << 16
+_LONGEST_NAME = 1 << 16
+"""Characters of a path or URL; no system opens one as long."""
+_SHOWN = 80
+_LOOKED_AT = 1_000_000
+"""Lines of a list in which URLs are looked for beforehand."""
 _SUFFIXES_COUNT = "folders are searched for suffixes such as .jpg and .png; a file named outright is always tried"
 
 
@@ -63,7 +68,8 @@ def collect(
     if column is not None and not lists and not any(argument.lower().endswith(TABLES) for argument in arguments):
         raise UsageError("--column is for tables", hint="a .parquet file of images; or --texts-from, for texts")
     named = _named(arguments, files_from, null=null)
-    return _expand_all(named, column, FolderSearch(globs or Globs(), follows_links), warn, detail)
+    alone = len(arguments) == 1 and not lists
+    return _expand_all(named, column, FolderSearch(globs or Globs(), follows_links), warn, detail, alone=alone)
 
 
 def _named(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str]:
@@ -85,16 +91,13 @@ def _names_urls(file: str) -> bool:
     """Whether a list has a URL in it, or is far away itself; a list that cannot be read says so later."""
     if is_url(file):
         return True
-    before = b""
     try:
-        with Path(file).open("rb") as stream:
-            while block := stream.read(_READ_SIZE):
-                if b"://" in before + block:
-                    return True
-                before = block[-2:]
-    except OSError:
-        pass
-    return False
+        if not is_file(file):  # what a pipe gives can be read only once
+            return False
+        with open_file(file) as stream:
+            return any(b"://" in line for line in islice(read_lines(stream, _LONGEST_NAME), _LOOKED_AT))
+    except (OSError, ValueError):
+        return False
 
 
 def _expand_all(
@@ -103,14 +106,23 @@ def _expand_all(
     search: FolderSearch,
     warn: Callable[[str], object] | None,
     detail: Callable[[str], object] | None,
+    *,
+    alone: bool,
 ) -> Iterator[ImageRef]:
     found = False
     barren: list[str] = []
     for argument in named:
         count = 0
-        for ref in _expand(argument, column, search):
+        try:
+            for ref in _expand(argument, column, search):
+                count += 1
+                yield ref
+        except (InputsError, UsageError) as error:
+            if alone:
+                raise
             count += 1
-            yield ref
+            shown = redact_url(argument)
+            yield ImageRef(argument, shown, problem=error.message + (f" ({error.hint})" if error.hint else ""))
         found = found or count > 0
         if not count:
             barren.append(argument)
@@ -124,12 +136,9 @@ def _expand_all(
 
 
 def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef]:
-    if not argument:
-        yield ImageRef("", "", problem="an empty name (a variable that is not set?)")
-    elif "\0" in argument:
-        yield ImageRef(
-            argument, argument, problem="a file name cannot hold a NUL byte (is the list NUL-separated? use -0)"
-        )
+    if problem := _why_no_name(argument):
+        shown = argument if len(argument) <= _LONGEST_NAME else f"{argument[:_SHOWN]}…"
+        yield ImageRef(shown, shown, problem=problem)
     elif is_elsewhere(argument):
         for one in expand(argument, column, search):
             if isinstance(one, ImageRef):
@@ -142,6 +151,15 @@ def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator
         yield from _walk(argument, argument, search, (os.path.realpath(argument),) if search.follows_links else ())
     elif search.takes(argument):
         yield ImageRef(argument, argument)
+
+
+def _why_no_name(argument: str) -> str | None:
+    """Say why an argument can be no name of a file; None when it can."""
+    if not argument:
+        return "an empty name (a variable that is not set?)"
+    if "\0" in argument:
+        return "a file name cannot hold a NUL byte (is the list NUL-separated? use -0)"
+    return f"a name of more than {_LONGEST_NAME:,} characters" if len(argument) > _LONGEST_NAME else None
 
 
 def _walk(folder: str, root: str, search: FolderSearch, chain: tuple[str, ...]) -> Iterator[ImageRef]:
@@ -181,8 +199,8 @@ def _read_list(source: str, *, null: bool) -> Iterator[str]:
     try:
         with open_list(source) as stream:
             yield from _split(stream, null=null)
-    except (OSError, ImageError) as error:
-        reason = error.reason if isinstance(error, ImageError) else (error.strerror or str(error)).lower()
+    except (OSError, ValueError, ImageError) as error:
+        reason = error.reason if isinstance(error, ImageError) else words_of(error).lower()
         raise InputsError(
             f"cannot read the list {redact(source)}: {reason}", hint="--files-from takes a file of paths"
         ) from error
@@ -211,6 +229,7 @@ def _pieces(stream: IO[bytes], separator: bytes) -> Iterator[bytes]:
     while block := read(_READ_SIZE):
         *whole, rest = (rest + block).split(separator)
         yield from whole
+        rest = rest[: _LONGEST_NAME * 4 + 1]  # of a line without an end, enough is kept to refuse it
     if rest:
         yield rest
 

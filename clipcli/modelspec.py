@@ -11,6 +11,7 @@ from typing import Literal
 
 from clipcli.catalogue import default_tag, resolve_alias
 from clipcli.errors import UnknownModelError
+from clipcli.files import is_file, is_folder
 from clipcli.hub import CONFIG
 from clipcli.redaction import redact_url
 from clipcli.registry import configs, first_tag
@@ -68,7 +69,7 @@ def parse_model(name: str) -> ModelSpec:
 
 def _path_without_form(asked: str, path: Path) -> UnknownModelError:
     """For who names a folder or a file as it is: how it has to be written, or what it lacks."""
-    if not path.is_dir():
+    if not is_folder(path):
         return UnknownModelError(f"{asked} is a file, which does not say its architecture", hint=f"ARCH@{asked}")
     if _is_file(path / CONFIG):
         return UnknownModelError(f"{asked} is an OpenCLIP model's folder", hint=f"write local-dir:{asked}")
@@ -88,7 +89,7 @@ def _absolute(text: str) -> Path:
 def _is_file(path: Path) -> bool:
     """Whether there is such a file; no for names that cannot be one, such as a very long one."""
     with suppress(OSError):
-        return path.is_file()
+        return is_file(path)
     return False
 
 
@@ -104,7 +105,7 @@ def _hub(asked: str) -> ModelSpec:
 def _folder(path: str) -> ModelSpec:
     folder = _absolute(path)
     if not _is_file(folder / CONFIG):
-        what = f"has no {CONFIG}" if folder.is_dir() else "is not a folder"
+        what = f"has no {CONFIG}" if is_folder(folder) else "is not a folder"
         raise UnknownModelError(f"{path} {what}", hint=f"local-dir: takes a folder with {CONFIG} and weights")
     return ModelSpec("folder", f"local-dir:{folder}", str(folder))
 

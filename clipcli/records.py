@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from clipcli.cache import cache_folder, is_private, make_folder, open_file
 from clipcli.decode import decode, parse_json
 from clipcli.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
-from clipcli.files import read_bytes
+from clipcli.files import is_folder, read_bytes
 from clipcli.hub import sha256_of
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class FastCopy:
 def fast_copies() -> list[FastCopy]:
     """What lies where `bundle_folder` points to."""
     with suppress(OSError):
-        folders = sorted(path for path in (cache_folder() / "bundles").iterdir() if path.is_dir())
+        folders = sorted(path for path in (cache_folder() / "bundles").iterdir() if is_folder(path))
         return [FastCopy(folder, sum(file.stat().st_size for file in folder.iterdir())) for folder in folders]
     return []
 

@@ -6,9 +6,9 @@ import re
 import sys
 import unicodedata
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from clipcli.files import open_file
 from clipcli.redaction import redact
 
 if TYPE_CHECKING:
@@ -109,8 +109,11 @@ def read_text(path: str, *, errors: str = "strict") -> str | Fault:
 def _read_bytes(path: str) -> bytes:
     if path == STDIN:
         return sys.stdin.buffer.read(_LARGEST + 1)
-    with Path(path).open("rb") as stream:
-        return stream.read(_LARGEST + 1)
+    with open_file(path) as stream:
+        pieces: list[bytes] = []
+        while sum(map(len, pieces)) <= _LARGEST and (piece := stream.read(_LARGEST + 1)):
+            pieces.append(piece)
+    return b"".join(pieces)[: _LARGEST + 1]
 
 
 def content_lines(text: str, faults: Faults) -> Iterator[tuple[int, str]]:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from clipcli.arrow import no_such_column, pyarrow
 from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import ImageError, InputsError, UsageError
-from clipcli.files import read_lines
+from clipcli.files import is_file, read_lines, words_of
 from clipcli.inputs import STDIN, ImageRef
 from clipcli.redaction import redact
 from clipcli.sources.captions import captions
@@ -91,8 +91,8 @@ def _read(source: str, column: str | None, say: Callable[[str], object] | None) 
     try:
         with _open(source) as stream:
             yield from _parse(stream, shown, suffix, column)
-    except OSError as error:
-        raise InputsError(f"{shown}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except (OSError, ValueError) as error:
+        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
     except ImageError as error:
         raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
 
@@ -194,7 +194,7 @@ def _open(source: str) -> IO[bytes]:
 
 def _parquet_column(source: str, column: str | None) -> Iterator[object]:
     """A column, row group by row group; None where it has no text."""
-    if not is_url(source) and not Path(source).is_file():
+    if not is_url(source) and not is_file(source):
         raise InputsError(f"{source}: cannot be read: no such file")
     table, types = Table(source), pyarrow().types
     names = table.file.schema_arrow.names

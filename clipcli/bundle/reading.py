@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from clipcli.bundle import manifest
 from clipcli.cache.private import is_private, make_folder, open_file
 from clipcli.errors import BundleError
-from clipcli.files import read_bytes, read_text, reason_of, words_of
+from clipcli.files import is_file, read_bytes, read_text, reason_of, words_of
 
 if TYPE_CHECKING:
     import os
@@ -92,7 +92,7 @@ class Bundle:
 
 def is_bundle(folder: Path) -> bool:
     """Whether the folder says that it is one; `read` finds out whether it is right."""
-    return (folder / MANIFEST).is_file()
+    return is_file(folder / MANIFEST)
 
 
 def read(folder: Path, *, stamps: Path | None = None) -> Bundle:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from clipcli.bundle import reading
 from clipcli.bundle.manifest import FileEntry, Manifest, to_json
 from clipcli.errors import BundleError, OutputError
+from clipcli.files import is_file, is_folder, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +58,11 @@ def refuse_foreign(folder: Path) -> None:
     Raises:
         OutputError: it is something else.
     """
-    if folder.is_dir():
+    if is_folder(folder):
         if reading.is_bundle(folder) or not any(folder.iterdir()):
             return
         raise OutputError(f"{folder}: already there, and not a bundle", hint="Name a new folder with -o.")
-    if folder.exists():
+    if is_there(folder):
         raise OutputError(f"{folder}: already there, and not a folder", hint="Name a new folder with -o.")
 
 
@@ -90,7 +91,7 @@ def _install(stage: Path, folder: Path) -> None:
         try:
             _rename(stage, folder)
         except OSError as error:
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM} or not folder.is_dir():
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM} or not is_folder(folder):
                 raise
         else:
             return
@@ -106,7 +107,7 @@ def _carry_over(folder: Path, stage: Path) -> None:
     """What people put beside a bundle (a model card, a licence) stays when the bundle is replaced."""
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
-            if path.is_file() and not (stage / path.name).exists():
+            if is_file(path) and not is_there(stage / path.name):
                 shutil.copy2(path, stage / path.name)
 
 
@@ -136,7 +137,7 @@ def _as_good(folder: Path, stage: Path) -> bool:
 
 def _sweep(folder: Path) -> None:
     """Remove stages that killed processes left a day ago or earlier."""
-    if not folder.parent.is_dir():
+    if not is_folder(folder.parent):
         return
     for old in folder.parent.glob(f".{folder.name}.part-*"):
         with suppress(OSError):

@@ -13,6 +13,7 @@ from clipcli.config.spec import CheckSpec, Config, Defaults
 from clipcli.config.trust import forbidden, is_own
 from clipcli.decode import DecodeError, parse_toml
 from clipcli.errors import ConfigError
+from clipcli.files import is_file, is_there
 from clipcli.spelling import nearest
 from clipcli.textfiles import Fault, read_text, refuse
 
@@ -44,9 +45,9 @@ def _candidates(start: str) -> Iterator[Path]:
     here = Path(start).absolute()
     above = [here, *here.parents]
     marks = ((place, folder / ".git") for place, folder in enumerate(above))
-    top = next((place for place, mark in marks if mark.exists() and is_own(mark)), 0)
+    top = next((place for place, mark in marks if is_there(mark) and is_own(mark)), 0)
     for folder in above[: top + 1]:
-        if (folder / NAME).is_file():
+        if is_file(folder / NAME):
             yield folder / NAME
         if _has_section(folder / _PYPROJECT):
             yield folder / _PYPROJECT
@@ -79,7 +80,7 @@ def load_config(path: str | None = None) -> Config:
 
 def _has_section(path: Path) -> bool:
     """Whether a pyproject.toml has a part for clipcli; one that is broken and has none is not our business."""
-    if not path.is_file():
+    if not is_file(path):
         return False
     text = read_text(str(path))
     return isinstance(text, str) and re.search(r"^\s*\[+\s*tool\s*\.\s*clipcli\b", text, re.MULTILINE) is not None

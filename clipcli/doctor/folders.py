@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.cache import cache_folder
 from clipcli.doctor.rows import Finding
+from clipcli.files import is_file, is_folder, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +22,12 @@ def folders() -> Iterator[Finding]:
     own = cache_folder()
     yield Finding("cache", "clipcli", f"{own}, {_state(own)}", _is_usable(own))
     for name in ("vectors", "bundles", "models"):
-        parts = list(own.glob("vectors-*")) if name == "vectors" else [own / name]
+        parts = [own / name]
+        if name == "vectors":
+            parts = list(own.glob("vectors-*")) if is_folder(own) else []
         yield Finding("cache", f"clipcli {name}", _megabytes(sum(map(size_of, parts))))
     hub = hub_folder()
-    models = sum(entry.name.startswith("models--") for entry in hub.iterdir()) if hub.is_dir() else 0
+    models = sum(entry.name.startswith("models--") for entry in hub.iterdir()) if is_folder(hub) else 0
     yield Finding("cache", "hub", f"{hub}, {_state(hub)}, {models} repositor{'y' if models == 1 else 'ies'}")
 
 
@@ -37,7 +40,7 @@ def hub_folder() -> Path:
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of the files below a folder; links are not followed, what vanishes counts nothing."""
-    if path.is_file():
+    if is_file(path):
         return path.stat().st_size
     total = 0
     for folder, _, names in os.walk(path):
@@ -51,7 +54,7 @@ def size_of(path: Path) -> int:
 
 
 def _state(folder: Path) -> str:
-    return _megabytes(size_of(folder)) if folder.is_dir() else "not there yet"
+    return _megabytes(size_of(folder)) if is_folder(folder) else "not there yet"
 
 
 def _megabytes(size: int) -> str:
@@ -60,8 +63,8 @@ def _megabytes(size: int) -> str:
 
 def _is_usable(folder: Path) -> bool:
     """Whether files can be made in it, or in the nearest folder above that is there, and there is room."""
-    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+    place = next(parent for parent in (folder, *folder.absolute().parents) if is_there(parent))
+    if not (is_folder(place) and os.access(place, os.W_OK | os.X_OK)):
         return False
     if not hasattr(os, "statvfs"):
         return True

@@ -13,6 +13,7 @@ import numpy as np
 from clipcli import modelspec
 from clipcli.doctor.rows import Finding
 from clipcli.errors import ClipcliError
+from clipcli.files import is_file
 from clipcli.vectors import unit_length
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Answer:
 
 def embedded_model() -> Iterator[Finding]:
     """Run `tiny` on one picture and two texts and compare with what it gave when it was made."""
-    if not (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file():
+    if not is_file(modelspec.TINY_FOLDER / modelspec.MANIFEST):
         yield Finding("test", "tiny", "skipped: the embedded model is not part of this installation")
         return
     started = time.perf_counter()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli.errors import UsageError
+from clipcli.files import is_file, is_folder, is_there
 from clipcli.redaction import redact, redact_url
 from clipcli.sharding import parse_shard
 from clipcli.sources.places import is_url
@@ -69,7 +70,7 @@ def parse_target(
 
 
 def _is_pipe(path: Path) -> bool:
-    return path.exists() and not path.is_file() and not path.is_dir()
+    return is_there(path) and not is_file(path) and not is_folder(path)
 
 
 def _format(name: str, path: Path | None) -> VectorFormat:

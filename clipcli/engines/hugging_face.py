@@ -21,6 +21,7 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
 from clipcli.engines.model_config import read_json, tokenizer_options
 from clipcli.errors import ModelError
+from clipcli.files import is_file
 from clipcli.hub import CONFIG
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _FILE_KEYS: Final = ("_file", "_files", "_path", "_name", "_map")
 def tokenizer_files(folder: Path) -> list[Path]:
     """The files of a tokenizer that are in a folder, what is read of it besides them included."""
     names = (*TOKENIZER_DATA, _SPECIAL, _ABOUT, _KIND)
-    return [folder / name for name in names if (folder / name).is_file()]
+    return [folder / name for name in names if is_file(folder / name)]
 
 
 def load_tokenizer(source: Source) -> Any:

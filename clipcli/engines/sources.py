@@ -15,6 +15,7 @@ from clipcli.encoder import Interpolation, ModelInfo, Preprocessing, ResizeMode
 from clipcli.engines.hugging_face import tokenizer_files
 from clipcli.engines.model_config import check_model_config, parse_json
 from clipcli.errors import ModelError
+from clipcli.files import is_file
 from clipcli.hub import CONFIG, WEIGHTS
 from clipcli.registry import definition, repository
 
@@ -140,7 +141,7 @@ def _from_hub(spec: ModelSpec, hub: Hub) -> Source:
 def _reference(path: Path, revision: str | None) -> tuple[Path, ...]:
     """The file of the hub's cache that says which commit a branch or tag was when it was last looked up."""
     found = path.parent.parent.parent / "refs" / (revision or "main")
-    return (found,) if found.is_file() else ()
+    return (found,) if is_file(found) else ()
 
 
 def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> Source:
@@ -153,7 +154,7 @@ def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> Sour
         raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {error!r}") from error
     if not has_parts:
         raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {', '.join(_PARTS)} are of the wrong kind")
-    has_own = "hf_tokenizer_name" in config["text_cfg"] and (folder / "tokenizer_config.json").is_file()
+    has_own = "hf_tokenizer_name" in config["text_cfg"] and is_file(folder / "tokenizer_config.json")
     return Source(
         spec.name, config, preprocessing, _weights_in(folder), quick_gelu=False,
         tokenizer_folder=str(folder) if has_own else None, revision=revision,
@@ -164,7 +165,7 @@ def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> Sour
 def _weights_in(folder: Path) -> Path:
     """The weights in a folder: those of a known name, safetensors before pickles, or else the only ones."""
     for name in (*WEIGHTS, "open_clip_pytorch_model.safetensors"):
-        if (folder / name).is_file():
+        if is_file(folder / name):
             return folder / name
     found = sorted(path for path in folder.iterdir() if path.suffix in _CHECKPOINT_SUFFIXES)
     if len(found) != 1:

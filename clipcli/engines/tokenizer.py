@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from clipcli.bundle import Bundle, TokenizerSpec
 
+_LONGEST_TOKEN = 128
+"""Characters. What follows so many of them for each token of the context is cut off in any case, and is not cleaned up
+and split into tokens first: that takes minutes for a text of some megabytes."""
+_SPARE = 4096
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -52,7 +56,8 @@ class Tokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, uncut and without padding, start and end token included."""
-        cleaned = [clean(text, self._spec.clean) for text in texts]
+        longest = _SPARE + self._context_length * _LONGEST_TOKEN
+        cleaned = [clean(text[:longest], self._spec.clean) for text in texts]
         return [
             self._spelt_out(text) if any(token in text for token in self._spelt) else encoding.ids
             for text, encoding in zip(cleaned, self._raw.encode_batch(cleaned), strict=True)

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from clipcli.cache import cache_folder, is_private, make_folder
 from clipcli.errors import DownloadError
+from clipcli.files import is_there
 from clipcli.hub.failures import DISK_HINT, network_errors
 from clipcli.hub.hashes import is_sha256, refuse_damaged
 from clipcli.hub.on_disk import repository_folder
@@ -63,7 +64,7 @@ def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str 
     blob.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock_folder(folder) / f"{found.etag}.lock"
     with _alone(lock, filename, talk):
-        if not blob.exists():
+        if not is_there(blob):
             part = blob.with_name(f"{found.etag}.incomplete")
             _fetch_rest(url, part, found.size, filename, talk)
             refuse_damaged(part, found.etag, filename)

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipcli.files import is_folder, is_there
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,7 +31,7 @@ def cached_models(cache_dir: str | None) -> Iterator[str]:
     """Repositories of OpenCLIP models that are on this disk with config and weights."""
     for folder in _folders(_root(cache_dir)):
         kind, *parts = folder.name.split("--")
-        if kind == "models" and any((snapshot / CONFIG).exists() for snapshot in _weights(folder, "")):
+        if kind == "models" and any(is_there(snapshot / CONFIG) for snapshot in _weights(folder, "")):
             yield "/".join(parts)
 
 
@@ -44,12 +46,12 @@ def preferred(filename: str) -> tuple[str, ...]:
 def _weights(repository: Path, filename: str) -> Iterator[Path]:
     """Snapshots that hold weights."""
     for snapshot in _folders(repository / "snapshots"):
-        if any((snapshot / name).exists() for name in preferred(filename)):
+        if any(is_there(snapshot / name) for name in preferred(filename)):
             yield snapshot
 
 
 def _folders(parent: Path) -> list[Path]:
-    return sorted(entry for entry in parent.iterdir() if entry.is_dir()) if parent.is_dir() else []
+    return sorted(entry for entry in parent.iterdir() if is_folder(entry)) if is_folder(parent) else []
 
 
 def _root(cache_dir: str | None) -> Path:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 DEFAULT_MAX_PIXELS: Final = 178_956_970
 """Where Pillow itself refuses an image by default: 0.7 GB as RGB."""
 
+FORMATS: Final = (
+    "AVIF", "BMP", "CUR", "DCX", "DDS", "DIB", "FLI", "GIF", "HEIF", "ICNS", "ICO", "IM", "JPEG", "JPEG2000", "JXL",
+    "MPO", "MSP", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP", "XBM", "XPM",
+)  # fmt: skip
+"""What Pillow may open a file as: pictures. Its other formats are programs, scientific data and files of old games."""
 _PLUGINS = threading.Lock()
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -101,9 +106,6 @@ def _identify(data: bytes, max_pixels: int) -> Image.Image:
         raise ImageError("decode", reasons.too_many_pixels(count, max_pixels)) from error
     except Exception as error:
         raise ImageError("decode", reasons.failed(error, None)) from error
-    if image.format == "EPS":
-        # Pillow would run the PostScript program in the file, with Ghostscript, for as long as the program likes.
-        raise ImageError("decode", "an EPS file is a program; convert it to an image first")
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError("decode", reasons.too_many_pixels(width * height, max_pixels))
@@ -121,7 +123,7 @@ def _open(data: bytes) -> Image.Image:
     with _PLUGINS:
         Image.preinit()
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=_known())
     except UnidentifiedImageError:
         with _PLUGINS:
             Image.init()
@@ -129,7 +131,11 @@ def _open(data: bytes) -> Image.Image:
                 raise ImageError("decode", reasons.HEIF_IS_OPTIONAL) from None
             if reasons.is_jpeg_xl(data) and not _register_jpeg_xl():
                 raise ImageError("decode", reasons.JPEG_XL_IS_OPTIONAL) from None
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=_known())
+
+
+def _known() -> list[str]:
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 @functools.cache

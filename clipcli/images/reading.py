@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from clipcli.errors import ImageError
+from clipcli.errors import ClipcliError, ImageError, PackageMissingError
 from clipcli.sources import locate
 from clipcli.sources.suffixes import MAX_BYTES
 
@@ -32,7 +32,12 @@ def read_ref(ref: ImageRef) -> bytes:
     """
     if ref.problem is not None:
         raise ImageError("read", ref.problem)
-    return ref.source.read() if ref.source is not None else read(ref.path)
+    try:
+        return ref.source.read() if ref.source is not None else read(ref.path)
+    except PackageMissingError:
+        raise
+    except ClipcliError as error:  # such as a network that is not to be used
+        raise ImageError("read", error.message + (f" ({error.hint})" if error.hint else "")) from error
 
 
 def read(path: str) -> bytes:

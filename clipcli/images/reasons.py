@@ -7,10 +7,14 @@ from typing import Final
 HEIF_IS_OPTIONAL: Final = "a HEIC image; reading it takes an optional package: pip install 'clipcli[heic]'"
 JPEG_XL_IS_OPTIONAL: Final = "a JPEG XL image; reading it takes another package: pip install pillow-jxl-plugin"
 SVG: Final = "an SVG drawing; convert it to PNG first: pip install cairosvg; cairosvg drawing.svg -o drawing.png"
+EPS_IS_A_PROGRAM: Final = "an EPS file is a program; convert it to an image first"
+"""Pillow would run it, with Ghostscript, for as long as the program likes."""
 
 _BEGINNINGS: Final = (
     (b"version https://git-lfs", "a Git LFS pointer, not an image: fetch the file itself with `git lfs pull`"),
     (b"%pdf-", "a PDF document, not an image"),
+    (b"%!ps", EPS_IS_A_PROGRAM),
+    (b"\xc5\xd0\xd3\xc6", EPS_IS_A_PROGRAM),
     (b"<!doctype html", "an HTML page, not an image (a download that failed?)"),
     (b"<html", "an HTML page, not an image (a download that failed?)"),
     (b"<svg", SVG),

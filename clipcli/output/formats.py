@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from clipcli.errors import UsageError
+from clipcli.files import is_folder
 from clipcli.output.groups import GroupsWriter
 from clipcli.output.json_lines import JsonArrayWriter, JsonLinesWriter
 from clipcli.output.paths import PathsWriter
@@ -59,7 +60,7 @@ def parse_output(
         raise UsageError(f"no format {name!r}", hint="one of " + ", ".join((*FORMATS, *also)))
     if paths and name != "auto":
         raise UsageError("--paths and --format do not go together", hint="--paths writes bare paths")
-    if path is not None and Path(path).is_dir():
+    if path is not None and is_folder(path):
         raise UsageError(f"{path} is a folder", hint="-o takes the name of a file to write")
     chosen = cast("Format", name)
     if path not in (None, "-") and chosen == "auto" and not paths:

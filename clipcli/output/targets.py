@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import OutputError
+from clipcli.files import is_file, is_there
 from clipcli.redaction import redact
 from clipcli.sources.places import is_url
 from clipcli.sources.sending import check_place, send
@@ -71,7 +72,7 @@ def open_target(path: str | None) -> Iterator[Target]:
         target.flush()
     elif is_url(path):
         yield from _sending(path)
-    elif Path(path).exists() and not Path(path).is_file():
+    elif is_there(path) and not is_file(path):
         with _plain_words(path):
             stream = Path(path).open("wb")  # noqa: SIM115 - closed below, outside the translation of errors
         with _closing(stream):
@@ -100,7 +101,7 @@ def _replacing(path: Path) -> Iterator[Target]:
             with _plain_words(str(path)):
                 os.fsync(stream.fileno())
         with _plain_words(str(path)):
-            part.chmod(place.stat().st_mode if place.exists() else _PLAIN_FILE & ~_umask())
+            part.chmod(place.stat().st_mode if is_there(place) else _PLAIN_FILE & ~_umask())
             part.replace(place)
     finally:
         part.unlink(missing_ok=True)

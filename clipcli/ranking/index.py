@@ -19,7 +19,7 @@ import numpy as np
 
 from clipcli.decode import DecodeError, decode, is_file_name, parse_json
 from clipcli.errors import InputsError, OutputError, VectorsError
-from clipcli.files import own_error, read_bytes, sha256_of
+from clipcli.files import is_there, own_error, read_bytes, sha256_of
 from clipcli.tasks.search import Hits, Wanted, exact_scores, rows_a_block, search
 from clipcli.vectorfiles.names import read_names
 from clipcli.vectors import unit_length
@@ -128,7 +128,7 @@ class Index:
     def _refuse_stale(self) -> None:
         """An index whose vector file has changed would name the wrong images."""
         source = Path(self.path) / self.info.source
-        if source.exists():
+        if is_there(source):
             now = source.stat()
             if (now.st_size, now.st_mtime_ns) != (self.info.source_size, self.info.source_mtime_ns):
                 raise VectorsError(
@@ -155,7 +155,7 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
         VectorsError: a row that is not finite or zero, or usearch is not installed.
     """
     target = Path(folder)
-    if target.exists() and not is_index(folder):
+    if is_there(target) and not is_index(folder):
         raise OutputError(f"{folder} is there and is no index", hint="name a new folder")
     usearch = _usearch()
     _make_room(target)
@@ -202,7 +202,7 @@ def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> I
             info = replace(info, graph_sha256=sha256_of(made / _GRAPH))
             record = {"format": _FORMAT, "version": _VERSION, **asdict(info)}
             (made / _DESCRIPTION).write_text(json.dumps(record), "utf-8")
-            if target.exists():
+            if is_there(target):
                 shutil.rmtree(target)
             made.rename(target)
             return info

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from clipcli.files import is_there
 from clipcli.sources.places import is_url
 
 
@@ -28,4 +29,4 @@ def _top() -> str | Path:
     if workspace:
         return workspace
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+    return next((folder for folder in (here, *here.parents) if is_there(folder / ".git")), here)

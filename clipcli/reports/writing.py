@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipcli.errors import OutputError, UsageError
+from clipcli.files import is_folder
 from clipcli.output.targets import Target, open_target
 from clipcli.reports.annotations import write_annotations
 from clipcli.spelling import did_you_mean
@@ -115,7 +116,7 @@ def parse_reporting(paths: Sequence[str], annotate: str = "auto") -> Reporting:
         raise UsageError(f"no annotations called {annotate!r}", hint=hint)
     for path in paths:
         writer_for(path)
-        if not Path(path).absolute().parent.is_dir():
+        if not is_folder(Path(path).absolute().parent):
             raise OutputError(f"cannot write {path}: its folder does not exist", hint="make the folder first")
     if len({os.path.abspath(path) for path in paths}) < len(paths):  # noqa: PTH100 - any bytes included
         raise UsageError("a report is named twice", hint="give each file once")

@@ -10,9 +10,11 @@ import weakref
 from concurrent.futures import wait
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from clipcli.errors import ClipcliError, ImageError, InputsError
+from clipcli.errors import ClipcliError, ImageError, PackageMissingError
+from clipcli.files import read_bytes, read_stream, reason_of
 from clipcli.sources.faults import is_passing, reason
-from clipcli.sources.places import file_system, is_url, seconds
+from clipcli.sources.places import file_system, is_url, scheme, seconds
+from clipcli.sources.suffixes import MAX_BYTES
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +28,7 @@ _BLOCKS: Final = 8
 """Blocks of an open remote file that are in memory: a shard is read in order, so few are needed."""
 _OPEN_FILES: Final = 4
 
+_PIECE: Final = 1 << 18
 _PATIENCE_SECONDS: Final = 0.25
 
 _Result = TypeVar("_Result")
@@ -41,14 +44,41 @@ def read_object(url: str) -> bytes:
 
     def once() -> bytes:
         system, path = file_system(url)
+        if hasattr(system, "set_session") and hasattr(system, "encode_url"):
+            return _result(_body(system, path), system.loop)
         if getattr(system, "async_impl", False):
             return _result(system._cat_file(path), system.loop)  # noqa: SLF001 - its only form that can be given up
-        return bytes(system.cat_file(path))
+        with system.open(path, "rb") as stream:
+            return read_stream(stream, MAX_BYTES)
 
-    data = attempt(once)
+    data = _read_local(url) if scheme(url) in {"file", "local"} else attempt(once)
     if not data:
         raise ImageError("read", "empty file")
     return data
+
+
+def _read_local(url: str) -> bytes:
+    """A file that is named by a URL. Raises ImageError."""
+    _, path = file_system(url)
+    try:
+        if not os.path.isfile(path):  # noqa: PTH113 - any bytes
+            raise ImageError("read", "not a file" if os.path.lexists(path) else "no such object")
+        return read_bytes(path, MAX_BYTES)
+    except (OSError, ValueError) as error:
+        raise ImageError("read", reason_of(error)) from error
+
+
+async def _body(system: Any, url: str) -> bytes:
+    """What a web server answers, as it sends it, up to the size of the largest image."""
+    session = await system.set_session()
+    async with session.get(system.encode_url(url), **system.kwargs) as answer:
+        system._raise_not_found_for_status(answer, url)  # noqa: SLF001 - as its own reading does
+        data = bytearray()
+        async for piece in answer.content.iter_chunked(_PIECE):
+            data += piece
+            if len(data) > MAX_BYTES:
+                raise ImageError("read", f"more than {MAX_BYTES / 1e9:.1f} GB, more than any image has")
+        return bytes(data)
 
 
 def attempt(once: Callable[[], _Result]) -> _Result:
@@ -193,5 +223,5 @@ def _tenacity() -> Any:
     try:
         import tenacity
     except ImportError as error:
-        raise InputsError("URLs need the package tenacity", hint="pip install 'clipcli[remote]'") from error
+        raise PackageMissingError("URLs need the package tenacity", hint="pip install 'clipcli[remote]'") from error
     return tenacity

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from clipcli.errors import ImageError
 from clipcli.redaction import redact_url
-from clipcli.sources.braces import expand_braces, has_braces
+from clipcli.sources.braces import expand_braces, has_braces, too_many
 from clipcli.sources.fetching import attempt
 from clipcli.sources.places import file_system, is_url, scheme
 from clipcli.sources.refs import ImageRef
@@ -18,8 +18,10 @@ from clipcli.sources.suffixes import PACKED, SHARDS, TABLES, has_suffix
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOOKED_FOR_NEAR, _LOOKED_FOR_FAR = 1_000_000, 1000
+_LOOKED_FOR_NEAR, _LOOKED_FOR_FAR = 100_000, 1000
 """Names of a pattern that are looked for at most before it counts as matching nothing."""
+_MOST_WILD: Final = 32
+_MOST_DEEP: Final = 2
 _NOTHING: Final = "nothing matches this pattern"
 
 
@@ -28,7 +30,7 @@ def names_of(pattern: str) -> Iterator[str | ImageRef]:
 
     In the place of what stands for nothing, or cannot be looked up, comes a reference that says so.
     """
-    if has_braces(pattern) and (problem := _why_barren(pattern)):
+    if problem := too_many(pattern) or too_wild(pattern) or (_why_barren(pattern) if has_braces(pattern) else None):
         yield ImageRef(pattern, redact_url(pattern), problem)
         return
     for name in expand_braces(pattern):
@@ -38,6 +40,15 @@ def names_of(pattern: str) -> Iterator[str | ImageRef]:
             yield name
 
 
+def too_wild(name: str) -> str | None:
+    """Say why a pattern would be looked for without an end; None when it would not."""
+    if not _is_glob(name):
+        return None
+    if name.count("**") > _MOST_DEEP or sum(map(name.count, "*?[")) > _MOST_WILD:
+        return f"more than {_MOST_WILD} wildcards, or ** more than {_MOST_DEEP} times"
+    return None
+
+
 def match(pattern: str) -> list[str]:
     """Files and URLs that a pattern names and that are there; empty for what is no pattern, or matches nothing.
 
@@ -45,6 +56,8 @@ def match(pattern: str) -> list[str]:
         ImageError: it cannot be looked up.
     """
     found: list[str] = []
+    if problem := too_many(pattern) or too_wild(pattern):
+        raise ImageError("read", problem)
     for name in expand_braces(pattern):
         if _is_glob(name):
             found += _glob(name)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from clipcli.errors import ImageError
+from clipcli.files import words_of
 from clipcli.redaction import redact_url
 from clipcli.sources.fetching import OpenFile, open_file
 from clipcli.sources.places import is_url
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK: Final = 512
+_LONGEST_HEADER: Final = 1 << 20
+_LONG_HEADERS: Final = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
 _INDEXED: Final = 4
 """Archives whose members can be found by name without going through them again."""
 
@@ -105,8 +110,13 @@ def _read_headers(archive: str, file: OpenFile, size: int) -> Iterator[Entry]:
     tar: tarfile.TarFile | None = None
     good = 0
     try:
-        tar = tarfile.open(fileobj=Stream(file, size), mode="r:")  # noqa: SIM115 - closes nothing
+        tar = tarfile.open(fileobj=Stream(file, size), mode="r:", tarinfo=_Header)  # noqa: SIM115 - closes nothing
+        at = -1
         while (info := tar.next()) is not None:
+            if tar.offset <= at or info.size < 0:
+                yield Entry("", None, f"damaged after {good:,} files (a header leads back)")
+                return
+            at = tar.offset
             tar.members = []  # type: ignore[attr-defined]  # a list of all headers would grow with the archive
             if info.offset_data + info.size > size and info.isreg():
                 yield _cut(good, info.name)
@@ -116,11 +126,22 @@ def _read_headers(archive: str, file: OpenFile, size: int) -> Iterator[Entry]:
                 good += info.isreg()
     except tarfile.ReadError as error:
         yield _cut(good, "") if good or tar else Entry("", None, f"no tar file ({str(error).splitlines()[0]})")
-    except (tarfile.TarError, ValueError, EOFError, OSError, OverflowError) as error:
-        yield Entry("", None, f"damaged after {good:,} files ({error})")
+    except ImageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - numbers and texts of any kind stand where tarfile expects its own
+        yield Entry("", None, f"damaged after {good:,} files ({words_of(error)})")
     else:
         if file.read_at(tar.offset, _BLOCK) != bytes(_BLOCK):  # its end is marked with empty blocks
             yield _cut(good, "")
+
+
+class _Header(tarfile.TarInfo):
+    """A header whose own data is read into memory only where it is short."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _LONG_HEADERS and not 0 <= self.size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
 
 
 def _entry(archive: str, info: tarfile.TarInfo) -> Entry:

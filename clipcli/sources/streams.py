@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from clipcli import files
 from clipcli.sources.fetching import open_file, read_object
 from clipcli.sources.places import is_url
 
@@ -59,7 +60,7 @@ def open_list(path: str) -> IO[bytes]:
         ImageError: a remote one cannot; also while it is read.
     """
     if not is_url(path):
-        return open(path, "rb")  # noqa: PTH123 - any bytes; the caller closes it
+        return io.BufferedReader(cast("io.RawIOBase", files.open_file(path)))
     file = open_file(path)
     if file.size is None:
         return io.BytesIO(read_object(path))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
-from clipcli.arrow import no_such_column, pyarrow
-from clipcli.errors import ImageError, InputsError
+from clipcli.arrow import check_sizes, no_such_column, pyarrow
+from clipcli.errors import ClipcliError, ImageError, InputsError
+from clipcli.files import own_error, words_of
 from clipcli.redaction import redact_url
 from clipcli.sources.faults import message
 from clipcli.sources.fetching import attempt, open_random
@@ -68,11 +69,12 @@ class Table:
         self.path = path
         self.shown = redact_url(path)
         try:
-            self.file = arrow.parquet.ParquetFile(open_random(path))
+            with own_error(InputsError, self.shown, what="cannot be read"):
+                self.file = arrow.parquet.ParquetFile(open_random(path))
+                self.schema = self.file.schema_arrow
+                check_sizes(self.file.metadata)
         except ImageError as error:
             raise InputsError(f"{self.shown}: cannot be read: {error.reason}") from error
-        except (OSError, arrow.ArrowException) as error:
-            raise InputsError(f"{self.shown}: cannot be read: {message(str(error))}") from error
         self._lock = threading.Lock()
         self._groups: OrderedDict[tuple[int, str], Any] = OrderedDict()
 
@@ -108,11 +110,12 @@ class Table:
         def once() -> Any:
             return self.file.read_row_group(group, columns=[column]).column(0)
 
-        arrow = pyarrow()
         try:
             return attempt(once) if is_url(self.path) else once()
-        except (OSError, arrow.ArrowException) as error:
-            raise ImageError("read", f"the table is damaged ({message(str(error))})") from error
+        except (ImageError, ClipcliError):
+            raise
+        except Exception as error:
+            raise ImageError("read", f"the table is damaged ({message(words_of(error))})") from error
 
 
 def images(path: str, wanted: str | None) -> Iterator[ImageRef | str]:
@@ -130,7 +133,10 @@ def images(path: str, wanted: str | None) -> Iterator[ImageRef | str]:
     number = 0
     for group, rows in enumerate(table.groups):
         if column.holds == "paths":
-            yield from _paths(table, column.name, group, number)
+            try:
+                yield from _paths(table, column.name, group, number)
+            except ImageError as error:
+                yield ImageRef(path, table.shown, error.reason)
         else:
             for row in range(rows):
                 tail = f"/{number + row}"

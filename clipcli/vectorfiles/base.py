@@ -10,7 +10,7 @@ import numpy as np
 
 from clipcli.decode import DecodeError, decode, parse_json
 from clipcli.errors import ImageError, VectorsError
-from clipcli.files import open_file, own_error, read_lines
+from clipcli.files import is_there, open_file, own_error, read_lines
 from clipcli.redaction import redact
 from clipcli.sources.fetching import read_object
 from clipcli.talk import printable
@@ -156,7 +156,7 @@ def _lines(beside: Path | str) -> Iterator[bytes]:
         except ImageError as error:
             if error.reason != "no such object":
                 raise VectorsError(f"{redact(beside)}: {error.reason}") from error
-    elif beside.exists():
+    elif is_there(beside):
         with open_file(beside) as stream:
             yield from read_lines(stream, LONGEST_ROW)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.cache import cache_folder, make_folder
 from clipcli.errors import OutputError
+from clipcli.files import is_there
 from clipcli.redaction import redact_url
 from clipcli.sources.sending import remove, send
 from clipcli.vectorfiles.base import description_path, errors_path
@@ -38,7 +39,7 @@ def deliver(path: Path, url: str, *, hint: str | None = None) -> None:
         OutputError: the place cannot be written, with the hint; the files stay here.
     """
     description, errors = description_path(path), errors_path(path)
-    made = [file for file in (description, errors, path) if file.exists()]
+    made = [file for file in (description, errors, path) if is_there(file)]
     try:
         for file in made:
             send(file, url + file.name.removeprefix(path.name))

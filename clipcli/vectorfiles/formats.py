@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.files import is_file, is_there
 from clipcli.redaction import redact
 from clipcli.sources.places import is_url
 from clipcli.sources.tables import is_image_table
@@ -68,13 +69,13 @@ def _open(path: str | Path) -> VectorFile:
     place = Path(path)
     chosen = format_of(place)
     remote = is_url(str(path))
-    if not remote and not place.exists():
+    if not remote and not is_there(place):
         raise VectorsError(f"{path}: no such file")
     if chosen is None:
         raise VectorsError(f"{path}: no vector file by its suffix", hint="known are " + ", ".join(_BY_SUFFIX))
     if remote:
         return _open_remote(str(path), chosen)
-    if not place.is_file():
+    if not is_file(place):
         raise VectorsError(f"{path}: not a file")
     return _classes(chosen)[0](place)
 

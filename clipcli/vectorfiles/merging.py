@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipcli.errors import VectorsError
+from clipcli.files import is_folder
 from clipcli.sources.places import is_url
 from clipcli.talk import printable
 from clipcli.vectorfiles.chunks import Chunk, write_chunk
@@ -68,9 +69,9 @@ def open_all(paths: Sequence[str]) -> list[VectorFile]:
     files: list[VectorFile] = []
     for path in paths:
         folder = Path(path)
-        stopped = [str(part) for part in sorted(folder.glob("[0-9]*.safetensors"))] if folder.is_dir() else []
+        stopped = [str(part) for part in sorted(folder.glob("[0-9]*.safetensors"))] if is_folder(folder) else []
         parts = stopped or parts_of(path)
-        if not parts and (folder.is_dir() or (is_url(path) and format_of(path) is None)):
+        if not parts and (is_folder(folder) or (is_url(path) and format_of(path) is None)):
             raise no_parts(path)
         parts = parts or [path]
         files += [open_vectors(part, empty_ok=True) for part in parts]

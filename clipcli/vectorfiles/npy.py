@@ -14,7 +14,7 @@ import numpy as np
 
 from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import VectorsError
-from clipcli.files import TooLargeError, own_error
+from clipcli.files import TooLargeError, is_there, own_error
 from clipcli.output.json_lines import dumps
 from clipcli.vectorfiles.base import VectorFile, description_path
 from clipcli.vectorfiles.info import VectorRows, from_json
@@ -79,7 +79,7 @@ class NpyFile(MappedFile):
     def __init__(self, path: Path) -> None:
         beside = description_path(path)
         for file in (path, beside):
-            if not file.exists():
+            if not is_there(file):
                 raise VectorsError(f"{file}: not there", hint="a .npy of clipcli has a .npy.json beside it")
         with own_error(VectorsError, str(path)):
             # numpy takes whatever does not begin as an array for a pickle, and says how to load it unsafely.

@@ -12,6 +12,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.files import is_folder
 from clipcli.output.targets import UNFINISHED, unfinished_prefix
 from clipcli.vectorfiles.base import description_path, errors_path
 from clipcli.vectorfiles.chunks import Chunk, write_chunk
@@ -139,7 +140,7 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, shown: str = "") 
         OutputError: it cannot be written, or another process writes the same output.
     """
     parts = PartsFolder(out, dtype)
-    if out.is_dir():
+    if is_folder(out):
         raise OutputError(f"cannot write {out}: is a folder", hint="name a file in it")
     try:
         parts.folder.mkdir(exist_ok=True)

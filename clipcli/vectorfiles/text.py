@@ -12,7 +12,7 @@ import numpy as np
 
 from clipcli.decode import parse_json
 from clipcli.errors import VectorsError
-from clipcli.files import own_error, read_bytes
+from clipcli.files import is_there, own_error, read_bytes
 from clipcli.vectorfiles.base import LARGEST_DESCRIPTION, VectorFile, description_path
 from clipcli.vectorfiles.info import Failure, VectorRows, VectorsInfo, from_json
 from clipcli.vectorfiles.writer import VectorsWriter, json_line
@@ -45,7 +45,7 @@ class TextFile(VectorFile):
     def __init__(self, path: Path) -> None:
         first = next((line for line in self.lines(path) if isinstance(line, Line)), None)
         beside = description_path(path)
-        info = _described(beside) if beside.exists() else self.own_info(path)
+        info = _described(beside) if is_there(beside) else self.own_info(path)
         super().__init__(path, info, len(first.vector) if first else info.parameters.dim if info.parameters else 0)
         self._first = first
 

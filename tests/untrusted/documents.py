@@ -9,6 +9,7 @@ import random
 import struct
 import tarfile
 import zipfile
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,14 +30,14 @@ def archive(**members: bytes) -> bytes:
 
 
 def bomb() -> bytes:
-    """A zip archive of 1 MB whose array unpacks to 1 GB."""
+    """A zip archive of 128 KB whose array unpacks to 128 MB."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made:
-        for name in ("vectors.npy", "clipcli.npy", "names.npy"):
-            with made.open(name, "w") as member:
-                member.write(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (524288, 512), }\n"))
-                for _ in range(1024):
-                    member.write(bytes(1 << 20))
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made:
+        made.writestr("clipcli.npy", npy("{'descr': '<U9', 'fortran_order': False, 'shape': (), }\n", bytes(36)))
+        with made.open("vectors.npy", "w") as member:
+            member.write(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (65536, 512), }\n"))
+            for _ in range(128):
+                member.write(bytes(1 << 20))
     return stream.getvalue()
 
 
@@ -65,6 +66,7 @@ def pax(record: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + filled + tar()
 
 
+@lru_cache
 def documents() -> dict[str, bytes]:
     """Name → bytes."""
     chance = random.Random(14)
