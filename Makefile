@@ -24,8 +24,8 @@ $(VENV)/dev: $(VENV)/installed
 setup: $(VENV)/dev ## install clipcli and everything a developer needs into .venv
 
 demo: $(VENV)/installed ## label example pictures with the embedded model, offline
-	cd examples && ../$(BIN)/clipcli classify apple.png banana.png car.png dog.png flower.png house.png sun.png umbrella.png \
-		-l "apple,banana,car,dog,flower,house,sun,umbrella" --model tiny --offline
+	cd examples && ../$(BIN)/clipcli classify *.png \
+		-l "apple,banana,car,cat,dog,fish,flower,house,red circle,sun,tree,umbrella" --model tiny --offline
 
 test: $(VENV)/dev ## run the tests (under two minutes)
 	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile

@@ -15,6 +15,7 @@ from clipcli.devices import accelerator, has_onnx_runtime
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.exporting import export_to_cache
 from clipcli.modelspec import parse_model
+from clipcli.records import is_first_use
 from clipcli.steady import FEW_IMAGES
 
 if TYPE_CHECKING:
@@ -59,10 +60,11 @@ class Model:
             self._check_onnx_choice()
 
     def introduced(self) -> Model:
-        """The model itself, after a word to who is about to work with one that is too small for that."""
-        if self.spec.name == "tiny":
-            self.talk.note_once(
-                "tiny is a small model for first steps and tests; name a larger one for real work (--model fast)"
+        """Return the model itself; the first time that the embedded one is used here, say what it is."""
+        if self.spec.name == "tiny" and not self.talk.quiet and is_first_use("tiny"):
+            self.talk.note(
+                "tiny is the small model that comes with clipcli: quick, offline, for everyday pictures; a larger one "
+                "knows far more (--model fast). This is said once."
             )
         return self
 

@@ -167,6 +167,19 @@ def stamps_folder() -> Path:
     return cache_folder() / "stamps"
 
 
+def is_first_use(name: str) -> bool:
+    """Whether this is the first call for `name` on this machine; where that cannot be kept, every call is."""
+    mark = cache_folder() / "seen" / slug(name)
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return not mark.exists()
+    except OSError:
+        return True
+    return True
+
+
 def _file(name: str, place: str) -> Path:
     return cache_folder() / "models" / f"{slug(name)}.{slug(place)}.json"
 

@@ -1,118 +1,137 @@
-"""Held-out accuracy of a model folder, zero-shot through its text tower.
+"""Accuracy on the pictures that were kept out, and the logit scale that is most honest, which goes into WORK/model.
 
-    python -m training.evaluate WORK MODEL RESULTS.json ZIP_OR_FOLDER... [--size 64] [--templates prompts/photo.txt]
+    python -m training.evaluate WORK RESULTS.json ZIP_OR_FOLDER...
 
-Pictures are read from their files again and prepared by open_clip's own transform. Pictograms are drawn at another
-size, angle and place on other backgrounds, from a seed that training does not use.
+The class names of each set are the labels, in the default prompts and bare. Of the 1,000 ImageNet names there are no
+photos here: the figure is how often the names agree with the starting network's own classifier: on features that
+were moved until it is sure of a class, and on kept-out pictures of which it is sure.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
-from PIL import Image
-from torch import nn
+from torch.nn.functional import cross_entropy, normalize
 
-from training.augment import Augmenter, normalised
-from training.concepts import split_style
-from training.data import read_emoji
-from training.sources import Archive, Picture, pictures
-from training.words import clean
+from clipcli.prompts import imagenet
+from training import space, text_tower
+from training.packages import KEPT_OUT_STYLE
+from training.sources import Archive
+from training.space import Material, Space
+from training.text_tower import END, LONGEST, START, TextTower
+from training.train_texts import write
 
-BATCH = 250
-EMOJI_SEED = 987_654
-DEFAULT_TEMPLATES = ["a photo of a {}."]
-
-
-def name_of(picture: Picture) -> str:
-    """What a picture is tested for: the object, whatever its style; the coarse name of groceries."""
-    return clean(split_style(picture.label.partition("/")[0])[0])
+PROMPTS = Path(__file__).parent.parent / "prompts" / "photo.txt"
+FEWEST = 4
+SCALES = [2.0 ** (step / 8) for step in range(24, 50)]
+SURE = 0.5
+BINS = 15
 
 
-class Judge:
-    """A model folder at one image size, with one set of templates."""
+class Names:
+    """Vectors of names by the trained text tower."""
 
-    def __init__(self, folder: Path, size: int | None, templates: list[str]) -> None:
-        spec = f"local-dir:{folder}"
-        self.model, _, self.prepare = open_clip.create_model_and_transforms(spec, force_image_size=size)
-        self.model.eval()
-        self.tokenizer = open_clip.get_tokenizer(spec)
-        self.templates = templates
+    def __init__(self, work: Path) -> None:
+        from open_clip import SimpleTokenizer
 
-    @torch.inference_mode()
-    def names(self, names: list[str]) -> torch.Tensor:
-        """A unit vector a name: the mean over the templates."""
-        texts = [template.replace("{}", name) for name in names for template in self.templates]
-        parts = [self.model.encode_text(part, normalize=True) for part in self.tokenizer(texts).split(256)]
-        mean = torch.cat(parts).view(len(names), len(self.templates), -1).mean(1)
-        return nn.functional.normalize(mean, dim=-1)
+        self.tower = TextTower()
+        self.tower.load_state_dict(torch.load(work / "texts.pt", weights_only=True)["tower"])
+        self.tokenizer = SimpleTokenizer()
 
-    @torch.inference_mode()
-    def images(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Unit vectors of prepared pictures."""
-        return torch.cat([self.model.encode_image(part, normalize=True) for part in pixels.split(BATCH)])
-
-    def score(self, pixels: torch.Tensor, truth: list[str], names: list[str]) -> dict[str, float]:
-        """Top-1 and top-5 accuracy among the names, and the loss at the model's own logit scale."""
-        right = torch.tensor([names.index(name) for name in truth])
-        cosines = self.images(pixels) @ self.names(names).T
-        best = cosines.topk(min(5, len(names))).indices
-        scale = self.model.logit_scale.exp().detach()
-        return {
-            "pictures": len(truth),
-            "names": len(names),
-            "top1": round(100 * (best[:, 0] == right).float().mean().item(), 1),
-            "top5": round(100 * (best == right[:, None]).any(1).float().mean().item(), 1),
-            "loss": round(nn.functional.cross_entropy(scale * cosines, right).item(), 3),
-        }
+    def __call__(self, names: list[str], templates: list[str]) -> torch.Tensor:
+        """One unit vector for each name: the mean over the templates."""
+        total = torch.zeros(len(names), text_tower.WIDTH)
+        for template in templates:
+            said = [self.tokenizer.encode(template.replace("{}", name))[:LONGEST] for name in names]
+            total += text_tower.encode_all(self.tower, [[START, *ids, END] for ids in said])
+        return normalize(total, dim=1)
 
 
-def held_out(archive: Archive) -> dict[str, list[Picture]]:
-    """The held-out pictures of an archive by set."""
-    sets: dict[str, list[Picture]] = {}
-    for picture in pictures(archive):
-        if picture.held_out:
-            sets.setdefault(picture.source, []).append(picture)
-    return sets
-
-
-def names_by_set(archive: Archive) -> dict[str, list[str]]:
-    """Every name of every set of an archive, held-out pictures or not: the choices of the test."""
-    sets: dict[str, set[str]] = {}
-    for picture in pictures(archive):
-        sets.setdefault(picture.source, set()).add(name_of(picture))
-    return {source: sorted(names) for source, names in sets.items()}
-
-
-def emoji_pixels(work: Path, size: int) -> torch.Tensor:
-    """Every pictogram once, on a plain or sloping background."""
-    drawn = torch.from_numpy(np.load(work / "emoji.npy")).permute(0, 3, 1, 2).float() / 255
-    augmenter = Augmenter(size, torch.Generator().manual_seed(EMOJI_SEED))
-    plain = torch.rand(len(drawn), 3, 1, 1, generator=augmenter.generator).expand(-1, -1, size, size)
-    placed, _ = augmenter.pictograms(drawn, augmenter.grounds(len(drawn), plain))
-    return normalised(placed)
-
-
-def evaluate(judge: Judge, work: Path, archives: list[Archive], size: int) -> dict[str, Any]:
-    """Accuracy by set."""
-    results: dict[str, Any] = {}
-    for archive in archives:
-        if "pairs.json" in archive:
-            names = [clean(emoji.name) for emoji in read_emoji(work)]
-            results["emoji"] = judge.score(emoji_pixels(work, size), names, sorted(set(names)))
+def answers(material: Material, vectors: torch.Tensor, names: Names, templates: list[str]) -> dict[str, Any]:
+    """Cosines and right answers of every set's kept-out pictures."""
+    found = {}
+    for number, name in enumerate(material.sets):
+        rows = torch.nonzero((material.set_of == number) & ~material.training)[:, 0]
+        if len(rows) < FEWEST:
             continue
-        every = names_by_set(archive)
-        for source, rows in held_out(archive).items():
-            images = [Image.open(io.BytesIO(archive.read(row.path))) for row in rows]
-            pixels = torch.stack([judge.prepare(image) for image in images])
-            results[source] = judge.score(pixels, [name_of(row) for row in rows], every[source])
+        choices = sorted({label for at in torch.nonzero(material.set_of == number)[:, 0].tolist()
+                          for label in material.rows[at].labels[:1]})  # fmt: skip
+        right = torch.tensor([choices.index(material.rows[at].labels[0]) for at in rows.tolist()])
+        key = f"emoji, {KEPT_OUT_STYLE}" if name == "emoji" else name
+        found[key] = (vectors[rows] @ names(choices, templates).T, right)
+    return found
+
+
+def accuracy(cosines: torch.Tensor, right: torch.Tensor) -> dict[str, float]:
+    """How often the first, and one of the first five, is right, in percent."""
+    best = cosines.topk(min(5, cosines.shape[1])).indices
+    return {
+        "pictures": len(right),
+        "names": cosines.shape[1],
+        "top1": round(100 * (best[:, 0] == right).float().mean().item(), 1),
+        "top5": round(100 * (best == right[:, None]).any(1).float().mean().item(), 1),
+    }
+
+
+def calibration_error(found: dict[str, Any], scale: float) -> float:
+    """Expected calibration error over all sets together, 15 bins."""
+    sure = torch.cat([(scale * cosines).softmax(1).max(1).values for cosines, _ in found.values()])
+    right = torch.cat([(cosines.argmax(1) == answer).float() for cosines, answer in found.values()])
+    bins = (sure * BINS).long().clamp(max=BINS - 1)
+    gaps = [(sure[bins == at].sum() - right[bins == at].sum()).abs().item() for at in range(BINS)]
+    return sum(gaps) / len(sure)
+
+
+def best_scale(found: dict[str, Any]) -> float:
+    """The scale of the smallest mean loss, each set weighing the same."""
+
+    def cost(scale: float) -> float:
+        return float(np.mean([cross_entropy(scale * cosines, right).item() for cosines, right in found.values()]))
+
+    return min(SCALES, key=cost)
+
+
+def agreement(material: Material, projection: Space, vectors: torch.Tensor, table: torch.Tensor) -> dict[str, float]:
+    """How often the ImageNet names agree with the starting classifier, in percent."""
+    fake, opinion = space.moved(material, np.random.default_rng(1))
+    own = opinion.argmax(1)
+    best = (projection.vectors(fake) @ table.T).topk(5).indices
+    seen = material.opinion(material.features[~material.training])
+    sure = seen.max(1).values > SURE
+    named = (vectors[~material.training] @ table.T).argmax(1)
+    return {
+        "moved_top1": round(100 * (best[:, 0] == own).float().mean().item(), 1),
+        "moved_top5": round(100 * (best == own[:, None]).any(1).float().mean().item(), 1),
+        "kept_out_sure": round(100 * (named == seen.argmax(1))[sure].float().mean().item(), 1),
+    }
+
+
+def evaluate(work: Path, archives: list[Archive]) -> dict[str, Any]:
+    """All figures of the model card."""
+    material = space.load(work, archives)
+    projection = Space(material)
+    projection.projection.load_state_dict(torch.load(work / "space.pt", weights_only=False)["projection"])
+    names = Names(work)
+    results: dict[str, Any] = {}
+    with torch.inference_mode():
+        vectors = projection.vectors(material.features)
+        lines = PROMPTS.read_text(encoding="utf-8").splitlines()
+        for how, templates in {
+            "prompts": [line for line in lines if "{}" in line and line[0] != "#"],
+            "bare": ["{}"],
+        }.items():
+            found = answers(material, vectors, names, templates)
+            results[how] = {name: accuracy(*answer) for name, answer in found.items()}
+            results[how]["mean"] = round(float(np.mean([row["top1"] for row in results[how].values()])), 1)
+            table = names(list(imagenet.class_names()), templates)
+            results[how]["imagenet"] = agreement(material, projection, vectors, table)
+            scale = best_scale(found)
+            results[how] |= {"scale": round(scale, 1), "calibration_error": round(calibration_error(found, scale), 3)}
     return results
 
 
@@ -120,21 +139,15 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
-    parser.add_argument("model", type=Path)
     parser.add_argument("results", type=Path)
     parser.add_argument("archives", type=Path, nargs="+")
-    parser.add_argument("--size", type=int, default=None, help="another image size than the model's own")
-    parser.add_argument("--templates", type=Path, default=None)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    lines = args.templates.read_text(encoding="utf-8").splitlines() if args.templates else DEFAULT_TEMPLATES
-    judge = Judge(args.model, args.size, [line for line in lines if "{}" in line and not line.startswith("#")])
-    size = args.size or judge.model.visual.image_size
-    size = size[0] if isinstance(size, tuple) else size
-    results = evaluate(judge, args.work, [Archive(path) for path in args.archives], size)
+    results = evaluate(args.work, [Archive(path) for path in args.archives])
     args.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for name, row in results.items():
-        print(f"{name:32} {row}")
+    write(args.work, args.work / "model", results["prompts"]["scale"])
+    for how, figures in results.items():
+        for name, row in figures.items():
+            print(f"{how:8} {name:32} {row}")
 
 
 if __name__ == "__main__":

@@ -1,119 +1,187 @@
-"""Train the text tower towards the concept vectors of the image run, and write the OpenCLIP model.
+"""Train the text tower towards its targets and write an ordinary OpenCLIP model folder.
 
     python -m training.train_texts WORK OUT --templates prompts/*.txt
 
-May run beside train_images.py: it reads WORK/images.pt again whenever that changes and writes OUT (a link to a model
-folder) at the same pace. Keeps WORK/texts.pt and continues from it. Ends after --steps steps.
+A text is often said in a template, and then has the same target: the tower has to learn that "a photo of a dog" is a
+dog. Keeps WORK/texts.pt and goes on from it; ends after --steps steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
+from torch.nn.functional import kl_div
 
-from training.data import load
-from training.model import build, write
-from training.texts import Texts, encode, text_loss
+from clipcli.prompts import imagenet
+from training import packages, targets
+from training.features import IMAGE_SIZE, MEAN, STD
+from training.targets import KINDS, NAMES, OTHER_NAMES, OTHERS, PLURALS, Targets
+from training.text_tower import END, LONGEST, START, TextTower, config, log_scale, padded
 
-SAVE_SECONDS = 150
-START_SCALE = 25.0
+BATCH = 192
+SHARES = {NAMES: 0.40, OTHER_NAMES: 0.18, KINDS: 0.05, PLURALS: 0.05, OTHERS: 0.32}
+SAID_IN_TEMPLATE = {NAMES: 0.7, OTHER_NAMES: 0.7, KINDS: 0.3, PLURALS: 0.3, OTHERS: 0.3}
+START_WEIGHTS = {NAMES: 2.2, OTHER_NAMES: 1.3, KINDS: 1.0, PLURALS: 1.0, OTHERS: 1.0}
+START_TEMPLATES = 4
+DEFAULT_SET, DEFAULT_WEIGHT, OTHER_WEIGHT = "photo", 3.0, 0.5
+COMMON = (
+    "a {}",
+    "an {}",
+    "the {}",
+    "{}.",
+    "a photo of an {}.",
+    "a photo of the {}.",
+    "an image of a {}",
+    "this is a {}",
+)
+SHARPNESS = 40.0
+KEEP_EVERY = 100
 
 
-def read_templates(files: list[Path]) -> list[str]:
-    """The lines of template files that hold a {}."""
-    lines = [line.strip() for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if "{}" in line and not line.startswith("#")]
+def read_templates(files: list[Path]) -> tuple[list[str], np.ndarray]:
+    """Templates of the files, of ImageNet's list and some common ones, and how often each is taken."""
+    found = [(template, OTHER_WEIGHT) for template in imagenet.templates()] + [(template, 1.0) for template in COMMON]
+    for file in files:
+        weight = DEFAULT_WEIGHT if file.stem == DEFAULT_SET else OTHER_WEIGHT
+        lines = file.read_text(encoding="utf-8").splitlines()
+        found += [(line.strip(), weight) for line in lines if "{}" in line and not line.startswith("#")]
+    weights = np.array([weight for _, weight in found])
+    return [template for template, _ in found], weights / weights.sum()
 
 
-class TextRun:
-    """The text tower, its optimizer, and the image run it follows."""
+class Texts:
+    """Draws batches of texts, some in templates, as token ids."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, wanted: Targets, templates: tuple[list[str], np.ndarray], seed: int) -> None:
+        from open_clip import SimpleTokenizer
+
+        self.wanted, (self.templates, self.often) = wanted, templates
+        self.tokenizer = SimpleTokenizer()
+        self.generator = np.random.default_rng(seed)
+        self.by_group = {group: np.flatnonzero(wanted.groups == group) for group in SHARES}
+
+    def ids(self, text: str) -> list[int]:
+        """The tokens of one text between the two that open and close it."""
+        return [START, *self.tokenizer.encode(text)[:LONGEST], END]
+
+    def examples(self) -> tuple[list[list[int]], np.ndarray]:
+        """Every text bare, names in some templates too: tokens without the two that open and close, and row numbers."""
+        ids, rows = [], []
+        for row, (text, group) in enumerate(zip(self.wanted.texts, self.wanted.groups, strict=True)):
+            said = [text]
+            if group <= OTHER_NAMES:
+                drawn = self.generator.choice(len(self.often), START_TEMPLATES, p=self.often)
+                said += [self.templates[at].replace("{}", text) for at in drawn]
+            ids += [self.ids(phrase)[1:-1] for phrase in said]
+            rows += [row] * len(said)
+        return ids, np.array(rows)
+
+    def draw(self) -> tuple[np.ndarray, list[list[int]]]:
+        """Row numbers and ids, short texts first."""
+        rows = np.concatenate([
+            self.generator.choice(self.by_group[group], round(BATCH * share))
+            for group, share in SHARES.items() if len(self.by_group[group])
+        ])  # fmt: skip
+        said = []
+        for row in rows:
+            text = self.wanted.texts[row]
+            if self.generator.random() < SAID_IN_TEMPLATE[self.wanted.groups[row]]:
+                text = self.templates[self.generator.choice(len(self.often), p=self.often)].replace("{}", text)
+            said.append(self.ids(text))
+        order = np.argsort([len(text) for text in said], kind="stable")
+        return rows[order], [said[at] for at in order]
+
+
+class Run:
+    """The tower, its optimizer and what it has to learn."""
+
+    def __init__(self, texts: Texts, concepts: torch.Tensor, file: Path, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
-        self.args = args
-        self.texts = Texts(load(args.work, args.seed), read_templates(args.templates), args.seed)
-        self.model = build(args.size)
-        names = [(n, p) for n, p in self.model.named_parameters() if not n.startswith("visual.") and n != "logit_scale"]
-        self.parameters = [p for _, p in names]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=args.rate, weight_decay=0.0, fused=True)
+        self.texts, self.concepts, self.file, self.steps = texts, concepts, file, args.steps
+        self.tower = TextTower()
+        self.used = torch.zeros(len(self.tower.tokens.weight), dtype=torch.bool)
+        ids, rows = texts.examples()
+        weights = np.array([START_WEIGHTS[group] for group in texts.wanted.groups[rows]]) ** 0.5
+        self.tower.start_from_words(ids, texts.wanted.vectors[rows], weights)
+        slow = [tensor for name, tensor in self.tower.named_parameters() if name != "tokens.weight"]
+        groups = [{"params": slow, "lr": args.rate}, {"params": [self.tower.tokens.weight], "lr": 1.5 * args.rate}]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+        self.rates = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, [args.rate, 1.5 * args.rate], args.steps + 1, pct_start=0.1
+        )
         self.step = 0
-        self.seen_at = 0.0
-        self.used = torch.zeros(len(self.model.token_embedding.weight), dtype=torch.bool)
-        self.file = args.work / "texts.pt"
 
-    def follow(self) -> None:
-        """Take the image run's averaged tower and vectors if it has written new ones."""
-        file = self.args.work / "images.pt"
-        changed = file.stat().st_mtime
-        if changed == self.seen_at:
-            return
-        state = torch.load(file, weights_only=True)["average"]
-        visual = {name.removeprefix("visual."): value for name, value in state.items() if name.startswith("visual.")}
-        self.model.visual.load_state_dict(visual)
-        table = torch.cat([state["concepts"], state["names"]])
-        self.prototypes = nn.functional.normalize(table, dim=-1)
-        self.seen_at = changed
-
-    def once(self, learning_rate: float) -> float:
-        """One step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        tokens, mixes = self.texts.draw(self.args.batch)
-        self.used[tokens.unique()] = True
-        value = text_loss(encode(self.model, tokens), mixes, self.prototypes, self.texts.concepts)
+    def once(self) -> float:
+        """One step: near the target, and as far from every known concept as the target is."""
+        rows, said = self.texts.draw()
+        self.used[torch.tensor([token for text in said for token in text])] = True
+        half = 2 * len(said) // 3
+        given = torch.cat([self.tower(*padded(said[:half])), self.tower(*padded(said[half:]))])
+        wanted = self.texts.wanted.vectors[rows]
+        sure = torch.from_numpy(self.texts.wanted.groups[rows] != OTHERS)
+        scores = (SHARPNESS * given[sure] @ self.concepts.T).log_softmax(1)
+        right = (SHARPNESS * wanted[sure] @ self.concepts.T).log_softmax(1)
+        loss = 4 * (1 - (given * wanted).sum(1)).mean() + kl_div(scores, right, log_target=True, reduction="batchmean")
         self.optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.tower.parameters(), 1.0)
         self.optimizer.step()
+        self.rates.step()
         self.step += 1
-        return value.item()
+        return loss.item()
 
     def save(self) -> None:
-        """Checkpoint and model folder."""
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        state |= {"step": self.step, "used": self.used}
+        """Write the checkpoint whole."""
+        state = {
+            "tower": self.tower.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "rates": self.rates.state_dict(), "step": self.step, "used": self.used,
+            "draws": self.texts.generator.bit_generator.state,
+        }  # fmt: skip
         torch.save(state, self.file.with_suffix(".part"))
         self.file.with_suffix(".part").replace(self.file)
-        weights = dict(self.model.state_dict())
-        table = weights["token_embedding.weight"].clone()
-        table[~self.used] = table[self.used].mean(0)  # words never met all mean the same: nothing in particular
-        weights["token_embedding.weight"] = table
-        weights["logit_scale"] = torch.tensor(np.log(self.args.scale), dtype=torch.float32)
-        write(weights, self.args.size, self.args.out)
 
     def resume(self) -> None:
-        """Continue an earlier run."""
-        if self.file.exists():
-            state: dict[str, Any] = torch.load(self.file, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            if "optimizer" in state:  # a reopened model has none
-                self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.used = state["step"], state["used"]
+        """Go on from a checkpoint, if there is one."""
+        if not self.file.exists():
+            return
+        state: dict[str, Any] = torch.load(self.file, weights_only=True)
+        self.tower.load_state_dict(state["tower"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rates.load_state_dict(state["rates"])
+        self.step, self.used = state["step"], state["used"]
+        self.texts.generator.bit_generator.state = state["draws"]
+
+    def train(self) -> None:
+        """Steps until the last."""
+        self.resume()
+        while self.step < self.steps:
+            loss = self.once()
+            if self.step % KEEP_EVERY == 0 or self.step == self.steps:
+                print(f"step {self.step} of {self.steps}: loss {loss:.3f}", flush=True)
+                self.save()
 
 
-def train(run: TextRun, args: argparse.Namespace) -> None:
-    """Steps until the last, following the image run."""
-    run.resume()
-    saved, recent = time.monotonic(), []
-    while run.step < args.steps:
-        run.follow()
-        left = (args.steps - run.step) / max(1.0, args.steps * args.fall)
-        recent.append(run.once(args.rate * min(1.0, (run.step + 1) / 100, left)))
-        if run.step % 25 == 0:
-            print(json.dumps({"step": run.step, "loss": round(float(np.mean(recent)), 4)}), flush=True)
-            recent.clear()
-        if time.monotonic() - saved > SAVE_SECONDS:
-            run.save()
-            saved = time.monotonic()
-    run.follow()
-    run.save()
+def write(work: Path, out: Path, scale: float) -> None:
+    """Write OUT: the starting tower, the projection, the text tower, the logit scale."""
+    space = torch.load(work / "space.pt", weights_only=False)
+    checkpoint = torch.load(work / "texts.pt", weights_only=True)
+    tower = TextTower()
+    tower.load_state_dict(checkpoint["tower"])
+    state = tower.openclip_state(checkpoint["used"]) | {"logit_scale": log_scale(scale)}
+    start = packages.start_weights(work)
+    state |= {f"visual.trunk.{name}": value for name, value in start.items() if not name.startswith("classifier")}
+    state |= {f"visual.head.proj.{name}": value for name, value in space["projection"].items()}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(state, out / "open_clip_model.safetensors", metadata={"format": "pt"})
+    described = json.dumps(config(IMAGE_SIZE, MEAN, STD), indent=1) + "\n"
+    (out / "open_clip_config.json").write_text(described, encoding="utf-8")
 
 
 def main() -> None:
@@ -122,17 +190,16 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--templates", type=Path, nargs="*", default=[])
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--size", type=int, default=64, help="image size that the written model asks for")
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--fall", type=float, default=0.25)
-    parser.add_argument("--scale", type=float, default=START_SCALE, help="logit scale of the written model")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--scale", type=float, default=25.0, help="logit scale of the written model; see evaluate")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    train(TextRun(args), args)
+    space = torch.load(args.work / "space.pt", weights_only=False)
+    wanted = targets.build(space["words"], space["concepts"], args.work)
+    concepts = space["concepts"][space["concepts"].norm(dim=1) > 0]
+    Run(Texts(wanted, read_templates(args.templates), args.seed), concepts, args.work / "texts.pt", args).train()
+    write(args.work, args.out, args.scale)
 
 
 if __name__ == "__main__":

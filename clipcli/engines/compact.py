@@ -13,6 +13,8 @@ _SMALL = 1024
 """Tensors of fewer elements stay float32: norms and biases weigh nothing, and rounding them costs accuracy."""
 _WORTH_SHARING = 0.75
 _HALF_MAX = 65504.0
+_NOISE = 1e-11
+"""Share of the strongest direction's energy below which a direction of a table is float32 rounding."""
 
 
 def save(model: Any, path: Path, *, half: bool) -> None:
@@ -21,6 +23,7 @@ def save(model: Any, path: Path, *, half: bool) -> None:
 
     _forget_origin(model)
     _share_rows(model)
+    _factor_rows(model)
     if half:
         _halve(model)
     onnx_ir.save(model, path, external_data=f"{path.name}.data")
@@ -48,13 +51,7 @@ def _share_rows(model: Any) -> None:
     """
     import onnx_ir
 
-    for table in list(model.graph.initializers.values()):
-        uses = list(table.uses())
-        if table.const_value is None or len(uses) != 1 or uses[0].node.op_type != "Gather" or uses[0].idx != 0:
-            continue
-        rows = table.const_value.numpy()
-        if rows.ndim != 2 or len(rows) < _SMALL:  # noqa: PLR2004 - a table
-            continue
+    for table, rows in _tables(model):
         few, places = np.unique(rows, axis=0, return_inverse=True)
         if len(few) > _WORTH_SHARING * len(rows):
             continue
@@ -63,12 +60,63 @@ def _share_rows(model: Any) -> None:
         index = onnx_ir.tensor(places.reshape(-1).astype(np.int32), name=f"{table.name}_row")
         place = onnx_ir.val(index.name, const_value=index)
         model.graph.register_initializer(place)
-        look_up = uses[0].node
+        look_up = next(iter(table.uses())).node
         row = onnx_ir.node("Gather", [place, look_up.inputs[1]], {"axis": 0}, name=f"row_of_{table.name}")
         row.outputs[0].name = f"{table.name}_rows"
         row.outputs[0].dtype, row.outputs[0].shape = onnx_ir.DataType.INT32, look_up.inputs[1].shape
         model.graph.insert_before(look_up, row)
         look_up.replace_input_with(1, row.outputs[0])
+
+
+def _factor_rows(model: Any) -> None:
+    """Store an embedding table of low rank as two thin matrices: rows of few numbers, and what widens a looked-up row.
+
+    A text tower may look up 128 numbers for each token and compute with 512. OpenCLIP has only the product of the two;
+    taken apart again, `tiny` has a third of the table. The vectors are the same up to rounding.
+    """
+    import onnx_ir
+
+    for table, rows in _tables(model):
+        wide = rows.astype(np.float64)
+        strengths, directions = np.linalg.eigh(wide.T @ wide)
+        basis = directions[:, strengths > _NOISE * strengths[-1]]
+        rank = basis.shape[1]
+        if not rank or rank * sum(rows.shape) > _WORTH_SHARING * rows.size:
+            continue
+        thin = (wide @ basis).astype(np.float32)
+        table.const_value = onnx_ir.tensor(thin, name=table.name)
+        table.shape = onnx_ir.Shape(thin.shape)
+        widener = onnx_ir.tensor(np.ascontiguousarray(basis.T, np.float32), name=f"{table.name}_basis")
+        right = onnx_ir.val(widener.name, const_value=widener)
+        model.graph.register_initializer(right)
+        _multiply_after(model, next(iter(table.uses())).node.outputs[0], right, rank)
+
+
+def _multiply_after(model: Any, rows: Any, right: Any, rank: int) -> None:
+    """Multiply looked-up rows of `rank` numbers by `right` before anything else uses them."""
+    import onnx_ir
+
+    uses, wide = list(rows.uses()), rows.shape
+    product = onnx_ir.node("MatMul", [rows, right], name=f"multiply_{rows.name}")
+    product.outputs[0].name = f"{rows.name}_full"
+    product.outputs[0].dtype, product.outputs[0].shape = rows.dtype, wide
+    rows.shape = None if wide is None else onnx_ir.Shape([*wide[:-1], rank])
+    model.graph.insert_after(rows.producer(), product)
+    for use in uses:
+        use.node.replace_input_with(use.idx, product.outputs[0])
+
+
+def _tables(model: Any) -> list[tuple[Any, Any]]:
+    """The embedding tables of a graph, each with its rows: large matrices that one Gather takes rows from."""
+    found = []
+    for table in model.graph.initializers.values():
+        uses = list(table.uses())
+        if table.const_value is None or len(uses) != 1 or uses[0].node.op_type != "Gather" or uses[0].idx != 0:
+            continue
+        rows = table.const_value.numpy()
+        if rows.ndim == 2 and len(rows) >= _SMALL and rows.dtype == np.float32:  # noqa: PLR2004 - a table
+            found.append((table, rows))
+    return found
 
 
 def _halve(model: Any) -> None:

@@ -285,3 +285,37 @@ def test_two_exports_at_once_both_succeed(tmp_path):
     assert [rival.wait(timeout=180) for rival in rivals] == [0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert bundle.read(tmp_path / "model").info.name == "random-plain"
+
+
+def _lookup(table, path, *, half=False):
+    """A graph that looks rows up in `table` and sums them, saved as an engine would read it."""
+    import onnx_ir
+
+    tokens = onnx_ir.val("tokens", shape=["n", "length"], type=onnx_ir.TensorType(onnx_ir.DataType.INT64))
+    rows = onnx_ir.val("table", const_value=onnx_ir.tensor(table, name="table"))
+    axes = onnx_ir.val("axes", const_value=onnx_ir.tensor(np.array([1]), name="axes"))
+    looked_up = onnx_ir.node("Gather", [rows, tokens], {"axis": 0})
+    looked_up.outputs[0].dtype = onnx_ir.DataType.FLOAT
+    looked_up.outputs[0].shape = onnx_ir.Shape(["n", "length", table.shape[1]])
+    total = onnx_ir.node("ReduceSum", [looked_up.outputs[0], axes], {"keepdims": 0})
+    graph = onnx_ir.Graph(
+        [tokens], total.outputs, nodes=[looked_up, total], initializers=[rows, axes], opset_imports={"": 18}, name="t"
+    )
+    compact.save(onnx_ir.Model(graph, ir_version=10), path, half=half)
+
+
+@pytest.mark.parametrize(("rank", "same", "half", "share"), [
+    (8, 0, False, 0.2), (8, 0, True, 0.1), (8, 2000, True, 0.1), (64, 0, False, 1.0),
+])  # fmt: skip
+def test_a_table_of_low_rank_is_stored_as_two_thin_ones(tmp_path, rank, same, half, share):
+    import onnxruntime
+
+    rng = np.random.default_rng(5)
+    table = (rng.standard_normal((4000, rank)) @ rng.standard_normal((rank, 64))).astype(np.float32)
+    table[:same] = table[0]
+    _lookup(table, tmp_path / "t.onnx", half=half)
+    assert (tmp_path / "t.onnx.data").stat().st_size <= share * table.nbytes + 4 * len(table) * bool(same) + 2048
+    tokens = rng.integers(0, 4000, (5, 7))
+    given = onnxruntime.InferenceSession(tmp_path / "t.onnx").run(None, {"tokens": tokens})[0]
+    expected = table[tokens].sum(1)
+    assert np.abs(given - expected).max() <= (2e-3 if half else 1e-5) * np.abs(expected).max()
