@@ -37,6 +37,7 @@ _LOWEST: Final = 0.5
 
 _BY_MODEL: Final[tuple[tuple[str, Thresholds], ...]] = (
     (r"(^|[/:\\])surrogate$", Thresholds(candidate=0.75, similar=0.85)),
+    (r"^tiny$", Thresholds(candidate=0.6, similar=0.9)),
 )
 """Patterns of model names, first match counts."""
 

@@ -41,5 +41,7 @@ def test_a_few_vectors_say_nothing():
 
 def test_measured_models_are_known():
     assert is_known("local-dir:models/surrogate")
-    assert not is_known("tiny")
-    assert thresholds_of("tiny") == UNKNOWN_MODEL
+    assert is_known("tiny")
+    assert thresholds_of("tiny").similar < UNKNOWN_MODEL.similar
+    assert not is_known("tiny-of-someone-else")
+    assert thresholds_of("tiny-of-someone-else") == UNKNOWN_MODEL
