@@ -17,12 +17,13 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 WIDTH, RANK, HEADS, MLP_RATIO, CONTEXT, VOCABULARY = 512, 256, 8, 3, 77, 49408
 START, END = 49406, 49407
 LONGEST = 30
 LARGE = 24.0
+CAUTION = 0.003
 
 
 class TextTower(nn.Module):
@@ -43,10 +44,15 @@ class TextTower(nn.Module):
         self.out.weight.data = torch.eye(WIDTH)
         nn.init.zeros_(self.out.bias)
         nn.init.zeros_(self.mlp_out.bias)
-        self.mlp_out.weight.data *= 0.3
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Unit vectors (n, 512) of padded ids (n, longest) and their lengths (n)."""
+        x = self.attended(tokens, lengths)
+        x = x + self.mlp_out(functional.gelu(self.mlp_in(self.before_mlp(x))))
+        return functional.normalize(self.last(x) @ self.projection, dim=1)
+
+    def attended(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """What the end token holds after attention, (n, 512)."""
         rows = torch.arange(len(tokens))
         x = self.widen(self.tokens(tokens)) + self.positions[: tokens.shape[1]]
         h = self.before_attention(x)
@@ -59,9 +65,7 @@ class TextTower(nn.Module):
         heeded = scores.masked_fill(beyond[:, None], -1e9).softmax(-1)
         mean = torch.einsum("nhl,nlw->nhw", heeded, h)
         answer = torch.einsum("nhw,hdw->nhd", mean, value) + value_bias
-        x_end = x_end + self.out(answer.flatten(1))
-        x_end = x_end + self.mlp_out(functional.gelu(self.mlp_in(self.before_mlp(x_end))))
-        return functional.normalize(self.last(x_end) @ self.projection, dim=1)
+        return x_end + self.out(answer.flatten(1))
 
     def start_from_words(self, ids: list[list[int]], vectors: torch.Tensor, weights: np.ndarray) -> None:
         """Set the tokens so that the sum of a text's tokens points to its vector as well as it can.
@@ -77,7 +81,7 @@ class TextTower(nn.Module):
         bags = counts[:, used]
         middle = vectors.mean(0)
         solution = torch.from_numpy(_ridge(bags, (vectors - middle).numpy() * weights[:, None].astype(np.float32)))
-        often = torch.from_numpy(np.asarray((bags != 0).sum(0)).ravel()).float().sqrt()[:, None] * solution
+        often = torch.from_numpy(np.asarray(bags.multiply(bags).sum(0)).ravel()).float().sqrt()[:, None] * solution
         directions = torch.linalg.eigh(often.T @ often).eigenvectors
         basis, spare = directions[:, -RANK:], directions[:, 0]
         size = float((solution @ basis).norm(dim=1).median())
@@ -96,9 +100,29 @@ class TextTower(nn.Module):
         """
         self.positions.data = 1e-3 * torch.randn(CONTEXT, WIDTH) + LARGE * spare
         self.qkv.data[2 * WIDTH :] = 4 * (torch.eye(WIDTH) - torch.outer(spare, spare))
-        self.qkv.data[: 2 * WIDTH] *= 0.3
+        self.qkv.data[: 2 * WIDTH] = 0
         self.out.bias.data = -LARGE * spare
-        self.mlp_out.weight.data *= 0.1
+        self.mlp_out.weight.data.zero_()
+
+    @torch.no_grad()
+    def correct(self, ids: list[list[int]], vectors: torch.Tensor, weights: np.ndarray) -> None:
+        """Set the MLP so that it takes the sum of words to what the text means: "hot dog" is no dog.
+
+        Its first matrix stays random; the second is a ridge regression of what is missing, weighted.
+        """
+        self.mlp_in.weight.data *= 2.5
+        given = encode_all(self, [[START, *text, END] for text in ids], batch=1024, step=self.attended)
+        centred = given - given.mean(1, keepdim=True)
+        size = centred.norm(dim=1, keepdim=True)
+        wanted = vectors * WIDTH**0.5 - self.last.bias
+        wanted = functional.normalize(wanted - wanted.mean(1, keepdim=True), dim=1) * size
+        hidden = functional.gelu(self.mlp_in(self.before_mlp(given)))
+        hidden = torch.cat([hidden, torch.ones(len(hidden), 1)], 1)
+        weight = torch.from_numpy(weights).float()[:, None] / size
+        matrix = (hidden * weight).T @ (hidden * weight)
+        matrix += CAUTION * matrix.diag().mean() * torch.eye(len(matrix))
+        solution = torch.linalg.solve(matrix, (hidden * weight).T @ ((wanted - centred) * weight))
+        self.mlp_out.weight.data, self.mlp_out.bias.data = solution[:-1].T.contiguous(), solution[-1].clone()
 
     def openclip_state(self, used: torch.Tensor) -> dict[str, torch.Tensor]:
         """The weights under OpenCLIP's names; tokens that no text used all get the mean of the others."""
@@ -146,14 +170,16 @@ def padded(texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, lengths
 
 
-def encode_all(tower: TextTower, texts: list[list[int]], batch: int = 256) -> torch.Tensor:
-    """Unit vectors of any number of texts, similar lengths together."""
+def encode_all(
+    tower: TextTower, texts: list[list[int]], batch: int = 256, step: Callable[..., torch.Tensor] | None = None
+) -> torch.Tensor:
+    """Unit vectors of any number of texts, similar lengths together; or what another step of the tower gives."""
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     found = torch.zeros(len(texts), WIDTH)
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             part = order[start : start + batch]
-            found[part] = tower(*padded([texts[row] for row in part]))
+            found[part] = (step or tower)(*padded([texts[row] for row in part]))
     return found
 
 

@@ -9,12 +9,12 @@ from training.features import Row
 from training.space import Material, Space
 from training.vocabulary import Vocabulary
 
-NUMBERS = 1280
+NUMBERS = 520
 
 
 @pytest.fixture(scope="module")
 def material() -> Material:
-    """Two sets of three classes in 1,280 numbers: class 0 of the first set is also class 7 of the classifier."""
+    """Two sets of three classes in 520 numbers: class 0 of the first set is also class 7 of the classifier."""
     torch.manual_seed(0)
     words = Vocabulary([f"class {number}" for number in range(1000)])
     words.meanings = {name: [number] for number, name in enumerate(words.concepts)}
