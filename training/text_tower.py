@@ -24,6 +24,7 @@ START, END = 49406, 49407
 LONGEST = 30
 LARGE = 24.0
 CAUTION = 0.003
+SILENCE = 0.3
 
 
 class TextTower(nn.Module):
@@ -96,12 +97,16 @@ class TextTower(nn.Module):
         """Let strong words weigh more than weak ones at first, although a layer norm makes all equally long.
 
         Every position gets the same large number along a direction that no word uses: what the norm divides by is then
-        nearly that number, whatever the word. The value matrix and the bias after it take the direction out again.
+        nearly that number, whatever the word. The value matrix and the biases take the direction out again, exactly: they are
+        numbers of half precision, in which bundles store them. A text of no words gets a small vector of its own.
         """
-        self.positions.data = 1e-3 * torch.randn(CONTEXT, WIDTH) + LARGE * spare
-        self.qkv.data[2 * WIDTH :] = 4 * (torch.eye(WIDTH) - torch.outer(spare, spare))
+        push = _half(LARGE * spare)
+        self.positions.data = push.repeat(CONTEXT, 1)
+        value = _half(4 * (torch.eye(WIDTH) - torch.outer(spare, spare)))
+        self.qkv.data[2 * WIDTH :] = value
         self.qkv.data[: 2 * WIDTH] = 0
-        self.out.bias.data = -LARGE * spare
+        self.qkv_bias.data[2 * WIDTH :] = -(value @ self.before_attention(push).detach())
+        self.out.bias.data = SILENCE * functional.normalize(self.last.bias.data, dim=0) - push
         self.mlp_out.weight.data.zero_()
 
     @torch.no_grad()
@@ -143,6 +148,11 @@ class TextTower(nn.Module):
         for name, layer in layers.items():
             named |= {f"{name}.{part}": tensor for part, tensor in layer.named_parameters()}
         return {name: tensor.detach().contiguous().clone() for name, tensor in named.items()}
+
+
+def _half(values: torch.Tensor) -> torch.Tensor:
+    """Round to what half precision can say."""
+    return values.half().float()
 
 
 def _ridge(bags: np.ndarray, wanted: np.ndarray, strength: float = 0.05, rounds: int = 40) -> np.ndarray:
