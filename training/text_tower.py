@@ -97,8 +97,8 @@ class TextTower(nn.Module):
         """Let strong words weigh more than weak ones at first, although a layer norm makes all equally long.
 
         Every position gets the same large number along a direction that no word uses: what the norm divides by is then
-        nearly that number, whatever the word. The value matrix and the biases take the direction out again, exactly: they are
-        numbers of half precision, in which bundles store them. A text of no words gets a small vector of its own.
+        nearly that number, whatever the word. The value matrix and the biases take the direction out again, exactly:
+        they are numbers of half precision, in which bundles store them. A text of no words gets a small vector.
         """
         push = _half(LARGE * spare)
         self.positions.data = push.repeat(CONTEXT, 1)
