@@ -13,16 +13,21 @@ DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
 
 @dataclass(frozen=True)
 class Published:
-    """One row of the figures that open_clip publishes with its models."""
+    """What is known of one published model without its weights."""
 
     architecture: str
     tag: str
     parameters_millions: float
-    gflops: float
-    imagenet_top1: float
-    """Zero-shot top-1 accuracy on ImageNet-1k, 0 to 1."""
-    average_38: float
+    gflops: float | None
+    """Floating-point operations of one image and one text, in 10^9; None where they were not counted."""
+    imagenet_top1: float | None
+    """Zero-shot top-1 accuracy on ImageNet-1k, 0 to 1; None where no figure was published."""
+    average_38: float | None
     """Mean over 38 data sets, 0 to 1."""
+    source: str
+    """Where the accuracies were published."""
+    licence: str
+    """Of the weights, as their model card has it."""
 
     @property
     def name(self) -> str:
@@ -47,8 +52,8 @@ class Alias:
 ALIASES = (
     Alias("tiny", "tiny", "embedded, offline: first steps, tests, demos"),
     Alias("fast", DEFAULT_MODEL, "the default: good answers on any machine"),
-    Alias("balanced", "ViT-L-14/datacomp_xl_s13b_b90k", "clearly better, ten times the work: a GPU or patience"),
-    Alias("best", "ViT-SO400M-14-SigLIP-384/webli", "the most accurate of general use: a GPU"),
+    Alias("balanced", "ViT-B-16-SigLIP2-256/webli", "clearly better for three times the work, in many languages"),
+    Alias("best", "ViT-gopt-16-SigLIP2-384/webli", "the most accurate that may be used for anything: a GPU"),
 )
 
 
@@ -59,20 +64,26 @@ def resolve_alias(name: str) -> str:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """Published figures, best ImageNet accuracy first."""
+    """All published models, best ImageNet accuracy first, those without a figure last."""
     with (Path(__file__).parent / "published.csv").open(encoding="utf-8", newline="") as stream:
         rows = [
             Published(
                 row["name"],
                 row["pretrained"],
                 float(row["params_millions"]),
-                float(row["gflops"]),
-                float(row["imagenet_top1"]),
-                float(row["average_38_datasets"]),
+                _number(row["gflops"]),
+                _number(row["imagenet_top1"]),
+                _number(row["average_38_datasets"]),
+                row["source"],
+                row["licence"],
             )
             for row in csv.DictReader(stream)
         ]
-    return tuple(sorted(rows, key=lambda row: (-row.imagenet_top1, row.name)))
+    return tuple(sorted(rows, key=lambda row: (-(row.imagenet_top1 or 0), row.name)))
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
 
 
 def figures(architecture: str, tag: str) -> Published | None:
@@ -82,4 +93,5 @@ def figures(architecture: str, tag: str) -> Published | None:
 
 def default_tag(architecture: str) -> str | None:
     """The tag with the best published accuracy for an architecture."""
-    return next((row.tag for row in published() if row.architecture == architecture), None)
+    known = (row.tag for row in published() if row.architecture == architecture and row.imagenet_top1 is not None)
+    return next(known, None)

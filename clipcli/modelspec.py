@@ -13,8 +13,9 @@ from clipcli.catalogue import default_tag, resolve_alias
 from clipcli.errors import UnknownModelError
 from clipcli.files import is_file, is_folder
 from clipcli.hub import CONFIG
+from clipcli.other_names import is_of_another_library, same_weights
 from clipcli.redaction import redact_url
-from clipcli.registry import configs, first_tag
+from clipcli.registry import configs, first_tag, tag_of_repository
 
 Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
 MANIFEST = "manifest.json"
@@ -46,6 +47,7 @@ def parse_model(name: str) -> ModelSpec:
     asked = resolve_alias(name.strip())
     if "://" in asked:
         raise UnknownModelError(f"a model is not a URL: {redact_url(asked)}", hint=f"write {_GRAMMAR}")
+    asked = _in_openclip(asked)
     if asked == "tiny":
         return ModelSpec("bundle", "tiny", str(TINY_FOLDER))
     if asked.startswith("hf-hub:"):
@@ -65,6 +67,27 @@ def parse_model(name: str) -> ModelSpec:
     if asked and os.path.exists(folder) and asked.partition("/")[0] not in configs():  # noqa: PTH110 - see `_is_file`
         raise _path_without_form(asked, folder)
     return _tag(asked)
+
+
+def _in_openclip(asked: str) -> str:
+    """The OpenCLIP name of weights that were named by a repository of the hub; any other name comes back unchanged.
+
+    Raises:
+        UnknownModelError: it is another library's model, of which OpenCLIP has no copy.
+    """
+    repo = asked.removeprefix("hf-hub:")
+    is_path = os.path.exists(_absolute(asked))  # noqa: PTH110 - see `_is_file`
+    if repo.count("/") != 1 or "@" in repo or is_path:
+        return asked
+    if same := same_weights(repo):
+        return same
+    if asked == repo and (published := tag_of_repository(repo)) and repo.partition("/")[0] not in configs():
+        return published
+    if is_of_another_library(repo):
+        raise UnknownModelError(
+            f"no OpenCLIP weights are the same as {repo}", hint="clipcli models list shows which models there are"
+        )
+    return asked
 
 
 def _path_without_form(asked: str, path: Path) -> UnknownModelError:

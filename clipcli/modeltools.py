@@ -3,78 +3,164 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from clipcli import bundle as bundles
 from clipcli import catalogue, hub, loading, records, registry
 from clipcli.bundle import staging
+from clipcli.decode import parse_json
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
 from clipcli.exporting import export_source, export_to_cache
+from clipcli.files import read_bytes
 from clipcli.models import Choice, Model
 from clipcli.modelspec import TINY_FOLDER, parse_model
 from clipcli.output.modelrows import FactRow, ModelRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from clipcli.encoder import Encoder, ModelInfo
+    from clipcli.encoder import Encoder, ModelInfo, Preprocessing
     from clipcli.engines.openclip import OpenClipEncoder
     from clipcli.engines.parity import Verification
+    from clipcli.modelspec import ModelSpec
     from clipcli.talk import Talk
     from clipcli.vectors import Pixels
 
+_LARGEST_CONFIG = 1 << 20
+"""Bytes; open_clip's have one or two thousand."""
+
 
 def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
-    """Every model with published weights, the embedded one, and others of the hub that are here; the best first."""
-    aliases = {alias.model: alias.name for alias in catalogue.ALIASES}
-    size = bundles.read(TINY_FOLDER).info.preprocessing.image_size[0]
-    rows = [ModelRow("tiny", None, size, None, None, on_disk=True, alias="tiny")]
+    """Every model with published weights, the embedded one, and others of the hub that are here; the best first.
+
+    `pattern` is a part of the name, or of an alias, whatever its case.
+    """
     others = set(hub.cached_models(cache_dir))
+    rows = []
     for architecture, tags in registry.tags().items():
         for tag in tags:
-            name = f"{architecture}/{tag}"
             repo, filename = registry.repository(architecture, tag)
             others.discard(repo)
+            name = f"{architecture}/{tag}"
             on_disk = hub.is_cached(repo, filename, cache_dir) or bundles.is_bundle(records.bundle_folder(name))
-            figures = catalogue.figures(architecture, tag)
-            rows.append(
-                ModelRow(
-                    name,
-                    figures.parameters_millions if figures else None,
-                    registry.image_size(architecture),
-                    figures.imagenet_top1 if figures else None,
-                    figures.download_megabytes if figures else None,
-                    on_disk,
-                    aliases.get(name),
-                )
-            )
-    rows += [ModelRow(f"hf-hub:{repo}", None, None, None, None, on_disk=True) for repo in others]
-    rows.sort(key=lambda row: (row.model != "tiny", -(row.imagenet_top1 or 0), row.model))
-    return (row for row in rows if pattern.casefold() in row.model.casefold())
+            rows.append(_published_row(architecture, tag, on_disk=on_disk))
+    rows += [ModelRow(f"hf-hub:{repo}", None, None, on_disk=True) for repo in others]
+    rows.sort(key=lambda row: (-(row.imagenet_top1 or 0), row.model))
+    wanted = pattern.casefold()
+    return (row for row in [_tiny_row(), *rows] if wanted in row.model.casefold() or wanted in (row.alias or ""))
+
+
+def _tiny_row() -> ModelRow:
+    tiny = bundles.read(TINY_FOLDER)
+    size, head = tiny.info.preprocessing.image_size[0], tiny.scoring.activation
+    return ModelRow("tiny", None, size, on_disk=True, dim=tiny.info.dim, head=head, licence="mit", alias="tiny")
+
+
+def _published_row(architecture: str, tag: str, *, on_disk: bool) -> ModelRow:
+    figures, described = catalogue.figures(architecture, tag), registry.architecture(architecture)
+    name = f"{architecture}/{tag}"
+    return ModelRow(
+        name,
+        figures.parameters_millions if figures else None,
+        registry.image_size(architecture),
+        on_disk=on_disk,
+        dim=described.dim if described else None,
+        head=described.head if described else None,
+        licence=figures.licence if figures else None,
+        imagenet_top1=figures.imagenet_top1 if figures else None,
+        download_megabytes=figures.download_megabytes if figures else None,
+        alias=next((alias.name for alias in catalogue.ALIASES if alias.model == name), None),
+    )
 
 
 def facts(model: Model) -> list[FactRow]:
-    """What a model is, a fact a row.
+    """What a model is, one fact per row. Weights that are not on this disk are not fetched; rows say what lacks them.
 
     Raises:
         ModelError: it cannot be found or loaded.
     """
-    info, scoring, how = model.info, model.scoring, model.info.preprocessing
+    if not model.is_known and (described := _without_weights(model)) is not None:
+        return described
+    info, scoring = model.info, model.scoring
     head = f"{scoring.activation}, scale {scoring.scale:.4g}" + (f", bias {scoring.bias:.4g}" if scoring.bias else "")
-    published = catalogue.figures(model.spec.where, model.spec.version) if model.spec.kind == "tag" else None
     return [
         FactRow("model", info.name),
         FactRow("fingerprint", info.fingerprint),
         FactRow("revision", model.revision),
         FactRow("dim", info.dim),
-        FactRow("parameters", f"{published.parameters_millions:g} M" if published else None),
-        FactRow("imagenet top-1", f"{published.imagenet_top1:.1%} (published)" if published else None),
-        FactRow("image", f"{how.image_size[1]} × {how.image_size[0]}, {how.resize_mode}, {how.interpolation}"),
-        FactRow("mean", ", ".join(f"{value:.4g}" for value in how.mean)),
-        FactRow("std", ", ".join(f"{value:.4g}" for value in how.std)),
+        *_published_facts(model),
+        *_preprocessing_facts(info.preprocessing),
         FactRow("context", f"{info.context_length} tokens{', causal' if info.causal_text else ''}"),
         FactRow("scoring", head),
         FactRow("bundle", str(model.bundle.folder) if model.bundle else "none"),
+    ]
+
+
+def _without_weights(model: Model) -> list[FactRow] | None:
+    """The same of a model of the hub whose weights are not here, from its config; None where they are."""
+    spec, choice = model.spec, model.choice
+    if spec.kind not in {"tag", "hub"}:
+        return None
+    registry.check_name(spec)
+    repo, filename = registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
+    at = hub.Hub(model.talk, choice.weights_dir, offline=choice.offline)
+    if at.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename):
+        return None
+    described, overlay, revision = _described(spec, at)
+    lacking = f"unknown until the weights are here: clipcli models pull {spec.name}"
+    return [
+        FactRow("model", spec.name),
+        FactRow("fingerprint", lacking),
+        FactRow("revision", revision),
+        FactRow("dim", described.dim),
+        *_published_facts(model),
+        *_preprocessing_facts(registry.preprocessing_of(described.config, overlay)),
+        FactRow("context", f"{described.context_length} tokens"),
+        FactRow("scoring", described.head),
+        FactRow("bundle", "none"),
+    ]
+
+
+def _described(spec: ModelSpec, at: hub.Hub) -> tuple[registry.Architecture, Mapping[str, object], str | None]:
+    """An architecture, the preprocessing of its weights, and their commit; the config of a repository is fetched."""
+    if spec.kind == "tag":
+        architecture = registry.architecture(spec.where)
+        if architecture is None:
+            raise ModelError(f"no model {spec.where!r}", hint="clipcli models list shows all")
+        return architecture, registry.tags()[spec.where][spec.version], None
+    path = at.fetch(spec.where, hub.CONFIG, spec.version or None)
+    if path is None:
+        raise ModelError(f"{spec.where} has no {hub.CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
+    try:
+        text: Any = parse_json(read_bytes(path, _LARGEST_CONFIG))
+        overlay: Mapping[str, object] = dict(text.get("preprocess_cfg", {}))
+        registry.preprocessing_of(text["model_cfg"], overlay)
+        return registry.architecture_of(text["model_cfg"]), overlay, path.parent.name
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{spec.name}: {hub.CONFIG} is not an OpenCLIP config: {error!r}") from error
+
+
+def _published_facts(model: Model) -> list[FactRow]:
+    """What was published with the model; of others only that nothing is known."""
+    spec = model.spec
+    figures = catalogue.figures(spec.where, spec.version) if spec.kind == "tag" else None
+    if figures is None:
+        return [FactRow("parameters", None), FactRow("imagenet top-1", None)]
+    top1, source = figures.imagenet_top1, figures.source
+    return [
+        FactRow("parameters", f"{figures.parameters_millions:g} M"),
+        FactRow("gflops", None if figures.gflops is None else f"{figures.gflops:g} for an image and a text"),
+        FactRow("download", f"{figures.download_megabytes:,} MB"),
+        FactRow("imagenet top-1", None if top1 is None else f"{top1:.1%} (published: {source})"),
+        FactRow("licence of the weights", figures.licence or None),
+    ]
+
+
+def _preprocessing_facts(how: Preprocessing) -> list[FactRow]:
+    return [
+        FactRow("image", f"{how.image_size[1]} × {how.image_size[0]}, {how.resize_mode}, {how.interpolation}"),
+        FactRow("mean", ", ".join(f"{value:.4g}" for value in how.mean)),
+        FactRow("std", ", ".join(f"{value:.4g}" for value in how.std)),
     ]
 
 

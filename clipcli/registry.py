@@ -11,21 +11,28 @@ import json
 import sys
 import types
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from clipcli.encoder import Interpolation, Preprocessing, ResizeMode
 from clipcli.errors import ModelError, UnknownModelError
 from clipcli.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from clipcli.encoder import Activation
     from clipcli.modelspec import ModelSpec
 
 _STAND_IN = "clipcli_open_clip"
 """A package of this name, with open_clip's folder as its path, gives its modules without running its `__init__`."""
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_PREPROCESSING_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+_KNOWN = {"interpolation": get_args(Interpolation), "resize_mode": get_args(ResizeMode)}
 
 
 @cache
@@ -72,12 +79,74 @@ def definition(architecture: str) -> tuple[Path, ...]:
     return configs()[architecture], _folder() / "pretrained.py"
 
 
-def image_size(architecture: str) -> int | None:
-    """Height of the images an architecture takes, in pixels."""
-    if architecture not in configs():
+def tag_of_repository(repo: str) -> str | None:
+    """Return `ARCH/TAG` of the published weights in a repository of the hub, in any case; the first that fits."""
+    return _by_repository().get(repo.casefold())
+
+
+@cache
+def _by_repository() -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for architecture, known in tags().items():
+        for tag in known:
+            found.setdefault(str(known[tag].get("hf_hub", "")).rpartition("/")[0].casefold(), f"{architecture}/{tag}")
+    return found
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What open_clip's config says of an architecture."""
+
+    dim: int
+    """Length of an embedding."""
+    context_length: int
+    """Tokens the text tower takes."""
+    head: Activation
+    """How cosines become scores: a config with a bias is a sigmoid's."""
+    config: Mapping[str, Any]
+    """open_clip's `model_cfg`."""
+
+
+@cache
+def architecture(name: str) -> Architecture | None:
+    """An architecture by its name; None where open_clip has none of that name."""
+    if name not in configs():
         return None
-    size = json.loads(configs()[architecture].read_text(encoding="utf-8")).get("vision_cfg", {}).get("image_size", 224)
-    return int(size if isinstance(size, int) else size[0])
+    return architecture_of(json.loads(configs()[name].read_text(encoding="utf-8")))
+
+
+def architecture_of(config: Mapping[str, Any]) -> Architecture:
+    """The same of a config. Raises KeyError, TypeError or ValueError where it is none."""
+    head: Activation = "softmax" if config.get("init_logit_bias") is None else "sigmoid"
+    return Architecture(
+        int(config["embed_dim"]), int(config["text_cfg"].get("context_length", 77)), head, config
+    )  # fmt: skip
+
+
+def image_size(name: str) -> int | None:
+    """Height of the images an architecture takes, in pixels."""
+    found = architecture(name)
+    return preprocessing_of(found.config, {}).image_size[0] if found else None
+
+
+def preprocessing_of(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> Preprocessing:
+    """How images are prepared: the size of the config, and what stands beside the weights.
+
+    Args:
+        config: open_clip's `model_cfg`.
+        overlay: mean, std, interpolation, resize_mode and fill_color, as far as they are given.
+
+    Raises:
+        ValueError, TypeError: a value that open_clip does not know.
+    """
+    given = {key: overlay[key] for key in _PREPROCESSING_KEYS if overlay.get(key) is not None}
+    size = config.get("vision_cfg", {}).get("image_size", 224)
+    height, width = (size, size) if isinstance(size, int) else size
+    (red, green, blue), (r, g, b) = given.pop("mean", _CLIP_MEAN), given.pop("std", _CLIP_STD)
+    for key, known in _KNOWN.items():
+        if given.get(key, known[0]) not in known:
+            raise ValueError(f"{key} {given[key]!r} is none of {', '.join(known)}")
+    return Preprocessing((int(height), int(width)), (red, green, blue), (r, g, b), **given)
 
 
 def check_name(spec: ModelSpec) -> None:
@@ -91,8 +160,8 @@ def check_name(spec: ModelSpec) -> None:
     if spec.where not in configs():
         near = did_you_mean(spec.where, [*configs(), "tiny", "fast", "balanced", "best"])
         if spec.kind == "tag" and spec.version and not near:
-            hint = _all(f"a repository of the hub is written hf-hub:{spec.name};")
-            raise UnknownModelError(f"no model {spec.name!r}", hint=hint)
+            hint = f"a repository of the hub that holds open_clip_config.json is written hf-hub:{spec.name};"
+            raise UnknownModelError(f"no published weights are called {spec.name!r}", hint=_all(hint))
         raise UnknownModelError(f"no model {spec.where!r}", hint=_all(near))
     known = tags().get(spec.where, {})
     if spec.kind == "tag" and not known:

@@ -16,7 +16,7 @@ ROWS = [
      "files", "decode",
      "steady", "devices", "redaction"},
     {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue",
-     "registry", "expectations", "query", "texts", "plan", "reports", "config"},
+     "registry", "other_names", "expectations", "query", "texts", "plan", "reports", "config"},
     {"engines", "records", "modelspec", "exporting", "loading"},
     {"models"},
     {"pipeline", "session", "session_options", "cluster"},  # a cluster is sessions behind the face of one

@@ -11,15 +11,16 @@ from clipcli.options import ModelOptions
 def test_figures_are_of_models_that_exist():
     for row in catalogue.published():
         assert row.tag in registry.tags().get(row.architecture, {}), row.name
-        assert 0 < row.imagenet_top1 < 1
-        assert 0 < row.average_38 < 1
+        assert row.imagenet_top1 is None or 0 < row.imagenet_top1 < 1
+        assert row.average_38 is None or 0 < row.average_38 < 1
         assert 1 < row.parameters_millions < 20_000
-        assert row.gflops > 0
+        assert row.gflops is None or row.gflops > 0
 
 
 def test_figures_come_best_first_and_once():
     rows = catalogue.published()
-    assert [row.imagenet_top1 for row in rows] == sorted((row.imagenet_top1 for row in rows), reverse=True)
+    accuracies = [row.imagenet_top1 or 0 for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
     assert len({row.name for row in rows}) == len(rows)
 
 
@@ -43,8 +44,8 @@ def test_a_download_is_four_bytes_a_parameter():
 
 
 def test_the_default_tag_is_the_most_accurate_one():
-    for architecture in {row.architecture for row in catalogue.published()}:
-        best = max(row.imagenet_top1 for row in catalogue.published() if row.architecture == architecture)
+    for architecture in {row.architecture for row in catalogue.published() if row.imagenet_top1 is not None}:
+        best = max(row.imagenet_top1 or 0 for row in catalogue.published() if row.architecture == architecture)
         found = catalogue.figures(architecture, catalogue.default_tag(architecture) or "")
         assert found is not None
         assert found.imagenet_top1 == best

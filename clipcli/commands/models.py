@@ -18,26 +18,27 @@ _Offline = Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", h
 def list_models(
     out: TableOptions,
     pattern: Annotated[
-        str, typer.Argument(metavar="[PATTERN]", help="Only models whose name holds this.", show_default=False)
+        str,
+        typer.Argument(metavar="[PATTERN]", help="Only models whose name or alias holds this.", show_default=False),
     ] = "",
     on_disk: Annotated[bool, typer.Option("--on-disk", help="Only models that are on this disk.")] = False,
     cache_dir: _CacheDir = None,
 ) -> None:
-    """List models with their size, published ImageNet accuracy, and whether they are on this disk."""
+    """List models: size, vectors, published ImageNet accuracy, licence, and whether they are on this disk."""
     from clipcli.modeltools import listing
     from clipcli.output import open_writer
     from clipcli.talk import Talk
 
     rows = [row for row in listing(pattern, cache_dir) if row.on_disk or not on_disk]
-    with open_writer(out.parse_table()) as writer:
+    with open_writer(out.parse_table(), header=True) as writer:
         for row in rows:
             writer.write(row)
     if not rows:
-        Talk().line(f"no model {'on this disk ' if on_disk else ''}has {pattern!r} in its name")
+        Talk().line(f"no model {'on this disk ' if on_disk else ''}has {pattern!r} in its name or alias")
 
 
 def info(model: _ModelArgument, out: TableOptions, offline: _Offline = False, cache_dir: _CacheDir = None) -> None:
-    """Show what a model is: vectors, preprocessing, scoring head, revision, fingerprint. Fetches it if need be."""
+    """Show what a model is: vectors, preprocessing, scoring head, licence; fetches no weights."""
     from clipcli.models import Choice, Model
     from clipcli.modeltools import facts
     from clipcli.output import open_writer

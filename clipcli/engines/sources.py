@@ -6,30 +6,27 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from open_clip import get_model_config, list_pretrained_tags_by_model
 from open_clip.pretrained import get_pretrained_cfg
 
-from clipcli.encoder import Interpolation, ModelInfo, Preprocessing, ResizeMode
+from clipcli.encoder import ModelInfo
 from clipcli.engines.hugging_face import tokenizer_files
 from clipcli.engines.model_config import check_model_config, parse_json
 from clipcli.errors import ModelError
 from clipcli.files import is_file
 from clipcli.hub import CONFIG, WEIGHTS
-from clipcli.registry import definition, repository
+from clipcli.registry import configs, definition, preprocessing_of, repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from clipcli.encoder import Preprocessing
     from clipcli.hub import Hub
     from clipcli.modelspec import ModelSpec
 
-_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
-_PREPROCESSING_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-_KNOWN = {"interpolation": get_args(Interpolation), "resize_mode": get_args(ResizeMode)}
 _PARTS = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
 
 
@@ -84,7 +81,7 @@ def resolve(spec: ModelSpec, hub: Hub) -> Source:
         case "tag":
             return _with_text_files(_from_tag(spec, hub), hub)
         case "checkpoint":
-            return _with_text_files(_from_checkpoint(spec), hub)
+            return _with_text_files(_from_checkpoint(spec, hub), hub)
         case "hub":
             return _with_text_files(_from_hub(spec, hub), hub)
         case _:
@@ -112,23 +109,54 @@ def _from_tag(spec: ModelSpec, hub: Hub) -> Source:
     repo, filename = repository(spec.where, spec.version)
     weights = hub.fetch_weights(repo, filename=filename)
     return Source(
-        spec.name, config, _preprocessing(config, tag), weights,
+        spec.name, config, preprocessing_of(config, tag), weights,
         quick_gelu=bool(tag.get("quick_gelu")), tokenizer_folder=None, revision=weights.parent.name,
         described_by=(*definition(spec.where), *_reference(weights, None)),
     )  # fmt: skip
 
 
-def _from_checkpoint(spec: ModelSpec) -> Source:
-    """A checkpoint brings no preprocessing: the architecture's tags tell it where they agree (all SigLIP ones do)."""
+def _from_checkpoint(spec: ModelSpec, hub: Hub) -> Source:
+    """A checkpoint brings neither preprocessing nor activation: the architecture's tags tell them where they agree.
+
+    Where they do not, open_clip's own defaults are taken, and it is said.
+    """
     config = get_model_config(spec.where)
     tags = [get_pretrained_cfg(spec.where, tag) for tag in list_pretrained_tags_by_model(spec.where)]
-    found = {_preprocessing(config, tag) for tag in tags}
-    preprocessing = found.pop() if len(found) == 1 else _preprocessing(config, {})
+    kinds = {preprocessing_of(config, tag) for tag in tags}
+    preprocessing = kinds.pop() if len(kinds) == 1 else preprocessing_of(config, {})
+    activations = {bool(tag.get("quick_gelu")) for tag in tags}
+    quick_gelu = activations == {True}
+    for doubt in (_preprocessing_doubt(spec.where, kinds, preprocessing), _activation_doubt(spec.where, activations)):
+        if doubt:
+            hub.talk.warn(doubt)
     return Source(
-        spec.name, config, preprocessing, Path(spec.version), quick_gelu=False,
-        tokenizer_folder=None, revision=None,
-        described_by=definition(spec.where),
+        spec.name, config, preprocessing, Path(spec.version), quick_gelu=quick_gelu,
+        tokenizer_folder=None, revision=None, described_by=definition(spec.where),
     )  # fmt: skip
+
+
+def _preprocessing_doubt(architecture: str, kinds: set[Preprocessing], taken: Preprocessing) -> str:
+    """What to say where an architecture's published weights are not all preprocessed alike; nothing where they are."""
+    if not kinds:  # one kind, which was taken out, or no published weights at all
+        return ""
+    ways = [
+        f"{name} {' or '.join(sorted({str(getattr(kind, name)) for kind in kinds}))}"
+        for name in ("resize_mode", "interpolation", "mean", "std")
+        if len({getattr(kind, name) for kind in kinds}) > 1
+    ]
+    return (
+        f"the published weights of {architecture} are not all preprocessed alike ({'; '.join(ways)}); taken: "
+        f"{taken.resize_mode}, {taken.interpolation}, mean {', '.join(f'{value:.3g}' for value in taken.mean)}"
+    )
+
+
+def _activation_doubt(architecture: str, activations: set[bool]) -> str:
+    """What to say where some published weights of an architecture were trained with QuickGELU and some without."""
+    if activations != {True, False}:
+        return ""
+    other = f"{architecture}-quickgelu"
+    hint = f"; for weights trained with it write {other}@FILE" if other in configs() else ""
+    return f"some published weights of {architecture} were trained with QuickGELU, others without; taken: without{hint}"
 
 
 def _from_hub(spec: ModelSpec, hub: Hub) -> Source:
@@ -148,7 +176,7 @@ def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> Sour
     try:
         described = parse_json(folder / CONFIG)
         config = described["model_cfg"]
-        preprocessing = _preprocessing(config, described.get("preprocess_cfg", {}))
+        preprocessing = preprocessing_of(config, described.get("preprocess_cfg", {}))
         has_parts = all(isinstance(config[key], kind) for key, kind in _PARTS.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {error!r}") from error
@@ -172,14 +200,3 @@ def _weights_in(folder: Path) -> Path:
         what = "has no weights" if not found else "has several: " + ", ".join(path.name for path in found)
         raise ModelError(f"{folder} {what}", hint=f"name the one to use {WEIGHTS[0]}")
     return found[0]
-
-
-def _preprocessing(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> Preprocessing:
-    given = {key: overlay[key] for key in _PREPROCESSING_KEYS if overlay.get(key) is not None}
-    size = config.get("vision_cfg", {}).get("image_size", 224)
-    height, width = (size, size) if isinstance(size, int) else size
-    (red, green, blue), (r, g, b) = given.pop("mean", _CLIP_MEAN), given.pop("std", _CLIP_STD)
-    for key, known in _KNOWN.items():
-        if given.get(key, known[0]) not in known:
-            raise ValueError(f"{key} {given[key]!r} is none of {', '.join(known)}")
-    return Preprocessing((int(height), int(width)), (red, green, blue), (r, g, b), **given)

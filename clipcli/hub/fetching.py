@@ -62,6 +62,10 @@ class Hub:
         """The local copy if there is one; no network."""
         return self._look_up(repo, filename, revision) or None
 
+    def has_weights(self, repo: str, revision: str | None = None, filename: str = "") -> bool:
+        """Whether a repository's weights of a revision are on this disk; no network."""
+        return any(self.cached(repo, name, revision) for name in preferred(filename))
+
     def fetch_weights(self, repo: str, revision: str | None = None, filename: str = "") -> Path:
         """A repository's weights, safetensors before pickles.
 

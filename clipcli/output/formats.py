@@ -75,14 +75,16 @@ def parse_output(
 
 
 @contextmanager
-def open_writer(output: Output) -> Iterator[Writer]:
+def open_writer(output: Output, *, header: bool = False) -> Iterator[Writer]:
     """The writer for an output; finished when the block ends, also after Ctrl-C, so that done work is seen.
+
+    `header` puts the names of the columns above tab-separated rows, which otherwise have none.
 
     Raises:
         OutputError: the target cannot be written.
     """
     with open_target(output.path) as target:
-        writer = _writer(output, target)
+        writer = _writer(output, target, header=header)
         try:
             yield writer
         except KeyboardInterrupt:
@@ -91,7 +93,7 @@ def open_writer(output: Output) -> Iterator[Writer]:
         writer.close()
 
 
-def _writer(output: Output, target: Target) -> Writer:  # noqa: PLR0911 - a return a format
+def _writer(output: Output, target: Target, *, header: bool) -> Writer:  # noqa: PLR0911 - a return a format
     if output.paths:
         return PathsWriter(target, null=output.null)
     match output.format:
@@ -102,10 +104,10 @@ def _writer(output: Output, target: Target) -> Writer:  # noqa: PLR0911 - a retu
         case "csv":
             return CsvWriter(target)
         case "tsv":
-            return TsvWriter(target)
+            return TsvWriter(target, header=header)
         case "table":
             return TableWriter(target)
         case "groups":
             return GroupsWriter(target, null=output.null)
         case "auto":
-            return TableWriter(target) if target.is_terminal else TsvWriter(target)
+            return TableWriter(target) if target.is_terminal else TsvWriter(target, header=header)

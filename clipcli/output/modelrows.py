@@ -13,12 +13,19 @@ class ModelRow:
     model: str
     parameters_millions: float | None
     image_size: int | None
-    imagenet_top1: float | None
-    """Published zero-shot accuracy, 0 to 1."""
-    download_megabytes: int | None
     on_disk: bool
+    dim: int | None = None
+    head: str | None = None
+    """`softmax` or `sigmoid`."""
+    licence: str | None = None
+    """Of the weights."""
+    imagenet_top1: float | None = None
+    """Published zero-shot accuracy, 0 to 1."""
+    download_megabytes: int | None = None
     alias: str | None = None
-    columns: ClassVar[tuple[str, ...]] = ("model", "params_m", "image", "imagenet", "mb", "on_disk", "alias")
+    columns: ClassVar[tuple[str, ...]] = (
+        "model", "params_m", "image", "dim", "head", "imagenet", "mb", "licence", "on_disk", "alias",
+    )  # fmt: skip
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
@@ -27,6 +34,9 @@ class ModelRow:
             "model": self.model,
             "parameters_millions": self.parameters_millions,
             "image_size": self.image_size,
+            "dim": self.dim,
+            "head": self.head,
+            "licence": self.licence,
             "imagenet_top1": self.imagenet_top1,
             "download_megabytes": self.download_megabytes,
             "on_disk": self.on_disk,
@@ -36,9 +46,13 @@ class ModelRow:
     def cells(self) -> list[tuple[str, ...]]:
         """One line; what is not known is empty."""
         accuracy = "" if self.imagenet_top1 is None else f"{self.imagenet_top1 * 100:.1f}"
-        numbers = ["" if value is None else f"{value:g}" for value in (self.parameters_millions, self.image_size)]
+        numbers = [
+            "" if value is None else f"{value:g}" for value in (self.parameters_millions, self.image_size, self.dim)
+        ]
         megabytes = "" if self.download_megabytes is None else str(self.download_megabytes)
-        return [(self.model, *numbers, accuracy, megabytes, "yes" if self.on_disk else "", self.alias or "")]
+        on_disk = "yes" if self.on_disk else ""
+        words = (self.licence or "", on_disk, self.alias or "")
+        return [(self.model, *numbers, self.head or "", accuracy, megabytes, *words)]
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,15 @@ class _Separated:
 
 @dataclass
 class TsvWriter(_Separated):
-    """Tab-separated, without a header. Control characters in a cell are spelt as escapes, so a line is always a row."""
+    """Tab-separated. Control characters in a cell are spelt as escapes, so a line is always a row."""
+
+    header: bool = False
+    """Whether the first line names the columns: for tables that people read in a pipe, too."""
+
+    def _begin(self, columns: tuple[str, ...]) -> None:
+        if self.header and columns != ErrorRow.columns[:1]:  # with no rows, no columns are known
+            self._write_line(columns)
+        super()._begin(columns)
 
     def _write_line(self, cells: tuple[str, ...]) -> None:
         line = "\t".join(map(printable, cells)) + "\n"

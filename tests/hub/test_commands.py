@@ -126,6 +126,8 @@ def test_wrong_bytes_then_right_ones(model_hub: hub_server.Hub, folder: Path):
 def test_a_revision_is_pinned_and_recorded(model_hub: hub_server.Hub):
     other = "2" * 40
     model_hub.commits["v2"] = other
+    for name in (f"{MODEL}@v2", MODEL, f"{MODEL}@{other}"):
+        assert run("models", "pull", name, "--no-export").code == 0
     pinned = facts(run("models", "info", f"{MODEL}@v2", "-f", "jsonl"))
     assert pinned["model"] == f"{MODEL}@v2"
     assert pinned["revision"] == other
@@ -141,18 +143,21 @@ def test_config_and_weights_are_of_one_commit(model_hub: hub_server.Hub):
 
     hf_hub_download(REPO, "open_clip_config.json")
     model_hub.commits = {"main": "3" * 40, "old": hub_server.COMMIT}
+    run("models", "pull", MODEL, "--no-export")
     assert facts(run("models", "info", MODEL, "-f", "jsonl"))["revision"] == hub_server.COMMIT
 
 
 def test_another_tool_moving_the_branch_is_noticed(model_hub: hub_server.Hub, hub_cache: Path):
     from huggingface_hub import hf_hub_download
 
+    run("models", "pull", MODEL, "--no-export")
     before = facts(run("models", "info", MODEL, "-f", "jsonl"))
     config = json.loads(model_hub.files[REPO]["open_clip_config.json"])
     config["preprocess_cfg"] = {"mean": [0.5, 0.5, 0.5]}
     model_hub.files[REPO]["open_clip_config.json"] = json.dumps(config).encode()
     model_hub.commits["main"] = "4" * 40
     hf_hub_download(REPO, "open_clip_config.json")
+    run("models", "pull", MODEL, "--no-export")
     after = facts(run("models", "info", MODEL, "-f", "jsonl"))
     assert after["revision"] == "4" * 40
     assert after["fingerprint"] != before["fingerprint"]
@@ -163,6 +168,7 @@ def test_a_copy_of_an_older_commit_is_not_used_but_one_whose_weights_are_gone_is
 ):
     from huggingface_hub import hf_hub_download
 
+    run("models", "pull", MODEL, "--no-export")
     fingerprint = facts(run("models", "info", MODEL, "-f", "jsonl"))["fingerprint"]
     copy = records.bundle_folder(MODEL)
     shutil.copytree(TINY_FOLDER, copy)
@@ -189,12 +195,43 @@ def test_cache_dir(model_hub: hub_server.Hub, hub_cache: Path, tmp_path: Path, f
     assert model_hub.requests == []
 
 
+def test_info_fetches_no_weights(model_hub: hub_server.Hub):
+    found = facts(run("models", "info", MODEL, "-f", "jsonl"))
+    assert (found["dim"], found["scoring"], found["context"]) == (48, "softmax", "77 tokens")
+    assert found["image"] == "32 × 32, shortest, bicubic"
+    assert found["revision"] == hub_server.COMMIT
+    assert found["fingerprint"] == f"unknown until the weights are here: clipcli models pull {MODEL}"
+    assert model_hub.of(WEIGHTS) == []
+    assert {request.file for request in model_hub.requests} == {"open_clip_config.json"}
+    run("models", "pull", MODEL, "--no-export")
+    known = facts(run("models", "info", MODEL, "-f", "jsonl"))
+    assert len(str(known["fingerprint"])) == 12
+    assert {key: known[key] for key in ("dim", "image", "mean", "std", "revision")} == {
+        key: found[key] for key in ("dim", "image", "mean", "std", "revision")
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({}, "KeyError"),
+        ({"model_cfg": []}, "is not an OpenCLIP config"),
+        ({"model_cfg": {"embed_dim": 8, "text_cfg": {}}, "preprocess_cfg": {"resize_mode": "torn"}}, "torn"),
+    ],
+)
+def test_a_config_that_is_none(model_hub: hub_server.Hub, config: dict[str, object], reason: str):
+    model_hub.files[REPO]["open_clip_config.json"] = json.dumps(config).encode()
+    result = run("models", "info", MODEL)
+    assert (result.code, result.stdout) == (5, "")
+    assert reason in result.stderr
+
+
 def test_pull_list_verify(model_hub: hub_server.Hub, hub_cache: Path):
     listed = ("models", "list", "--on-disk", "-f", "jsonl")
     assert [row["model"] for row in run(*listed).rows] == ["tiny"]
     nothing = run(*listed, "org/sm")
     assert (nothing.code, nothing.stdout) == (0, "")
-    assert nothing.stderr == "clipcli: no model on this disk has 'org/sm' in its name\n"
+    assert nothing.stderr == "clipcli: no model on this disk has 'org/sm' in its name or alias\n"
     missing = run("models", "verify", MODEL)
     assert_one_error(missing, "is not on this disk")
     assert model_hub.requests == []
