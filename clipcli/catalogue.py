@@ -17,7 +17,7 @@ class Published:
 
     architecture: str
     tag: str
-    parameters_millions: float
+    parameters_millions: float | None
     gflops: float | None
     """Floating-point operations of one image and one text, in 10^9; None where they were not counted."""
     imagenet_top1: float | None
@@ -35,9 +35,9 @@ class Published:
         return f"{self.architecture}/{self.tag}"
 
     @property
-    def download_megabytes(self) -> int:
-        """Size of the fp32 weights in 10^6 bytes: four bytes a parameter."""
-        return round(self.parameters_millions * 4)
+    def download_megabytes(self) -> int | None:
+        """Size of the fp32 weights in 10^6 bytes: four bytes per parameter."""
+        return None if self.parameters_millions is None else round(self.parameters_millions * 4)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def published() -> tuple[Published, ...]:
             Published(
                 row["name"],
                 row["pretrained"],
-                float(row["params_millions"]),
+                _number(row["params_millions"]),
                 _number(row["gflops"]),
                 _number(row["imagenet_top1"]),
                 _number(row["average_38_datasets"]),

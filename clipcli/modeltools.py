@@ -146,11 +146,11 @@ def _published_facts(model: Model) -> list[FactRow]:
     figures = catalogue.figures(spec.where, spec.version) if spec.kind == "tag" else None
     if figures is None:
         return [FactRow("parameters", None), FactRow("imagenet top-1", None)]
-    top1, source = figures.imagenet_top1, figures.source
+    top1, source, millions = figures.imagenet_top1, figures.source, figures.parameters_millions
     return [
-        FactRow("parameters", f"{figures.parameters_millions:g} M"),
+        FactRow("parameters", None if millions is None else f"{millions:g} M"),
         FactRow("gflops", None if figures.gflops is None else f"{figures.gflops:g} for an image and a text"),
-        FactRow("download", f"{figures.download_megabytes:,} MB"),
+        FactRow("download", None if millions is None else f"{figures.download_megabytes:,} MB"),
         FactRow("imagenet top-1", None if top1 is None else f"{top1:.1%} (published: {source})"),
         FactRow("licence of the weights", figures.licence or None),
     ]

@@ -121,7 +121,8 @@ def _model_bytes(model: Model) -> int | None:
     if model.is_known:
         return model.known_bytes
     published = figures(model.spec.where, model.spec.version) if model.spec.kind == "tag" else None
-    return published.download_megabytes * _MEGA if published else None
+    megabytes = published.download_megabytes if published else None
+    return None if megabytes is None else megabytes * _MEGA
 
 
 def duration(seconds: float) -> str:
