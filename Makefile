@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types docs check bench build clean
+.PHONY: help setup demo test test-all lint types docs check audit bench build clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ docs: $(VENV)/dev ## write the generated parts of the documentation anew
 	$(BIN)/python docs/generate.py
 
 check: lint types test ## what has to pass before a change lands; the tests hold that the docs are current
+
+audit: $(VENV)/dev ## compare the installed packages with the list of known holes (needs the network)
+	$(RUN) pip_audit --skip-editable --progress-spinner off
 
 bench: $(VENV)/dev ## measure against plain open_clip, on this machine (takes minutes)
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -38,6 +38,9 @@ VARIABLES = (
     Variable("CI", "set by CI servers: as `CLIPCLI_AUTO_EXPORT=0` where that is not set; `false` is not CI"),
     Variable("GITHUB_ACTIONS", "set to `true` there: failing images are marked in the pull request"),
     Variable(
+        "TF_BUILD", "set by Azure Pipelines; there, and where `CI` is set, no name in the output can command the server"
+    ),
+    Variable(
         "GITHUB_WORKSPACE", "set there: paths in marks and reports start here, elsewhere at the folder with `.git`"
     ),
     Variable("SUDO_UID", "set by sudo: as root, config files and repositories of that user count too"),

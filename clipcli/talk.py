@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from contextlib import contextmanager, suppress
@@ -20,6 +21,11 @@ _DELAY = 0.5
 """Seconds before a bar shows: shorter work needs none."""
 _BARS: list[tqdm[None]] = []
 """The bars of this process, one within the other; a terminal has them in its last lines."""
+_HASH_COMMAND = re.compile(r"##(?=[\w.-]*\[)")
+_COLON_COMMAND = re.compile(r"(^|[\r\n])(\s*)::")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SUSPECT = re.compile(rb"##|::|[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
+_NO = {"", "0", "false", "no", "off"}
 _BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
@@ -41,6 +47,30 @@ def _escape(character: str) -> str:
     if unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def disarm(text: str) -> str:
+    r"""A text in which no line can command the server of a build that reads the log, such as `::error::` or `##[…]`.
+
+    GitHub's runner obeys lines that begin with two colons, Azure's, TeamCity's and older runners of GitHub two hashes
+    and a word before a bracket. A backslash goes between the marks.
+    """
+    if "##" in text:
+        text = _HASH_COMMAND.sub(r"#\\#", text)
+    return _COLON_COMMAND.sub(r"\1\2:\\:", text) if "::" in text else text
+
+
+def disarm_log(data: bytes) -> bytes:
+    """The same for bytes that go into a log, where control characters are escapes too; lines and tabs stay."""
+    if not _SUSPECT.search(data):
+        return data
+    text = _CONTROL.sub(lambda found: _escape(found[0]), data.decode("utf-8", "surrogateescape"))
+    return disarm(text).encode("utf-8", "surrogateescape")
+
+
+def is_build_log() -> bool:
+    """Whether the output of this process is likely to become the log of a build, which a server reads."""
+    return any(os.environ.get(name, "").strip().casefold() not in _NO for name in ("CI", "GITHUB_ACTIONS", "TF_BUILD"))
 
 
 @contextmanager
@@ -68,7 +98,7 @@ class Talk:
 
     def line(self, text: str) -> None:
         """Write one line to stderr, above the progress bar if there is one; where that takes nothing, say nothing."""
-        safe = "clipcli: " + "\n".join(printable(part) for part in redact(text).split("\n"))
+        safe = disarm("clipcli: " + "\n".join(printable(part) for part in redact(text).split("\n")))
         with suppress(OSError), above_bars():
             sys.stderr.write(safe + "\n")
             sys.stderr.flush()

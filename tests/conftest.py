@@ -51,6 +51,7 @@ def own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         "FORCE_COLOR",
         "CI",
         "GITHUB_ACTIONS",
+        "TF_BUILD",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLIPCLI_CACHE_DIR", str(cache))

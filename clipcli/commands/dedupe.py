@@ -39,7 +39,9 @@ def dedupe(
     refuse_actions(elsewhere)
     talk = run.talk()
     job, choice = plan(inputs, asked, run, talk), model.choice()
-    output = parse_output(out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",))
+    output = parse_output(
+        out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",), escape_formulas=out.escape_formulas
+    )
     reporting = reports.parse()
     pages = [Page(file, not inputs.no_orient, inputs.rendering(), plan_of(output)) for file in reporting.pages]
     job.page = page_of(reporting.pages, output)

@@ -212,11 +212,18 @@ class TableOptions:
         ),
     ] = None
 
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas", help="In CSV and TSV: put ' before cells that a spreadsheet would take for a formula."
+        ),
+    ] = False
+
     def parse_table(self) -> Output:
         """These options, checked. Raises UsageError."""
         from clipcli.output import parse_output
 
-        return parse_output(self.format, self.output)
+        return parse_output(self.format, self.output, escape_formulas=self.escape_formulas)
 
 
 @dataclass(frozen=True)
@@ -229,7 +236,7 @@ class OutputOptions(TableOptions):
         """These options, checked. Raises UsageError."""
         from clipcli.output import parse_output
 
-        return parse_output(self.format, self.output, paths=self.paths, null=null)
+        return parse_output(self.format, self.output, paths=self.paths, null=null, escape_formulas=self.escape_formulas)
 
 
 QuietOption = Annotated[

@@ -46,10 +46,18 @@ class Output:
     """Bare paths instead of rows."""
     null: bool = False
     """Paths end with NUL instead of a newline."""
+    escape_formulas: bool = False
+    """In CSV and TSV: no cell is a formula to a spreadsheet."""
 
 
 def parse_output(
-    name: str, path: str | None, *, paths: bool = False, null: bool = False, also: tuple[str, ...] = ()
+    name: str,
+    path: str | None,
+    *,
+    paths: bool = False,
+    null: bool = False,
+    also: tuple[str, ...] = (),
+    escape_formulas: bool = False,
 ) -> Output:
     """Check what was asked before any work is done; `also` names formats of one command.
 
@@ -71,7 +79,9 @@ def parse_output(
                 f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {known}"
             )
         chosen = _BY_SUFFIX[suffix]
-    return Output(chosen, path, paths=paths, null=null)
+    if escape_formulas and (paths or chosen not in {"csv", "tsv"}):
+        raise UsageError("--escape-formulas is for CSV and TSV", hint="--format csv, or -o FILE.csv")
+    return Output(chosen, path, paths=paths, null=null, escape_formulas=escape_formulas)
 
 
 @contextmanager
@@ -102,9 +112,9 @@ def _writer(output: Output, target: Target, *, header: bool) -> Writer:  # noqa:
         case "json":
             return JsonArrayWriter(target)
         case "csv":
-            return CsvWriter(target)
+            return CsvWriter(target, escape_formulas=output.escape_formulas)
         case "tsv":
-            return TsvWriter(target, header=header)
+            return TsvWriter(target, header=header, escape_formulas=output.escape_formulas)
         case "table":
             return TableWriter(target)
         case "groups":

@@ -48,7 +48,8 @@ class GroupsWriter:
 
     def _line(self, name: str) -> None:
         shown = printable(name) if self.target.is_terminal and not self.null else name
-        self.target.write(os.fsencode(shown) + (b"\0" if self.null else b"\n"))
+        write = self.target.write_exact if self.null else self.target.write
+        write(os.fsencode(shown) + (b"\0" if self.null else b"\n"))
 
     def close(self) -> None:
         """Nothing is held back."""

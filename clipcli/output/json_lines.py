@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from clipcli.output.rows import Row
     from clipcli.output.targets import Target
 
-_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What JSON allows raw but a terminal or an encoder does not take: C1 controls, line separators, bidi overrides, lone
-surrogates."""
+_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|#(?=#[\\w.-]*\\[)")
+"""What JSON allows raw but a terminal, an encoder or a build's server does not take: C1 controls, line separators, bidi
+overrides, lone surrogates, the beginning of a log command."""
 
 
 def dumps(record: object, *, indent: int | None = None) -> str:

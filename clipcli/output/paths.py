@@ -27,7 +27,8 @@ class PathsWriter:
             return
         path = redact(row.path)
         name = printable(path) if self.target.is_terminal and not self.null else path
-        self.target.write(os.fsencode(name) + (b"\0" if self.null else b"\n"))
+        write = self.target.write_exact if self.null else self.target.write
+        write(os.fsencode(name) + (b"\0" if self.null else b"\n"))
         self.target.flush()
 
     def close(self) -> None:

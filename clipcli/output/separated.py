@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clipcli.output.rows import ErrorRow
 from clipcli.talk import printable
 
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
+"""Full-width forms included, which spreadsheets of East Asian languages take for the same."""
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
+
 if TYPE_CHECKING:
     from clipcli.output.rows import Row
     from clipcli.output.targets import Target
+
+
+def without_formula(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe; numbers stay."""
+    if not cell.lstrip().startswith(_FORMULA) and not cell.startswith(("\t", "\r", "\n")):
+        return cell
+    return cell if _NUMBER.fullmatch(cell) else f"'{cell}"
 
 
 @dataclass
@@ -20,6 +32,8 @@ class _Separated:
     """Good rows as they come; a failed input has its name where they have theirs, and the reason in a column more."""
 
     target: Target
+    escape_formulas: bool = False
+    """Put an apostrophe before a cell that a spreadsheet would compute."""
     _columns: tuple[str, ...] = ()
     _waiting: list[ErrorRow] = field(default_factory=list)
     """Failures before the first good row, whose columns are not known yet."""
@@ -30,9 +44,9 @@ class _Separated:
             if not self._columns:
                 self._begin(row.columns)
             for cells in row.cells():
-                self._write_good(cells)
+                self._write_good(self._plain(cells))
         elif self._columns:
-            self._write_line(row.cells_under(self._columns))
+            self._write_line(self._plain(row.cells_under(self._columns)))
         else:
             self._waiting.append(row)
             return
@@ -46,7 +60,10 @@ class _Separated:
     def _begin(self, columns: tuple[str, ...]) -> None:
         self._columns = columns
         for row in self._waiting:
-            self._write_line(row.cells_under(columns))
+            self._write_line(self._plain(row.cells_under(columns)))
+
+    def _plain(self, cells: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(without_formula, cells)) if self.escape_formulas else cells
 
     def _write_good(self, cells: tuple[str, ...]) -> None:
         self._write_line(cells)
@@ -86,5 +103,7 @@ class CsvWriter(_Separated):
     def _write_line(self, cells: tuple[str, ...]) -> None:
         buffer = io.StringIO()
         safe = [printable(cell) for cell in cells] if self.target.is_terminal else cells
-        csv.writer(buffer, lineterminator="\n").writerow(safe)
-        self.target.write(buffer.getvalue().encode("utf-8", "surrogateescape"))
+        # Both characters, or a carriage return in a name would stand without quotation marks (before Python 3.13).
+        csv.writer(buffer, lineterminator="\r\n").writerow(safe)
+        line = buffer.getvalue().removesuffix("\r\n") + "\n"
+        self.target.write(line.encode("utf-8", "surrogateescape"))

@@ -16,7 +16,7 @@ from clipcli.files import is_file, is_there
 from clipcli.redaction import redact
 from clipcli.sources.places import is_url
 from clipcli.sources.sending import check_place, send
-from clipcli.talk import above_bars
+from clipcli.talk import above_bars, disarm_log, is_build_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +32,15 @@ class Target:
 
     name: str
     stream: IO[bytes]
+    is_log: bool = False
+    """Whether what is written becomes the log of a build."""
 
     def write(self, data: bytes) -> None:
-        """Write all of it; on a terminal, above the bars that stderr has there."""
+        """Write all of it; into the log of a build, so that nothing in it commands the server."""
+        self.write_exact(disarm_log(data) if self.is_log else data)
+
+    def write_exact(self, data: bytes) -> None:
+        """Write all of it as it is; on a terminal, above the bars that stderr has there."""
         if self.is_terminal:
             with _plain_words(self.name), above_bars():
                 self.stream.write(data)
@@ -67,7 +73,7 @@ def open_target(path: str | None) -> Iterator[Target]:
         UsageError: a URL that nothing is written to.
     """
     if path is None or path == "-":
-        target = Target("standard output", sys.stdout.buffer)
+        target = Target("standard output", sys.stdout.buffer, is_log=is_build_log())
         yield target
         target.flush()
     elif is_url(path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clipcli.reports.places import in_checkout
-from clipcli.talk import printable
+from clipcli.talk import disarm, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def _some(level: str, found: Sequence[tuple[CheckReport, Finding]]) -> Iterator[
 def _line(level: str, check: CheckReport, image: str | None, message: str) -> str:
     file = f"file={_property(in_checkout(image) or image)}," if image is not None else ""
     title = _property(printable(f"clipcli: {check.name}"))
-    return f"::{level} {file}title={title}::{message.translate(_AS_DATA)}"
+    return f"::{level} {file}title={title}::{disarm(message).translate(_AS_DATA)}"
 
 
 def _property(text: str) -> str:

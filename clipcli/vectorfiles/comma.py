@@ -124,5 +124,6 @@ class CsvWriter(TextWriter):
 
 def _record(fields: Sequence[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(fields)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    # Both characters, or a carriage return in a name would stand without quotation marks (before Python 3.13).
+    csv.writer(text, lineterminator="\r\n").writerow(fields)
+    return (text.getvalue().removesuffix("\r\n") + "\n").encode("utf-8", "surrogateescape")
