@@ -110,7 +110,7 @@ def _identify(data: bytes, max_pixels: int) -> Image.Image:
     if width * height > max_pixels:
         raise ImageError("decode", reasons.too_many_pixels(width * height, max_pixels))
     if image.format == "PNG":
-        png.scale_transparent_colour(data, image)
+        png.complete_info(data, image)
     return image
 
 

@@ -65,6 +65,23 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
+def lift(image: Image.Image) -> Image.Image:
+    """Scale RGB of 48 bits that hold only 12 each, of which Pillow has kept the upper 8: the upper 4 are left.
+
+    They are 12 bits where a TIFF's MaxSampleValue says so, or where nothing is said and no value has more. Any other
+    picture comes back unchanged.
+    """
+    tags: Tags = getattr(image, "tag_v2", {})
+    depth = _first(tags, _BITS_PER_SAMPLE, image.info.get("sample_depth", 8))
+    if image.mode not in {"RGB", "RGBA"} or depth != 16 or "transparency" in image.info:  # noqa: PLR2004
+        return image
+    highest = max(high for _low, high in image.getextrema())
+    stated = int(_stated_depth(tags) or _TWELVE_BITS) >> 8
+    if not 0 < highest <= stated < _BYTE:
+        return image
+    return image.point([min(255, round(number * _BYTE / stated)) for number in range(256)] * len(image.mode))
+
+
 def _range(image: Image.Image, tags: Tags, low: float, high: float) -> tuple[float, float]:
     """The numbers that are black and white."""
     stated = _stated_depth(tags)

@@ -59,9 +59,13 @@ def without_metadata(data: bytes) -> bytes:
     return b"".join((SIGNATURE, *(view[start:end] for start, end in spans)))
 
 
-def scale_transparent_colour(data: bytes, image: Image.Image) -> None:
-    """Put the colour that counts as transparent into the numbers of the decoded pixels; Pillow leaves it as stored."""
+def complete_info(data: bytes, image: Image.Image) -> None:
+    """Note how many bits a sample has, as `sample_depth`, and put the transparent colour into the decoded numbers.
+
+    Pillow tells the first nowhere, and leaves the second as it is stored.
+    """
     key, depth, colour_type = image.info.get("transparency"), data[_DEPTH], data[_COLOUR_TYPE]
+    image.info["sample_depth"] = depth
     if colour_type == _GREY and isinstance(key, int) and depth in {2, 4}:
         image.info["transparency"] = key * 255 // (2**depth - 1)
     elif colour_type == _RGB and isinstance(key, tuple) and depth == 16:  # noqa: PLR2004

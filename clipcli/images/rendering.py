@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from clipcli.errors import UsageError
-from clipcli.images.deep_grey import is_deep, to_eight_bits
+from clipcli.images.deep_grey import is_deep, lift, to_eight_bits
 
 Colour: TypeAlias = "tuple[int, int, int]"
 """Red, green and blue, 0 to 255 each."""
@@ -45,6 +45,7 @@ class Rendering:
             return image
         if is_deep(image):
             return self._deep(image)
+        image = lift(image)
         if image.mode == "RGB" and "transparency" not in image.info:
             return image
         if image.has_transparency_data:

@@ -252,6 +252,38 @@ def test_forty_eight_bits_keep_the_upper_eight():
     assert shown(tags).shape == (1, 2, 3)
 
 
+def tiff48(values, highest=None):
+    """A TIFF of 48 bits a pixel, which Pillow reads and does not write."""
+    height, width, _ = values.shape
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 16), (259, 3, 1), (262, 3, 2), (273, 4, 0), (277, 3, 3),
+            (278, 4, height), (279, 4, values.size * 2)]  # fmt: skip
+    tags += [] if highest is None else [(281, 3, highest)]
+    after = 8 + 2 + 12 * len(tags) + 4
+    entries = b""
+    for tag, kind, value in tags:
+        count, shown = (3, after) if tag == 258 else (1, after + 6 if tag == 273 else value)
+        entries += struct.pack("<HHII", tag, kind, count, shown)
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + struct.pack("<I3H", 0, 16, 16, 16)
+    return head + values.astype("<u2").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("bits", "highest", "tolerance"), [(16, None, 1), (16, 65535, 1), (12, 4095, 17), (12, None, 17), (14, 16383, 5)]
+)
+def test_forty_eight_bits_of_fewer(bits, highest, tolerance):
+    values = np.rint(np.asarray(colours()) * ((2**bits - 1) / 255)).astype(np.uint16)
+    assert np.abs(shown(tiff48(values, highest)) - np.asarray(colours())).max() <= tolerance
+    if highest is None:
+        row = values[20].astype(">u2").tobytes()
+        assert np.abs(shown(png(2, 16, row, width=60))[0] - np.asarray(colours())[20]).max() <= tolerance
+
+
+def test_eight_bits_are_never_lifted():
+    dark = Image.new("RGB", (6, 5), (9, 8, 7))
+    for kind in ("PNG", "TIFF", "BMP"):
+        np.testing.assert_array_equal(shown(saved(dark, kind)), np.asarray(dark))
+
+
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_an_upright_picture_has_the_same_colours(orientation):
     exif = Image.Exif()
