@@ -75,7 +75,7 @@ def lift(image: Image.Image) -> Image.Image:
     depth = _first(tags, _BITS_PER_SAMPLE, image.info.get("sample_depth", 8))
     if image.mode not in {"RGB", "RGBA"} or depth != 16 or "transparency" in image.info:  # noqa: PLR2004
         return image
-    highest = max(high for _low, high in image.getextrema())
+    highest = int(np.asarray(image).max())
     stated = int(_stated_depth(tags) or _TWELVE_BITS) >> 8
     if not 0 < highest <= stated < _BYTE:
         return image
