@@ -40,6 +40,7 @@ class StandIn:
     """As much of a model as a session asks for; gives a vector in no time."""
 
     info, scoring, precision, device, runs_on_gpu = INFO, Scoring(100.0), "fp32", "cpu", False
+    vectors_key = INFO.fingerprint
 
     @property
     def encoder(self) -> StandIn:

@@ -75,7 +75,9 @@ def measure(choice: Choice, files: Sequence[str], seconds: float) -> BenchRow:
     refs = [ImageRef(name, name) for name in files]
     with open_session(choice, Talk(quiet=True), SessionOptions(use_cache=False)) as session:
         encoder = session.model.encoder
-        list(session.embed_images(refs[:1]))
+        for embedded in session.embed_images(refs[:1]):
+            if embedded.error is not None:
+                raise ModelError(f"{choice.model}: {embedded.error.reason}")
         session.embed_texts(["a photo of a cat"])
         loaded = time.perf_counter() - started
         images = _rate(lambda _: list(session.embed_images(refs)), len(refs), seconds)

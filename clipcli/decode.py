@@ -12,6 +12,7 @@ import os
 import sys
 import types
 import typing
+from collections import Counter
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Union
@@ -31,10 +32,16 @@ class DecodeError(ValueError):
     """Why a text is not what it should be, in one line."""
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text (UTF-8 where it is bytes). Raises DecodeError."""
+def parse_json(text: str | bytes, *, repeated: Literal["last", "refuse"] = "last") -> Any:
+    """Return the value of a JSON text (UTF-8 where it is bytes). Raises DecodeError.
+
+    `repeated` says what a key means that stands twice in one object: its last value, or nothing at all.
+    """
+    hook = _unique if repeated == "refuse" else None
     try:
-        value = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
+        value = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, object_pairs_hook=hook)
+    except DecodeError:
+        raise
     except UnicodeDecodeError as error:
         raise DecodeError("not UTF-8 text") from error
     except json.JSONDecodeError as error:
@@ -104,6 +111,14 @@ def shown(value: object) -> str:
     """Return a value as a message shows it: in one line, and not longer than a line."""
     text = repr(value) if not isinstance(value, dict | list) else f"{'{…}' if isinstance(value, dict) else '[…]'}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    whole = dict(pairs)
+    if len(whole) != len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise DecodeError(f"{shown(key)} stands twice in one object")
+    return whole
 
 
 def is_file_name(text: str) -> bool:

@@ -55,6 +55,7 @@ class Model:
         self.expected_images = expected_images
         self.expected_texts = expected_texts
         self._loaded: Encoder | None = None
+        self._in_fp32: OpenClipEncoder | None = None
         self._source: Source | None = None
         if self.spec.kind == "bundle" or choice.engine == "onnx":
             self._check_onnx_choice()
@@ -137,6 +138,22 @@ class Model:
             where = f"{encoder.device}, {encoder.precision}, {engine}"
             self.talk.detail(f"{encoder.info.name} ({encoder.info.fingerprint}) on {where}; ready in {seconds:.2f} s")
         return self._loaded
+
+    @property
+    def encoder_in_fp32(self) -> Encoder | None:
+        """The model once more, in fp32, loaded at the first call; None for a bundle, which computes in fp32 anyway.
+
+        Raises:
+            ModelError: it does not fit beside the one that runs, or its files have gone.
+        """
+        if self._source is None or self.bundle is not None:
+            return None
+        if self._in_fp32 is None:
+            from clipcli import loading
+
+            choice = replace(self.choice, precision="fp32")
+            self._in_fp32 = loading.load(self._source, self.encoder.device, choice, None, self.talk)
+        return self._in_fp32
 
     @cached_property
     def bundle(self) -> Bundle | None:

@@ -21,6 +21,8 @@ class Report:
     done: int = 0
     failed: int = 0
     checks_failed: int = 0
+    failed_in_model: int = 0
+    """Of the failed: inputs that are good, and to which the model had no meaningful answer."""
 
     def ok(self) -> None:
         """Count an input that gave a result."""
@@ -29,17 +31,18 @@ class Report:
     def fail(self, name: str, error: ImageError) -> None:
         """Count an input that gave none, and name it on stderr."""
         self.failed += 1
+        self.failed_in_model += error.stage == "encode"
         shown = printable(name) if name.strip() == name else f"'{printable(name)}'"
         which = f"{shown}: " if name else ""  # a row without a text: the reason says where it is
         self.talk.line(f"{which}{error.reason} ({error.stage})")
 
     @property
     def exit_code(self) -> ExitCode:
-        """A failed check weighs most; then nothing usable, then some failures."""
+        """A failed check weighs most; then nothing usable (the model's fault or the inputs'); then some failures."""
         if self.checks_failed:
             return ExitCode.CHECK_FAILED
         if self.failed and not self.done:
-            return ExitCode.INPUTS
+            return ExitCode.MODEL if self.failed_in_model else ExitCode.INPUTS
         return ExitCode.SOME_FAILED if self.failed else ExitCode.OK
 
     def summarise(self, unit: str = "image") -> None:

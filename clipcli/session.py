@@ -13,13 +13,27 @@ import numpy as np
 
 from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
 from clipcli.devices import usable_cores
+from clipcli.errors import ImageError
 from clipcli.exporting import export_if_due
 from clipcli.models import Model
-from clipcli.pipeline import TEXT_BATCH, Batches, Cuts, ImagePipeline, Preparation, Timings, encode_texts, gpu_decoder
+from clipcli.pipeline import (
+    TEXT_BATCH,
+    Batches,
+    Cuts,
+    Features,
+    ImagePipeline,
+    Preparation,
+    Timings,
+    encode_texts,
+    fault_of,
+    gpu_decoder,
+    require_vectors,
+    vectors_or_faults,
+)
 from clipcli.prompts import Label, expand
 from clipcli.session_options import SessionOptions
 from clipcli.steady import image_rows
-from clipcli.vectors import ensemble, stack, unit_length
+from clipcli.vectors import ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -156,26 +170,41 @@ class Session:
         return pipeline.run(refs, self.batch_size)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept."""
+        """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept.
+
+        Raises:
+            NoVectorError: the model gave a text no vector.
+        """
+        return require_vectors(texts, self._texts_or_faults(texts), self.info.dim)
+
+    def _texts_or_faults(self, texts: Sequence[str]) -> list[Vector | ImageError]:
+        """As `embed_texts`: for each text its vector, (dim,), or why it has none."""
         space = f"{self.space}/text"
         distinct = list(dict.fromkeys(texts))
-        keys = [_key(text) for text in distinct]
-        found = dict(zip(distinct, self.cache.get(space, keys), strict=True))
+        found = dict(zip(distinct, self._kept(space, list(map(_key, distinct))), strict=True))
         missing = [text for text in distinct if found[text] is None]
         self.timings.count(encoded=len(missing), cached=len(texts) - len(missing))
         for start in range(0, len(missing), _TEXTS_AT_ONCE):
             some = missing[start : start + _TEXTS_AT_ONCE]
-            rows = self._encode_texts(some)
-            self.cache.put(space, [(_key(text), row) for text, row in zip(some, rows, strict=True)])
-            found.update(zip(some, rows, strict=True))
-        return stack([_present(found[text]) for text in texts], self.info.dim)
+            results = vectors_or_faults(self._encode_texts(some))
+            self._keep(space, list(map(_key, some)), results)
+            found.update(zip(some, results, strict=True))
+        return [_present(found[text]) for text in texts]
 
     def embed_labels(self, labels: Sequence[Label], prompts: PromptSet) -> Vectors:
-        """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, kept as one vector."""
+        """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, kept as one vector.
+
+        Raises:
+            NoVectorError: the model gave a label no vector.
+        """
+        return require_vectors([label.name for label in labels], self._labels_or_faults(labels, prompts), self.info.dim)
+
+    def _labels_or_faults(self, labels: Sequence[Label], prompts: PromptSet) -> list[Vector | ImageError]:
+        """As `embed_labels`: for each label its vector, (dim,), or why it has none."""
         space = f"{self.space}/ensemble"
         texts = [expand(label, prompts) for label in labels]
         keys = list(map(_key, texts))
-        found = self.cache.get(space, keys)
+        found = self._kept(space, keys)
         missing = [index for index, vector in enumerate(found) if vector is None]
         self.timings.count(encoded=len(missing), cached=len(labels) - len(missing))
         with self.talk.progress(len(missing), "label") as advance:
@@ -183,11 +212,11 @@ class Session:
             for start in range(0, len(missing), step):
                 some = missing[start : start + step]
                 made = self._ensembles([texts[index] for index in some])
-                self.cache.put(space, [(keys[index], row) for index, row in zip(some, made, strict=True)])
-                for index, row in zip(some, made, strict=True):
-                    found[index] = row
+                self._keep(space, [keys[index] for index in some], made)
+                for index, result in zip(some, made, strict=True):
+                    found[index] = result
                 advance(len(some))
-        return stack([_present(vector) for vector in found], self.info.dim)
+        return list(map(_present, found))
 
     def count_kept(self, texts: Sequence[str], prompts: PromptSet | None = None) -> int:
         """How many texts, put into prompts or as they are, have a vector in the cache."""
@@ -195,7 +224,7 @@ class Session:
             kind, keys = "text", list(map(_key, texts))
         else:
             kind, keys = "ensemble", [_key(expand(Label(text, (text,)), prompts)) for text in texts]
-        return sum(vector is not None for vector in self.cache.get(f"{self.space}/{kind}", keys))
+        return sum(vector is not None for vector in self._kept(f"{self.space}/{kind}", keys))
 
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
@@ -205,33 +234,48 @@ class Session:
             self.talk.detail(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
         export_if_due(self.model)
 
-    def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector]:
+    def _kept(self, space: str, keys: Sequence[str]) -> list[Vector | ImageError | None]:
+        """What the cache has; None for what has to be computed."""
+        found = self.cache.get(space, keys)
+        return [vector if vector is not None and fault_of(vector) is None else None for vector in found]
+
+    def _keep(self, space: str, keys: Sequence[str], results: Sequence[Vector | ImageError]) -> None:
+        rows = zip(keys, results, strict=True)
+        self.cache.put(space, [(key, result) for key, result in rows if not isinstance(result, ImageError)])
+
+    def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector | ImageError]:
         distinct = list(dict.fromkeys(text for group in texts for text in group))
         place = {text: index for index, text in enumerate(distinct)}
         rows = self._encode_texts(distinct)
         return [self._mean(rows[[place[text] for text in group]]) for group in texts]
 
-    def _mean(self, rows: Vectors) -> Vector:
-        return rows.mean(axis=0, dtype=np.float32) if self.options.raw else ensemble(rows)
+    def _mean(self, rows: Vectors) -> Vector | ImageError:
+        """One vector for all phrasings; one of them without a vector leaves the whole without."""
+        for row in rows:
+            if (fault := fault_of(row)) is not None:
+                return fault
+        mean = rows.mean(axis=0, dtype=np.float32) if self.options.raw else ensemble(rows)
+        return fault_of(mean) or mean
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         self._cuts.look_for(self.model.encoder, texts)
-        return encode_texts(texts, self.model.encoder, self._texts, self.timings, self._scaled)
+        return encode_texts(texts, self.model.encoder, self._texts, self.timings, self._features.vectors)
 
-    def _scaled(self, raw: Vectors) -> Vectors:
-        return np.asarray(raw, np.float32) if self.options.raw else unit_length(raw)
+    @cached_property
+    def _features(self) -> Features:
+        return Features(self.model, self.options.raw, self.talk)
 
     def _image_lanes(self) -> int:
         return self.model.encoder.image_lanes
 
     def _encode_images(self, pixels: Pixels) -> Vectors:
         """Vectors of a batch, (n, dim), scaled as wished."""
-        encoder, vectors = self.model.encoder, np.empty((len(pixels), self.info.dim), np.float32)
+        vectors = np.empty((len(pixels), self.info.dim), np.float32)
 
         def encode(some: slice) -> Vectors:
-            return self._scaled(encoder.encode_images(pixels[some]))
+            return self._features.vectors(lambda encoder, rows: encoder.encode_images(pixels[some][rows]))
 
-        self._images.fill(vectors, encode, encoder.device)
+        self._images.fill(vectors, encode, self.model.encoder.device)
         return vectors
 
 
@@ -241,7 +285,7 @@ def _key(text: str | Sequence[str]) -> str:
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _present(vector: Vector | None) -> Vector:
-    if vector is None:
+def _present(result: Vector | ImageError | None) -> Vector | ImageError:
+    if result is None:
         raise RuntimeError("a vector was promised and not made")
-    return vector
+    return result

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
-from clipcli.decode import DecodeError, decode, parse_json
+from clipcli.decode import DecodeError, decode, parse_json, shown
 from clipcli.encoder import Scoring
 from clipcli.errors import LabelsError, ModelError, UsageError
 from clipcli.files import read_bytes, reason_of
@@ -27,6 +29,8 @@ _LARGEST = 256 << 20
 """Bytes. A million labels have about 200 MB."""
 _AGAIN = "run clipcli calibrate again with the same model, labels and prompts as classify"
 _NAMED = 3
+_TEMPERATURES = (1e-4, 1e4)
+"""Far wider than calibration finds: beyond them all scores would be 0 and 1, or all alike."""
 
 
 @dataclass(frozen=True)
@@ -141,15 +145,14 @@ def read_thresholds(path: str) -> Thresholds:
     """Read what `write_thresholds` wrote.
 
     Raises:
-        LabelsError: it cannot be read, is something else, or is of a newer clipcli.
+        LabelsError: it cannot be read, is something else, is of a newer clipcli, or holds a number that means nothing.
     """
     try:
-        data = parse_json(read_bytes(path, _LARGEST))
+        data = parse_json(read_bytes(path, _LARGEST), repeated="refuse")
         if isinstance(data, dict) and isinstance(data.get("format"), int) and data["format"] > FORMAT:
             raise LabelsError(f"{path}: made by a newer clipcli (format {data['format']})", hint="upgrade clipcli")
         found = decode(_File, data)
-        if not found.temperature > 0:
-            raise DecodeError(f"temperature {found.temperature}")
+        _check_numbers(found)
     except OSError as error:
         raise LabelsError(f"{path}: cannot be read: {reason_of(error)}") from error
     except ValueError as error:
@@ -162,3 +165,27 @@ class _File(Thresholds):
     """With what stands before it in the file."""
 
     format: int = -1
+
+
+def _check_numbers(found: Thresholds) -> None:
+    """Refuse what is of the right kind and means nothing. Raises DecodeError, which says where it stands."""
+    if not found.labels:
+        raise DecodeError("it has no labels")
+    name, count = Counter(entry.label for entry in found.labels).most_common(1)[0]
+    if count > 1:
+        raise DecodeError(f"label {shown(name)} stands {count} times")
+    _require(found.temperature, "temperature", *_TEMPERATURES)
+    for value in (*found.calibration_error, found.accuracy, found.precision_target or 0.0):
+        _require(value, "calibration_error, accuracy or precision_target")
+    _require(found.images, "images", 0, math.inf)
+    for entry in found.labels:
+        of = f"of label {shown(entry.label)}"
+        _require(entry.threshold, f"threshold {of}")
+        _require(entry.images, f"images {of}", 0, math.inf)
+        for value in (*(entry.precision or ()), *(entry.recall or ())):
+            _require(value, f"precision or recall {of}")
+
+
+def _require(value: float, what: str, low: float = 0.0, high: float = 1.0) -> None:
+    if not low <= value <= high:  # neither is a NaN
+        raise DecodeError(f"{what} is {value:g}, not from {low:g} to {high:g}")

@@ -33,7 +33,7 @@ class StandIn:
     fits: int = 1000
     calls: list[int] = field(default_factory=list)
     info, scoring, precision, device, runs_on_gpu = INFO, Scoring(100.0), "fp32", "cpu", False
-    is_loaded, image_lanes, text_lanes = True, 1, 1
+    is_loaded, image_lanes, text_lanes, vectors_key = True, 1, 1, INFO.fingerprint
 
     @property
     def encoder(self) -> StandIn:

@@ -101,9 +101,9 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
     def put(self, space: str, items: Sequence[tuple[str, Vector]]) -> None:
         """Keep vectors, all or none, in one transaction; vectors that are not finite are left out."""
         dtype = np.dtype(f"<f{self._limits.itemsize}")
-        data = {
-            bytes.fromhex(key): vector.astype(dtype).tobytes() for key, vector in items if np.isfinite(vector).all()
-        }
+        with np.errstate(over="ignore"):  # half precision may not hold what float32 holds
+            narrow = [(key, vector.astype(dtype)) for key, vector in items]
+        data = {bytes.fromhex(key): vector.tobytes() for key, vector in narrow if np.isfinite(vector).all()}
 
         def write(db: sqlite3.Connection) -> None:
             number = self._spaces.get(space) or rows.make_space(db, space)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from clipcli import classification
-from clipcli.errors import InputsError, UsageError
+from clipcli.errors import InputsError, ModelError, UsageError
 from clipcli.tasks.calibrate import Samples, calibrate
 from clipcli.tasks.thresholds import Goal, Objective
 from clipcli.thresholdfile import LabelThreshold, Thresholds, digest_of_texts
@@ -92,6 +92,8 @@ class Calibrating:
                 logits.append(classifier.logits(embedded.vector).astype(np.float64))
                 truth.append(names.index(wanted) if wanted in names else -1)
                 strangers |= {wanted} - set(names)
+        if not truth and job.report.failed_in_model:
+            raise ModelError("the model gave no image a usable vector", hint="name another model with -m")
         if len(set(truth) - {-1}) < 1 or len(truth) < _FEWEST:
             raise InputsError("too few labelled images to calibrate", hint="a folder a label, with images in each")
         if strangers:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipcli.session_options import SessionOptions
     from clipcli.talk import Talk
 
-_WEIGHT = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.INPUTS, ExitCode.CHECK_FAILED)
+_WEIGHT = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.INPUTS, ExitCode.MODEL, ExitCode.CHECK_FAILED)
 
 
 class Check(Protocol):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from clipcli.errors import ImageError, UsageError
 from clipcli.inputs import is_stream
+from clipcli.pipeline import NoVectorError
 from clipcli.prompts import Label, load_prompts
 from clipcli.texts import read_texts
 from clipcli.vectorfiles import Failure
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from clipcli.talk import Talk
     from clipcli.texts import TextRef
     from clipcli.vectorfiles import Kind
-    from clipcli.vectors import Vector, Vectors
+    from clipcli.vectors import Vector
 
 Input = TypeVar("Input")
 _TEXTS_AT_ONCE = 1024
@@ -163,15 +164,21 @@ class TextSource:
         stream = iter(wanted)
         while some := list(islice(stream, self.at_once)):
             good = [ref.text for _, ref in some if ref.problem is None]
-            vectors = iter(self._embed(session, good))
+            results = iter(self._embed(session, good))
             for position, ref in some:
-                error = None if ref.problem is None else ImageError("read", ref.problem)
-                yield Outcome(position, ref.text, next(vectors) if error is None else None, error)
+                result = next(results) if ref.problem is None else ImageError("read", ref.problem)
+                if isinstance(result, ImageError):
+                    yield Outcome(position, ref.text, None, result)
+                else:
+                    yield Outcome(position, ref.text, result)
 
-    def _embed(self, session: Embedder, texts: Sequence[str]) -> Vectors:
-        if self.prompts is None:
-            return session.embed_texts(texts)
-        return session.embed_labels([Label(text, (text,)) for text in texts], self.prompts)
+    def _embed(self, session: Embedder, texts: Sequence[str]) -> Sequence[Vector | ImageError]:
+        try:
+            if self.prompts is None:
+                return list(session.embed_texts(texts))
+            return list(session.embed_labels([Label(text, (text,)) for text in texts], self.prompts))
+        except NoVectorError as error:
+            return error.results
 
 
 def image_source(options: InputOptions, talk: Talk) -> ImageSource:

@@ -92,7 +92,7 @@ def probe_images(size: tuple[int, int]) -> Pixels:
 
 def _ranks_alike(wide: _Trial, narrow: _Trial) -> bool:
     """Whether the narrow vectors are close to the wide ones, and no two texts that are apart change places."""
-    if (wide.images * narrow.images).sum(axis=1).min() < CLOSE:
+    if not (wide.images * narrow.images).sum(axis=1).min() >= CLOSE:  # nor is what is not finite
         return False
     before, after = (trial.images @ trial.texts.T for trial in (wide, narrow))
     apart = before[:, :, None] - before[:, None, :] > TIE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from clipcli.engines.hugging_face import architecture_folder, load_tokenizer
 from clipcli.engines.image_tower import image_tower
 from clipcli.engines.text_tokens import TextTokens
 from clipcli.engines.text_tower import CausalText, causal_tower
+from clipcli.errors import ModelError
 from clipcli.steady import ROWS, groups_of_like_length, image_rows, steps, text_rows
 
 if TYPE_CHECKING:
@@ -134,7 +136,8 @@ def load(source: Source, digest: Callable[[Path], str], *, device: str, precisio
     """Build the architecture, load the weights, never by unpickling code; `digest` gives a file's sha256 (hex).
 
     Raises:
-        ModelError: the weights are damaged, of another architecture, or a pickle that holds more than tensors.
+        ModelError: the weights are damaged, of another architecture, give scores no finite scale, or are a pickle that
+            holds more than tensors.
         DeviceError: the model does not fit into the device's memory.
     """
     with quiet_open_clip(), plain_words(source), architecture_folder(source) as folder:
@@ -173,9 +176,12 @@ def _narrow_rest(model: Any, dtype: torch.dtype | None) -> None:
 
 def _scoring(model: Any) -> Scoring:
     scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])
-    if model.logit_bias is None:
-        return Scoring(scale)
-    return Scoring(scale, float(model.logit_bias.detach().float().reshape(-1)[0]), "sigmoid")
+    bias = 0.0 if model.logit_bias is None else float(model.logit_bias.detach().float().reshape(-1)[0])
+    if not math.isfinite(scale) or not math.isfinite(bias):
+        raise ModelError(
+            f"the scale or bias of its scores is not finite ({scale}, {bias})", hint="the weights are damaged"
+        )
+    return Scoring(scale) if model.logit_bias is None else Scoring(scale, bias, "sigmoid")
 
 
 @contextmanager

@@ -61,8 +61,8 @@ def compare(
     images = [_apart(source.encode_images(batch), bundle.encode_images(batch)) for batch in batches]
     words = [_apart(source.encode_texts(batch), bundle.encode_texts(batch)) for batch in phrases]
     return Verification(
-        images=max(images),
-        texts=max(words),
+        images=float(np.max(images)),  # a NaN among them stays one; Python's max may pass over it
+        texts=float(np.max(words)),
         limit=LIMITS[bundle.precision],
         probes=sum(map(len, batches)) + len(TEXTS) + len(texts),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from clipcli.redaction import redact
 
@@ -56,17 +56,19 @@ class ErrorRow:
     image: str
     stage: str
     reason: str
+    kind: Literal["image", "query"] = "image"
+    """What the input is; its key in JSON."""
     columns: ClassVar[tuple[str, ...]] = ("image", "error")
     path: ClassVar[None] = None
 
     @classmethod
-    def of(cls, name: str, error: ImageError) -> ErrorRow:
-        """The row for an image's error."""
-        return cls(redact(name), error.stage, redact(error.reason))
+    def of(cls, name: str, error: ImageError, kind: Literal["image", "query"] = "image") -> ErrorRow:
+        """The row for an input's error."""
+        return cls(redact(name), error.stage, redact(error.reason), kind)
 
     def record(self) -> JsonObject:
-        """`{"image": …, "error": {"stage": …, "reason": …}}`."""
-        return {"image": self.image, "error": {"stage": self.stage, "reason": self.reason}}
+        """`{"image": …, "error": {"stage": …, "reason": …}}`; words that were looked for stand under `query`."""
+        return {self.kind: self.image, "error": {"stage": self.stage, "reason": self.reason}}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
         """The name and the reason, below the columns of their own."""
@@ -75,5 +77,5 @@ class ErrorRow:
     def cells_under(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """The name among the names of good rows, which have these columns, and the reason in one column more."""
         name, reason = self.cells()[0]
-        place = columns.index("image") if "image" in columns else 0
+        place = columns.index(self.kind) if self.kind in columns else 0
         return (*[""] * place, name, *[""] * (len(columns) - place - 1), reason)

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from clipcli.errors import ImageError
     from clipcli.vectors import Pixels, Vector
 
-    Encode = Callable[[list[str], Pixels], list[Vector]]
-    """Contents and their pixels (n, 3, height, width) → their vectors."""
+    Encode = Callable[[list[str], Pixels], list[Vector | ImageError]]
+    """Contents and their pixels (n, 3, height, width) → their vectors, or why they have none."""
 
 _LINGER_SECONDS = 0.02
 """How long lanes that are idle wait for a batch each, before they share the one that is there."""
@@ -42,7 +43,7 @@ def _end() -> None:
 class _Waiting:
     digest: str
     pixels: npt.NDArray[np.float32]
-    vector: Future[Vector] = field(default_factory=Future)
+    vector: Future[Vector | ImageError] = field(default_factory=Future)
 
 
 class Lanes:
@@ -71,13 +72,13 @@ class Lanes:
         self._idle = 0
         """Threads that are not with the model, some perhaps still on their way here."""
         self._waiting: list[_Waiting] = []
-        self._vectors: dict[str, Future[Vector]] = {}
+        self._vectors: dict[str, Future[Vector | ImageError]] = {}
         """By content, of all that waits or is with the model."""
         self._hurry = self._closed = False
         self._changed = threading.Condition()
         _ALL.add(self)
 
-    def add(self, digest: str, pixels: npt.NDArray[np.float32]) -> Future[Vector]:
+    def add(self, digest: str, pixels: npt.NDArray[np.float32]) -> Future[Vector | ImageError]:
         """Have the model see an image, once however often its content comes while it waits."""
         wanted = self._wanted()
         with self._changed:

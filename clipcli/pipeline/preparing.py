@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from clipcli import images
 from clipcli.errors import ImageError
+from clipcli.pipeline.features import fault_of
 from clipcli.preprocess import to_pixels
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Preparation:
             return error.bare()
 
     def _kept(self, digest: str) -> Vector | None:
-        return self.cache.get(self.space, [digest])[0]
+        vector = self.cache.get(self.space, [digest])[0]
+        return vector if vector is not None and fault_of(vector) is None else None
 
     def _pixels(self, data: bytes) -> npt.NDArray[np.float32]:
         limit = images.DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels

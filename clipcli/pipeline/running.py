@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from clipcli import images
 from clipcli.errors import ImageError
+from clipcli.pipeline.features import vectors_or_faults
 from clipcli.pipeline.lanes import Lanes
 from clipcli.pipeline.preparing import Known
 from clipcli.sources.fetching import give_up_when
@@ -47,7 +48,7 @@ class _Coming:
     """An image of which something will become, or has."""
 
     ref: ImageRef
-    found: Future[Vector] | Vector | ImageError
+    found: Future[Vector | ImageError] | Vector | ImageError
     digest: str = ""
 
     @property
@@ -56,10 +57,10 @@ class _Coming:
 
     def result(self) -> Embedded:
         """Waits for the model; raises what it raised."""
-        if isinstance(self.found, ImageError):
-            return Embedded(self.ref, None, self.found)
-        vector = self.found.result() if isinstance(self.found, Future) else self.found
-        return Embedded(self.ref, vector, None, self.digest)
+        found = self.found.result() if isinstance(self.found, Future) else self.found
+        if isinstance(found, ImageError):
+            return Embedded(self.ref, None, found)
+        return Embedded(self.ref, found, None, self.digest)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class ImagePipeline:
 
     preparation: Preparation
     encode: Callable[[Pixels], Vectors]
-    """(n, 3, height, width) → (n, dim)."""
+    """(n, 3, height, width) → (n, dim); a row that `fault_of` refuses becomes an error, and is not kept."""
     workers: int
     lanes: Callable[[], int] = lambda: 1
     """Batches that the model takes side by side; asked when there is work for it."""
@@ -151,14 +152,19 @@ class ImagePipeline:
             return _Coming(ref, prepared.vector, prepared.digest)
         return _Coming(ref, model.add(prepared.digest, prepared.pixels), prepared.digest)
 
-    def _encode(self, digests: list[str], pixels: Pixels) -> list[Vector]:
+    def _encode(self, digests: list[str], pixels: Pixels) -> list[Vector | ImageError]:
         """In the model's threads. What they made is kept at once, so that a kill costs no more than their batches."""
         preparation = self.preparation
         with preparation.timings.measure("model"):
-            vectors = list(self.encode(pixels))
-        preparation.cache.put(preparation.space, list(zip(digests, vectors, strict=True)))
-        preparation.timings.count(encoded=len(vectors), cached=0)
-        return vectors
+            results = vectors_or_faults(self.encode(pixels))
+        good = [
+            (digest, result)
+            for digest, result in zip(digests, results, strict=True)
+            if not isinstance(result, ImageError)
+        ]
+        preparation.cache.put(preparation.space, good)
+        preparation.timings.count(encoded=len(results), cached=0)
+        return results
 
 
 def _take(ahead: queue.Queue[_Item], *, wait: bool) -> _Item | None:

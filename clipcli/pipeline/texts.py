@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from clipcli.encoder import Encoder
     from clipcli.pipeline.batches import Batches
+    from clipcli.pipeline.features import Rows
     from clipcli.pipeline.timings import Timings
     from clipcli.vectors import Vectors
 
@@ -21,7 +22,11 @@ _MOST_THREADS = 64
 
 
 def encode_texts(
-    texts: Sequence[str], encoder: Encoder, batches: Batches, timings: Timings, scaled: Callable[[Vectors], Vectors]
+    texts: Sequence[str],
+    encoder: Encoder,
+    batches: Batches,
+    timings: Timings,
+    vectors_of: Callable[[Callable[[Encoder, Rows], Vectors]], Vectors],
 ) -> Vectors:
     """N texts → float32 (n, dim), in the order given, although a batch, which is as long as its longest, is not.
 
@@ -30,16 +35,16 @@ def encode_texts(
         encoder: the model.
         batches: how many go to it at once.
         timings: where the time goes.
-        scaled: what becomes of the tower's own vectors.
+        vectors_of: see `Features.vectors`.
     """
     order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
     rows, vectors = np.empty((2, len(texts), encoder.info.dim), np.float32)
 
     def encode(start: int) -> None:
-        part = order[start : start + TEXT_BATCH]
+        part = np.array(order[start : start + TEXT_BATCH])
 
         def encode_some(some: slice) -> Vectors:
-            return scaled(encoder.encode_texts([texts[index] for index in part[some]]))
+            return vectors_of(lambda model, rows: model.encode_texts([texts[index] for index in part[some][rows]]))
 
         with timings.measure("model"):
             batches.fill(rows[start : start + TEXT_BATCH], encode_some, encoder.device)

@@ -12,6 +12,7 @@ import numpy as np
 from clipcli.decode import DecodeError, parse_json
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs import STDIN, ImageRef
+from clipcli.pipeline import NoVectorError
 from clipcli.query import Query, Term, example, literal, parse_query, read_query
 from clipcli.sources.patterns import has_magic
 from clipcli.sources.places import is_url
@@ -20,7 +21,7 @@ from clipcli.textfiles import Fault, Faults, read_text, refuse, shown_name, tidy
 from clipcli.vectors import stack, unit_length
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from clipcli.session import Session
     from clipcli.vectors import Vector, Vectors
@@ -41,8 +42,8 @@ class Asked:
     """Of the images in them, by path: (dim,), unit length."""
     digests: Mapping[str, str]
     """By path: the sha256 of their bytes."""
-    errors: Mapping[str, ImageError]
-    """Why an image in a query cannot be used, by path; queries with such an image are left out."""
+    errors: Mapping[Term, ImageError]
+    """Why a term cannot be used, by the term without its weight; queries with such a term are left out."""
 
 
 def read_queries(path: str) -> list[Query]:
@@ -116,30 +117,42 @@ def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[
     if prompts and texts:
         from clipcli.prompts import Label, load_prompts
 
-        rows = session.embed_labels([Label(text, (text,)) for text in texts], load_prompts(prompts))
+        rows = _rows(lambda: session.embed_labels([Label(text, (text,)) for text in texts], load_prompts(prompts)))
     else:
-        rows = session.embed_texts(texts) if texts else np.empty((0, session.info.dim), np.float32)
-    known: dict[Term, Vector] = {Term(text): row for text, row in zip(texts, rows, strict=True)}
-    images: dict[str, Vector] = {}
+        rows = _rows(lambda: session.embed_texts(texts)) if texts else []
+    results: dict[Term, Vector | ImageError] = {Term(text): row for text, row in zip(texts, rows, strict=True)}
     digests: dict[str, str] = {}
-    errors: dict[str, ImageError] = {}
     paths = dict.fromkeys(term.text for term in terms if term.is_image)
     for embedded in session.embed_images(ImageRef(path, path) for path in paths):
-        if embedded.error is not None:
-            errors[embedded.ref.path] = embedded.error
-        elif embedded.vector is not None:
-            images[embedded.ref.path] = embedded.vector
+        result = embedded.vector if embedded.error is None else embedded.error
+        if result is not None:
+            results[Term(embedded.ref.path, is_image=True)] = result
             digests[embedded.ref.path] = embedded.digest
-    known |= {Term(path, is_image=True): vector for path, vector in images.items()}
-    usable = tuple(query for query in queries if not errors.keys() & set(query.images))
-    vectors = [_combined(query, known) for query in usable]
-    return Asked(usable, stack(vectors, session.info.dim), images, digests, errors)
+    known = {term: result for term, result in results.items() if not isinstance(result, ImageError)}
+    errors = {term: result for term, result in results.items() if isinstance(result, ImageError)}
+    usable = tuple(query for query in queries if not any(_bare(term) in errors for term in query.terms))
+    vectors = stack([_combined(query, known) for query in usable], session.info.dim)
+    images = {term.text: vector for term, vector in known.items() if term.is_image}
+    return Asked(usable, vectors, images, {path: digests[path] for path in images}, errors)
+
+
+def _rows(embed: Callable[[], Vectors]) -> Sequence[Vector | ImageError]:
+    """The vectors of texts, or why some have none."""
+    try:
+        return list(embed())
+    except NoVectorError as error:
+        return error.results
+
+
+def _bare(term: Term) -> Term:
+    """The same without its weight."""
+    return Term(term.text, term.is_image)
 
 
 def _combined(query: Query, known: Mapping[Term, Vector]) -> Vector:
     """The weighted sum of unit vectors, of unit length again; only the weights' proportions count."""
     largest = max(abs(term.weight) for term in query.terms)
-    terms = ((term.weight / largest, known[Term(term.text, term.is_image)]) for term in query.terms)
+    terms = ((term.weight / largest, known[_bare(term)]) for term in query.terms)
     total = sum(weight * vector.astype(np.float64) for weight, vector in terms)
     if np.linalg.norm(total) < _CANCELLED:
         raise UsageError(f"the terms of {query.name!r} cancel each other", hint="nothing is left to look for")

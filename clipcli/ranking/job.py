@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from clipcli.errors import ExitCode, InputsError, UsageError
+from clipcli.errors import ExitCode, InputsError, ModelError, UsageError
 from clipcli.inputs import STDIN, is_stream, nothing_left
 from clipcli.output import ErrorRow
 from clipcli.query import Query, example, read_query
@@ -181,12 +181,14 @@ class Ranking:
 
     def _unusable_queries(self, asked: Asked) -> Iterator[ErrorRow]:
         if asked.errors and not asked.queries:
-            path, error = next(iter(asked.errors.items()))
+            term, error = next(iter(asked.errors.items()))
             more = f" (and {len(asked.errors) - 1} more)" if len(asked.errors) > 1 else ""
-            raise InputsError(f"the query image {path} cannot be used: {error.reason} ({error.stage}){more}")
-        for path, error in asked.errors.items():
-            self.report.fail(path, error)
-            yield ErrorRow.of(path, error)
+            what = f"image {term.text}" if term.is_image else repr(term.text)
+            kind = ModelError if error.stage == "encode" else InputsError
+            raise kind(f"the query {what} cannot be used: {error.reason} ({error.stage}){more}")
+        for term, error in asked.errors.items():
+            self.report.fail(term.text, error)
+            yield ErrorRow.of(term.text, error, "image" if term.is_image else "query")
 
     def _embed(self, session: Session, images: ImagePart, advance: Callable[[int], object]) -> Iterator[ErrorRow]:
         for file in self.sources.files:
