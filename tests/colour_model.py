@@ -28,11 +28,11 @@ _FAINT = 1e-3
 """What a word that is no colour weighs: enough for a direction, too little to count."""
 
 
-def save(folder: Path) -> str:
-    """Write the bundle; its spec."""
+def save(folder: Path, *, blind: bool = False, unspeakable: str | None = None) -> str:
+    """Write the bundle; its spec. A blind one gives NaN for every image, and infinities for a word it cannot speak."""
     with staging.staged(folder) as stage:
-        _save(stage / "image.onnx", _image_tower())
-        _save(stage / "text.onnx", _text_tower())
+        _save(stage / "image.onnx", _image_tower("Log" if blind else "Identity"))  # of what is below zero
+        _save(stage / "text.onnx", _text_tower(unspeakable))
         tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(_WORDS)}, unk_token=_OTHER))
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
         tokenizer.save(str(stage / "tokenizer.json"))
@@ -52,9 +52,10 @@ def _manifest() -> bundle.Manifest:
     )  # fmt: skip
 
 
-def _image_tower() -> onnx.ModelProto:
+def _image_tower(last: str) -> onnx.ModelProto:
     nodes = [
-        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["all"], keepdims=0),
+        helper.make_node(last, ["all"], ["mean"]),
         helper.make_node("Neg", ["mean"], ["features"]),
     ]
     axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
@@ -62,9 +63,11 @@ def _image_tower() -> onnx.ModelProto:
     return _model(nodes, pixels, [axes])
 
 
-def _text_tower() -> onnx.ModelProto:
+def _text_tower(unspeakable: str | None) -> onnx.ModelProto:
     lacking = 1 - np.array(list(pictures.COLOURS.values()), np.float32) / 255
     rows = np.vstack([np.full(3, _FAINT, np.float32), lacking])
+    if unspeakable is not None:
+        rows[_WORDS.index(unspeakable)] = np.inf
     nodes = [
         helper.make_node("Gather", ["words", "ids"], ["rows"]),
         helper.make_node("ReduceSum", ["rows", "axes"], ["features"], keepdims=0),

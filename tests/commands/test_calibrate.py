@@ -161,6 +161,45 @@ def test_synonyms_are_prompts_too(thresholds, classify, tmp_path: Path):
     assert "made with other texts for" in classify("--labels-file", labels).stderr
 
 
+def _set(data: dict, path: str, value: object) -> None:
+    *above, last = path.split(".")
+    for key in above:
+        data = data[int(key) if key.isdigit() else key]
+    data[int(last) if last.isdigit() else last] = value
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("temperature", NAN, "temperature"), ("temperature", INF, "temperature"), ("temperature", 0, "temperature is 0"),
+     ("temperature", -1.5, "temperature is -1.5"), ("temperature", 1e-300, "temperature is 1e-300"),
+     ("labels.0.threshold", NAN, "threshold"), ("labels.1.threshold", -INF, "threshold"),
+     ("labels.0.threshold", 1.5, "threshold of label 'disc' is 1.5, not from 0 to 1"),
+     ("labels.1.threshold", -0.01, "threshold of label 'square' is -0.01"), ("labels.0.threshold", True, "threshold"),
+     ("labels.0.threshold", "0.5", "threshold"), ("labels.0.threshold", 10**400, "threshold"),
+     ("labels.1.label", "disc", "label 'disc' stands 2 times"), ("labels", [], "it has no labels"),
+     ("labels.0.images", -1, "images of label 'disc' is -1"), ("labels.0.recall", [0.5, 0.2, 7], "recall of label"),
+     ("accuracy", NAN, "accuracy"), ("accuracy", 1.01, "accuracy"), ("calibration_error", [0.1, INF], "calibration"),
+     ("precision_target", 2, "precision_target"), ("images", -3, "images is -3"), ("multi_label", "no", "multi_label")],
+)  # fmt: skip
+def test_numbers_that_mean_nothing_are_refused(thresholds, classify, tmp_path: Path, change: tuple[str, object, str]):
+    path, value, says = change
+    _set(thresholds, path, value)
+    (tmp_path / "thresholds.json").write_text(json.dumps(thresholds), encoding="utf-8")
+    result = classify("-l", "disc,square")
+    assert (result.code, result.stdout, says in result.stderr) == (4, "", True), result.stderr
+    assert "thresholds.json: " in result.stderr
+
+
+def test_a_value_that_stands_twice_is_refused(made: str, classify, tmp_path: Path):
+    twice = made.replace('"temperature":', '"temperature": 2.0, "temperature":')
+    (tmp_path / "thresholds.json").write_text(twice, encoding="utf-8")
+    result = classify("-l", "disc,square")
+    assert (result.code, "'temperature' stands twice" in result.stderr) == (4, True), result.stderr
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 9}', '{"format": 1, "labels": 3}'])
 def test_a_file_that_is_none_is_refused(classify, tmp_path: Path, text: str):
     (tmp_path / "thresholds.json").write_text(text, encoding="utf-8")

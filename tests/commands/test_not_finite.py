@@ -7,14 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import colour_model
 import numpy as np
+import pictures
 import pytest
 from open_clip.tokenizer import SimpleTokenizer
 from run import Result, assert_one_error, run
 from safetensors.torch import load_file, save_file
 
-from clipcli.engines import export
-from clipcli.pipeline.features import NOT_FINITE
+from clipcli.pipeline.features import ALL_ZERO, NOT_FINITE
 
 ERROR = {"stage": "encode", "reason": NOT_FINITE}
 
@@ -45,16 +46,9 @@ def bad_word(random_model: str, tmp_path_factory: pytest.TempPathFactory) -> str
 
 
 @pytest.fixture(scope="module")
-def bad_bundle(bad_images: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The first of them as a bundle, which export would refuse to write."""
-    folder = tmp_path_factory.mktemp("bundle") / "bad"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIPCLI_CACHE_DIR", str(folder.parent / "cache"))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setattr(export, "_prove", lambda *_: None)
-        made = run("models", "export", bad_images, "-o", folder)
-    assert made.code == 0, made.stderr
-    return str(folder)
+def bad_bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A bundle that gives no image a vector, and the word "blue" none either."""
+    return colour_model.save(tmp_path_factory.mktemp("bundle") / "bad", blind=True, unspeakable="blue")
 
 
 @pytest.fixture(params=["torch", "onnx"])
@@ -99,15 +93,18 @@ def test_calibrate_ends_with_the_models_exit_code(options: list[str], folder: Pa
     assert not target.exists()
 
 
-def test_a_check_says_that_the_model_is_at_fault(bad_images: str, folder: Path, tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("config", ['labels = ["red", "green"]\nforbid = ["red"]', 'duplicates = "similar"'])
+def test_a_check_does_not_hold_for_images_without_a_vector(config: str, bad_bundle: str, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = f'[checks.shapes]\nimages = [{str(folder)!r}]\nlabels = ["disc", "house"]\n'
+    text = f'model = "{bad_bundle}"\n[checks.shapes]\ninclude = ["**/*.png"]\n{config}\n'
     (tmp_path / "clipcli.toml").write_text(text, encoding="utf-8")
-    result = run("check", "-m", bad_images, "--engine", "openclip")
-    assert result.code == 5, result.stderr
-    assert NOT_FINITE in result.stderr
+    pictures.make_folder(tmp_path)
+    result = run("check", "--config", tmp_path / "clipcli.toml")
+    assert result.code == 1, result.stderr
+    assert result.stderr.count(f"{NOT_FINITE} (encode)") == 8
 
 
+@pytest.mark.slow
 def test_bench_measures_no_model_that_gives_nothing(bad_images: str):
     result = run("models", "bench", bad_images, "--seconds", "0.1")
     assert (result.code, NOT_FINITE in result.stderr) == (5, True), result.stderr
@@ -179,6 +176,30 @@ def test_what_half_precision_cannot_hold_is_computed_again(random_model: str, fo
     assert NOT_FINITE not in again.stderr
 
 
+@pytest.mark.parametrize("command", [("classify", "-l", "red,blue"), ("rank", "-e", "blue")], ids=" ".join)
+def test_a_bundle_names_what_has_no_vector(command: tuple[str, ...], bad_bundle: str, folder: Path):
+    name, *rest = command
+    result = run(name, folder, *rest, "--prompts", "plain", "-m", bad_bundle)
+    assert (result.code, result.stdout) == (5, ""), result.stderr
+    assert f"{NOT_FINITE} for 'blue'" in result.stderr or f"'blue' cannot be used: {NOT_FINITE}" in result.stderr
+
+
+def test_a_picture_that_the_model_has_no_answer_to_is_one_row(tmp_path: Path):
+    for name, colour in (("white", "white"), ("red", "red")):
+        pictures.Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
+    model = colour_model.save(tmp_path / "colours")  # to it, white is no colour at all
+    for command in (
+        ("classify", "-l", "red,blue", "--prompts", "plain"),
+        ("embed",),
+        ("rank", "-e", "red"),
+        ("dedupe",),
+    ):
+        result = run(command[0], tmp_path / "white.png", tmp_path / "red.png", *command[1:], "-m", model)
+        assert result.code == 3, result.stderr
+        assert f"white.png: {ALL_ZERO} (encode)" in result.stderr
+
+
+@pytest.mark.slow
 def test_a_bundle_is_not_made_of_a_model_without_vectors(bad_images: str, bad_word: str, tmp_path: Path):
     refused = run("models", "export", bad_images, "-o", tmp_path / "bundle")
     assert refused.code == 5, refused.stderr
