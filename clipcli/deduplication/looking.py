@@ -12,7 +12,8 @@ import numpy as np
 from clipcli import images
 from clipcli.devices import usable_cores
 from clipcli.errors import ImageError
-from clipcli.images.glances import glance, laid_on, pixel_digest
+from clipcli.images.digests import pixel_digest
+from clipcli.images.glances import glance, laid_on
 from clipcli.tasks.dedupe.likeness import Likeness, Signature, compare, sign
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Look:
     format: str
     frames: int
     signatures: tuple[Signature, ...]
+    whole: bool = True
+    """Whether every page was looked at: what was not cannot be called the same."""
 
     @property
     def nbytes(self) -> int:
@@ -129,7 +132,9 @@ class Looker:
             return None
         found = [compare(s, t) for s, t in zip(a.signatures, b.signatures, strict=False)]
         worst = min(found, key=lambda likeness: (_SURE.index(likeness.verdict), likeness.structure))
-        return worst if a.frames == b.frames else worst._replace(verdict="other")
+        if a.frames != b.frames:
+            return worst._replace(verdict="other")
+        return worst if (a.whole and b.whole) or worst.verdict != "near" else worst._replace(verdict="edited")
 
     def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = lambda _n: None) -> dict[int, str]:
         """Digests of the full pixels of some contents; those that cannot be read are left out."""
@@ -167,7 +172,7 @@ class Looker:
         size = seen.height, seen.width
         pictures = [laid_on(picture, self.rendering) for picture in seen.pictures]
         signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in pictures)
-        return Look(seen.width, seen.height, seen.format, seen.frames, signatures)
+        return Look(seen.width, seen.height, seen.format, seen.frames, signatures, seen.whole)
 
     def _digest(self, number: int) -> str:
         try:

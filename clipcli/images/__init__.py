@@ -2,6 +2,8 @@
 
     reading.py    a path or reference → its bytes; never hangs on what is not a file
     decoding.py   bytes → a Pillow image, within a limit of pixels
+    pages.py      what a file holds beside its first picture
+    digests.py    all pixels of a file → one digest
     rendering.py  any mode → 8-bit RGB as a viewer shows it
     deep_grey.py  grey of more than 8 bits → 8 bits
     raw.py        camera raw files → the preview that the camera put into them

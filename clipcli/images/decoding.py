@@ -33,7 +33,7 @@ FORMATS: Final = (
 )  # fmt: skip
 """What Pillow may open a file as: pictures. Its other formats are programs, scientific data and files of old games."""
 _PLUGINS = threading.Lock()
-_UPRIGHT: Final = {
+UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -72,7 +72,7 @@ def decode(
     if not data:
         raise ImageError("decode", "empty file")
     data = _picture(data, max_pixels)
-    image = _identify(data, max_pixels)
+    image = identify(data, max_pixels)
     elsewhere = jpeg(data) if jpeg and image.format == "JPEG" and image.mode in {"L", "RGB"} else None
     try:
         if draft is not None:
@@ -91,7 +91,7 @@ def _picture(data: bytes, max_pixels: int) -> bytes:
     return png.without_metadata(data) if kind is None else raw.full_preview(data, kind, max_pixels)
 
 
-def _identify(data: bytes, max_pixels: int) -> Image.Image:
+def identify(data: bytes, max_pixels: int) -> Image.Image:
     """Read the header only."""
     data = _picture(data, max_pixels)
     _allow(max_pixels)
@@ -170,5 +170,5 @@ def _upright(image: Image.Image, described: Image.Image) -> Image.Image:
         orientation = described.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - any parser error of any format's metadata; the pixels are whole
         return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)

@@ -1,19 +1,20 @@
-"""Bytes → a small look at an image for comparing it, and a digest of its pixels that knows nothing of the container."""
+"""Bytes → a small look at an image for comparing it."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image, ImageSequence
 
 from clipcli.errors import ImageError
-from clipcli.images import raw, reasons
-from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
-from clipcli.images.decoding import _identify as identify
+from clipcli.images import reasons
+from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode, identify
+from clipcli.images.pages import DOCUMENTS, pages_of
 from clipcli.images.rendering import ON_WHITE, WHITE, Rendering
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _SMALL: Final = 640
 """JPEG decoders may shrink to no less than this: what pictures are compared at, two to six times as fast."""
@@ -22,12 +23,10 @@ _VANISHES: Final = 55
 _DARK: Final = (64, 64, 64)
 _MIDDLE: Final = 128
 _OPAQUE: Final = 255
-_FRAMES: Final = 4
+_FRAMES: Final = 12
 """Frames of an animation that are looked at, evenly spread over it."""
-_ANIMATED: Final = frozenset(("GIF", "WEBP", "PNG", "AVIF"))
-"""Formats whose further frames are the picture. What else a file holds (previews, pages) is not."""
-_PLAIN: Final = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"))
-"""Modes whose colours are the same numbers as RGBA, so that a palette equals what it stands for."""
+_PAGES: Final = 48
+"""Pages of a document that are looked at; of one with more, not all is known."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,11 @@ class Glance:
     format: str
     """Pillow's name, in lower case."""
     frames: int
+    """Pages of a document, frames of an animation; 1 for a picture, whatever previews and layers are beside it."""
     pictures: tuple[Image.Image, ...]
-    """The first frame, or a few of an animation; upright, at least 64 × 64 where the file is."""
+    """The picture, the pages, or a few frames of an animation; upright, at least 640 × 640 where the file is."""
+    whole: bool = True
+    """Whether every page was looked at; of an animation, a few frames stand for all."""
 
 
 def glance(
@@ -53,30 +55,14 @@ def glance(
     width, height = header.size
     if (width > height) != (image.width > image.height) and width != height:
         width, height = height, width
-    frames, kind = _frame_count(header), (header.format or "").lower()
-    pictures = tuple(map(rendering.apply, _spread(header, frames))) if frames > 1 else (image,)
-    return Glance(width, height, kind, frames, pictures)
-
-
-def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS) -> str:
-    """The sha256 (hex) of all pixels: equal for the same picture in PNG and BMP, with and without metadata.
-
-    Raises:
-        ImageError: at stage `decode`.
-    """
-    image = decode(data, orient=orient, max_pixels=max_pixels)
-    if raw.kind_of(data) is not None:  # its preview is not all that it holds
-        return hashlib.sha256(data).hexdigest()
-    digest = hashlib.sha256()
-    frames = _frame_count(image)
     try:
-        for frame in ImageSequence.Iterator(image) if frames > 1 else (image,):
-            plain = frame.convert("RGBA") if frame.mode in _PLAIN else frame
-            digest.update(f"{plain.mode} {plain.size} ".encode("ascii"))
-            digest.update(plain.tobytes())
+        shown = pages_of(header)
+        wanted = _some(shown, header)
+        pictures = tuple(rendering.apply(_page(header, page)) for page in wanted) if len(shown) > 1 else (image,)
     except Exception as error:
-        raise ImageError("decode", reasons.failed(error, image.format)) from error
-    return digest.hexdigest()
+        raise ImageError("decode", reasons.failed(error, header.format)) from error
+    whole = len(wanted) == len(shown) or header.format not in DOCUMENTS
+    return Glance(width, height, (header.format or "").lower(), len(shown), pictures, whole)
 
 
 def laid_on(image: Image.Image, rendering: Rendering) -> Image.Image:
@@ -100,16 +86,13 @@ def laid_on(image: Image.Image, rendering: Rendering) -> Image.Image:
         raise ImageError("decode", reasons.failed(error, image.format)) from error
 
 
-def _frame_count(image: Image.Image) -> int:
-    return int(getattr(image, "n_frames", 1)) if image.format in _ANIMATED else 1
+def _some(pages: list[int], image: Image.Image) -> list[int]:
+    most = _PAGES if image.format in DOCUMENTS else _FRAMES
+    if len(pages) <= most:
+        return pages
+    return [pages[place] for place in sorted({round(n * (len(pages) - 1) / (most - 1)) for n in range(most)})]
 
 
-def _spread(image: Image.Image, frames: int) -> list[Image.Image]:
-    try:
-        pictures = []
-        for number in sorted({round(step * (frames - 1) / (_FRAMES - 1)) for step in range(_FRAMES)}):
-            image.seek(number)
-            pictures.append(image.convert("RGBA"))
-    except Exception as error:
-        raise ImageError("decode", reasons.failed(error, image.format)) from error
-    return pictures
+def _page(image: Image.Image, number: int) -> Image.Image:
+    image.seek(number)
+    return image.convert("RGBA") if image.mode in {"P", "PA"} else image.copy()

@@ -789,3 +789,34 @@ def test_a_page_with_another_number_is_reported_as_edited(tmp_path, random_model
     rows = run("dedupe", tmp_path, "-m", random_model, "-f", "jsonl").rows
     assert [(row["level"], row["keep"], row["reason"]) for row in rows][1] == ("edited", True, "differs in one place")
     assert run("dedupe", tmp_path, "-m", random_model, "--remove", "edited", "-f", "jsonl").rows[1]["keep"] is False
+
+
+@pytest.mark.parametrize("level", ["exact", "similar"])
+def test_documents_that_share_their_cover_are_different(tmp_path, random_model, level):
+    pages = [image.resize((425, 550)) for image in family("letters", 1, 3)]
+    for name, some in {"monday": pages[:2], "friday": [pages[0], pages[2]], "cover": pages[:1]}.items():
+        some[0].save(tmp_path / f"{name}.tif", save_all=True, append_images=some[1:])
+    rows = run("dedupe", tmp_path, "-m", random_model, "--level", level, "-f", "jsonl").rows
+    assert [row["image"] for row in rows if not row["keep"]] == []
+    pages[0].save(tmp_path / "again.tif", save_all=True, append_images=pages[1:2], compression="tiff_deflate")
+    rows = run("dedupe", tmp_path, "-m", random_model, "--level", level, "-f", "jsonl").rows
+    assert [row["level"] for row in rows if not row["keep"]] == ["exact"]
+
+
+def test_faxes_of_shared(shared, random_model):
+    rows = run("dedupe", shared / "data/faults/multipage", "-m", random_model, "-f", "jsonl").rows
+    assert [row["image"] for row in rows if not row["keep"]] == []
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_an_animation_that_is_cut_off_is_a_row(tmp_path, random_model, share):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    draw(1).save(tmp_path / "a" / "moving.gif", save_all=True, append_images=[draw(n) for n in range(2, 8)])
+    whole = (tmp_path / "a" / "moving.gif").read_bytes()
+    (tmp_path / "b" / "cut.gif").write_bytes(whole[: int(len(whole) * share)])
+    for inputs in ([tmp_path], [tmp_path / "a", "--against", tmp_path / "b"]):
+        result = run("dedupe", *inputs, "-m", random_model, "-f", "jsonl")
+        assert result.code == 3
+        assert [os.path.basename(row["image"]) for row in result.rows if "error" in row] == ["cut.gif"]
+    assert run("dedupe", tmp_path, "--level", "exact", "-f", "jsonl").code == 3

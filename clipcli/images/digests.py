@@ -1,0 +1,129 @@
+"""A digest of all pixels of a file that knows nothing of the container: frames, pages, layers, alpha and depth count.
+
+Pixels go into the digest strip by strip, so that nothing but the decoded picture itself is in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING, Final
+
+from PIL import ExifTags, Image
+
+from clipcli.errors import ImageError
+from clipcli.images import reasons
+from clipcli.images.decoding import DEFAULT_MAX_PIXELS, UPRIGHT, identify
+from clipcli.images.pages import count_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PLAIN: Final = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"))
+"""Modes whose colours are the same numbers as RGBA, so that a palette equals what it stands for."""
+_STRIP: Final = 4_000_000
+"""Pixels of a strip: 16 MB."""
+_EIGHT: Final = 8
+_BITS_PER_SAMPLE: Final = 258
+_GREY: Final = 0
+"""The colour type of a PNG whose 16 bits Pillow hands on."""
+_ONE_BOX: Final = 6
+_HIGH_DEPTH: Final = 0x40
+_T = Image.Transpose
+_BY_ROWS: Final = {None: False, _T.FLIP_LEFT_RIGHT: False, _T.ROTATE_180: True, _T.FLIP_TOP_BOTTOM: True}
+"""Turns that leave rows rows: whether the first strip is the last."""
+_BY_COLUMNS: Final = {_T.TRANSPOSE: False, _T.ROTATE_270: False, _T.TRANSVERSE: True, _T.ROTATE_90: True}
+
+
+def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS) -> str:
+    """The sha256 (hex) of all pixels: equal for the same picture in PNG and BMP, with and without metadata.
+
+    Colours of more than eight bits that Pillow cannot hand on make it the digest of the file itself.
+
+    Raises:
+        ImageError: at stage `decode`.
+    """
+    image = identify(data, max_pixels)
+    try:
+        if _is_deeper(data, image):
+            return hashlib.sha256(b"deep" + data).hexdigest()
+        digest = hashlib.sha256()
+        sizes = sorted((getattr(image, "info", {}).get("sizes") or ()) if image.format in {"ICO", "ICNS"} else ())
+        for frame in _icons(image, sizes) if len(sizes) > 1 else _frames(image, max_pixels):
+            turn = _turn(frame) if orient else None
+            plain = frame.mode in _PLAIN
+            size = frame.size[::-1] if turn in _BY_COLUMNS else frame.size
+            key = "" if plain else frame.info.get("transparency", "")
+            digest.update(f"{'RGBA' if plain else frame.mode} {size} {key!r}".encode())
+            for strip in _strips(frame, turn):
+                digest.update((strip.convert("RGBA") if plain else strip).tobytes())
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError("decode", reasons.failed(error, image.format)) from error
+    return digest.hexdigest()
+
+
+def _frames(image: Image.Image, max_pixels: int) -> Iterator[Image.Image]:
+    """All pictures of a file, decoded one after another in the same memory."""
+    count = count_of(image)
+    image.load()
+    yield image
+    layered = image.format == "PSD"  # whose layers are counted from 1, and the first has the number of the whole
+    for number in range(count, 0, -1) if layered else range(1, count):
+        image.seek(number)
+        if image.width * image.height > max_pixels:
+            raise ImageError("decode", reasons.too_many_pixels(image.width * image.height, max_pixels))
+        image.load()
+        yield image
+
+
+def _icons(image: Image.Image, sizes: list[tuple[int, ...]]) -> Iterator[Image.Image]:
+    """An icon in each of its sizes."""
+    for size in sizes:
+        image.size = size  # type: ignore[misc,assignment]  # as Pillow documents for ICO and ICNS
+        image.load()
+        yield image
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - any parser error of any format's metadata; the pixels are whole
+        return None
+    return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+
+
+def _strips(image: Image.Image, turn: Image.Transpose | None) -> Iterator[Image.Image]:
+    """The upright picture from its top to its bottom, without a second copy of it."""
+    width, height = image.size
+    columns = turn in _BY_COLUMNS
+    backwards = (_BY_COLUMNS if columns else _BY_ROWS)[turn]
+    along, across = (width, height) if columns else (height, width)
+    step = max(1, _STRIP // max(1, across))
+    for start in range(0, along, step):
+        stop = min(start + step, along)
+        low, high = (along - stop, along - start) if backwards else (start, stop)
+        strip = image.crop((low, 0, high, height) if columns else (0, low, width, high))
+        yield strip if turn is None else strip.transpose(turn)
+
+
+def _is_deeper(data: bytes, image: Image.Image) -> bool:
+    """Whether the file has more than eight bits of a colour and Pillow hands on eight."""
+    if image.mode.startswith(("I", "F")):
+        return False
+    match image.format:
+        case "PNG":
+            return data[24] > _EIGHT and data[25] != _GREY
+        case "TIFF":
+            bits = image.tag_v2.get(_BITS_PER_SAMPLE, (_EIGHT,))  # type: ignore[attr-defined]  # of a TIFF file
+            return max(bits if isinstance(bits, tuple) else (bits,)) > _EIGHT
+        case "JPEG2000":
+            place = data.find(b"\xff\x51")
+            return place >= 0 and (struct.unpack_from(">B", data, place + 40)[0] & 0x7F) + 1 > _EIGHT
+        case "AVIF" | "HEIF":
+            place = data.find(b"av1C")
+            deep = place >= 0 and len(data) > place + _ONE_BOX and bool(data[place + _ONE_BOX] & _HIGH_DEPTH)
+            return deep or int(image.info.get("bit_depth", _EIGHT)) > _EIGHT
+        case _:
+            return False
