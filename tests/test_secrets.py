@@ -111,6 +111,23 @@ def test_embed_and_what_reads_its_files(urls: list[str], here: Path, own_world: 
         assert_no_secret(run(*command), here, own_world)
 
 
+def test_names_in_a_vector_file_are_fetched_when_asked(here: Path, web: web_server.Web):
+    web.password = None
+    url = f"{web.url}/red.png"
+    assert run("embed", url, *TINY, "-o", "v.npz").code == 0
+    web.requests.clear()
+    result = run("rank", "red", "v.npz", *TINY, "--report", "page.html")
+    assert web.requests == []
+    assert "1 picture is not on the page" in result.stderr
+    assert "data:image" not in (here / "page.html").read_text().partition("<body")[2]
+    assert run("rank", "red", "v.npz", *TINY, "--report", "page.html", "--fetch-names").code == 0
+    assert web.bodies("/red.png") == 1
+    assert "data:image" in (here / "page.html").read_text().partition("<body")[2]
+    web.requests.clear()
+    assert run("rank", "red", url, *TINY, "--report", "page.html").code == 0
+    assert "data:image" in (here / "page.html").read_text().partition("<body")[2], "the user named it"
+
+
 def test_rank(urls: list[str], here: Path, own_world: Path):
     places = ("--report", "page.html", "--copy-to", "hits")
     assert_no_secret(run("rank", "red", *urls, *TINY, *places, "-v"), here, own_world)

@@ -85,6 +85,9 @@ class KeepOptions(ReportOptions):
 
     copy_to: Annotated[str | None, typer.Option("--copy-to", metavar="DIR", help="Copy hits, numbered by rank.")] = None
     link_to: Annotated[str | None, typer.Option("--link-to", metavar="DIR", help="Link to hits, likewise.")] = None
+    fetch_names: Annotated[
+        bool, typer.Option("--fetch-names", help="For the page and the preview, fetch URLs that a vector file names.")
+    ] = False
     preview: Annotated[bool, typer.Option("--preview", help="Show thumbnails in the terminal below the rows.")] = False
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from clipcli.errors import VectorsError
 from clipcli.ranking.mapped import slices
+from clipcli.sources.places import is_url
 from clipcli.vectors import unit_length
 
 if TYPE_CHECKING:
@@ -194,6 +195,11 @@ class Corpus:
         """What the operating system opens for a row."""
         part, own = self.place(row)
         return part.path(own)
+
+    def is_far(self, row: int) -> bool:
+        """Whether a row is a URL that a vector file names."""
+        part, own = self.place(row)
+        return not isinstance(part, ImagePart) and is_url(part.path(own))
 
     def refusal(self, error: UnusableRowError) -> VectorsError:
         """What is wrong with a row, in words that find it."""

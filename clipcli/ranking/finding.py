@@ -11,6 +11,7 @@ import numpy as np
 from clipcli.ranking.accelerating import accelerated
 from clipcli.ranking.corpus import ImagePart, rows_named
 from clipcli.ranking.results import Hit, Result
+from clipcli.sources.places import is_url
 from clipcli.tasks.relevance import FEWEST, floors, sample_rows
 from clipcli.tasks.search import Wanted, rows_a_block, search
 from clipcli.tasks.unusable import UnusableRowError
@@ -77,7 +78,8 @@ class IndexFinder:
 
             found = self.index.search(vector, top, floor, counts)
             pairs = enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1)
-            hits = (Hit(rank, names[row], self.index.file(row), score) for rank, (row, score) in pairs)
+            paths = ((rank, row, score, self.index.file(row)) for rank, (row, score) in pairs)
+            hits = (Hit(rank, names[row], path, score, is_url(path)) for rank, row, score, path in paths)
             yield Result(number, query, tuple(hits))
 
 
@@ -135,7 +137,7 @@ class Finder:
     def _result(self, number: int, query: Query, hits: Hits) -> Result:
         pairs = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
         found = (
-            Hit(rank, self.corpus.name(row), self.corpus.path(row), score)
+            Hit(rank, self.corpus.name(row), self.corpus.path(row), score, self.corpus.is_far(row))
             for rank, (row, score) in enumerate(pairs, start=1)
         )
         return Result(number, query, tuple(found))

@@ -74,7 +74,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     refs = sources.refs() if sources.has_images else []
     return Ranking(
         queries, sources, refs, globs, hits, keep, expected, query.prompts or [], Report(talk), reporting,
-        corpus.no_orient, Preview(talk, orient=not corpus.no_orient) if keep.preview else None,
+        corpus.no_orient, Preview(talk, not corpus.no_orient, keep.fetch_names) if keep.preview else None,
     )  # fmt: skip
 
 
@@ -235,7 +235,11 @@ class Ranking:
         for page in self.reporting.pages:
             from clipcli.ranking.page import Page
 
-            Page(page, searched, not self.no_orient).write(results)
+            Page(page, searched, not self.no_orient, self.keep.fetch_names).write(results)
+        far = sum(hit.is_far for result in results for hit in result.hits)
+        if far and not self.keep.fetch_names:
+            what = "1 picture is" if far == 1 else f"{far:,} pictures are"
+            self.report.talk.note(f"{what} not on the page: the vector file names URLs (--fetch-names fetches them)")
 
     def _kept(self, result: Result, queries: int, limits: Limits) -> Iterator[ErrorRow]:
         width = max(3, len(str(limits.top or len(result.hits))))

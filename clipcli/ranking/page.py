@@ -28,6 +28,8 @@ class Page:
     path: str
     searched: Searched
     orient: bool = True
+    fetch: bool = False
+    """Whether URLs that a vector file names are fetched for their pictures."""
 
     def write(self, results: Sequence[Result]) -> None:
         """Write it, whole or not at all.
@@ -53,7 +55,7 @@ class Page:
             yield Section(result.query.name, cards, note, tuple(uri for uri in shown if uri))
 
     def _card(self, hit: Hit) -> Card:
-        picture = self._picture(hit.path)
+        picture = None if hit.is_far and not self.fetch else self._picture(hit.path)
         link = link_to(hit.path, self.path) if picture else None
         return Card(hit.name, picture, str(hit.rank), (f"{hit.score:.4f}",), link)
 

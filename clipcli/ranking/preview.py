@@ -27,6 +27,8 @@ class Preview:
 
     talk: Talk
     orient: bool = True
+    fetch: bool = False
+    """Whether URLs that a vector file names are fetched."""
     _results: list[tuple[str, tuple[Hit, ...], int]] = field(default_factory=list)
     _texts: bool = False
 
@@ -48,7 +50,7 @@ class Preview:
 
     def _thumbnail(self, hit: Hit) -> Thumbnail:
         name = os.path.basename(hit.name) or hit.name  # noqa: PTH119 - any bytes included
-        picture = self._picture(hit.path)
+        picture = None if hit.is_far and not self.fetch else self._picture(hit.path)
         return Thumbnail(picture, (f"{hit.rank}  {hit.score:.4f}" + ("" if picture else "  cannot be shown"), name))
 
     def _picture(self, path: str) -> Image.Image | None:

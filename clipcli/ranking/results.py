@@ -32,6 +32,8 @@ class Hit:
     path: str
     """What the operating system opens."""
     score: float
+    is_far: bool = False
+    """Whether it is a URL that a vector file or an index names: whoever made that file chose it, not the user."""
 
 
 @dataclass(frozen=True)
