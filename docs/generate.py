@@ -22,7 +22,7 @@ _MEANINGS = {
     "USAGE": "wrong arguments",
     "SOME_FAILED": "finished, but some inputs failed; each is named on stderr and is a row of the output",
     "INPUTS": "nothing usable among the inputs, or a bad config, labels, prompts, plan or vector file",
-    "MODEL": "the model cannot be found, fetched, checked or run, or gave no input a usable vector; or doctor found a fault",
+    "MODEL": "the model cannot be found, fetched, checked or run, or gives no input a vector; or doctor found a fault",
     "OUTPUT": "results cannot be written",
     "BUG": "a bug in clipcli; the traceback is kept",
     "INTERRUPTED": "Ctrl-C",
