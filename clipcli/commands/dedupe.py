@@ -17,7 +17,7 @@ clipcli dedupe photos/ -o plan.jsonl --report plan.html
 
 clipcli dedupe test/ --against train/ --fail-found near
 
-clipcli dedupe photos/ --keep in:photos/best,largest --protect photos/originals"""
+clipcli dedupe photos/ --keep in:photos/best,most-pixels --protect photos/originals"""
 
 
 def dedupe(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from clipcli.deduplication.files import Content
+from clipcli.tasks.dedupe.detail import standings
 from clipcli.tasks.dedupe.grouping import group
 from clipcli.tasks.dedupe.keep import FileFacts, rank
 from clipcli.tasks.dedupe.levels import includes
@@ -35,6 +36,8 @@ _SAME_HASH: Final = 6
 """Bits of 256 by which the hashes of equal pixels may differ: JPEG files are shrunk by their own decoder first."""
 
 
+_ELECTED: Final = 24
+"""Files of a group that are held against each other at full size."""
 _KIN: Final = 64
 """Candidates of a keeper whose own candidates by hash are looked at too."""
 
@@ -81,6 +84,7 @@ class Decider:
     """The content that each is the same picture as, before edits and look-alikes are joined."""
     _alike: Indices | None = None
     """The content that each is an edit of, or the same picture as, before look-alikes are joined."""
+    _unreal: dict[int, int] = field(default_factory=dict)
     _place: dict[int, int] = field(default_factory=dict)
 
     def groups(self) -> list[Found]:
@@ -93,7 +97,7 @@ class Decider:
             with self.talk.progress(len(heads), doing="comparing") as advance:
                 near = group(heads, len(everyone), lambda n: self._open(n, leader), self._verify, advance=advance)
             self.unseen += near.unseen
-            leader = near.leader[leader]
+            leader = self._elected(near.leader[leader], order)
         self._same = leader
         if includes(self.level, "edited"):
             leader = self._edited(order[leader[order] == order], leader)
@@ -132,7 +136,10 @@ class Decider:
         """What the rules may ask of a file."""
         seen = self.looker.facts.get(number)
         pixels, kind, coloured = (seen.width * seen.height, seen.format, seen.coloured) if seen else (0, "", False)
-        return FileFacts(file.path, pixels, file.state.size, file.state.mtime_ns, kind, file.protected, coloured)
+        return FileFacts(
+            file.path, pixels, file.state.size, file.state.mtime_ns, kind, file.protected, coloured,
+            seen is not None and seen.camera, self._unreal.get(number, 0),
+        )  # fmt: skip
 
     def cosine(self, one: int, other: int) -> float | None:
         """Of two contents' vectors."""
@@ -216,6 +223,34 @@ class Decider:
         """Whether a person called them different."""
         return self.decisions.tells_apart(self.contents[one].digest, self.contents[other].digest)
 
+    def _elected(self, leader: Indices, order: Indices) -> Indices:
+        """Copies of one picture are held against each other at full size: the one to keep need not have most pixels.
+
+        Another file leads a group only where it is the same picture as all others of the group.
+        """
+        members: dict[int, list[int]] = {}
+        for number in order.tolist():
+            members.setdefault(int(leader[number]), []).append(number)
+        several = {head: some[:_ELECTED] for head, some in members.items() if len(some) > 1}
+        with self.talk.progress(len(several), doing="detail") as advance:
+            for head, some in several.items():
+                best = self._most_real(some)
+                others = [number for number in members[head] if number != best]
+                if best != head and all(self._is_copy(best, other) for other in others):
+                    leader[members[head]] = best
+                advance(1)
+        return leader
+
+    def _most_real(self, numbers: list[int]) -> int:
+        spectra = self.looker.spectra(numbers)
+        if all(one is not None for one in spectra):
+            self._unreal.update(zip(numbers, standings([one for one in spectra if one is not None]), strict=True))
+        return numbers[rank([self.facts(number, self.best(number)) for number in numbers], self.rules)[0]]
+
+    def _is_copy(self, one: int, other: int) -> bool:
+        twins = self._twins is not None and self._twins[one] == self._twins[other]
+        return (twins and not self.apart(one, other)) or self.is_near(one, other)
+
     def _edited(self, heads: Indices, leader: Indices) -> Indices:
         """Groups join a head as a whole when their own head differs from it in one place."""
 
@@ -255,7 +290,7 @@ class Decider:
 
     def member(self, head: int, number: int) -> Member:
         """What a content is of another."""
-        if self._twins is not None and self._twins[number] == head:
+        if self._twins is not None and self._twins[number] == self._twins[head]:
             return Member(number, "exact", self.likeness(head, number))
         likeness = self.likeness(head, number)
         if likeness and likeness.same:

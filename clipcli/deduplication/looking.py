@@ -14,6 +14,7 @@ from clipcli.devices import usable_cores
 from clipcli.errors import ImageError
 from clipcli.images.digests import pixel_digest
 from clipcli.images.glances import glance, laid_on
+from clipcli.tasks.dedupe.detail import Spectrum, spectrum
 from clipcli.tasks.dedupe.likeness import Likeness, Signature, compare, sign
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Look:
     format: str
     frames: int
     signatures: tuple[Signature, ...]
+    camera: bool = False
+    """Whether it says which camera took it."""
     whole: bool = True
     """Whether every page was looked at: what was not cannot be called the same."""
 
@@ -56,6 +59,7 @@ class Facts:
     format: str
     frames: int
     coloured: bool
+    camera: bool = False
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -136,6 +140,23 @@ class Looker:
             return worst._replace(verdict="other")
         return worst if (a.whole and b.whole) or worst.verdict != "near" else worst._replace(verdict="edited")
 
+    def spectra(self, numbers: Sequence[int]) -> list[Spectrum | None]:
+        """What pictures hold at full size; None for those that cannot be read, and for animations and documents."""
+        with ThreadPoolExecutor(self.workers or usable_cores()) as pool:
+            return list(pool.map(self._spectrum, numbers))
+
+    def _spectrum(self, number: int) -> Spectrum | None:
+        look = self.look(number)
+        if look is None or look.frames > 1:
+            return None
+        try:
+            data = images.read(self.contents[number].files[0].path)
+            picture = images.decode(data, orient=self.orient, max_pixels=self._limit)
+            grey = np.asarray(laid_on(picture, self.rendering).convert("L"), np.uint8)
+        except ImageError:
+            return None
+        return spectrum(grey, look.signatures[0].sheet.stretches[-1])
+
     def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = lambda _n: None) -> dict[int, str]:
         """Digests of the full pixels of some contents; those that cannot be read are left out."""
         new = [number for number in numbers if number not in self._pixels]
@@ -156,7 +177,7 @@ class Looker:
         self._looks[number] = look
         if look is not None:
             coloured = any(signature.coloured for signature in look.signatures)
-            self.facts[number] = Facts(look.width, look.height, look.format, look.frames, coloured)
+            self.facts[number] = Facts(look.width, look.height, look.format, look.frames, coloured, look.camera)
             self._bytes += look.nbytes
         while self._bytes > _REMEMBERED and len(self._looks) > 1:
             _, old = self._looks.popitem(last=False)
@@ -172,7 +193,7 @@ class Looker:
         size = seen.height, seen.width
         pictures = [laid_on(picture, self.rendering) for picture in seen.pictures]
         signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in pictures)
-        return Look(seen.width, seen.height, seen.format, seen.frames, signatures, seen.whole)
+        return Look(seen.width, seen.height, seen.format, seen.frames, signatures, seen.camera, seen.whole)
 
     def _digest(self, number: int) -> str:
         try:

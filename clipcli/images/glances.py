@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from PIL import ExifTags
 
 from clipcli.errors import ImageError
 from clipcli.images import reasons
@@ -42,6 +43,8 @@ class Glance:
     """Pages of a document, frames of an animation; 1 for a picture, whatever previews and layers are beside it."""
     pictures: tuple[Image.Image, ...]
     """The picture, the pages, or a few frames of an animation; upright, at least 640 × 640 where the file is."""
+    camera: bool = False
+    """Whether its metadata says which camera took it, or how."""
     whole: bool = True
     """Whether every page was looked at; of an animation, a few frames stand for all."""
 
@@ -62,7 +65,7 @@ def glance(
     except Exception as error:
         raise ImageError("decode", reasons.failed(error, header.format)) from error
     whole = len(wanted) == len(shown) or header.format not in DOCUMENTS
-    return Glance(width, height, (header.format or "").lower(), len(shown), pictures, whole)
+    return Glance(width, height, (header.format or "").lower(), len(shown), pictures, _by_camera(header), whole)
 
 
 def laid_on(image: Image.Image, rendering: Rendering) -> Image.Image:
@@ -84,6 +87,16 @@ def laid_on(image: Image.Image, rendering: Rendering) -> Image.Image:
         return Rendering((red, green, blue)).apply(image)
     except Exception as error:
         raise ImageError("decode", reasons.failed(error, image.format)) from error
+
+
+def _by_camera(image: Image.Image) -> bool:
+    try:
+        exif = image.getexif()
+        more = exif.get_ifd(ExifTags.IFD.Exif)
+    except Exception:  # noqa: BLE001 - any parser error of any format's metadata; the pixels are whole
+        return False
+    tags = (ExifTags.Base.Make, ExifTags.Base.Model), (ExifTags.Base.ExposureTime, ExifTags.Base.FNumber)
+    return any(exif.get(tag) for tag in tags[0]) or any(more.get(tag) for tag in tags[1])
 
 
 def _some(pages: list[int], image: Image.Image) -> list[int]:

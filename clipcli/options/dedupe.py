@@ -35,9 +35,10 @@ class DuplicateOptions:
         str | None,
         typer.Option(
             "--keep", metavar="RULES",
-            help="Which file stays: largest, smallest, coloured, heaviest, lightest, oldest, newest, shortest-path, "
-            "longest-path, in:DIR, format:NAME; the first rule that decides counts.",
-            show_default="largest,coloured,heaviest,oldest",
+            help="Which file stays: camera, real-detail, most-pixels, fewest-pixels, color, largest-file, "
+            "smallest-file, plain-name, oldest, newest, shortest-path, longest-path, in:DIR, format:NAME; "
+            "the first rule that decides counts.",
+            show_default="camera,real-detail,most-pixels,color,largest-file,plain-name,oldest",
         ),
     ] = None  # fmt: skip
     protect: Annotated[

@@ -14,6 +14,7 @@
     margins.py      what stands beside the shared stretch: a border, a crop, a caption
     likeness.py     two signatures → near, edited or other
     grouping.py     groups in which every member was verified against the one that is kept
+    detail.py       which of several copies is real: not the enlarged, sharpened or bordered one
     keep.py         the rules that choose it
 
 Nothing here opens a file or knows a model.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from clipcli.errors import UsageError
+from clipcli.sources.skipped import lies_in_skipped_folder
 from clipcli.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ class FileFacts:
     protected: bool = False
     coloured: bool = False
     """Whether there is any colour in it."""
+    camera: bool = False
+    """Whether it says which camera took it."""
+    unreal: int = 0
+    """How little of it is real among the copies that it was held against (`detail`); 0 where that was not asked."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +53,45 @@ def _depth(facts: FileFacts) -> int:
     return len(os.fsencode(facts.path))
 
 
+def _stem(facts: FileFacts) -> str:
+    return facts.path.rpartition(os.sep)[2].rpartition(".")[0]
+
+
+_MARK: Final = re.compile(
+    r"( ?\(\d{1,3}\)|[ _-]+(copy|kopi[aeo]?|copi[ae]|cópia|копия|コピー|副本|复制)( ?\(?\d{1,3}\)?)?"
+    r"|[_~]\d{1,2})$|^(copy|kopie|copie|copia|cópia) (\(\d+\) )?(of|von|de|di) ",
+    re.IGNORECASE,
+)
+"""What file managers, browsers and import programs add to the name of a second copy."""
 _SIMPLE: Final = (
-    Rule("largest", "most pixels", lambda facts: -facts.pixels),
-    Rule("smallest", "fewest pixels", lambda facts: facts.pixels),
-    Rule("coloured", "in colour", lambda facts: not facts.coloured),
-    Rule("heaviest", "most bytes", lambda facts: -facts.size),
-    Rule("lightest", "fewest bytes", lambda facts: facts.size),
+    Rule("camera", "camera data", lambda facts: not facts.camera),
+    Rule("real-detail", "real detail", lambda facts: facts.unreal),
+    Rule("most-pixels", "most pixels", lambda facts: -facts.pixels),
+    Rule("fewest-pixels", "fewest pixels", lambda facts: facts.pixels),
+    Rule("color", "in colour", lambda facts: not facts.coloured),
+    Rule("largest-file", "most bytes", lambda facts: -facts.size),
+    Rule("smallest-file", "fewest bytes", lambda facts: facts.size),
+    Rule("plain-name", "plain name", lambda facts: _MARK.search(_stem(facts)) is not None),
     Rule("oldest", "oldest", lambda facts: facts.mtime_ns),
     Rule("newest", "newest", lambda facts: -facts.mtime_ns),
     Rule("shortest-path", "shortest path", _depth),
     Rule("longest-path", "longest path", lambda facts: -_depth(facts)),
 )
 _NAMED: Final = {rule.name: rule for rule in _SIMPLE}
+_FORMER: Final = {"largest": "most-pixels", "smallest": "fewest-pixels", "coloured": "color", "colour": "color",
+                  "heaviest": "largest-file", "lightest": "smallest-file"}  # fmt: skip
+"""Words of earlier versions, which still hold."""
 _PROTECTED: Final = Rule("protected", "protected", lambda facts: not facts.protected)
-_DEFAULT: Final = tuple(_NAMED[name] for name in ("largest", "coloured", "heaviest", "oldest"))
+_IN_USE: Final = Rule("in-use", "not in a bin or a cache", lambda facts: lies_in_skipped_folder(facts.path))
+_SHORT: Final = Rule("short-name", "shorter name", lambda facts: len(_stem(facts)))
+DEFAULT: Final = ("camera", "real-detail", "most-pixels", "color", "largest-file", "plain-name", "oldest")
+_DEFAULT: Final = (_IN_USE, *(_NAMED[name] for name in DEFAULT), _SHORT)
 """Bytes know nothing of colour: a grey PNG is heavier than the colour JPEG that it was made from."""
 KNOWN: Final = (*_NAMED, "in:DIR", "format:NAME")
 
 
 def parse_rules(text: str | None) -> tuple[Rule, ...]:
-    """`largest,oldest,in:DIR,…` → rules in their order; protected files come before any, the defaults after all.
+    """`most-pixels,oldest,in:DIR,…` → rules in their order; protected files come before any, the defaults after all.
 
     Raises:
         UsageError: a rule that does not exist.
@@ -105,6 +130,7 @@ def _parse(word: str) -> Rule:
     if name == "format" and value:
         wanted = {"jpg": "jpeg", "tif": "tiff"}.get(value.lower(), value.lower())
         return Rule(word, wanted, lambda facts: facts.format != wanted)
+    word = _FORMER.get(word, word)
     if word in _NAMED:
         return _NAMED[word]
     raise UsageError(f"no rule {word!r} for --keep", hint=did_you_mean(word, KNOWN) or "one of " + ", ".join(KNOWN))

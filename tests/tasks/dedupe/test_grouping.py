@@ -103,6 +103,9 @@ OTHER = FileFacts("/p/b/c/other.jpg", 400, 50, 3, "jpeg")
     ("rules", "first", "why"),
     [
         (None, LARGE, "in colour"),
+        ("largest-file", OTHER, "most bytes"),
+        ("color", LARGE, "in colour"),
+        ("fewest-pixels", SMALL, "fewest pixels"),
         ("heaviest", OTHER, "most bytes"),
         ("coloured", LARGE, "in colour"),
         ("smallest", SMALL, "fewest pixels"),
@@ -140,3 +143,16 @@ def test_a_rule_that_does_not_exist_is_refused(rules):
 def test_a_folder_is_no_prefix():
     assert is_inside("/a/b/c.jpg", "/a/b")
     assert not is_inside("/a/bc/c.jpg", "/a/b")
+
+
+@pytest.mark.parametrize(
+    ("kept", "other"),
+    [
+        ("IMG_1012.jpg", "IMG_1012 (1).jpg"), ("a.jpg", "a - Copy.jpg"), ("a.jpg", "Kopie von a.jpg"),
+        ("a.jpg", "a copy 2.jpg"), ("zebra.jpg", "a_1.jpg"), ("a.jpg", "aa.jpg"), ("x/a.jpg", "@eaDir/a.jpg"),
+        ("zebra/zebra.jpg", "$RECYCLE.BIN/a.jpg"), ("a.jpg", "a~2.jpg"), ("b/a.jpg", "c/a.jpg"),
+    ],
+)  # fmt: skip
+def test_of_equal_files_the_plain_name_in_use_is_kept(kept, other):
+    files = [FileFacts(f"/p/{name}", 100, 10, 1, "jpeg") for name in (other, kept)]
+    assert rank(files, parse_rules(None))[0] == 1
