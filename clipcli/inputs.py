@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import ImageError, InputsError, UsageError
-from clipcli.files import is_file, open_file, read_lines, words_of
+from clipcli.files import LineTooLongError, is_file, open_file, read_lines, words_of
 from clipcli.redaction import redact, redact_url
 from clipcli.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
 from clipcli.sources.globs import FolderSearch, Globs
@@ -26,6 +26,8 @@ _READ_SIZE = 1 << 16
 _LONGEST_NAME = 1 << 16
 """Characters of a path or URL; no system opens one as long."""
 _SHOWN = 80
+_ENDLESS = 64 << 20
+"""Bytes of a line after which a list is no list."""
 _LOOKED_AT = 1_000_000
 """Lines of a list in which URLs are looked for beforehand."""
 _SUFFIXES_COUNT = "folders are searched for suffixes such as .jpg and .png; a file named outright is always tried"
@@ -193,10 +195,10 @@ def _is_folder_link(entry: os.DirEntry[str]) -> bool:
 
 
 def _read_list(source: str, *, null: bool) -> Iterator[str]:
-    if source == STDIN:
-        yield from _split(_stdin(), null=null)
-        return
     try:
+        if source == STDIN:
+            yield from _split(_stdin(), null=null)
+            return
         with open_list(source) as stream:
             yield from _split(stream, null=null)
     except (OSError, ValueError, ImageError) as error:
@@ -224,12 +226,18 @@ def _split(stream: IO[bytes], *, null: bool) -> Iterator[str]:
 
 
 def _pieces(stream: IO[bytes], separator: bytes) -> Iterator[bytes]:
-    rest = b""
+    rest, skipped = b"", 0
     read = getattr(stream, "read1", stream.read)
     while block := read(_READ_SIZE):
         *whole, rest = (rest + block).split(separator)
         yield from whole
-        rest = rest[: _LONGEST_NAME * 4 + 1]  # of a line without an end, enough is kept to refuse it
+        if len(rest) > _LONGEST_NAME * 4:
+            skipped += len(rest) - _LONGEST_NAME * 4
+            rest = rest[: _LONGEST_NAME * 4]  # of a line without an end, enough is kept to refuse it
+            if skipped > _ENDLESS:
+                raise LineTooLongError(_ENDLESS)
+        else:
+            skipped = 0
     if rest:
         yield rest
 

@@ -14,6 +14,8 @@ _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 _LOOKALIKE = re.compile(r"%s|<\w+>|\[\w+\]|\(\)|\$\w+")
 """What other tools write in the place of the label."""
 _LITERAL = {"{{": "{", "}}": "}"}
+_SHOWN = 40
+"""Characters of a field that a message repeats."""
 
 
 def fill(template: str, phrase: str) -> str:
@@ -30,7 +32,10 @@ def check_template(text: str, *, whole: bool = False) -> tuple[str, str] | None:
         if len(field) == 1:
             return f"a stray {field} in {quoted(text)}", f"{PLACE} is the place of the label, {field * 2} a brace"
         if field not in (PLACE, "{c}"):
-            return f"{field} in {quoted(text)}", f"write {PLACE} for the place of the label"
+            return (
+                f"{field if len(field) <= _SHOWN else field[:_SHOWN] + '…'} in {quoted(text)}",
+                f"write {PLACE} for the place of the label",
+            )
     if fields or whole:
         return None
     other = _LOOKALIKE.search(text)

@@ -164,6 +164,7 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
     )
     for start, block in file.blocks():
         vectors = block if file.info.unit_length else unit_length(block)
+        vectors = np.require(vectors, np.float32, ["C", "A"])  # mapped numbers of an .npz begin anywhere
         graph.add(np.arange(start, start + len(vectors), dtype=np.uint64), vectors)
         advance(len(vectors))
     expansion, recall = _measure(graph, file, enough)
