@@ -133,4 +133,5 @@ def _parse(word: str) -> Rule:
     word = _FORMER.get(word, word)
     if word in _NAMED:
         return _NAMED[word]
-    raise UsageError(f"no rule {word!r} for --keep", hint=did_you_mean(word, KNOWN) or "one of " + ", ".join(KNOWN))
+    hint = did_you_mean(word, (*KNOWN, *_FORMER)) or "one of " + ", ".join(KNOWN)
+    raise UsageError(f"no rule {word!r} for --keep", hint=hint)
