@@ -37,8 +37,7 @@ def dedupe(
     from clipcli.output import open_writer, parse_output
 
     refuse_actions(elsewhere)
-    talk = run.talk()
-    job, choice = plan(inputs, asked, run, talk), model.choice()
+    job, choice = plan(inputs, asked, run, run.talk()), model.choice()
     output = parse_output(
         out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",), escape_formulas=out.escape_formulas
     )

@@ -349,7 +349,7 @@ def test_empty_files_are_duplicates_when_asked(library, tmp_path, random_model, 
     [group] = {row["group"] for row in result.rows if row["bytes"] == 0}
     empty = [row for row in result.rows if row["group"] == group]
     assert [(os.path.basename(row["image"]), row["level"], row["reason"]) for row in empty] == [
-        ("empty1 again.png", "exact", "oldest"),
+        ("empty1.png", "exact", "oldest"),
         ("empty3.gif", "exact", "same bytes"),
         ("empty2.jpg", "exact", "same bytes"),
     ]

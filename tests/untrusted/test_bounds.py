@@ -99,8 +99,6 @@ def test_one_line_never_ends_a_run(tmp_path):
         "**/" * 40 + "*.tar",
         "{" * 5000,
         "a.tar/../../b",
-        "/",
-        "..",
         "file:///dev/zero",
         "file:///etc/../etc/passwd",
         "a\rb",
