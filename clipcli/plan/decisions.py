@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from clipcli.errors import OutputError, PlanError
+from clipcli.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from clipcli.plan.reading import Plan
 
+_LARGEST: Final = 256 << 20
+"""Bytes: a million pairs, with names as comments."""
 _HEADER: Final = (
     "# Pictures that are no duplicates of each other: pairs of the sha256 of their bytes (dedupe --ignore-file)\n"
 )
@@ -42,10 +45,10 @@ def read_decisions(path: str | Path) -> Decisions:
     """
     place = Path(path)
     try:
-        lines = place.read_text(encoding="utf-8").splitlines()
+        lines = read_text(place, _LARGEST).splitlines()
     except FileNotFoundError:
         return Decisions({})
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise PlanError(f"cannot read {path}", hint="--ignore-file takes a text file of pairs of sha256") from error
     pairs: dict[tuple[str, str], str] = {}
     for number, line in enumerate(lines, 1):

@@ -94,6 +94,7 @@ class Index:
 
     def search(self, query: Vector, top: int, floor: float, counts: Callable[[int], bool]) -> Hits:
         """The best rows that count and reach the floor, as far as the graph finds them; scored in float64."""
+        query = np.require(query, np.float32, ["C", "A"])
         wanted = top * _SPARE
         while True:
             rows = np.asarray(self._graph.search(query, min(wanted, self.info.rows)).keys, np.int64)

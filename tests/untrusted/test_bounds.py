@@ -193,7 +193,12 @@ def test_a_file_without_an_end_takes_little_memory(arguments):
 
 def test_a_pipe_to_which_nobody_writes(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for arguments in (("classify", IMAGE, "--labels-file"), ("embed", "--texts-from"), ("apply",), ("undo",)):
+    for arguments in (
+        ("classify", IMAGE, "--labels-file"),
+        ("embed", "-m", "tiny", "--texts-from"),
+        ("apply",),
+        ("undo",),
+    ):
         result = run_process(*arguments, tmp_path / "pipe")
         assert result.code == 4, result.stderr
         assert "Traceback" not in result.stderr
@@ -268,7 +273,7 @@ def test_a_cache_folder_that_cannot_be_entered(tmp_path, place, more):
     folder = {"long": tmp_path / ("x" * 300), "loop": tmp_path / "loop" / "c", "file": tmp_path / "file" / "c"}[place]
     for command in (("embed", IMAGE, "-m", "tiny", *more), ("doctor",), ("models", "list")):
         result = run_process(*command, CLIPCLI_CACHE_DIR=str(folder))
-        assert result.code in {0, 1}, result.stderr
+        assert result.code in {0, 1, 5}, result.stderr  # doctor says that it is not as it should be
         assert "Traceback" not in result.stderr
     said = run_process("embed", IMAGE, "-m", "tiny", *more, CLIPCLI_CACHE_DIR=str(folder)).stderr
     assert said.count("cache not used") == (0 if more else 1)
