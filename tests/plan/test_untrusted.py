@@ -29,7 +29,7 @@ BEGINNINGS = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(start=BEGINNINGS, rest=st.binary(max_size=200))
 def test_any_bytes_that_do_not_begin_as_a_journal_stay(tmp_path_factory, start, rest):
     file = tmp_path_factory.mktemp("any") / "file"
@@ -187,6 +187,7 @@ def test_a_plan_of_nonsense_without_an_end(tmp_path, text):
     assert len(result.stderr.splitlines()) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["/dev/zero", "pipe"])
 @pytest.mark.parametrize("command", ["apply", "undo"])
 def test_a_plan_without_an_end(tmp_path, command, file):

@@ -165,6 +165,7 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "code"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux counts it")
 @pytest.mark.parametrize(
     "arguments",
@@ -191,6 +192,7 @@ def test_a_file_without_an_end_takes_little_memory(arguments):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_pipe_to_which_nobody_writes(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for arguments in (
@@ -264,6 +266,7 @@ def test_a_bomb_of_vectors_is_refused_before_it_is_unpacked(tmp_path):
         open_vectors(tmp_path / "v.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--no-cache",)])
 @pytest.mark.parametrize("place", ["long", "loop", "file"])
 def test_a_cache_folder_that_cannot_be_entered(tmp_path, place, more):
@@ -277,6 +280,15 @@ def test_a_cache_folder_that_cannot_be_entered(tmp_path, place, more):
         assert "Traceback" not in result.stderr
     said = run_process("embed", IMAGE, "-m", "tiny", *more, CLIPCLI_CACHE_DIR=str(folder)).stderr
     assert said.count("cache not used") == (0 if more else 1)
+
+
+def test_a_cache_folder_whose_name_the_system_refuses(tmp_path, monkeypatch):
+    """As one that cannot be entered."""
+    monkeypatch.setenv("CLIPCLI_CACHE_DIR", str(tmp_path / ("x" * 300)))
+    result = run("embed", IMAGE, "--model", "tiny", "-f", "jsonl")
+    assert result.code == 0
+    assert "embedding" in result.rows[0]
+    assert "cache not used" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_any_bytes(name: str):
     with tempfile.TemporaryDirectory() as folder:
         reader.prepare(Path(folder))
 
-        @settings(max_examples=12, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=6, database=None, suppress_health_check=list(HealthCheck))
         @given(data=anything)
         def attempt(data: bytes) -> None:
             file = Path(folder) / reader.name
