@@ -244,7 +244,10 @@ def test_a_device_that_is_absent_ends_the_run(
         ("local-dir:/no/such", ("/no/such is not a folder",)),
         ("ViT-B-32@/no/such.pt", ("no checkpoint at /no/such.pt",)),
         ("what is this?", ("not a model", "hf-hub:org/name")),
-        ("openai/clip-patch32", ("no model 'openai/clip-patch32'", "written hf-hub:openai/clip-patch32;")),
+        (
+            "openai/clip-patch32",
+            ("no published weights are called 'openai/clip-patch32'", "written hf-hub:openai/clip-patch32;"),
+        ),
     ],
 )
 def test_a_model_that_cannot_be_named_ends_the_run(folder: Path, name: str, words: tuple[str, ...]):

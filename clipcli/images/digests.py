@@ -98,7 +98,7 @@ def _strips(image: Image.Image, turn: Image.Transpose | None) -> Iterator[Image.
     """The upright picture from its top to its bottom, without a second copy of it."""
     width, height = image.size
     columns = turn in _BY_COLUMNS
-    backwards = (_BY_COLUMNS if columns else _BY_ROWS)[turn]
+    backwards = turn is not None and (_BY_COLUMNS if columns else _BY_ROWS)[turn]
     along, across = (width, height) if columns else (height, width)
     step = max(1, _STRIP // max(1, across))
     for start in range(0, along, step):
@@ -117,7 +117,7 @@ def _is_deeper(data: bytes, image: Image.Image) -> bool:
             return data[24] > _EIGHT and data[25] != _GREY
         case "TIFF":
             bits = image.tag_v2.get(_BITS_PER_SAMPLE, (_EIGHT,))  # type: ignore[attr-defined]  # of a TIFF file
-            return max(bits if isinstance(bits, tuple) else (bits,)) > _EIGHT
+            return bool(max(bits if isinstance(bits, tuple) else (bits,)) > _EIGHT)
         case "JPEG2000":
             place = data.find(b"\xff\x51")
             return place >= 0 and (struct.unpack_from(">B", data, place + 40)[0] & 0x7F) + 1 > _EIGHT

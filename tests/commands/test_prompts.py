@@ -53,7 +53,7 @@ def test_show_of_an_unknown_set():
 
 
 def test_show_of_the_imagenet_names_makes_a_label_file():
-    assert len(run("prompts", "show", "@imagenet").lines) == 998
+    assert len(run("prompts", "show", "@imagenet").lines) == 1000
 
 
 def test_check_of_good_files_is_silent(tmp_path):

@@ -166,7 +166,7 @@ def test_a_run_on_such_a_machine(tmp_path, monkeypatch):
     monkeypatch.setattr("clipcli.pipeline.elsewhere.accelerator", lambda: "cuda")
     used: list[str] = []
     monkeypatch.setattr("clipcli.engines.nvjpeg.JpegDecoder", lambda device: used.append(device) or JpegDecoder("cpu"))
-    pictures.disc("red", (900, 700)).save(tmp_path / "a.jpg")
+    pictures.disc("red", (3000, 2400)).save(tmp_path / "a.jpg")  # large enough to be shrunk while it is decoded
     pictures.disc("red", (900, 700)).save(tmp_path / "b.png")
     (tmp_path / "c.jpg").write_bytes(jpeg(scene())[:-9000])
     said = run("embed", tmp_path, "-m", "tiny", "-v", "--gpu-decode", "--no-cache").stderr

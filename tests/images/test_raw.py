@@ -13,7 +13,7 @@ from PIL import Image
 
 from clipcli.errors import ImageError
 from clipcli.images import ON_WHITE, decode, decoding
-from clipcli.images.glances import pixel_digest
+from clipcli.images.digests import pixel_digest
 from clipcli.images.raw import kind_of
 
 
