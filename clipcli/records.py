@@ -171,8 +171,8 @@ def is_first_use(name: str) -> bool:
     """Whether this is the first call for `name` on this machine; where that cannot be kept, every call is."""
     mark = cache_folder() / "seen" / slug(name)
     try:
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch(exist_ok=False)
+        make_folder(mark.parent)
+        open_file(mark, "x").close()
     except FileExistsError:
         return not mark.exists()
     except OSError:

@@ -86,7 +86,7 @@ def test_the_same_in_pyproject(tmp_path: Path):
         ("[checks.a]\ninclude = [1]", "2: include should be a text or a list of texts", None),
         ("[checks.a]\ninclude = 'a'\nmin_accuracy = 95", "3: min_accuracy should be a number from 0 to 1", None),
         ("[checks.a]\ninclude = 'a'\nthreshold = nan", "3: threshold should be a number", None),
-        ("[checks.a]\ninclude = 'a'\nduplicates = 'all'", "3: duplicates should be one of exact, near, edited, similar", None),
+        ("[checks.a]\ninclude = 'a'\nduplicates = 'all'", "3: duplicates should be one of exact, near, edited", None),
         ("[checks.a]\ninclude = 'a'\nexpect = 'b'\nthreshold = 7", "4: threshold should be a number from 0 to 1", None),
         ("[checks.a]\nexpect_from = 'parent'", "1: the check 'a' names no images", "include ="),
         ("[checks.'']\ninclude = 'a'\nduplicates = 'near'", "1: a check needs a name", "[checks.NAME]"),

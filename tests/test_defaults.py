@@ -70,7 +70,8 @@ def test_a_broken_file_is_no_matter_where_another_is_named(place: Path):
     assert "unknown key 'modle'" in run("check").stderr
 
 
-def test_only_what_a_command_has_and_means_the_same(place: Path):
+def test_only_what_a_command_has_and_means_the_same(place: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CLIPCLI_CONFIG", "../clipcli.toml")  # a file that is named may say where weights are
     (place / "clipcli.toml").write_text(
         'model = "m"\nprompts = ["plain", "mine.txt"]\nprecision = "bf16"\ncache_dir = "weights"\n', encoding="utf-8"
     )

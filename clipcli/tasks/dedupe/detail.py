@@ -117,7 +117,7 @@ def _is_enlarged(large: Spectrum, small: Spectrum) -> bool:
     here = np.interp(ends / scale, places, large.power)
     before, behind = np.interp(np.array([0.8, 1.25]) * _BANDS / scale, places, large.power)
     fall = float(before - behind) - _FALL
-    return float((there - here).mean()) + 2 * np.log10(scale) + fall > _EMPTIED
+    return bool(float((there - here).mean()) + 2 * np.log10(scale) + fall > _EMPTIED)
 
 
 def _contrast(one: Spectrum, smallest: int) -> float:
