@@ -33,13 +33,25 @@ class Browser:
 
     def open(self, page: Path) -> None:
         self._call("url", {"url": page.as_uri()})
+        self._wait_for_focus()
 
     def evaluate(self, expression: str) -> Any:
         return self._call("execute/sync", {"script": f"return {expression}", "args": []})
 
     def press(self, *keys: str) -> None:
-        strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        self._call("actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+        """Keys one after another, each after the page has drawn what the one before did."""
+        for key in keys:
+            strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+            self._call("actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+            self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def wait_until(self, expression: str, expected: Any) -> Any:
+        """What an expression gives, as soon as it is what is expected, or after ten seconds."""
+        for _ in range(500):
+            if (value := self.evaluate(expression)) == expected:
+                return value
+            self.evaluate("new Promise(done => setTimeout(done, 20))")
+        return value
 
     def screenshot(self, file: Path) -> None:
         file.write_bytes(base64.b64decode(self._call("screenshot")))
@@ -75,6 +87,15 @@ class Browser:
 
     def reload(self) -> None:
         self._call("refresh", {})
+        self._wait_for_focus()
+
+    def keep_focus(self) -> None:
+        """Let pages of this window have the focus, whatever the other windows of the machine do."""
+        self._cdp("Emulation.setFocusEmulationEnabled", enabled=True)
+
+    def _wait_for_focus(self) -> None:
+        """Keys reach a page only when it is loaded and has the focus."""
+        assert self.wait_until("document.readyState === 'complete' && document.hasFocus()", True)
 
     def _cdp(self, command: str, **parameters: Any) -> Any:
         return self._call("goog/cdp/execute", {"cmd": command, "params": parameters})
@@ -96,7 +117,9 @@ def open_browser(profile: Path) -> Iterator[Browser]:
         made = _request(root, {"capabilities": {"alwaysMatch": wanted}})
         session = f"{root}/{made['sessionId']}"
         try:
-            yield Browser(session)
+            window = Browser(session)
+            window.keep_focus()
+            yield window
         finally:
             _request(session, method="DELETE")
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import ExifTags, Image
 
 from clipcli.errors import ImageError
-from clipcli.images import reasons
+from clipcli.images import raw, reasons
 from clipcli.images.decoding import DEFAULT_MAX_PIXELS, UPRIGHT, identify
 from clipcli.images.pages import count_of
 
@@ -38,15 +38,16 @@ _BY_COLUMNS: Final = {_T.TRANSPOSE: False, _T.ROTATE_270: False, _T.TRANSVERSE: 
 def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS) -> str:
     """The sha256 (hex) of all pixels: equal for the same picture in PNG and BMP, with and without metadata.
 
-    Colours of more than eight bits that Pillow cannot hand on make it the digest of the file itself.
+    Of a file whose pixels Pillow cannot hand on (camera raw, colours of more than eight bits) it is the digest of the
+    file itself.
 
     Raises:
         ImageError: at stage `decode`.
     """
     image = identify(data, max_pixels)
     try:
-        if _is_deeper(data, image):
-            return hashlib.sha256(b"deep" + data).hexdigest()
+        if raw.kind_of(data) is not None or _is_deeper(data, image):
+            return hashlib.sha256(b"file" + data).hexdigest()
         digest = hashlib.sha256()
         sizes = sorted((getattr(image, "info", {}).get("sizes") or ()) if image.format in {"ICO", "ICNS"} else ())
         for frame in _icons(image, sizes) if len(sizes) > 1 else _frames(image, max_pixels):

@@ -107,19 +107,19 @@ def test_keys_move_the_focus(chromium, tmp_path):
     chromium.open(tmp_path / "p.html")
     focused = "document.activeElement.querySelector('.name').textContent"
 
-    def after(*keys):
+    def press(*keys, lands_on):
         chromium.press(*keys)
-        return chromium.evaluate(focused)
+        assert chromium.wait_until(focused, lands_on) == lands_on
 
-    assert after(browser.ARROW_RIGHT) == "0.png"
-    assert after(browser.ARROW_RIGHT, browser.ARROW_RIGHT) == "2.png"
-    assert after(browser.ARROW_LEFT) == "1.png"
+    press(browser.ARROW_RIGHT, lands_on="0.png")
+    press(browser.ARROW_RIGHT, browser.ARROW_RIGHT, lands_on="2.png")
+    press(browser.ARROW_LEFT, lands_on="1.png")
     template = "getComputedStyle(document.querySelector('.cards')).gridTemplateColumns"
     columns = len(chromium.evaluate(template).split())
-    assert after(browser.ARROW_DOWN) == f"{1 + columns}.png"
-    assert after(browser.ARROW_UP) == "1.png"
-    assert after("n") == "x.png"
-    assert after("p") == "0.png"
+    press(browser.ARROW_DOWN, lands_on=f"{1 + columns}.png")
+    press(browser.ARROW_UP, lands_on="1.png")
+    press("n", lands_on="x.png")
+    press("p", lands_on="0.png")
     before = chromium.evaluate("document.querySelector('.picture').offsetHeight")
     chromium.press("+")
     assert chromium.evaluate("document.querySelector('.picture').offsetHeight") > before
