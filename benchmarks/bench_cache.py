@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 
 from clipcli.cache import EmbeddingCache
-from clipcli.embedding.job import Embedding
-from clipcli.embedding.sources import TextSource
-from clipcli.embedding.target import parse_target
-from clipcli.encoder import ModelInfo, Preprocessing, Scoring
-from clipcli.report import Report
-from clipcli.session import Session
-from clipcli.talk import Talk
-from clipcli.texts import read_texts
+from clipcli.core.console import Console
+from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
+from clipcli.core.run_summary import RunSummary
+from clipcli.inputs.texts import read_texts
+from clipcli.runs.embed.embed_inputs import TextSource
+from clipcli.runs.embed.run import EmbedRun
+from clipcli.runs.embed.target import parse_target
+from clipcli.session.session import Session
 
 RESULTS = Path(__file__).parent / "results"
 DIM = 512
@@ -78,9 +78,9 @@ def long_run(count: int, folder: Path) -> None:
     texts = folder / "texts.txt"
     with texts.open("w", encoding="utf-8") as stream:
         stream.writelines(f"a photo of thing number {number}\n" for number in range(count))
-    talk = Talk(quiet=True)
+    talk = Console(quiet=True)
     target = parse_target(str(folder / "out.npy"), "auto", "float32")
-    job = Embedding(TextSource(read_texts([], [str(texts)], None), None), target, Report(talk))
+    job = EmbedRun(TextSource(read_texts([], [str(texts)], None), None), target, RunSummary(talk))
     began = time.perf_counter()
     with EmbeddingCache.open(folder / "cache", say=sys.exit) as cache, job.place() as parts:
         job.run(Session(StandIn(), cache, talk), parts, lambda _: None)  # type: ignore[arg-type]

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.inputs import collect
-from clipcli.models import Choice
+from clipcli.core.console import Console
+from clipcli.inputs.collect import collect
+from clipcli.models.choice import Choice
 from clipcli.prompts import Label, load_prompts
-from clipcli.session import open_session
-from clipcli.talk import Talk
-from clipcli.tasks.calibrate import Samples, calibrate, calibration_error, decide, probabilities
-from clipcli.tasks.thresholds import Cut, Goal
+from clipcli.session.session import open_session
+from clipcli.tasks.calibrate import Goal, Samples, Threshold, calibrate, calibration_error, decide, probabilities
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -62,7 +61,7 @@ class Figure:
 
 def load(model: str, folder: Path) -> tuple[npt.NDArray[np.float64], list[str], list[str]]:
     """Logits of each photo and each folder's name, the photos' names and the folders'."""
-    with open_session(Choice(model), Talk(quiet=True)) as session:
+    with open_session(Choice(model), Console(quiet=True)) as session:
         found = [item for item in session.embed_images(collect([str(folder)])) if item.vector is not None]
         truth = [Path(item.ref.path).relative_to(folder).parts[-2] for item in found]
         names = sorted(set(truth))
@@ -72,7 +71,7 @@ def load(model: str, folder: Path) -> tuple[npt.NDArray[np.float64], list[str], 
         return (vectors @ texts.T * session.scoring.scale).astype(np.float64), truth, names
 
 
-def figures(samples: Samples, cuts: tuple[Cut, ...]) -> tuple[float, float]:
+def figures(samples: Samples, cuts: tuple[Threshold, ...]) -> tuple[float, float]:
     """Share of right decisions, and F1."""
     scores = probabilities(samples.logits, "softmax")
     accepted = decide(scores, cuts, multi_label=False)
@@ -87,7 +86,7 @@ def best_flat(samples: Samples) -> float:
     """The one threshold of most right decisions on these photos."""
     count = samples.logits.shape[1]
     limits = np.unique(probabilities(samples.logits, "softmax").max(axis=1))
-    return float(max(limits, key=lambda limit: figures(samples, (Cut(limit),) * count)[0]))
+    return float(max(limits, key=lambda limit: figures(samples, (Threshold(limit),) * count)[0]))
 
 
 def one_seed(logits: npt.NDArray[np.float64], truth: list[str], names: list[str], seed: int) -> list[tuple[float, ...]]:
@@ -103,7 +102,7 @@ def one_seed(logits: npt.NDArray[np.float64], truth: list[str], names: list[str]
     learn, judge = (Samples(logits[some][:, labels], answers[some], "softmax") for some in (half, ~half))
     f1, decisions = (calibrate(learn, goal, seed=seed).fitted for goal in (Goal("f1"), Goal("decisions")))
     cooled = Samples(judge.logits / f1.temperature, judge.truth, "softmax")
-    flat = [figures(judge, (Cut(limit),) * len(labels)) for limit in (0.0, 0.5, best_flat(learn))]
+    flat = [figures(judge, (Threshold(limit),) * len(labels)) for limit in (0.0, 0.5, best_flat(learn))]
     return [
         *flat,
         figures(cooled, f1.cuts),

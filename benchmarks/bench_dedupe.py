@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from clipcli.deduplication.proposing import propose_by_vectors
-from clipcli.talk import Talk
-from clipcli.tasks.dedupe.approximate import join_self_approximately
-from clipcli.tasks.dedupe.grouping import group
+from clipcli.core.console import Console
+from clipcli.core.vectors import Vectors, unit_length
+from clipcli.runs.dedupe.candidates import propose_by_vectors
+from clipcli.tasks.dedupe.clusters import group
+from clipcli.tasks.dedupe.ivf import join_self_approximately
 from clipcli.tasks.dedupe.join import _COLUMNS, _ROWS, join_self
-from clipcli.tasks.dedupe.sources import HashSource, VectorSource, cosine_of
+from clipcli.tasks.dedupe.join_rows import HashSource, VectorSource, cosine_of
 from clipcli.vectorfiles import open_vectors
-from clipcli.vectors import Vectors, unit_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -158,7 +158,7 @@ def bench_same(rows: int) -> Figures:
     vectors = np.repeat(unit_length(np.random.default_rng(0).standard_normal((1, DIM))), rows, axis=0)
 
     def work() -> int:
-        proposer = propose_by_vectors(vectors, 0.9, Talk(quiet=True))
+        proposer = propose_by_vectors(vectors, 0.9, Console(quiet=True))
         found = group(np.arange(rows), rows, proposer.partners, lambda _row, others: np.ones(len(others), bool))
         return len(np.unique(found.leader))
 

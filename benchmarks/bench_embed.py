@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from clipcli.steady import image_rows
+from clipcli.core.batch_invariance import image_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from clipcli.encoder import Encoder
+    from clipcli.core.encoder import Encoder
 
 RESULTS = Path(__file__).parent / "results"
 BATCH = 32

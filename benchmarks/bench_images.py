@@ -20,9 +20,9 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from clipcli.encoder import Preprocessing
+from clipcli.core.encoder import Preprocessing
 from clipcli.images import decode
-from clipcli.preprocess import to_pixels
+from clipcli.images.preprocess import to_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from clipcli.catalogue import ALIASES
+from clipcli.models.catalogue import ALIASES
 
 RESULTS = Path(__file__).parent / "results"
 _SAVE = """

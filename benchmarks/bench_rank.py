@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipcli.ranking.corpus import Corpus, FilePart
-from clipcli.tasks.search import Wanted, rows_a_block, search
-from clipcli.vectorfiles import Plan, VectorRows, VectorsInfo, create_vectors, open_vectors
-from clipcli.vectors import unit_length
+from clipcli.core.vectors import unit_length
+from clipcli.runs.rank.corpus import Corpus, FilePart
+from clipcli.tasks.search.flat import SearchLimits, rows_a_block, search
+from clipcli.vectorfiles import VectorRows, VectorsInfo, WritePlan, create_vectors, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ def make(path: Path, rows: int) -> None:
         return
     rng = np.random.default_rng(0)
     info = VectorsInfo("image", "", "0" * 12)
-    with create_vectors("npy", Plan(path, info, rows=rows, dim=DIM)) as writer:
+    with create_vectors("npy", WritePlan(path, info, rows=rows, dim=DIM)) as writer:
         for start in range(0, rows, 50_000):
             count = min(50_000, rows - start)
             names = [f"photos/{(start + n) // 1000:04}/{start + n:07}.jpg" for n in range(count)]
@@ -72,7 +72,7 @@ def one_query(path: Path) -> dict[str, float]:
         return np.argpartition(scores, -TOP)[-TOP:]
 
     def ours() -> object:
-        return search(query, corpus.blocks(rows_a_block(DIM, 1)), Wanted(TOP), corpus.names)
+        return search(query, corpus.blocks(rows_a_block(DIM, 1)), SearchLimits(TOP), corpus.names)
 
     def fresh() -> object:
         scores = np.load(path, mmap_mode="r") @ query[0]
@@ -94,7 +94,7 @@ def many_queries(path: Path, count: int) -> dict[str, float]:
 
     def ours() -> object:
         blocks = ((start, matrix[start : start + step]) for start in range(0, len(matrix), step))
-        return search(queries, blocks, Wanted(TOP))
+        return search(queries, blocks, SearchLimits(TOP))
 
     product, own = best(lambda: queries @ matrix.T, 2), best(ours, 2)
     return {"rows": len(matrix), "blas_product_s": product, "search_s": own, "share_of_blas_speed": product / own}
@@ -105,7 +105,7 @@ def peak(path: Path, queries: int) -> dict[str, float]:
     script = f"""
 import numpy as np
 from clipcli.ranking.corpus import Corpus, FilePart
-from clipcli.tasks.search import Wanted, rows_a_block, search
+from clipcli.tasks.search import SearchLimits, rows_a_block, search
 from clipcli.vectorfiles import open_vectors
 from clipcli.vectors import unit_length
 file = open_vectors({str(path)!r})
@@ -118,7 +118,7 @@ def memory(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 open("/proc/self/clear_refs", "w").write("5")
 before = memory("VmRSS")
-search(queries, corpus.blocks(rows), Wanted({TOP}), corpus.names)
+search(queries, corpus.blocks(rows), SearchLimits({TOP}), corpus.names)
 print((memory("VmHWM") - before) * 1024, rows * (4 * {DIM} + 4 * {queries}))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -33,20 +33,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from clipcli.cluster.session import ClusterSession
-from clipcli.cluster.tables import Aside, refs_of, result_table
-from clipcli.cluster.wishes import Pool
-from clipcli.cluster.worker import Description, Order
-from clipcli.embedding.job import Embedding
-from clipcli.embedding.sources import ImageSource
-from clipcli.embedding.target import parse_target
-from clipcli.encoder import ModelInfo, Preprocessing, Scoring
-from clipcli.inputs import ImageRef
-from clipcli.models import Choice
-from clipcli.pipeline import Embedded
-from clipcli.report import Report
-from clipcli.session_options import SessionOptions
-from clipcli.talk import Talk
+from clipcli.core.console import Console
+from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
+from clipcli.core.run_summary import RunSummary
+from clipcli.inputs.collect import ImageRef
+from clipcli.models.choice import Choice
+from clipcli.runs.embed.embed_inputs import ImageSource
+from clipcli.runs.embed.run import EmbedRun
+from clipcli.runs.embed.target import parse_target
+from clipcli.session.pipeline import Embedded
+from clipcli.session.ray.ray_session import ClusterSession
+from clipcli.session.ray.resources import WorkerPool
+from clipcli.session.ray.tables import WorkerStats, refs_of, result_table
+from clipcli.session.ray.worker import WorkerModel, WorkerSpec
+from clipcli.session.session_options import SessionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,7 +128,7 @@ class Instant:
             vectors = np.random.default_rng(0).standard_normal((refs.num_rows, DIM), np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             found = [Embedded(ref, row, None, "0" * 64) for ref, row in zip(refs_of(refs), vectors, strict=True)]
-            result = result_table(refs.column("ref"), found, DIM, Aside(0.0, 0.0, 0.0, len(found), 0))
+            result = result_table(refs.column("ref"), found, DIM, WorkerStats(0.0, 0.0, 0.0, len(found), 0))
             self.making += time.process_time() - began
             yield result
 
@@ -136,14 +136,14 @@ class Instant:
 def writing_rate(folder: Path) -> float:
     """Vectors that the writing process takes in a second of processor time: unpacked, in parts, and in one file."""
     how = Preprocessing((224, 224), (0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
-    model = Description(ModelInfo("none", "0" * 12, DIM, how, 77, causal_text=True), Scoring(100.0), "fp32")
+    model = WorkerModel(ModelInfo("none", "0" * 12, DIM, how, 77, causal_text=True), Scoring(100.0), "fp32")
     names = [f"s3://bucket/photos/{number // 1000:04}/{number:07}.jpg" for number in range(WRITTEN)]
     source = ImageSource([ImageRef(name, name) for name in names], WRITTEN)
     target = parse_target(str(folder / "out.parquet"), "auto", "float32")
-    cluster, talk = Instant(), Talk(quiet=True)
-    order = Order(Choice("none"), SessionOptions(workers=1), A_TASK * 1000, ".")
-    session: Any = ClusterSession(cluster, order, Pool(1, 1, 1, 1), model, talk)  # type: ignore[arg-type]
-    job = Embedding(source, target, Report(talk))
+    cluster, talk = Instant(), Console(quiet=True)
+    order = WorkerSpec(Choice("none"), SessionOptions(workers=1), A_TASK * 1000, ".")
+    session: Any = ClusterSession(cluster, order, WorkerPool(1, 1, 1, 1), model, talk)  # type: ignore[arg-type]
+    job = EmbedRun(source, target, RunSummary(talk))
     began = time.process_time()
     with job.place() as parts:
         job.run(session, parts, lambda _: None)

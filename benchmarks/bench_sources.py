@@ -27,10 +27,11 @@ import numpy as np
 from PIL import Image
 
 from clipcli.cache import NoCache
-from clipcli.encoder import Preprocessing
-from clipcli.inputs import collect
-from clipcli.pipeline import ImagePipeline, Preparation, Timings
-from clipcli.sources.fetching import _opened_remote
+from clipcli.core.encoder import Preprocessing
+from clipcli.inputs.collect import collect
+from clipcli.inputs.sources.fetch import _opened_remote
+from clipcli.session.pipeline import ImagePipeline
+from clipcli.session.prepare import Preparation, Timings
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 

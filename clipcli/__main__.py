@@ -1,6 +1,6 @@
 """`python -m clipcli`."""
 
-from clipcli.cli import main
+from clipcli.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -31,7 +31,7 @@ _MEANINGS = {
 
 def help_of(arguments: list[str]) -> str:
     """What `clipcli ARGUMENTS --help` prints on a terminal of 100 columns."""
-    from clipcli.cli import app
+    from clipcli.cli.app import app
 
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
@@ -43,7 +43,7 @@ def commands() -> list[list[str]]:
     """Every command, groups before their verbs."""
     import typer
 
-    from clipcli.cli import app
+    from clipcli.cli.app import app
 
     found: list[list[str]] = []
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
@@ -61,7 +61,7 @@ def cli_page() -> str:
 
 def man_page() -> str:
     """docs/clipcli.1: all of the help, exit codes and variables, in troff."""
-    from clipcli.environment import VARIABLES
+    from clipcli.config.environment import VARIABLES
     from clipcli.errors import ExitCode
 
     parts = [
@@ -97,7 +97,7 @@ def exit_codes_page() -> str:
 
 def environment_page() -> str:
     """docs/environment.md."""
-    from clipcli.environment import VARIABLES
+    from clipcli.config.environment import VARIABLES
 
     parts = ["# Environment variables", "", "Written by `make docs`. `clipcli doctor` shows which are set.", ""]
     parts += [

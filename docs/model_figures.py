@@ -52,7 +52,7 @@ def _build(architecture: str) -> Any:
 
 def main() -> None:
     """Write the file anew, in open_clip's order."""
-    from clipcli import registry
+    from clipcli.engines import openclip_registry as registry
 
     with FILE.open(encoding="utf-8", newline="") as stream:
         kept = {(row["name"], row["pretrained"]): row for row in csv.DictReader(stream)}

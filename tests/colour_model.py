@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from clipcli import bundle
-from clipcli.bundle import staging
-from clipcli.encoder import ModelInfo, Preprocessing, Scoring
+from clipcli.bundle import stage as staging
+from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -59,7 +59,7 @@ def own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("COLUMNS", "120")
     # Whether bfloat16 is faster differs by machine and hour; tests of that say so.
-    monkeypatch.setattr("clipcli.devices.cpu_with_bf16", lambda: "")
+    monkeypatch.setattr("clipcli.core.devices.cpu_with_bf16", lambda: "")
     monkeypatch.setenv("XDG_STATE_HOME", str(cache.with_name(f"{cache.name}-state")))
     own_trash(monkeypatch, cache.with_name(f"{cache.name}-data"))
     return cache

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.vectors import unit_length
+from clipcli.core.vectors import unit_length
 
 if TYPE_CHECKING:
-    from clipcli.encoder import Encoder
+    from clipcli.core.encoder import Encoder
 
 LONG = "a very long sentence about a cat " * 60
 TEXTS = ["a dog", "", "the red car that is parked in front of the old house", "naïve café 🙂 &amp; more", LONG]
@@ -17,7 +17,7 @@ CLOSE = 1e-5
 
 
 def check(encoder: Encoder) -> None:
-    """Every promise of `clipcli.encoder.Encoder`, one after the other."""
+    """Every promise of `clipcli.core.encoder.Encoder`, one after the other."""
     describes_itself(encoder)
     images_have_the_right_shape(encoder)
     a_vector_does_not_depend_on_its_neighbours(encoder)

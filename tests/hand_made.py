@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from clipcli import bundle
-from clipcli.encoder import ModelInfo, Preprocessing, Scoring
+from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 
 if TYPE_CHECKING:
     from pathlib import Path

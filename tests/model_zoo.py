@@ -146,7 +146,7 @@ def _note_missing(snapshot: Path, filename: str) -> None:
 
 def _cut(member: Member, cache: Path) -> dict[str, Any]:
     """The architecture's own config with small towers; its tokenizer and text config are put into the cache."""
-    from clipcli.registry import configs
+    from clipcli.engines.openclip_registry import configs
 
     config: dict[str, Any] = json.loads(configs()[member.architecture].read_text(encoding="utf-8"))
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -175,7 +175,7 @@ def _cut(member: Member, cache: Path) -> dict[str, Any]:
 def _register(member: Member, config: dict[str, Any], root: Path, patch: pytest.MonkeyPatch) -> None:
     import open_clip.factory
 
-    from clipcli import registry
+    from clipcli.engines import openclip_registry as registry
 
     path = root / f"{member.architecture}.json"
     path.write_text(json.dumps(config), encoding="utf-8")
@@ -200,7 +200,7 @@ def _save_weights(member: Member, root: Path, cache: Path) -> str:
     import torch
     from safetensors.torch import save_file
 
-    from clipcli import registry
+    from clipcli.engines import openclip_registry as registry
 
     weights = {name: value.contiguous().clone() for name, value in _random(member).state_dict().items()}
     if not member.tag:

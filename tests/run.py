@@ -57,7 +57,7 @@ class _Stream(io.TextIOWrapper):
 
 def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
     """In this process: fast, and models stay imported."""
-    from clipcli.cli import app
+    from clipcli.cli.app import app
 
     before = sys.stdin, sys.stdout, sys.stderr
     out, err = _Stream(), _Stream()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from clipcli.vectors import unit_length
+from clipcli.core.vectors import unit_length
 
 
 def in_blocks(corpus, size):

@@ -65,7 +65,7 @@ def register(name: str, config: Path, tags: dict[str, dict[str, str]], monkeypat
     import open_clip.factory
     import open_clip.pretrained
 
-    from clipcli import registry
+    from clipcli.engines import openclip_registry as registry
 
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, json.loads(config.read_text(encoding="utf-8")))
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, tags)

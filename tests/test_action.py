@@ -95,7 +95,7 @@ def on_path(tmp_path: Path) -> Path:
     start = f'#!/bin/sh\nif [ "$3" = pip ]; then echo "{PIP}$*"; exit 0; fi\n'
     _executable(home / "bin" / "python", f'{start}exec "{sys.executable}" "$@"\n')
     start = f'#!{sys.executable}\nimport sys\nsys.path.insert(1, "{ROOT}")\n'
-    _executable(home / "bin" / "clipcli", f"{start}from clipcli.cli import main\nmain()\n")
+    _executable(home / "bin" / "clipcli", f"{start}from clipcli.cli.app import main\nmain()\n")
     return home
 
 

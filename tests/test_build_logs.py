@@ -14,10 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from run import ROOT, run
 
-from clipcli.output.json_lines import dumps
-from clipcli.output.separated import without_formula
-from clipcli.reports.annotations import write_annotations
-from clipcli.talk import disarm, disarm_log
+from clipcli.core.console import disarm, disarm_log
+from clipcli.output.delimited import without_formula
+from clipcli.output.json import dumps
+from clipcli.output.reports.annotations import write_annotations
 
 yaml = pytest.importorskip("yaml", reason="the reader of YAML is a developer's package")
 NAMES = [
@@ -98,8 +98,8 @@ def test_any_text(text: str):
 
 
 def test_annotations_carry_names_as_data(here: Path, monkeypatch: pytest.MonkeyPatch):
+    from clipcli.output.reports import CheckReport, Finding
     from clipcli.output.targets import Target
-    from clipcli.reports import CheckReport, Finding
 
     stream = io.BytesIO()
     findings = tuple(Finding(name, name, ok=False, expected="cat", found="dog") for name in NAMES[:9])

@@ -10,7 +10,7 @@ from run import assert_one_error, run, run_process
 
 from clipcli.config import find_config, foreign_config, load_config
 from clipcli.errors import ConfigError
-from clipcli.modelspec import TINY_FOLDER
+from clipcli.models.spec import TINY_FOLDER
 
 OTHER_UID = 12_345
 

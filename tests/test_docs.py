@@ -18,8 +18,9 @@ from docs_blocks import SHELL, Block, blocks
 from PIL import Image
 from run import ROOT
 
-from clipcli import __version__, modelspec
-from clipcli.environment import VARIABLES
+from clipcli import __version__
+from clipcli.config.environment import VARIABLES
+from clipcli.models import spec as modelspec
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -117,7 +118,7 @@ def test_generated_pages_are_current():
 
 
 def test_every_command_is_described_beyond_its_help():
-    from clipcli.menu import LISTED
+    from clipcli.cli.lazy_group import LISTED
 
     text = "\n".join(page.read_text(encoding="utf-8") for page in WRITTEN)
     missing = [name for name in LISTED if f"clipcli {name}" not in text]
@@ -132,7 +133,7 @@ def test_links_lead_to_files_and_headings(page: Path):
             continue
         path, _, heading = target.partition("#")
         file = (page.parent / path) if path else page
-        if "bundled/tiny" not in path or modelspec.TINY_FOLDER.joinpath(modelspec.MANIFEST).is_file():
+        if "models/tiny" not in path or modelspec.TINY_FOLDER.joinpath(modelspec.MANIFEST).is_file():
             assert file.exists(), f"{page.name} links to {target}"
         if heading:
             titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
@@ -163,7 +164,7 @@ def test_the_figures_of_calibration_are_those_that_were_measured():
 
 
 def test_every_key_of_the_config_file_has_its_row():
-    from clipcli.config.keys import CHECK_KEYS, CHECKS, DEFAULT_KEYS
+    from clipcli.config.schema import CHECK_KEYS, CHECKS, DEFAULT_KEYS
 
     for page, keys in (("config.md", [*DEFAULT_KEYS, CHECKS]), ("ci.md", CHECK_KEYS)):
         rows = re.findall(r"^\| (`.*?) \|", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)

@@ -10,10 +10,11 @@ import pytest
 import small_models
 from run import Result, assert_one_error, run, run_script
 
-from clipcli import catalogue, other_names, registry
+from clipcli.engines import openclip_registry as registry
+from clipcli.engines.openclip_registry import check_name
 from clipcli.errors import UnknownModelError
-from clipcli.modelspec import parse_model
-from clipcli.registry import check_name
+from clipcli.models import catalogue, other_names
+from clipcli.models.spec import parse_model
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "docs" / "models.md"
@@ -192,12 +193,12 @@ def test_a_checkpoint_says_where_its_architectures_weights_disagree(
 def test_a_checkpoint_of_an_architecture_that_always_has_quick_gelu_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from clipcli.engines.sources import resolve
+    from clipcli.core.console import Console
+    from clipcli.engines.checkpoint import resolve
     from clipcli.hub import Hub
-    from clipcli.talk import Talk
 
     (tmp_path / "x.pt").touch()
     for architecture, expected in (("ViT-H-14-worldwide", True), ("ViT-B-32", False), ("ViT-B-16-plus-240", False)):
         spec = parse_model(f"{architecture}@{tmp_path / 'x.pt'}")
-        monkeypatch.setattr("clipcli.engines.sources._with_text_files", lambda source, _hub: source)
-        assert resolve(spec, Hub(Talk(quiet=True))).quick_gelu is expected
+        monkeypatch.setattr("clipcli.engines.checkpoint._with_text_files", lambda source, _hub: source)
+        assert resolve(spec, Hub(Console(quiet=True))).quick_gelu is expected

@@ -17,7 +17,7 @@ from run import ROOT, command, run_process
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model: it starts at once, so that whole processes are cheap."""
-    tiny = ROOT / "clipcli" / "bundled" / "tiny"
+    tiny = ROOT / "clipcli" / "models" / "tiny"
     if not (tiny / "manifest.json").is_file():
         pytest.skip("the embedded model is not built")
     return tiny
@@ -103,15 +103,15 @@ def test_nobody_waits_for_the_batch_that_is_with_the_model(bundle: Path, folder:
     """It takes a minute with a large model on a CPU; this one takes for ever."""
     script = """
 import sys, threading
-import clipcli.session
-encode = clipcli.session.Session._encode_images
+import clipcli.session.session
+encode = clipcli.session.session.Session._encode_images
 def stuck(self, pixels, calls=[]):
     calls.append(pixels)
     if len(calls) == 1:
         return encode(self, pixels)
     print("stuck", file=sys.stderr, flush=True)
     threading.Event().wait()
-clipcli.session.Session._encode_images = stuck
+clipcli.session.session.Session._encode_images = stuck
 from clipcli.cli import main
 main()
 """
@@ -188,10 +188,10 @@ print("onnxruntime" in sys.modules)
 
 def test_a_bug_keeps_its_traceback_and_ends_in_70(folder: Path):
     script = f"""
-import clipcli.session
+import clipcli.session.session
 def broken(*_, **__):
     raise ZeroDivisionError("a bug")
-clipcli.session.open_session = broken
+clipcli.session.session.open_session = broken
 from clipcli.cli import app
 app(["classify", {str(folder)!r}, "-l", "a,b", "-m", "tiny"], prog_name="clipcli")
 """

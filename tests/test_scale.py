@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from run import ROOT
 
-from clipcli.vectorfiles import Plan, VectorRows, VectorsInfo, create_vectors
+from clipcli.vectorfiles import VectorRows, VectorsInfo, WritePlan, create_vectors
 
 PAGE = ROOT / "docs" / "scale.md"
 COUNT, DIM = 600, 64
@@ -58,7 +58,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = centres[generator.integers(0, 40, COUNT)] + 0.5 * generator.standard_normal((COUNT, DIM))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     info = VectorsInfo("image", "tiny", "0123456789ab")
-    with create_vectors("parquet", Plan(tmp_path / "photos.parquet", info, COUNT, DIM)) as writer:
+    with create_vectors("parquet", WritePlan(tmp_path / "photos.parquet", info, COUNT, DIM)) as writer:
         writer.write(VectorRows([f"{row}.jpg" for row in range(COUNT)], vectors))
     monkeypatch.chdir(tmp_path)
 

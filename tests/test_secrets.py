@@ -38,8 +38,8 @@ def web() -> Iterator[web_server.Web]:
 @pytest.fixture
 def urls(web: web_server.Web, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Three pictures, one that is none, one that is not there, and one whose password is wrong."""
-    monkeypatch.setattr("clipcli.sources.fetching._FIRST_WAIT", 0.001)
-    monkeypatch.setattr("clipcli.sources.fetching._LONGEST_WAIT", 0.002)
+    monkeypatch.setattr("clipcli.inputs.sources.fetch._FIRST_WAIT", 0.001)
+    monkeypatch.setattr("clipcli.inputs.sources.fetch._LONGEST_WAIT", 0.002)
     host = web.url.removeprefix("http://")
     names = ("red", "blue", "again", "broken", "missing")
     good = [f"http://me:{SECRET}-pass@{host}/{name}.png?width=9&token={SECRET}-query#{SECRET}-part" for name in names]
@@ -213,7 +213,7 @@ def test_a_bugs_traceback(urls: list[str], here: Path, monkeypatch: pytest.Monke
     def broken(_self: object, *_: object) -> None:
         raise RuntimeError(f"cannot read {urls[0]}, url={urls[5]!r}")
 
-    monkeypatch.setattr("clipcli.session.Session.embed_images", broken)
+    monkeypatch.setattr("clipcli.session.session.Session.embed_images", broken)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SECRET}-key")
     result = run("embed", urls[0], *TINY)
     assert result.code == 70

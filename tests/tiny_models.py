@@ -9,10 +9,10 @@ from open_clip.coca_model import CoCa
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
 
-from clipcli.encoder import ModelInfo, Preprocessing, Scoring
-from clipcli.engines.devices import Streams
+from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.engines.openclip import OpenClipEncoder
-from clipcli.engines.text_tower import causal_tower
+from clipcli.engines.openclip_towers import causal_tower
+from clipcli.engines.torch_devices import Streams
 
 DIM = 64
 _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}

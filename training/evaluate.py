@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from clipcli.prompts import imagenet
+from clipcli.prompts import shipped as imagenet
 from training import space, text_tower
 from training.packages import KEPT_OUT_STYLE
 from training.sources import Archive

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import kl_div
 
-from clipcli.prompts import imagenet
+from clipcli.prompts import shipped as imagenet
 from training import packages, targets
 from training.features import IMAGE_SIZE, MEAN, STD
 from training.targets import KINDS, NAMES, OTHER_NAMES, OTHERS, PLURALS, Targets

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.prompts import imagenet
+from clipcli.prompts import shipped as imagenet
 from training import packages
 from training.sources import Archive, emoji_pairs
 from training.words import clean, kinds, members, synonyms

@@ -11,8 +11,8 @@ which readers, who are in a hurry, do not import.
 
 from __future__ import annotations
 
+from clipcli.bundle.contents import IMAGE_TOWER, MANIFEST, TEXT_TOWER, TOKENIZER, Bundle, check_hashes, is_bundle, read
 from clipcli.bundle.manifest import FORMAT, FileEntry, Manifest, TokenizerSpec
-from clipcli.bundle.reading import IMAGE_TOWER, MANIFEST, TEXT_TOWER, TOKENIZER, Bundle, check_hashes, is_bundle, read
 
 __all__ = [
     "FORMAT",

@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from clipcli.decode import DecodeError, decode, parse_json
-from clipcli.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
+from clipcli.core.decode import DecodeError, decode, parse_json
+from clipcli.core.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
 from clipcli.errors import BundleError
 
 FORMAT = 1

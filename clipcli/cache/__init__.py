@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from clipcli.cache.off import NoCache
-from clipcli.cache.place import cache_folder, parse_size
+from clipcli.cache.disabled import NoCache
+from clipcli.cache.folder import SpaceInfo, cache_folder, parse_size
 from clipcli.cache.private import close_to_others, is_private, make_folder, open_file
-from clipcli.cache.space import SpaceInfo
 from clipcli.cache.store import MODEL_NOTE, EmbeddingCache
 
 __all__ = [

@@ -11,8 +11,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from clipcli.catalogue import ALIASES
-from clipcli.redaction import redact
+from clipcli.core.redaction import redact
+from clipcli.models.catalogue import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

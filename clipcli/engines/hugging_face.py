@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 from open_clip.hf_configs import arch_dict
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
+from clipcli.core.files import is_file
 from clipcli.engines.model_config import read_json, tokenizer_options
 from clipcli.errors import ModelError
-from clipcli.files import is_file
 from clipcli.hub import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from clipcli.engines.sources import Source
+    from clipcli.engines.checkpoint import ModelFiles
 
 TOKENIZER_DATA: Final = (
     "tokenizer.json", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model",
@@ -58,7 +58,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
     return [folder / name for name in names if is_file(folder / name)]
 
 
-def load_tokenizer(source: Source) -> Any:
+def load_tokenizer(source: ModelFiles) -> Any:
     """CLIP's own byte-pair encoding, or the Hugging Face tokenizer of a folder, as open_clip makes them.
 
     Raises:
@@ -90,7 +90,7 @@ def _byte_pair_tokenizer(context_length: int) -> Any:
 
 
 @contextmanager
-def architecture_folder(source: Source) -> Iterator[str]:
+def architecture_folder(source: ModelFiles) -> Iterator[str]:
     """What `open_clip.create_model` builds a model from, without weights: `local-dir:` and a folder of checked configs.
 
     Raises:

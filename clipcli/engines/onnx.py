@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipcli.core.batch_invariance import groups_of_like_length, padded_rows
 from clipcli.engines import tokenizer as tokenizers
-from clipcli.engines.tower import Tower, runtime
-from clipcli.steady import groups_of_like_length, padded_rows
+from clipcli.engines.onnx_tower import Tower, runtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from clipcli.bundle import Bundle
-    from clipcli.encoder import ModelInfo, Precision, Scoring
+    from clipcli.core.encoder import ModelInfo, Precision, Scoring
+    from clipcli.core.vectors import Pixels, Vectors
     from clipcli.engines.tokenizer import Tokenizer
-    from clipcli.vectors import Pixels, Vectors
 
 _TEXT_BATCH = 64
 """Texts a run of the text tower: a bound on memory when a label file has ten thousand lines."""
 
 
 class OnnxEncoder:
-    """A bundle, ready to run; see `clipcli.encoder.Encoder`.
+    """A bundle, ready to run; see `clipcli.core.encoder.Encoder`.
 
     Nothing is loaded before it is used, and for little work only one tower is held at a time.
     """

@@ -15,17 +15,15 @@ import torch
 from open_clip import create_model, get_input_dtype, load_checkpoint
 from open_clip.transformer import LayerNormFp32
 
-from clipcli.devices import cpu_lanes
-from clipcli.encoder import Scoring
-from clipcli.engines.devices import Streams, all_threads
-from clipcli.engines.faults import one_kind_of_memory_error, plain_words
-from clipcli.engines.few_queries import few_queries_on
+from clipcli.core.batch_invariance import ROWS, groups_of_like_length, image_rows, steps, text_rows
+from clipcli.core.devices import cpu_lanes
+from clipcli.core.encoder import Scoring
+from clipcli.engines.errors import one_kind_of_memory_error, plain_words
 from clipcli.engines.hugging_face import architecture_folder, load_tokenizer
-from clipcli.engines.image_tower import image_tower
+from clipcli.engines.openclip_towers import CausalText, causal_tower, few_queries_on, image_tower
 from clipcli.engines.text_tokens import TextTokens
-from clipcli.engines.text_tower import CausalText, causal_tower
+from clipcli.engines.torch_devices import Streams, all_threads
 from clipcli.errors import ModelError
-from clipcli.steady import ROWS, groups_of_like_length, image_rows, steps, text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,16 +31,16 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from clipcli.encoder import ModelInfo, Precision
-    from clipcli.engines.sources import Source
-    from clipcli.vectors import Pixels, Vectors
+    from clipcli.core.encoder import ModelInfo, Precision
+    from clipcli.core.vectors import Pixels, Vectors
+    from clipcli.engines.checkpoint import ModelFiles
 
 _GPU_LANES = 2
 
 
 @dataclass(frozen=True)
 class OpenClipEncoder:
-    """A loaded model; see `clipcli.encoder.Encoder`."""
+    """A loaded model; see `clipcli.core.encoder.Encoder`."""
 
     model: Any
     """The open_clip module, in eval mode on `device`."""
@@ -132,7 +130,7 @@ def _numbers(output: Any) -> Vectors:
     return np.asarray(features.float().cpu().numpy())
 
 
-def load(source: Source, digest: Callable[[Path], str], *, device: str, precision: Precision) -> OpenClipEncoder:
+def load(source: ModelFiles, digest: Callable[[Path], str], *, device: str, precision: Precision) -> OpenClipEncoder:
     """Build the architecture, load the weights, never by unpickling code; `digest` gives a file's sha256 (hex).
 
     Raises:

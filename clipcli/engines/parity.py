@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.vectors import unit_length
+from clipcli.core.vectors import unit_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clipcli.encoder import Encoder, ModelInfo, Precision
-    from clipcli.vectors import Pixels, Vectors
+    from clipcli.core.encoder import Encoder, ModelInfo, Precision
+    from clipcli.core.vectors import Pixels, Vectors
 
 LIMITS: dict[Precision, float] = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 2e-2}
 """Largest difference of any component of two unit vectors, by how the weights are stored."""

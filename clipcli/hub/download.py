@@ -7,8 +7,11 @@ blob in its cache and only links it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
+import socket
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,22 +19,69 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from clipcli.cache import cache_folder, is_private, make_folder
+from clipcli.core.files import is_there
 from clipcli.errors import DownloadError
-from clipcli.files import is_there
-from clipcli.hub.failures import DISK_HINT, network_errors
-from clipcli.hub.hashes import is_sha256, refuse_damaged
-from clipcli.hub.on_disk import repository_folder
+from clipcli.hub.local_files import is_sha256, refuse_damaged, repository_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipcli.talk import Talk
+    from clipcli.core.console import Console
+
+OFFLINE_HINT = "run once with a network (clipcli models pull), or use --model tiny, which needs none"
+_AGAIN_HINT = "try again (what was fetched is kept), or use --model tiny, which needs no download"
+DISK_HINT = "free some space, or keep weights elsewhere with --cache-dir DIR"
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_TOO_MANY_REQUESTS, _UNAUTHORIZED, _FORBIDDEN = 429, 401, 403
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """What fetching may raise: the hub's own errors, those of the system, and those of the HTTP client it uses."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    clients = [sys.modules[name] for name in ("httpx2", "httpx") if name in sys.modules]
+    return (HfHubHTTPError, OSError, *(client.HTTPError for client in clients))
+
+
+def failure(error: Exception, filename: str, repo: str) -> DownloadError:
+    """The error for the user, from any of `network_errors`."""
+    cause = _innermost(error)
+    hint = DISK_HINT if isinstance(cause, OSError) and cause.errno in _DISK else _AGAIN_HINT
+    return DownloadError(f"cannot fetch {filename} of {repo}: {_reason(cause)}", hint=hint)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The hub's client wraps what happened several times."""
+    cause = error
+    while cause.__cause__ is not None or (cause.__context__ is not None and not cause.__suppress_context__):
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    return cause
+
+
+def _reason(cause: BaseException) -> str:
+    response = getattr(cause, "response", None)
+    status = getattr(response, "status_code", None)
+    if status == _TOO_MANY_REQUESTS:
+        wait = getattr(response, "headers", {}).get("Retry-After", "")
+        when = f"in {wait} s" if wait.isdigit() else "later"
+        return f"too many requests, the hub refuses for now (HTTP 429); try {when}, or set HF_TOKEN"
+    if status in {_UNAUTHORIZED, _FORBIDDEN}:
+        return f"the hub refuses (HTTP {status}); HF_TOKEN says who you are"
+    if status is not None:
+        return f"the hub answered HTTP {status}"
+    text = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    if isinstance(cause, TimeoutError) or "timed out" in text:
+        return "the hub does not answer (timed out)"
+    if isinstance(cause, (ConnectionError, socket.gaierror)) or type(cause).__name__ == "ConnectError":
+        return f"no connection to the hub ({text})"
+    return text
+
 
 _PATIENCE = 1.0
 """Seconds after which waiting is worth a word."""
 
 
-def download(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Talk) -> Path:
+def download(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Console) -> Path:
     """Fetch one file.
 
     Raises:
@@ -51,7 +101,7 @@ def download(repo: str, filename: str, revision: str | None, cache_dir: str | No
     return Path(hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir))
 
 
-def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Talk) -> None:
+def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Console) -> None:
     """Put a file that the hub knows by its sha256 into the cache's blobs; leave any other to huggingface_hub."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
@@ -81,7 +131,7 @@ def _lock_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def _alone(lock: Path, filename: str, talk: Talk) -> Iterator[None]:
+def _alone(lock: Path, filename: str, talk: Console) -> Iterator[None]:
     """Only one process fetches a file; who waits for another says so."""
     turn = FileLock(lock, mode=0o600)  # who cannot open it cannot hold it
     try:
@@ -95,7 +145,7 @@ def _alone(lock: Path, filename: str, talk: Talk) -> Iterator[None]:
         turn.release()
 
 
-def _fetch_rest(url: str, part: Path, size: int, filename: str, talk: Talk) -> None:
+def _fetch_rest(url: str, part: Path, size: int, filename: str, talk: Console) -> None:
     """Append to `part` what it lacks; connections that break are taken up as long as each brings something."""
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]

@@ -11,13 +11,13 @@
     reasons.py    what Pillow raises, and what the first bytes show → words for the user
     quiet.py      nothing that Pillow or libtiff mutters reaches the terminal
 
-Nothing here knows a model: what the image tower wants is the business of `clipcli.preprocess`.
+Nothing here knows a model: what the image tower wants is the business of `clipcli.images.preprocess`.
 """
 
 from __future__ import annotations
 
-from clipcli.images.decoding import DEFAULT_MAX_PIXELS, decode
-from clipcli.images.reading import read, read_ref
-from clipcli.images.rendering import ON_WHITE, Rendering
+from clipcli.images.colour_modes import ON_WHITE, Rendering
+from clipcli.images.decoder import DEFAULT_MAX_PIXELS, decode
+from clipcli.images.reader import read, read_ref
 
 __all__ = ["DEFAULT_MAX_PIXELS", "ON_WHITE", "Rendering", "decode", "read", "read_ref"]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from PIL import ExifTags, Image
 
 from clipcli.errors import ImageError
-from clipcli.images import raw, reasons
-from clipcli.images.decoding import DEFAULT_MAX_PIXELS, UPRIGHT, identify
+from clipcli.images import messages as reasons
+from clipcli.images import raw
+from clipcli.images.decoder import DEFAULT_MAX_PIXELS, UPRIGHT, identify
 from clipcli.images.pages import count_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import ExifTags, Image
 
 from clipcli.errors import ImageError
-from clipcli.images import reasons
+from clipcli.images import messages as reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

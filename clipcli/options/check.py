@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.options import ExcludeOption, IncludeOption, InputOptions, ModelOptions
+from clipcli.options.shared import ExcludeOption, IncludeOption, InputOptions, ModelOptions
 
 if TYPE_CHECKING:
-    from clipcli.sources.globs import Globs
+    from clipcli.inputs.sources.globs import Globs
 
 
 @dataclass(frozen=True)

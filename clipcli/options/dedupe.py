@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options.reports import ReportOptions
+from clipcli.options.shared import ReportOptions
 
 
 @dataclass(frozen=True)

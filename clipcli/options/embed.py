@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options import InputOptions
+from clipcli.options.shared import InputOptions
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options import InputOptions
-from clipcli.options.reports import ReportOptions
+from clipcli.options.shared import InputOptions, ReportOptions
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from clipcli.core.files import is_folder
 from clipcli.errors import UsageError
-from clipcli.files import is_folder
-from clipcli.output.groups import GroupsWriter
-from clipcli.output.json_lines import JsonArrayWriter, JsonLinesWriter
-from clipcli.output.paths import PathsWriter
-from clipcli.output.separated import CsvWriter, TsvWriter
+from clipcli.output.delimited import CsvWriter, TsvWriter
+from clipcli.output.json import JsonArrayWriter, JsonLinesWriter
+from clipcli.output.path_lists import GroupsWriter, PathsWriter
 from clipcli.output.table import TableWriter
 from clipcli.output.targets import open_target
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
-from clipcli.redaction import redact
+from clipcli.core.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

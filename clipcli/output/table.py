@@ -7,8 +7,8 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from clipcli.core.console import printable
 from clipcli.output.rows import ErrorRow
-from clipcli.talk import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

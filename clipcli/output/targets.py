@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from clipcli.core.console import above_bars, disarm_log, is_build_log
+from clipcli.core.files import is_file, is_there
+from clipcli.core.redaction import redact
 from clipcli.errors import OutputError
-from clipcli.files import is_file, is_there
-from clipcli.redaction import redact
-from clipcli.sources.places import is_url
-from clipcli.sources.sending import check_place, send
-from clipcli.talk import above_bars, disarm_log, is_build_log
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.upload import check_place, send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

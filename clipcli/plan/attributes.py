@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from clipcli.decode import is_file_name
+from clipcli.core.decode import is_file_name
 
 PERMISSIONS: Final = 0o777
 """Never set-user-id, set-group-id or sticky."""

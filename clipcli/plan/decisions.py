@@ -10,13 +10,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from clipcli.core.files import read_text
 from clipcli.errors import OutputError, PlanError
-from clipcli.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from clipcli.plan.reading import Plan
+    from clipcli.plan.read import Plan
 
 _LARGEST: Final = 256 << 20
 """Bytes: a million pairs, with names as comments."""

@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from clipcli.decode import DecodeError, decode, parse_json, shown
+from clipcli.core.decode import DecodeError, decode, parse_json, shown
+from clipcli.core.files import TooLargeError, read_lines
 from clipcli.errors import OutputError, PlanError
-from clipcli.files import TooLargeError, read_lines
+from clipcli.plan.file_state import named, words_of
 from clipcli.plan.seal import Seals, own_key
-from clipcli.plan.states import named, words_of
 from clipcli.plan.steps import Header, Step, parse_mark, parse_step
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from clipcli.decode import shown
-from clipcli.plan.states import named
+from clipcli.core.decode import shown
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.plan.file_state import named
 from clipcli.plan.steps import is_sha256
-from clipcli.sources.places import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

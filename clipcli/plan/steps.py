@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from clipcli.decode import DecodeError, decode, is_file_name, shown
+from clipcli.core.decode import DecodeError, decode, is_file_name, shown
 from clipcli.plan.attributes import PERMISSIONS, Attributes, is_xattr
 from clipcli.tasks.dedupe.keep import is_inside
 

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from clipcli.files import read_stream
-from clipcli.plan import asides, descriptors, moving
-from clipcli.plan.states import holds, look
+from clipcli.core.files import read_stream
+from clipcli.plan import descriptors
+from clipcli.plan import quarantine as asides
+from clipcli.plan import safe_move as moving
+from clipcli.plan.file_state import holds, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
+from clipcli.core.suggest import did_you_mean
+from clipcli.inputs.text_files import Fault, Faults, quoted, tidy
 from clipcli.prompts.templates import check_template, normal
-from clipcli.spelling import did_you_mean
-from clipcli.textfiles import Fault, Faults, quoted, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,19 +4,71 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.errors import PromptsError
+from clipcli.core.suggest import GUESSES, did_you_mean
+from clipcli.errors import PromptsError, UsageError
+from clipcli.inputs.text_files import STDIN, Fault, quoted, read_text, refuse, shown_name
 from clipcli.prompts.json_sets import JsonPrompts, parse_json
+from clipcli.prompts.labels import label_line, parse_labels
 from clipcli.prompts.shipped import DEFAULT_SET, shipped_sets
-from clipcli.prompts.templates import PLACE, check_template, fill, normal, parse_lines
-from clipcli.spelling import GUESSES, did_you_mean
-from clipcli.textfiles import STDIN, Fault, quoted, read_text, refuse, shown_name
+from clipcli.prompts.templates import PLACE, check_template, fill, normal, parse_lines, template_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from clipcli.prompts.labels import Label
+    from clipcli.prompts.shipped import ShippedSet
+
+
+@dataclass(frozen=True)
+class SetRow:
+    """`{"name", "templates", "use"}`: what a set is called, how many templates it has, what it is for."""
+
+    name: str
+    templates: int
+    use: str
+    path: str | None
+    """The file to copy and change; none for what open_clip ships."""
+    columns: ClassVar[tuple[str, ...]] = ("name", "templates", "use")
+
+    @classmethod
+    def of(cls, chosen: ShippedSet) -> SetRow:
+        """The row for a set. Raises PromptsError when it cannot be read."""
+        return cls(chosen.name, len(chosen.read()), chosen.purpose, chosen.path)
+
+    def record(self) -> Mapping[str, object]:
+        """One JSON object."""
+        return {"name": self.name, "templates": self.templates, "use": self.use}
+
+    def cells(self) -> Sequence[tuple[str, ...]]:
+        """One line."""
+        return [(self.name, str(self.templates), self.use)]
+
+
+def listing(names: Sequence[str], comma_lists: Sequence[str], label_files: Sequence[str]) -> list[str]:
+    """The templates of the joined sets as lines of a file; with labels, the texts that are embedded for each instead.
+
+    A named set of labels (`@imagenet`) is listed as lines of a label file.
+
+    Raises:
+        UsageError: the set holds only prompts of single labels and no label is given, or labels are asked of labels.
+        PromptsError: a name or file that cannot be used, or a label without prompts.
+        LabelsError: labels that cannot be used.
+    """
+    if any(name.startswith("@") for name in names):
+        if comma_lists or label_files:
+            raise UsageError("labels are put into templates, not into labels", hint="name a set, such as photo")
+        return [label_line(label) for label in parse_labels(names, [])]
+    prompts = load_prompts(names)
+    if comma_lists or label_files:
+        labels = parse_labels(comma_lists, label_files)
+        require_prompts(labels, prompts)
+        return [text for label in labels for text in expand(label, prompts)]
+    if prompts.per_label:
+        raise UsageError(f"{prompts.name} holds prompts of single labels", hint="add -l LABEL to see those of a label")
+    return [template_line(template) for template in prompts.templates]
+
 
 _SUFFIXES = (".txt", ".json")
 _NAMED_FAULTS = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from clipcli.textfiles import Fault, Faults, content_lines, escape, plain, quoted, tidy, unusable
+from clipcli.inputs.text_files import Fault, Faults, content_lines, escape, plain, quoted, tidy, unusable
 
 PLACE = "{}"
 """Where the label goes; `{c}`, CLIP_benchmark's way to write it, is read as the same."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from clipcli.vectors import cosines, scores, sigmoid, top_k
+from clipcli.core.encoder import Scoring
+from clipcli.core.vectors import Scores, cosines, sigmoid, softmax, top_k
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from clipcli.encoder import Scoring
-    from clipcli.vectors import Scores, Vector, Vectors
+    from clipcli.core.encoder import Scoring
+    from clipcli.core.vectors import Scores, Vector, Vectors
 
 Meaning = Literal["softmax", "sigmoid", "background", "cosine"]
 """What a score is:
@@ -36,7 +37,7 @@ class LabelScore:
 
 
 @dataclass(frozen=True)
-class Classification:
+class Prediction:
     """What one image got."""
 
     label: str | None
@@ -75,7 +76,7 @@ class Classifier:
     limits: Mapping[str, float] | None = None
     """A threshold a label, in place of one for all."""
 
-    def classify(self, image: Vector) -> Classification:
+    def classify(self, image: Vector) -> Prediction:
         """Rank the labels for one image, (dim,), unit length."""
         names, values, similarity = self._read(image)
         order = top_k(values, len(names))
@@ -83,9 +84,9 @@ class Classifier:
         best = ranked[0]
         if self.multi_label:
             kept = tuple(entry for entry in ranked if entry.score >= self._limit(entry.label))
-            return Classification(kept[0].label if kept else self.none_name, best.score, kept)
+            return Prediction(kept[0].label if kept else self.none_name, best.score, kept)
         passed = best.score >= self._limit(best.label)
-        return Classification(best.label if passed else self.none_name, best.score, ranked)
+        return Prediction(best.label if passed else self.none_name, best.score, ranked)
 
     def logits(self, image: Vector) -> Scores:
         """What the head makes scores of, (labels,), for one image, (dim,), unit length; a temperature divides it."""
@@ -131,3 +132,9 @@ class Classifier:
             np.array([together(values[some]) for some in members], np.float32),
             np.array([similarity[some].max() for some in members], np.float32),
         )
+
+
+def scores(similarity: Scores, scoring: Scoring) -> Scores:
+    """Read cosines through the model's own head: softmax over labels, or an independent sigmoid a label."""
+    logits = similarity * np.float32(scoring.scale) + np.float32(scoring.bias)
+    return softmax(logits) if scoring.activation == "softmax" else sigmoid(logits)

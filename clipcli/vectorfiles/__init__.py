@@ -1,22 +1,22 @@
 """Files of vectors: npy, npz, Parquet, safetensors, JSON Lines and CSV, each with names and model beside the numbers.
 
-with create_vectors("npy", Plan(path, info, rows=n, dim=512)) as writer: writer.write(VectorRows(names, vectors))
+with create_vectors("npy", WritePlan(path, info, rows=n, dim=512)) as writer: writer.write(VectorRows(names, vectors))
 file = open_vectors(path); file.fingerprint, file.names, file.matrix(); for start, vectors in file.blocks(): …
 """
 
 from clipcli.vectorfiles.base import VectorFile as VectorFile
-from clipcli.vectorfiles.formats import STREAMS as STREAMS
-from clipcli.vectorfiles.formats import VECTOR_FORMATS as VECTOR_FORMATS
-from clipcli.vectorfiles.formats import VectorFormat as VectorFormat
-from clipcli.vectorfiles.formats import create_vectors as create_vectors
-from clipcli.vectorfiles.formats import format_of as format_of
-from clipcli.vectorfiles.formats import holds_vectors as holds_vectors
-from clipcli.vectorfiles.formats import open_vectors as open_vectors
 from clipcli.vectorfiles.info import Failure as Failure
 from clipcli.vectorfiles.info import Kind as Kind
 from clipcli.vectorfiles.info import Shard as Shard
 from clipcli.vectorfiles.info import VectorDtype as VectorDtype
 from clipcli.vectorfiles.info import VectorRows as VectorRows
 from clipcli.vectorfiles.info import VectorsInfo as VectorsInfo
-from clipcli.vectorfiles.writer import Plan as Plan
+from clipcli.vectorfiles.registry import STREAMS as STREAMS
+from clipcli.vectorfiles.registry import VECTOR_FORMATS as VECTOR_FORMATS
+from clipcli.vectorfiles.registry import VectorFormat as VectorFormat
+from clipcli.vectorfiles.registry import create_vectors as create_vectors
+from clipcli.vectorfiles.registry import format_of as format_of
+from clipcli.vectorfiles.registry import holds_vectors as holds_vectors
+from clipcli.vectorfiles.registry import open_vectors as open_vectors
 from clipcli.vectorfiles.writer import VectorsWriter as VectorsWriter
+from clipcli.vectorfiles.writer import WritePlan as WritePlan

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from clipcli.decode import DecodeError, decode, parse_json
+from clipcli.core.console import printable
+from clipcli.core.decode import DecodeError, decode, parse_json
+from clipcli.core.files import is_there, open_file, own_error, read_lines
+from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, VectorsError
-from clipcli.files import is_there, open_file, own_error, read_lines
-from clipcli.redaction import redact
-from clipcli.sources.fetching import read_object
-from clipcli.talk import printable
+from clipcli.inputs.sources.fetch import read_object
 from clipcli.vectorfiles.info import Failure
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from clipcli.core.vectors import Vectors
     from clipcli.vectorfiles.info import Kind, Positions, VectorRows, VectorsInfo
-    from clipcli.vectors import Vectors
 
 LONGEST_ROW: Final = 16 << 20
 """Bytes of a line in a file of vectors: a million numbers."""

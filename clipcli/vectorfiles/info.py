@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from clipcli.decode import DecodeError, decode
-from clipcli.encoder import ModelInfo, Scoring  # noqa: TC001 - decode reads annotations at run time
+from clipcli.core.decode import DecodeError, decode
+from clipcli.core.encoder import ModelInfo, Scoring  # noqa: TC001 - decode reads annotations at run time
 from clipcli.errors import VectorsError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from clipcli.vectors import Vectors
+    from clipcli.core.vectors import Vectors
 
 Kind = Literal["image", "text"]
 VectorDtype = Literal["float32", "float16"]
@@ -83,14 +83,14 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedVectors:
     """A file's place as messages have it, its description, and the length of its vectors."""
 
     place: str
     info: VectorsInfo
     dim: int
 
-    def require_like(self, first: Described) -> None:
+    def require_like(self, first: DescribedVectors) -> None:
         """Raises VectorsError unless the vectors of both may stand in one file."""
         for name in _ALIKE:
             mine, others = getattr(self.info, name), getattr(first.info, name)

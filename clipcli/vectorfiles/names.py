@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 
-from clipcli.decode import parse_json
+from clipcli.core.decode import parse_json
+from clipcli.core.files import own_error
 from clipcli.errors import VectorsError
-from clipcli.files import own_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipcli.decode import DecodeError, parse_json
+from clipcli.core.decode import DecodeError, parse_json
+from clipcli.core.files import TooLargeError, is_there, own_error
 from clipcli.errors import VectorsError
-from clipcli.files import TooLargeError, is_there, own_error
-from clipcli.output.json_lines import dumps
+from clipcli.output.json import dumps
 from clipcli.vectorfiles.base import VectorFile, description_path
 from clipcli.vectorfiles.info import VectorRows, from_json
 from clipcli.vectorfiles.names import read_names
-from clipcli.vectorfiles.writer import Index, VectorsWriter
+from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from clipcli.core.vectors import Vectors
     from clipcli.vectorfiles.info import Positions
-    from clipcli.vectors import Vectors
 
 _NAMES = b'"names": ['
 _MAGIC = b"\x93NUMPY"
@@ -152,7 +152,7 @@ class NpyWriter(VectorsWriter):
     def start(self) -> None:
         """Write the header of the array."""
         self._beside = self.beside(description_path)
-        self._index = Index(self.stack, self.path.parent)
+        self._index = VectorsIndex(self.stack, self.path.parent)
         self._ends = Ends()
         self.target.write(array_header(self.dtype, (self.plan.rows, self.plan.dim)))
 

@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipcli.decode import DecodeError, parse_json
+from clipcli.core.decode import DecodeError, parse_json
+from clipcli.core.files import TooLargeError, own_error
 from clipcli.errors import VectorsError
-from clipcli.files import TooLargeError, own_error
-from clipcli.output.json_lines import dumps
+from clipcli.output.json import dumps
 from clipcli.vectorfiles.base import LARGEST_DESCRIPTION
 from clipcli.vectorfiles.info import KEY, from_json
 from clipcli.vectorfiles.npy import MappedFile, array_header
-from clipcli.vectorfiles.writer import Index, VectorsWriter
+from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -121,7 +121,7 @@ class NpzWriter(VectorsWriter):
 
     def start(self) -> None:
         """Open the archive and the array in it."""
-        self._index = Index(self.stack, self.path.parent)
+        self._index = VectorsIndex(self.stack, self.path.parent)
         self._archive = self.stack.enter_context(zipfile.ZipFile(self.target.stream, "w", allowZip64=True))
         member = self._archive.open(_member("vectors", zipfile.ZIP_STORED), "w", force_zip64=True)
         self._vectors = self.stack.enter_context(member)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipcli.decode import DecodeError, decode, parse_json
+from clipcli.core.decode import DecodeError, decode, parse_json
+from clipcli.core.files import own_error
 from clipcli.errors import VectorsError
-from clipcli.files import own_error
-from clipcli.output.json_lines import dumps
+from clipcli.output.json import dumps
 from clipcli.vectorfiles.base import failure, failure_record
 from clipcli.vectorfiles.info import KEY, from_json
 from clipcli.vectorfiles.names import read_names
 from clipcli.vectorfiles.npy import MappedFile
-from clipcli.vectorfiles.writer import Index, VectorsWriter
+from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ class SafetensorsWriter(VectorsWriter):
 
     def start(self) -> None:
         """Leave room for the header."""
-        self._index = Index(self.stack, self.path.parent)
+        self._index = VectorsIndex(self.stack, self.path.parent)
         self._failures: list[Failure] = []
         self._room = -(-len(self._header(names=_MANY_BYTES, failures=_MANY_BYTES)) // _HEADER_STEP) * _HEADER_STEP
         self.target.write(bytes(8 + self._room + (8 * self.plan.rows if self._has_positions else 0)))

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from clipcli.errors import UsageError
-from clipcli.output.json_lines import dumps
+from clipcli.output.json import dumps
 from clipcli.output.targets import Target, open_target
 from clipcli.vectorfiles.base import errors_path, failure_record
 from clipcli.vectorfiles.info import to_json
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WritePlan:
     """What is going to be written."""
 
     path: Path | None
@@ -45,7 +45,7 @@ class Plan:
 class VectorsWriter(ABC):
     """Rows and failures in, in order of the inputs; the files appear whole when `stack` is left without an error."""
 
-    def __init__(self, plan: Plan, stack: ExitStack) -> None:
+    def __init__(self, plan: WritePlan, stack: ExitStack) -> None:
         self.plan = plan
         self.stack = stack
         self.dtype = np.dtype(plan.dtype).newbyteorder("<")
@@ -105,7 +105,7 @@ class VectorsWriter(ABC):
         return {**to_json(self.plan.info), "dtype": self.dtype.name, "rows": self.plan.rows}
 
 
-class Index:
+class VectorsIndex:
     """Names and positions of the rows, kept on disk and in 8 bytes a row while the vectors are written."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:

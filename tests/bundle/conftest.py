@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import hand_made
 import pytest
 
-from clipcli.bundle import staging
+from clipcli.bundle import stage as staging
 
 if TYPE_CHECKING:
     from pathlib import Path

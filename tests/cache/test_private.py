@@ -12,12 +12,12 @@ import pytest
 from run import command, run
 
 from clipcli import bundle as bundles
-from clipcli import records
 from clipcli.cache import EmbeddingCache, is_private, make_folder, open_file
-from clipcli.engines.sources import resolve
+from clipcli.core.console import Console
+from clipcli.engines.checkpoint import resolve
 from clipcli.hub import Hub
-from clipcli.modelspec import TINY_FOLDER, parse_model
-from clipcli.talk import Talk
+from clipcli.models import records
+from clipcli.models.spec import TINY_FOLDER, parse_model
 
 OTHER_UID = 12_345
 owners = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners here")
@@ -84,7 +84,7 @@ def test_a_file_name_of_the_hubs_kind_is_not_taken_for_a_hash(random_model: str,
     (false / name).write_bytes(data)
     weights.unlink()
     weights.symlink_to(name)
-    sources = [resolve(parse_model(f"local-dir:{path}"), Hub(Talk(), offline=True)) for path in (real, false)]
+    sources = [resolve(parse_model(f"local-dir:{path}"), Hub(Console(), offline=True)) for path in (real, false)]
     assert records.digest_of(weights) != name
     one, other = (source.info(causal=True, digest=records.digest_of).fingerprint for source in sources)
     assert one != other

@@ -22,5 +22,5 @@ def bars(monkeypatch) -> list[list]:
 
         yield advance
 
-    monkeypatch.setattr("clipcli.talk.Talk.progress", progress)
+    monkeypatch.setattr("clipcli.core.console.Console.progress", progress)
     return steps

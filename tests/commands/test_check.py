@@ -97,7 +97,7 @@ class TestScratchRepository:
         assert len(sarif["runs"][0]["results"]) == 3
 
     def test_weights_lie_beside_the_file(self, shop: Scratch, monkeypatch):
-        from clipcli.checks import running
+        from clipcli.runs.check import run as running
 
         choices = []
         real = running.open_session
@@ -276,7 +276,7 @@ class TestKinds:
         assert "decode" in result.rows[0]["failures"][0]["error"]
 
     def test_each_model_is_loaded_once(self, few, tmp_path: Path, monkeypatch):
-        from clipcli.checks import running
+        from clipcli.runs.check import run as running
 
         opened: list[str] = []
         real = running.open_session
@@ -284,7 +284,9 @@ class TestKinds:
             running, "open_session", lambda choice, *a, **k: opened.append(choice.model) or real(choice, *a, **k)
         )
         finished: list[str] = []
-        monkeypatch.setattr("clipcli.session.Session.finish", lambda session: finished.append(session.info.name))
+        monkeypatch.setattr(
+            "clipcli.session.session.Session.finish", lambda session: finished.append(session.info.name)
+        )
         scratch.colour_model.save(tmp_path / "second")
         check = f'include = ["disc/red.png"]\nexpect = "red"\n{COLOURS}'
         config = f'[checks.a]\n{check}[checks.b]\nmodel = "second"\n{check}[checks.c]\n{check}'
@@ -321,8 +323,8 @@ class TestTrouble:
         assert run("check", "--init", "--config", "clipcli.toml").code == 0
 
     def test_every_key_of_the_start_is_a_key(self, tmp_path: Path):
-        from clipcli.checks.start import START
         from clipcli.config import load_config
+        from clipcli.runs.check.init_file import START
 
         awake = START.replace("\n# [", "\n[")
         awake = "".join(

@@ -19,8 +19,8 @@ from PIL import Image
 from plan.trees import snapshot
 from run import run
 
-from clipcli.deduplication.looking import Looker
-from clipcli.tasks.dedupe.levels import Thresholds
+from clipcli.runs.dedupe.signatures import SignatureReader
+from clipcli.tasks.dedupe.levels import LevelThresholds
 from clipcli.tasks.dedupe.likeness import compare, sign
 
 
@@ -231,7 +231,7 @@ def test_against_a_folder_never_within_a_set(tmp_path, random_model):
 
 @pytest.mark.parametrize("products", [10**9, 0])
 def test_against_vectors(tmp_path, random_model, monkeypatch, products):
-    monkeypatch.setattr("clipcli.tasks.dedupe.approximate.EXACT_PRODUCTS", products)
+    monkeypatch.setattr("clipcli.tasks.dedupe.ivf.EXACT_PRODUCTS", products)
     train = tmp_path / "train"
     train.mkdir()
     for seed in range(4):
@@ -250,8 +250,8 @@ def test_against_vectors(tmp_path, random_model, monkeypatch, products):
 def test_an_approximate_search_finds_the_same_and_says_so(library, random_model, monkeypatch):
     options = ("-m", random_model, "--level", "near", "--turns", "-f", "jsonl")
     exact = [run("dedupe", library, *options), run("dedupe", library / "sub", "--against", library, *options)]
-    monkeypatch.setattr("clipcli.tasks.dedupe.approximate.EXACT_PRODUCTS", 0)
-    monkeypatch.setattr("clipcli.tasks.dedupe.approximate._CELL_ROWS", 2)
+    monkeypatch.setattr("clipcli.tasks.dedupe.ivf.EXACT_PRODUCTS", 0)
+    monkeypatch.setattr("clipcli.tasks.dedupe.ivf._CELL_ROWS", 2)
     again = [run("dedupe", library, *options), run("dedupe", library / "sub", "--against", library, *options)]
     assert [result.stdout for result in again] == [result.stdout for result in exact]
     assert len(exact[0].rows) == 6
@@ -259,10 +259,10 @@ def test_an_approximate_search_finds_the_same_and_says_so(library, random_model,
 
 
 def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, random_model, monkeypatch):
-    monkeypatch.setattr("clipcli.deduplication.comparing._COMPARISONS", 8)
-    monkeypatch.setattr("clipcli.deduplication.comparing.DEFAULT_LIMIT", 5)
-    compared, compare = [], Looker.compare
-    monkeypatch.setattr(Looker, "compare", lambda *pair: compared.append(pair[1:]) or compare(*pair))
+    monkeypatch.setattr("clipcli.runs.dedupe.against._COMPARISONS", 8)
+    monkeypatch.setattr("clipcli.runs.dedupe.against.DEFAULT_LIMIT", 5)
+    compared, compare = [], SignatureReader.compare
+    monkeypatch.setattr(SignatureReader, "compare", lambda *pair: compared.append(pair[1:]) or compare(*pair))
     train, test = tmp_path / "train", tmp_path / "test"
     train.mkdir()
     test.mkdir()
@@ -277,7 +277,7 @@ def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, rando
 
 
 def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bars, monkeypatch):
-    monkeypatch.setattr("clipcli.deduplication.looking._AT_ONCE", 3)
+    monkeypatch.setattr("clipcli.runs.dedupe.signatures._AT_ONCE", 3)
     for _ in range(2):  # the second time hashes come from the cache, and pictures are looked at later
         run("dedupe", library, "-m", random_model, "--turns")
         names = ["images", "hashing", "joining hashes", "joining turns", "joining vectors", "looking", "exact pixels"]
@@ -612,15 +612,15 @@ def test_copies_that_only_other_copies_lead_to_are_compared_with_the_keeper(tmp_
     thumbnail = plain.resize((36, 27)).convert("L")
     thumbnail.save(tmp_path / "thumbnail.png")
     distance = compare(sign(bordered), sign(plain)).distance
-    monkeypatch.setattr("clipcli.tasks.dedupe.levels.UNKNOWN_MODEL", Thresholds(candidate=1.1, similar=1.1))
-    monkeypatch.setattr("clipcli.deduplication.proposing.HASH_SURE", distance)
+    monkeypatch.setattr("clipcli.tasks.dedupe.levels.UNKNOWN_MODEL", LevelThresholds(candidate=1.1, similar=1.1))
+    monkeypatch.setattr("clipcli.runs.dedupe.candidates.HASH_SURE", distance)
     rows = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "-f", "jsonl").rows
     assert [os.path.basename(row["image"]) for row in rows] == ["plain.png", "bordered.png", "thumbnail.png"]
     assert rows[1]["distance"] <= distance
 
 
 def test_the_page_is_bounded(library, tmp_path, random_model, monkeypatch):
-    monkeypatch.setattr("clipcli.deduplication.page._PICTURES", 3)
+    monkeypatch.setattr("clipcli.runs.dedupe.review_page._PICTURES", 3)
     page = tmp_path / "page.html"
     run("dedupe", library, "-m", random_model, "--level", "near", "--report", page)
     html = page.read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 from run import ROOT, command, run, run_process
 
-from clipcli import modelspec
+from clipcli.models import spec as modelspec
 from clipcli.vectorfiles import VECTOR_FORMATS, open_vectors
 
 ENGINE = ("--engine", "openclip", "--precision", "fp32")
@@ -278,7 +278,7 @@ def test_too_little_memory_is_no_bug(embed, monkeypatch):
     def full(*_: object) -> None:
         raise MemoryError("Unable to allocate 9.31 GiB")
 
-    monkeypatch.setattr("clipcli.session.Session.embed_texts", full)
+    monkeypatch.setattr("clipcli.session.session.Session.embed_texts", full)
     result = embed("--text", "a")
     assert result.code == 5
     assert "error: memory does not suffice: Unable to allocate 9.31 GiB" in result.stderr
@@ -292,7 +292,7 @@ def test_an_empty_list_of_texts(embed, tmp_path: Path):
 
 
 def test_a_full_disk_in_the_middle_keeps_the_parts_and_ends_in_6(embed, mixed: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("clipcli.embedding.job.PART_INPUTS", 5)
+    monkeypatch.setattr("clipcli.runs.embed.run.PART_INPUTS", 5)
     real, calls = os.fsync, []
 
     def full(descriptor: int) -> None:
@@ -314,11 +314,11 @@ def test_a_full_disk_in_the_middle_keeps_the_parts_and_ends_in_6(embed, mixed: P
 
 
 def test_resume_goes_on_and_refuses_other_inputs(embed, mixed: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("clipcli.embedding.job.PART_INPUTS", 4)
+    monkeypatch.setattr("clipcli.runs.embed.run.PART_INPUTS", 4)
     embed(mixed, "-o", tmp_path / "whole.safetensors")
     with monkeypatch.context() as patch:
-        patch.setattr("clipcli.embedding.job.PART_INPUTS", 7)
-        patch.setattr("clipcli.embedding.job.Embedding._assemble", _stop)
+        patch.setattr("clipcli.runs.embed.run.PART_INPUTS", 7)
+        patch.setattr("clipcli.runs.embed.run.EmbedRun._assemble", _stop)
         stopped = embed(mixed, "-o", tmp_path / "out.safetensors")
         assert stopped.code == 130
         assert "12 images are done and kept; --resume goes on" in stopped.stderr
@@ -373,7 +373,7 @@ def test_dry_run_says_what_there_is_to_do_and_loads_nothing(embed, mixed: Path, 
     assert unknown.code == 0
     assert unknown.stdout.startswith("images: 12, 0.0 MB\nin the cache: 0\n")
     embed(mixed)
-    monkeypatch.setattr("clipcli.models.Model.encoder", None)
+    monkeypatch.setattr("clipcli.models.model.Model.encoder", None)
     known = embed(mixed, mixed / "gone.png", "--dry-run")
     assert known.code == 0
     assert known.stdout.startswith("images: 13, 0.0 MB\nmissing: 1\n")
@@ -393,7 +393,7 @@ def test_dry_run_of_no_known_model():
 
 
 def test_dry_run_tells_the_time_of_an_earlier_run_also_with_refresh(embed, folder: Path, monkeypatch):
-    monkeypatch.setattr("clipcli.embedding.job._ENOUGH_TO_TELL", 1)
+    monkeypatch.setattr("clipcli.runs.embed.run._ENOUGH_TO_TELL", 1)
     embed(folder)
     assert "as in the last run" in embed(folder, "--dry-run", "--refresh").stdout
 
@@ -407,7 +407,7 @@ def test_the_summary_names_the_bottleneck(embed, folder: Path, tmp_path: Path):
 
 def test_a_second_run_needs_no_model(embed, folder: Path, monkeypatch):
     first = embed(folder, folder / "disc" / "red.png")
-    monkeypatch.setattr("clipcli.models.Model.encoder", None)
+    monkeypatch.setattr("clipcli.models.model.Model.encoder", None)
     monkeypatch.setattr("clipcli.cache.store._RACY_SECONDS", -1.0)
     assert embed(folder, folder / "disc" / "red.png").stdout == first.stdout
 
@@ -424,7 +424,7 @@ def test_kill_9_then_resume_gives_the_bytes_of_an_undisturbed_run(
         )
     (place / "030.png").write_bytes(b"broken")
     common = ("embed", place, *quick_model, "--no-cache", "-q")
-    script = "import clipcli.embedding.job as job, clipcli.cli as cli, sys; job.PART_INPUTS = 7; cli.main()"
+    script = "import clipcli.runs.embed.run as job, clipcli.cli.app as cli, sys; job.PART_INPUTS = 7; cli.main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start(out: Path, *more: str) -> subprocess.Popen[bytes]:

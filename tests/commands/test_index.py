@@ -8,8 +8,8 @@ import onnxruntime  # noqa: F401 - it crashes the process when it is loaded afte
 import pytest
 from run import run
 
-from clipcli.vectorfiles import Plan, VectorRows, VectorsInfo, create_vectors
-from clipcli.vectors import unit_length
+from clipcli.core.vectors import unit_length
+from clipcli.vectorfiles import VectorRows, VectorsInfo, WritePlan, create_vectors
 
 pytest.importorskip("usearch")
 
@@ -20,7 +20,7 @@ def world(tmp_path, random_model):
     assert run("embed", "-t", "x", "-m", random_model, "-o", tmp_path / "one.npy", "-q").code == 0
     own = json.loads((tmp_path / "one.npy.json").read_text())
     vectors = unit_length(np.random.default_rng(0).standard_normal((300, 48)))
-    plan = Plan(tmp_path / "v.npy", VectorsInfo("image", own["model"], own["fingerprint"]), rows=300, dim=48)
+    plan = WritePlan(tmp_path / "v.npy", VectorsInfo("image", own["model"], own["fingerprint"]), rows=300, dim=48)
     with create_vectors("npy", plan) as writer:
         writer.write(VectorRows([f"{n:03}.jpg" for n in range(300)], vectors))
     return tmp_path

@@ -15,7 +15,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from run import Result, assert_one_error, run
 from safetensors.torch import load_file, save_file
 
-from clipcli.pipeline.features import ALL_ZERO, NOT_FINITE
+from clipcli.session.features import ALL_ZERO, NOT_FINITE
 
 ERROR = {"stage": "encode", "reason": NOT_FINITE}
 

@@ -10,8 +10,8 @@ import pytest
 from pictures import disc
 from run import run
 
-from clipcli.vectorfiles import Plan, VectorRows, VectorsInfo, create_vectors
-from clipcli.vectors import unit_length
+from clipcli.core.vectors import unit_length
+from clipcli.vectorfiles import VectorRows, VectorsInfo, WritePlan, create_vectors
 
 HOSTILE = '<script>document.title="owned"<\\script>\x1b[31m.png'.replace("\\s", "s")
 
@@ -108,7 +108,7 @@ def test_many_queries_each_with_its_rows(rank, world, tmp_path):
 
 
 def test_many_queries_on_a_device_find_what_the_cpu_finds(rank, world, tmp_path, monkeypatch):
-    from clipcli.engines.searching import TorchKernel
+    from clipcli.engines.torch_search import TorchKernel
 
     asked, kernels = [], [None, TorchKernel("cpu", print)]
     (tmp_path / "q.txt").write_text("red\nblue disc\nstripes\n")
@@ -117,7 +117,7 @@ def test_many_queries_on_a_device_find_what_the_cpu_finds(rank, world, tmp_path,
         asked.append((device, queries, rows > 0, dim > 0))
         return kernels[len(asked) - 1]
 
-    monkeypatch.setattr("clipcli.ranking.finding.accelerated", accelerated)
+    monkeypatch.setattr("clipcli.runs.rank.finder.accelerated", accelerated)
     cpu, device = (
         rank("--queries", tmp_path / "q.txt", world / "v.npy", "--exclude", "a*", *d) for d in ([], ["--top", 10])
     )
@@ -153,7 +153,7 @@ def test_relevance_needs_a_crowd_and_then_cuts(rank, world, random_model, tmp_pa
     query, own = np.load(tmp_path / "texts.npy")[0], json.loads((tmp_path / "texts.npy.json").read_text())
     noise = unit_length(np.random.default_rng(0).standard_normal((200, 48)))
     vectors = np.concatenate([noise, unit_length(noise[:3] * 0.5 + query)])
-    plan = Plan(tmp_path / "v.npy", VectorsInfo("image", own["model"], own["fingerprint"]), rows=203, dim=48)
+    plan = WritePlan(tmp_path / "v.npy", VectorsInfo("image", own["model"], own["fingerprint"]), rows=203, dim=48)
     with create_vectors("npy", plan) as writer:
         writer.write(VectorRows([f"{n:03}.jpg" for n in range(203)], vectors))
     found = rank("cat", tmp_path / "v.npy", "--relevant").rows

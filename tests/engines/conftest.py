@@ -20,6 +20,6 @@ def source() -> OpenClipEncoder:
 @pytest.fixture(scope="session")
 def exported(source: OpenClipEncoder, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same model as a bundle; exported once, because that takes seconds. Never write into its folder."""
-    from clipcli.engines.export import export
+    from clipcli.engines.onnx_export import export
 
     return export(source, tmp_path_factory.mktemp("exported") / "random")

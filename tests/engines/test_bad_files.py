@@ -12,9 +12,10 @@ import pytest
 import small_models
 from run import assert_one_error, run
 
+from clipcli.core.console import Console
 from clipcli.errors import ClipcliError, ModelError
-from clipcli.models import Choice, Model
-from clipcli.talk import Talk
+from clipcli.models.choice import Choice
+from clipcli.models.model import Model
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 
@@ -38,7 +39,7 @@ def refused(spec: str | Path, *words: str) -> ClipcliError:
     """The error that a model ends in."""
     name = f"local-dir:{spec}" if isinstance(spec, Path) else spec
     with pytest.raises(ModelError) as caught:
-        Model(Choice(name, "cpu", "fp32", "openclip"), Talk()).encoder  # noqa: B018 - loading is what is tested
+        Model(Choice(name, "cpu", "fp32", "openclip"), Console()).encoder  # noqa: B018 - loading is what is tested
     for word in words:
         assert word in caught.value.message
     assert "\n" not in caught.value.message
@@ -229,7 +230,7 @@ def test_a_folder_with_several_weights(model: Path):
 
 
 def test_a_config_that_vanishes(model: Path):
-    named = Model(Choice(f"local-dir:{model}", engine="openclip"), Talk())
+    named = Model(Choice(f"local-dir:{model}", engine="openclip"), Console())
     (model / CONFIG).unlink()
     with pytest.raises(ModelError, match="is not an OpenCLIP config: FileNotFoundError"):
         named.encoder  # noqa: B018 - loading is what is tested

@@ -19,11 +19,11 @@ from model_zoo import MEMBERS, Member
 from PIL import Image
 from run import run
 
-from clipcli import registry
-from clipcli.models import Choice
+from clipcli.core.console import Console
+from clipcli.engines import openclip_registry as registry
+from clipcli.models.choice import Choice
 from clipcli.prompts import load_prompts
-from clipcli.session import open_session
-from clipcli.talk import Talk
+from clipcli.session.session import open_session
 from clipcli.tasks.calibrate import Samples, calibrate
 
 LABELS = ("cat", "red car")
@@ -134,7 +134,7 @@ def test_a_member_of_each_family_answers_as_open_clip_does(member: Member, photo
     with model_zoo.published(member, tmp_path) as name:
         expected = reference(member, name, photos)
         choice = Choice(name, "cpu", "fp32", "openclip")
-        with open_session(choice, Talk(quiet=True)) as session:
+        with open_session(choice, Console(quiet=True)) as session:
             if member.words:
                 contract.nothing_in_gives_nothing_out(session.model.encoder)
                 contract.texts_of_any_length_are_taken(session.model.encoder)
@@ -177,7 +177,7 @@ def test_every_command_and_engine_answers_as_open_clip_does(
             vectors, scores = compare(expected, partial(ask, name, engine), photos, tmp_path)
             shown = member.architecture + (f"/{member.tag}" if member.tag else "@FILE")
             table.append(f"| {member.family} | `{shown}` | {engine} | {vectors:.0e} | {scores:.0e} |")
-            with open_session(Choice(name, "cpu", "fp32", engine), Talk(quiet=True)) as session:
+            with open_session(Choice(name, "cpu", "fp32", engine), Console(quiet=True)) as session:
                 contract.check(session.model.encoder)
             assert vectors <= CLOSE
             assert scores <= CLOSE

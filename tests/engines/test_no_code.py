@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from run import run_process
 
+from clipcli.core.console import Console
 from clipcli.engines.model_config import check_model_config, parse_json, tokenizer_options
 from clipcli.errors import ModelError
-from clipcli.models import Choice, Model
-from clipcli.talk import Talk
+from clipcli.models.choice import Choice
+from clipcli.models.model import Model
 
 CODE = (
     "import pathlib\npathlib.Path({canary!r}).touch()\nclass Tokenizer: pass\nclass Config: pass\nclass Tower: pass\n"
@@ -47,7 +48,7 @@ def change(folder: Path, name: str, how: Any) -> None:
 
 
 def load(folder: Path) -> Any:
-    return Model(Choice(f"local-dir:{folder}", "cpu", "fp32", "openclip"), Talk()).encoder
+    return Model(Choice(f"local-dir:{folder}", "cpu", "fp32", "openclip"), Console()).encoder
 
 
 def attack(folder: Path, how: str) -> str:
@@ -160,7 +161,7 @@ def test_what_a_config_may_not_say(text: dict[str, Any]):
 
 
 def test_what_the_configs_of_open_clip_say_is_allowed():
-    from clipcli.registry import configs
+    from clipcli.engines.openclip_registry import configs
 
     kinds = set()
     for path in configs().values():

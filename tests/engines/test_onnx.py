@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from clipcli import bundle as bundles
-from clipcli import devices
-from clipcli.bundle import staging
-from clipcli.engines import onnx, tower
-from clipcli.vectors import cosines, scores, unit_length
+from clipcli.bundle import stage as staging
+from clipcli.core import devices
+from clipcli.core.vectors import cosines, unit_length
+from clipcli.engines import onnx
+from clipcli.engines import onnx_tower as tower
+from clipcli.tasks.classify import scores
 
 if TYPE_CHECKING:
     from clipcli.bundle import Bundle

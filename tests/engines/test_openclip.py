@@ -11,13 +11,13 @@ import small_models
 import tiny_models
 from PIL import Image
 
-from clipcli.encoder import Scoring
-from clipcli.inputs import ImageRef
-from clipcli.models import Choice
+from clipcli.core.console import Console
+from clipcli.core.encoder import Scoring
+from clipcli.inputs.collect import ImageRef
+from clipcli.models.choice import Choice
 from clipcli.prompts import Label, load_prompts
-from clipcli.session import Session, open_session
-from clipcli.session_options import SessionOptions
-from clipcli.talk import Talk
+from clipcli.session.session import Session, open_session
+from clipcli.session.session_options import SessionOptions
 from clipcli.tasks.classify import Classifier
 
 KINDS = list(small_models.CONFIGS)
@@ -74,7 +74,7 @@ def test_vectors_and_probabilities_equal_open_clips(
     templates.write_text("\n".join(TEMPLATES), encoding="utf-8")
 
     with open_session(
-        Choice(specs[kind], engine="openclip"), Talk(quiet=True), SessionOptions(orient=False)
+        Choice(specs[kind], engine="openclip"), Console(quiet=True), SessionOptions(orient=False)
     ) as session:
         ours = session_vectors(session, photos)
         labels = session.embed_labels([Label(name, (name,)) for name in LABELS], load_prompts([str(templates)]))
@@ -97,34 +97,34 @@ def test_single_texts_equal_open_clips(kind: str, specs: dict[str, str]):
     with torch.no_grad():
         model = open_clip.create_model(specs[kind]).eval()
         expected = model.encode_text(open_clip.get_tokenizer(specs[kind])(texts), normalize=True).numpy()
-    with open_session(Choice(specs[kind], engine="openclip"), Talk(quiet=True)) as session:
+    with open_session(Choice(specs[kind], engine="openclip"), Console(quiet=True)) as session:
         ours = session.embed_texts(texts)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
 
 
 def test_only_causal_towers_are_cut(specs: dict[str, str]):
     for kind, spec in specs.items():
-        with open_session(Choice(spec, engine="openclip"), Talk(quiet=True)) as session:
+        with open_session(Choice(spec, engine="openclip"), Console(quiet=True)) as session:
             assert session.info.causal_text == (kind in {"clip", "quickgelu", "timm"}), kind
 
 
 def test_quick_gelu_tags_get_the_quick_gelu_architecture():
-    from clipcli.engines.sources import resolve
+    from clipcli.engines.checkpoint import resolve
     from clipcli.hub import Hub
-    from clipcli.modelspec import parse_model
+    from clipcli.models.spec import parse_model
 
     class Cached(Hub):
         def fetch_weights(self, repo: str, revision: str | None = None, filename: str = "") -> Path:
             return Path(f"/cached/{repo}/abc/open_clip_model.safetensors")
 
-    hub = Cached(Talk())
+    hub = Cached(Console())
     assert resolve(parse_model("ViT-B-32/openai"), hub).quick_gelu
     assert resolve(parse_model("ViT-B-32-quickgelu/openai"), hub).quick_gelu
     assert not resolve(parse_model("ViT-B-32/laion2b_s34b_b79k"), hub).quick_gelu
 
 
 def test_siglip_scores_are_independent(specs: dict[str, str]):
-    with open_session(Choice(specs["siglip"], engine="openclip"), Talk(quiet=True)) as session:
+    with open_session(Choice(specs["siglip"], engine="openclip"), Console(quiet=True)) as session:
         assert session.scoring == Scoring(session.scoring.scale, -10.0, "sigmoid")
 
 
@@ -168,7 +168,7 @@ def test_few_images_have_all_threads_and_many_a_lane_each(monkeypatch: pytest.Mo
     import torch
 
     monkeypatch.setattr("clipcli.engines.openclip.cpu_lanes", lambda: (4, 1))
-    monkeypatch.setattr("clipcli.engines.devices.model_threads", lambda: 4)
+    monkeypatch.setattr("clipcli.engines.torch_devices.model_threads", lambda: 4)
     seen: list[int] = []
     many = tiny_models.build("plain")
     few = dataclasses.replace(many, few_images=True)
@@ -182,5 +182,7 @@ def test_few_images_have_all_threads_and_many_a_lane_each(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(("expected", "few"), [(1, True), (15, True), (16, False), (None, False)])
 def test_the_number_of_images_that_are_expected_decides(specs: dict[str, str], expected: int | None, few: bool):
-    with open_session(Choice(specs["clip"], engine="openclip"), Talk(quiet=True), expected_images=expected) as session:
+    with open_session(
+        Choice(specs["clip"], engine="openclip"), Console(quiet=True), expected_images=expected
+    ) as session:
         assert session.model.encoder.few_images is few

@@ -11,19 +11,19 @@ from open_clip.coca_model import CoCa
 from open_clip.model import CLIP, CustomTextCLIP
 from torch.nn import functional
 
-from clipcli.encoder import ModelInfo, Preprocessing, Scoring
-from clipcli.engines import export
-from clipcli.engines.devices import Streams
-from clipcli.engines.few_queries import ExplicitFewQueries, few_queries_on
+from clipcli.core.batch_invariance import ROWS, image_rows
+from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
+from clipcli.engines import onnx_export as export
+from clipcli.engines.onnx_tower import Tower
 from clipcli.engines.openclip import OpenClipEncoder
-from clipcli.engines.tower import Tower
-from clipcli.steady import ROWS, image_rows
+from clipcli.engines.openclip_towers import ExplicitFewQueries, few_queries_on
+from clipcli.engines.torch_devices import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from clipcli.encoder import Precision
+    from clipcli.core.encoder import Precision
 
 DIM = 64
 TEXT = {"context_length": 77, "vocab_size": 512, "width": 32, "heads": 2, "layers": 1}

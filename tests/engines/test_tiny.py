@@ -7,9 +7,10 @@ import pytest
 from pictures import disc
 from run import run
 
-from clipcli import bundle, records
+from clipcli import bundle
 from clipcli.engines import onnx
-from clipcli.modelspec import TINY_FOLDER
+from clipcli.models import records
+from clipcli.models.spec import TINY_FOLDER
 
 
 @pytest.fixture(scope="module")

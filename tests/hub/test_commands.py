@@ -10,10 +10,11 @@ import hub_server
 import pytest
 from run import Result, assert_one_error, run, run_script
 
-from clipcli import records
-from clipcli.models import Choice, Model
-from clipcli.modelspec import TINY_FOLDER
-from clipcli.talk import Talk
+from clipcli.core.console import Console
+from clipcli.models import records
+from clipcli.models.choice import Choice
+from clipcli.models.model import Model
+from clipcli.models.spec import TINY_FOLDER
 
 REPO = "org/small"
 MODEL = f"hf-hub:{REPO}"
@@ -175,13 +176,13 @@ def test_a_copy_of_an_older_commit_is_not_used_but_one_whose_weights_are_gone_is
     described = json.loads((copy / "manifest.json").read_text())
     described["info"] |= {"name": MODEL, "fingerprint": fingerprint}
     (copy / "manifest.json").write_text(json.dumps(described))
-    assert Model(Choice(MODEL), Talk()).bundle
+    assert Model(Choice(MODEL), Console()).bundle
 
     blob(hub_cache).unlink()
-    assert Model(Choice(MODEL), Talk()).bundle
+    assert Model(Choice(MODEL), Console()).bundle
     model_hub.commits["main"] = "5" * 40
     hf_hub_download(REPO, "open_clip_config.json")
-    assert Model(Choice(MODEL), Talk()).bundle is None
+    assert Model(Choice(MODEL), Console()).bundle is None
 
 
 def test_cache_dir(model_hub: hub_server.Hub, hub_cache: Path, tmp_path: Path, folder: Path):

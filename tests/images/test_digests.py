@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from clipcli.errors import ImageError
 from clipcli.images import digests
 from clipcli.images.digests import pixel_digest
-from clipcli.images.glances import glance
+from clipcli.images.thumbnails import glance
 
 
 def draw(seed: int, size: tuple[int, int] = (60, 40)) -> Image.Image:

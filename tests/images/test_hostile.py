@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from run import run_script
 
-from clipcli.encoder import Preprocessing
+from clipcli.core.encoder import Preprocessing
 from clipcli.errors import ImageError
 from clipcli.images import decode, read
-from clipcli.preprocess import to_pixels
+from clipcli.images.preprocess import to_pixels
 
 HOW = Preprocessing((64, 64), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipcli.choices import parse_choice
+from clipcli.core.console import Console
 from clipcli.images import ON_WHITE, decode
-from clipcli.inputs import ImageRef
+from clipcli.inputs.collect import ImageRef
+from clipcli.models.choice import parse_choice
 from clipcli.prompts import Label, load_prompts
-from clipcli.session import open_session
-from clipcli.session_options import SessionOptions
-from clipcli.talk import Talk
+from clipcli.session.session import open_session
+from clipcli.session.session_options import SessionOptions
 
 COUNT = 300
 EDGE = 288
@@ -92,7 +92,7 @@ def test_top_1_of_photos_in_other_modes(shared, surrogate, tmp_path):
     right, vectors = {}, {}
     options = SessionOptions(use_cache=False)
     with open_session(
-        parse_choice(surrogate, "cpu", "fp32", "openclip", offline=True, cache_dir=None), Talk(quiet=True), options
+        parse_choice(surrogate, "cpu", "fp32", "openclip", offline=True, cache_dir=None), Console(quiet=True), options
     ) as session:
         labels = session.embed_labels([Label(name, (name.replace("-", " "),)) for name in names], load_prompts([]))
         for form in FORMS:

@@ -12,7 +12,8 @@ import raw_files
 from PIL import Image
 
 from clipcli.errors import ImageError
-from clipcli.images import ON_WHITE, decode, decoding
+from clipcli.images import ON_WHITE, decode
+from clipcli.images import decoder as decoding
 from clipcli.images.digests import pixel_digest
 from clipcli.images.raw import kind_of
 

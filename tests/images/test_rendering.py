@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, TiffImagePlugin
 
 from clipcli.errors import ImageError, UsageError
 from clipcli.images import ON_WHITE, Rendering, decode
-from clipcli.images.rendering import parse_colour
+from clipcli.images.colour_modes import parse_colour
 
 
 @functools.cache
@@ -138,7 +138,7 @@ def test_one_number_everywhere_is_a_picture_too():
 
 
 def test_a_large_picture_is_scaled_block_by_block(monkeypatch):
-    monkeypatch.setattr("clipcli.images.deep_grey._BLOCK", 130)
+    monkeypatch.setattr("clipcli.images.colour_modes._BLOCK", 130)
     assert_grey(tiff(WORDS.astype(np.float32) / 255))
 
 

@@ -28,12 +28,12 @@ from run import ROOT
 
 from clipcli.plan import descriptors
 from clipcli.plan.actions import Delete, parse_action
-from clipcli.plan.applying import Applier
-from clipcli.plan.guarding import is_below
+from clipcli.plan.apply import Applier
+from clipcli.plan.file_state import look
+from clipcli.plan.free_names import FreeNames
 from clipcli.plan.journal import Journal, open_journal
-from clipcli.plan.places import Places
-from clipcli.plan.reading import Plan, PlanGroup
-from clipcli.plan.states import look
+from clipcli.plan.protect import is_below
+from clipcli.plan.read import Plan, PlanGroup
 
 ACTIONS = ("trash", "move", "hardlink", "symlink", "delete")
 
@@ -123,7 +123,7 @@ def test_two_processes_that_keep_what_the_other_removes(tmp_path):
     root = tmp_path / "tree"
     root.mkdir()
     tree = make_tree(root, [[0, 1]] * 40, same=True)
-    code = "import sys; from clipcli.cli import main; sys.stdin.readline(); sys.exit(main())"
+    code = "import sys; from clipcli.cli.app import main; sys.stdin.readline(); sys.exit(main())"
     runs = []
     for name, groups in (("p", tree.groups), ("q", [paths[::-1] for paths in tree.groups])):
         write_plan(tmp_path / name, Tree(root, groups))
@@ -167,7 +167,7 @@ def test_a_waiting_name_that_is_taken(tree, tmp_path):
 
 
 def journals_aside(path: Path) -> str:
-    from clipcli.plan.asides import place_of
+    from clipcli.plan.quarantine import place_of
 
     return place_of(str(path))
 
@@ -193,7 +193,7 @@ def test_a_protected_folder_has_many_names(tmp_path):
 
 
 def test_a_folder_is_listed_once(tmp_path):
-    places = Places(str(tmp_path))
+    places = FreeNames(str(tmp_path))
     with mock.patch.object(os, "listdir", wraps=os.listdir) as listed:
         names = {places.of(name)[0] for name in ("a.jpg", "A.jpg", "a.JPG", "b.jpg")}
     assert listed.call_count == 1
@@ -211,7 +211,7 @@ def test_a_disk_without_second_names(tree, tmp_path, name):
 
 
 def test_a_source_that_changes_while_it_is_copied_to_another_disk(tree, tmp_path):
-    from clipcli.plan import moving
+    from clipcli.plan import safe_move as moving
 
     tree.groups.pop()
     _, goes = tree.groups[0]

@@ -19,8 +19,10 @@ from plan.trees import Tree, action_for, apply, make_tree, own_trash, snapshot, 
 from run import run, run_process
 
 from clipcli.errors import ClipcliError
-from clipcli.plan import asides, descriptors, moving
-from clipcli.plan.applying import Applier
+from clipcli.plan import descriptors
+from clipcli.plan import quarantine as asides
+from clipcli.plan import safe_move as moving
+from clipcli.plan.apply import Applier
 from clipcli.plan.journal import open_journal, read_journal
 
 ACTIONS = ("trash", "move", "delete", "hardlink", "symlink")
@@ -194,7 +196,7 @@ def test_a_plan_without_an_end(tmp_path, command, file):
     os.mkfifo(tmp_path / "pipe")
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30));"
-        "from clipcli.cli import main; sys.exit(main())"
+        "from clipcli.cli.app import main; sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, command, tmp_path / file],

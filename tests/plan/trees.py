@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from clipcli.plan.actions import parse_action
-from clipcli.plan.applying import Applier
+from clipcli.plan.apply import Applier
 from clipcli.plan.journal import open_journal
-from clipcli.plan.reading import Plan, PlanGroup
+from clipcli.plan.read import Plan, PlanGroup
 from clipcli.plan.rows import PlanRow
-from clipcli.plan.undoing import undo
+from clipcli.plan.undo import undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipcli.plan.actions import Action
-    from clipcli.plan.undoing import Undone
+    from clipcli.plan.undo import Undone
 
 CALLS = ("replace", "rename", "link", "symlink", "unlink", "mkdir", "rmdir", "open", "chmod", "utime", "fsync")
 

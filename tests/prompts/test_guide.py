@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clipcli.expectations import parse_expectations
+from clipcli.inputs.expected_labels import parse_expectations
 from clipcli.prompts import check_file, check_labels, parse_groups, parse_labels, shipped_sets
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text("utf-8")

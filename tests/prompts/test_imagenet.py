@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from clipcli.errors import LabelsError, PromptsError
-from clipcli.prompts import imagenet, load_prompts, parse_labels
+from clipcli.prompts import load_prompts, parse_labels
+from clipcli.prompts import shipped as imagenet
 
 THEIRS = """
 import json, sys

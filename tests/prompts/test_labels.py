@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipcli.errors import LabelsError, UsageError
+from clipcli.inputs.text_files import tidy
 from clipcli.prompts import Label, check_labels, parse_labels
 from clipcli.prompts.labels import label_line
-from clipcli.textfiles import tidy
 
 texts = st.text(st.characters(exclude_categories=["Cc", "Cs"])).map(tidy).filter(bool)
 labels = st.builds(Label, texts, st.lists(texts, min_size=1, max_size=4, unique=True).map(tuple))

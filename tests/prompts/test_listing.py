@@ -4,7 +4,7 @@ import pytest
 
 from clipcli.errors import LabelsError, PromptsError, UsageError
 from clipcli.prompts import load_prompts, parse_labels
-from clipcli.prompts.listing import listing
+from clipcli.prompts.sets import listing
 
 
 def test_a_listed_set_reads_back(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 
 import clipcli
 from clipcli.errors import PromptsError
-from clipcli.prompts import check_file, imagenet, shipped, shipped_sets
+from clipcli.prompts import check_file, shipped, shipped_sets
+from clipcli.prompts import shipped as imagenet
 from clipcli.prompts.templates import parse_lines
 
 WANTED = {"plain", "photo", "photo-one", "illustration", "icon", "product", "food", "clothing", "satellite", "medical"}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipcli.inputs.text_files import tidy
 from clipcli.prompts.templates import check_template, fill, normal, parse_lines, purpose, template_line
-from clipcli.textfiles import tidy
 
 pieces = st.lists(st.sampled_from(["{}", "{{", "}}", "a", "photo", " ", "#", "\\", ";"]), max_size=10)
 templates = pieces.map("".join).map(tidy).filter(lambda text: text and check_template(text) is None)

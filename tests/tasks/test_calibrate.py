@@ -8,7 +8,9 @@ from scipy import optimize, stats
 from scipy.special import log_softmax
 
 from clipcli.tasks.calibrate import (
+    Goal,
     Samples,
+    best_cut,
     calibrate,
     calibration_error,
     decide,
@@ -17,8 +19,8 @@ from clipcli.tasks.calibrate import (
     folds,
     loss,
     probabilities,
+    proportion,
 )
-from clipcli.tasks.thresholds import Goal, best_cut, proportion
 
 
 def overconfident(images: int = 900, labels: int = 4, factor: float = 3.0, seed: int = 1) -> Samples:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from clipcli.encoder import Preprocessing
-from clipcli.preprocess import to_pixels
+from clipcli.core.encoder import Preprocessing
+from clipcli.images.preprocess import to_pixels
 from training import features
 from training.features import CHUNK, MEAN, STD, Row, icon_name, on_white, prepare
 

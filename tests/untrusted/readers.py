@@ -18,26 +18,25 @@ from clipcli import bundle
 from clipcli.cache import EmbeddingCache
 from clipcli.config import load_config
 from clipcli.errors import ClipcliError, ImageError
-from clipcli.expectations import parse_expectations
-from clipcli.images.decoding import decode
-from clipcli.images.reading import read_file, read_ref
-from clipcli.inputs import collect
-from clipcli.modelspec import TINY_FOLDER
+from clipcli.images.decoder import decode
+from clipcli.images.reader import read_file, read_ref
+from clipcli.inputs.collect import collect
+from clipcli.inputs.expected_labels import parse_expectations
+from clipcli.inputs.texts import read_texts
+from clipcli.models.spec import TINY_FOLDER
 from clipcli.plan.decisions import read_decisions
 from clipcli.plan.journal import open_journal
-from clipcli.plan.reading import read_plan
+from clipcli.plan.read import read_plan
 from clipcli.prompts import Label
-from clipcli.prompts.groups import parse_groups
-from clipcli.prompts.labels import parse_labels
+from clipcli.prompts.labels import parse_groups, parse_labels
 from clipcli.prompts.sets import check_file, load_prompts
-from clipcli.ranking.asking import read_queries
-from clipcli.ranking.index import Index, build
-from clipcli.ranking.table import read_pairs
-from clipcli.texts import read_texts
-from clipcli.thresholdfile import read_thresholds
+from clipcli.runs.classify.threshold_file import read_thresholds
+from clipcli.runs.rank.index import Index, build
+from clipcli.runs.rank.queries import read_queries
+from clipcli.runs.rank.recall import read_pairs
 from clipcli.vectorfiles import VectorRows, VectorsInfo, create_vectors, open_vectors
 from clipcli.vectorfiles.info import Failure
-from clipcli.vectorfiles.writer import Plan
+from clipcli.vectorfiles.writer import WritePlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +121,7 @@ def _made(name: str) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         info = VectorsInfo("image", "tiny", "0123456789ab")
         vectors = np.eye(3, 8, dtype=np.float32)
-        with create_vectors(Path(name).suffix[1:], Plan(folder / name, info, 3, 8, "float32")) as writer:  # type: ignore[arg-type]
+        with create_vectors(Path(name).suffix[1:], WritePlan(folder / name, info, 3, 8, "float32")) as writer:  # type: ignore[arg-type]
             writer.write(VectorRows(["a", "ü", "c"], vectors))
             writer.fail(Failure("bad", "read", "no such file", 3))
 

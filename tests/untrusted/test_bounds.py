@@ -15,14 +15,13 @@ from local_server import QuietHandler, listening
 from run import run, run_process, run_script
 
 from clipcli.errors import ClipcliError, ImageError, VectorsError
-from clipcli.images.reading import read_ref
-from clipcli.inputs import collect
-from clipcli.ranking.index import Index, build
-from clipcli.sources.braces import MOST_NAMES, expand_braces, too_many
-from clipcli.sources.patterns import names_of
-from clipcli.sources.places import file_system
+from clipcli.images.reader import read_ref
+from clipcli.inputs.collect import collect
+from clipcli.inputs.sources.filesystems import file_system
+from clipcli.inputs.sources.patterns import MOST_NAMES, expand_braces, names_of, too_many
+from clipcli.runs.rank.index import Index, build
 from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, VectorsInfo, create_vectors, open_vectors
-from clipcli.vectorfiles.writer import Plan
+from clipcli.vectorfiles.writer import WritePlan
 
 IMAGE = Path(__file__).parent.parent.parent / "examples" / "cat.png"
 TINY = ("--model", "tiny", "-f", "jsonl", "--no-cache")
@@ -141,7 +140,7 @@ def test_an_answer_is_not_unpacked(form):
 
 def test_an_answer_without_an_end_is_cut(monkeypatch):
     pytest.importorskip("aiohttp")
-    monkeypatch.setattr("clipcli.sources.fetching.MAX_BYTES", 3 << 20)
+    monkeypatch.setattr("clipcli.inputs.sources.fetch.MAX_BYTES", 3 << 20)
 
     class Endless(QuietHandler):
         def answer(self) -> None:
@@ -222,7 +221,7 @@ def vectors(folder: Path, suffix: str, kind: str = "float32", name: str = "v") -
     numbers = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32)
     numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
     path = folder / f"{name}.{suffix}"
-    with create_vectors(suffix, Plan(path, VectorsInfo("image", "tiny", "0123456789ab"), 30, 16, kind)) as writer:
+    with create_vectors(suffix, WritePlan(path, VectorsInfo("image", "tiny", "0123456789ab"), 30, 16, kind)) as writer:
         writer.write(VectorRows([f"{number}.jpg" for number in range(30)], numbers))
     return path
 

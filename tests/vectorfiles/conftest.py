@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from clipcli.encoder import ModelInfo, Preprocessing, Scoring
-from clipcli.vectorfiles import Failure, Plan, Shard, VectorRows, VectorsInfo, create_vectors
+from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
+from clipcli.vectorfiles import Failure, Shard, VectorRows, VectorsInfo, WritePlan, create_vectors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ class Sample:
     def write(self, name: str, dtype: str = "float32", block: int = 2) -> Path:
         path = self.folder / name
         vectors = self.vectors(dtype).astype(np.float32)
-        with create_vectors(path.suffix[1:], Plan(path, self.info, len(self.names), self.dim, dtype)) as writer:
+        with create_vectors(path.suffix[1:], WritePlan(path, self.info, len(self.names), self.dim, dtype)) as writer:
             for start in range(0, len(self.names), block):
                 part = slice(start, start + block)
                 places = np.array(self.positions[part]) if self.info.shard else None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clipcli.errors import InputsError, OutputError, UsageError, VectorsError
-from clipcli.vectorfiles import VECTOR_FORMATS, Plan, VectorRows, create_vectors, open_vectors
+from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, WritePlan, create_vectors, open_vectors
 
 
 @pytest.mark.parametrize(("value", "why"), [(np.nan, "not finite"), (0.0, "is zero"), (1.0, "not of unit length")])
@@ -19,7 +19,7 @@ def test_bad_numbers(sample, suffix, value, why):
     vectors = sample.vectors()
     vectors[4] = value
     path = sample.folder / f"out.{suffix}"
-    with create_vectors(suffix, Plan(path, sample.info, 7, 6)) as writer:
+    with create_vectors(suffix, WritePlan(path, sample.info, 7, 6)) as writer:
         writer.write(VectorRows(sample.names, vectors))
 
     with pytest.raises(VectorsError, match=rf"row 4 \({sample.names[4]}\) .*{why}"):
@@ -142,7 +142,7 @@ def test_an_interrupted_writer_leaves_the_old_file(sample, suffix, monkeypatch):
 
 
 def _write_some_and_stop(path, sample):
-    with create_vectors(path.suffix[1:], Plan(path, sample.info, 7, 6)) as writer:
+    with create_vectors(path.suffix[1:], WritePlan(path, sample.info, 7, 6)) as writer:
         writer.write(VectorRows(sample.names[:3], sample.vectors()[:3]))
         raise KeyboardInterrupt
 
@@ -160,5 +160,5 @@ def test_a_full_disk(sample, suffix, monkeypatch):
 
 @pytest.mark.parametrize("suffix", ["npy", "parquet", "safetensors"])
 def test_binary_formats_need_a_file(sample, suffix):
-    with pytest.raises(UsageError, match="pipe"), create_vectors(suffix, Plan(None, sample.info, 1, 6)):
+    with pytest.raises(UsageError, match="pipe"), create_vectors(suffix, WritePlan(None, sample.info, 1, 6)):
         pass

@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 
-from clipcli.vectorfiles import VECTOR_FORMATS, Plan, VectorRows, create_vectors, open_vectors
+from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, WritePlan, create_vectors, open_vectors
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -64,7 +64,7 @@ def test_csv_has_a_header_and_an_error_column(sample):
 def test_failures_of_an_older_run_do_not_stay(sample):
     path = sample.write("out.npy")
     assert open_vectors(path).failures
-    with create_vectors("npy", Plan(path, sample.info, 1, 6)) as writer:
+    with create_vectors("npy", WritePlan(path, sample.info, 1, 6)) as writer:
         writer.write(VectorRows(["a"], sample.vectors()[:1]))
     assert open_vectors(path).failures == []
 
@@ -76,7 +76,7 @@ def test_names_too_wide_for_an_array_stand_as_json(sample, monkeypatch):
 
 def test_row_groups_have_one_size_whatever_the_blocks(sample, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an optional package")
-    monkeypatch.setattr("clipcli.vectorfiles.parquet._ROWS_A_GROUP", 3)
+    monkeypatch.setattr("clipcli.vectorfiles.parquet_file._ROWS_A_GROUP", 3)
     path = sample.write("out.parquet", block=7)
     metadata = parquet.ParquetFile(path).metadata
     assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == [3, 3, 1]

@@ -15,8 +15,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clipcli.tasks.dedupe.sources import Indices, Source
-    from clipcli.vectors import Vectors
+    from clipcli.core.vectors import Vectors
+    from clipcli.tasks.dedupe.join_rows import Indices, RowSource
 
 _SAMPLE_A_CELL: Final = 32
 _ROUNDS: Final = 4
@@ -49,7 +49,7 @@ class Cells:
         return self._order[self._starts[cell] : self._starts[cell + 1]]
 
     @classmethod
-    def of(cls, source: Source, count: int, keep: int, advance: Callable[[int], object]) -> Cells:
+    def of(cls, source: RowSource, count: int, keep: int, advance: Callable[[int], object]) -> Cells:
         """Part rows into at most `count` cells and note the `keep` nearest cells of each."""
         centres = _centres(source, count)
         nearest = np.empty((len(source), min(keep, len(centres))), np.int32)
@@ -69,7 +69,7 @@ def best_columns(values: Vectors, count: int) -> npt.NDArray[np.int32]:
     return np.take_along_axis(some, order, axis=1).astype(np.int32)
 
 
-def _centres(source: Source, count: int) -> Vectors:
+def _centres(source: RowSource, count: int) -> Vectors:
     """Centres after a few rounds over a sample; those that nothing is near to stay where they are."""
     total = len(source)
     sample = source.take(np.linspace(0, total - 1, min(total, _SAMPLE_A_CELL * count)).astype(np.int64))

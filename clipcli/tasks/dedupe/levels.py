@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from clipcli.vectors import Vectors
+    from clipcli.core.vectors import Vectors
 
 Level = Literal["exact", "near", "edited", "similar"]
 LEVELS: Final[tuple[Level, ...]] = ("exact", "near", "edited", "similar")
@@ -17,7 +17,7 @@ LEVELS: Final[tuple[Level, ...]] = ("exact", "near", "edited", "similar")
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class LevelThresholds:
     """Cosines of one model. They do not carry over to another: the same two photos are 0.6 here and 0.9 there."""
 
     candidate: float
@@ -26,7 +26,7 @@ class Thresholds:
     """From here on two pictures are called alike, whatever their pixels say."""
 
 
-UNKNOWN_MODEL: Final = Thresholds(candidate=0.85, similar=0.95)
+UNKNOWN_MODEL: Final = LevelThresholds(candidate=0.85, similar=0.95)
 """For contrastive image towers in general: their cosines crowd between 0.5 and 1."""
 _STRANGERS: Final = 16
 """Strangers that a picture is compared with on average: pixels decide, so that a few too many cost only time."""
@@ -35,19 +35,19 @@ _RANDOM_ROWS: Final = 2048
 _ROWS_AT_LEAST: Final = 100
 _LOWEST: Final = 0.5
 
-_BY_MODEL: Final[tuple[tuple[str, Thresholds], ...]] = (
-    (r"(^|[/:\\])surrogate$", Thresholds(candidate=0.75, similar=0.85)),
-    (r"^tiny$", Thresholds(candidate=0.6, similar=0.9)),
+_BY_MODEL: Final[tuple[tuple[str, LevelThresholds], ...]] = (
+    (r"(^|[/:\\])surrogate$", LevelThresholds(candidate=0.75, similar=0.85)),
+    (r"^tiny$", LevelThresholds(candidate=0.6, similar=0.9)),
 )
 """Patterns of model names, first match counts."""
 
 
-def thresholds_of(model: str) -> Thresholds:
+def thresholds_of(model: str) -> LevelThresholds:
     """The thresholds that belong to a model, by its name."""
     return next((found for pattern, found in _BY_MODEL if re.search(pattern, model)), UNKNOWN_MODEL)
 
 
-def measured(thresholds: Thresholds, vectors: Vectors) -> Thresholds | None:
+def measured(thresholds: LevelThresholds, vectors: Vectors) -> LevelThresholds | None:
     """Candidates as a set's own pairs suggest, for a model that nobody measured: a few strangers a picture.
 
     Two pictures taken at random are strangers, as good as always; the cosine that all but `16 / n` of such pairs stay

@@ -13,22 +13,34 @@ The verdict on two pictures depends on these two alone. docs/dedupe.md has the m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from clipcli.tasks.dedupe.aligning import DRAWN, align
-from clipcli.tasks.dedupe.differing import colour_difference, difference
+from clipcli.tasks.dedupe.alignment import DRAWN, align
+from clipcli.tasks.dedupe.difference import colour_difference, difference
 from clipcli.tasks.dedupe.margins import beside, moved
 from clipcli.tasks.dedupe.sheets import Sheet, sheet_from, sheet_of
-from clipcli.tasks.dedupe.turns import TURNS, turn
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-    from clipcli.tasks.dedupe.aligning import Pair
-    from clipcli.tasks.dedupe.sources import Bits
+    from clipcli.tasks.dedupe.alignment import Pair
+    from clipcli.tasks.dedupe.join_rows import Bits
+
+NAMES: Final = (
+    "upright", "turned 90°", "turned 180°", "turned 270°",
+    "mirrored", "mirrored, turned 90°", "mirrored, turned 180°", "mirrored, turned 270°",
+)  # fmt: skip
+TURNS: Final = len(NAMES)
+
+
+def turn(array: npt.NDArray[Any], number: int) -> npt.NDArray[Any]:
+    """The picture (height, width, …) in one of the eight ways, by its place in `NAMES`; quarter turns are clockwise."""
+    mirrored = array[:, ::-1] if number >= TURNS // 2 else array
+    return np.ascontiguousarray(np.rot90(mirrored, -(number % 4)))
+
 
 Verdict = Literal["near", "edited", "other"]
 

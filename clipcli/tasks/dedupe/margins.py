@@ -11,7 +11,7 @@ from clipcli.tasks.dedupe.sheets import area
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from clipcli.tasks.dedupe.aligning import Pair
+    from clipcli.tasks.dedupe.alignment import Pair
     from clipcli.tasks.dedupe.sheets import Sheet, Stretch
 
 Beside = Literal["nothing", "crop", "more"]

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipcli.tasks.dedupe import approximate, join
+from clipcli.core.vectors import unit_length
+from clipcli.tasks.dedupe import ivf as approximate
+from clipcli.tasks.dedupe import join
 from clipcli.tasks.dedupe.cells import Cells
-from clipcli.tasks.dedupe.collapse import collapse
-from clipcli.tasks.dedupe.join import join_self, join_sets
-from clipcli.tasks.dedupe.neighbours import Neighbours
-from clipcli.tasks.dedupe.sources import HashSource, VectorSource, cosine_of
-from clipcli.vectors import unit_length
+from clipcli.tasks.dedupe.join import collapse, join_self, join_sets
+from clipcli.tasks.dedupe.join_rows import HashSource, VectorSource, cosine_of
+from clipcli.tasks.dedupe.pairs import Neighbours
 
 
 def rows(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from clipcli.core.vectors import unit_length
 from clipcli.tasks.dedupe.levels import UNKNOWN_MODEL, is_known, measured, thresholds_of
-from clipcli.vectors import unit_length
 
 
 def cone(count: int, shared: float) -> np.ndarray:

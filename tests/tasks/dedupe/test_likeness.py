@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from clipcli.tasks.dedupe.likeness import compare, sign
-from clipcli.tasks.dedupe.turns import NAMES, TURNS, turn
+from clipcli.tasks.dedupe.likeness import NAMES, TURNS, compare, sign, turn
 
 
 def scene(seed: int) -> Image.Image:

@@ -1,0 +1,213 @@
+"""The Typer app, the list of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipcli import __version__
+from clipcli.cli.lazy_group import LazyCommands, LazyGroup
+from clipcli.cli.option_groups import with_groups
+from clipcli.errors import ClipcliError, ExitCode, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HELP = "Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."
+_EPILOG = "Try it without a download: clipcli classify photos/ -l cat,dog --model tiny"
+
+_ARGUMENTS = "clipcli.arguments"
+
+
+class _Root(LazyGroup):
+    """Keeps the arguments of the command for the callback, which would not see them."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given | {"commands": LazyCommands(bounded)})
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note them and go on."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Root,
+    name="clipcli",
+    help=_HELP,
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"clipcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback acts
+        bool,
+        typer.Option(
+            "--version", callback=lambda asked: _version(asked=asked), is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."""
+    if not {"-h", "--help"} & set(context.meta[_ARGUMENTS]):
+        try:
+            context.default_map = _defaults(context)
+        except ClipcliError as error:
+            if context.invoked_subcommand == "doctor":  # which says it among what else it finds
+                return
+            _say(error)
+            raise typer.Exit(error.exit_code) from None
+
+
+def _defaults(context: typer.Context) -> dict[str, Any]:
+    """The config file's values for the command that runs, by its name and verb."""
+    from clipcli.config.defaults import file_defaults
+
+    name = context.invoked_subcommand or ""
+    command = context.command.get_command(context, name)  # type: ignore[attr-defined]
+    verbs = getattr(command, "commands", {"": command}).items()
+    options = {f"{name} {verb}".strip(): frozenset(str(each.name) for each in inner.params) for verb, inner in verbs}
+    verbose = any(re.fullmatch(r"--verbose|-[a-z]*v[a-z]*", argument) for argument in context.meta[_ARGUMENTS])
+    nested: dict[str, Any] = {}
+    for name, values in file_defaults(options, verbose=verbose).items():
+        top, _, verb = name.partition(" ")
+        nested.setdefault(top, {}).update({verb: values} if verb else values)
+    return nested
+
+
+def bounded(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the one error boundary: an expected failure is a line and a code, a bug keeps its traceback."""
+    flat = with_groups(command)
+
+    def run(**given: Any) -> None:
+        try:
+            with _network(forbidden=bool(given.get("offline"))):
+                flat(**given)
+        except ClipcliError as error:
+            _say(error)
+            if error.exit_code is ExitCode.OUTPUT:
+                _forget_stdout()
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            sys.stderr.write("clipcli: interrupted\n")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except BrokenPipeError:
+            _forget_stdout()
+            raise typer.Exit(ExitCode.OK) from None
+        except MemoryError as error:
+            _say(_out_of_memory(error))
+            raise typer.Exit(ExitCode.MODEL) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception:  # noqa: BLE001 - the boundary: a bug, reported with its traceback
+            _report_bug()
+            raise typer.Exit(ExitCode.BUG) from None
+
+    run.__name__, run.__doc__, run.__module__ = flat.__name__, flat.__doc__, flat.__module__
+    run.__annotations__ = flat.__annotations__
+    run.sections = flat.sections  # type: ignore[attr-defined]
+    run.__signature__ = flat.__signature__  # type: ignore[attr-defined]
+    return run
+
+
+def _network(*, forbidden: bool) -> contextlib.AbstractContextManager[None]:
+    """Nothing is imported for runs that may use it."""
+    if not forbidden:
+        return contextlib.nullcontext()
+    from clipcli.inputs.sources.filesystems import no_network
+
+    return no_network()
+
+
+def _say(error: ClipcliError) -> None:
+    from clipcli.core.console import Console
+
+    talk = Console()
+    talk.line(f"error: {error.message}")
+    if error.hint:
+        talk.line(f"  {error.hint}")
+
+
+def _out_of_memory(error: MemoryError) -> ClipcliError:
+    detail = f": {error}" if str(error) else ""
+    hint = "a smaller --batch-size, fewer --workers or a smaller --model needs less"
+    return ClipcliError(f"memory does not suffice{detail}", hint=hint)
+
+
+def _report_bug() -> None:
+    import traceback
+
+    from clipcli.core.redaction import redact, redact_variables
+
+    sys.stderr.write(redact_variables(redact(traceback.format_exc())))
+    sys.stderr.write(f"clipcli: this is a bug in clipcli {__version__}; please report it with the lines above\n")
+
+
+def _forget_stdout() -> None:
+    """The reader went away, or the disk is full: keep Python from failing once more when it closes stdout."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fill_closed_streams() -> None:
+    """Give a parent's closed stdin, stdout and stderr a place, which else the next file that is opened would take.
+
+    Such a stdin is empty, such a stderr takes anything, and writing to such a stdout is an error.
+    """
+    modes = {"stdin": (os.O_RDONLY, "r"), "stdout": (os.O_RDONLY, "w"), "stderr": (os.O_WRONLY, "w")}
+    for number, (name, (flags, mode)) in enumerate(modes.items()):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, flags)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace"))
+
+
+def _leave_threads_behind(code: Any) -> None:
+    """After Ctrl-C, `| head` or an error a thread may be at work on a batch for a minute: Python would wait for it.
+
+    What was promised is written and closed by now, and the cache can be left at any moment.
+    """
+    # The model's are daemons, so that a run that was dropped keeps nobody from leaving (clipcli.session.batcher).
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    if not any(thread.name.startswith("model") or not thread.daemon for thread in others):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(int(code) if isinstance(code, int) else int(code is not None))
+
+
+def main() -> None:
+    """Run the command line."""
+    _fill_closed_streams()
+    try:
+        app()
+    except SystemExit as stop:
+        _leave_threads_behind(stop.code)
+        raise
+    except OSError as error:  # help and other words of Typer's that nobody can take
+        _say(OutputError(f"cannot write standard output: {(error.strerror or str(error)).lower()}"))
+        _forget_stdout()
+        sys.exit(ExitCode.OUTPUT)
+    except Exception:  # noqa: BLE001 - a bug outside of any command
+        _report_bug()
+        sys.exit(ExitCode.BUG)

@@ -1,0 +1,40 @@
+"""`clipcli apply`: act on a plan of `dedupe`, one checked step at a time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clipcli.options.apply import ApplyOptions
+from clipcli.options.shared import OutputOptions
+
+EPILOG = """Examples:
+
+clipcli apply plan.jsonl --action trash
+
+clipcli apply plan.jsonl --action move:duplicates/ --yes
+
+clipcli apply plan.jsonl --keep-both --ignore-file different.txt"""
+
+
+def apply(
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="What clipcli dedupe -o FILE.jsonl wrote.")],
+    out: OutputOptions,
+    options: ApplyOptions,
+    keep_both: Annotated[
+        bool,
+        typer.Option("--keep-both", help="Touch nothing; note in --ignore-file that these are different pictures."),
+    ] = False,
+    ignore_file: Annotated[
+        str | None,
+        typer.Option("--ignore-file", metavar="FILE", help="Note here the pairs that the plan marks as different."),
+    ] = None,
+) -> None:
+    """Trash, move, link or delete what a plan removes; every file and its keeper are checked again first."""
+    from clipcli.runs.apply.run import ApplyRun
+
+    acting = ApplyRun.of(plan, options, touches_nothing=keep_both)
+    if keep_both or ignore_file is not None:
+        acting.decide(ignore_file, keep_all=keep_both)
+    raise typer.Exit(0 if keep_both else acting.apply(out.parse(null=False), yes=options.yes))

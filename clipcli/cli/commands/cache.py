@@ -1,0 +1,92 @@
+"""`clipcli cache info | clear | prune`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clipcli.errors import ExitCode
+from clipcli.options.shared import TableOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipcli.cache import EmbeddingCache
+    from clipcli.core.console import Console
+    from clipcli.models.records import FastCopy
+
+
+def info(output: TableOptions) -> None:
+    """Show where the cache is and what it holds, by model."""
+    from clipcli.cache import EmbeddingCache
+    from clipcli.core.console import Console
+    from clipcli.models.records import fast_copies
+    from clipcli.output import open_writer
+
+    wanted = output.parse_table()
+    talk = Console()
+    with EmbeddingCache.open(say=talk.warn) as cache:
+        talk.note(f"{cache.folder}")
+        if copies := fast_copies():
+            talk.note(f"{_told(copies)}; clipcli cache clear --copies removes them")
+        with open_writer(wanted) as writer:
+            for space in cache.info():
+                writer.write(space)
+
+
+def clear(
+    copies: Annotated[bool, typer.Option("--copies", help="Remove the fast-starting copies of models too.")] = False,
+) -> None:
+    """Remove every kept vector; what is needed is computed again."""
+    from clipcli.cache import EmbeddingCache
+    from clipcli.core.console import Console
+    from clipcli.models.records import remove_fast_copies
+
+    talk = Console()
+    with EmbeddingCache.open(say=talk.warn) as cache:
+        if copies:
+            talk.note(f"{_told(remove_fast_copies())}: removed")
+        _conclude(cache, cache.clear(), talk)
+
+
+def _told(copies: Sequence[FastCopy]) -> str:
+    return f"fast-starting copies of models: {len(copies)}, {sum(copy.size for copy in copies) / 1e6:,.0f} MB"
+
+
+def prune(
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-size", metavar="SIZE", help="Remove the longest unused until the file is at most 500M, 2GB, …"
+        ),
+    ] = None,
+    older_than: Annotated[
+        int | None,
+        typer.Option("--older-than", metavar="DAYS", min=1, help="Remove what was not used for so many days."),
+    ] = None,
+) -> None:
+    """Remove kept vectors by age or until the file is small enough."""
+    from datetime import timedelta
+
+    from clipcli.cache import EmbeddingCache, parse_size
+    from clipcli.core.console import Console
+    from clipcli.errors import UsageError
+
+    if max_size is None and older_than is None:
+        raise UsageError("nothing to prune by", hint="give --max-size SIZE or --older-than DAYS")
+    bound = None if max_size is None else parse_size(max_size)
+    talk = Console()
+    with EmbeddingCache.open(say=talk.warn) as cache:
+        removed = cache.prune(bound, None if older_than is None else timedelta(days=older_than))
+        _conclude(cache, removed, talk)
+
+
+def _conclude(cache: EmbeddingCache, removed: int, talk: Console) -> None:
+    """Say what was removed; a cache that could not be written has said so."""
+    if not cache.is_writable:
+        raise typer.Exit(ExitCode.OUTPUT)
+    talk.note(f"{removed:,} vectors removed from {cache.folder}")
+
+
+COMMANDS = {"info": info, "clear": clear, "prune": prune}

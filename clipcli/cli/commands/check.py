@@ -1,0 +1,94 @@
+"""`clipcli check`: the checks of clipcli.toml, with one summary and one exit code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from clipcli.options.check import CheckModelOptions, SelectionOptions
+from clipcli.options.classify import CheckOptions, ScoreOptions
+from clipcli.options.dedupe import DuplicateOptions
+from clipcli.options.shared import OutputOptions, ReportOptions, RunOptions
+
+if TYPE_CHECKING:
+    from clipcli.config import CheckSpec, Config
+
+EPILOG = """Examples:
+
+clipcli check --init
+
+clipcli check --report junit.xml
+
+clipcli check --changed-since origin/main"""
+
+
+def check(
+    selection: SelectionOptions,
+    model: CheckModelOptions,
+    out: OutputOptions,
+    reports: ReportOptions,
+    run: RunOptions,
+) -> None:
+    """Run the checks of clipcli.toml: labels that pictures should or must not have, and duplicates."""
+    from clipcli.output import open_writer
+    from clipcli.runs.check.rows import CheckRow, FailingPath
+    from clipcli.runs.check.run import run_all, summary
+    from clipcli.runs.check.validate import Groups, Planner
+
+    talk = run.talk()
+    if selection.init:
+        from clipcli.runs.check.init_file import write_start
+
+        talk.line(
+            f"wrote {write_start(selection.config)}: say in it which pictures should be what, then run clipcli check"
+        )
+        raise typer.Exit
+    reporting = reports.parse()
+    planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates), talk)
+    output = _with_default(out, planner.config).parse(null=selection.null)
+    with run_all(planner.plan(selection.only or []), planner.session_options, talk) as outcome:
+        with open_writer(output) as writer:
+            failing = dict.fromkeys(finding.image for report in outcome.reports for finding in report.failed)
+            for row in map(FailingPath, failing) if output.paths else map(CheckRow, outcome.reports):
+                writer.write(row)
+        say = talk.note if all(report.holds for report in outcome.reports) else talk.line
+        say(summary(outcome.reports))
+        reporting.write(outcome.reports)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _with_default(out: OutputOptions, config: Config) -> OutputOptions:
+    """The file's format, where neither the command line nor the environment names one."""
+    chosen = out.format != "auto" or out.output or out.paths
+    return out if chosen else replace(out, format=config.defaults.format or "auto")
+
+
+def _score(spec: CheckSpec, config: Config) -> ScoreOptions:
+    """Forbidden labels without others to choose from are each held against a background."""
+    alone = bool(spec.forbid) and not spec.has_labels
+    return ScoreOptions(
+        threshold=spec.threshold,
+        thresholds=config.beside(spec.thresholds) if spec.thresholds else None,
+        multi_label=spec.multi_label or alone,
+        none=spec.none,
+        background=list(spec.background) or None,
+        groups=config.beside(spec.groups) if spec.groups else None,
+    )
+
+
+def _check(spec: CheckSpec, config: Config) -> CheckOptions:
+    from clipcli.inputs.text_files import tidy
+
+    table = spec.expect_from if spec.expect_from in {None, "parent"} else config.beside(str(spec.expect_from))
+    return CheckOptions(
+        expect=tidy(spec.expect) if spec.expect else None,
+        expect_from=table,
+        min_accuracy=spec.min_accuracy,
+        forbid=[tidy(label) for label in spec.forbid] or None,
+    )
+
+
+def _duplicates(spec: CheckSpec) -> DuplicateOptions:
+    return DuplicateOptions(level=spec.duplicates or "exact")

@@ -1,0 +1,56 @@
+"""`clipcli embed`: images or texts become vectors, in the format that the next tool reads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clipcli.options.embed import ClusterOptions, EmbedInputOptions, TextOptions, VectorOptions
+from clipcli.options.shared import ModelOptions, RunOptions
+
+EPILOG = """Examples:
+
+clipcli embed photos/ -o photos.parquet
+
+clipcli embed photos/ | head -1
+
+clipcli embed --texts-from captions.csv --column caption -o captions.npy
+
+clipcli embed photos/ -o part3.npy --shard 3/8
+
+clipcli embed 's3://bucket/shards/{00000..00099}.tar' -o photos.parquet
+
+clipcli embed photos/ -o photos.parquet --on ray://head:10001"""
+
+
+def embed(
+    inputs: EmbedInputOptions,
+    texts: TextOptions,
+    model: ModelOptions,
+    out: VectorOptions,
+    run: RunOptions,
+    cluster: ClusterOptions,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much there is to do.")] = False,
+) -> None:
+    """Turn images, or texts, into vectors: npy, npz, Parquet, safetensors, JSON Lines or CSV."""
+    from dataclasses import replace
+
+    from clipcli.runs.embed import open_embedder, plan
+    from clipcli.session.ray.resources import parse_wishes
+
+    wishes = parse_wishes(cluster.on, cluster.gpus_per_worker, cluster.concurrency)
+    talk, choice = run.talk(), model.choice()
+    job = plan(inputs, texts, out, talk)
+    options = replace(run.session(inputs), raw=out.raw)
+    if dry_run:
+        with job.open_session(choice, options) as session:
+            job.print_estimate(session)
+        return
+    embedder = open_embedder(job, wishes, choice, options)
+    with job.place() as parts, embedder as session:
+        with talk.progress(job.total, job.source.kind) as advance:
+            job.run(session, parts, advance)
+        code = job.conclude(session)
+        session.finish()
+    raise typer.Exit(code)

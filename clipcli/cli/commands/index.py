@@ -1,0 +1,38 @@
+"""`clipcli index`: an approximate index for corpora that are too large to search row by row."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clipcli.options.shared import RunOptions
+
+EPILOG = """Examples:
+
+clipcli index catalogue.npy -o catalogue.index
+
+clipcli rank "red shoes" catalogue.index"""
+
+
+def index(
+    vectors: Annotated[str, typer.Argument(metavar="VECTORS", help="A vector file of clipcli embed.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="INDEX", help="The folder to make.")],
+    run: RunOptions,
+    recall: Annotated[
+        float, typer.Option("--recall", metavar="R", min=0.0, max=1.0, help="Widen searches until this much is found.")
+    ] = 0.95,
+) -> None:
+    """Make an index that searches millions of vectors in milliseconds, and say how much of an exact search it finds."""
+    from clipcli.errors import ExitCode
+    from clipcli.runs.rank.index import build
+    from clipcli.vectorfiles import open_vectors
+
+    talk = run.talk()
+    file = open_vectors(vectors)
+    with talk.progress(len(file), "vector") as advance:
+        info = build(file, output, recall, advance)
+    talk.note(f"{info.rows:,} vectors in {output}; it finds {info.recall:.1%} of the ten best of an exact search")
+    if info.recall < recall:
+        talk.warn(f"recall stays below {recall:.1%}; search {vectors} itself where every hit counts")
+    raise typer.Exit(ExitCode.OK)

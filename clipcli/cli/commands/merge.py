@@ -1,0 +1,49 @@
+"""`clipcli merge`: shards of one run, or vector files of one model, become one file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+EPILOG = """Examples:
+
+clipcli merge part1.npy part2.npy part3.npy -o photos.npy
+
+clipcli merge stopped.npy.parts --incomplete -o so-far.parquet"""
+
+
+def merge(
+    parts: Annotated[
+        list[str], typer.Argument(metavar="PARTS", help="Vector files, or the folder of parts of a stopped run.")
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The new file, or a URL (s3://…); its suffix is the format."
+        ),
+    ],
+    format: Annotated[  # noqa: A002
+        str, typer.Option("--format", "-f", metavar="FORMAT", help="npy, npz, parquet, safetensors, jsonl or csv.")
+    ] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="float32 or float16.")] = "float32",
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Also when shards are missing or unfinished.")
+    ] = False,
+) -> None:
+    """Join the shards of one run in the order of its inputs, or files of one model one after the other."""
+    from clipcli.core.console import Console
+    from clipcli.errors import UsageError
+    from clipcli.runs.embed.target import parse_target
+    from clipcli.vectorfiles.destination import close_workshop, deliver
+    from clipcli.vectorfiles.merge import merge as join
+    from clipcli.vectorfiles.merge import open_all
+
+    target = parse_target(output, format, dtype)
+    if target.path is None:
+        raise UsageError("merge writes a file", hint="give -o FILE")
+    rows = join(open_all(parts), target.path, target.format, target.dtype, complete=not incomplete)
+    if target.url is not None:
+        deliver(target.path, target.url, hint="run it again")
+        close_workshop(target.path)
+    Console().note(f"{rows:,} vectors in {target.shown}")

@@ -1,0 +1,69 @@
+"""`clipcli prompts list | show | check`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clipcli.options.shared import LabelsFileOption, LabelsOption, OutputOptions
+
+
+def list_sets(output: OutputOptions) -> None:
+    """List the sets of templates that come with clipcli, and what each is for."""
+    from clipcli.output import open_writer
+    from clipcli.prompts import SetRow, shipped_sets
+
+    with open_writer(output.parse(null=False)) as writer:
+        for chosen in shipped_sets().values():
+            writer.write(SetRow.of(chosen))
+
+
+def show(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME|FILE...", help="Sets or files; several are joined. @imagenet: its labels."),
+    ],
+    labels: LabelsOption = None,
+    labels_file: LabelsFileOption = None,
+) -> None:
+    """Print a set, one template a line, ready to be edited; with labels, the very texts they become."""
+    from clipcli.core.console import printable
+    from clipcli.output.targets import open_target
+    from clipcli.prompts import listing
+
+    with open_target(None) as target:
+        for line in listing(names, labels or [], labels_file or []):
+            target.write(f"{printable(line) if target.is_terminal else line}\n".encode())
+
+
+def check(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Template files, .txt or .json (FILE.json#NAME for a data set)."),
+    ],
+    labels: LabelsOption = None,
+    labels_file: LabelsFileOption = None,
+) -> None:
+    """Name every fault of template files as file:line: problem; exit with 4 when there is any.
+
+    With labels, also those that a file of prompts for single labels forgets.
+    """
+    from clipcli.core.console import Console, printable
+    from clipcli.errors import ExitCode
+    from clipcli.output.targets import open_target
+    from clipcli.prompts import check_file, check_labels
+
+    wanted, faults = check_labels(labels or [], labels_file or [])
+    for file in files:
+        faults += check_file(file, wanted)
+    with open_target(None) as target:
+        for fault in faults:
+            line = f"{fault} ({fault.suggestion})" if fault.suggestion else str(fault)
+            target.write(f"{printable(line)}\n".encode())
+    if faults:
+        Console().note(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found")
+        raise typer.Exit(ExitCode.INPUTS)
+
+
+COMMANDS = {"list": list_sets, "show": show, "check": check}

@@ -1,0 +1,49 @@
+"""`clipcli rank`: find images by words and by example."""
+
+from __future__ import annotations
+
+import typer
+
+from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
+from clipcli.options.shared import ModelOptions, OutputOptions, RunOptions
+
+EPILOG = """Examples:
+
+clipcli rank "two parrots on a branch" photos/
+
+clipcli rank "2:golden retriever + ./pool.jpg - fruit" photos/ --top 20 --report hits.html
+
+clipcli rank --image shoe.jpg catalogue.parquet --paths -0 | xargs -0 cp -t picks/
+
+clipcli rank --expect captions.csv --min-recall 5=0.6 images/"""
+
+
+def rank(
+    context: typer.Context,
+    corpus: CorpusOptions,
+    query: QueryOptions,
+    hits: HitOptions,
+    keep: KeepOptions,
+    check: RecallOptions,
+    model: ModelOptions,
+    out: OutputOptions,
+    run: RunOptions,
+) -> None:
+    """Find the images that fit some words or are like an image, best first."""
+    from clipcli.output import open_writer
+    from clipcli.runs.rank import plan
+    from clipcli.session.session import open_session
+
+    talk = run.talk()
+    job = plan(corpus, query, hits, keep, check, talk)
+    source = context.get_parameter_source("model")
+    choice = job.follow(model, given=source is not None and source.name == "COMMANDLINE").choice()
+    output = out.parse(null=corpus.null)
+    with open_session(choice, talk, run.session(corpus), expected_images=job.expected_images) as session:
+        with open_writer(output) as writer, talk.progress(job.expected_images) as advance:
+            for row in job.rows(session, advance):
+                writer.write(row)
+        job.show()
+        code = job.conclude(session.info.name)
+        session.finish()
+    raise typer.Exit(code)

@@ -1,0 +1,74 @@
+"""Defaults from the config file become defaults of the options; the command line and the environment go before them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipcli.config import load_config
+from clipcli.core.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clipcli.config import Config
+
+Values = dict[str, object]
+
+_OWN_WAY = {"check", "apply", "undo"}
+"""`check` reads the file itself, `--config` and all; what a plan says is done as it says."""
+_WITH_PROMPTS = {"classify", "calibrate"}
+"""Elsewhere no prompts is the default, and means something."""
+_VECTORS = {"embed", "merge"}
+"""Their formats are those of vectors."""
+_OF_GROUPS = {"cache_dir", "offline"}
+"""`models export --precision` is of another kind than the precision of a run."""
+
+
+def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> dict[str, Values]:
+    """For each command, the values of the config file that rules this folder which are options of that command.
+
+    Args:
+        commands: by name (`models pull` for a verb of a group), the options that each has.
+        verbose: say on stderr which file set what.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    if commands.keys() <= _OWN_WAY:
+        return {}
+    config = load_config()
+    values = config_values(config)
+    if verbose and values:
+        said = ", ".join(f"{name} = {value}" for name, value in values.items())
+        Console(verbose=True).detail(f"defaults of {config.path}: {said}")
+    return {
+        name: {key: values[key] for key in values if _holds(key, name, options)} for name, options in commands.items()
+    }
+
+
+def _holds(key: str, command: str, options: frozenset[str]) -> bool:
+    if key not in options:
+        return False
+    if " " in command:
+        return key in _OF_GROUPS
+    if key == "format":
+        return command not in _VECTORS
+    return key != "prompts" or command in _WITH_PROMPTS
+
+
+def config_values(config: Config) -> Values:
+    """What the file sets, as the option parser takes it; files in it stand beside it."""
+    found = config.defaults
+    every: Values = {
+        "model": config.model_beside(found.model) if found.model else None,
+        "device": found.device,
+        "precision": found.precision,
+        "engine": found.engine,
+        "offline": found.offline,
+        "cache_dir": config.weights_dir,
+        "prompts": [config.beside(name) for name in found.prompts] or None,
+        "format": found.format,
+        "batch_size": found.batch_size,
+        "workers": found.workers,
+    }
+    return {name: value for name, value in every.items() if value is not None}

@@ -1,0 +1,186 @@
+"""The keys that a config file can have, and what can stand behind each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from clipcli.core.decode import DecodeError, parse_toml
+from clipcli.core.suggest import did_you_mean
+from clipcli.inputs.text_files import Fault, escape, quoted, tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Place = tuple[str, ...]
+_HEADER = re.compile(r"\s*\[\[?(?P<name>[^\[\]]+)\]\]?\s*(#.*)?$")
+_PAIR = re.compile(r"""\s*(?P<key>(?:"[^"]*"|'[^']*'|[\w.\s-])+?)\s*=""")
+_FENCE = re.compile(r'"""|\'\'\'')
+
+
+def lines_of(text: str) -> Mapping[Place, int]:
+    """The line, from 1, on which each table and each key is first named; keys of inline tables are not found."""
+    found: dict[Place, int] = {}
+    table: Place = ()
+    for number, line in _outside_strings(text):
+        if header := _HEADER.match(line):
+            table = named = _keys(header["name"])
+        elif pair := _PAIR.match(line):
+            named = (*table, *_keys(pair["key"]))
+        else:
+            continue
+        for end in range(1, len(named) + 1):
+            found.setdefault(named[:end], number)
+    return found
+
+
+def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
+    """The line of a place, or of the nearest thing around it that has one."""
+    return next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), None)
+
+
+def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines that do not start inside a string of several lines."""
+    fence: str | None = None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if fence is None:
+            yield number, line
+        for mark in _FENCE.findall(line):
+            fence = mark if fence is None else None if mark == fence else fence
+
+
+def _keys(written: str) -> Place:
+    """The parts of a dotted key, quotes and escapes undone by the parser itself."""
+    try:
+        node: Any = parse_toml(f"{written} = 0")
+    except DecodeError:
+        return ()
+    keys: list[str] = []
+    while isinstance(node, dict) and node:
+        key, node = next(iter(node.items()))
+        keys.append(key)
+    return tuple(keys)
+
+
+Kind = Literal["text", "texts", "labels", "share", "count", "flag", "level"]
+CHECKS = "checks"
+LEVELS = ("exact", "near", "edited", "similar")
+
+DEFAULT_KEYS: Mapping[str, Kind] = {
+    "model": "text",
+    "device": "text",
+    "precision": "text",
+    "engine": "text",
+    "offline": "flag",
+    "cache_dir": "text",
+    "prompts": "texts",
+    "format": "text",
+    "batch_size": "count",
+    "workers": "count",
+}
+CHECK_KEYS: Mapping[str, Kind] = {
+    "include": "texts",
+    "exclude": "texts",
+    "labels": "labels",
+    "labels_file": "texts",
+    "prompts": "texts",
+    "model": "text",
+    "expect": "text",
+    "expect_from": "text",
+    "forbid": "texts",
+    "duplicates": "level",
+    "min_accuracy": "share",
+    "threshold": "share",
+    "thresholds": "text",
+    "none": "text",
+    "background": "texts",
+    "multi_label": "flag",
+    "groups": "text",
+}
+LABEL_KEYS = (
+    "labels", "labels_file", "prompts", "min_accuracy", "threshold", "thresholds", "none", "background", "multi_label",
+    "groups",
+)  # fmt: skip
+"""Keys that mean nothing where nothing is said of labels."""
+_WANTED: Mapping[Kind, str] = {
+    "text": "a text",
+    "texts": "a text or a list of texts",
+    "labels": "a list of texts",
+    "share": "a number from 0 to 1",
+    "count": "a whole number above 0",
+    "flag": "true or false",
+    "level": f"one of {', '.join(LEVELS)}",
+}
+
+
+@dataclass(frozen=True)
+class ConfigFaults:
+    """What is found wrong with a file as it is read."""
+
+    source: str
+    section: Place
+    """Where clipcli's part of the file starts."""
+    lines: Mapping[Place, int]
+    is_named: bool = True
+    """Whether the user named the file; one that was merely found is trusted with less."""
+    found: list[Fault] = field(default_factory=list)
+
+    def line(self, place: Place) -> int | None:
+        """The line of a key or table of clipcli's part."""
+        return line_of(self.lines, (*self.section, *place))
+
+    def add(self, place: Place, problem: str, suggestion: str = "") -> None:
+        """Note one more."""
+        self.found.append(Fault(self.source, self.line(place), problem, suggestion))
+
+    def in_order(self) -> list[Fault]:
+        """By line."""
+        return sorted(self.found, key=lambda fault: fault.line or 0)
+
+    def values(
+        self, place: Place, table: Mapping[str, Any], keys: Mapping[str, Kind], also: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """The values of a table by key, checked; unknown keys and values of the wrong kind are added to the faults."""
+        values: dict[str, Any] = {}
+        for key, raw in table.items():
+            if key not in keys:
+                hint = did_you_mean(key, (*keys, *also)) or "one of " + ", ".join((*keys, *also))
+                self.add((*place, key), f"unknown key {quoted(key)}", hint)
+                continue
+            value = _read(raw, keys[key])
+            if value is None:
+                self.add((*place, key), f"{key} should be {_WANTED[keys[key]]}, not {quoted(str(raw))}")
+            else:
+                values[key] = value
+        return values
+
+
+def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - a return a kind
+    """The value, or None where it is of another kind; true is no number."""
+    match kind:
+        case "text":
+            return raw if isinstance(raw, str) and raw.strip() else None
+        case "texts":
+            texts = [raw] if isinstance(raw, str) else raw
+            good = isinstance(texts, list) and all(isinstance(text, str) and text.strip() for text in texts)
+            return tuple(texts) if good and isinstance(texts, list) and texts else None
+        case "labels":
+            return _labels(raw)
+        case "flag":
+            return raw if isinstance(raw, bool) else None
+        case "level":
+            return raw if raw in LEVELS else None
+        case "count":
+            return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else None
+    number = float(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) else None
+    return number if number is not None and 0 <= number <= 1 else None
+
+
+def _labels(raw: object) -> tuple[str, ...] | None:
+    """One text is what `-l` takes; in a list each text is a label, commas included."""
+    if isinstance(raw, str):
+        return (raw,) if raw.strip() else None
+    if not isinstance(raw, list) or not raw or not all(isinstance(label, str) and label.strip() for label in raw):
+        return None
+    return tuple(escape(tidy(label), ",") for label in raw)

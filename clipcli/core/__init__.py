@@ -1,0 +1,1 @@
+"""What every layer speaks of: encoders, vectors, devices, the console, files."""

@@ -1,0 +1,42 @@
+"""pyarrow, which is optional: the one place that imports it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from clipcli.core.decode import DecodeError
+from clipcli.core.files import size_words
+from clipcli.errors import InputsError
+
+_LARGEST_COLUMN: Final = 4 << 30
+"""Bytes of a column in one row group, unpacked: tables of images have a few hundred MB."""
+
+
+def pyarrow() -> Any:
+    """The package, with its Parquet module.
+
+    Raises:
+        InputsError: it is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputsError("Parquet needs the package pyarrow", hint="pip install 'clipcli[parquet]'") from error
+    return pa
+
+
+def no_such_column(source: str, column: str | None, names: list[str]) -> InputsError:
+    """What to say when `--column` names none of the columns, or is missing."""
+    problem = f"has no column {column}" if column else "has several columns"
+    return InputsError(f"{source}: {problem}", hint="--column takes one of " + ", ".join(map(str, names)))
+
+
+def check_sizes(metadata: Any) -> None:
+    """Refuse a Parquet file whose columns unpack to more than is read at once. Raises DecodeError."""
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group)
+        for column in range(rows.num_columns):
+            size = rows.column(column).total_uncompressed_size
+            if not 0 <= size <= _LARGEST_COLUMN:
+                raise DecodeError(f"a column of a row group unpacks to more than {size_words(_LARGEST_COLUMN)}")

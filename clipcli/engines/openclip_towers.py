@@ -1,0 +1,162 @@
+"""The image tower as it is run and exported: what cannot reach the embedding is not computed."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer, text_global_pool
+from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    Attention = Callable[[], AbstractContextManager[Any]]
+
+FEW = 16
+"""Queries from which on every thread's buffer is aligned to 64 bytes: 16 rows of float32."""
+
+
+class ExplicitFewQueries(TorchFunctionMode):
+    """In the block and in this thread, attention of fewer than `FEW` queries is computed with explicit products.
+
+    Other attention runs as before, except that torch's fast path for `nn.MultiheadAttention` is off.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run what torch was asked for, or its explicit twin."""
+        named = kwargs or {}
+        if func is functional.multi_head_attention_forward:
+            query = args[0] if args else named["query"]
+            if query.shape[0] < FEW:  # (queries, batch, width)
+                # Weights can only be given by the explicit way; what they cost is the same.
+                return func(*args, **{**named, "need_weights": True})
+        elif func is functional.scaled_dot_product_attention:
+            query = args[0] if args else named["query"]
+            if query.shape[-2] < FEW:  # (batch, heads, queries, width)
+                return torch.ops.aten._scaled_dot_product_attention_math(*args, **named)[0]  # noqa: SLF001
+        return func(*args, **named)
+
+
+def few_queries_on(device: str) -> Callable[[], AbstractContextManager[Any]]:
+    """What a tower has to enter before it pools on `device`: only the CPU needs anything."""
+    return ExplicitFewQueries if device == "cpu" else nullcontext
+
+
+_CAUSAL_POOLS = frozenset({"argmax", "eos"})
+
+
+def causal_tower(model: Any) -> bool:
+    """Whether the text tower reads from left to right and pools at the end token, so that padding cannot matter.
+
+    Towers with an appended class token (CoCa) or a padding mask see their padding, and Hugging Face towers are not
+    looked into: none of them may be cut.
+    """
+    tower = getattr(model, "text", model)
+    mask = getattr(tower, "attn_mask", None)
+    pool = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
+    has_parts = hasattr(tower, "positional_embedding") and hasattr(tower, "token_embedding")
+    if not has_parts or mask is None or mask.ndim != 2:  # noqa: PLR2004 - (length, length)
+        return False
+    return (
+        pool in _CAUSAL_POOLS and getattr(tower, "cls_emb", None) is None and not getattr(tower, "use_pad_mask", False)
+    )
+
+
+class CausalText(nn.Module):
+    """open_clip 3's `encode_text` adds the whole positional table; this one cuts table and mask to the tokens' length.
+
+    Valid because of the causal mask: a token never sees what comes after it, and the embedding is read at the end
+    token.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.tower = getattr(model, "text", model)
+        self.pool = getattr(self.tower, "text_pool_type", None) or self.tower.pool_type
+        self.eos = getattr(self.tower, "text_eos_id", None) or getattr(self.tower, "eos_id", None)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Int64 (n, length ≤ context_length) → (n, dim), not unit length."""
+        tower, length = self.tower, tokens.shape[1]
+        dtype = tower.transformer.get_cast_dtype()
+        x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
+        x = tower.ln_final(tower.transformer(x, attn_mask=tower.attn_mask[:length, :length]))
+        pooled = text_global_pool(x, tokens, self.pool, eos_token_id=self.eos)
+        if isinstance(tower.text_projection, nn.Linear):
+            pooled = tower.text_projection(pooled)
+        elif tower.text_projection is not None:
+            pooled = pooled @ tower.text_projection
+        return torch.as_tensor(pooled)
+
+
+def image_tower(model: Any, attention: Attention = nullcontext) -> nn.Module:
+    """Float32 pixels (n, 3, height, width) → features (n, dim), not unit length.
+
+    `attention` makes the context in which the tower pools its tokens; see `few_queries_on`.
+    """
+    visual = getattr(model, "visual", None)
+    return ClassTokenTower(visual, attention) if _reads_one_token(visual) else WholeTower(model, attention)
+
+
+def _reads_one_token(visual: Any) -> bool:
+    """Whether the embedding is the class token's, behind a block that is understood; anything else runs as it is."""
+    if type(visual) is not VisionTransformer or visual.attn_pool is not None or visual.output_tokens:
+        return False
+    transformer = visual.transformer
+    last = transformer.resblocks[-1]
+    plain = type(last) is ResidualAttentionBlock and not hasattr(last, "ln_1_kv")
+    open_parts = hasattr(visual, "_embeds") and hasattr(visual, "_pool")
+    return visual.pool_type == "tok" and plain and open_parts and transformer.batch_first
+
+
+class ClassTokenTower(nn.Module):
+    """A vision transformer whose last block works for its class token only: the others' outputs go nowhere.
+
+    The token attends to all, as before. It saves ten twelfths of that block: all but the keys and values.
+    """
+
+    def __init__(self, visual: Any, attention: Attention = nullcontext) -> None:
+        super().__init__()
+        self.visual = visual
+        self.attention = attention
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, height, width) → (n, dim)."""
+        visual = self.visual
+        tokens = visual._embeds(pixels)  # noqa: SLF001 - as its own forward() begins
+        *blocks, last = visual.transformer.resblocks
+        for block in blocks:
+            tokens = block(tokens)
+        normed = last.ln_1(tokens)
+        with self.attention():
+            attended = last.attention(normed[:, :1], normed, normed)
+        token = tokens[:, :1] + last.ls_1(attended)
+        token = token + last.ls_2(last.mlp(last.ln_2(token)))
+        pooled, _ = visual._pool(token)  # noqa: SLF001 - and ends
+        return torch.as_tensor(pooled if visual.proj is None else pooled @ visual.proj)
+
+
+class WholeTower(nn.Module):
+    """Any image tower, as open_clip runs it."""
+
+    def __init__(self, model: Any, attention: Attention = nullcontext) -> None:
+        super().__init__()
+        self.model = model
+        self.attention = attention
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, height, width) → (n, dim).
+
+        CoCa's towers make unit length unless told not to; towers that return tokens too put the embedding first.
+        """
+        with self.attention():
+            output = self.model.encode_image(pixels, normalize=False)
+        features: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
+        return features

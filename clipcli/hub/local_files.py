@@ -1,0 +1,120 @@
+"""What huggingface_hub's cache holds, told from its folders alone, so that hundreds of models can be asked at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.core.files import is_folder, is_there
+from clipcli.errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOCK = 1 << 20
+
+
+def is_sha256(text: str | None) -> bool:
+    """Whether a text is a hex sha256; the hub names large files so, and small ones by git's shorter hash."""
+    return text is not None and _SHA256.fullmatch(text) is not None
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def expected_sha256(path: Path) -> str | None:
+    """What the hub said the sha256 of a file in its cache is; None for any other file."""
+    name = _blob(path).name
+    return name if is_sha256(name) else None
+
+
+def _blob(path: Path) -> Path:
+    """What a file of a snapshot links to; one step only, for blobs may link on to a store with other names."""
+    return path.parent / path.readlink() if path.is_symlink() else path
+
+
+def check_file(path: Path) -> None:
+    """Compare a file of the hub's cache with its hash; a damaged one is removed, so that it is fetched anew.
+
+    Raises:
+        DownloadError: the bytes are not those that the hub announced.
+    """
+    expected = expected_sha256(path)
+    if expected is not None:
+        refuse_damaged(_blob(path), expected, path.name)
+
+
+def refuse_damaged(blob: Path, expected: str, name: str) -> None:
+    """Remove a file whose sha256 is not the expected one; `name` is what it is called in the repository.
+
+    Raises:
+        DownloadError: it was removed.
+    """
+    found = sha256_of(blob)
+    if found != expected:
+        blob.unlink(missing_ok=True)
+        raise DownloadError(
+            f"{name} is damaged: sha256 {found[:12]}…, expected {expected[:12]}…; it was removed",
+            hint="run the command again to fetch it anew",
+        )
+
+
+CONFIG = "open_clip_config.json"
+"""What makes a repository or a folder an OpenCLIP model."""
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""Names of weights in a repository, in the order they are tried."""
+
+
+def repository_folder(repo: str, cache_dir: str | None) -> Path:
+    """Where the files of a repository are kept: `blobs`, `refs` and `snapshots`."""
+    return _root(cache_dir) / f"models--{repo.replace('/', '--')}"
+
+
+def is_cached(repo: str, filename: str, cache_dir: str | None) -> bool:
+    """Whether a repository's weights are on this disk; no filename stands for the usual ones."""
+    return any(_weights(repository_folder(repo, cache_dir), filename))
+
+
+def cached_models(cache_dir: str | None) -> Iterator[str]:
+    """Repositories of OpenCLIP models that are on this disk with config and weights."""
+    for folder in _folders(_root(cache_dir)):
+        kind, *parts = folder.name.split("--")
+        if kind == "models" and any(is_there(snapshot / CONFIG) for snapshot in _weights(folder, "")):
+            yield "/".join(parts)
+
+
+def preferred(filename: str) -> tuple[str, ...]:
+    """Names that weights may have, safetensors before pickles."""
+    if not filename:
+        return WEIGHTS
+    stem, suffix = os.path.splitext(filename)  # noqa: PTH122 - a name inside a repository, not a path here
+    return (f"{stem}.safetensors", filename) if suffix in {".bin", ".pt", ".pth"} else (filename,)
+
+
+def _weights(repository: Path, filename: str) -> Iterator[Path]:
+    """Snapshots that hold weights."""
+    for snapshot in _folders(repository / "snapshots"):
+        if any(is_there(snapshot / name) for name in preferred(filename)):
+            yield snapshot
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(entry for entry in parent.iterdir() if is_folder(entry)) if is_folder(parent) else []
+
+
+def _root(cache_dir: str | None) -> Path:
+    if cache_dir:
+        return Path(cache_dir)
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)

@@ -1,0 +1,119 @@
+"""A Pillow image → the image tower's input, with Pillow and numpy only, bit for bit what open_clip's transform gives.
+
+The order is open_clip's: resize and crop (or pad) in the image's own mode, only then RGB, then scale and normalise in
+float32. Pillow does the pixels in both, so equal calls give equal bytes; the arithmetic after it is IEEE division and
+subtraction in the same order, so equal bytes give equal floats.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from clipcli.errors import ImageError
+
+if TYPE_CHECKING:
+    from clipcli.core.encoder import Preprocessing
+
+MAX_RESIZED_PIXELS: Final = 178_956_970
+"""A strip of 1 by 100,000 pixels, resized until its short edge is 224, would take 20 GB; this is where we stop."""
+
+_FILTERS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+def to_pixels(
+    image: Image.Image, how: Preprocessing, out: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """Resize, crop, convert and normalise one image as the model's config says.
+
+    Args:
+        image: Any mode; left as it is.
+        how: The model's own preprocessing.
+        out: Where to write, for example one row of a batch: float32 (3, height, width).
+
+    Returns:
+        Float32 (3, height, width), normalised; `out` where it was given.
+
+    Raises:
+        ImageError: At stage `preprocess`, for a mode that Pillow cannot turn into RGB, and for a shape that cannot be
+            resized to the model's size. open_clip's transform cannot take these images either.
+    """
+    try:
+        rgb = np.asarray(_framed(image, how).convert("RGB"))
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError("preprocess", f"{image.mode} image of {image.width} by {image.height}: {error}") from error
+    pixels = np.empty((3, *how.image_size), np.float32) if out is None else out
+    np.divide(rgb.transpose(2, 0, 1), np.float32(255), out=pixels, dtype=np.float32)
+    np.subtract(pixels, np.array(how.mean, np.float32)[:, None, None], out=pixels)
+    np.divide(pixels, np.array(how.std, np.float32)[:, None, None], out=pixels)
+    return pixels
+
+
+def _framed(image: Image.Image, how: Preprocessing) -> Image.Image:
+    """The image at the model's size, in its own mode."""
+    height, width = how.image_size
+    method = _FILTERS[how.interpolation]
+    if how.resize_mode == "squash":
+        return _resized(image, (width, height), method)
+    if how.resize_mode == "longest":
+        # The longer edge fits, the rest is padded.
+        size = _scaled(image.size, max(image.height / height, image.width / width))
+        return _centred(image, size, method, how.image_size, how.fill_color)
+    if height == width:
+        size = _shortest_edge(image.size, height)
+    else:
+        # open_clip leaves the interpolation of this branch at bicubic whatever the config says.
+        method = Image.Resampling.BICUBIC
+        size = _scaled(image.size, min(image.height / height, image.width / width))
+    return _centred(image, size, method, how.image_size, 0)
+
+
+def _shortest_edge(size: tuple[int, int], edge: int) -> tuple[int, int]:
+    """Width and height with the shorter edge at `edge`; the longer one is cut to a whole pixel, not rounded."""
+    width, height = size
+    return (edge, int(edge * height / width)) if width <= height else (int(edge * width / height), edge)
+
+
+def _scaled(size: tuple[int, int], ratio: float) -> tuple[int, int]:
+    """Width and height divided by `ratio`, halves to even."""
+    width, height = size
+    return round(width / ratio), round(height / ratio)
+
+
+def _centred(
+    image: Image.Image, size: tuple[int, int], method: Image.Resampling, target: tuple[int, int], fill: int
+) -> Image.Image:
+    """Resize to `size` (width, height), then cut or pad to `target` (height, width) around the centre."""
+    height, width = target
+    padded = (max(size[0], width), max(size[1], height))
+    left = round((padded[0] - width) / 2)
+    top = round((padded[1] - height) / 2)
+    whole = _resized(image, size, method)
+    if padded != size:
+        whole = _padded(whole, padded, fill)
+    return whole if padded == (width, height) else whole.crop((left, top, left + width, top + height))
+
+
+def _resized(image: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
+    if size[0] * size[1] > MAX_RESIZED_PIXELS:
+        raise ImageError("preprocess", f"too long and thin: resizing it would give {size[0]:,} by {size[1]:,} pixels")
+    # One call for the whole image: Pillow picks which axis goes first by size (and by version), and rounds in between.
+    return image if image.size == size else image.resize(size, method)
+
+
+def _padded(image: Image.Image, size: tuple[int, int], fill: int) -> Image.Image:
+    """Grow to `size` (width, height) around the centre; an odd pixel goes to the right or below."""
+    across, down = size[0] - image.width, size[1] - image.height
+    border = (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2)
+    bands = len(image.getbands())
+    grown = ImageOps.expand(image, border, (fill,) * bands if bands > 1 else fill)
+    palette = image.getpalette() if image.mode == "P" else None
+    if palette is not None:
+        # `fill` is an index into the image's own colours, as in open_clip.
+        grown.putpalette(palette)
+    return grown

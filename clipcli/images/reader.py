@@ -1,0 +1,95 @@
+"""A path or a reference → bytes. Of files, only plain ones: a folder, device or pipe is an error, never a hang."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from clipcli.errors import ClipcliError, ImageError, PackageMissingError
+from clipcli.inputs.sources import locate
+from clipcli.inputs.sources.suffixes import MAX_BYTES
+
+if TYPE_CHECKING:
+    from clipcli.inputs.sources import ImageRef
+
+_DESCRIPTORS: Final = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
+_OTHER_KINDS: Final = (
+    (stat.S_ISDIR, "a folder, not a file"),
+    (stat.S_ISFIFO, "a named pipe, not a file"),
+    (stat.S_ISCHR, "a device, not a file"),
+    (stat.S_ISBLK, "a device, not a file"),
+    (stat.S_ISSOCK, "a socket, not a file"),
+)
+
+
+def read_ref(ref: ImageRef) -> bytes:
+    """Read an input, wherever it is. Many threads may do so at once.
+
+    Raises:
+        ImageError: at stage `read`, with the reason.
+    """
+    if ref.problem is not None:
+        raise ImageError("read", ref.problem)
+    try:
+        return ref.source.read() if ref.source is not None else read(ref.path)
+    except PackageMissingError:
+        raise
+    except ClipcliError as error:  # such as a network that is not to be used
+        raise ImageError("read", error.message + (f" ({error.hint})" if error.hint else "")) from error
+
+
+def read(path: str) -> bytes:
+    """Read what a row or reference names: a file, a URL, a member of a shard, a row of a table. As `read_ref`."""
+    source = locate(path)
+    return source.read() if source is not None else read_file(path)
+
+
+def read_file(path: str) -> bytes:
+    """Read a file, or a link to one, or a pipe that the shell opened for this process (`<(command)`).
+
+    A named pipe is refused, since whoever opens one waits until somebody writes to it.
+
+    Raises:
+        ImageError: At stage `read`, when it is missing, unreadable, empty, too large or no file at all.
+    """
+    try:
+        # Looked at twice: before opening because opening a device can act on it, after because names can be swapped.
+        _require_file(path, Path(path).stat())
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            _require_file(path, status)
+            if stat.S_ISFIFO(status.st_mode):
+                os.set_blocking(file.fileno(), True)
+            data = file.read()
+    except (OSError, ValueError, MemoryError) as error:
+        raise ImageError("read", _reason(path, error)) from error
+    if not data:
+        raise ImageError("read", "empty file")
+    return data
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _require_file(path: str, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode):
+        if status.st_size > MAX_BYTES:
+            raise ImageError("read", f"{status.st_size / 1e9:.1f} GB, more than any image has")
+        return
+    if stat.S_ISFIFO(status.st_mode) and path.startswith(_DESCRIPTORS):
+        return
+    raise ImageError("read", next((words for holds, words in _OTHER_KINDS if holds(status.st_mode)), "not a file"))
+
+
+def _reason(path: str, error: OSError | ValueError | MemoryError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "a link whose target is missing" if Path(path).is_symlink() else "no such file"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    if isinstance(error, MemoryError):
+        return "not enough memory for the file"
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return words[:1].lower() + words[1:]

@@ -1,0 +1,1 @@
+"""Arguments, lists, tables and label files become references to images and texts."""

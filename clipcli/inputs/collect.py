@@ -1,0 +1,270 @@
+"""Arguments, folders and lists of paths become image references, in a stable order."""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import chain, islice
+from typing import IO, TYPE_CHECKING
+
+from clipcli.core.files import LineTooLongError, is_file, open_file, read_lines, words_of
+from clipcli.core.redaction import redact, redact_url
+from clipcli.errors import ImageError, InputsError, UsageError
+from clipcli.inputs.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
+from clipcli.inputs.sources.fetch import open_list
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.globs import FolderSearch, Globs
+from clipcli.inputs.sources.suffixes import SHARDS, TABLES, is_image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+__all__ = ["IMAGE_SUFFIXES", "STDIN", "ImageRef", "collect", "is_stream"]
+
+STDIN = "-"
+_READ_SIZE = 1 << 16
+_LONGEST_NAME = 1 << 16
+"""Characters of a path or URL; no system opens one as long."""
+_SHOWN = 80
+_ENDLESS = 64 << 20
+"""Bytes of a line after which a list is no list."""
+_LOOKED_AT = 1_000_000
+"""Lines of a list in which URLs are looked for beforehand."""
+_SUFFIXES_COUNT = "folders are searched for suffixes such as .jpg and .png; a file named outright is always tried"
+
+
+def collect(
+    arguments: Sequence[str],
+    *,
+    files_from: Sequence[str] = (),
+    null: bool = False,
+    column: str | None = None,
+    globs: Globs | None = None,
+    follows_links: bool = False,
+    warn: Callable[[str], object] | None = None,
+    detail: Callable[[str], object] | None = None,
+) -> Iterator[ImageRef]:
+    """Expand arguments and lists into image references, in the order given; folders sorted by name.
+
+    Below a folder hidden names, links to folders, recycle bins and the like are passed over; what is named is tried.
+
+    Args:
+        arguments: files, folders, tar shards, Parquet tables, URLs of such, or `-` for a list on stdin.
+        files_from: files or URLs that hold a list of the same; `-` is stdin.
+        null: lists are separated by NUL instead of newlines.
+        column: of tables, that holds images or paths; None takes the only one with images.
+        globs: which names take part; None is all.
+        follows_links: links to folders below a folder are entered too.
+        warn: is told of folders without images when others have some.
+        detail: is told at the end which folders were passed over.
+
+    Raises:
+        UsageError: nothing was named, or stdin was named twice.
+        InputsError: a list or table cannot be used, a package is missing, or nothing at all came out.
+    """
+    if not arguments and not files_from:
+        raise UsageError("no images given", hint="name files or folders, or - for a list of paths on stdin")
+    if [*arguments, *files_from].count(STDIN) > 1:
+        raise UsageError("stdin can be read only once", hint="give - once")
+    lists = [*files_from, *(argument for argument in arguments if argument == STDIN)]
+    if column is not None and not lists and not any(argument.lower().endswith(TABLES) for argument in arguments):
+        raise UsageError("--column is for tables", hint="a .parquet file of images; or --texts-from, for texts")
+    named = _named(arguments, files_from, null=null)
+    alone = len(arguments) == 1 and not lists
+    return _expand_all(named, column, FolderSearch(globs or Globs(), follows_links), warn, detail, alone=alone)
+
+
+def _named(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str]:
+    """Arguments, and what the lists name, as it arrives."""
+    return chain(
+        chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments),
+        chain.from_iterable(_read_list(source, null=null) for source in files_from),
+    )
+
+
+def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
+    """Whether the inputs come from a pipe or from far away, so that their number is not known beforehand."""
+    if STDIN in arguments or STDIN in files_from:
+        return True
+    return any(map(is_url, arguments)) or any(map(_names_urls, files_from))
+
+
+def _names_urls(file: str) -> bool:
+    """Whether a list has a URL in it, or is far away itself; a list that cannot be read says so later."""
+    if is_url(file):
+        return True
+    try:
+        if not is_file(file):  # what a pipe gives can be read only once
+            return False
+        with open_file(file) as stream:
+            return any(b"://" in line for line in islice(read_lines(stream, _LONGEST_NAME), _LOOKED_AT))
+    except (OSError, ValueError):
+        return False
+
+
+def _expand_all(
+    named: Iterable[str],
+    column: str | None,
+    search: FolderSearch,
+    warn: Callable[[str], object] | None,
+    detail: Callable[[str], object] | None,
+    *,
+    alone: bool,
+) -> Iterator[ImageRef]:
+    found = False
+    barren: list[str] = []
+    for argument in named:
+        count = 0
+        try:
+            for ref in _expand(argument, column, search):
+                count += 1
+                yield ref
+        except (InputsError, UsageError) as error:
+            if alone:
+                raise
+            count += 1
+            shown = redact_url(argument)
+            yield ImageRef(argument, shown, problem=error.message + (f" ({error.hint})" if error.hint else ""))
+        found = found or count > 0
+        if not count:
+            barren.append(argument)
+    if detail is not None and search.summary:
+        detail(f"folders passed over: {search.summary}; name one to search it")
+    if not found:
+        raise _nothing_found(barren, search)
+    if warn is not None:
+        for argument in barren:
+            warn(f"no images in {redact(argument)}")
+
+
+def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef]:
+    if problem := _why_no_name(argument):
+        shown = argument if len(argument) <= _LONGEST_NAME else f"{argument[:_SHOWN]}…"
+        yield ImageRef(shown, shown, problem=problem)
+    elif is_elsewhere(argument):
+        for one in expand(argument, column, search):
+            if isinstance(one, ImageRef):
+                yield one
+            elif one != argument:
+                yield from _expand(one, column, search)
+            elif search.takes(one):
+                yield ImageRef(one, one)
+    elif os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
+        yield from _walk(argument, argument, search, (os.path.realpath(argument),) if search.follows_links else ())
+    elif search.takes(argument):
+        yield ImageRef(argument, argument)
+
+
+def _why_no_name(argument: str) -> str | None:
+    """Say why an argument can be no name of a file; None when it can."""
+    if not argument:
+        return "an empty name (a variable that is not set?)"
+    if "\0" in argument:
+        return "a file name cannot hold a NUL byte (is the list NUL-separated? use -0)"
+    return f"a name of more than {_LONGEST_NAME:,} characters" if len(argument) > _LONGEST_NAME else None
+
+
+def _walk(folder: str, root: str, search: FolderSearch, chain: tuple[str, ...]) -> Iterator[ImageRef]:
+    """Images below a folder, sorted; hidden names skipped, links to folders not followed (so loops cannot happen).
+
+    Where links are followed, `chain` has the real paths of the folders that links led to on the way: none is entered in
+    itself.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        yield ImageRef(folder, folder, problem=f"cannot list this folder: {(error.strerror or str(error)).lower()}")
+        return
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if search.enters(entry.path, root):
+                yield from _walk(entry.path, root, search, chain)
+        elif search.follows_links and _is_folder_link(entry):
+            target = os.path.realpath(entry.path)
+            if target not in chain and search.enters(entry.path, root):
+                yield from _walk(entry.path, root, search, (*chain, target))
+        elif is_image_name(entry.name) and search.takes(entry.path, root) and not _is_folder_link(entry):
+            yield ImageRef(entry.path, entry.path)
+
+
+def _is_folder_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and os.path.isdir(entry.path)  # noqa: PTH112
+
+
+def _read_list(source: str, *, null: bool) -> Iterator[str]:
+    try:
+        if source == STDIN:
+            yield from _split(_stdin(), null=null)
+            return
+        with open_list(source) as stream:
+            yield from _split(stream, null=null)
+    except (OSError, ValueError, ImageError) as error:
+        reason = error.reason if isinstance(error, ImageError) else words_of(error).lower()
+        raise InputsError(
+            f"cannot read the list {redact(source)}: {reason}", hint="--files-from takes a file of paths"
+        ) from error
+
+
+def _stdin() -> IO[bytes]:
+    """Stdin without a buffer: a thread may still wait in it when the process ends, and would hold a buffer's lock."""
+    try:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
+    except (OSError, ValueError):  # stdin is not a file, as in a program that runs the command line itself
+        return sys.stdin.buffer
+
+
+def _split(stream: IO[bytes], *, null: bool) -> Iterator[str]:
+    """Paths of a list as they arrive, so that the first is out before the last is written."""
+    separator = b"\0" if null else b"\n"
+    for raw in _pieces(stream, separator):
+        piece = raw if null else raw.removesuffix(b"\r")
+        if piece:
+            yield os.fsdecode(piece)
+
+
+def _pieces(stream: IO[bytes], separator: bytes) -> Iterator[bytes]:
+    rest, skipped = b"", 0
+    read = getattr(stream, "read1", stream.read)
+    while block := read(_READ_SIZE):
+        *whole, rest = (rest + block).split(separator)
+        yield from whole
+        if len(rest) > _LONGEST_NAME * 4:
+            skipped += len(rest) - _LONGEST_NAME * 4
+            rest = rest[: _LONGEST_NAME * 4]  # of a line without an end, enough is kept to refuse it
+            if skipped > _ENDLESS:
+                raise LineTooLongError(_ENDLESS)
+        else:
+            skipped = 0
+    if rest:
+        yield rest
+
+
+def _nothing_found(barren: Iterable[str], search: FolderSearch) -> InputsError:
+    if search.globs.words:
+        return nothing_left(search.globs)
+    names = [name for name in barren if os.path.isdir(name) or is_elsewhere(name)]  # noqa: PTH112
+    if not names:
+        return InputsError("the list of images is empty", hint="one path a line, or NUL-separated with -0")
+    first = redact(names[0])
+    files = [file for _, _, found in os.walk(names[0]) for file in found]
+    what = f" ({len(files)} other file{'s' if len(files) != 1 else ''} there)" if files else ""
+    if not files and os.path.isdir(names[0]):  # noqa: PTH112
+        what = " (the folder is empty)"
+    if len(names) > 1:
+        what = f" and {len(names) - 1} more"
+    if any(file.lower().endswith((*SHARDS, *TABLES)) for file in files):
+        return InputsError(f"no images in {first}{what}", hint="shards and tables have to be named: FOLDER/*.tar")
+    if search.summary:
+        return InputsError(f"no images in {first}{what}", hint=f"passed over: {search.summary}; name one to search it")
+    return InputsError(f"no images in {first}{what}", hint=_SUFFIXES_COUNT)
+
+
+def nothing_left(globs: Globs) -> InputsError:
+    """The error of a run where no name passes the globs."""
+    if not globs.words:
+        return InputsError("there is nothing to search")
+    hint = "a pattern with a slash is held against the path: '*/cats/*'" if "/" in globs.words else None
+    return InputsError(f"no image is left ({globs.words})", hint=hint)

@@ -1,0 +1,191 @@
+"""An argument, or a line of a list, becomes references to images that are no local files of their own."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from clipcli.core.redaction import redact_url
+from clipcli.errors import ImageError
+from clipcli.inputs.sources.fetch import attempt, read_object
+from clipcli.inputs.sources.filesystems import file_system, is_url, scheme
+from clipcli.inputs.sources.patterns import full_url, has_braces, has_magic, names_of
+from clipcli.inputs.sources.refs import ImageRef
+from clipcli.inputs.sources.suffixes import INSIDE, MAX_BYTES, PACKED, SHARDS, TABLES, has_suffix, is_image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.inputs.sources.globs import FolderSearch
+    from clipcli.inputs.sources.refs import ByteSource
+
+
+@dataclass(frozen=True)
+class RemoteObject:
+    """A whole object."""
+
+    url: str
+    size: int | None = None
+    is_remote: ClassVar[bool] = True
+
+    def read(self) -> bytes:
+        """Its bytes. Raises ImageError."""
+        return read_object(self.url)
+
+
+def is_elsewhere(argument: str) -> bool:
+    """Whether an argument is for `expand`: a URL, a shard, a table, or a pattern of such; cheap for plain files."""
+    if is_url(argument):
+        return True
+    if os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
+        return False
+    if has_suffix(argument, (*SHARDS, *PACKED, *TABLES)):
+        return True
+    if INSIDE.fullmatch(argument) or has_braces(argument):
+        return not os.path.lexists(argument)
+    return False
+
+
+def expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef | str]:
+    """The images that an argument stands for; strings are paths of local files or folders.
+
+    Args:
+        argument: for which `is_elsewhere` holds.
+        column: of tables; None takes the only one with images.
+        search: which folders below a URL are entered, and which images are taken.
+
+    Raises:
+        InputsError: a package is missing, or a table cannot be used.
+    """
+    found = has_magic(argument)
+    for name in names_of(argument):
+        if isinstance(name, ImageRef):
+            yield name
+        elif is_url(name) and not found:
+            yield from _expand_url(name, column, search)
+        else:
+            yield from (one for one in _named(name, column) if isinstance(one, str) or search.takes(one.name))
+
+
+def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
+    """What is right below a folder or URL, sorted: names in full, and whether they are folders.
+
+    Raises:
+        ImageError: it is no folder, or cannot be listed.
+        OSError: likewise.
+    """
+    if not is_url(folder):
+        with os.scandir(folder) as entries:
+            yield from sorted((entry.path, entry.is_dir()) for entry in entries)
+        return
+    system, path = file_system(folder)
+    listing = attempt(lambda: system.ls(path, detail=True))
+    below = [one for one in listing if str(one["name"]).rstrip("/") != path.rstrip("/")]
+    yield from sorted((full_url(system, folder, str(one["name"])), one.get("type") == "directory") for one in below)
+
+
+def locate(path: str) -> ByteSource | None:
+    """What reads a path that is no plain file, as `ImageRef.path` and rows have it; None for plain files.
+
+    Raises:
+        ImageError: at stage `read`, it leads into an archive or table that does not have it.
+    """
+    inside = INSIDE.fullmatch(path)
+    if inside is None or (not is_url(path) and not os.path.isfile(inside["outer"])):  # noqa: PTH113
+        return RemoteObject(path) if is_url(path) else None
+    outer, inner = inside["outer"], inside["inner"]
+    if has_suffix(outer, SHARDS):
+        from clipcli.inputs.sources import tar as shards
+
+        return shards.find_member(outer, inner)
+    if not inner.isdecimal():
+        return None
+    from clipcli.inputs.sources import parquet as tables
+
+    return tables.find_cell(outer, int(inner))
+
+
+def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
+    """One file that is named outright, local or remote."""
+    if has_suffix(name, SHARDS):
+        from clipcli.inputs.sources import tar as shards
+
+        yield from shards.images(name)
+    elif has_suffix(name, PACKED):
+        problem = "a compressed archive cannot be read in place; unpack it to a plain .tar (images hardly shrink)"
+        yield ImageRef(name, redact_url(name), problem)
+    elif has_suffix(name, TABLES):
+        from clipcli.inputs.sources import parquet as tables
+
+        yield from tables.images(name, column)
+    elif is_url(name):
+        yield ImageRef(name, redact_url(name), None, RemoteObject(name))
+    else:
+        try:
+            source = locate(name)
+            yield ImageRef(name, name, None, source) if source else name
+        except ImageError as error:
+            yield ImageRef(name, name, error.reason)
+
+
+def _expand_url(url: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef | str]:
+    shown = redact_url(url)
+    try:
+        system, path = file_system(url)
+        if _is_file(system, url, path):
+            some = [ImageRef(url, _shown(url), None, locate(url))] if INSIDE.fullmatch(url) else _named(url, column)
+            yield from (one for one in some if isinstance(one, str) or search.takes(one.name))
+        else:
+            yield from _walk(system, url, path, search, top=True)
+    except ImageError as error:
+        yield ImageRef(url, shown, error.reason)
+
+
+def _shown(url: str) -> str:
+    """The name of a member or row that stands behind a shard's or table's own query: `…/a.tar?sig=…/000012.jpg`."""
+    inside = INSIDE.fullmatch(url)
+    if inside is None or not (is_image_name(inside["inner"]) or inside["inner"].isdecimal()):
+        return redact_url(url)
+    return f"{redact_url(inside['outer'])}/{redact_url(inside['inner'])}"
+
+
+def _is_file(system: Any, url: str, path: str) -> bool:
+    """A name with a suffix is a file, one that ends in a slash a folder; the rest is looked up, except on the web."""
+    plain = url.partition("?")[0] if scheme(url) in {"http", "https"} else url
+    if plain.endswith("/"):
+        return False
+    if scheme(url) in {"http", "https"} or is_image_name(plain) or has_suffix(plain, (*SHARDS, *PACKED, *TABLES)):
+        return True
+    if INSIDE.fullmatch(url):
+        return True
+    return not attempt(lambda: system.isdir(path))
+
+
+def _walk(system: Any, url: str, folder: str, search: FolderSearch, *, top: bool = False) -> Iterator[ImageRef]:
+    """Images below a folder, sorted; hidden names skipped. One listing of one folder at a time is in memory."""
+    try:
+        listing = attempt(lambda: system.ls(folder, detail=True))
+    except ImageError as error:
+        shown = redact_url(url if top else full_url(system, url, folder))
+        words = "no such folder" if error.reason == "no such object" else f"cannot list this folder: {error.reason}"
+        yield ImageRef(shown, shown, words)
+        return
+    for info in sorted(listing, key=lambda one: str(one["name"])):
+        full = str(info["name"])
+        last = posixpath.basename(full.rstrip("/"))
+        if not last or last.startswith(".") or full.rstrip("/") == folder.rstrip("/"):
+            continue
+        name = full_url(system, url, full)
+        if info.get("type") == "directory":
+            if search.enters(name, url):
+                yield from _walk(system, url, full, search)
+        elif is_image_name(last) and search.takes(redact_url(name), redact_url(url)):
+            yield _listed(name, info.get("size"))
+
+
+def _listed(url: str, size: int | None) -> ImageRef:
+    if size is not None and size > MAX_BYTES:
+        return ImageRef(url, redact_url(url), f"{size / 1e9:.1f} GB, more than any image has")
+    return ImageRef(url, redact_url(url), None, RemoteObject(url, size))

@@ -1,0 +1,284 @@
+"""Bytes from far away: whole objects, and files that many threads read. Passing faults are tried again."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import threading
+import time
+import weakref
+from concurrent.futures import wait
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+
+from clipcli.core import files
+from clipcli.core.files import read_bytes, read_stream, reason_of
+from clipcli.errors import ClipcliError, ImageError, PackageMissingError
+from clipcli.inputs.sources.errors import is_passing, reason
+from clipcli.inputs.sources.filesystems import file_system, is_url, scheme, seconds
+from clipcli.inputs.sources.suffixes import MAX_BYTES
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine
+
+
+class Stream(io.RawIOBase):
+    """An open file with a place in it."""
+
+    def __init__(self, file: OpenFile, size: int) -> None:
+        self.file = file
+        self.size = size
+        self.place = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """The place."""
+        return self.place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; nothing is read."""
+        self.place = offset + (0, self.place, self.size)[whence]
+        return self.place
+
+    def read(self, size: int = -1) -> bytes:
+        """Some bytes from the place on, or the rest. Raises ImageError."""
+        data = self.file.read_at(self.place, max(self.size - self.place, 0) if size < 0 else size)
+        self.place += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer. Raises ImageError."""
+        view = memoryview(buffer)
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+def open_list(path: str) -> IO[bytes]:
+    """A file of lines, to be read from its beginning to its end; of a URL, in blocks.
+
+    Raises:
+        OSError: a local one cannot be opened.
+        ImageError: a remote one cannot; also while it is read.
+    """
+    if not is_url(path):
+        return io.BufferedReader(cast("io.RawIOBase", files.open_file(path)))
+    file = open_file(path)
+    if file.size is None:
+        return io.BytesIO(read_object(path))
+    return io.BufferedReader(Stream(file, file.size))
+
+
+TRIES: Final = 5
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 20.0
+"""Seconds; each wait is up to twice the one before."""
+_BLOCK: Final = 4 << 20
+_BLOCKS: Final = 8
+"""Blocks of an open remote file that are in memory: a shard is read in order, so few are needed."""
+_OPEN_FILES: Final = 4
+
+_PIECE: Final = 1 << 18
+_PATIENCE_SECONDS: Final = 0.25
+
+_Result = TypeVar("_Result")
+_thread = threading.local()
+
+
+def read_object(url: str) -> bytes:
+    """The whole of a remote object.
+
+    Raises:
+        ImageError: at stage `read`, when all tries failed; the reason names no credential.
+    """
+
+    def once() -> bytes:
+        system, path = file_system(url)
+        if hasattr(system, "set_session") and hasattr(system, "encode_url"):
+            return _result(_body(system, path), system.loop)
+        if getattr(system, "async_impl", False):
+            return _result(system._cat_file(path), system.loop)  # noqa: SLF001 - its only form that can be given up
+        with system.open(path, "rb") as stream:
+            return read_stream(stream, MAX_BYTES)
+
+    data = _read_local(url) if scheme(url) in {"file", "local"} else attempt(once)
+    if not data:
+        raise ImageError("read", "empty file")
+    return data
+
+
+def _read_local(url: str) -> bytes:
+    """A file that is named by a URL. Raises ImageError."""
+    _, path = file_system(url)
+    try:
+        if not os.path.isfile(path):  # noqa: PTH113 - any bytes
+            raise ImageError("read", "not a file" if os.path.lexists(path) else "no such object")
+        return read_bytes(path, MAX_BYTES)
+    except (OSError, ValueError) as error:
+        raise ImageError("read", reason_of(error)) from error
+
+
+async def _body(system: Any, url: str) -> bytes:
+    """What a web server answers, as it sends it, up to the size of the largest image."""
+    session = await system.set_session()
+    async with session.get(system.encode_url(url), **system.kwargs) as answer:
+        system._raise_not_found_for_status(answer, url)  # noqa: SLF001 - as its own reading does
+        data = bytearray()
+        async for piece in answer.content.iter_chunked(_PIECE):
+            data += piece
+            if len(data) > MAX_BYTES:
+                raise ImageError("read", f"more than {MAX_BYTES / 1e9:.1f} GB, more than any image has")
+        return bytes(data)
+
+
+def attempt(once: Callable[[], _Result]) -> _Result:
+    """What a request gives, tried again after passing faults, each time after a longer wait.
+
+    Raises:
+        ImageError: at stage `read`, for the last fault.
+        ClipcliError: something is not installed.
+    """
+    tenacity, stopped = _tenacity(), getattr(_thread, "stopped", None) or threading.Event()
+    waits = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
+    tries = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_passing),
+        stop=tenacity.stop_after_attempt(TRIES) | tenacity.stop_when_event_set(stopped),
+        sleep=tenacity.sleep_using_event(stopped),
+        wait=waits,
+        reraise=True,
+    )
+    try:
+        return tries(once)  # type: ignore[no-any-return]
+    except (ClipcliError, ImageError):
+        raise
+    except Exception as error:
+        raise ImageError("read", reason(error, seconds())) from error
+
+
+def give_up_when(stopped: threading.Event) -> None:
+    """Let this thread's requests end when nobody waits for them any more."""
+    _thread.stopped = stopped
+
+
+def _result(request: Coroutine[Any, Any, bytes], loop: asyncio.AbstractEventLoop) -> bytes:
+    """What a request gives in time. It runs in fsspec's own thread, so this one can stop waiting for it."""
+    import asyncio
+
+    stopped = getattr(_thread, "stopped", None) or threading.Event()
+    task, deadline = asyncio.run_coroutine_threadsafe(request, loop), time.monotonic() + seconds()
+    while not wait([task], min(_PATIENCE_SECONDS, seconds())).done:
+        if stopped.is_set() or time.monotonic() >= deadline:
+            task.cancel()
+            raise TimeoutError
+    return bytes(task.result())
+
+
+class OpenFile(Protocol):
+    """A file that many threads read."""
+
+    size: int | None
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Some bytes; fewer at the end of the file."""
+        ...
+
+
+class LocalFile:
+    """Read by position, so that threads do not wait for each other."""
+
+    def __init__(self, path: str) -> None:
+        self.stream = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - any bytes; closed when nobody reads it
+        self.size: int | None = os.fstat(self.stream.fileno()).st_size
+        self._lock = threading.Lock()
+        weakref.finalize(self, self.stream.close)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Some bytes; fewer at the end of the file."""
+        if hasattr(os, "pread"):
+            return os.pread(self.stream.fileno(), count, offset)
+        with self._lock:
+            self.stream.seek(offset)
+            return self.stream.read(count)
+
+
+class RemoteFile:
+    """Read in blocks, the next one ahead; a block that was read waits for all who want a piece of it."""
+
+    def __init__(self, url: str) -> None:
+        def once() -> Any:
+            system, path = file_system(url)
+            cache = {"cache_type": "background", "cache_options": {"maxblocks": _BLOCKS}}
+            return system.open(path, "rb", block_size=_BLOCK, **cache)
+
+        self.stream: IO[bytes] = attempt(once)
+        self.size: int | None = getattr(self.stream, "size", None)
+        self._lock = threading.Lock()
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Some bytes; fewer at the end of the file."""
+
+        def once() -> bytes:
+            with self._lock:
+                self.stream.seek(offset)
+                return self.stream.read(count)
+
+        return attempt(once)
+
+
+def open_random(path: str) -> Any:
+    """What pyarrow reads a file from: its path, or an open remote file.
+
+    Raises:
+        ImageError: at stage `read`, it cannot be opened.
+    """
+    if not is_url(path):
+        return path
+
+    def once() -> Any:
+        system, place = file_system(path)
+        return system.open(place, "rb")
+
+    return attempt(once)
+
+
+def open_file(path: str) -> OpenFile:
+    """A file or URL, kept open while it is in use.
+
+    Raises:
+        ImageError: at stage `read`, it cannot be opened.
+    """
+    if is_url(path):
+        return _opened_remote(path)
+    try:
+        status = os.stat(path)  # noqa: PTH116 - paths are strings here, any bytes included
+        if not os.path.isfile(path):  # noqa: PTH113
+            raise ImageError("read", "not a file")
+        return _opened_local(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    except OSError as error:
+        words = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
+        raise ImageError("read", words) from error
+
+
+@functools.lru_cache(maxsize=_OPEN_FILES)
+def _opened_local(path: str, _state: tuple[int, ...]) -> LocalFile:
+    return LocalFile(path)
+
+
+@functools.lru_cache(maxsize=_OPEN_FILES)
+def _opened_remote(url: str) -> RemoteFile:
+    return RemoteFile(url)
+
+
+def _tenacity() -> Any:
+    try:
+        import tenacity
+    except ImportError as error:
+        raise PackageMissingError("URLs need the package tenacity", hint="pip install 'clipcli[remote]'") from error
+    return tenacity

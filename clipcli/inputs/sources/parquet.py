@@ -1,0 +1,244 @@
+"""Parquet files with a column of images, or of their paths: row group by row group, never whole in memory."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
+
+from clipcli.core.arrow import check_sizes, no_such_column, pyarrow
+from clipcli.core.files import own_error, words_of
+from clipcli.core.redaction import redact_url
+from clipcli.errors import ClipcliError, ImageError, InputsError
+from clipcli.inputs.sources.errors import message
+from clipcli.inputs.sources.fetch import attempt, open_random
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.refs import ImageRef
+from clipcli.inputs.sources.suffixes import INSIDE, TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OPEN_TABLES: Final = 4
+_GROUPS: Final = 2
+"""Row groups a table that are in memory: threads at work on the end of one and the beginning of the next."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row's image."""
+
+    table: str
+    column: str
+    group: int
+    row: int
+    """Within its row group."""
+    size: ClassVar[int | None] = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the table is."""
+        return is_url(self.table)
+
+    def read(self) -> bytes:
+        """The image's bytes. Raises ImageError."""
+        data = _opened(self.table, _state(self.table)).cell(self.column, self.group, self.row)
+        if not data:
+            raise ImageError("read", "no image in this row" if data is None else "empty file")
+        return data
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where the images of a table are."""
+
+    name: str
+    """With a dot and the field, in a struct."""
+    holds: Literal["bytes", "paths"]
+
+
+class Table:
+    """An open Parquet file."""
+
+    def __init__(self, path: str) -> None:
+        arrow = pyarrow()
+        self.path = path
+        self.shown = redact_url(path)
+        try:
+            with own_error(InputsError, self.shown, what="cannot be read"):
+                self.file = arrow.parquet.ParquetFile(open_random(path))
+                self.schema = self.file.schema_arrow
+                check_sizes(self.file.metadata)
+        except ImageError as error:
+            raise InputsError(f"{self.shown}: cannot be read: {error.reason}") from error
+        self._lock = threading.Lock()
+        self._groups: OrderedDict[tuple[int, str], Any] = OrderedDict()
+
+    @property
+    def groups(self) -> list[int]:
+        """Rows of each row group."""
+        metadata = self.file.metadata
+        return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+    def cell(self, column: str, group: int, row: int) -> bytes | None:
+        """One image; its row group stays for its neighbours.
+
+        Raises:
+            ImageError: at stage `read`.
+        """
+        with self._lock:
+            key = (group, column)
+            if key not in self._groups:
+                self._groups[key] = self.column(group, column)
+                while len(self._groups) > _GROUPS:
+                    self._groups.popitem(last=False)
+            self._groups.move_to_end(key)
+            values = self._groups[key]
+        return cast("bytes | None", _plain(values[row].as_py()))
+
+    def column(self, group: int, column: str) -> Any:
+        """A column of a row group, as pyarrow has it.
+
+        Raises:
+            ImageError: at stage `read`.
+        """
+
+        def once() -> Any:
+            return self.file.read_row_group(group, columns=[column]).column(0)
+
+        try:
+            return attempt(once) if is_url(self.path) else once()
+        except (ImageError, ClipcliError):
+            raise
+        except Exception as error:
+            raise ImageError("read", f"the table is damaged ({message(words_of(error))})") from error
+
+
+def images(path: str, wanted: str | None) -> Iterator[ImageRef | str]:
+    """The images of a table: references to its cells, named `TABLE/ROW` from 0 on, or the paths that it holds.
+
+    Args:
+        path: a file or URL.
+        wanted: the column; None takes the only one that holds bytes.
+
+    Raises:
+        InputsError: the table cannot be read, or has no such column.
+    """
+    table = _opened(path, _state(path))
+    column = _column(table, wanted)
+    number = 0
+    for group, rows in enumerate(table.groups):
+        if column.holds == "paths":
+            try:
+                yield from _paths(table, column.name, group, number)
+            except ImageError as error:
+                yield ImageRef(path, table.shown, error.reason)
+        else:
+            for row in range(rows):
+                tail = f"/{number + row}"
+                yield ImageRef(path + tail, table.shown + tail, None, Cell(path, column.name, group, row))
+        number += rows
+
+
+def is_image_table(path: str) -> bool:
+    """Whether a table holds bytes of images. False too for what is no table, which its reader says better."""
+    try:
+        return any(_is_bytes(field.type) for field in _opened(path, _state(path)).file.schema_arrow)
+    except InputsError:
+        return False
+
+
+def find_cell(path: str, number: int) -> Cell:
+    """The image of a row, counted over all row groups.
+
+    Raises:
+        ImageError: at stage `read`, there is none.
+    """
+    try:
+        table = _opened(path, _state(path))
+        column = _column(table, None)
+    except InputsError as error:
+        raise ImageError("read", error.message) from error
+    for group, rows in enumerate(table.groups):
+        if number < rows:
+            return Cell(path, column.name, group, number)
+        number -= rows
+    raise ImageError("read", f"no such row in {table.shown}")
+
+
+def _paths(table: Table, column: str, group: int, number: int) -> Iterator[ImageRef | str]:
+    for row, value in enumerate(table.column(group, column).to_pylist()):
+        path = _plain(value)
+        if isinstance(path, str) and path.lower().endswith(TABLES):
+            yield ImageRef(path, redact_url(path), "a table within a table")
+        elif isinstance(path, str) and path:
+            yield path if is_url(path) else _beside(table.path, path)
+        else:
+            tail = f"/{number + row}"
+            yield ImageRef(table.path + tail, table.shown + tail, "no path in this row")
+
+
+def _beside(table: str, path: str) -> str:
+    """A path as it stands, or from the folder of its table."""
+    if is_url(table):
+        return path if posixpath.isabs(path) else f"{table.rpartition('/')[0]}/{path}"
+    beside = os.path.join(os.path.dirname(table), path)  # noqa: PTH118, PTH120 - any bytes
+    return beside if not _exists(path) and _exists(beside) else path
+
+
+def _exists(path: str) -> bool:
+    inside = INSIDE.fullmatch(path)
+    return os.path.exists(inside["outer"] if inside else path)  # noqa: PTH110
+
+
+def _column(table: Table, wanted: str | None) -> Column:
+    arrow, schema = pyarrow(), table.file.schema_arrow
+    if wanted is None:
+        found = [field.name for field in schema if _is_bytes(field.type)]
+        if len(found) != 1:
+            raise no_such_column(table.shown, None, schema.names)
+        wanted = found[0]
+    if wanted not in schema.names:
+        raise no_such_column(table.shown, wanted, schema.names)
+    kind = schema.field(wanted).type
+    if arrow.types.is_struct(kind):
+        parts = {part.name: part.type for part in kind}
+        if "bytes" in parts and _is_bytes(parts["bytes"]):
+            return Column(f"{wanted}.bytes", "bytes")
+    elif _is_bytes(kind):
+        return Column(wanted, "bytes")
+    elif arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
+        return Column(wanted, "paths")
+    raise InputsError(f"{table.shown}: the column {wanted} holds {kind}, neither images nor paths")
+
+
+def _is_bytes(kind: Any) -> bool:
+    types = pyarrow().types
+    if types.is_struct(kind):
+        return any(part.name == "bytes" and _is_bytes(part.type) for part in kind)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _plain(value: object) -> object:
+    """What a struct of one field holds."""
+    while isinstance(value, dict):
+        value = next(iter(value.values()), None)
+    return value
+
+
+def _state(path: str) -> tuple[int, ...]:
+    """Changes when a local file does."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - any bytes
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=_OPEN_TABLES)
+def _opened(path: str, _state: tuple[int, ...]) -> Table:
+    return Table(path)

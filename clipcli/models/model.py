@@ -1,0 +1,254 @@
+"""The one way to a model: a name and a few wishes become what can be described at once and loaded when needed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from clipcli import bundle as bundles
+from clipcli.cache import is_private
+from clipcli.core.batch_invariance import FEW_IMAGES
+from clipcli.core.devices import accelerator, has_onnx_runtime
+from clipcli.errors import BundleError, DeviceError, UsageError
+from clipcli.models import records
+from clipcli.models.loader import export_to_cache
+from clipcli.models.records import is_first_use
+from clipcli.models.spec import parse_model
+
+if TYPE_CHECKING:
+    from clipcli.bundle import Bundle
+    from clipcli.core.console import Console
+    from clipcli.core.encoder import Encoder, ModelInfo, ModelSpec, Precision, Scoring
+    from clipcli.engines.checkpoint import ModelFiles
+    from clipcli.engines.openclip import OpenClipEncoder
+    from clipcli.models.choice import Choice
+    from clipcli.models.records import Record
+
+
+class Model:
+    """A model by name. Describing it loads nothing where a bundle or an earlier run tells enough."""
+
+    def __init__(
+        self, choice: Choice, talk: Console, expected_images: int | None = None, expected_texts: int | None = None
+    ) -> None:
+        self.choice = choice
+        self.talk = talk
+        self.spec: ModelSpec = parse_model(choice.model)
+        self.expected_images = expected_images
+        self.expected_texts = expected_texts
+        self._loaded: Encoder | None = None
+        self._in_fp32: OpenClipEncoder | None = None
+        self._source: ModelFiles | None = None
+        if self.spec.kind == "bundle" or choice.engine == "onnx":
+            self._check_onnx_choice()
+
+    def introduced(self) -> Model:
+        """Return the model itself; the first time that the embedded one is used here, say what it is."""
+        if self.spec.name == "tiny" and not self.talk.quiet and is_first_use("tiny"):
+            self.talk.note(
+                "tiny is the small model that comes with clipcli: quick, offline, for everyday pictures; a larger one "
+                "knows far more (--model fast). This is said once."
+            )
+        return self
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        known = self._known
+        return known.info if known else self.encoder.info
+
+    @property
+    def vectors_key(self) -> str:
+        """What its vectors are kept under: a digest that is computed here over its files."""
+        bundle = self.bundle
+        return self.info.fingerprint if bundle is None else records.vectors_key(bundle)
+
+    @property
+    def scoring(self) -> Scoring:
+        """How its cosines are read."""
+        known = self._known
+        return known.scoring if known else self.encoder.scoring
+
+    @property
+    def precision(self) -> Precision:
+        """The precision that its vectors come from."""
+        known = self._known
+        return known.precision if known else self.encoder.precision
+
+    @property
+    def revision(self) -> str | None:
+        """The commit its files are of, where they have one."""
+        if self.bundle is not None:
+            return self.bundle.manifest.revision
+        return self._source.revision if self._source else self._record.revision if self._record else None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be described without loading it: it is a bundle, or has run here before."""
+        return self._loaded is not None or self._known is not None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is in memory."""
+        return self._loaded is not None
+
+    @property
+    def known_bytes(self) -> int | None:
+        """Size of its weights; None before its first run here."""
+        if self.bundle is not None:
+            return sum(entry.size for entry in self.bundle.manifest.files)
+        return self._record.weights.size if self._record else None
+
+    @property
+    def runs_on_gpu(self) -> bool:
+        """Whether batches should be large; told without loading."""
+        return self.spec.kind != "bundle" and self._device_kind != "cpu"
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model itself, loaded at the first call.
+
+        Raises:
+            ModelError: it cannot be fetched, is damaged, or does not run here.
+        """
+        if self._loaded is None:
+            started = time.perf_counter()
+            self._loaded = self._load()
+            seconds = time.perf_counter() - started
+            encoder = self._loaded
+            engine = "onnx" if self.bundle else "openclip"
+            where = f"{encoder.device}, {encoder.precision}, {engine}"
+            self.talk.detail(f"{encoder.info.name} ({encoder.info.fingerprint}) on {where}; ready in {seconds:.2f} s")
+        return self._loaded
+
+    @property
+    def encoder_in_fp32(self) -> Encoder | None:
+        """The model once more, in fp32, loaded at the first call; None for a bundle, which computes in fp32 anyway.
+
+        Raises:
+            ModelError: it does not fit beside the one that runs, or its files have gone.
+        """
+        if self._source is None or self.bundle is not None:
+            return None
+        if self._in_fp32 is None:
+            from clipcli.models import loader as loading
+
+            choice = replace(self.choice, precision="fp32")
+            self._in_fp32 = loading.load(self._source, self.encoder.device, choice, None, self.talk)
+        return self._in_fp32
+
+    @cached_property
+    def bundle(self) -> Bundle | None:
+        """The bundle that will be run, when one will be.
+
+        Raises:
+            BundleError: the model is a bundle, and a damaged one.
+        """
+        if self.spec.kind == "bundle":
+            return bundles.read(Path(self.spec.where), stamps=records.stamps_folder())
+        copy = self._copy
+        return copy if copy and self._is_current(copy) else None
+
+    @cached_property
+    def _copy(self) -> Bundle | None:
+        """What the cache has under this name, if it is whole and can be run."""
+        folder = records.bundle_folder(self.spec.name)
+        if not self._may_use_bundle or not is_private(folder.parent) or not bundles.is_bundle(folder):
+            return None
+        if self.choice.engine == "auto" and not has_onnx_runtime():
+            self.talk.warn("ONNX Runtime is not installed (pip install onnxruntime): running through torch")
+            return None
+        try:
+            return bundles.read(folder, stamps=records.stamps_folder())
+        except BundleError as error:
+            self.talk.warn(f"{error.message}; not used")
+            return None
+
+    def _is_current(self, copy: Bundle) -> bool:
+        """Whether the copy is of the files that the name means now."""
+        record = self._record or records.find_any(self.spec.name)
+        if record is not None:
+            return record.info.fingerprint == copy.info.fingerprint
+        # A hub's files may be gone and leave only the copy; a path may mean anything today.
+        return self.spec.kind in {"tag", "hub"} and not records.has_moved_on(self.spec.name)
+
+    @property
+    def lacks_bundle(self) -> OpenClipEncoder | None:
+        """The encoder, when it was loaded through torch although a bundle of it would be used if there were one."""
+        loaded, copy = self._loaded, self._copy
+        if loaded is None or self.choice.engine != "auto" or self.bundle is not None or not self._may_use_bundle:
+            return None
+        has_one = copy is not None and copy.info.fingerprint == loaded.info.fingerprint
+        return None if has_one else cast("OpenClipEncoder", loaded)
+
+    @property
+    def _may_use_bundle(self) -> bool:
+        choice = self.choice
+        return choice.engine != "openclip" and choice.precision in {"auto", "fp32"} and self._device_kind == "cpu"
+
+    @cached_property
+    def _device_kind(self) -> str:
+        """`cpu`, `cuda` or `mps`, as far as can be told without torch."""
+        asked = "cpu" if self.choice.engine == "onnx" else self.choice.device.partition(":")[0]
+        return (accelerator() or "cpu") if asked == "auto" else asked
+
+    @property
+    def _place(self) -> str:
+        from clipcli.models import loader as loading
+
+        return loading.place_of(self.choice, self._device_kind)
+
+    @cached_property
+    def _record(self) -> Record | None:
+        """What an earlier run learnt, where it was asked for the same."""
+        return None if self.spec.kind == "bundle" else records.find(self.spec.name, self._place)
+
+    @property
+    def _known(self) -> Bundle | Record | None:
+        """What tells enough without loading."""
+        if self._loaded is not None:
+            return None
+        if self.bundle is not None:
+            return self.bundle
+        return self._record if self.choice.engine != "onnx" else None
+
+    def _load(self) -> Encoder:
+        if self.bundle is not None:
+            return self._onnx(self.bundle)
+        loaded, source = self._load_openclip()
+        if self.choice.engine == "onnx":
+            return self._exported(loaded, source)
+        return loaded
+
+    def _load_openclip(self) -> tuple[OpenClipEncoder, ModelFiles]:
+        from clipcli.models import loader as loading
+
+        source, device = loading.find(self.spec, self.choice, self.talk)
+        encoder = loading.load(source, device, self.choice, self._record, self.talk)
+        self._source = source
+        loading.remember(encoder, source, self._record, self._place)
+        is_few = self.expected_images is not None and self.expected_images < FEW_IMAGES
+        return replace(encoder, few_images=is_few), source
+
+    def _exported(self, loaded: OpenClipEncoder, source: ModelFiles) -> Encoder:
+        self.talk.note(f"exporting {self.spec.name} for --engine onnx, once")
+        made = export_to_cache(loaded, source.revision, self.spec.name)
+        self.bundle = made
+        return self._onnx(made)
+
+    def _onnx(self, bundle: Bundle) -> Encoder:
+        from clipcli.engines import onnx
+
+        return onnx.load(bundle, expected_images=self.expected_images, expected_texts=self.expected_texts)
+
+    def _check_onnx_choice(self) -> None:
+        what = f"{self.spec.name} is a bundle: it" if self.spec.kind == "bundle" else "--engine onnx"
+        if self.choice.engine == "openclip":
+            raise UsageError(f"{what} runs through onnx only", hint="leave --engine away")
+        if self.choice.device not in {"auto", "cpu"}:
+            raise DeviceError(f"{what} runs on the CPU only", hint="--device cpu")
+        if self.choice.precision not in {"auto", "fp32"}:
+            raise UsageError(f"{what} computes in fp32", hint="leave --precision away")

@@ -1,0 +1,109 @@
+"""TSV and CSV: text cells, a line each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clipcli.core.console import printable
+from clipcli.output.rows import ErrorRow
+
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
+"""Full-width forms included, which spreadsheets of East Asian languages take for the same."""
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
+
+if TYPE_CHECKING:
+    from clipcli.output.rows import Row
+    from clipcli.output.targets import Target
+
+
+def without_formula(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe; numbers stay."""
+    if not cell.lstrip().startswith(_FORMULA) and not cell.startswith(("\t", "\r", "\n")):
+        return cell
+    return cell if _NUMBER.fullmatch(cell) else f"'{cell}"
+
+
+@dataclass
+class _Separated:
+    """Good rows as they come; a failed input has its name where they have theirs, and the reason in a column more."""
+
+    target: Target
+    escape_formulas: bool = False
+    """Put an apostrophe before a cell that a spreadsheet would compute."""
+    _columns: tuple[str, ...] = ()
+    _waiting: list[ErrorRow] = field(default_factory=list)
+    """Failures before the first good row, whose columns are not known yet."""
+
+    def write(self, row: Row) -> None:
+        """Write the row's lines and let them out."""
+        if not isinstance(row, ErrorRow):
+            if not self._columns:
+                self._begin(row.columns)
+            for cells in row.cells():
+                self._write_good(self._plain(cells))
+        elif self._columns:
+            self._write_line(self._plain(row.cells_under(self._columns)))
+        else:
+            self._waiting.append(row)
+            return
+        self.target.flush()
+
+    def close(self) -> None:
+        """Where nothing was good, the failures."""
+        if not self._columns:
+            self._begin(ErrorRow.columns[:1])
+
+    def _begin(self, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        for row in self._waiting:
+            self._write_line(self._plain(row.cells_under(columns)))
+
+    def _plain(self, cells: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(without_formula, cells)) if self.escape_formulas else cells
+
+    def _write_good(self, cells: tuple[str, ...]) -> None:
+        self._write_line(cells)
+
+    def _write_line(self, cells: tuple[str, ...]) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class TsvWriter(_Separated):
+    """Tab-separated. Control characters in a cell are spelt as escapes, so a line is always a row."""
+
+    header: bool = False
+    """Whether the first line names the columns: for tables that people read in a pipe, too."""
+
+    def _begin(self, columns: tuple[str, ...]) -> None:
+        if self.header and columns != ErrorRow.columns[:1]:  # with no rows, no columns are known
+            self._write_line(columns)
+        super()._begin(columns)
+
+    def _write_line(self, cells: tuple[str, ...]) -> None:
+        line = "\t".join(map(printable, cells)) + "\n"
+        self.target.write(line.encode("utf-8", "backslashreplace"))
+
+
+@dataclass
+class CsvWriter(_Separated):
+    """Comma-separated as in RFC 4180, with a header and a last column `error`."""
+
+    def _begin(self, columns: tuple[str, ...]) -> None:
+        self._write_line((*columns, "error"))
+        super()._begin(columns)
+
+    def _write_good(self, cells: tuple[str, ...]) -> None:
+        self._write_line((*cells, ""))
+
+    def _write_line(self, cells: tuple[str, ...]) -> None:
+        buffer = io.StringIO()
+        safe = [printable(cell) for cell in cells] if self.target.is_terminal else cells
+        # Both characters, or a carriage return in a name would stand without quotation marks (before Python 3.13).
+        csv.writer(buffer, lineterminator="\r\n").writerow(safe)
+        line = buffer.getvalue().removesuffix("\r\n") + "\n"
+        self.target.write(line.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,62 @@
+"""Annotations of a pull request: lines that GitHub's runner takes out of a log and shows beside the files.
+
+The form and the escapes are those of its workflow commands: `::error file=NAME,title=TITLE::MESSAGE`, with `%`,
+carriage return and newline as `%25`, `%0D`, `%0A` everywhere, and `:` and `,` as `%3A` and `%2C` before the message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipcli.core.console import disarm, printable
+from clipcli.output.reports.findings import in_checkout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.output.reports.findings import CheckReport, Finding
+    from clipcli.output.targets import Target
+
+SHOWN = 10
+"""GitHub shows ten errors and ten warnings of a step and drops the others without a word."""
+_DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+_PROPERTY = _DATA | {":": "%3A", ",": "%2C"}
+_AS_DATA = str.maketrans(_DATA)
+_AS_PROPERTY = str.maketrans(_PROPERTY)
+
+
+def write_annotations(target: Target, checks: Sequence[CheckReport]) -> None:
+    """An error for each image that fails a check, a warning where the check holds all the same.
+
+    The last one that GitHub would show says how many more there are.
+
+    Raises:
+        OutputError: the target cannot be written.
+    """
+    errors = [(check, finding) for check in checks if not check.holds for finding in check.failed]
+    warnings = [(check, finding) for check in checks if check.holds for finding in check.failed]
+    lines = [*_some("error", errors), *_some("warning", warnings)]
+    lines += [_line("error", check, None, check.outcome) for check in checks if not check.holds and not check.failed]
+    for line in lines:
+        safe = printable(line) if target.is_terminal else line
+        target.write(safe.encode("utf-8", "surrogateescape") + b"\n")
+    target.flush()
+
+
+def _some(level: str, found: Sequence[tuple[CheckReport, Finding]]) -> Iterator[str]:
+    shown = found if len(found) <= SHOWN else found[: SHOWN - 1]
+    for check, finding in shown:
+        yield _line(level, check, finding.image, f"{printable(finding.image)}: {printable(finding.message)}")
+    if len(found) > len(shown):
+        rest = len(found) - len(shown)
+        yield f"::{level} title=clipcli::{rest} more images fail; the log and the reports name them all"
+
+
+def _line(level: str, check: CheckReport, image: str | None, message: str) -> str:
+    file = f"file={_property(in_checkout(image) or image)}," if image is not None else ""
+    title = _property(printable(f"clipcli: {check.name}"))
+    return f"::{level} {file}title={title}::{disarm(message).translate(_AS_DATA)}"
+
+
+def _property(text: str) -> str:
+    return text.translate(_AS_PROPERTY)

@@ -1,0 +1,103 @@
+"""SARIF 2.1.0, as code scanning reads it: one run, a rule a check, a result an image that fails."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from clipcli import __version__
+from clipcli.core.console import printable
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.output.json import dumps
+from clipcli.output.reports.findings import in_checkout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipcli.output.reports.findings import CheckReport, Finding
+    from clipcli.output.rows import JsonObject
+    from clipcli.output.targets import Target
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_ROOT = "%SRCROOT%"
+_OF_URLS = "%:/?#[]@!$&'()*+,;="
+"""What has a meaning in a URL, or is escaped already."""
+_FINGERPRINT = "clipcliCheck/v1"
+
+
+def write_sarif(target: Target, checks: Sequence[CheckReport]) -> None:
+    """One log with one run: code scanning refuses several runs of one tool in a file.
+
+    Raises:
+        OutputError: the target cannot be written.
+    """
+    results: list[JsonObject] = []
+    for place, check in enumerate(checks):
+        results += [_result(place, check, finding) for finding in check.failed]
+        if not check.holds and not check.failed:
+            results.append(_of_check(place, check))
+    driver = {"name": "clipcli", "version": __version__, "rules": [_rule(check) for check in checks]}
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [{"executionSuccessful": True}],
+        "originalUriBaseIds": {
+            _ROOT: {
+                "description": {"text": "the top of the repository; outside of one, the folder that clipcli ran in"}
+            }
+        },
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
+    log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+    target.write(dumps(log, indent=1).encode("utf-8") + b"\n")
+
+
+def _rule(check: CheckReport) -> JsonObject:
+    return {
+        "id": printable(check.name),
+        "shortDescription": {"text": f"Images of the check {printable(check.name)} are what they should be."},
+        "help": {"text": f"{printable(check.outcome)} (model: {check.model or 'none'})"},
+        "defaultConfiguration": {"level": _level(check)},
+    }
+
+
+def _level(check: CheckReport) -> str:
+    return "warning" if check.holds else "error"
+
+
+def _of_check(place: int, check: CheckReport) -> JsonObject:
+    return {
+        "ruleId": printable(check.name),
+        "ruleIndex": place,
+        "level": _level(check),
+        "message": {"text": printable(check.outcome)},
+    }
+
+
+def _result(place: int, check: CheckReport, finding: Finding) -> JsonObject:
+    known = "\0".join((check.name, finding.image, finding.expected or "")).encode("utf-8", "surrogatepass")
+    # Viewers want a line to hang a result on; a picture has only its first.
+    where = {"artifactLocation": _location(finding.image), "region": {"startLine": 1}}
+    scores = {"expectedScore": finding.expected_score, "foundScore": finding.found_score}
+    return {
+        "ruleId": printable(check.name),
+        "ruleIndex": place,
+        "level": _level(check),
+        "message": {"text": f"{printable(finding.image)}: {printable(finding.message)}"},
+        "locations": [{"physicalLocation": where}],
+        "partialFingerprints": {_FINGERPRINT: hashlib.sha256(known).hexdigest()},
+        "properties": {name: round(score, 6) for name, score in scores.items() if score is not None},
+    }
+
+
+def _location(image: str) -> JsonObject:
+    """A relative reference from the top of the checkout, byte for byte; a full URI for a file elsewhere, or a URL."""
+    if is_url(image):
+        return {"uri": quote(os.fsencode(image), safe=_OF_URLS)}
+    inside = in_checkout(image)
+    if inside is None:
+        return {"uri": "file://" + quote(os.fsencode(Path(image).absolute().as_posix()))}
+    return {"uri": quote(os.fsencode(inside)), "uriBaseId": _ROOT}

@@ -1,0 +1,168 @@
+"""Groups of a plan → checked steps. Whatever is not as planned is left alone, and said."""
+
+from __future__ import annotations
+
+import errno
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from clipcli.plan import descriptors
+from clipcli.plan.actions import CannotUndoError, action_of, take_back
+from clipcli.plan.attributes import attributes_of
+from clipcli.plan.file_state import digest_of, look, resolve, words_of
+from clipcli.plan.protect import is_below
+from clipcli.plan.rows import PlanRow
+from clipcli.plan.steps import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.plan.actions import Action
+    from clipcli.plan.journal import Journal
+    from clipcli.plan.read import Plan
+    from clipcli.plan.rows import PlanRow
+
+State = Literal["planned", "done", "already", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one file that was to go."""
+
+    row: PlanRow
+    state: State
+    reason: str = ""
+    target: str = ""
+    can_undo: bool | None = None
+    """Whether `undo` can bring it back; None where nothing is done."""
+
+
+@dataclass(frozen=True)
+class Applier:
+    """Applies one action to what a plan removes. Without a journal it only says what it would do."""
+
+    action: Action
+    journal: Journal | None = None
+    earlier: Sequence[Step] = ()
+    """Steps of earlier runs, where there is no journal to write to."""
+    protected: Sequence[str] = ()
+    """Folders, resolved, whose files stay whatever the plan says."""
+
+    def run(self, plan: Plan) -> Iterator[Applied]:
+        """Take the steps one by one, each result as it is there."""
+        before = {step.path: step for step in (self.journal.steps if self.journal else self.earlier)}
+        for group in plan.groups:
+            for row in group.removed:
+                with descriptors.held():
+                    result = self._apply(row, group.keeper_of(row), before.get(row.path))
+                yield result
+
+    def _apply(self, row: PlanRow, keeper: PlanRow, before: Step | None) -> Applied:
+        if before and before.state == "begun" and self.journal:
+            before = self._settle(self.journal, before)
+        if before and before.state in {"begun", "done"} and action_of(before).is_done(before):
+            return Applied(row, "already", f"{before.action} was done before", before.target)
+        reason = self._objection(row, keeper)
+        if reason:
+            return Applied(row, "skipped", reason)
+        try:
+            target, made = self.action.place(row)
+            can_undo = self.action.can_undo(same_bytes=row.sha256 == keeper.sha256)
+            if self.journal is None:
+                return Applied(row, "planned", "", target, can_undo)
+            self._act(self.journal, row, keeper, target, made)
+        except OSError as error:
+            return Applied(row, "failed", words_of(error, row.path))
+        return Applied(row, "done", "", target, can_undo)
+
+    def _objection(self, row: PlanRow, keeper: PlanRow) -> str | None:
+        if row.protected or is_below(row.path, self.protected):
+            return "it is protected"
+        if self.action.same_bytes_only and row.sha256 != keeper.sha256:
+            return f"it has other bytes than {keeper.image}, so a link would lose them"
+        return obstacle(row, keeper)
+
+    def _act(self, journal: Journal, row: PlanRow, keeper: PlanRow, target: str, made: tuple[str, ...]) -> None:
+        """Take a step. Raises OSError; the file is at its place then."""
+        with open(descriptors.open_to_read(row.path), "rb") as file:
+            attributes = {**asdict(attributes_of(file.fileno())), "mtime_ns": row.mtime_ns}
+        step = journal.begin(
+            Step(
+                number=-1, action=self.action.name, image=row.image, path=row.path, keeper=keeper.path,
+                sha256=row.sha256, size=row.size, inode=row.inode, root=row.root, target=target, made=made,
+                began=time.time(), **attributes,
+            )
+        )  # fmt: skip
+        try:
+            _insist(visible_change_of(row))
+            self.action.act(step)
+            if change := visible_change_of(keeper):
+                _insist(f"the file to keep, {keeper.image}, is not as it was: {change}")
+            self.action.finish(step)
+        except OSError:
+            take_back(step)
+            journal.mark(step, "failed")
+            raise
+        journal.mark(step, "done")
+
+    @staticmethod
+    def _settle(journal: Journal, step: Step) -> Step:
+        """A step that an earlier run began and did not finish: either it was done, or it is taken back."""
+        action = action_of(step)
+        state = "done"
+        if not action.is_done(step):
+            state = "undone"
+            try:
+                action.revert(step)
+            except (CannotUndoError, OSError):
+                state = "failed"
+        journal.mark(step, state)
+        return replace(step, state=state)
+
+
+def _insist(change: str | None) -> None:
+    """Whatever happened since the check, while the journal was written or the file was moved, stops the step."""
+    if change:
+        raise OSError(errno.EBUSY, change)
+
+
+def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
+    """Why a file must not be acted upon now; None when it may be."""
+    if change := change_of(row):
+        return change
+    if change := change_of(keeper):
+        return f"the file to keep, {keeper.image}, is not as it was: {change}"
+    here, kept = look(row.path), look(keeper.path)
+    if here is None or kept is None or here.is_same(kept):
+        return f"it is the same file as {keeper.image}, under another name"
+    return None
+
+
+def change_of(row: PlanRow) -> str | None:
+    """How a file differs from what the plan says of it; None when it does not."""
+    if change := visible_change_of(row):
+        return change
+    found = digest_of(row.path)
+    if found is None:
+        return "it cannot be read"
+    return None if found == row.sha256 else "its bytes have changed"
+
+
+def visible_change_of(row: PlanRow) -> str | None:
+    """The same without reading the file again."""
+    state = look(row.path)
+    if resolve(row.path) != row.path:
+        return "a folder above it is a link now"
+    if state is None:
+        return "it is gone"
+    if not state.is_file:
+        return "it is a link now" if state.is_link else "it is no file now"
+    for changed, words in (
+        (state.size != row.size, "its size has changed"),
+        (state.mtime_ns != row.mtime_ns, "it was written to since"),
+        ((state.device, state.inode) != (row.device, row.inode), "another file has its name"),
+    ):
+        if changed:
+            return words
+    return None

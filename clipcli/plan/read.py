@@ -1,0 +1,135 @@
+"""A plan file → groups that make sense, or the line and the reason why they do not."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from clipcli.core.decode import DecodeError, parse_json
+from clipcli.core.files import open_file, read_lines, reason_of
+from clipcli.errors import PlanError
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.plan.rows import BadRowError, PlanRow, parse_row
+from clipcli.plan.steps import path_fault, place_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_UNSAVED: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|~%\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]')
+_LONGEST: Final = 1 << 18
+"""Bytes of a line: some paths of 4,096 bytes, each byte written as six."""
+
+
+@dataclass(frozen=True)
+class PlanGroup:
+    """Files of one group: who stays, and who goes."""
+
+    number: int
+    kept: tuple[PlanRow, ...]
+    """At least one."""
+    removed: tuple[PlanRow, ...]
+
+    def keeper_of(self, row: PlanRow) -> PlanRow:
+        """The kept file that stands for a removed one: the one it was verified against, else one of its bytes."""
+        verified = [kept for kept in self.kept if kept.path == row.keeper]
+        same = [kept for kept in self.kept if kept.sha256 == row.sha256]
+        return (verified or same or list(self.kept))[0]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked plan."""
+
+    path: Path
+    groups: tuple[PlanGroup, ...]
+    """None where there is nothing to remove, nor to keep."""
+
+    @property
+    def page(self) -> str:
+        """The page on which this plan was to be looked at; empty where there is none, or it was."""
+        return next((row.page for group in self.groups for row in (*group.kept, *group.removed) if row.page), "")
+
+
+def reviewed_name(plan: str) -> str:
+    """Return the name under which a page saves what was chosen of a plan: `plan-reviewed.jsonl` for `plan.jsonl`.
+
+    Characters that browsers change in the names of downloads become `_`.
+    """
+    stem = os.path.splitext(os.path.basename(plan))[0]
+    return (_UNSAVED.sub("_", stem).strip("._ ") or "plan") + "-reviewed.jsonl"
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read and check a plan in JSON Lines.
+
+    Raises:
+        PlanError: unreadable, of another version, or nonsense: a group that keeps nothing, a file that is kept here and
+            removed there, a protected file that is to go, a path outside the folder that was searched.
+    """
+    place = Path(path)
+    groups: dict[int, list[PlanRow]] = {}
+    seen: dict[str, PlanRow] = {}
+    for number, row in _rows(place):
+        problem = _problem(row, seen.get(row.path))
+        if problem:
+            raise PlanError(
+                f"{path}, line {number}: {problem}", hint="nothing was touched; make the plan again or mend the line"
+            )
+        seen[row.path] = row
+        groups.setdefault(row.group, []).append(row)
+    return Plan(place, tuple(_group(place, number, rows) for number, rows in groups.items()))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
+    number = 0
+    try:
+        with open_file(path) as stream:
+            for number, line in enumerate(read_lines(stream, _LONGEST), 1):
+                text = _element(line)
+                row = parse_row(parse_json(text)) if text else None
+                if row is not None:
+                    yield number, row
+    except BadRowError as error:
+        raise PlanError(f"{path}, line {number}: {error}") from error
+    except DecodeError as error:
+        raise PlanError(
+            f"{path}, line {number}: {error}",
+            hint="a plan has one object per line, as clipcli dedupe -o plan.jsonl writes it",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise PlanError(
+            f"{path}: {reason_of(error)}", hint="a plan is what clipcli dedupe -o FILE.jsonl writes"
+        ) from error
+
+
+def _element(line: bytes) -> bytes:
+    """The object of a line: as in JSON Lines, or as in an array with one element per line."""
+    text = line.strip()
+    return b"" if text in {b"[", b"]", b"[]"} else text.removesuffix(b",")
+
+
+def _problem(row: PlanRow, before: PlanRow | None) -> str | None:
+    far = is_url(row.path) and row.keep  # told of, and never touched
+    mine = {} if far else {"path": row.path, "root": row.root}
+    for name, path in (mine if is_url(row.keeper) else {**mine, "keeper": row.keeper}).items():
+        if fault := path_fault(name, path):
+            return fault
+    if mine and (fault := place_fault(row.path, row.root)):
+        return fault
+    if row.protected and not row.keep:
+        return f"{row.path} is protected and cannot be removed"
+    if before is None:
+        return None
+    if before.keep != row.keep:
+        return f"{row.path} is kept in group {(before if before.keep else row).group} and removed in another place"
+    return None if row.keep else f"{row.path} is in group {before.group} already"
+
+
+def _group(path: Path, number: int, rows: Sequence[PlanRow]) -> PlanGroup:
+    kept = tuple(row for row in rows if row.keep)
+    if not kept:
+        raise PlanError(f"{path}: group {number} keeps no file", hint='set "keep": true on one of its lines')
+    return PlanGroup(number, kept, tuple(row for row in rows if not row.keep))

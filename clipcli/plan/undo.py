@@ -1,0 +1,55 @@
+"""A journal, read backwards: each file back in its place, or the reason why it cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from clipcli.plan import descriptors
+from clipcli.plan.actions import CannotUndoError, Trash, action_of
+from clipcli.plan.file_state import words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.plan.actions import Action
+    from clipcli.plan.journal import Journal
+    from clipcli.plan.steps import Step
+
+State = Literal["planned", "restored", "untouched", "lost", "failed"]
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What became of one step."""
+
+    step: Step
+    state: State
+    how: str = ""
+
+
+def undo(journal: Journal) -> Iterator[Undone]:
+    """Take back the steps that were begun or done, the last first. May be repeated and interrupted like `apply`."""
+    trash = Trash()
+    for step in reversed(journal.steps):
+        if step.state in {"begun", "done"}:
+            yield _undo(journal, step, trash if step.action == trash.name else action_of(step))
+
+
+def preview(journal: Journal) -> Iterator[Undone]:
+    """Say which files `undo` would bring back, and touch none."""
+    for step in reversed(journal.steps):
+        if step.state in {"begun", "done"}:
+            yield Undone(step, "planned", f"undo {step.action}")
+
+
+def _undo(journal: Journal, step: Step, action: Action) -> Undone:
+    try:
+        with descriptors.held():
+            how = action.revert(step)
+    except CannotUndoError as error:
+        return Undone(step, "lost", str(error))
+    except OSError as error:
+        return Undone(step, "failed", words_of(error, step.path))
+    journal.mark(step, "undone")
+    return Undone(step, "restored" if how else "untouched", how)

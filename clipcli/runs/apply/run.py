@@ -1,0 +1,251 @@
+"""`apply` and `undo` from start to exit code: what was asked, rows of what became of each file, and a summary."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from clipcli.core.console import Console
+from clipcli.core.files import is_folder, is_there
+from clipcli.errors import ExitCode, PlanError, UsageError
+from clipcli.output import open_writer
+from clipcli.plan.actions import Delete, Move, parse_action
+from clipcli.plan.apply import Applied, Applier
+from clipcli.plan.decisions import decided, joined, read_decisions, write_decisions
+from clipcli.plan.file_state import look, resolve
+from clipcli.plan.journal import journal_of, open_journal, read_journal
+from clipcli.plan.protect import is_below
+from clipcli.plan.read import read_plan, reviewed_name
+from clipcli.plan.undo import preview, undo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.options.apply import ApplyOptions
+    from clipcli.output import Output
+    from clipcli.plan.actions import Action
+    from clipcli.plan.read import Plan
+    from clipcli.plan.rows import PlanRow
+
+CANNOT_UNDO: Final = "it cannot be brought back"
+
+
+def is_copy(row: PlanRow, keeper: PlanRow) -> bool:
+    """Return whether the file that is kept has the same bytes or, as the plan says, the same pixels."""
+    if row.sha256 == keeper.sha256:
+        return True
+    return any(one.keeper == other.path and one.level == "exact" for one, other in ((row, keeper), (keeper, row)))
+
+
+def no_copies(plan: Plan, protected: Sequence[str]) -> Iterator[PlanRow]:
+    """Yield the files that a plan removes, that are still there, and of which no exact copy is kept."""
+    for group in plan.groups:
+        for row in group.removed:
+            if not is_copy(row, group.keeper_of(row)) and look(row.path) and not is_below(row.path, protected):
+                yield row
+
+
+_TROUBLE = {"skipped", "failed", "lost"}
+
+
+@dataclass(frozen=True)
+class ActionRow:
+    """What became of one file."""
+
+    image: str
+    action: str
+    state: str
+    reason: str
+    can_undo: bool | None = None
+    """Whether it can be brought back; None where nothing is done."""
+    columns: ClassVar[tuple[str, ...]] = ("image", "action", "state", "reason")
+
+    @property
+    def path(self) -> str | None:
+        """In a list of bare paths: the files that were or would be acted upon."""
+        return self.image if self.state in {"planned", "done", "restored"} else None
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        row: dict[str, object] = {
+            "image": self.image, "action": self.action, "state": self.state, "reason": self.reason,
+        }  # fmt: skip
+        return row if self.can_undo is None else {**row, "can_undo": self.can_undo}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        return [(self.image, self.action, self.state, self.reason)]
+
+
+@dataclass(frozen=True)
+class ApplyRun:
+    """A checked `apply`."""
+
+    plan: Plan
+    action: Action
+    journal: Path
+    protected: Sequence[str]
+    talk: Console
+    irreversible: bool = False
+    """What is no exact copy may be deleted too."""
+
+    @classmethod
+    def of(cls, plan: str, options: ApplyOptions, *, touches_nothing: bool = False) -> ApplyRun:
+        """Check everything before anything is touched.
+
+        Args:
+            plan: its file.
+            options: what is to be done.
+            touches_nothing: the plan is only read, so that it need not have been looked at.
+
+        Raises:
+            PlanError: no plan, or one that makes no sense.
+            UsageError: options that do not go together, or a plan that was to be looked at first.
+        """
+        if options.yes and options.dry_run:
+            raise UsageError("--yes and --dry-run do not go together", hint="choose one")
+        for folder in options.protect or ():
+            if not is_folder(folder):
+                raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
+        folders = [str(Path(folder).resolve()) for folder in options.protect or ()]
+        chosen, read = parse_action(options.action), read_plan(plan)
+        if isinstance(chosen, Move) and os.path.lexists(chosen.folder) and not is_folder(Path(chosen.folder)):
+            raise UsageError(
+                f"--action {options.action}: {chosen.folder} is no folder", hint="name one, or one to be made"
+            )
+        if read.page and not options.unreviewed and not touches_nothing:
+            raise UsageError(
+                f"{plan} was not looked at yet: {read.page} was made to choose on",
+                hint=f"open it, save the choices, then: clipcli apply {reviewed_name(plan)}; or add --unreviewed",
+            )
+        journal = Path(options.journal) if options.journal else journal_of(read.path)
+        return cls(read, chosen, journal, folders, Console(quiet=options.quiet), options.irreversible)
+
+    def decide(self, ignore_file: str | None, *, keep_all: bool) -> None:
+        """Note which pictures are different. Raises UsageError, OutputError."""
+        if ignore_file is None:
+            raise UsageError(
+                "--keep-both needs --ignore-file FILE", hint="decisions are noted there, for later runs of dedupe"
+            )
+        before, now = read_decisions(ignore_file), decided(self.plan, keep_all=keep_all)
+        write_decisions(ignore_file, joined([before, now]))
+        new = len(set(now.pairs) - set(before.pairs))
+        self.talk.note(f"{new:,} pairs noted in {ignore_file}; give it to clipcli dedupe --ignore-file")
+
+    def apply(self, output: Output, *, yes: bool) -> int:
+        """Act, or say what would be done; the exit code."""
+        self._spare(output)
+        self._refuse_losses(yes=yes)
+        if yes:
+            planned = {(row.path, row.sha256) for group in self.plan.groups for row in group.removed}
+            with open_journal(self.journal, planned=planned) as journal:
+                if journal.steps and not journal.is_own:
+                    raise PlanError(
+                        f"{self.journal} was not written by this user's clipcli on this machine",
+                        hint="take it back with clipcli undo first, or name another --journal",
+                    )
+                if journal.retired is not None:
+                    self.talk.note(f"{self.journal.name} was of an earlier plan; it is called {journal.retired} now")
+                counts = self._write(output, Applier(self.action, journal, protected=self.protected).run(self.plan))
+        else:
+            earlier = read_journal(self.journal) if is_there(self.journal) else []
+            applier = Applier(self.action, earlier=earlier, protected=self.protected)
+            counts = self._write(output, applier.run(self.plan))
+        self._summarise(counts, yes=yes)
+        return ExitCode.SOME_FAILED if counts["skipped"] or counts["failed"] else ExitCode.OK
+
+    def _spare(self, output: Output) -> None:
+        """The rows must not replace what undo needs. Raises UsageError."""
+        for name, file in (("plan", self.plan.path), ("journal", self.journal)):
+            if output.path not in {None, "-"} and Path(str(output.path)).resolve() == file.resolve():
+                raise UsageError(f"-o {output.path} would replace the {name}", hint="write the rows to another file")
+
+    def _refuse_losses(self, *, yes: bool) -> None:
+        """Nothing that only looks alike is deleted without one more word. Raises UsageError."""
+        if self.irreversible and self.action.name != Delete.name:
+            raise UsageError("--irreversible is for --action delete", hint=f"leave it out for {self.action.name}")
+        if not yes or self.irreversible or self.action.name != Delete.name:
+            return
+        lost = sum(1 for _ in no_copies(self.plan, self.protected))
+        if lost:
+            what = "is no exact copy" if lost == 1 else "are no exact copies"
+            raise UsageError(
+                f"{_files(lost)} to be deleted {what} of what is kept, and nothing could bring "
+                f"{'it' if lost == 1 else 'them'} back; nothing was touched",
+                hint="--action trash, or add --irreversible to delete them all the same",
+            )
+
+    def _write(self, output: Output, results: Iterable[Applied]) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        total = sum(len(group.removed) for group in self.plan.groups)
+        with open_writer(output) as writer, self.talk.progress(total, "file", doing=self.action.name) as advance:
+            for one in results:
+                advance(1)
+                counts[one.state] += 1
+                counts["back"] += one.can_undo is True
+                counts["gone"] += one.can_undo is False
+                if one.state in _TROUBLE:
+                    self.talk.line(f"{one.row.image}: {one.state}: {one.reason}")
+                where = f"to {one.target}" if one.target and not one.reason else one.reason
+                where = CANNOT_UNDO if one.can_undo is False else where
+                writer.write(ActionRow(one.row.image, self.action.name, one.state, where, one.can_undo))
+        return counts
+
+    def _summarise(self, counts: Counter[str], *, yes: bool) -> None:
+        back, gone = counts.pop("back", 0), counts.pop("gone", 0)
+        kinds = [f"{count:,} {state}" for state, count in sorted(counts.items())]
+        self.talk.note(f"{self.action.name}: {', '.join(kinds) or 'nothing to do'}")
+        if back or gone:
+            self.talk.note(f"{back:,} can be brought back, {gone:,} cannot" + self._where_gone(gone, yes=yes))
+        if counts["planned"]:
+            needs = self.action.name == Delete.name and next(no_copies(self.plan, self.protected), None) is not None
+            self.talk.note(f"nothing was touched; add --yes{' --irreversible' if needs else ''} to do it")
+        elif yes and back:
+            which = "" if not gone else f" {_files(back)}"
+            self.talk.note(f"to take back{which or ' all of it'}: clipcli undo {shlex.quote(str(self.journal))}")
+
+    def _where_gone(self, gone: int, *, yes: bool) -> str:
+        """Where the files are that `undo` cannot bring back."""
+        if not gone:
+            return ""
+        if self.action.name == "trash":
+            return " by clipcli, only by hand out of the trash"
+        return ": no copy of their bytes is left" if yes else ": no copy of their bytes would be left"
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'' if count == 1 else 's'}"
+
+
+def undo_all(journal: str, output: Output, *, quiet: bool, yes: bool = False) -> int:
+    """Take back every step of a journal; the exit code.
+
+    A journal that this user's clipcli did not write here is only shown, unless `yes` says that its paths are right.
+
+    Raises:
+        PlanError: no journal, or one that was only shown.
+        UsageError: the rows would replace the journal.
+    """
+    talk, counts = Console(quiet=quiet), Counter[str]()
+    path = Path(resolve(journal))
+    away = sum(step.state in {"begun", "done"} for step in read_journal(path))
+    if output.path not in {None, "-"} and Path(str(output.path)).resolve() == path.resolve():
+        raise UsageError(f"-o {output.path} would replace the journal", hint="write the rows to another file")
+    with open_journal(path) as opened, open_writer(output) as writer, talk.progress(away, "file", doing="undo") as step:
+        for one in undo(opened) if opened.is_own or yes else preview(opened):
+            step(1)
+            counts[one.state] += 1
+            if one.state in _TROUBLE:
+                talk.line(f"{one.step.image}: {one.how}")
+            writer.write(ActionRow(one.step.image, one.step.action, one.state, one.how))
+    talk.note(", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing to undo")
+    if counts["planned"]:
+        raise PlanError(
+            f"{path} was not written by this user's clipcli on this machine, so nothing was touched",
+            hint="look at the paths above; if all of them are right: clipcli undo --yes",
+        )
+    return ExitCode.SOME_FAILED if counts["lost"] or counts["failed"] else ExitCode.OK

@@ -1,0 +1,48 @@
+"""The rows of `calibrate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from clipcli.runs.classify.threshold_file import LabelThreshold
+
+_JSON_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class CalibratedRow:
+    """One label: its threshold, and how it does on images that were held out."""
+
+    found: LabelThreshold
+    columns: ClassVar[tuple[str, ...]] = ("label", "threshold", "images", "precision", "recall", "from")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        return {
+            "label": self.found.label,
+            "threshold": round(self.found.threshold, _JSON_DIGITS),
+            "images": self.found.images,
+            "precision": _interval(self.found.precision),
+            "recall": _interval(self.found.recall),
+            "own": self.found.own,
+        }
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line; intervals in brackets."""
+        found = self.found
+        shares = (_shown(found.precision), _shown(found.recall))
+        origin = "its images" if found.own else "all labels"
+        return [(found.label, f"{found.threshold:.4f}", str(found.images), *shares, origin)]
+
+
+def _interval(share: tuple[float, float, float] | None) -> dict[str, float] | None:
+    if share is None:
+        return None
+    return {name: round(value, _JSON_DIGITS) for name, value in zip(("value", "low", "high"), share, strict=True)}
+
+
+def _shown(share: tuple[float, float, float] | None) -> str:
+    return "" if share is None else f"{share[0]:.2f} ({share[1]:.2f}–{share[2]:.2f})"

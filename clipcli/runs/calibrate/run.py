@@ -1,0 +1,150 @@
+"""One run of `calibrate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from clipcli.errors import InputsError, ModelError, UsageError
+from clipcli.runs import classify as classification
+from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile, digest_of_texts
+from clipcli.tasks.calibrate import Goal, Objective, Samples, calibrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clipcli.core.console import Console
+    from clipcli.errors import ExitCode
+    from clipcli.options.classify import CheckOptions, ScoreOptions
+    from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.runs.classify import ClassifyRun
+    from clipcli.session.session import Session
+    from clipcli.tasks.calibrate import Calibration, Interval
+
+THIN = 10
+"""Images of a label under which its figures are little more than a guess."""
+_NAMED = 5
+_HOPELESS = 50.0
+"""The temperature at which scores say nothing any more; the fit ends at 55."""
+_FEWEST = 2
+
+
+def plan(
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console
+) -> CalibrateRun:
+    """Check everything that was asked before a model is touched; raises what `classify` raises."""
+    return CalibrateRun(classification.plan(inputs, labels, score, check, talk))
+
+
+def parse_goal(objective: str, precision: float | None) -> Goal:
+    """What thresholds are chosen for. Raises UsageError."""
+    known: tuple[Objective, ...] = get_args(Objective)
+    for name in known:
+        if objective == name:
+            return Goal(name, precision)
+    raise UsageError(f"no objective {objective!r}", hint=f"one of {', '.join(known)}")
+
+
+@dataclass
+class CalibrateRun:
+    """One run, ready to go."""
+
+    job: ClassifyRun
+
+    def run(self, session: Session, advance: Callable[[int], object], goal: Goal, seed: int) -> ThresholdFile:
+        """Look at all images and find thresholds.
+
+        Raises:
+            InputsError: too few images, none with one of the labels, or one label alone under a softmax.
+        """
+        samples = self._samples(session, advance)
+        found = calibrate(samples, goal, seed=seed)
+        made = self._thresholds(session, found, len(samples.truth), goal, seed)
+        self._warn(made, found)
+        self._summarise(made, found)
+        return made
+
+    def conclude(self) -> ExitCode:
+        """Say what could not be read; the exit code."""
+        self.job.report.summarise()
+        return self.job.report.exit_code
+
+    def _samples(self, session: Session, advance: Callable[[int], object]) -> Samples:
+        job, classifier = self.job, self.job.classifier(session)
+        names = [label.name for label in job.labels]
+        if classifier.meaning == "softmax" and len(names) == 1:
+            hint = "give more labels, folders of other things, or --multi-label"
+            raise InputsError(f"{names[0]} alone always scores 1: there is nothing to calibrate", hint=hint)
+        logits, truth, strangers, several = [], [], set(), 0
+        for embedded in session.embed_images(job.refs):
+            advance(1)
+            right = job.expected.of(embedded.ref, names) if job.expected else ()
+            if embedded.error is not None:
+                job.report.fail(embedded.ref.name, embedded.error)
+            elif embedded.vector is not None and right:
+                job.report.ok()
+                wanted = right[0]
+                several += len(right) > 1
+                logits.append(classifier.logits(embedded.vector).astype(np.float64))
+                truth.append(names.index(wanted) if wanted in names else -1)
+                strangers |= {wanted} - set(names)
+        if not truth and job.report.failed_in_model:
+            raise ModelError("the model gave no image a usable vector", hint="name another model with -m")
+        if len(set(truth) - {-1}) < 1 or len(truth) < _FEWEST:
+            raise InputsError("too few labelled images to calibrate", hint="a folder a label, with images in each")
+        if strangers:
+            shown = ", ".join(sorted(strangers)[:_NAMED])
+            job.report.talk.note(f"{truth.count(-1)} images of no label count as none of these ({shown})")
+        if several:
+            job.report.talk.note(f"{several} images have several right labels: the first of each counts here")
+        head: Literal["softmax", "sigmoid"] = "softmax" if classifier.meaning == "softmax" else "sigmoid"
+        return Samples(np.stack(logits), np.array(truth), head, classifier.multi_label)
+
+    def _thresholds(self, session: Session, found: Calibration, images: int, goal: Goal, seed: int) -> ThresholdFile:
+        job = self.job
+        labels = tuple(
+            LabelThreshold(
+                label.name,
+                label.phrases,
+                cut.threshold,
+                quality.images,
+                own,
+                _share(quality.precision),
+                _share(quality.recall),
+            )
+            for label, cut, own, quality in zip(
+                job.labels, found.fitted.cuts, found.fitted.own, found.labels, strict=True
+            )
+        )
+        multi_label = job.score.multi_label
+        return ThresholdFile(
+            session.info.name, session.info.fingerprint, multi_label, job.prompts.name,
+            digest_of_texts(job.labels, job.prompts, job.background_texts), found.fitted.temperature, labels, images,
+            (found.error_before, found.error_after), found.accuracy, goal.objective, goal.precision, seed,
+        )  # fmt: skip
+
+    def _warn(self, made: ThresholdFile, found: Calibration) -> None:
+        talk = self.job.report.talk
+        thin = [f"{entry.label} ({entry.images})" for entry in made.labels if entry.images < THIN]
+        if thin:
+            more = f" and {len(thin) - _NAMED} more" if len(thin) > _NAMED else ""
+            talk.warn(f"fewer than {THIN} images of {', '.join(thin[:_NAMED])}{more}: their figures are rough")
+        if made.temperature >= _HOPELESS:
+            talk.warn("the model hardly tells these labels apart: other words, other prompts or a larger model may")
+        missed = [label.name for label, cut in zip(self.job.labels, found.fitted.cuts, strict=True) if not cut.reached]
+        if missed:
+            talk.warn(f"precision {made.precision_target:g} is not reached for {', '.join(missed[:_NAMED])}")
+
+    def _summarise(self, made: ThresholdFile, found: Calibration) -> None:
+        before, after = made.calibration_error
+        self.job.report.talk.note(
+            f"{made.images} images; temperature {made.temperature:.3g}; on images held out: calibration error "
+            f"{before:.3f} → {after:.3f}, log loss {found.loss_before:.3f} → {found.loss_after:.3f}, "
+            f"decided right {made.accuracy:.1%}"
+        )
+
+
+def _share(interval: Interval | None) -> tuple[float, float, float] | None:
+    return None if interval is None else (interval.value, interval.low, interval.high)

@@ -1,0 +1,50 @@
+"""A check of labels: what `classify` would be asked, and what it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.output.reports import Reporting
+from clipcli.runs.classify import ClassifyRun, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from clipcli.core.console import Console
+    from clipcli.errors import ExitCode
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.options.classify import CheckOptions, ScoreOptions
+    from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.output.reports import CheckReport
+    from clipcli.session.session import Session
+
+
+@dataclass(frozen=True)
+class LabelCheck:
+    """Planned, and ready to go."""
+
+    job: ClassifyRun
+    images: int
+
+    @classmethod
+    def of(  # noqa: PLR0917 - a group of options each
+        cls, name: str, inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions,
+        family: Sequence[ImageRef], talk: Console,
+    ) -> LabelCheck:  # fmt: skip
+        """Check everything that was asked; `family` is all images of the check, whose folders may name the labels.
+
+        Raises:
+            ClipcliError: as `classify` would.
+        """
+        job = plan(inputs, labels, score, check, talk, family=family)
+        job.name, job.reporting = name, Reporting(collect=True)
+        return cls(job, len(inputs.images or ()))
+
+    def run(self, session: Session | None, advance: Callable[[int], object]) -> tuple[CheckReport, ExitCode]:
+        """Every image, then the verdict."""
+        assert session is not None  # noqa: S101 - labels need a model
+        for _ in self.job.rows(session):
+            advance(1)
+        self.job.report.summarise()
+        return self.job.check_report(session.info.name), self.job.exit_code

@@ -1,0 +1,78 @@
+"""A check for duplicates: what `dedupe` would be asked, and what it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from clipcli.cache import EmbeddingCache, NoCache
+from clipcli.core.console import printable
+from clipcli.errors import ExitCode
+from clipcli.output import ErrorRow
+from clipcli.output.reports import CheckReport, Finding
+from clipcli.runs.dedupe.rows import DuplicateRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.runs.dedupe.run import DedupeRun
+    from clipcli.session.session import Session
+
+_EXPECTED = "no duplicate"
+
+
+@dataclass(frozen=True)
+class DuplicateCheck:
+    """Planned, and ready to go. Every image of the check is compared; only `chosen` ones can fail."""
+
+    name: str
+    job: DedupeRun
+    family: Sequence[ImageRef]
+    chosen: frozenset[str]
+    """Names of the images that this run is about."""
+
+    @property
+    def images(self) -> int:
+        """How many are read."""
+        return len(self.family)
+
+    def run(self, session: Session | None, advance: Callable[[int], object]) -> tuple[CheckReport, ExitCode]:
+        """Every image, then the groups, then the verdict; without a session nothing but bytes and pixels count."""
+        cache: EmbeddingCache | NoCache = session.cache if session is not None else NoCache()
+        rows = list(self.job.rows(session, cache))
+        advance(self.images)
+        wrong = {finding.image: finding for finding in self._wrong(rows)}
+        talk = self.job.talk
+        for finding in wrong.values():
+            if finding.error is None:
+                talk.line(f"{printable(finding.image)}: {finding.message}")
+        fine = (Finding(ref.name, ref.path, ok=True, expected=_EXPECTED) for ref in self.family)
+        findings = tuple(wrong.get(ref.image, ref) for ref in fine if ref.image in self.chosen)
+        twice = sum(finding.error is None for finding in wrong.values())
+        holds = not wrong
+        found = f"{twice} of {len(findings)} images are there twice" if twice else f"{len(findings)} images, none twice"
+        outcome = f"{found} (level {self.job.level})"
+        report = CheckReport(self.name, findings, holds, outcome, session.info.name if session else "")
+        return report, ExitCode.OK if holds else ExitCode.CHECK_FAILED
+
+    def _wrong(self, rows: Sequence[DuplicateRow | ErrorRow]) -> Iterator[Finding]:
+        for row in rows:
+            if isinstance(row, ErrorRow) and row.image in self.chosen:
+                yield Finding(row.image, row.image, ok=False, error=f"{row.reason} ({row.stage})")
+        groups = (row for row in rows if isinstance(row, DuplicateRow))
+        for _, members in groupby(groups, key=lambda row: row.group):
+            yield from self._in_group(list(members))
+
+    def _in_group(self, members: Sequence[DuplicateRow]) -> Iterator[Finding]:
+        """The one that stays is the kept file, unless only others were there before."""
+        before = [row for row in members if row.plan.image not in self.chosen]
+        original = before[0] if before else members[0]
+        for row in members:
+            if row is original or row.plan.image not in self.chosen:
+                continue
+            found = f"{row.level} copy of {original.plan.image}"
+            yield Finding(
+                row.plan.image, row.plan.path, ok=False, expected=_EXPECTED, found=found, found_score=row.similarity
+            )

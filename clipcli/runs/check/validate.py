@@ -1,0 +1,161 @@
+"""A config file's checks become what can be run: images are chosen, labels read, models named, nothing is loaded."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from clipcli.config import NAME, foreign_config, load_config
+from clipcli.core.console import printable
+from clipcli.core.suggest import did_you_mean
+from clipcli.errors import ConfigError, UsageError
+from clipcli.inputs.text_files import escape, tidy
+from clipcli.models.choice import parse_choice
+from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions
+from clipcli.runs.check.classify import LabelCheck
+from clipcli.runs.check.dedupe import DuplicateCheck
+from clipcli.runs.check.run import Planned, named
+from clipcli.runs.check.selection import Scope, Selection
+from clipcli.runs.dedupe import run as dedupe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from clipcli.config import CheckSpec, Config
+    from clipcli.core.console import Console
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.inputs.sources.globs import Globs
+    from clipcli.models.choice import Choice
+    from clipcli.options.check import CheckModelOptions, SelectionOptions
+    from clipcli.options.classify import CheckOptions, ScoreOptions
+    from clipcli.options.dedupe import DuplicateOptions
+    from clipcli.options.shared import RunOptions
+    from clipcli.session.session_options import SessionOptions
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A check in the words of the commands that do it: their option groups, made from a spec."""
+
+    score: Callable[[CheckSpec, Config], ScoreOptions]
+    check: Callable[[CheckSpec, Config], CheckOptions]
+    duplicates: Callable[[CheckSpec], DuplicateOptions]
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What all checks of a run share."""
+
+    config: Config
+    scope: Scope
+    globs: Globs
+    """Of the command line: which images of the checks take part."""
+    model: CheckModelOptions
+    run: RunOptions
+    groups: Groups
+    talk: Console
+
+    @classmethod
+    def of(
+        cls, selection: SelectionOptions, model: CheckModelOptions, run: RunOptions, groups: Groups, talk: Console
+    ) -> Planner:
+        """Read the config file, and find out which files the run is about.
+
+        Raises:
+            ConfigError: there is none, or it cannot be used.
+            UsageError: no such commit.
+            InputsError: nothing among the paths, or no repository.
+        """
+        config = load_config(selection.config)
+        if config.path is None:
+            if foreign := foreign_config():
+                raise ConfigError(f"{foreign} belongs to another user, and is not read", hint=f"--config {foreign}")
+            raise ConfigError(f"no {NAME} here, and no [tool.clipcli]", hint="clipcli check --init writes a start")
+        if not config.checks:
+            raise ConfigError(f"{config.path} holds no checks", hint="[checks.NAME]; clipcli check --init shows some")
+        talk.detail(f"checks of {config.path}")
+        scope = Scope.of(selection, config, talk)
+        run = replace(
+            run,
+            batch_size=run.batch_size or config.defaults.batch_size,
+            workers=run.workers or config.defaults.workers,
+        )
+        return cls(config, scope, selection.globs, model, run, groups, talk)
+
+    @property
+    def session_options(self) -> SessionOptions:
+        """How images are read."""
+        return self.run.session()
+
+    def plan(self, only: Sequence[str]) -> list[Planned]:
+        """All checks, or those named, in the order of the file; a check may be both of labels and for duplicates.
+
+        Raises:
+            UsageError: no such check.
+            ClipcliError: a check that cannot be run, named with its place in the file.
+        """
+        names = [check.name for check in self.config.checks]
+        for name in only:
+            if name not in names:
+                hint = did_you_mean(name, names) or "there are " + ", ".join(names)
+                raise UsageError(f"no check {name!r} in {self.config.path}", hint=hint)
+        chosen = [spec for spec in self.config.checks if not only or spec.name in only]
+        return [planned for spec in chosen for planned in self._plan(spec)]
+
+    def _plan(self, spec: CheckSpec) -> Iterator[Planned]:
+        place = f"{self.config.place(spec)}: check {printable(spec.name)}"
+        with named(place):
+            selection = Selection.of(spec, self.config.folder, self.globs, self.talk.detail_once)
+            narrow = self.scope.narrows(spec, self.config)
+            needs_all = not narrow or spec.duplicates or (spec.expect_from == "parent" and not spec.has_labels)
+            family = selection.all() if needs_all else []
+            if not narrow and not family and self.globs.keeps is None:
+                raise ConfigError(
+                    f"no image fits include ({', '.join(spec.include)})",
+                    hint="patterns are those of .gitignore, from the file's folder",
+                )
+            images = selection.among(self.scope.paths) if narrow else family
+            if spec.names_labels:
+                check = self._labelled(spec, images, family or images) if images else None
+                yield Planned(spec.name, place, check, self._choice(spec))
+            if spec.duplicates is not None:
+                name = f"{spec.name}: duplicates" if spec.names_labels else spec.name
+                needs_model = spec.duplicates != "exact"
+                twice = self._duplicated(spec, name, images, family) if images else None
+                yield Planned(name, place, twice, self._choice(spec) if needs_model else None)
+
+    def _labelled(self, spec: CheckSpec, images: Sequence[ImageRef], family: Sequence[ImageRef]) -> LabelCheck:
+        config = self.config
+        labels = list(spec.labels)
+        if spec.forbid and not spec.labels_file and (labels or not spec.thresholds):
+            labels += [escape(tidy(label), ",") for label in spec.forbid]
+        options = LabelOptions(
+            labels or None,
+            [config.beside(name) for name in spec.labels_file] or None,
+            [config.beside(name) for name in spec.prompts or config.defaults.prompts] or None,
+        )
+        inputs = InputOptions(images=[ref.path for ref in images])
+        score, check = self.groups.score(spec, config), self.groups.check(spec, config)
+        return LabelCheck.of(spec.name, inputs, options, score, check, list(family), self.talk)
+
+    def _duplicated(
+        self, spec: CheckSpec, name: str, images: Sequence[ImageRef], family: Sequence[ImageRef]
+    ) -> DuplicateCheck:
+        inputs = InputOptions(images=[ref.path for ref in family])
+        job = dedupe.plan(inputs, self.groups.duplicates(spec), self.run, self.talk)
+        return DuplicateCheck(name, job, family, frozenset(ref.name for ref in images))
+
+    def _choice(self, spec: CheckSpec) -> Choice:
+        """The command line's model, the check's, the environment's, the file's, the program's own."""
+        asked, defaults = self.model, self.config.defaults
+        own = spec.model or (None if os.environ.get("CLIPCLI_MODEL") else defaults.model)
+        name = asked.model or (self.config.model_beside(own) if own else "")
+        return parse_choice(
+            name or os.environ.get("CLIPCLI_MODEL") or ModelOptions().model,
+            asked.device if asked.device != "auto" else defaults.device or "auto",
+            asked.precision if asked.precision != "auto" else defaults.precision or "auto",
+            asked.engine if asked.engine != "auto" else defaults.engine or "auto",
+            offline=asked.offline or bool(defaults.offline),
+            cache_dir=asked.cache_dir or self.config.weights_dir,
+        )

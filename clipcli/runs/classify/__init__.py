@@ -1,0 +1,4 @@
+"""One run of `classify`: what was asked, checked as a whole, and then image by image."""
+
+from clipcli.runs.classify.run import ClassifyRun as ClassifyRun
+from clipcli.runs.classify.validate import plan as plan

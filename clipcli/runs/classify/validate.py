@@ -1,0 +1,123 @@
+"""What is asked of `classify`, checked as a whole before a model is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipcli.core.run_summary import RunSummary
+from clipcli.errors import LabelsError, UsageError
+from clipcli.inputs.collect import STDIN, is_stream
+from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts, spoken
+from clipcli.prompts.shipped import wordnet_labels
+from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name, parse_expected
+from clipcli.runs.classify.run import ClassifyRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clipcli.core.console import Console
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.options.classify import CheckOptions, ScoreOptions
+    from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.runs.classify.threshold_file import ThresholdFile
+
+
+def plan(
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console,
+    *, family: Sequence[ImageRef] | None = None,
+) -> ClassifyRun:  # fmt: skip
+    """Check everything that was asked before a model is touched; `family` are images that these are a part of.
+
+    Raises:
+        UsageError: options that do not go together.
+        InputsError: no images, or labels, prompts, groups or expectations that cannot be used.
+    """
+    _refuse_conflicts(inputs, labels, score)
+    expected = parse_expected(check)
+    refs = _refs(inputs, expected, talk)
+    thresholds = _thresholds(score.thresholds)
+    chosen = _labels(labels, expected, refs if family is None else family, thresholds)
+    prompts = load_prompts(labels.prompts or [])
+    require_prompts(chosen, prompts)
+    groups = parse_groups(score.groups, chosen) if score.groups else ()
+    job = ClassifyRun(refs, chosen, prompts, groups, score, expected, RunSummary(talk), thresholds=thresholds)
+    if score.none in job.answers[:-1]:
+        raise UsageError(f"--none {score.none!r} is one of the labels", hint="give it a name that no label has")
+    job.tally.minimum = 1.0 if check.min_accuracy is None else check.min_accuracy
+    if expected is not None:
+        expected.check_names(job.answers)
+    if thresholds is not None:
+        thresholds.require_texts(chosen, prompts, job.background_texts, multi_label=score.multi_label)
+    return job
+
+
+def _thresholds(file: str | None) -> ThresholdFile | None:
+    if file is None:
+        return None
+    from clipcli.runs.classify.threshold_file import read_thresholds
+
+    return read_thresholds(file)
+
+
+def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOptions) -> None:
+    if score.multi_label and (score.similarity or score.groups):
+        other = "--similarity" if score.similarity else "--groups"
+        raise UsageError(f"--multi-label and {other} do not go together", hint="choose one")
+    if score.thresholds and (score.threshold is not None or score.similarity or score.groups or score.none):
+        raise UsageError("--thresholds goes without --threshold, --similarity, --groups and --none", hint="choose one")
+    if score.none is not None and not score.none.strip():
+        raise UsageError("--none without a name", hint="--none other")
+    if score.background and not (score.none or score.multi_label):
+        raise UsageError("--background needs --none NAME or --multi-label", hint="it says what no label looks like")
+    piped = is_stream(inputs.images or [], inputs.files_from or [])
+    if [piped, STDIN in (labels.labels_file or []), STDIN in (labels.prompts or [])].count(True) > 1:
+        raise UsageError("stdin can hold one of images, labels and prompts", hint="give the others in files")
+
+
+def _refs(inputs: InputOptions, expected: ExpectationCheck | None, talk: Console) -> Iterable[ImageRef]:
+    """A list wherever its length can be known beforehand; the images of a table when no others are named."""
+    arguments, lists = inputs.images or [], inputs.files_from or []
+    if not arguments and not lists and expected is not None and expected.table is not None:
+        return [ref for ref in expected.refs() if inputs.globs.takes(ref.name)]
+    refs = inputs.collect(talk, warn=talk.warn)
+    return refs if is_stream(arguments, lists) else list(refs)
+
+
+def _labels(
+    options: LabelOptions, expected: ExpectationCheck | None, refs: Iterable[ImageRef], thresholds: ThresholdFile | None
+) -> tuple[Label, ...]:
+    """The labels given; without any, those of the thresholds, or those expected: the folders' names or the table's."""
+    if thresholds is not None and not (options.labels or options.labels_file):
+        return thresholds.known_labels
+    if options.labels or options.labels_file or expected is None or expected.label is not None:
+        return parse_labels(options.labels or [], options.labels_file or [])
+    if expected.table is not None:
+        names = dict.fromkeys(label for row in expected.table.rows for label in row.labels)
+    elif isinstance(refs, list):
+        names = dict.fromkeys(sorted(parent_name(ref) for ref in refs))
+        if names and all(map(is_wordnet_id, names)):
+            return _imagenet_labels(names)
+    else:
+        raise UsageError("labels from folders need all images at once", hint="give -l with a list on stdin")
+    if any(not name for name in names):
+        raise LabelsError("an image lies in a folder without a name", hint="give the labels with -l")
+    return tuple(Label(name, (spoken(name),)) for name in names)
+
+
+def _imagenet_labels(ids: Iterable[str]) -> tuple[Label, ...]:
+    """Return the labels of `@imagenet` for folders that are named by WordNet ids.
+
+    Raises:
+        LabelsError: an id is none of ImageNet's 1,000, or their list is not installed.
+    """
+    known = wordnet_labels()
+    missing = [name for name in ids if name not in known]
+    if missing:
+        why = (
+            "is none of ImageNet's 1,000 classes"
+            if known
+            else "is a WordNet id, and timm, which has their list, is missing"
+        )
+        raise LabelsError(f"folder {missing[0]}: {why}", hint="give the labels with -l or --labels-file")
+    texts = {label.name: label for label in parse_labels(["@imagenet"], [])}
+    return tuple(texts[known[name]] for name in ids)

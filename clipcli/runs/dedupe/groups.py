@@ -1,0 +1,309 @@
+"""Candidates → groups: copies first, then the same picture, then what looks alike; the surest level wins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from clipcli.runs.dedupe.image_files import Content
+from clipcli.tasks.dedupe.clusters import group
+from clipcli.tasks.dedupe.detail import standings
+from clipcli.tasks.dedupe.join_rows import cosine_of
+from clipcli.tasks.dedupe.keep import FileFacts, rank
+from clipcli.tasks.dedupe.levels import includes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from clipcli.core.console import Console
+    from clipcli.core.vectors import Vectors
+    from clipcli.plan.decisions import Decisions
+    from clipcli.runs.dedupe.candidates import CandidateIndex
+    from clipcli.runs.dedupe.image_files import ImageFile
+    from clipcli.runs.dedupe.signatures import SignatureReader
+    from clipcli.tasks.dedupe.join_rows import Indices
+    from clipcli.tasks.dedupe.keep import Rule
+    from clipcli.tasks.dedupe.levels import Level, LevelThresholds
+    from clipcli.tasks.dedupe.likeness import Likeness
+
+_SAME_HASH: Final = 6
+"""Bits of 256 by which the hashes of equal pixels may differ: JPEG files are shrunk by their own decoder first."""
+
+
+_ELECTED: Final = 24
+"""Files of a group that are held against each other at full size."""
+_KIN: Final = 64
+"""Candidates of a keeper whose own candidates by hash are looked at too."""
+
+
+@dataclass(frozen=True)
+class GroupMember:
+    """A content in a group, and how it compares with the content that leads."""
+
+    number: int
+    level: Level
+    likeness: Likeness | None = None
+    surer: tuple[int, ...] | None = None
+    """Other contents of the group that it is the same picture as, or the same pixels; None where that is not asked."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group: the content that leads, and those verified against it."""
+
+    leader: int
+    members: tuple[GroupMember, ...]
+
+
+@dataclass
+class Grouper:
+    """Knows all contents and decides who belongs together. The result does not depend on the order of inputs."""
+
+    contents: list[Content]
+    vectors: Vectors | None
+    looker: SignatureReader
+    by_vectors: CandidateIndex | None
+    by_hashes: CandidateIndex | None
+    thresholds: LevelThresholds
+    level: Level
+    rules: Sequence[Rule]
+    decisions: Decisions
+    talk: Console
+    has_references: bool = False
+    """One set is compared with another."""
+    unseen: int = 0
+    _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
+    _twins: Indices | None = None
+    _same: Indices | None = None
+    """The content that each is the same picture as, before edits and look-alikes are joined."""
+    _alike: Indices | None = None
+    """The content that each is an edit of, or the same picture as, before look-alikes are joined."""
+    _unreal: dict[int, int] = field(default_factory=dict)
+    _place: dict[int, int] = field(default_factory=dict)
+
+    def groups(self) -> list[Group]:
+        """All groups of two or more files, by the path of the file that is kept."""
+        everyone = np.arange(len(self.contents))
+        order = self._order()
+        leader = self._exact(order)
+        if includes(self.level, "near"):
+            heads = order[leader[order] == order]
+            with self.talk.progress(len(heads), doing="comparing") as advance:
+                near = group(heads, len(everyone), lambda n: self._open(n, leader), self._verify, advance=advance)
+            self.unseen += near.unseen
+            leader = self._elected(near.leader[leader], order)
+        self._same = leader
+        if includes(self.level, "edited"):
+            leader = self._edited(order[leader[order] == order], leader)
+        self._alike = leader
+        if includes(self.level, "similar"):
+            leader = self._similar(order[leader[order] == order], leader)
+        byhead: dict[int, list[int]] = {}
+        for number in everyone.tolist():
+            byhead.setdefault(int(leader[number]), []).append(number)
+        found = [self._found(head, some) for head, some in byhead.items()]
+        several = [one for one in found if one.members or not self.contents[one.leader].is_one_file]
+        several = [one for one in several if one.leader not in self.looker.errors]
+        return sorted(several, key=lambda one: self.best(one.leader).path)
+
+    def with_empty(self, found: list[Group], files: Sequence[ImageFile], *, against: bool) -> list[Group]:
+        """The groups and one more of files of zero bytes; of both sets, where one is compared with another."""
+        content = Content(sha256().hexdigest(), tuple(files))
+        if not files or (len({file.reference for file in files}) == 1 if against else content.is_one_file):
+            return found
+        number = len(self.contents)
+        self.contents.append(content)
+        return sorted([*found, Group(number, ())], key=lambda one: self.best(one.leader).path)
+
+    @property
+    def shortened(self) -> int:
+        """Times that a keeper's candidates were taken from a shortened list; 0 in any ordinary run."""
+        return sum(one.neighbours.cut for one in (self.by_vectors, self.by_hashes) if one is not None)
+
+    def best(self, number: int) -> ImageFile:
+        """The file of a content that its rules keep; a reference, where there is one."""
+        files = self.contents[number].files
+        files = tuple(file for file in files if file.reference) or files
+        return files[0] if len(files) == 1 else files[rank([self.facts(number, file) for file in files], self.rules)[0]]
+
+    def facts(self, number: int, file: ImageFile) -> FileFacts:
+        """What the rules may ask of a file."""
+        seen = self.looker.facts.get(number)
+        pixels, kind, coloured = (seen.width * seen.height, seen.format, seen.coloured) if seen else (0, "", False)
+        return FileFacts(
+            file.path, pixels, file.state.size, file.state.mtime_ns, kind, file.protected, coloured,
+            seen is not None and seen.camera, self._unreal.get(number, 0),
+        )  # fmt: skip
+
+    def cosine(self, one: int, other: int) -> float | None:
+        """Of two contents' vectors."""
+        if self.vectors is None:
+            return None
+        return float(np.dot(self.vectors[one].astype(np.float64), self.vectors[other]))
+
+    def likeness(self, one: int, other: int) -> Likeness | None:
+        """How two pictures compare; None when one cannot be looked at."""
+        key = min(one, other), max(one, other)
+        if key not in self._likenesses:
+            found = self.looker.compare(one, other)
+            if found is None:
+                return None
+            self._likenesses[key] = found
+        return self._likenesses[key]
+
+    def _order(self) -> Indices:
+        """Contents with any candidate, the best to keep first."""
+        involved = np.zeros(len(self.contents), bool)
+        for proposer in (self.by_vectors, self.by_hashes):
+            if proposer is not None:
+                involved |= proposer.with_partner(-1.0)
+        numbers = np.flatnonzero(involved)
+        unseen = [n for n in numbers.tolist() if n not in self.looker.facts]
+        with self.talk.progress(len(unseen), doing="looking") as advance:
+            self.looker.prepare(unseen, advance)
+        files = [self.facts(n, self.best(n)) for n in numbers.tolist()]
+        order = numbers[rank(files, self.rules)] if len(numbers) else numbers
+        self._place = {number: place for place, number in enumerate(order.tolist())}
+        return order
+
+    def _exact(self, order: Indices) -> Indices:
+        """Contents with equal pixels share a leader, the best of them: equality needs no representative to be safe."""
+        leader = np.arange(len(self.contents))
+        if self.by_hashes is None:
+            return leader
+        near = self.by_hashes.with_partner(cosine_of(_SAME_HASH))
+        sizes = {n: self.looker.facts[n].size for n in order[near[order]].tolist() if n in self.looker.facts}
+        count = Counter(sizes.values())
+        suspects = [n for n, size in sizes.items() if count[size] > 1]
+        with self.talk.progress(len(suspects), doing="exact pixels") as advance:
+            pixels = self.looker.pixels(suspects, advance)
+        first: dict[str, int] = {}
+        for number in suspects:
+            if number in pixels:
+                head = first.setdefault(pixels[number], number)
+                if not self.apart(head, number):
+                    leader[number] = head
+        self._twins = leader.copy()
+        return leader
+
+    def _partners(self, number: int) -> Indices:
+        """Candidates, and what is near those by hash: a bordered copy may be far from a thumbnail, others not."""
+        found = [proposer.partners(number) for proposer in (self.by_hashes, self.by_vectors) if proposer is not None]
+        if self.by_hashes is not None:
+            found += [self.by_hashes.partners(kin) for kin in np.concatenate(found)[:_KIN].tolist()]
+        every: Indices = np.concatenate(found)
+        every = every[every != number]
+        _, firsts = np.unique(every, return_index=True)
+        return every[np.sort(firsts)]
+
+    def _open(self, number: int, leader: Indices) -> Indices:
+        """Candidates that still lead themselves."""
+        partners = self._partners(number)
+        return np.asarray(partners[leader[partners] == partners], np.int64)
+
+    def _verify(self, number: int, others: Indices) -> npt.NDArray[np.bool_]:
+        some = others.tolist()
+        self.looker.prepare(some)
+        return np.array([self.is_near(number, other) for other in some], bool)
+
+    def is_near(self, one: int, other: int) -> bool:
+        """Whether two contents show the same picture, and nobody said that they do not."""
+        if self.apart(one, other):
+            return False
+        found = self.likeness(one, other)
+        return found is not None and found.same
+
+    def apart(self, one: int, other: int) -> bool:
+        """Whether a person called them different."""
+        return self.decisions.tells_apart(self.contents[one].digest, self.contents[other].digest)
+
+    def _elected(self, leader: Indices, order: Indices) -> Indices:
+        """Copies of one picture are held against each other at full size: the one to keep need not have most pixels.
+
+        Another file leads a group only where it is the same picture as all others of the group.
+        """
+        members: dict[int, list[int]] = {}
+        for number in order.tolist():
+            members.setdefault(int(leader[number]), []).append(number)
+        several = {head: some[:_ELECTED] for head, some in members.items() if len(some) > 1}
+        with self.talk.progress(len(several), doing="detail") as advance:
+            for head, some in several.items():
+                best = self._most_real(some)
+                others = [number for number in members[head] if number != best]
+                if best != head and all(self._is_copy(best, other) for other in others):
+                    leader[members[head]] = best
+                advance(1)
+        return leader
+
+    def _most_real(self, numbers: list[int]) -> int:
+        spectra = self.looker.spectra(numbers)
+        if all(one is not None for one in spectra):
+            self._unreal.update(zip(numbers, standings([one for one in spectra if one is not None]), strict=True))
+        return numbers[rank([self.facts(number, self.best(number)) for number in numbers], self.rules)[0]]
+
+    def _is_copy(self, one: int, other: int) -> bool:
+        twins = self._twins is not None and self._twins[one] == self._twins[other]
+        return (twins and not self.apart(one, other)) or self.is_near(one, other)
+
+    def _edited(self, heads: Indices, leader: Indices) -> Indices:
+        """Groups join a head as a whole when their own head differs from it in one place."""
+
+        def verify(number: int, others: Indices) -> npt.NDArray[np.bool_]:
+            self.looker.prepare(others.tolist())
+            return np.array([self._is_edited(number, other) for other in others.tolist()], bool)
+
+        with self.talk.progress(len(heads), doing="edits") as advance:
+            found = group(heads, len(leader), lambda n: self._open(n, leader), verify, advance=advance)
+        self.unseen += found.unseen
+        return found.leader[leader]
+
+    def _is_edited(self, one: int, other: int) -> bool:
+        found = None if self.apart(one, other) else self.likeness(one, other)
+        return found is not None and found.verdict != "other"
+
+    def _similar(self, heads: Indices, leader: Indices) -> Indices:
+        """Groups join a head as a whole, and only when every one of their contents is like that head."""
+        proposer, vectors = self.by_vectors, self.vectors
+        if proposer is None or vectors is None:
+            return leader
+        order = np.argsort(leader, kind="stable")
+        starts = np.searchsorted(leader[order], np.arange(len(leader) + 1))
+
+        def candidates(number: int) -> Indices:
+            partners = proposer.partners(number, self.thresholds.similar)
+            return np.asarray(partners[leader[partners] == partners], np.int64)
+
+        def verify(number: int, others: Indices) -> npt.NDArray[np.bool_]:
+            return np.array([like(number, order[starts[other] : starts[other + 1]]) for other in others], bool)
+
+        def like(number: int, members: Indices) -> bool:
+            near = vectors[members] @ vectors[number] >= self.thresholds.similar
+            return bool(near.all()) and not any(self.apart(number, member) for member in members.tolist())
+
+        return group(heads, len(leader), candidates, verify).leader[leader]
+
+    def member(self, head: int, number: int) -> GroupMember:
+        """What a content is of another."""
+        if self._twins is not None and self._twins[number] == self._twins[head]:
+            return GroupMember(number, "exact", self.likeness(head, number))
+        likeness = self.likeness(head, number)
+        if likeness and likeness.same:
+            return GroupMember(number, "near", likeness)
+        joined = self._alike is not None and self._alike[number] == head
+        edited = joined or (likeness is not None and likeness.verdict == "edited")
+        return GroupMember(number, "edited" if edited else "similar", likeness)
+
+    def _found(self, head: int, numbers: Sequence[int]) -> Group:
+        others = [number for number in numbers if number != head]
+        members = [replace(self.member(head, number), surer=self._surer(head, number)) for number in others]
+        return Group(head, tuple(sorted(members, key=lambda member: self._place.get(member.number, 0))))
+
+    def _surer(self, head: int, number: int) -> tuple[int, ...]:
+        heads = [int(leader[number]) for leader in (self._same, self._twins) if leader is not None]
+        return tuple(dict.fromkeys(other for other in heads if other not in {head, number}))

@@ -1,0 +1,210 @@
+"""Images in, contents out: files of the same bytes are one content, so a million copies are looked at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli import images
+from clipcli.errors import ImageError
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.plan.file_state import FileState, digest_of, look, look_through, resolve
+from clipcli.plan.protect import is_below
+from clipcli.tasks.dedupe.keep import is_inside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.core.vectors import Vector, Vectors
+    from clipcli.inputs.collect import ImageRef
+
+_CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One file on disk."""
+
+    name: str
+    path: str
+    """Absolute, with every folder above it resolved; of what is no file, what `images.read` takes."""
+    root: str
+    state: FileState
+    protected: bool = False
+    reference: bool = False
+    """Of the set that is compared with, and never touched."""
+
+
+def is_same_file(one: ImageFile, other: ImageFile) -> bool:
+    """Return whether two names lead to one file on disk."""
+    return bool(one.state.inode) and one.state.is_same(other.state)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Files with the same bytes."""
+
+    digest: str
+    files: tuple[ImageFile, ...]
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether all of them are names of one file, so that there is no copy."""
+        return all(is_same_file(self.files[0], other) for other in self.files[1:])
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read of one input: its digest, and its vector where a model was asked."""
+
+    ref: ImageRef
+    digest: str
+    vector: Vector | None
+    error: ImageError | None
+
+
+@dataclass
+class Collection:
+    """Contents in the order of their first files, with their vectors."""
+
+    roots: Sequence[str]
+    protected: Sequence[str]
+    follows_links: bool = False
+    """Where two sets are compared, a link counts as what it shows; it is never removed."""
+    links: int = 0
+    """Symbolic links, and files that were named before: they hold no copy, so they are left out."""
+    further_names: int = 0
+    """Names of files that have another name among the inputs (hard links)."""
+    queries: int = 0
+    references: int = 0
+    empty: list[ImageFile] = field(default_factory=list)
+    """Files of zero bytes, where they were asked for."""
+    _by_digest: dict[str, list[ImageFile]] = field(default_factory=dict)
+    _inodes: set[tuple[bool, int, int]] = field(default_factory=set)
+    _paths: set[tuple[bool, str]] = field(default_factory=set)
+    """Of the references and of the others: one file may be on both sides."""
+    _guarded: dict[str, bool] = field(default_factory=dict)
+    """Folder → whether its files are protected."""
+    _chunks: list[Vectors] = field(default_factory=list)
+    _rows: int = 0
+
+    def add(self, read: Read, *, reference: bool = False) -> None:
+        """Take an input that could be read."""
+        file = self._file(read.ref, reference=reference)
+        if file is None:
+            return
+        if read.digest not in self._by_digest:
+            self._by_digest[read.digest] = []
+            self._keep(read.vector)
+        self._by_digest[read.digest].append(file)
+
+    def add_empty(self, ref: ImageRef, *, reference: bool = False) -> bool:
+        """Take an input if it is an ordinary file of zero bytes; whether it is."""
+        state = look(resolve(ref.path))
+        if state is None or not state.is_file or state.size:
+            return False
+        file = self._file(ref, reference=reference)
+        self.empty += [file] if file is not None else []
+        return True
+
+    def _file(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
+        """What is known of an input; None for a link, or a further name of a file that was there before."""
+        if ref.source is not None:
+            return self._elsewhere(ref, reference=reference)
+        path = resolve(ref.path)
+        state = look(path)
+        is_link = state is not None and state.is_link
+        if is_link and self.follows_links:
+            state = look_through(path)
+        if state is None or not state.is_file or (reference, path) in self._paths:
+            self.links += 1
+            return None
+        key = reference, state.device, state.inode
+        self.further_names += bool(state.inode) and key in self._inodes
+        self._inodes.add(key)
+        self._count(path, reference=reference)
+        inside = [root for root in self.roots if is_inside(path, root) and root != path]
+        root = max(inside, key=len, default=os.path.dirname(path))  # noqa: PTH120 - any bytes
+        protected = reference or is_link or self._is_protected(path)
+        return ImageFile(ref.name, path, root, state, protected, reference)
+
+    def _count(self, path: str, *, reference: bool) -> None:
+        self._paths.add((reference, path))
+        self.references += reference
+        self.queries += not reference
+
+    def _is_protected(self, path: str) -> bool:
+        folder = os.path.dirname(path)  # noqa: PTH120 - any bytes
+        if folder not in self._guarded:
+            self._guarded[folder] = is_below(folder, self.protected)
+        return self._guarded[folder]
+
+    def _elsewhere(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
+        """What is in an archive, in a table or far away can be told of and never be removed, so it is protected."""
+        path = ref.path if is_url(ref.path) else os.path.abspath(ref.path)  # noqa: PTH100 - any bytes
+        if (reference, path) in self._paths:
+            self.links += 1
+            return None
+        self._count(path, reference=reference)
+        root = path.rpartition("/")[0]
+        return ImageFile(ref.name, path, root, FileState(0, 0, 0, 0, 0, 0), protected=True, reference=reference)
+
+    def add_reference(self, name: str, vector: Vector) -> None:
+        """Take a row of a vector file. Its picture is looked at where its name still leads to a file."""
+        path = resolve(name)
+        if (True, path) in self._paths:
+            return
+        self._paths.add((True, path))
+        target = os.path.realpath(path)
+        digest = digest_of(target)
+        state = look(target) if digest else FileState(0, 0, 0, 0, 0, 0)
+        key = digest or hashlib.sha256(os.fsencode(name)).hexdigest()
+        if key not in self._by_digest:
+            self._by_digest[key] = []
+            self._keep(vector)
+        root = os.path.dirname(path)  # noqa: PTH120 - any bytes
+        self._by_digest[key].append(ImageFile(name, path, root, state or FileState(0, 0, 0, 0, 0, 0), True, True))  # noqa: FBT003
+
+    def contents(self) -> list[Content]:
+        """What was collected."""
+        return [Content(digest, tuple(files)) for digest, files in self._by_digest.items()]
+
+    def peek(self) -> Vectors:
+        """The vectors so far, (contents, dim), copied."""
+        return np.concatenate(self._chunks)[: self._rows] if self._chunks else np.zeros((0, 1), np.float32)
+
+    def vectors(self) -> Vectors | None:
+        """(contents, dim); None without a model. The pieces are let go of as they are copied."""
+        if not self._chunks:
+            return None
+        whole = np.empty((self._rows, self._chunks[0].shape[1]), np.float32)
+        for start in range(0, self._rows, _CHUNK_ROWS):
+            piece = self._chunks.pop(0)[: self._rows - start]
+            whole[start : start + len(piece)] = piece
+        return whole
+
+    def _keep(self, vector: Vector | None) -> None:
+        if vector is None:
+            return
+        place = self._rows % _CHUNK_ROWS
+        if place == 0:
+            self._chunks.append(np.empty((_CHUNK_ROWS, len(vector)), np.float32))
+        self._chunks[-1][place] = vector
+        self._rows += 1
+
+
+def read_only(refs: Iterable[ImageRef]) -> Iterator[Read]:
+    """Digests without a model, for `--level exact`."""
+    return map(_read, refs)
+
+
+def _read(ref: ImageRef) -> Read:
+    try:
+        data = images.read_ref(ref)
+    except ImageError as error:
+        return Read(ref, "", None, error.bare())
+    return Read(ref, hashlib.sha256(data).hexdigest(), None, None)

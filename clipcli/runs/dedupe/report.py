@@ -1,0 +1,104 @@
+"""Rows → what reports for CI say of them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from clipcli.errors import UsageError
+from clipcli.output.reports import CheckReport, Finding
+from clipcli.plan.read import reviewed_name
+from clipcli.runs.dedupe.rows import DuplicateRow
+from clipcli.tasks.dedupe.levels import includes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipcli.options.dedupe import ActionWords
+    from clipcli.output import ErrorRow, Output
+    from clipcli.output.reports import Reporting
+    from clipcli.runs.dedupe.run import DedupeRun
+
+_PLANS: Final = frozenset(("jsonl", "json"))
+
+
+def is_plan(output: Output) -> bool:
+    """Return whether `apply` can read what is written."""
+    return output.format in _PLANS and not output.paths
+
+
+def plan_of(output: Output) -> str | None:
+    """Return the file of the plan; None where none is written."""
+    return output.path if output.path not in {None, "-"} and is_plan(output) else None
+
+
+def say_next_step(job: DedupeRun, output: Output, pages: Sequence[str]) -> None:
+    """Say what to do next, where there is anything to do."""
+    step = next_step(output, pages) if job.groups_found and (job.freed.files or pages) else None
+    if step is not None:
+        job.talk.note(step)
+
+
+def next_step(output: Output, pages: Sequence[str]) -> str | None:
+    """Return what to do where files could go; None where the rows are a plan on stdout, for whatever reads them.
+
+    Args:
+        output: where the rows went.
+        pages: pages to choose on.
+    """
+    plan = plan_of(output)
+    if pages:
+        saved = shlex.quote(reviewed_name(plan or pages[0]))
+        return f"next: open {pages[0]} in a browser, choose, save, then: clipcli apply {saved}"
+    if plan is not None:
+        return f"next: clipcli apply {shlex.quote(plan)} (says what it would do; with --yes it does it)"
+    if is_plan(output):
+        return None
+    return "nothing was touched; to act on it, add -o plan.jsonl to this command, then: clipcli apply plan.jsonl"
+
+
+def refuse_actions(words: ActionWords) -> None:
+    """Say which command acts. Raises UsageError."""
+    for option, action in words.given.items():
+        apply = f"clipcli apply plan.jsonl{action}"
+        raise UsageError(f"{option} is for apply: dedupe itself touches nothing",
+                         hint=f"clipcli dedupe … -o plan.jsonl, then: {apply}")  # fmt: skip
+
+
+def page_of(pages: Sequence[str], output: Output) -> str:
+    """Return the page that a plan is to be looked at on, in full; empty where there is none or no plan is written."""
+    return os.path.abspath(pages[0]) if pages and is_plan(output) else ""  # noqa: PTH100 - any bytes
+
+
+@dataclass
+class Findings:
+    """Takes the rows of a run and reports them at its end; without a reader it takes nothing."""
+
+    job: DedupeRun
+    reporting: Reporting
+    _found: list[Finding] = field(default_factory=list)
+
+    def add(self, row: DuplicateRow | ErrorRow) -> None:
+        """Take a row: files that stay, and duplicates looser than `--fail-found`, are as they should be."""
+        finding = self._finding(row)
+        if self.reporting.needs(ok=finding.ok):
+            self._found.append(finding)
+
+    def write(self, model: str) -> None:
+        """Write the reports; without `--fail-found` duplicates are only pointed out. Raises OutputError."""
+        job = self.job
+        outcome = f"{job.groups_found:,} groups of duplicates (level {job.level})"
+        holds = not job.report.checks_failed
+        self.reporting.write([CheckReport("dedupe", tuple(self._found), holds, outcome, model)])
+
+    def _finding(self, row: DuplicateRow | ErrorRow) -> Finding:
+        if not isinstance(row, DuplicateRow):
+            return Finding(row.image, row.image, ok=False, error=f"{row.reason} ({row.stage})")
+        plan, limit = row.plan, self.job.fail_found
+        if row.leads:
+            return Finding(plan.image, plan.path, ok=True, found="the file that stays")
+        ok = limit is not None and not includes(limit, row.surest)
+        found = f"{row.level} copy of {plan.keeper}"
+        return Finding(plan.image, plan.path, ok, expected="no duplicate", found=found, found_score=row.similarity)

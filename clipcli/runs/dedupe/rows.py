@@ -1,0 +1,162 @@
+"""Groups → rows. In JSON Lines they are also a plan, so they say what each file was when it was looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from clipcli.core.files import decimal_size
+from clipcli.core.redaction import redact
+from clipcli.plan.rows import PlanRow
+from clipcli.runs.dedupe.image_files import is_same_file
+from clipcli.runs.dedupe.members import entries
+from clipcli.tasks.dedupe.clusters import smallest_cosine
+from clipcli.tasks.dedupe.keep import reason
+from clipcli.tasks.dedupe.levels import includes
+from clipcli.tasks.dedupe.likeness import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.runs.dedupe.groups import Group, Grouper
+    from clipcli.runs.dedupe.members import MemberEntry
+    from clipcli.tasks.dedupe.levels import Level
+
+_DIGITS = 4
+_JSON_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class DuplicateRow:
+    """A file in a group, and what it has to do with the file that is kept."""
+
+    plan: PlanRow
+    level: Level
+    similarity: float | None
+    """Cosine with the kept file; 1 for the same bytes, None without a model."""
+    min_similarity: float | None
+    """The smallest cosine between any two of the group."""
+    width: int | None
+    height: int | None
+    reason: str
+    """Why it is kept, or why it may go."""
+    distance: int | None = None
+    """Bits of 256 by which the hashes differ."""
+    structure: float | None = None
+    turn: int = 0
+    surest: Level = "similar"
+    """What it is of any file in its group: a copy of a look-alike is a copy."""
+    leads: bool = False
+    """It is the file that its group is kept for."""
+    same_file: bool = False
+    """It is the very file that it is beside, by the same or another name."""
+    names: int = 1
+    """Of the file on its disk, also outside of what was searched."""
+    kept_image: str = ""
+    """The file that it was compared with, as the user wrote it."""
+    columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "similarity", "min_similarity")
+    table_columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "size", "pixels", "reason")
+
+    @property
+    def group(self) -> int:
+        """Number of the group, from 1."""
+        return self.plan.group
+
+    @property
+    def image(self) -> str:
+        """As the user wrote it."""
+        return self.plan.image
+
+    @property
+    def copy_of(self) -> str | None:
+        """In a list of groups: the file that stays for it; None for files that stay."""
+        return None if self.plan.keep else self.kept_image
+
+    @property
+    def path(self) -> str | None:
+        """In a list of bare paths: what may go."""
+        return None if self.plan.keep else self.plan.image
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        row: dict[str, object] = {
+            "group": self.plan.group, "image": self.plan.image, "level": self.level, "keep": self.plan.keep,
+            "similarity": _rounded(self.similarity), "min_similarity": _rounded(self.min_similarity),
+            "reason": self.reason, "distance": self.distance, "structure": _rounded(self.structure),
+            "width": self.width, "height": self.height,
+        }  # fmt: skip
+        if self.turn:
+            row["turn"] = NAMES[self.turn]
+        return {**row, **self.plan.record()}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        numbers = ("" if n is None else f"{n:.{_DIGITS}f}" for n in (self.similarity, self.min_similarity))
+        return [(str(self.group), self.plan.image, self.level, "yes" if self.plan.keep else "no", *numbers)]
+
+    def table_cells(self) -> list[tuple[str, ...]]:
+        """One line of a table for people."""
+        keep, pixels = "yes" if self.plan.keep else "no", f"{self.width} × {self.height}" if self.width else ""
+        return [(str(self.group), self.plan.image, self.level, keep, decimal_size(self.plan.size), pixels, self.reason)]
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Makes the rows of groups; `remove` is the loosest level whose files are marked to go."""
+
+    decider: Grouper
+    remove: Level
+    page: str = ""
+    """The page on which a person is to look at the plan."""
+
+    def rows(self, number: int, found: Group) -> Iterator[DuplicateRow]:
+        """The kept file first, then the others, the surest level first."""
+        some, smallest = entries(self.decider, self.remove, found), self._smallest_cosine(found)
+        for entry in some:
+            yield self._row(number, entry, smallest, self._reason(entry, some[1:]))
+
+    def _row(self, group: int, entry: MemberEntry, smallest: float | None, why: str) -> DuplicateRow:
+        file, likeness, kept = entry.file, entry.likeness, entry.kept or entry
+        same_file = kept is not entry and is_same_file(file, kept.file)
+        removed = kept is not entry and not file.protected and not same_file and includes(self.remove, entry.level)
+        seen = self.decider.looker.facts.get(entry.content)
+        plan = PlanRow(
+            group, file.name, entry.level, not removed, redact(file.path), redact(file.root),
+            redact(kept.file.path), file.state.size,
+            file.state.mtime_ns, file.state.device, file.state.inode, self.decider.contents[entry.content].digest,
+            protected=file.protected, page=self.page,
+        )  # fmt: skip
+        same = entry.content == kept.content
+        return DuplicateRow(
+            plan, entry.level, 1.0 if same else self.decider.cosine(kept.content, entry.content), smallest,
+            seen.width if seen else None, seen.height if seen else None, why,
+            likeness.distance if likeness else None, likeness.structure if likeness else None,
+            likeness.turn if likeness else 0, entry.surest, kept is entry, same_file, file.state.names, kept.file.name,
+        )  # fmt: skip
+
+    def _reason(self, entry: MemberEntry, others: Sequence[MemberEntry]) -> str:
+        if entry.kept is None:
+            facts = [self.decider.facts(other.content, other.file) for other in others]
+            return reason(self.decider.facts(entry.content, entry.file), facts, self.decider.rules)
+        if is_same_file(entry.file, entry.kept.file):
+            return "the same file"
+        if entry.file.protected and not self.decider.has_references:
+            return "protected"
+        if entry.level == "exact":
+            return "same bytes" if entry.content == entry.kept.content else "same pixels"
+        return {"near": "same picture", "edited": "differs in one place"}.get(entry.level, "looks alike")
+
+    def _smallest_cosine(self, found: Group) -> float | None:
+        vectors = self.decider.vectors
+        if vectors is None or not found.members:
+            return None if found.members else 1.0
+        numbers = np.array([found.leader, *(member.number for member in found.members)])
+        if self.decider.by_vectors is not None:  # equal vectors are known there
+            numbers = numbers[np.unique(self.decider.by_vectors.kind[numbers], return_index=True)[1]]
+        return min(1.0, smallest_cosine(vectors[numbers]))
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, _JSON_DIGITS)

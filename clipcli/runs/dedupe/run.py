@@ -1,0 +1,269 @@
+"""What was asked of `dedupe`, from start to exit code."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from clipcli.cache import EmbeddingCache, NoCache
+from clipcli.core.files import decimal_size
+from clipcli.core.redaction import redact
+from clipcli.core.run_summary import RunSummary
+from clipcli.errors import ExitCode, UsageError
+from clipcli.inputs.collect import collect, is_stream
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.output import ErrorRow
+from clipcli.plan.decisions import read_decisions
+from clipcli.plan.file_state import look, resolve
+from clipcli.runs.dedupe.against import add_vectors, inner_reference, is_vector_file, match, outside
+from clipcli.runs.dedupe.candidates import propose_by_hashes, propose_by_vectors
+from clipcli.runs.dedupe.freed import Freed
+from clipcli.runs.dedupe.groups import Group, Grouper
+from clipcli.runs.dedupe.image_files import Collection, Read, read_only
+from clipcli.runs.dedupe.rows import DuplicateRow, RowMaker
+from clipcli.runs.dedupe.signatures import SignatureReader
+from clipcli.session.session import open_session
+from clipcli.tasks.dedupe.keep import parse_rules
+from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, is_known, measured, thresholds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.core.console import Console
+    from clipcli.core.vectors import Vectors
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.models.choice import Choice
+    from clipcli.options.dedupe import DuplicateOptions
+    from clipcli.options.shared import InputOptions, RunOptions
+    from clipcli.plan.decisions import Decisions
+    from clipcli.session.session import Session
+    from clipcli.tasks.dedupe.join_rows import Bits
+    from clipcli.tasks.dedupe.keep import Rule
+    from clipcli.tasks.dedupe.levels import LevelThresholds
+
+
+@dataclass
+class DedupeRun:
+    """One checked run."""
+
+    inputs: InputOptions
+    asked: DuplicateOptions
+    run: RunOptions
+    level: Level
+    remove: Level
+    fail_found: Level | None
+    rules: Sequence[Rule]
+    decisions: Decisions
+    report: RunSummary
+    talk: Console
+
+    @contextmanager
+    def open(self, choice: Choice) -> Iterator[tuple[Session | None, EmbeddingCache | NoCache]]:
+        """A session, or a cache alone where no model is needed."""
+        if self.level == "exact" and not is_vector_file(self.asked.against):
+            with NoCache() if self.run.no_cache else EmbeddingCache.open(say=self.talk.warn) as cache:
+                yield None, cache
+        else:
+            with open_session(choice, self.talk, self.run.session(self.inputs)) as session:
+                yield session, session.cache
+
+    def rows(self, session: Session | None, cache: EmbeddingCache | NoCache) -> Iterator[DuplicateRow | ErrorRow]:
+        """Rows of failures as they come, then the groups."""
+        folders = [os.path.realpath(a) for a in self.inputs.images or () if os.path.isdir(a)]  # noqa: PTH112 - any bytes
+        against, self.compared = self.asked.against, None
+        collection = Collection(folders, [os.path.realpath(f) for f in self.asked.protect or ()], against is not None)
+        refs = self.inputs.collect(self.talk, follows_links=collection.follows_links)
+        refs = outside(refs, inner_reference(folders, against))
+        yield from self._read(session, refs, collection, reference=False)
+        if against is not None:
+            yield from self._read_references(session, collection)
+            self.compared = collection
+        decider, found = self._decide(session, cache, collection)
+        yield from self._unreadable(decider)
+        if decider.unseen or decider.shortened:
+            self.talk.warn(
+                f"too many files look alike: {decider.unseen:,} candidates were not compared, "
+                f"and {decider.shortened:,} files only with their 64 nearest; groups may be smaller than they should be"
+            )
+        maker = RowMaker(decider, self.remove, self.page)
+        for number, group in enumerate(found, 1):
+            for row in maker.rows(number, group):
+                self._count(row)
+                yield row
+        left_out = collection.links + (
+            0 if against is not None else collection.further_names - self.freed.further_names
+        )
+        if left_out:
+            self.talk.note(f"{left_out:,} links and further names of the same files left out: they hold no copy")
+
+    def conclude(self) -> int:
+        """Say what was found; the exit code."""
+        self.report.summarise()
+        against = redact(str(self.asked.against))
+        if self.compared is not None and not (self.compared.queries and self.compared.references):
+            side = "the inputs" if not self.compared.queries else against
+            self.talk.warn(f"nothing was compared: no image of {side} could be used")
+            return ExitCode.INPUTS
+        if self.compared is not None:
+            self.talk.note(f"{_images(self.compared.queries)} compared with {self.compared.references:,} of {against}")
+        if self.on_both_sides:
+            self.talk.warn(
+                f"{_images(self.on_both_sides)} on both sides: the same file is in the inputs and in {against}"
+            )
+        if self.groups_found:
+            self._say_what_could_go()
+        else:
+            self.talk.note("no duplicates found")
+        return self.report.exit_code
+
+    def _say_what_could_go(self) -> None:
+        groups, files = self.groups_found, self.freed.files
+        self.talk.note(
+            f"{groups:,} group{'' if groups == 1 else 's'}; {files:,} file{'' if files == 1 else 's'} could go, "
+            f"{decimal_size(self.freed.bytes)}"
+        )
+        if self.freed.held:
+            self.talk.note(f"{self.freed.held:,} of them stay under another name (a hard link), and free nothing")
+
+    page: str = ""
+    """The page that is made of the plan."""
+    groups_found: int = 0
+    on_both_sides: int = 0
+    freed: Freed = field(default_factory=Freed)
+    compared: Collection | None = None
+    """Both sides, where there are two."""
+
+    def _count(self, row: DuplicateRow) -> None:
+        self.groups_found = max(self.groups_found, row.group)
+        self.freed.add(row)
+        self.on_both_sides += row.same_file
+        if not row.leads and self.fail_found and includes(self.fail_found, row.surest):
+            self.report.checks_failed += 1
+
+    def _read(
+        self, session: Session | None, refs: Iterable[ImageRef], collection: Collection, *, reference: bool
+    ) -> Iterator[ErrorRow]:
+        total = None
+        if reference or not is_stream(self.inputs.images or [], self.inputs.files_from or []):
+            refs = list(refs)
+            total = len(refs)
+        if session is None:
+            reads: Iterable[Read] = read_only(refs)
+        else:
+            reads = (Read(done.ref, done.digest, done.vector, done.error) for done in session.embed_images(refs))
+        with self.talk.progress(total, doing="references" if reference else "images") as advance:
+            for read in reads:
+                advance(1)
+                if read.error is not None and self.asked.empty and collection.add_empty(read.ref, reference=reference):
+                    self.report.ok()
+                elif read.error is not None:
+                    self.report.fail(read.ref.name, read.error)
+                    yield ErrorRow.of(read.ref.name, read.error)
+                else:
+                    self.report.ok()
+                    collection.add(read, reference=reference)
+
+    def _read_references(self, session: Session | None, collection: Collection) -> Iterator[ErrorRow]:
+        against = str(self.asked.against)
+        if session is not None and is_vector_file(against):
+            candidate = self._thresholds(session, collection.peek()).candidate
+            collection.references = add_vectors(against, session, collection, candidate, self.talk)
+        else:
+            refs = collect([against], globs=self.inputs.globs, follows_links=True, detail=self.talk.detail_once)
+            yield from self._read(session, refs, collection, reference=True)
+
+    def _decide(
+        self, session: Session | None, cache: EmbeddingCache | NoCache, collection: Collection
+    ) -> tuple[Grouper, list[Group]]:
+        contents, vectors, against = collection.contents(), collection.vectors(), self.asked.against is not None
+        looker = SignatureReader(
+            contents, cache, self.asked.turns, not self.inputs.no_orient, self.inputs.rendering(),
+            self.inputs.max_pixels, self.run.workers,
+        )  # fmt: skip
+        with self.talk.progress(len(contents), doing="hashing") as advance:
+            bits = looker.hashes(advance)
+        decider = Grouper(
+            contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_hashes=None,
+            has_references=against, thresholds=self._thresholds(session, vectors), level=self.level, rules=self.rules,
+            decisions=self.decisions,
+            talk=self.talk,
+        )  # fmt: skip
+        if against:
+            found = match(decider, bits, self.talk)
+        else:
+            self._propose(decider, bits)
+            found = decider.groups()
+        return decider, decider.with_empty(found, collection.empty, against=against)
+
+    def _unreadable(self, decider: Grouper) -> Iterator[ErrorRow]:
+        """Files that had a digest and turned out to be no image."""
+        for number, error in sorted(decider.looker.errors.items()):
+            for file in decider.contents[number].files:
+                if file.reference and not file.state.is_file:
+                    continue  # a row of vectors, whose picture need not be there
+                self.report.done -= 1
+                self.report.fail(file.name, error)
+                yield ErrorRow.of(file.name, error)
+
+    def _propose(self, decider: Grouper, bits: Bits) -> None:
+        if len(decider.contents):
+            decider.by_hashes = propose_by_hashes(bits, self.talk)
+            if decider.vectors is not None:
+                decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.candidate, self.talk)
+
+    def _thresholds(self, session: Session | None, vectors: Vectors | None) -> LevelThresholds:
+        found = thresholds_of(session.info.name) if session else UNKNOWN_MODEL
+        if session is not None and vectors is not None and not is_known(session.info.name):
+            guess = measured(found, vectors)
+            if guess is not None and guess != found:
+                found = guess
+                self.talk.detail(
+                    f"pictures are compared from a cosine of {found.candidate:.3f} on, by the set's own pairs"
+                )
+        if self.asked.similar is None:
+            return found
+        return replace(found, similar=self.asked.similar, candidate=min(found.candidate, self.asked.similar))
+
+
+def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: Console) -> DedupeRun:
+    """Check what was asked before any work is done.
+
+    Raises:
+        UsageError: a level, rule or folder that does not exist.
+        PlanError: a file of decisions that cannot be read.
+    """
+    level, remove = _level(asked.level, "--level"), _level(asked.remove, "--remove")
+    fail = None if asked.fail_found is None else _level(asked.fail_found, "--fail-found")
+    for folder in asked.protect or ():
+        if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
+            raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
+    against = asked.against
+    if (
+        against is not None
+        and against != "-"
+        and not is_url(against)
+        and "{" not in against
+        and not look(resolve(against))
+    ):
+        raise UsageError(f"--against {against}: no such file or folder", hint="compared with nothing, all would be new")
+    inputs.rendering()
+    rules = parse_rules(asked.keep)
+    for name in (rule.name for rule in rules if rule.name.startswith("in:")):
+        if not os.path.isdir(name.removeprefix("in:")):  # noqa: PTH112 - any bytes
+            raise UsageError(f"--keep {name}: no such folder", hint="a misspelt folder would prefer nothing")
+    decisions = [read_decisions(file) for file in asked.ignore_file or ()]
+    from clipcli.plan.decisions import joined
+
+    return DedupeRun(inputs, asked, run, level, remove, fail, rules, joined(decisions), RunSummary(talk), talk)
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _level(word: str, option: str) -> Level:
+    if word not in LEVELS:
+        raise UsageError(f"{option} cannot be {word!r}", hint="one of " + ", ".join(LEVELS))
+    return word

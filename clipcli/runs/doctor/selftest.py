@@ -1,0 +1,108 @@
+"""Whether the embedded model gives its known answer: the whole way from pixels and words to vectors."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.core.files import is_file
+from clipcli.core.vectors import unit_length
+from clipcli.errors import ClipcliError
+from clipcli.models import spec as modelspec
+from clipcli.runs.doctor.rows import DoctorRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL import Image
+
+    from clipcli.core.vectors import Vectors
+
+ANSWER = Path(__file__).parent / "tiny-answer.json"
+TEXTS = ("a red circle", "a photo of a cat")
+_AGREEMENT = 0.999
+"""Cosine. Processors and releases of ONNX Runtime differ by 1e-6, a damaged or mixed-up model by far more."""
+_ANSWER_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Unit vectors of the drawn picture and of `TEXTS`, by one model."""
+
+    fingerprint: str
+    vectors: Vectors
+    """(1 + texts, dim)."""
+
+
+def embedded_model() -> Iterator[DoctorRow]:
+    """Run `tiny` on one picture and two texts and compare with what it gave when it was made."""
+    if not is_file(modelspec.TINY_FOLDER / modelspec.MANIFEST):
+        yield DoctorRow("test", "tiny", "skipped: the embedded model is not part of this installation")
+        return
+    started = time.perf_counter()
+    try:
+        found, expected = compute_answer(), read_answer()
+    except ClipcliError as error:
+        yield DoctorRow("test", "tiny", f"failed: {error.message}", ok=False)
+        return
+    except (ImportError, OSError, ValueError, KeyError) as error:
+        yield DoctorRow("test", "tiny", f"failed: {type(error).__name__}: {error}", ok=False)
+        return
+    seconds = time.perf_counter() - started
+    if found.fingerprint != expected.fingerprint:
+        text = f"failed: the model is {found.fingerprint}, its answer was kept for {expected.fingerprint}"
+        yield DoctorRow("test", "tiny", text, ok=False)
+        return
+    agreement = float((found.vectors * expected.vectors).sum(axis=1).min())
+    said = f"its known answer, cosine {agreement:.5f}, in {seconds:.2f} s"
+    ok = agreement >= _AGREEMENT
+    yield DoctorRow("test", "tiny", said if ok else f"failed: not {said}", ok=ok)
+
+
+def draw(height: int, width: int) -> Image.Image:
+    """A red disc on white, of the model's own size, so that no resizing decides the answer."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(picture).ellipse((width // 8, height // 8, width * 7 // 8, height * 7 // 8), fill=(220, 30, 30))
+    return picture
+
+
+def compute_answer() -> Answer:
+    """What the embedded model gives now.
+
+    Raises:
+        ModelError: it is damaged, or does not run here.
+    """
+    from clipcli.core.console import Console
+    from clipcli.images.preprocess import to_pixels
+    from clipcli.models.choice import Choice
+    from clipcli.models.model import Model
+
+    encoder = Model(Choice("tiny", "cpu", offline=True), Console(quiet=True)).encoder
+    how = encoder.info.preprocessing
+    image = encoder.encode_images(to_pixels(draw(*how.image_size), how)[None])
+    texts = encoder.encode_texts(TEXTS)
+    return Answer(encoder.info.fingerprint, unit_length(np.concatenate([image, texts])))
+
+
+def read_answer() -> Answer:
+    """What it gave when it was made. Raises OSError, ValueError or KeyError where that cannot be told."""
+    data = json.loads(ANSWER.read_text(encoding="utf-8"))
+    return Answer(str(data["fingerprint"]), np.array(data["vectors"], np.float32))
+
+
+def keep_answer() -> None:
+    """Write what the embedded model gives now as its known answer; for whoever made a new one.
+
+    python -c "from clipcli.runs.doctor.selftest import keep_answer; keep_answer()"
+    """
+    answer = compute_answer()
+    rows = [[round(float(value), _ANSWER_DIGITS) for value in row] for row in answer.vectors]
+    text = json.dumps({"fingerprint": answer.fingerprint, "vectors": rows}, separators=(",", ":"))
+    ANSWER.write_text(text + "\n", encoding="utf-8")

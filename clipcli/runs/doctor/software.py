@@ -1,0 +1,99 @@
+"""Versions and the machine; nothing heavy is imported to find out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from clipcli import __version__
+from clipcli.config import NAME, foreign_config, load_config
+from clipcli.config.defaults import config_values
+from clipcli.config.environment import VARIABLES
+from clipcli.errors import ConfigError
+from clipcli.runs.doctor.rows import DoctorRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def environment() -> Iterator[DoctorRow]:
+    """The variables that are set, secrets unspoken."""
+    for variable in VARIABLES:
+        value = os.environ.get(variable.name)
+        if value is not None:
+            yield DoctorRow("environment", variable.name, "set, not shown" if variable.secret else value)
+
+
+def config_file() -> Iterator[DoctorRow]:
+    """The file that rules the working folder, its defaults, and how many checks it holds."""
+    try:
+        config = load_config()
+    except ConfigError as error:
+        yield DoctorRow("config", "file", error.message, ok=False)
+        return
+    if foreign := foreign_config():
+        yield DoctorRow("config", "passed over", f"{foreign}: it belongs to another user")
+    if config.path is None:
+        yield DoctorRow("config", "file", f"none: no {NAME} and no [tool.clipcli] rules this folder")
+        return
+    yield DoctorRow("config", "file", config.path)
+    for name, value in config_values(config).items():
+        yield DoctorRow("config", name, ", ".join(value) if isinstance(value, list) else str(value))
+    yield DoctorRow("config", "checks", ", ".join(check.name for check in config.checks) or "none")
+
+
+_SHOWN = (
+    "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "onnx", "tokenizers",
+    "safetensors", "huggingface_hub", "pillow", "numpy", "scipy", "typer", "rich",
+)  # fmt: skip
+"""What answers depend on most."""
+_NEEDED = (
+    "filelock", "ftfy", "imagehash", "onnxscript", "pathspec", "platformdirs", "send2trash", "textual-image", "tqdm",
+)  # fmt: skip
+"""Shown where one is missing."""
+_OPTIONAL = ("pyarrow", "usearch", "pillow-heif", "fsspec", "s3fs", "gcsfs", "ray")
+
+
+def versions() -> Iterator[DoctorRow]:
+    """Of clipcli, Python and the libraries; a missing one that is needed is a fault, an optional one is not."""
+    yield DoctorRow("version", "clipcli", __version__)
+    yield DoctorRow("version", "python", f"{platform.python_version()} ({sys.executable})")
+    for name in _SHOWN + _NEEDED:
+        found = _version(name)
+        if found is None or name in _SHOWN:
+            yield DoctorRow("version", name, found or "not installed", None if found else False)
+    for name in _OPTIONAL:
+        yield DoctorRow("version", name, _version(name) or "not installed (optional)")
+
+
+def machine() -> Iterator[DoctorRow]:
+    """System, processor, memory."""
+    yield DoctorRow("platform", "system", platform.platform())
+    yield DoctorRow("platform", "machine", platform.machine())
+    yield DoctorRow("platform", "cores", _cores())
+    memory = _memory_bytes()
+    yield DoctorRow("platform", "memory", "unknown" if memory is None else f"{memory / 2**30:.1f} GiB")
+    yield DoctorRow("platform", "encoding", f"{sys.getfilesystemencoding()} file names, {sys.stdout.encoding} output")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cores() -> str:
+    count = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count
+    return str(count) if usable == count else f"{count}, of which this process may use {usable}"
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not a POSIX system, or one that does not tell
+        return None

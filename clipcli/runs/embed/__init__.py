@@ -1,0 +1,5 @@
+"""`embed`: inputs to vectors, in parts on disk as they come, and into one file at the end."""
+
+from clipcli.runs.embed.run import EmbedRun as EmbedRun
+from clipcli.runs.embed.run import open_embedder as open_embedder
+from clipcli.runs.embed.run import plan as plan

@@ -1,0 +1,234 @@
+"""What `embed` turns into vectors: images or texts, one after the other, each with its place among all inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+
+from clipcli.errors import ImageError, UsageError
+from clipcli.inputs.collect import is_stream
+from clipcli.inputs.texts import read_texts
+from clipcli.prompts import Label, load_prompts
+from clipcli.session.features import NoVectorError
+from clipcli.vectorfiles import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.core.console import Console
+    from clipcli.core.vectors import Vector
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.inputs.texts import TextRef
+    from clipcli.options.embed import TextOptions
+    from clipcli.options.shared import InputOptions
+    from clipcli.prompts import PromptSet
+    from clipcli.runs.embed.embedder import Embedder
+    from clipcli.vectorfiles import Kind
+
+Input = TypeVar("Input")
+_TEXTS_AT_ONCE = 1024
+_MANY = 10**9
+
+
+@dataclass(frozen=True)
+class EmbedOutcome:
+    """What became of one input: a vector (dim,), or an error."""
+
+    position: int
+    name: str
+    vector: Vector | None
+    error: ImageError | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """The error with its place, if there is one."""
+        if self.error is None:
+            return None
+        return Failure(self.name, self.error.stage, self.error.reason, self.position)
+
+
+class EmbedInputs(Protocol[Input]):
+    """Inputs of one kind."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the rows are."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """How many there are, unless that is known only at the end."""
+        ...
+
+    @property
+    def prompts(self) -> PromptSet | None:
+        """What the inputs are put into."""
+        ...
+
+    @property
+    def prompts_name(self) -> str:
+        """Its name; empty for nothing."""
+        ...
+
+    @property
+    def expected_images(self) -> int:
+        """How many images the engine should prepare for: all inputs of all shards, so that each gives the same bits."""
+        ...
+
+    @property
+    def expected_texts(self) -> int:
+        """The same of texts."""
+        ...
+
+    @property
+    def inputs(self) -> Iterable[Input]:
+        """All of them, in order."""
+        ...
+
+    def name_of(self, one: Input) -> str:
+        """What stands for an input in every row."""
+        ...
+
+    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[EmbedOutcome]:
+        """A vector or an error for each (position, input), in order; streams."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images by the usual grammar."""
+
+    inputs: Iterable[ImageRef]
+    count: int | None
+    kind: ClassVar[Kind] = "image"
+    prompts: ClassVar[None] = None
+    prompts_name: ClassVar[str] = ""
+    expected_texts: ClassVar[int] = 0
+
+    @property
+    def expected_images(self) -> int:
+        """Many, when nobody knows."""
+        return _MANY if self.count is None else self.count
+
+    def name_of(self, one: ImageRef) -> str:
+        """As the user wrote it."""
+        return one.name
+
+    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[EmbedOutcome]:
+        """Through the session's pipeline."""
+        positions: deque[int] = deque()
+
+        def refs() -> Iterator[ImageRef]:
+            for position, ref in wanted:
+                positions.append(position)
+                yield ref
+
+        for embedded in session.embed_images(refs()):
+            yield EmbedOutcome(positions.popleft(), embedded.ref.name, embedded.vector, embedded.error)
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Texts of the command line, of lists and of tables; with prompts each becomes the ensemble of its templates."""
+
+    inputs: Iterable[TextRef]
+    prompts: PromptSet | None
+    at_once: int = _TEXTS_AT_ONCE
+    count: int | None = None
+    kind: ClassVar[Kind] = "text"
+    expected_images: ClassVar[int] = 0
+
+    @property
+    def expected_texts(self) -> int:
+        """Many, when nobody knows; templates multiply them."""
+        return _MANY if self.count is None or self.prompts is not None else self.count
+
+    @property
+    def prompts_name(self) -> str:
+        """The set's name and a hash of what is in it, since files change."""
+        if self.prompts is None:
+            return ""
+        templates = json.dumps([self.prompts.templates, sorted(self.prompts.per_label.items())])
+        return f"{self.prompts.name} ({hashlib.sha256(templates.encode()).hexdigest()[:8]})"
+
+    def name_of(self, one: TextRef) -> str:
+        """The text itself."""
+        return one.text
+
+    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[EmbedOutcome]:
+        """Some hundreds of texts at a time."""
+        stream = iter(wanted)
+        while some := list(islice(stream, self.at_once)):
+            good = [ref.text for _, ref in some if ref.problem is None]
+            results = iter(self._embed(session, good))
+            for position, ref in some:
+                result = next(results) if ref.problem is None else ImageError("read", ref.problem)
+                if isinstance(result, ImageError):
+                    yield EmbedOutcome(position, ref.text, None, result)
+                else:
+                    yield EmbedOutcome(position, ref.text, result)
+
+    def _embed(self, session: Embedder, texts: Sequence[str]) -> Sequence[Vector | ImageError]:
+        try:
+            if self.prompts is None:
+                return list(session.embed_texts(texts))
+            return list(session.embed_labels([Label(text, (text,)) for text in texts], self.prompts))
+        except NoVectorError as error:
+            return error.results
+
+
+def image_source(options: InputOptions, talk: Console) -> ImageSource:
+    """The images of the command line.
+
+    Raises:
+        UsageError: none were named.
+        InputsError: nothing came of the names.
+    """
+    if is_stream(options.images or [], options.files_from or []):
+        return ImageSource(options.collect(talk), None)
+    refs = _Refs(options, talk)
+    return ImageSource(refs, sum(1 for _ in refs))
+
+
+@dataclass(frozen=True)
+class _Refs:
+    """Images looked up anew whenever they are gone through: a million of them would take 0.3 GB as a list."""
+
+    options: InputOptions
+    talk: Console
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        return self.options.collect(self.talk)
+
+
+def text_source(options: TextOptions, column: str | None, talk: Console) -> TextSource:
+    """The texts of the command line.
+
+    Raises:
+        UsageError: options that do not go together.
+        PromptsError: templates that cannot be used.
+    """
+    texts = read_texts(options.text or [], options.texts_from or [], column, talk.warn)
+    count = None if options.texts_from else len(options.text or [])
+    return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count)
+
+
+def parse_source(images: InputOptions, texts: TextOptions, talk: Console) -> ImageSource | TextSource:
+    """What to embed.
+
+    Raises:
+        UsageError: images and texts at once, or options without what they need.
+    """
+    if texts.text or texts.texts_from:
+        if images.images or images.files_from:
+            raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")
+        if images.globs.keeps is not None:
+            raise UsageError("--include and --exclude choose images", hint="texts are all embedded")
+        return text_source(texts, images.column, talk)
+    if texts.prompts:
+        raise UsageError("--prompts is for texts", hint="--text TEXT or --texts-from FILE")
+    return image_source(images, talk)

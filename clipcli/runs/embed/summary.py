@@ -1,0 +1,76 @@
+"""Where the time of a run went, in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.core.devices import cpu_with_bf16
+
+if TYPE_CHECKING:
+    from clipcli.models.model import Model
+    from clipcli.session.prepare import Timings
+
+_MODEL = "the model"
+_LONG_SECONDS = 60.0
+_IDLE = 0.5
+"""When no step was at work for half of the time, the inputs came too slowly."""
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What a run was."""
+
+    unit: str
+    done: int
+    """Inputs that got a vector."""
+    seconds: float
+    writing: float
+    """Seconds spent in writing."""
+    workers: int
+    """Threads that read and decode."""
+    models: int = 1
+    """Models at work at the same time."""
+    resumed: int = 0
+    """Of `done`, those that a stopped run had left."""
+
+
+def summary(timings: Timings, run: RunFigures) -> str:
+    """`200 images in 12.3 s (16.3/s, 40 from the cache): read 2 %, decode 31 %, model 66 %, write 1 %; …`."""
+    done = run.done - run.resumed
+    rate = done / run.seconds if run.seconds else 0.0
+    cached = f", {timings.cached:,} from the cache" if timings.cached else ""
+    before = f", after {run.resumed:,} of a stopped run" if run.resumed else ""
+    head = f"{done:,} {run.unit}{'' if done == 1 else 's'} in {run.seconds:.1f} s ({rate:,.1f}/s{cached}){before}"
+    steps = {"read": timings.read, "decode": timings.decode, "model": timings.model, "write": run.writing}
+    total = sum(steps.values())
+    if total == 0:
+        return head
+    shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in steps.items())
+    return f"{head}; of the work: {shares}; bottleneck: {bottleneck(timings, run)}"
+
+
+def advice(model: Model, timings: Timings, run: RunFigures) -> str | None:
+    """How the next run of this length could be quicker, where the CPU could do what it was not asked to do."""
+    if run.seconds < _LONG_SECONDS or bottleneck(timings, run) != _MODEL:
+        return None
+    asked = model.choice.precision == "auto" and model.spec.kind != "bundle"
+    if not asked or model.runs_on_gpu or model.precision != "fp32" or not cpu_with_bf16():
+        return None
+    return (
+        "this CPU computes in bfloat16: --precision bf16 may be several times as fast (its vectors differ a little, "
+        "and are kept apart)"
+    )
+
+
+def bottleneck(timings: Timings, run: RunFigures) -> str:
+    """The step that was at work for the largest share of the run: threads and models are counted one by one."""
+    wall = max(run.seconds, 1e-9)
+    busy = {
+        "reading": timings.read / run.workers / wall,
+        "decoding": (timings.decode + timings.read) / run.workers / wall if timings.decode > timings.read else 0.0,
+        _MODEL: timings.model / run.models / wall,
+        "writing": run.writing / wall,
+    }
+    slowest = max(busy, key=lambda name: busy[name])
+    return slowest if busy[slowest] >= _IDLE else "starting up, or waiting for the inputs"

@@ -1,0 +1,93 @@
+"""Where the vectors go, and in which form; checked before any work is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from clipcli.core.files import is_file, is_folder, is_there
+from clipcli.core.redaction import redact, redact_url
+from clipcli.core.suggest import did_you_mean
+from clipcli.errors import UsageError
+from clipcli.inputs.shards import parse_shard
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.upload import check_place
+from clipcli.vectorfiles import STREAMS, VECTOR_FORMATS, format_of
+from clipcli.vectorfiles.destination import workshop
+
+if TYPE_CHECKING:
+    from clipcli.vectorfiles import VectorDtype, VectorFormat
+
+
+@dataclass(frozen=True)
+class EmbedTarget:
+    """What is going to be written."""
+
+    path: Path | None
+    """None is stdout."""
+    format: VectorFormat
+    dtype: VectorDtype
+    shard: tuple[int, int] = (1, 1)
+    """(i, n): the i-th share of n."""
+    resume: bool = False
+    url: str | None = None
+    """Where the file at `path` goes when it is whole; None where it stays."""
+    pipe: str | None = None
+    """A pipe or device that is written to as stdout would be, where that was named; `path` is None then."""
+
+    @property
+    def shown(self) -> str:
+        """The place as messages have it."""
+        return redact(self.url) if self.url else str(self.path)
+
+
+def parse_target(
+    output: str | None, format_name: str, dtype: str, shard: str | None = None, *, resume: bool = False
+) -> EmbedTarget:
+    """The options as one value.
+
+    Raises:
+        UsageError: no such format or type, or none that goes with the output.
+        OutputError: a URL that cannot be written.
+    """
+    if dtype not in {"float32", "float16"}:
+        raise UsageError(f"no type {dtype!r}", hint="float32 or float16")
+    url = output if output is not None and is_url(output) else None
+    path = None if output in {None, "-"} else Path(redact_url(url).rpartition("/")[2] if url else str(output))
+    pipe = str(path) if url is None and path is not None and _is_pipe(path) else None
+    path = None if pipe else path
+    if resume and path is None:
+        raise UsageError("--resume needs -o FILE", hint="what went into a pipe cannot be found again")
+    share = (1, 1) if shard is None else parse_shard(shard)
+    if url is not None and url.endswith("/"):
+        raise UsageError(f"{redact(url)} is a folder", hint=f"-o names a file: {redact(url)}all.parquet")
+    chosen = _format(format_name, path)
+    if url is not None:
+        check_place(url)
+        path = workshop(url)
+    return EmbedTarget(path, chosen, cast("VectorDtype", dtype), share, resume, url, pipe)
+
+
+def _is_pipe(path: Path) -> bool:
+    return is_there(path) and not is_file(path) and not is_folder(path)
+
+
+def _format(name: str, path: Path | None) -> VectorFormat:
+    if name not in {"auto", *VECTOR_FORMATS}:
+        known = ", ".join(VECTOR_FORMATS)
+        raise UsageError(f"no format {name!r}", hint=f"{did_you_mean(name, VECTOR_FORMATS)} one of {known}".strip())
+    if path is None:
+        if name == "auto":
+            return "jsonl"
+        if name not in STREAMS:
+            raise UsageError(
+                f"{name} cannot be written to a pipe", hint="give -o FILE, or --format " + " or ".join(STREAMS)
+            )
+    chosen = format_of(path) if name == "auto" and path is not None else name
+    if chosen is None:
+        known = ", ".join(f".{each}" for each in VECTOR_FORMATS)
+        raise UsageError(
+            f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {known}"
+        )
+    return cast("Literal['npy', 'npz', 'parquet', 'safetensors', 'jsonl', 'csv']", chosen)

@@ -1,0 +1,127 @@
+"""`clipcli models bench`: the same path as a run's, each model in a fresh process, nothing cached."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from clipcli.errors import ModelError
+from clipcli.runs.models.rows import BenchRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from clipcli.models.choice import Choice
+
+_IMAGES = 32
+_SIZE = (640, 480)
+_TEXTS = 64
+
+
+def benchmark(choices: Sequence[Choice], seconds: float) -> Iterator[BenchRow]:
+    """A row a model, as soon as it is measured.
+
+    Raises:
+        ModelError: one cannot be loaded, or its process was ended, as for want of memory.
+    """
+    with TemporaryDirectory(prefix="clipcli-bench-") as folder:
+        files = draw_images(Path(folder))
+        first: float | None = None
+        for choice in choices:
+            row = _in_fresh_process(choice, files, seconds)
+            first = first or row.images_per_second
+            yield replace(row, ratio=row.images_per_second / first)
+
+
+def _in_fresh_process(choice: Choice, files: Sequence[str], seconds: float) -> BenchRow:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            kind, value = pool.submit(_guarded, choice, files, seconds).result()
+        except BrokenProcessPool as error:
+            raise ModelError(f"{choice.model}: its process was ended", hint="is there enough memory for it?") from error
+    if isinstance(value, BenchRow):
+        return value
+    raise ModelError(kind, hint=value)
+
+
+def _guarded(choice: Choice, files: Sequence[str], seconds: float) -> tuple[str, BenchRow | str | None]:
+    """Errors as texts: not all of them survive the way between processes."""
+    try:
+        return "", measure(choice, files, seconds)
+    except ModelError as error:
+        return error.message, error.hint
+
+
+def measure(choice: Choice, files: Sequence[str], seconds: float) -> BenchRow:
+    """Measure one model in this process.
+
+    Args:
+        choice: the model, and where it runs.
+        files: images to embed, over and over.
+        seconds: how long at least, for images and for texts each.
+    """
+    started = time.perf_counter()
+    from clipcli.core.console import Console
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.session.session import open_session
+    from clipcli.session.session_options import SessionOptions
+
+    refs = [ImageRef(name, name) for name in files]
+    with open_session(choice, Console(quiet=True), SessionOptions(use_cache=False)) as session:
+        encoder = session.model.encoder
+        for embedded in session.embed_images(refs[:1]):
+            if embedded.error is not None:
+                raise ModelError(f"{choice.model}: {embedded.error.reason}")
+        session.embed_texts(["a photo of a cat"])
+        loaded = time.perf_counter() - started
+        images = _rate(lambda _: list(session.embed_images(refs)), len(refs), seconds)
+        texts = _rate(lambda turn: session.embed_texts(_texts(turn)), _TEXTS, seconds)
+        engine = "onnx" if session.model.bundle else "openclip"
+        where = f"{encoder.device} {encoder.precision} {engine}"
+        return BenchRow(session.model.spec.name, where, loaded, images, texts, peak_megabytes())
+
+
+def _rate(work: Callable[[int], object], count: int, seconds: float) -> float:
+    started, turns = time.perf_counter(), 0
+    while turns == 0 or time.perf_counter() - started < seconds:
+        work(turns)
+        turns += 1
+    return count * turns / (time.perf_counter() - started)
+
+
+def _texts(turn: int) -> list[str]:
+    return [f"a photo of a thing, number {turn * _TEXTS + number}" for number in range(_TEXTS)]
+
+
+def draw_images(folder: Path) -> list[str]:
+    """Photo-sized JPEG files with something in them, the same every time."""
+    import numpy as np
+    from PIL import Image
+
+    generator, names = np.random.default_rng(0), []
+    for number in range(_IMAGES):
+        coarse = Image.fromarray(generator.integers(0, 255, (12, 16, 3), dtype=np.uint8))
+        path = folder / f"{number}.jpg"
+        coarse.resize(_SIZE, Image.Resampling.BICUBIC).save(path, quality=90)
+        names.append(str(path))
+    return names
+
+
+def peak_megabytes() -> float | None:
+    """The most memory that this process held; on Linux of its own program alone, not of the one it was forked from."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError, ValueError):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -1,0 +1,296 @@
+"""What `clipcli models` does: list, describe, fetch, check and export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from clipcli import bundle as bundles
+from clipcli import hub
+from clipcli.bundle import stage as staging
+from clipcli.core.decode import parse_json
+from clipcli.core.files import read_bytes
+from clipcli.engines import openclip_registry as registry
+from clipcli.errors import ImageError, InputsError, ModelError, UsageError
+from clipcli.models import catalogue, records
+from clipcli.models import loader as loading
+from clipcli.models.choice import Choice
+from clipcli.models.loader import export_source, export_to_cache
+from clipcli.models.model import Model
+from clipcli.models.spec import TINY_FOLDER, parse_model
+from clipcli.runs.models.rows import FactRow, ModelRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from clipcli.core.console import Console
+    from clipcli.core.encoder import Encoder, ModelInfo, ModelSpec, Preprocessing
+    from clipcli.core.vectors import Pixels
+    from clipcli.engines.openclip import OpenClipEncoder
+    from clipcli.engines.parity import Verification
+
+_LARGEST_CONFIG = 1 << 20
+"""Bytes; open_clip's have one or two thousand."""
+
+
+def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
+    """Every model with published weights, the embedded one, and others of the hub that are here; the best first.
+
+    `pattern` is a part of the name, or of an alias, whatever its case.
+    """
+    others = set(hub.cached_models(cache_dir))
+    rows = []
+    for architecture, tags in registry.tags().items():
+        for tag in tags:
+            repo, filename = registry.repository(architecture, tag)
+            others.discard(repo)
+            name = f"{architecture}/{tag}"
+            on_disk = hub.is_cached(repo, filename, cache_dir) or bundles.is_bundle(records.bundle_folder(name))
+            rows.append(_published_row(architecture, tag, on_disk=on_disk))
+    rows += [ModelRow(f"hf-hub:{repo}", None, None, on_disk=True) for repo in others]
+    rows.sort(key=lambda row: (-(row.imagenet_top1 or 0), row.model))
+    wanted = pattern.casefold()
+    return (row for row in [_tiny_row(), *rows] if wanted in row.model.casefold() or wanted in (row.alias or ""))
+
+
+def _tiny_row() -> ModelRow:
+    tiny = bundles.read(TINY_FOLDER)
+    size, head = tiny.info.preprocessing.image_size[0], tiny.scoring.activation
+    return ModelRow("tiny", None, size, on_disk=True, dim=tiny.info.dim, head=head, licence="mit", alias="tiny")
+
+
+def _published_row(architecture: str, tag: str, *, on_disk: bool) -> ModelRow:
+    figures, described = catalogue.figures(architecture, tag), registry.architecture(architecture)
+    name = f"{architecture}/{tag}"
+    return ModelRow(
+        name,
+        figures.parameters_millions if figures else None,
+        registry.image_size(architecture),
+        on_disk=on_disk,
+        dim=described.dim if described else None,
+        head=described.head if described else None,
+        licence=figures.licence if figures else None,
+        imagenet_top1=figures.imagenet_top1 if figures else None,
+        download_megabytes=figures.download_megabytes if figures else None,
+        alias=next((alias.name for alias in catalogue.ALIASES if alias.model == name), None),
+    )
+
+
+def facts(model: Model) -> list[FactRow]:
+    """What a model is, one fact per row. Weights that are not on this disk are not fetched; rows say what lacks them.
+
+    Raises:
+        ModelError: it cannot be found or loaded.
+    """
+    if not model.is_known and (described := _without_weights(model)) is not None:
+        return described
+    info, scoring = model.info, model.scoring
+    head = f"{scoring.activation}, scale {scoring.scale:.4g}" + (f", bias {scoring.bias:.4g}" if scoring.bias else "")
+    return [
+        FactRow("model", info.name),
+        FactRow("fingerprint", info.fingerprint),
+        FactRow("revision", model.revision),
+        FactRow("dim", info.dim),
+        *_published_facts(model),
+        *_preprocessing_facts(info.preprocessing),
+        FactRow("context", f"{info.context_length} tokens{', causal' if info.causal_text else ''}"),
+        FactRow("scoring", head),
+        FactRow("bundle", str(model.bundle.folder) if model.bundle else "none"),
+    ]
+
+
+def _without_weights(model: Model) -> list[FactRow] | None:
+    """The same of a model of the hub whose weights are not here, from its config; None where they are."""
+    spec, choice = model.spec, model.choice
+    if spec.kind not in {"tag", "hub"}:
+        return None
+    registry.check_name(spec)
+    repo, filename = registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
+    at = hub.Hub(model.talk, choice.weights_dir, offline=choice.offline)
+    if at.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename):
+        return None
+    described, overlay, revision = _described(spec, at)
+    lacking = f"unknown until the weights are here: clipcli models pull {spec.name}"
+    return [
+        FactRow("model", spec.name),
+        FactRow("fingerprint", lacking),
+        FactRow("revision", revision),
+        FactRow("dim", described.dim),
+        *_published_facts(model),
+        *_preprocessing_facts(registry.preprocessing_of(described.config, overlay)),
+        FactRow("context", f"{described.context_length} tokens"),
+        FactRow("scoring", described.head),
+        FactRow("bundle", "none"),
+    ]
+
+
+def _described(spec: ModelSpec, at: hub.Hub) -> tuple[registry.Architecture, Mapping[str, object], str | None]:
+    """An architecture, the preprocessing of its weights, and their commit; the config of a repository is fetched."""
+    if spec.kind == "tag":
+        architecture = registry.architecture(spec.where)
+        if architecture is None:
+            raise ModelError(f"no model {spec.where!r}", hint="clipcli models list shows all")
+        return architecture, registry.tags()[spec.where][spec.version], None
+    path = at.fetch(spec.where, hub.CONFIG, spec.version or None)
+    if path is None:
+        raise ModelError(f"{spec.where} has no {hub.CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
+    try:
+        text: Any = parse_json(read_bytes(path, _LARGEST_CONFIG))
+        overlay: Mapping[str, object] = dict(text.get("preprocess_cfg", {}))
+        registry.preprocessing_of(text["model_cfg"], overlay)
+        return registry.architecture_of(text["model_cfg"]), overlay, path.parent.name
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{spec.name}: {hub.CONFIG} is not an OpenCLIP config: {error!r}") from error
+
+
+def _published_facts(model: Model) -> list[FactRow]:
+    """What was published with the model; of others only that nothing is known."""
+    spec = model.spec
+    figures = catalogue.figures(spec.where, spec.version) if spec.kind == "tag" else None
+    if figures is None:
+        return [FactRow("parameters", None), FactRow("imagenet top-1", None)]
+    top1, source, millions = figures.imagenet_top1, figures.source, figures.parameters_millions
+    return [
+        FactRow("parameters", None if millions is None else f"{millions:g} M"),
+        FactRow("gflops", None if figures.gflops is None else f"{figures.gflops:g} for an image and a text"),
+        FactRow("download", None if millions is None else f"{figures.download_megabytes:,} MB"),
+        FactRow("imagenet top-1", None if top1 is None else f"{top1:.1%} (published: {source})"),
+        FactRow("licence of the weights", figures.licence or None),
+    ]
+
+
+def _preprocessing_facts(how: Preprocessing) -> list[FactRow]:
+    return [
+        FactRow("image", f"{how.image_size[1]} × {how.image_size[0]}, {how.resize_mode}, {how.interpolation}"),
+        FactRow("mean", ", ".join(f"{value:.4g}" for value in how.mean)),
+        FactRow("std", ", ".join(f"{value:.4g}" for value in how.std)),
+    ]
+
+
+def pull(choice: Choice, talk: Console, *, export: bool) -> None:
+    """Have a model on this disk, whole, and ready to start fast.
+
+    Raises:
+        ModelError: it cannot be fetched, or is damaged.
+    """
+    model = Model(choice, talk)
+    if model.bundle is not None:
+        talk.note(f"{model.spec.name} is here: {model.bundle.folder}")
+        return
+    encoder = model.encoder
+    talk.note(f"{encoder.info.name} is here (fingerprint {encoder.info.fingerprint})")
+    if export and encoder.device == "cpu":
+        talk.note(f"making the fast-starting copy of {model.spec.name}")
+        try:
+            export_to_cache(cast("OpenClipEncoder", encoder), model.revision, model.spec.name)
+        except ModelError as error:
+            talk.note(f"no fast-starting copy: {error.message}; the model runs through torch")
+
+
+def export(choice: Choice, output: str | None, precision: str, name: str | None, talk: Console) -> None:
+    """Write a model as a bundle.
+
+    Raises:
+        UsageError: no such precision, options that do not go together, or a model that is a bundle already.
+        OutputError: something else is in its place.
+        ModelError: it cannot be loaded or exported.
+    """
+    if precision not in {"fp32", "fp16"}:
+        raise UsageError(f"no precision {precision!r} for stored weights", hint="fp32 or fp16")
+    if output is None and (precision == "fp16" or name):
+        given = "--precision fp16" if precision == "fp16" else "--name"
+        raise UsageError(f"{given} goes with -o DIR", hint="the copy in the cache stands for the model as it is")
+    if parse_model(choice.model).kind == "bundle":
+        raise UsageError(f"{choice.model} is a bundle already", hint="copy its folder")
+    model, folder = Model(choice, talk), Path(output).expanduser() if output else None
+    if folder is not None:
+        staging.refuse_foreign(folder)
+    talk.note(f"exporting {model.spec.name}: loading it, then half a minute or more for a large model")
+    encoder, revision = cast("OpenClipEncoder", model.encoder), model.revision
+    if folder is None:
+        made = export_to_cache(encoder, revision, model.spec.name)
+    else:
+        made = export_source(encoder, revision, folder, cast("Literal['fp32', 'fp16']", precision), name)
+    talk.note(f"{made.folder}: {made.size / 1e6:,.1f} MB, fingerprint {made.info.fingerprint}")
+    if folder and not name and model.spec.kind in {"folder", "checkpoint"}:
+        talk.note("it is named by a path of this machine; for a bundle that travels give it a name with --name")
+
+
+def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Console) -> list[FactRow]:
+    """Check the files of a model, and a bundle against its source where that is on this disk.
+
+    `source` is the model to compare a bundle with; None is the one that its manifest names.
+
+    Raises:
+        BundleError, DownloadError: a file whose hash is wrong, by name.
+        InputsError: an image that cannot be read.
+        ModelError: the bundle's vectors are not its source's, or `source` cannot be loaded.
+        UsageError: images or a source to compare, and no bundle.
+    """
+    model = Model(choice, talk)
+    rows = [FactRow("model", model.spec.name)]
+    if model.bundle is None:
+        if images or source:
+            raise UsageError(f"{model.spec.name} has no bundle to compare", hint="leave --image and --source away")
+        return rows + _checked_weights(model, choice, talk)
+    pixels = [_pixels(path, model.bundle.info) for path in images]
+    bundles.check_hashes(model.bundle)
+    rows.append(FactRow("hashes", "as recorded"))
+    named = source or model.bundle.manifest.source
+    original = _source_of(named, model, talk, must=source is not None)
+    if original is None:
+        return [*rows, FactRow("source", f"{named}: not on this disk, not compared; --source MODEL names another")]
+    if _shape(original) != _shape(model.encoder):
+        raise ModelError(f"{named} is another model: its images, vectors or texts have other sizes than the bundle's")
+    found = _compare(model.encoder, original, pixels)
+    if not found.ok:
+        raise ModelError(
+            f"{model.spec.name}: vectors differ from those of {named} by {found.images:.2e} (images) and "
+            f"{found.texts:.2e} (texts), more than {found.limit:.0e}",
+            hint="export it again",
+        )
+    return [
+        *rows,
+        FactRow("source", named),
+        FactRow("largest image difference", f"{found.images:.2e}"),
+        FactRow("largest text difference", f"{found.texts:.2e}"),
+    ]
+
+
+def _checked_weights(model: Model, choice: Choice, talk: Console) -> list[FactRow]:
+    source, _ = loading.find(model.spec, choice, talk)
+    hub.check_file(source.weights)
+    digest = FactRow("sha256", hub.sha256_of(source.weights))
+    return [digest, FactRow("loads", value=True), FactRow("fingerprint", model.encoder.info.fingerprint)]
+
+
+def _source_of(name: str, model: Model, talk: Console, *, must: bool) -> Encoder | None:
+    """The model that a bundle was made from; None where it is not here, unless it `must`."""
+    try:
+        return Model(Choice(name, "cpu", "fp32", "openclip", True, model.choice.weights_dir), talk).encoder  # noqa: FBT003
+    except (ModelError, UsageError) as error:
+        if must:
+            raise
+        talk.detail(error.message)
+        return None
+
+
+def _shape(encoder: Encoder) -> tuple[object, ...]:
+    info = encoder.info
+    return info.preprocessing.image_size, info.dim, info.context_length
+
+
+def _compare(bundle: Encoder, source: Encoder, pixels: Sequence[Pixels]) -> Verification:
+    from clipcli.engines import parity
+
+    return parity.compare(source, bundle, pixels=pixels)
+
+
+def _pixels(path: str, info: ModelInfo) -> Pixels:
+    from clipcli.images import ON_WHITE, decode, read
+    from clipcli.images.preprocess import to_pixels
+
+    try:
+        return to_pixels(decode(read(path), rendering=ON_WHITE), info.preprocessing)[None]
+    except ImageError as error:
+        raise InputsError(f"{path}: {error.reason}", hint="--image takes a file that classify can read") from error

@@ -1,0 +1,105 @@
+"""Copies of hits and links to them: numbered, and never over anything that is there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.core.redaction import redact
+from clipcli.errors import ImageError, OutputError
+from clipcli.inputs.sources import locate
+
+if TYPE_CHECKING:
+    from clipcli.inputs.sources import ByteSource
+    from clipcli.runs.rank.rows import Hit, Result
+
+_TRIES = 10_000
+_WORDS = 40
+"""Characters of a query that name its folder."""
+
+
+def check_folder(folder: str) -> None:
+    """Refuse before hours of work a folder that cannot be made or written at their end.
+
+    Raises:
+        OutputError: its place, or the nearest folder above it that is there, takes no files.
+    """
+    if not folder:
+        raise OutputError("the folder for hits has no name")
+    place = os.path.abspath(folder)  # noqa: PTH100 - paths are strings here, any bytes included
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)  # noqa: PTH120
+    if not os.path.isdir(place):  # noqa: PTH112
+        raise OutputError(f"cannot make the folder {folder}: {place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write in the folder {place}")
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """One folder for hits; with several queries, a folder a query in it."""
+
+    folder: str
+    link: bool
+    queries: int
+    width: int
+    """Digits of the numbers."""
+
+    def keep(self, result: Result, hit: Hit) -> ImageError | None:
+        """Copy or link one hit as `007-name.jpg`; the reason when its file cannot be had.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        folder = self.folder
+        if self.queries > 1:
+            words = re.sub(r"[^\w-]+", "-", result.query.id or result.query.name)[:_WORDS].strip("-")
+            folder = os.path.join(folder, f"{result.number:0{len(str(self.queries))}}-{words}")  # noqa: PTH118
+        try:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - paths are strings here, any bytes included
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {folder}: {(error.strerror or str(error)).lower()}") from error
+        stem, suffix = os.path.splitext(os.path.basename(redact(hit.path)))  # noqa: PTH119, PTH122
+        for turn in range(1, _TRIES):
+            again = "" if turn == 1 else f".{turn}"
+            target = os.path.join(folder, f"{hit.rank:0{self.width}}-{stem}{again}{suffix}")  # noqa: PTH118
+            try:
+                self._make(hit.path, target)
+            except FileExistsError:
+                continue
+            except ImageError as error:
+                return error
+            except (FileNotFoundError, IsADirectoryError, shutil.SpecialFileError, PermissionError) as error:
+                if os.path.isfile(hit.path) and os.access(hit.path, os.R_OK):  # noqa: PTH113
+                    raise OutputError(f"cannot write {target}: {getattr(error, 'strerror', error)}".lower()) from error
+                return ImageError("read", "no such file" if not os.path.exists(hit.path) else "cannot be copied")  # noqa: PTH110
+            except OSError as error:
+                raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
+            return None
+        raise OutputError(f"{folder} is full of hits of earlier runs", hint="name another folder")
+
+    def _make(self, path: str, target: str) -> None:
+        source = None if os.path.isfile(path) else locate(path)  # noqa: PTH113
+        if source is not None:
+            self._fetch(source, target)
+            return
+        if not os.path.isfile(path):  # noqa: PTH113
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
+        if self.link:
+            os.symlink(os.path.abspath(path), target)  # noqa: PTH100, PTH211
+            return
+        with open(target, "xb") as copy, open(path, "rb") as original:  # noqa: PTH123
+            shutil.copyfileobj(original, copy)
+        shutil.copystat(path, target)
+
+    def _fetch(self, source: ByteSource, target: str) -> None:
+        """Copy what is no file of its own."""
+        if self.link:
+            raise ImageError("read", "no file of its own, so nothing can link to it")
+        data = source.read()
+        with open(target, "xb") as copy:  # noqa: PTH123
+            copy.write(data)

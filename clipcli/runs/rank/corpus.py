@@ -1,0 +1,274 @@
+"""What is searched: names and vectors of images and of vector files, as one sequence of rows read block by block."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, overload
+
+import numpy as np
+
+from clipcli.core.vectors import unit_length
+from clipcli.errors import VectorsError
+from clipcli.inputs.sources.filesystems import is_url
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    import numpy.typing as npt
+
+    from clipcli.core.vectors import Vector, Vectors
+    from clipcli.tasks.search.flat import Block, Rows, UnusableRowError
+    from clipcli.vectorfiles import VectorFile
+
+
+def slices(vectors: npt.NDArray[np.floating], rows: int) -> Iterator[tuple[int, Block]]:
+    """(number of the first row, at most `rows` of them); pages of the last slice are let go when the next is taken."""
+    dtype = vectors.dtype if vectors.dtype == np.float16 else np.dtype(np.float32)
+    _advise(vectors, 0, rows, "MADV_WILLNEED")
+    for start in range(0, len(vectors), rows):
+        stop = start + rows
+        _advise(vectors, stop, stop + rows, "MADV_WILLNEED")  # a cold file is read twice as fast, a warm one as before
+        yield start, np.asarray(vectors[start:stop], dtype)
+        _advise(vectors, start, stop, "MADV_DONTNEED")  # they stay in the system's file cache
+
+
+def _advise(vectors: npt.NDArray[np.floating], start: int, stop: int, advice: str) -> None:
+    """Tell the system about the pages of some rows, where it can be told and they are a file's."""
+    pages = getattr(vectors, "_mmap", None)
+    if not isinstance(vectors, np.memmap) or not isinstance(pages, mmap.mmap) or not hasattr(mmap, advice):
+        return
+    base, row = int(vectors.offset) % mmap.ALLOCATIONGRANULARITY, vectors.strides[0]
+    first = (base + start * row) // mmap.PAGESIZE * mmap.PAGESIZE
+    last = min((base + stop * row) // mmap.PAGESIZE * mmap.PAGESIZE, len(pages))
+    if last > first:
+        pages.madvise(getattr(mmap, advice), first, last - first)
+
+
+_IN_MEMORY = 256 << 20
+"""Bytes of image vectors that stay in memory; a temporary file takes more, so that memory is bounded."""
+_NEW_BYTES = 8 << 20
+_FEW = 8
+"""Names that are told apart by their ends, which is faster than cutting a million paths."""
+
+
+class Part(Protocol):
+    """Rows that come from one place."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each row is called."""
+        ...
+
+    def path(self, row: int) -> str:
+        """What the operating system opens for a row."""
+        ...
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
+        """(number of the first row, at most `rows` of them)."""
+        ...
+
+    def where(self, row: int) -> str:
+        """How messages call a row."""
+        ...
+
+
+class ImagePart:
+    """Images whose vectors came through the session."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        self.names: list[str] = []
+        self.paths: list[str] = []
+        self.digests: list[str] = []
+        self._new: list[Vector] = []
+        self._blocks: list[Vectors] = []
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - empty and unnamed until it is needed; gone with its part
+        self._in_file = 0
+
+    def add(self, name: str, path: str, vector: Vector, digest: str) -> None:
+        """Take one more image."""
+        self.names.append(name)
+        self.paths.append(path)
+        self.digests.append(digest)
+        self._new.append(vector)
+        if len(self._new) * self.dim * 4 >= _NEW_BYTES:
+            self._settle()
+
+    def path(self, row: int) -> str:
+        """As it was opened."""
+        return self.paths[row]
+
+    def where(self, row: int) -> str:
+        """The image itself."""
+        return self.names[row]
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
+        """Those in the file first."""
+        self._settle()
+        start = 0
+        for whole in self._parts():
+            for first, vectors in slices(whole, rows):
+                yield start + first, vectors
+            start += len(whole)
+
+    def _parts(self) -> Iterator[Vectors]:
+        if self._in_file:
+            self._file.flush()
+            yield np.memmap(self._file, np.float32, "r", shape=(self._in_file, self.dim))
+        yield from self._blocks
+
+    def _settle(self) -> None:
+        if self._new:
+            self._blocks.append(np.stack(self._new))
+            self._new = []
+        if sum(block.nbytes for block in self._blocks) > _IN_MEMORY:
+            for block in self._blocks:
+                self._file.write(block.tobytes())
+                self._in_file += len(block)
+            self._blocks = []
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A vector file; nothing of it is kept in memory but its names."""
+
+    file: VectorFile
+
+    @property
+    def names(self) -> Sequence[str]:
+        """As they were written."""
+        return self.file.names
+
+    def path(self, row: int) -> str:
+        """As written, or from the folder of the vector file."""
+        name = self.names[row]
+        beside = os.path.join(os.path.dirname(self.file.path), name)  # noqa: PTH118, PTH120 - any bytes included
+        return beside if not os.path.exists(name) and os.path.exists(beside) else name  # noqa: PTH110
+
+    def where(self, row: int) -> str:
+        """File, row and name."""
+        return f"{self.file.path}: row {row} ({self.names[row]})"
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
+        """Of a mapped file no more than one block is in memory."""
+        mapped = getattr(self.file, "vectors", None)
+        found = self.file.blocks(rows, check=False) if mapped is None else slices(mapped, rows)
+        for start, vectors in found:
+            yield start, vectors if self.file.info.unit_length else unit_length(vectors)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Parts, one after the other."""
+
+    parts: Sequence[Part]
+    dim: int
+    kind: Literal["image", "text"] = "image"
+    _starts: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Count once."""
+        total = 0
+        for part in self.parts:
+            self._starts.append(total)
+            total += len(part.names)
+        self._starts.append(total)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all rows, looked up where they are."""
+        return self.parts[0].names if len(self.parts) == 1 else _Names(self)
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
+        """All rows, at most `rows` at a time."""
+        for start, part in zip(self._starts, self.parts, strict=False):
+            for first, vectors in part.blocks(rows):
+                yield start + first, vectors
+
+    def take(self, wanted: Rows, rows: int = 8192) -> Vectors:
+        """The vectors of some rows, in their order; one pass over the corpus."""
+        found = np.empty((len(wanted), self.dim), np.float32)
+        order = np.argsort(wanted, kind="stable")
+        ordered = wanted[order]
+        for start, block in self.blocks(rows):
+            first, last = np.searchsorted(ordered, (start, start + len(block)))
+            found[order[first:last]] = block[ordered[first:last] - start]
+        return found
+
+    def place(self, row: int) -> tuple[Part, int]:
+        """The part that a row is in, and its number there."""
+        part = bisect_right(self._starts, row) - 1
+        while not len(self.parts[part].names):
+            part -= 1
+        return self.parts[part], row - self._starts[part]
+
+    def name(self, row: int) -> str:
+        """What a row is called."""
+        part, own = self.place(row)
+        return part.names[own]
+
+    def path(self, row: int) -> str:
+        """What the operating system opens for a row."""
+        part, own = self.place(row)
+        return part.path(own)
+
+    def is_far(self, row: int) -> bool:
+        """Whether a row is a URL that a vector file names."""
+        part, own = self.place(row)
+        return not isinstance(part, ImagePart) and is_url(part.path(own))
+
+    def refusal(self, error: UnusableRowError) -> VectorsError:
+        """What is wrong with a row, in words that find it."""
+        part, own = self.place(error.row)
+        return VectorsError(f"{part.where(own)} {error.reason}", hint="make the file again with clipcli embed")
+
+
+class _Names(Sequence[str]):
+    """Names of all parts without a copy of them."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self.corpus.name(each) for each in range(*row.indices(len(self)))]
+        return self.corpus.name(row)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for part in self.corpus.parts for name in part.names)
+
+
+def rows_named(names: Iterable[str], wanted: Collection[str]) -> dict[str, list[int]]:
+    """Rows whose name leads to the same file as each of `wanted`: one pass, close only where last parts are equal."""
+    lasts: dict[str, list[tuple[str, str]]] = {}
+    for path in wanted:
+        lasts.setdefault(os.path.basename(path), []).append((path, _normal(path)))  # noqa: PTH119
+    ends = tuple(lasts) if len(lasts) <= _FEW else ("",)
+    rows: dict[str, list[int]] = {path: [] for path in wanted}
+    for row, name in enumerate(names if rows else ()):
+        if name.endswith(ends):
+            for path, target in lasts.get(os.path.basename(name), ()):  # noqa: PTH119
+                if _normal(name) == target:
+                    rows[path].append(row)
+    return rows
+
+
+def _normal(path: str) -> str:
+    return os.path.normcase(os.path.abspath(path))  # noqa: PTH100

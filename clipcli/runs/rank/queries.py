@@ -1,0 +1,191 @@
+"""What is asked: options and files become queries, and queries become unit vectors."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.core.decode import DecodeError, parse_json
+from clipcli.core.vectors import stack, unit_length
+from clipcli.errors import ImageError, InputsError, UsageError
+from clipcli.inputs.collect import STDIN, ImageRef
+from clipcli.inputs.query import Query, Term, example, literal, parse_query, read_query
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.patterns import has_magic
+from clipcli.inputs.sources.suffixes import is_image_name
+from clipcli.inputs.text_files import Fault, Faults, read_text, refuse, shown_name, tidy, unusable
+from clipcli.session.features import NoVectorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from clipcli.core.vectors import Vector, Vectors
+    from clipcli.session.session import Session
+
+_CANCELLED = 1e-3
+"""Length below which a sum of unit vectors points nowhere."""
+_JSON = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class EncodedQueries:
+    """Queries with their vectors, and what became of those that have none."""
+
+    queries: tuple[Query, ...]
+    vectors: Vectors
+    """(queries, dim), unit length."""
+    images: Mapping[str, Vector]
+    """Of the images in them, by path: (dim,), unit length."""
+    digests: Mapping[str, str]
+    """By path: the sha256 of their bytes."""
+    errors: Mapping[Term, ImageError]
+    """Why a term cannot be used, by the term without its weight; queries with such a term are left out."""
+
+
+def read_queries(path: str) -> list[Query]:
+    """The queries of a file (`-` is stdin), none of them an expression unless it says so.
+
+    A text file has one a line, taken as it stands. A `.jsonl` (stdin: whatever starts with a brace) has objects with
+    one of `text` (plain words), `image` (a path) or `query` (an expression), and an `id` if wanted.
+
+    Raises:
+        InputsError: unreadable, a faulty line, or nothing in it.
+    """
+    if path.lower().endswith(".json"):
+        raise InputsError(f"{path}: queries in JSON are one object a line", hint="jq -c '.[]' makes a .jsonl of a list")
+    text, faults = read_text(path, errors="surrogateescape"), Faults(shown_name(path))
+    if isinstance(text, Fault):
+        refuse([text], InputsError)
+    is_json = path.lower().endswith(_JSON) or (path == "-" and text.lstrip().startswith("{"))
+    queries = [
+        query
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip() and (query := _json_query(number, line, faults) if is_json else _plain(number, line, faults))
+    ]
+    if not queries and not faults.found:
+        faults.add(None, "holds no queries", "one query a line")
+    if faults.found:
+        refuse(faults.in_order(), InputsError)
+    return queries
+
+
+def first_argument(arguments: list[str]) -> Query:
+    """The query before what is searched, taken from the arguments.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    if not arguments:
+        raise UsageError("nothing to look for", hint="clipcli rank 'two parrots' photos/")
+    if len(arguments) == 1 and os.path.exists(arguments[0]):  # noqa: PTH110 - paths are strings here, any bytes included
+        raise UsageError(f"nothing to look for in {arguments[0]}", hint=f"clipcli rank 'two parrots' {arguments[0]}")
+    _refuse_swapped(arguments)
+    return read_query(arguments.pop(0))
+
+
+def _refuse_swapped(arguments: list[str]) -> None:
+    """Raise UsageError where a folder stands in the query's place and no input after it is there."""
+    folder, *others = arguments
+    if os.path.isdir(folder) and others and not any(map(_is_input, others)):  # noqa: PTH112 - any bytes included
+        hint = f"the query comes first: clipcli rank {shlex.quote(others[0])} {shlex.quote(folder)}"
+        raise UsageError(f"{folder} is a folder, and {others[0]!r} is none", hint=hint)
+
+
+def _is_input(argument: str) -> bool:
+    there = os.path.exists(argument) or argument == STDIN or is_url(argument) or has_magic(argument)  # noqa: PTH110
+    return there and not (os.path.isfile(argument) and is_image_name(argument))  # noqa: PTH113
+
+
+def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[str]) -> EncodedQueries:
+    """Unit vectors of all queries; each distinct text and image is encoded once.
+
+    Args:
+        session: encodes only what its cache does not have, so it may load nothing.
+        queries: what is asked.
+        prompts: names of template sets that every text is put into; none leaves texts as they are.
+
+    Raises:
+        UsageError: the terms of a query cancel each other.
+        PromptsError: bad templates.
+    """
+    terms = [term for query in queries for term in query.terms]
+    texts = list(dict.fromkeys(term.text for term in terms if not term.is_image))
+    if prompts and texts:
+        from clipcli.prompts import Label, load_prompts
+
+        rows = _rows(lambda: session.embed_labels([Label(text, (text,)) for text in texts], load_prompts(prompts)))
+    else:
+        rows = _rows(lambda: session.embed_texts(texts)) if texts else []
+    results: dict[Term, Vector | ImageError] = {Term(text): row for text, row in zip(texts, rows, strict=True)}
+    digests: dict[str, str] = {}
+    paths = dict.fromkeys(term.text for term in terms if term.is_image)
+    for embedded in session.embed_images(ImageRef(path, path) for path in paths):
+        result = embedded.vector if embedded.error is None else embedded.error
+        if result is not None:
+            results[Term(embedded.ref.path, is_image=True)] = result
+            digests[embedded.ref.path] = embedded.digest
+    known = {term: result for term, result in results.items() if not isinstance(result, ImageError)}
+    errors = {term: result for term, result in results.items() if isinstance(result, ImageError)}
+    usable = tuple(query for query in queries if not any(_bare(term) in errors for term in query.terms))
+    vectors = stack([_combined(query, known) for query in usable], session.info.dim)
+    images = {term.text: vector for term, vector in known.items() if term.is_image}
+    return EncodedQueries(usable, vectors, images, {path: digests[path] for path in images}, errors)
+
+
+def _rows(embed: Callable[[], Vectors]) -> Sequence[Vector | ImageError]:
+    """The vectors of texts, or why some have none."""
+    try:
+        return list(embed())
+    except NoVectorError as error:
+        return error.results
+
+
+def _bare(term: Term) -> Term:
+    """The same without its weight."""
+    return Term(term.text, term.is_image)
+
+
+def _combined(query: Query, known: Mapping[Term, Vector]) -> Vector:
+    """The weighted sum of unit vectors, of unit length again; only the weights' proportions count."""
+    largest = max(abs(term.weight) for term in query.terms)
+    terms = ((term.weight / largest, known[_bare(term)]) for term in query.terms)
+    total = sum(weight * vector.astype(np.float64) for weight, vector in terms)
+    if np.linalg.norm(total) < _CANCELLED:
+        raise UsageError(f"the terms of {query.name!r} cancel each other", hint="nothing is left to look for")
+    return unit_length(np.asarray(total))
+
+
+def _plain(number: int, line: str, faults: Faults) -> Query | None:
+    words = tidy(line)
+    if problem := unusable(words):
+        faults.add(number, problem, "save the file as UTF-8")
+        return None
+    return literal(words)
+
+
+def _json_query(number: int, line: str, faults: Faults) -> Query | None:
+    try:
+        row = parse_json(line)
+    except DecodeError as error:
+        faults.add(number, str(error), "one object a line")
+        return None
+    fields = row if isinstance(row, dict) else {}
+    given = [(name, fields[name]) for name in ("text", "image", "query") if isinstance(fields.get(name), str)]
+    identifier = fields.get("id")
+    if len(given) != 1 or not given[0][1].strip() or not isinstance(identifier, (str, int, type(None))):
+        faults.add(number, "needs one of text, image and query", '{"id": "1", "text": "two parrots"}')
+        return None
+    (kind, value), key = given[0], None if identifier is None else str(identifier)
+    if kind == "text":
+        return literal(value, identifier=key)
+    if kind == "image":
+        return example(value, identifier=key)
+    try:
+        return replace(parse_query(value), id=key)
+    except UsageError as error:
+        faults.add(number, error.message, error.hint or "")
+        return None

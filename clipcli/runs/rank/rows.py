@@ -1,0 +1,110 @@
+"""The rows of `rank`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.inputs.query import Query
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What hits were searched in, and by which model."""
+
+    model: str
+    rows: int
+    kind: Literal["image", "text"]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One image of one query."""
+
+    rank: int
+    name: str
+    path: str
+    """What the operating system opens."""
+    score: float
+    is_far: bool = False
+    """Whether it is a URL that a vector file or an index names: whoever made that file chose it, not the user."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one query found."""
+
+    number: int
+    """Of the query, 1 for the first."""
+    query: Query
+    hits: tuple[Hit, ...]
+
+    def rows(self, kind: Literal["image", "text"]) -> Iterator[RankedRow]:
+        """A row a hit."""
+        for hit in self.hits:
+            yield RankedRow(self.query.name, hit.rank, hit.name, hit.score, self.query.id, kind)
+
+
+_DIGITS = 4
+_JSON_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class RankedRow:
+    """One hit of one query."""
+
+    query: str
+    rank: int
+    """1 for the best."""
+    image: str
+    """Its name; of a corpus of texts, the text."""
+    score: float
+    """Cosine of query and image, -1 to 1."""
+    id: str | None = None
+    """The query's, where its file gives ids; empty where it gives them to others only."""
+    kind: Literal["image", "text"] = "image"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """With ids, these come first."""
+        return (*(() if self.id is None else ("id",)), "query", "rank", self.kind, "score")
+
+    @property
+    def path(self) -> str | None:
+        """The image, in a list of bare paths."""
+        return self.image if self.kind == "image" else None
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        first: dict[str, object] = {"id": self.id} if self.id else {}
+        row = {"query": self.query, "rank": self.rank, self.kind: self.image, "score": round(self.score, _JSON_DIGITS)}
+        return first | row
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        first = () if self.id is None else (self.id,)
+        return [(*first, self.query, str(self.rank), self.image, f"{self.score:.{_DIGITS}f}")]
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One figure of an evaluation."""
+
+    measure: str
+    value: float
+    needed: float | None = None
+    columns: ClassVar[tuple[str, ...]] = ("measure", "value", "needed")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        row: dict[str, object] = {"measure": self.measure, "value": round(self.value, _JSON_DIGITS)}
+        return row if self.needed is None else row | {"needed": self.needed}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        value = str(self.value) if isinstance(self.value, int) else f"{self.value:.{_DIGITS}f}"
+        return [(self.measure, value, "" if self.needed is None else f"{self.needed:g}")]

@@ -1,0 +1,253 @@
+"""One run of `rank`: what was asked, checked as a whole, then the corpus, then the hits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from clipcli.core.run_summary import RunSummary
+from clipcli.errors import ExitCode, InputsError, ModelError, UsageError
+from clipcli.inputs.collect import STDIN, is_stream, nothing_left
+from clipcli.inputs.query import Query, example, read_query
+from clipcli.output import ErrorRow
+from clipcli.runs.rank.copy_hits import Keeper, check_folder
+from clipcli.runs.rank.corpus import Corpus, FilePart, ImagePart
+from clipcli.runs.rank.corpus_files import Sources, check_model, sort_out
+from clipcli.runs.rank.finder import CorpusFinder, HitLimits, IndexFinder
+from clipcli.runs.rank.previews import Preview
+from clipcli.runs.rank.queries import embed_queries, first_argument, read_queries
+from clipcli.runs.rank.recall import ExpectedHits, parse_expected
+from clipcli.runs.rank.rows import Searched
+from clipcli.runs.rank.validate import refuse_all_of_an_index, refuse_copies, refuse_mixtures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from clipcli.core.console import Console
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.inputs.sources.globs import Globs
+    from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
+    from clipcli.options.shared import ModelOptions
+    from clipcli.output.reports import Finding, Reporting
+    from clipcli.output.rows import Row
+    from clipcli.runs.rank.corpus import Part
+    from clipcli.runs.rank.queries import EncodedQueries
+    from clipcli.runs.rank.rows import Result
+    from clipcli.session.session import Session
+
+TOP = 10
+"""Hits of a query where nothing else limits them."""
+
+
+def plan(  # noqa: PLR0917 - a group of options each
+    corpus: CorpusOptions, query: QueryOptions, hits: HitOptions, keep: KeepOptions, check: RecallOptions, talk: Console
+) -> RankRun:
+    """Check everything that was asked before a model is touched.
+
+    Raises:
+        UsageError: options that do not go together, or a query that cannot be read.
+        InputsError: a file of queries or vectors that cannot be used.
+    """
+    arguments, lists = list(corpus.images or []), corpus.files_from or []
+    reporting = keep.parse()
+    if query.queries == STDIN and is_stream(arguments, lists):
+        raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
+    refuse_mixtures(hits, keep, check, reporting)
+    expected = parse_expected(check.expect, check.min_recall or [])
+    queries = _queries(query, arguments, expected)
+    for asked in queries:
+        if asked.is_example and not query.queries and not query.image:
+            talk.note_once(f"looking for pictures like {asked.name}; for these words, quote them: '\"{asked.name}\"'")
+        if asked.is_sum and not query.queries:
+            talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
+    globs = corpus.globs
+    sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
+    sources = replace(sources, detail=talk.detail_once)
+    if sources.index is not None:
+        refuse_all_of_an_index(hits, check)
+    if expected and globs.keeps and sources.files:
+        raise UsageError("--expect measures whole vector files", hint="leave --include and --exclude away")
+    for folder in (keep.copy_to, keep.link_to):
+        if folder is not None:
+            refuse_copies(sources)
+            check_folder(folder)
+    refs = sources.refs() if sources.has_images else []
+    return RankRun(
+        queries, sources, refs, globs, hits, keep, expected, query.prompts or [], RunSummary(talk), reporting,
+        corpus.no_orient, Preview(talk, not corpus.no_orient, keep.fetch_names) if keep.preview else None,
+    )  # fmt: skip
+
+
+def _queries(query: QueryOptions, arguments: list[str], expected: ExpectedHits | None) -> list[Query]:
+    """What is asked; where no option says it, the first argument, which is then taken from them."""
+    if "" in (query.image or []):
+        raise UsageError("--image is empty", hint="name the image to look for; is a variable of the shell unset?")
+    queries = [read_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
+    queries += read_queries(query.queries) if query.queries else []
+    if not queries and expected is not None:
+        queries += expected.queries
+    if not queries:
+        queries.append(first_argument(arguments))
+    if any(asked.id is not None for asked in queries):  # then every row has the column
+        queries = [asked if asked.id is not None else replace(asked, id="") for asked in queries]
+    return queries
+
+
+@dataclass
+class RankRun:
+    """One run, ready to go."""
+
+    queries: Sequence[Query]
+    sources: Sources
+    refs: Iterable[ImageRef]
+    globs: Globs
+    hits: HitOptions
+    keep: KeepOptions
+    expected: ExpectedHits | None
+    prompts: Sequence[str]
+    report: RunSummary
+    reporting: Reporting
+    no_orient: bool = False
+    preview: Preview | None = None
+    _device: str = "auto"
+    _failed_check: bool = False
+    _found: list[Finding] = field(default_factory=list)
+    _missed: list[Finding] = field(default_factory=list)
+    _lost: set[str] = field(default_factory=set)
+
+    @property
+    def expected_images(self) -> int | None:
+        """How many images there are; None for a list that is still coming."""
+        return len(self.refs) if isinstance(self.refs, list) else None
+
+    def follow(self, model: ModelOptions, *, given: bool) -> ModelOptions:
+        """The model that made the vectors, where the command line names none."""
+        self._device = "cpu" if model.engine == "onnx" else model.device
+        own = self.sources.model
+        if given or own is None or own == model.model:
+            return model
+        self.report.talk.note(f"{self.sources.made_by_model} was made by {own}; using it")
+        return replace(model, model=own)
+
+    def rows(self, session: Session, advance: Callable[[int], object]) -> Iterator[Row]:
+        """Failures as they come, then the hits query by query, or the figures of a check."""
+        check_model(self.sources, session.info)
+        asked = embed_queries(session, self.queries, self.prompts)
+        yield from self._unusable_queries(asked)
+        limits = HitLimits.of(self.hits, TOP)
+        if self.sources.index is not None:
+            index = self.sources.index
+            finder = IndexFinder(index, asked, limits, self.globs.keeps)
+            self.report.done += index.info.rows
+            yield from self._hits(finder, limits, Searched(session.info.name, index.info.rows, index.info.kind))
+            return
+        images = ImagePart(session.info.dim)
+        yield from self._embed(session, images, advance)
+        every: list[Part] = [*map(FilePart, self.sources.files), images]
+        parts = [part for part in every if len(part.names)]
+        corpus = Corpus(parts, session.info.dim, self.sources.kind)
+        if not len(corpus):
+            if not self.report.failed:
+                raise nothing_left(self.globs)
+            return
+        exact = CorpusFinder(corpus, asked, limits, self._keeps(images), self.report.talk, self._device)
+        if self.expected is not None:
+            yield from self._measures(exact)
+            return
+        if exact.leaves_nothing:
+            raise nothing_left(self.globs)
+        yield from self._hits(exact, limits, Searched(session.info.name, len(corpus), corpus.kind))
+
+    def _keeps(self, images: ImagePart) -> Callable[[str], bool] | None:
+        """Which names of vector files take part; those of images passed when they were looked up."""
+        keeps, passed = self.globs.keeps, frozenset(images.names)
+        return None if keeps is None else lambda name: name in passed or keeps(name)
+
+    def show(self) -> None:
+        """Thumbnails, where they were asked for: below all rows."""
+        if self.preview is not None:
+            self.preview.show()
+
+    def conclude(self, model: str) -> ExitCode:
+        """Say how it went, report a check; the exit code."""
+        self.report.summarise()
+        if self._found:
+            from clipcli.output.reports import CheckReport
+
+            said = f"{sum(finding.ok for finding in self._found)} of {len(self._found)} figures reached"
+            check = CheckReport("rank", (*self._found, *self._missed), not self._failed_check, said, model)
+            self.reporting.without_pages().write([check])
+        return ExitCode.CHECK_FAILED if self._failed_check else self.report.exit_code
+
+    def _unusable_queries(self, asked: EncodedQueries) -> Iterator[ErrorRow]:
+        if asked.errors and not asked.queries:
+            term, error = next(iter(asked.errors.items()))
+            more = f" (and {len(asked.errors) - 1} more)" if len(asked.errors) > 1 else ""
+            what = f"image {term.text}" if term.is_image else repr(term.text)
+            kind = ModelError if error.stage == "encode" else InputsError
+            raise kind(f"the query {what} cannot be used: {error.reason} ({error.stage}){more}")
+        for term, error in asked.errors.items():
+            self.report.fail(term.text, error)
+            yield ErrorRow.of(term.text, error, "image" if term.is_image else "query")
+
+    def _embed(self, session: Session, images: ImagePart, advance: Callable[[int], object]) -> Iterator[ErrorRow]:
+        for file in self.sources.files:
+            self.report.done += len(file)
+        for embedded in session.embed_images(self.refs):
+            advance(1)
+            ref = embedded.ref
+            if embedded.vector is None:
+                if embedded.error is not None:
+                    self._lost.add(ref.name)
+                    self.report.fail(ref.name, embedded.error)
+                    yield ErrorRow.of(ref.name, embedded.error)
+            else:
+                self.report.ok()
+                images.add(ref.name, ref.path, embedded.vector, embedded.digest)
+
+    def _measures(self, finder: CorpusFinder) -> Iterator[Row]:
+        assert self.expected is not None  # noqa: S101 - the caller looked
+        talk = self.report.talk
+        figures = self.expected.measures(finder, self.queries, frozenset(self._lost))
+        for row in figures.rows:
+            if row.needed is not None:
+                holds = row.value >= row.needed
+                self._failed_check |= not holds
+                self._found.append(self.expected.finding(row))
+                talk.line(
+                    f"check {'holds' if holds else 'fails'}: {row.measure} {row.value:.1%}, needed {row.needed:.1%}"
+                )
+            yield row
+        if self._found and self.reporting.needs(ok=False):
+            self._missed += self.expected.findings(figures)
+
+    def _hits(self, finder: CorpusFinder | IndexFinder, limits: HitLimits, searched: Searched) -> Iterator[Row]:
+        results: list[Result] = []
+        for result in finder.results():
+            yield from result.rows(searched.kind)
+            yield from self._kept(result, len(finder.asked.queries), limits)
+            if not result.hits:
+                self.report.talk.note(f"nothing found for {result.query.name!r}")
+            if self.preview is not None:
+                self.preview.add(result, searched.kind)
+            if self.reporting.pages:
+                results.append(result)
+        for page in self.reporting.pages:
+            from clipcli.runs.rank.hits_page import HitsPage
+
+            HitsPage(page, searched, not self.no_orient, self.keep.fetch_names).write(results)
+        far = sum(hit.is_far for result in results for hit in result.hits)
+        if far and not self.keep.fetch_names:
+            what = "1 picture is" if far == 1 else f"{far:,} pictures are"
+            self.report.talk.note(f"{what} not on the page: the vector file names URLs (--fetch-names fetches them)")
+
+    def _kept(self, result: Result, queries: int, limits: HitLimits) -> Iterator[ErrorRow]:
+        width = max(3, len(str(limits.top or len(result.hits))))
+        for folder, link in ((self.keep.copy_to, False), (self.keep.link_to, True)):
+            if folder is None:
+                continue
+            keeper = Keeper(folder, link, queries, width)
+            for hit in result.hits:
+                if error := keeper.keep(result, hit):
+                    self.report.fail(hit.name, error)
+                    yield ErrorRow.of(hit.name, error)

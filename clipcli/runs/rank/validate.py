@@ -1,0 +1,61 @@
+"""Options of `rank` that do not go together: refused before anything is read, none of them ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from clipcli.options.rank import HitOptions, KeepOptions, RecallOptions
+    from clipcli.output.reports import Reporting
+    from clipcli.runs.rank.corpus_files import Sources
+
+
+def refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, reporting: Reporting) -> None:
+    """Say which two do not fit.
+
+    Raises:
+        UsageError: options of which one would be without effect.
+    """
+    if hits.all and hits.top is not None:
+        raise UsageError("--all and --top do not go together", hint="choose one")
+    if hits.min_score is not None and not -1 <= hits.min_score <= 1:
+        raise UsageError("--min-score is a cosine, -1 to 1", hint="look at the scores without it first")
+    if reporting.without_pages().paths and not check.min_recall:
+        raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
+    if check.expect:
+        given = {
+            "--top": hits.top, "--min-score": hits.min_score, "--relevant": hits.relevant, "--all": hits.all,
+            "--copy-to": keep.copy_to, "--link-to": keep.link_to, "--preview": keep.preview,
+            "--report .html": reporting.pages,
+        }  # fmt: skip
+        for option, value in given.items():
+            if value is not None and value is not False and value != ():
+                raise UsageError("--expect writes figures, not hits", hint=f"leave {option} away")
+
+
+def refuse_all_of_an_index(hits: HitOptions, check: RecallOptions) -> None:
+    """Say what only an exact search can answer.
+
+    Raises:
+        UsageError: an option that needs the scores of all rows.
+    """
+    problem = "an index knows the best few of a query only"
+    if hits.all or hits.relevant or hits.exclude_copies or check.expect:
+        raise UsageError(problem, hint="search its vector file for --all, --relevant, --exclude-copies and --expect")
+    if hits.min_score is not None and hits.top is None:
+        raise UsageError(problem, hint="say how many at most: --min-score and --top together")
+
+
+def refuse_copies(sources: Sources) -> None:
+    """Say that texts are no files.
+
+    Raises:
+        UsageError: what is searched are texts.
+    """
+    if sources.kind == "text":
+        raise UsageError(
+            f"{sources.made_by_model} holds texts: there are no files to keep",
+            hint="leave --copy-to and --link-to away",
+        )

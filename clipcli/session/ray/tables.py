@@ -1,0 +1,129 @@
+"""What travels between the driver and the workers, as Arrow tables: references one way, vectors or reasons the other.
+
+References travel as JSON, never pickled, so that a table can hold data only; names of any bytes survive. Both sides run
+the same clipcli, which is checked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from clipcli.core.arrow import pyarrow
+from clipcli.errors import ImageError
+from clipcli.inputs.collect import ImageRef
+from clipcli.inputs.sources.expand import RemoteObject
+from clipcli.inputs.sources.parquet import Cell
+from clipcli.inputs.sources.refs import ImageRef
+from clipcli.inputs.sources.tar import TarMember
+from clipcli.session.pipeline import Embedded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.errors import Stage
+    from clipcli.inputs.sources.refs import ByteSource
+
+_KINDS: Final[dict[str, Any]] = {"object": RemoteObject, "member": TarMember, "cell": Cell}
+
+
+def to_json(ref: ImageRef) -> str:
+    """A reference as ASCII, undecodable bytes of names included."""
+    return json.dumps([ref.path, ref.name, ref.problem, _source_to_json(ref.source)])
+
+
+def from_json(text: str) -> ImageRef:
+    """The reference again. Raises ValueError, TypeError or KeyError where the text is none."""
+    path, name, problem, source = json.loads(text)
+    return ImageRef(path, name, problem, None if source is None else _KINDS[source[0]](*source[1:]))
+
+
+def _source_to_json(source: ByteSource | None) -> list[Any] | None:
+    if source is None:
+        return None
+    kind = next(name for name, known in _KINDS.items() if type(source) is known)
+    values: Any = source
+    return [kind, *(getattr(values, field.name) for field in fields(values))]
+
+
+@dataclass(frozen=True)
+class WorkerStats:
+    """What a worker tells besides its results, once a task."""
+
+    read: float
+    """Seconds, summed over threads; as the next two."""
+    decode: float
+    model: float
+    encoded: int
+    cached: int
+    restarts: str = ""
+    """Names the worker when it was started again after an earlier one died; empty otherwise."""
+
+
+def ref_tables(refs: Iterable[ImageRef], rows: int, at_most: int) -> list[Any]:
+    """The next references as tables of `rows` each, `at_most` tables; none when there are none left."""
+    stream = iter(refs)
+    arrow = pyarrow()
+    tables: list[Any] = []
+    while len(tables) < at_most and (some := list(islice(stream, rows))):
+        tables.append(arrow.table({"ref": arrow.array(list(map(to_json, some)), arrow.string())}))
+    return tables
+
+
+def refs_of(table: Any) -> list[ImageRef]:
+    """The references of a table."""
+    return [from_json(text) for text in table.column("ref").to_pylist()]
+
+
+def result_table(refs: Any, found: Sequence[Embedded], dim: int, aside: WorkerStats) -> Any:
+    """Results in the order of the references, which travel back with them.
+
+    Args:
+        refs: the column of references.
+        found: a result for each.
+        dim: length of a vector.
+        aside: goes along with the first row.
+    """
+    arrow = pyarrow()
+    vectors = np.zeros((len(found), dim), np.float32)
+    for row, one in enumerate(found):
+        if one.vector is not None:
+            vectors[row] = one.vector
+    flat = arrow.array(vectors.reshape(-1), arrow.float32())
+    asides = [json.dumps(asdict(aside))] + [""] * (len(found) - 1)
+    return arrow.table(
+        {
+            "ref": refs,
+            "digest": arrow.array([one.digest for one in found], arrow.string()),
+            "stage": arrow.array([one.error.stage if one.error else None for one in found], arrow.string()),
+            "reason": arrow.array([_utf8(one.error.reason) if one.error else None for one in found], arrow.string()),
+            "vector": arrow.FixedSizeListArray.from_arrays(flat, dim),
+            "aside": arrow.array(asides, arrow.string()),
+        }
+    )
+
+
+def results_of(table: Any) -> Iterator[Embedded]:
+    """The results again."""
+    column = table.column("vector").combine_chunks()
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    digests, stages, reasons = (table.column(name).to_pylist() for name in ("digest", "stage", "reason"))
+    for row, ref in enumerate(refs_of(table)):
+        if stages[row] is None:
+            yield Embedded(ref, vectors[row], None, digests[row])
+        else:
+            yield Embedded(ref, None, ImageError(cast("Stage", stages[row]), reasons[row]), digests[row])
+
+
+def asides_of(table: Any) -> list[WorkerStats]:
+    """What the workers told besides."""
+    return [WorkerStats(**json.loads(text)) for text in table.column("aside").to_pylist() if text]
+
+
+def _utf8(text: str) -> str:
+    """A reason may quote a name that is not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,282 @@
+"""The one path to vectors: read ahead → cache → decode → preprocess → encode → unit length."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
+from clipcli.core.batch_invariance import image_rows
+from clipcli.core.devices import usable_cores
+from clipcli.core.vectors import ensemble
+from clipcli.errors import ImageError
+from clipcli.models.auto_export import export_if_due
+from clipcli.models.model import Model
+from clipcli.prompts import Label, expand
+from clipcli.session.batch_encoder import TEXT_BATCH, BatchEncoder, TruncationWarning, encode_texts
+from clipcli.session.features import Features, fault_of, require_vectors, vectors_or_faults
+from clipcli.session.pipeline import ImagePipeline
+from clipcli.session.prepare import Preparation, Timings, gpu_decoder
+from clipcli.session.session_options import SessionOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.core.console import Console
+    from clipcli.core.encoder import ModelInfo, Scoring
+    from clipcli.core.vectors import Pixels, Vector, Vectors
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.models.choice import Choice
+    from clipcli.prompts import PromptSet
+    from clipcli.session.pipeline import Embedded
+    from clipcli.session.prepare import GpuDecoder
+
+GPU_BATCH = 128
+_TEXTS_AT_ONCE = 8192
+"""Texts whose vectors are in memory together: 8192 × 512 numbers are 17 MB."""
+
+
+@contextmanager
+def open_session(
+    choice: Choice,
+    talk: Console,
+    options: SessionOptions | None = None,
+    *,
+    expected_images: int | None = None,
+    expected_texts: int | None = None,
+) -> Iterator[Session]:
+    """A session that lets go of its cache when the block ends.
+
+    Raises:
+        UnknownModelError: the model's name means nothing.
+        DeviceError: JPEGs are to be decoded on a GPU, and there is none.
+    """
+    options = options or SessionOptions()
+    on_gpu = gpu_decoder(choice.device) if options.gpu_decode else None
+    model = Model(choice, talk, expected_images, expected_texts).introduced()
+    cache = EmbeddingCache.open(refresh=options.refresh, say=talk.warn) if options.use_cache else NoCache()
+    with cache:
+        yield Session(model, cache, talk, options, on_gpu=on_gpu)
+
+
+@dataclass
+class Session:
+    """A model with its cache: images, texts and labels in, unit vectors out."""
+
+    model: Model
+    cache: EmbeddingCache | NoCache
+    talk: Console
+    options: SessionOptions = field(default_factory=SessionOptions)
+    timings: Timings = field(default_factory=Timings)
+    on_gpu: GpuDecoder | None = None
+    """What decodes JPEGs, where that is wished for."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is; loads nothing where an earlier run or a bundle tells it."""
+        return self.model.info
+
+    @property
+    def scoring(self) -> Scoring:
+        """How cosines are read."""
+        return self.model.scoring
+
+    @property
+    def space(self) -> str:
+        """What vectors of this model and precision are kept under."""
+        raw = "/raw" if self.options.raw else ""
+        return f"{self._key_of_model}/{self.model.precision}{raw}"
+
+    @cached_property
+    def _key_of_model(self) -> str:
+        return self.model.vectors_key
+
+    @property
+    def image_space(self) -> str:
+        """What vectors of images are kept under; other ways to read an image give other vectors."""
+        return "/".join((self.space, *self.options.image_parts))
+
+    @property
+    def decoding(self) -> tuple[str, ...]:
+        """What makes the images' pixels other than usual."""
+        return self.options.decoding
+
+    @property
+    def rendering(self) -> str:
+        """How pixels of any mode became RGB, by name."""
+        return self.options.rendering.name
+
+    @property
+    def workers(self) -> int:
+        """Threads that read and decode."""
+        return self.options.workers or usable_cores()
+
+    @property
+    def models(self) -> int:
+        """BatchEncoder that the model takes at the same time."""
+        return self.model.encoder.image_lanes if self.model.is_loaded else 1
+
+    @property
+    def batch_size(self) -> int:
+        """Images a step, as asked, as the device suggests, or as memory allowed."""
+        return self._images.size
+
+    @cached_property
+    def _images(self) -> BatchEncoder:
+        chosen = self.options.batch_size or (GPU_BATCH if self.model.runs_on_gpu else image_rows(self.model.precision))
+        return BatchEncoder(chosen, "image", self.talk.note)
+
+    @cached_property
+    def _texts(self) -> BatchEncoder:
+        return BatchEncoder(TEXT_BATCH, "text", self.talk.note)
+
+    @cached_property
+    def _cuts(self) -> TruncationWarning:
+        return TruncationWarning(self.talk.warn)
+
+    def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
+        """A unit vector, or the reason why there is none, for each image in the order given.
+
+        Streams: a slow list of paths gives its first results before its last line. Memory is bounded by a few batches.
+        """
+        preparation = Preparation(
+            how=self.info.preprocessing,
+            space=self.image_space,
+            cache=self.cache,
+            timings=self.timings,
+            orient=self.options.orient,
+            fast=self.options.fast_decode,
+            rendering=self.options.rendering,
+            max_pixels=self.options.max_pixels,
+            on_gpu=self.on_gpu,
+        )
+        least = 1 if self.model.runs_on_gpu else image_rows(self.model.precision)
+        pipeline = ImagePipeline(preparation, self._encode_images, self.workers, self._image_lanes, least)
+        return pipeline.run(refs, self.batch_size)
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept.
+
+        Raises:
+            NoVectorError: the model gave a text no vector.
+        """
+        return require_vectors(texts, self._texts_or_faults(texts), self.info.dim)
+
+    def _texts_or_faults(self, texts: Sequence[str]) -> list[Vector | ImageError]:
+        """As `embed_texts`: for each text its vector, (dim,), or why it has none."""
+        space = f"{self.space}/text"
+        distinct = list(dict.fromkeys(texts))
+        found = dict(zip(distinct, self._kept(space, list(map(_key, distinct))), strict=True))
+        missing = [text for text in distinct if found[text] is None]
+        self.timings.count(encoded=len(missing), cached=len(texts) - len(missing))
+        for start in range(0, len(missing), _TEXTS_AT_ONCE):
+            some = missing[start : start + _TEXTS_AT_ONCE]
+            results = vectors_or_faults(self._encode_texts(some))
+            self._keep(space, list(map(_key, some)), results)
+            found.update(zip(some, results, strict=True))
+        return [_present(found[text]) for text in texts]
+
+    def embed_labels(self, labels: Sequence[Label], prompts: PromptSet) -> Vectors:
+        """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, kept as one vector.
+
+        Raises:
+            NoVectorError: the model gave a label no vector.
+        """
+        return require_vectors([label.name for label in labels], self._labels_or_faults(labels, prompts), self.info.dim)
+
+    def _labels_or_faults(self, labels: Sequence[Label], prompts: PromptSet) -> list[Vector | ImageError]:
+        """As `embed_labels`: for each label its vector, (dim,), or why it has none."""
+        space = f"{self.space}/ensemble"
+        texts = [expand(label, prompts) for label in labels]
+        keys = list(map(_key, texts))
+        found = self._kept(space, keys)
+        missing = [index for index, vector in enumerate(found) if vector is None]
+        self.timings.count(encoded=len(missing), cached=len(labels) - len(missing))
+        with self.talk.progress(len(missing), "label") as advance:
+            step = max(1, _TEXTS_AT_ONCE // max(map(len, texts), default=1))
+            for start in range(0, len(missing), step):
+                some = missing[start : start + step]
+                made = self._ensembles([texts[index] for index in some])
+                self._keep(space, [keys[index] for index in some], made)
+                for index, result in zip(some, made, strict=True):
+                    found[index] = result
+                advance(len(some))
+        return list(map(_present, found))
+
+    def count_kept(self, texts: Sequence[str], prompts: PromptSet | None = None) -> int:
+        """How many texts, put into prompts or as they are, have a vector in the cache."""
+        if prompts is None:
+            kind, keys = "text", list(map(_key, texts))
+        else:
+            kind, keys = "ensemble", [_key(expand(Label(text, (text,)), prompts)) for text in texts]
+        return sum(vector is not None for vector in self._kept(f"{self.space}/{kind}", keys))
+
+    def finish(self) -> None:
+        """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
+        if self.cache.note(self._key_of_model, MODEL_NOTE) is None:
+            self.cache.keep_note(self._key_of_model, MODEL_NOTE, self.info.name)
+        if self.on_gpu is not None:
+            self.talk.detail(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
+        export_if_due(self.model)
+
+    def _kept(self, space: str, keys: Sequence[str]) -> list[Vector | ImageError | None]:
+        """What the cache has; None for what has to be computed."""
+        found = self.cache.get(space, keys)
+        return [vector if vector is not None and fault_of(vector) is None else None for vector in found]
+
+    def _keep(self, space: str, keys: Sequence[str], results: Sequence[Vector | ImageError]) -> None:
+        rows = zip(keys, results, strict=True)
+        self.cache.put(space, [(key, result) for key, result in rows if not isinstance(result, ImageError)])
+
+    def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector | ImageError]:
+        distinct = list(dict.fromkeys(text for group in texts for text in group))
+        place = {text: index for index, text in enumerate(distinct)}
+        rows = self._encode_texts(distinct)
+        return [self._mean(rows[[place[text] for text in group]]) for group in texts]
+
+    def _mean(self, rows: Vectors) -> Vector | ImageError:
+        """One vector for all phrasings; one of them without a vector leaves the whole without."""
+        for row in rows:
+            if (fault := fault_of(row)) is not None:
+                return fault
+        mean = rows.mean(axis=0, dtype=np.float32) if self.options.raw else ensemble(rows)
+        return fault_of(mean) or mean
+
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
+        self._cuts.look_for(self.model.encoder, texts)
+        return encode_texts(texts, self.model.encoder, self._texts, self.timings, self._features.vectors)
+
+    @cached_property
+    def _features(self) -> Features:
+        return Features(self.model, self.options.raw, self.talk)
+
+    def _image_lanes(self) -> int:
+        return self.model.encoder.image_lanes
+
+    def _encode_images(self, pixels: Pixels) -> Vectors:
+        """Vectors of a batch, (n, dim), scaled as wished."""
+        vectors = np.empty((len(pixels), self.info.dim), np.float32)
+
+        def encode(some: slice) -> Vectors:
+            return self._features.vectors(lambda encoder, rows: encoder.encode_images(pixels[some][rows]))
+
+        self._images.fill(vectors, encode, self.model.encoder.device)
+        return vectors
+
+
+def _key(text: str | Sequence[str]) -> str:
+    """Of a text, or of the prompts that a label stands in."""
+    plain = text if isinstance(text, str) else json.dumps(text)
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _present(result: Vector | ImageError | None) -> Vector | ImageError:
+    if result is None:
+        raise RuntimeError("a vector was promised and not made")
+    return result

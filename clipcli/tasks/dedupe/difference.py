@@ -1,0 +1,185 @@
+"""Two pictures that lie on each other → whether what differs is spread over them, or stands in one place.
+
+The one is predicted from the other: its tones (a gain, an offset, a bend) and its sharpness (what two blurs take away),
+fitted so that places which differ have no say. What a copy leaves over is noise that is everywhere and grows with the
+contrast around it; a number, a name, a signature leaves over nearly all that it is. So the rest of each block is
+divided by what is expected there, and the largest is held against the median.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from clipcli.tasks.dedupe.alignment import blurred, correlation, move
+
+if TYPE_CHECKING:
+    from clipcli.tasks.dedupe.alignment import Mask, Pair
+    from clipcli.tasks.dedupe.sheets import Grey, Sheet
+
+CELL: Final = 8
+"""Blocks are two cells wide and stand at every cell, so that nothing is cut in two."""
+_NOISE: Final = 3.0
+"""Grey values that are noise anywhere."""
+_CLIPPED: Final = 16.0
+"""Grey values that are noise where some colour is full."""
+_OF_CONTRAST: Final = 0.03
+"""Share of a block's variance that copies lose: sharpening, ringing, a tenth of a pixel."""
+_SHADE: Final = 0.1
+"""How much a difference of a block's mean counts beside one of its detail: tones that were cut off shift it."""
+_GAINS: Final = (0.6, 1.6)
+"""How far one block's contrast may be from the whole picture's."""
+_TONES: Final = 5
+_SAMPLES: Final = 96
+_COLOUR_NOISE: Final = 7.0
+_COLOUR_OF_CONTRAST: Final = 0.2
+_COLOUR_FLOOR: Final = 2.0
+_COLOUR_SIDE: Final = 32
+_COLOUR_CELL: Final = 2
+_GREY: Final = 4.0
+"""Colours that vary by less are none."""
+_SATURATION: Final = (0.25, 2.5)
+_SHIFT: Final = 14.0
+_TINT: Final = 0.12
+"""How far a white balance turns brightness into colour."""
+
+
+class Difference(NamedTuple):
+    """What is left of one picture when the other is taken away."""
+
+    peak: float
+    """The largest block, in multiples of what the picture has everywhere; about 1 to 8 for copies."""
+    floor: float
+    """The median block, in multiples of what is expected of a copy; about 1 at most for copies."""
+    share: float
+    """Share of the blocks that stand out."""
+    correlation: float
+    """Of the one with its prediction."""
+    slope: float
+    """Contrast of the one in shares of the other's; negative for a negative."""
+
+
+def difference(one: Sheet, other: Sheet, pair: Pair, limit: float) -> Difference:
+    """The better of predicting the first from the second and the second from the first.
+
+    Args:
+        one: A picture.
+        other: Another.
+        pair: How they lie on each other.
+        limit: From where on a block stands out, for `share`.
+    """
+    blocks = len(pair.first) // CELL - 1
+    clipped = [sheet.clipped(frame, blocks) for sheet, frame in zip((one, other), pair.frames, strict=True)]
+    noise = np.asarray(_NOISE**2 + _CLIPPED**2 * np.maximum(*clipped), np.float32)
+    first = _explained(pair.first, pair.second, pair.covered, noise, limit)
+    if first.peak <= limit and first.floor <= 1:
+        return first
+    second = _explained(pair.second, pair.first, pair.covered, noise, limit)
+    return min(first, second, key=lambda found: (found.peak * max(1.0, found.floor), -found.correlation))
+
+
+def colour_difference(one: Sheet, other: Sheet, pair: Pair) -> float:
+    """The largest block of colour that a saturation and a white balance do not explain; 0 where one is grey."""
+    mine, its = one.colours(pair.frames[0], _COLOUR_SIDE), other.colours(pair.frames[1], _COLOUR_SIDE)
+    its = np.stack([move(part, pair.motion)[0] for part in its])
+    strengths = [float(np.sqrt(((c - c.mean((1, 2), keepdims=True)) ** 2).mean())) for c in (mine, its)]
+    if min(strengths) < _GREY / 2 and min(float(np.abs(c).max()) for c in (mine, its)) < 2 * _GREY:
+        return 0.0
+    light = _cells(pair.first, len(pair.first) // _COLOUR_SIDE)[:_COLOUR_SIDE, :_COLOUR_SIDE]
+    light = np.asarray(light / max(1, len(pair.first) // _COLOUR_SIDE) ** 2, np.float32)
+    if light.shape != mine.shape[1:]:
+        light = np.zeros_like(mine[0])
+    return min(_colour_rest(mine, its, light), _colour_rest(its, mine, light))
+
+
+def _explained(wanted: Grey, given: Grey, covered: Mask, noise: Grey, limit: float) -> Difference:
+    predicted, slope = _predict(wanted, given, covered)
+    shown = covered.astype(np.float32)
+    area = _blocks(shown)
+    full = area > 2 * CELL * CELL
+    area = np.maximum(area, 1)
+    first, second = wanted * shown, predicted * shown
+    mean_one, mean_two = _blocks(first) / area, _blocks(second) / area
+    one = np.maximum(_blocks(first * first) / area - mean_one**2, 0)
+    two = np.maximum(_blocks(second * second) / area - mean_two**2, 0)
+    both = _blocks(first * second) / area - mean_one * mean_two
+    gain = np.clip(both / np.maximum(two, 1e-3), *_GAINS)
+    rest = np.maximum(one - 2 * gain * both + gain**2 * two, 0) + _SHADE * (mean_one - mean_two) ** 2
+    contrast = np.maximum(one, two)
+    padded = np.pad(contrast, 2, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(padded, (5, 5)).mean(axis=(2, 3))
+    values = (rest / (noise + _OF_CONTRAST * np.maximum(contrast, around / 2)))[full]
+    if not values.size:
+        return Difference(np.inf, np.inf, 1.0, 0.0, slope)
+    floor = float(np.median(values))
+    relative = values / max(1.0, floor)
+    return Difference(float(relative.max()), floor, float((relative > limit).mean()),
+                      correlation(wanted, predicted, covered), slope)  # fmt: skip
+
+
+def _predict(wanted: Grey, given: Grey, covered: Mask) -> tuple[Grey, float]:
+    """`given` with the tones and the sharpness of `wanted`, and the gain in the middle of its tones."""
+    soft = blurred(given)
+    softer = blurred(blurred(soft))
+    parts = (given / 64, (given / 64) ** 2 / 2, (given - soft) / 16, (soft - softer) / 16)
+    step = max(1, len(given) // _SAMPLES)
+    some = (slice(step // 2, None, step),) * 2
+    values, inside = wanted[some].ravel(), covered[some].ravel()
+    usable = inside & (values > 3) & (values < 252)  # noqa: PLR2004 - what is cut off says nothing of the gain
+    usable = usable if usable.sum() > inside.sum() / 10 else inside
+    table = np.stack([np.ones(usable.sum(), np.float32), *(part[some].ravel()[usable] for part in parts)])
+    values = values[usable]
+    weights = np.float32(1)
+    found = np.zeros(_TONES)
+    for _ in range(3):
+        weighted = table * weights
+        matrix = weighted @ table.T
+        matrix[np.arange(_TONES), np.arange(_TONES)] += 2e-7 * np.trace(matrix) + 1e-3
+        found = np.linalg.solve(matrix, weighted @ values)
+        left = np.abs(values - found @ table)
+        weights = 1 / (1 + (left / (3 + 2.5 * float(np.median(left)))) ** 2) if left.size else weights
+    predicted = found[0] + sum(weight * part for weight, part in zip(found[1:], parts, strict=True))
+    middle = float(np.median(given[some].ravel()[inside])) if inside.any() else 0.0
+    return np.clip(predicted, 0, 255).astype(np.float32), float(found[1] / 64 + found[2] * middle / 64**2)
+
+
+def _colour_rest(wanted: Grey, given: Grey, light: Grey) -> float:
+    """The largest block of `wanted` that is not `given` with another saturation and white balance."""
+    tint = (light - light.mean()) / 64
+    gain, shift, bend = 1.0, np.zeros(2), np.zeros(2)
+    weights = np.ones(light.shape)
+    for _ in range(3):
+        total = weights.sum()
+        mine, its = (c - ((weights * c).sum((1, 2)) / total)[:, None, None] for c in (wanted, given))
+        gain = float((weights * mine * its).sum() / ((weights * its**2).sum() + 1e-3))
+        gain = float(np.clip(gain, *_SATURATION))
+        left = wanted - gain * given
+        shift = np.clip((weights * left).sum((1, 2)) / total, -_SHIFT, _SHIFT)
+        bend = ((left - shift[:, None, None]) * weights * tint).sum((1, 2)) / ((weights * tint**2).sum() + 1e-3)
+        bend = np.clip(bend, -64 * _TINT, 64 * _TINT)
+        left = left - shift[:, None, None] - bend[:, None, None] * tint
+        size = np.sqrt((left**2).sum(0))
+        weights = 1 / (1 + (size / (_COLOUR_NOISE + 2.5 * float(np.median(size)))) ** 2)
+    means = np.stack([_pooled(_cells(part, _COLOUR_CELL)) / 16 for part in left])
+    squares = [_pooled(_cells(part**2, _COLOUR_CELL)) / 16 for part in (*wanted, *given)]
+    plain = [_pooled(_cells(part, _COLOUR_CELL)) / 16 for part in (*wanted, *given)]
+    spread = np.sum([square - mean**2 for square, mean in zip(squares, plain, strict=True)], axis=0) / 2
+    values = (means**2).sum(0) / (_COLOUR_NOISE**2 + _COLOUR_OF_CONTRAST * np.maximum(spread, 0))
+    return float((values / np.clip(np.median(values), 1, _COLOUR_FLOOR)).max())
+
+
+def _cells(values: Grey, cell: int) -> Grey:
+    """Sums over squares of `cell`."""
+    count = len(values) // cell
+    whole = values[: count * cell, : count * cell]
+    return np.asarray(whole.reshape(count, cell, count, cell).sum(axis=(1, 3)), np.float32)
+
+
+def _pooled(cells: Grey) -> Grey:
+    """Sums over 2 × 2 neighbours."""
+    return cells[:-1, :-1] + cells[1:, :-1] + cells[:-1, 1:] + cells[1:, 1:]
+
+
+def _blocks(values: Grey) -> Grey:
+    return _pooled(_cells(values, CELL))

@@ -1,0 +1,347 @@
+"""Exact search: the best rows of a corpus of any size for many queries at once, block by block.
+
+A float32 matrix product proposes, float64 decides: BLAS rounds differently with the shape of a block, so rows within
+its error bound of the limit are scored again in float64, each by itself. The result is the same for any block size,
+number of threads and order of equal vectors: scores fall, ties stand by name, then by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from clipcli.core.devices import usable_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.core.vectors import Scores, Vectors
+
+
+@dataclass(frozen=True)
+class BlockQuery:
+    """Queries over one block."""
+
+    queries: Vectors
+    """(queries, dim) float32, unit length."""
+    block: Vectors
+    """(rows, dim) float32, unit length."""
+    limits: Scores
+    """(queries,): what a product has to reach, less `error`."""
+    error: float
+    """The most by which a float32 product can be off."""
+    top: int | None
+    """How many rows a query has to find in this block at most; None where `limits` say enough."""
+    allowed: npt.NDArray[np.bool_] | None
+    """(rows,): rows that count at all; None is all of them."""
+    hidden: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    """Queries and rows of the block that do not go together, pair by pair."""
+
+
+@dataclass(frozen=True)
+class BlockCandidates:
+    """Every pair that may count, and perhaps some more."""
+
+    queries: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    """Of the block, pair by pair with `queries`."""
+    first: Scores
+    """(rows,): products of the first query, before anything was left out."""
+
+
+Kernel: TypeAlias = Callable[[BlockQuery], "BlockCandidates | None"]
+"""None says that it cannot go on: the CPU takes this block and all after it."""
+
+
+Block: TypeAlias = npt.NDArray[np.floating]
+"""(rows, dim) float32 or float16, unit length: some rows of a corpus."""
+FEW = 4
+"""Queries up to which this beats BLAS."""
+_PIECE = 1 << 20
+"""Bytes of float32."""
+_MOST_THREADS = 16
+"""Enough to read memory at its full speed."""
+
+
+class Scanner:
+    """Its threads end when it is let go."""
+
+    def __init__(self) -> None:
+        self._threads = min(usable_cores(), _MOST_THREADS)
+        self._pool = ThreadPoolExecutor(self._threads, "scan")
+
+    def products(self, queries: Vectors, block: Block) -> Scores:
+        """(queries, dim) × (rows, dim) → (queries, rows)."""
+        if len(queries) == 1 and block.dtype == np.float32:
+            products: Scores = np.dot(block, queries[0])[None]
+            return products
+        products = np.empty((len(queries), len(block)), np.float32)
+        step = max(_PIECE // (4 * queries.shape[1]), 1)
+        starts = iter(range(0, len(block), step))  # one for all threads
+
+        def work(_: int) -> None:
+            for start in starts:
+                piece = block[start : start + step].astype(np.float32, copy=False)
+                np.einsum("qj,ij->qi", queries, piece, out=products[:, start : start + step])
+
+        for _ in self._pool.map(work, range(self._threads)):
+            pass
+        return products
+
+
+_LENGTH_TOLERANCE = 0.02
+
+
+class UnusableRowError(ValueError):
+    """A row that would give wrong answers in silence: `row` is its number, `reason` what it is."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"row {row} {reason}")
+        self.row = row
+        self.reason = reason
+
+
+def refuse_unusable(products: Scores, start: int, block: Block) -> None:
+    """One query's products tell: a number that is not finite spreads to them, and a zero row makes a zero."""
+    finite = np.isfinite(products)
+    if not finite.all():
+        raise UnusableRowError(start + int(finite.argmin()), "holds a number that is not finite")
+    for place in np.flatnonzero(products == 0).tolist():
+        if not block[place].any():
+            raise UnusableRowError(start + place, "is zero")
+
+
+def refuse_lengths(vectors: Vectors, rows: Rows) -> None:
+    """Rows among the best must be as long as cosines take them to be; `rows` are their numbers."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    wrong = np.abs(lengths - 1) > _LENGTH_TOLERANCE
+    if wrong.any():
+        raise UnusableRowError(int(rows[wrong.argmax()]), "is not of unit length")
+
+
+Rows: TypeAlias = "npt.NDArray[np.int64]"
+Blocks: TypeAlias = "Iterable[tuple[int, Block]]"
+"""(number of the first row, rows), in order."""
+
+SCORES_AT_ONCE = 1 << 22
+"""Products in memory together: 16 MB."""
+_PAIRS_AT_ONCE = 256
+"""Pairs scored again together: 3 MB at 512 numbers, so that blocks are what memory is for."""
+_QUERIES_AT_ONCE = 64
+_BELOW_ALL = np.float32(-2)
+"""Under every cosine, and above the -inf of rows that do not count."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What one query found, best first."""
+
+    rows: Rows
+    scores: Scores
+    """Cosines, -1 to 1, computed in float64 and rounded once."""
+
+
+@dataclass(frozen=True)
+class SearchLimits:
+    """Which rows count as found."""
+
+    top: int | None = 10
+    """How many a query; None is all."""
+    floors: Scores | None = None
+    """(queries,): the lowest score that counts."""
+    excluded: Sequence[Rows] = ()
+    """Rows that do not count, query by query; empty for none."""
+    allowed: npt.NDArray[np.bool_] | None = None
+    """(corpus,): rows that count at all."""
+
+
+def rows_a_block(dim: int, queries: int) -> int:
+    """Rows that keep a block of vectors and its products within 80 MB; of few, large products threads wait for less."""
+    return int(min(max(SCORES_AT_ONCE // max(queries, 1), 1024), max((64 << 20) // (4 * dim), 1024)))
+
+
+def search(
+    queries: Vectors,
+    blocks: Blocks,
+    wanted: SearchLimits,
+    names: Sequence[str] | None = None,
+    kernel: Kernel | None = None,
+) -> list[Hits]:
+    """The best rows for each query.
+
+    Args:
+        queries: (n, dim), unit length.
+        blocks: the corpus; read once.
+        wanted: how many, how good.
+        names: of all rows, to order rows of equal score; by number without them.
+        kernel: proposes rows in place of this CPU.
+
+    Raises:
+        UnusableRowError: a row is not finite or zero, or one among the best is not of unit length.
+    """
+    pool = BestRows(queries, wanted, names, kernel)
+    for start, block in blocks:
+        pool.add(start, block)
+    return pool.hits()
+
+
+def exact_scores(queries: Vectors, rows: Vectors) -> Scores:
+    """Cosine of each pair (queries[i], rows[i]), (n,): in float64, rounded to float32 once."""
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _PAIRS_AT_ONCE):
+        some = slice(start, start + _PAIRS_AT_ONCE)
+        scores[some] = np.einsum("ij,ij->i", queries[some].astype(np.float64), rows[some].astype(np.float64))
+    return scores
+
+
+def product_error(dim: int) -> float:
+    """The most by which a float32 product of two unit vectors can be off, in any order of summation."""
+    return float(dim + 2) * 2.0**-24
+
+
+class BestRows:
+    """The best rows so far; give it the blocks of a corpus, then ask for `hits`."""
+
+    def __init__(
+        self, queries: Vectors, wanted: SearchLimits, names: Sequence[str] | None = None, kernel: Kernel | None = None
+    ) -> None:
+        self.queries = np.ascontiguousarray(queries, dtype=np.float32)
+        self.wanted = wanted
+        self.names = names
+        self._kernel = kernel
+        self._scanner = Scanner()
+        count = len(queries)
+        self._limit: Scores = np.full(count, _BELOW_ALL, np.float32)
+        if wanted.floors is not None:
+            self._limit = np.maximum(wanted.floors.astype(np.float32), _BELOW_ALL)
+        self._error = np.float32(product_error(self.queries.shape[1]))
+        self._filled = wanted.top is None
+        self._owners = np.empty(0, np.int64)
+        self._rows = np.empty(0, np.int64)
+        self._scores = np.empty(0, np.float32)
+        self._sorted = 0
+
+    def add(self, start: int, block: Block) -> None:
+        """Take the rows from number `start` on."""
+        if not len(block) or not len(self.queries) or self.wanted.top == 0:
+            return
+        for owners, places in self._by_kernel(start, block) or self._by_cpu(start, block):
+            self._propose(owners, places, start, block)
+        if self.wanted.top is not None and len(self._rows) - self._sorted > self._sorted // 2:
+            self._keep_best()
+
+    def _by_cpu(self, start: int, block: Block) -> Iterator[tuple[Rows, Rows]]:
+        """Queries and places that may count, some queries at a time."""
+        step = max(SCORES_AT_ONCE // len(block), 1)
+        few = len(self.queries) <= FEW
+        rows = block if few else np.asarray(block, np.float32)
+        for first in range(0, len(self.queries), step):
+            some = slice(first, first + step)
+            products = self._scanner.products(self.queries[some], rows) if few else self.queries[some] @ rows.T
+            if first == 0:
+                refuse_unusable(products[0], start, block)
+            self._leave_out(products, first, start)
+            owners, places = _at_least(products, self._proposed(products, self._limit[some]) - self._error)
+            yield owners + first, places
+
+    def _by_kernel(self, start: int, block: Block) -> list[tuple[Rows, Rows]]:
+        """The same from the kernel, all at once; empty without one, which the first refusal of it makes so."""
+        if self._kernel is None:
+            return []
+        stop = start + len(block)
+        allowed = None if self.wanted.allowed is None else self.wanted.allowed[start:stop]
+        hidden = [rows[(rows >= start) & (rows < stop)] - start for rows in self.wanted.excluded]
+        owners = np.repeat(np.arange(len(hidden)), [len(rows) for rows in hidden])
+        pairs = owners, np.concatenate([np.empty(0, np.int64), *hidden])
+        top = None if self._filled else self.wanted.top
+        rows = np.asarray(block, np.float32)
+        found = self._kernel(BlockQuery(self.queries, rows, self._limit, float(self._error), top, allowed, pairs))
+        if found is None:
+            self._kernel = None
+            return []
+        refuse_unusable(found.first, start, block)
+        return [(found.queries, found.rows)]
+
+    def hits(self) -> list[Hits]:
+        """What each query found."""
+        self._keep_best()
+        ends = np.searchsorted(self._owners, np.arange(len(self.queries) + 1))
+        return [Hits(self._rows[a:b], self._scores[a:b]) for a, b in pairwise(ends.tolist())]
+
+    def _proposed(self, products: Scores, limit: Scores) -> Scores:
+        """The limit to reach in this block: where no full set of best rows is known yet, the block's own."""
+        top = self.wanted.top
+        if self._filled or top is None or products.shape[1] <= top:
+            return limit
+        place = products.shape[1] - top
+        own = np.empty(len(products), np.float32)
+        for first in range(0, len(products), _QUERIES_AT_ONCE):  # a partition is a copy
+            some = slice(first, first + _QUERIES_AT_ONCE)
+            own[some] = np.partition(products[some], place, axis=1)[:, place] - self._error
+        return np.maximum(limit, own, dtype=np.float32)
+
+    def _leave_out(self, products: Scores, first: int, start: int) -> None:
+        stop = start + products.shape[1]
+        if self.wanted.allowed is not None:
+            products[:, ~self.wanted.allowed[start:stop]] = -np.inf
+        for query, rows in enumerate(self.wanted.excluded[first : first + len(products)]):
+            products[query, rows[(rows >= start) & (rows < stop)] - start] = -np.inf
+
+    def _propose(self, owners: Rows, places: Rows, start: int, block: Block) -> None:
+        for first in range(0, len(owners), _PAIRS_AT_ONCE):
+            some = slice(first, first + _PAIRS_AT_ONCE)
+            vectors = np.asarray(block[places[some]], np.float32)
+            scores = exact_scores(self.queries[owners[some]], vectors)
+            good = scores >= self._limit[owners[some]]
+            refuse_lengths(vectors[good], start + places[some][good])
+            self._owners = np.concatenate([self._owners, owners[some][good]])
+            self._rows = np.concatenate([self._rows, start + places[some][good]])
+            self._scores = np.concatenate([self._scores, scores[good]])
+
+    def _keep_best(self) -> None:
+        """Sort by query, score, name and row, cut each query at its number, and raise the limits."""
+        order = np.lexsort((self._rows, -self._scores, self._owners))
+        owners, rows, scores = self._owners[order], self._rows[order], self._scores[order]
+        rows = self._tied_by_name(owners, rows, scores)
+        top = self.wanted.top
+        if top is not None:
+            starts = np.searchsorted(owners, np.arange(len(self.queries)))
+            kept = np.arange(len(owners)) - starts[owners] < top
+            owners, rows, scores = owners[kept], rows[kept], scores[kept]
+            lasts = np.searchsorted(owners, np.arange(len(self.queries))) + top - 1
+            full = np.flatnonzero(np.bincount(owners, minlength=len(self.queries)) == top)
+            self._limit[full] = scores[lasts[full]]
+            self._filled = len(full) == len(self.queries)
+        self._owners, self._rows, self._scores = owners, rows, scores
+        self._sorted = len(rows)
+
+    def _tied_by_name(self, owners: Rows, rows: Rows, scores: Scores) -> Rows:
+        """The same rows, those of equal score ordered by name."""
+        same = (owners[1:] == owners[:-1]) & (scores[1:] == scores[:-1])
+        if self.names is None or not same.any():
+            return rows
+        names = self.names
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
+        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            run = rows[first : last + 1].tolist()
+            rows[first : last + 1] = sorted(run, key=lambda row: (names[row], row))
+        return rows
+
+
+def _at_least(products: Scores, limit: Scores) -> tuple[Rows, Rows]:
+    """Where products reach their query's limit: queries and places."""
+    if len(products) == 1:
+        places = np.flatnonzero(products[0] >= limit[0])
+        return np.zeros(len(places), np.int64), places
+    found = []
+    for first in range(0, len(products), _QUERIES_AT_ONCE):  # the answers of a comparison take memory as well
+        some = slice(first, first + _QUERIES_AT_ONCE)
+        owners, places = np.divmod(np.flatnonzero(products[some] >= limit[some, None]), products.shape[1])
+        found.append((owners + first, places))
+    return np.concatenate([owners for owners, _ in found]), np.concatenate([places for _, places in found])

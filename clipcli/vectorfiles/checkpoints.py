@@ -1,0 +1,263 @@
+"""A long run's results on disk as they come: `OUT.parts`, a folder of vector files, each written whole."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from clipcli.core.files import is_folder
+from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.output.targets import UNFINISHED, unfinished_prefix
+from clipcli.vectorfiles.base import description_path, errors_path
+from clipcli.vectorfiles.info import Failure, Shard, VectorRows
+from clipcli.vectorfiles.registry import create_vectors, open_vectors
+from clipcli.vectorfiles.safetensors_file import SafetensorsFile
+from clipcli.vectorfiles.writer import WritePlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from clipcli.core.vectors import Vector
+    from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
+    from clipcli.vectorfiles.writer import VectorsWriter
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What became of some consecutive inputs."""
+
+    rows: VectorRows
+    """With positions."""
+    failures: Sequence[Failure] = ()
+
+
+@dataclass
+class Collector:
+    """Results of single inputs, until they are enough for a chunk."""
+
+    dim: int
+    _names: list[str] = field(default_factory=list)
+    _vectors: list[Vector] = field(default_factory=list)
+    _positions: list[int] = field(default_factory=list)
+    _failures: list[Failure] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._names) + len(self._failures)
+
+    def add(self, name: str, vector: Vector | None, position: int, lost: Failure | None = None) -> None:
+        """Take an input: with a vector, (dim,), or with the reason why there is none."""
+        if lost is not None:
+            self._failures.append(lost)
+        elif vector is not None:
+            self._names.append(name)
+            self._vectors.append(vector)
+            self._positions.append(position)
+
+    def chunk(self) -> Chunk:
+        """Everything so far."""
+        vectors = np.stack(self._vectors) if self._vectors else np.zeros((0, self.dim), np.float32)
+        return Chunk(VectorRows(self._names, vectors, np.array(self._positions, np.int64)), self._failures)
+
+    def take(self) -> Chunk:
+        """Everything so far, and begin anew."""
+        chunk = self.chunk()
+        self._names, self._vectors, self._positions, self._failures = [], [], [], []
+        return chunk
+
+
+def write_chunk(writer: VectorsWriter, chunk: Chunk) -> None:
+    """Write rows and failures in the order of their positions; shards alone keep the positions themselves."""
+    rows, start = chunk.rows, 0
+    positions = np.zeros(len(rows.names), np.int64) if rows.positions is None else rows.positions
+    for lost in sorted(chunk.failures, key=lambda one: one.position):
+        stop = int(np.searchsorted(positions, lost.position))
+        _write_rows(writer, rows, start, stop)
+        writer.fail(lost)
+        start = stop
+    _write_rows(writer, rows, start, len(rows.names))
+
+
+def _write_rows(writer: VectorsWriter, rows: VectorRows, start: int, stop: int) -> None:
+    if start < stop:
+        keep = writer.plan.info.shard is not None and rows.positions is not None
+        positions = rows.positions[start:stop] if keep and rows.positions is not None else None
+        writer.write(VectorRows(rows.names[start:stop], rows.vectors[start:stop], positions))
+
+
+_SUFFIX = ".safetensors"
+_UNFINISHED = Shard(1, 1, 0, "")
+"""Says that a part is not all: its run had not seen all inputs yet."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """An input that an interrupted run has dealt with."""
+
+    position: int
+    name: str
+    failed: bool = False
+
+
+class PartsFolder:
+    """The parts of one output. Only one process may have it open."""
+
+    def __init__(self, out: Path, dtype: VectorDtype) -> None:
+        self.folder = parts_path(out)
+        self._out = out
+        self._dtype: VectorDtype = dtype
+        self._info: VectorsInfo | None = None
+        self._dim = 0
+        self._count = 0
+
+    def begin(self, info: VectorsInfo, dim: int) -> None:
+        """Say what the parts are of.
+
+        Raises:
+            UsageError: the parts of the interrupted run are of something else.
+            VectorsError: one of them is damaged.
+        """
+        self._info, self._dim = replace(info, shard=_unfinished(info.shard)), dim
+        for file in self.files():
+            found = _opened(file)
+            if found.info != self._info:
+                raise _differ(self.folder, *_difference(found.info, self._info))
+            if found.vectors.dtype != self._dtype:
+                raise _differ(self.folder, "dtype", found.vectors.dtype, self._dtype)
+        self._count = len(self.files())
+
+    def files(self) -> list[Path]:
+        """The parts, in order."""
+        return sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"))
+
+    def add(self, chunk: Chunk) -> None:
+        """Write one more part, unless there is nothing to put into it.
+
+        Raises:
+            OutputError: the disk is full; the parts before it stay.
+        """
+        if self._info is None:
+            raise ValueError("begin() says what the parts are of")
+        if not chunk.rows.names and not chunk.failures:
+            return
+        path = self.folder / f"{self._count:06d}{_SUFFIX}"
+        plan = WritePlan(path, self._info, len(chunk.rows.names), self._dim, self._dtype)
+        with create_vectors("safetensors", plan) as writer:
+            write_chunk(writer, chunk)
+        self._count += 1
+
+    def chunks(self) -> Iterator[Chunk]:
+        """What the parts hold, a chunk a part."""
+        for file in self.files():
+            yield read_part(file)
+
+    def inputs(self) -> Iterator[Done]:
+        """Every input that the parts have dealt with, in order."""
+        for chunk in self.chunks():
+            positions = [] if chunk.rows.positions is None else chunk.rows.positions.tolist()
+            good = (Done(*pair) for pair in zip(positions, chunk.rows.names, strict=True))
+            lost = (Done(lost.position, lost.name, failed=True) for lost in chunk.failures)
+            yield from sorted([*good, *lost], key=lambda one: one.position)
+
+    def rows(self) -> int:
+        """How many rows with a vector the parts hold."""
+        return sum(len(open_vectors(file, empty_ok=True)) for file in self.files())
+
+    def remove(self) -> None:
+        """The output is there: the parts are needed no more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def parts_path(out: Path) -> Path:
+    """Where the parts of an output stand while it is made."""
+    return out.with_name(out.name + ".parts")
+
+
+def has_parts(out: Path) -> bool:
+    """Whether a stopped run left some."""
+    return bool(PartsFolder(out, "float32").files())
+
+
+def read_part(file: Path) -> Chunk:
+    """One part as a chunk."""
+    opened = open_vectors(file, empty_ok=True)
+    positions = opened.positions
+    if positions is None:
+        raise VectorsError(f"{file}: has no positions, so it is no part of a run")
+    rows = VectorRows(list(opened.names), opened.matrix(), np.asarray(positions))
+    return Chunk(rows, opened.failures)
+
+
+@contextmanager
+def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, shown: str = "") -> Iterator[PartsFolder]:
+    """The folder of parts, locked; what an interrupted run left there is kept with `resume`, and removed without.
+
+    `shown` names the output in messages, where it is not `out`.
+
+    Raises:
+        OutputError: it cannot be written, or another process writes the same output.
+    """
+    parts = PartsFolder(out, dtype)
+    if is_folder(out):
+        raise OutputError(f"cannot write {out}: is a folder", hint="name a file in it")
+    try:
+        parts.folder.mkdir(exist_ok=True)
+        with FileLock(parts.folder / "lock", timeout=0, mode=0o600):
+            _clean(parts, out, resume=resume)
+            try:
+                yield parts
+            finally:
+                if not parts.files():
+                    parts.remove()
+    except Timeout as error:
+        raise OutputError(f"another clipcli is writing {shown or out}") from error
+    except OSError as error:
+        hint = "make the folder first" if isinstance(error, FileNotFoundError) else None
+        raise OutputError(f"cannot write {out}: {(error.strerror or str(error)).lower()}", hint=hint) from error
+
+
+def _clean(parts: PartsFolder, out: Path, *, resume: bool) -> None:
+    """Remove what a kill left half written, here and beside `out`, and without `resume` the parts of an earlier run."""
+    kept = {"lock", *(file.name for file in parts.files() if resume)}
+    for file in parts.folder.iterdir():
+        if file.name not in kept:
+            file.unlink()
+    place = out.resolve()
+    for name in (place.name, description_path(place).name, errors_path(place).name):
+        for file in place.parent.glob(glob.escape(unfinished_prefix(name)) + "????????" + UNFINISHED):
+            file.unlink()
+
+
+def _opened(file: Path) -> SafetensorsFile:
+    try:
+        return SafetensorsFile(file)
+    except VectorsError as error:
+        raise VectorsError(error.message, hint="leave --resume away to begin anew") from error
+
+
+def _unfinished(shard: Shard | None) -> Shard:
+    return _UNFINISHED if shard is None else replace(shard, inputs=0, listing="")
+
+
+def _difference(one: VectorsInfo, other: VectorsInfo) -> tuple[str, object, object]:
+    names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "decoding", "pixels", "shard")
+    name = next((name for name in names if getattr(one, name) != getattr(other, name)), "parameters")
+    return name.replace("_", " "), _shown(name, getattr(one, name)), _shown(name, getattr(other, name))
+
+
+def _shown(name: str, value: object) -> object:
+    if isinstance(value, Shard):
+        return f"{value.index}/{value.count}"
+    return value if value != "" else "as usual" if name == "decoding" else "none"
+
+
+def _differ(folder: Path, name: str, there: object, now: object) -> UsageError:
+    return UsageError(
+        f"{folder}: its parts differ in {name}: {there} there, {now} now", hint="leave --resume away to begin anew"
+    )

@@ -1,0 +1,129 @@
+"""CSV: the name, `fingerprint`, one column a number (`v0`, `v1`, …) and `error`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from clipcli.core.files import open_file, own_error, words_of
+from clipcli.errors import VectorsError
+from clipcli.vectorfiles.base import LONGEST_ROW
+from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
+from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+class CsvFile(TextFile):
+    """Columns are found by name, so others may stand among them."""
+
+    @staticmethod
+    def lines(path: Path) -> Iterator[Line | Failure]:
+        """One record a row; a record with an `error` has no vector."""
+        rows = _records(path)
+        columns = _Columns(path, next(rows))
+        for number, row in enumerate(rows, start=1):
+            try:
+                line = columns.line(row)
+            except (ValueError, IndexError, OverflowError) as error:
+                reason = "it ends too early" if isinstance(error, IndexError) else words_of(error)
+                raise VectorsError(f"{path}: row {number} is damaged ({reason})") from error
+            yield line
+
+    @staticmethod
+    def own_info(path: Path) -> VectorsInfo:
+        """From the first row."""
+        rows = _records(path)
+        columns = _Columns(path, next(rows))
+        with own_error(VectorsError, str(path)):
+            fingerprint = next((row[columns.fingerprint] for row in rows if not columns.error_of(row)), "")
+        return VectorsInfo(columns.kind, "", fingerprint)
+
+
+class _Columns:
+    """Where in a record everything stands."""
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        where = {name: place for place, name in enumerate(header)}
+        self.kind: Kind = "image" if "image" in where else "text"
+        for name in (self.kind, "fingerprint", "v0"):
+            if name not in where:
+                raise VectorsError(f"{path}: has no column {name}", hint="make it with clipcli embed")
+        self.name = where[self.kind]
+        self.fingerprint = where["fingerprint"]
+        self.position = where.get("position")
+        self.error = where.get("error")
+        dim = next(number for number in range(len(header) + 1) if f"v{number}" not in where)
+        self.vector = slice(where["v0"], where["v0"] + dim)
+
+    def error_of(self, row: Sequence[str]) -> str:
+        return "" if self.error is None else row[self.error]
+
+    def line(self, row: Sequence[str]) -> Line | Failure:
+        position = None if self.position is None else _position(row[self.position])
+        if error := self.error_of(row):
+            stage, _, reason = error.partition(": ")
+            return Failure(row[self.name], stage, reason, -1 if position is None else position)
+        return Line(row[self.name], np.array([float(number) for number in row[self.vector]], np.float32), position)
+
+
+def _position(text: str) -> int:
+    """A whole number that fits 64 bits. Raises ValueError."""
+    if len(text) > 19 or int(text) >= 2**63:  # noqa: PLR2004 - digits
+        raise ValueError(f"no position {text[:40]!r}")
+    return int(text)
+
+
+def _records(path: Path) -> Iterator[list[str]]:
+    csv.field_size_limit(LONGEST_ROW)
+    try:
+        with io.TextIOWrapper(
+            io.BufferedReader(cast("io.RawIOBase", open_file(path))), "utf-8", "surrogateescape", newline=""
+        ) as stream:
+            rows = csv.reader(stream, strict=True)
+            header = next(rows, None)
+            if header is None:
+                raise VectorsError(f"{path}: is empty")
+            yield header
+            yield from rows
+    except OSError as error:
+        raise VectorsError(f"{path}: cannot be read ({error.strerror})") from error
+    except csv.Error as error:
+        raise VectorsError(f"{path}: not CSV, or cut off ({error})") from error
+
+
+class CsvVectorsWriter(TextWriter):
+    """As RFC 4180 has it, with a header."""
+
+    def start(self) -> None:
+        """Write the header."""
+        super().start()
+        info = self.plan.info
+        position = ["position"] if info.shard is not None else []
+        numbers = [f"v{number}" for number in range(self.plan.dim)]
+        self.target.write(_record([info.kind, *position, "fingerprint", *numbers, "error"]))
+
+    def line(self, name: str, position: int | None, numbers: str) -> bytes:
+        """One record; the last field, the error, is empty."""
+        where = [] if position is None else [str(position)]
+        head = _record([name, *where, self.plan.info.fingerprint]).removesuffix(b"\n")
+        return head + f",{numbers},\n".encode("ascii")
+
+    def fail(self, lost: Failure) -> None:
+        """One record of empty numbers."""
+        where = [str(lost.position)] if self.plan.info.shard is not None else []
+        reason = f"{lost.stage}: {lost.reason}"
+        self.target.write(_record([lost.name, *where, self.plan.info.fingerprint, *[""] * self.plan.dim, reason]))
+        self.target.flush()
+
+
+def _record(fields: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    # Both characters, or a carriage return in a name would stand without quotation marks (before Python 3.13).
+    csv.writer(text, lineterminator="\r\n").writerow(fields)
+    return (text.getvalue().removesuffix("\r\n") + "\n").encode("utf-8", "surrogateescape")

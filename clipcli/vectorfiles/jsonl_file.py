@@ -1,0 +1,104 @@
+"""JSON Lines: `{"image": …, "model": …, "fingerprint": …, "embedding": […]}`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipcli.core.decode import DecodeError, decode, parse_json
+from clipcli.core.files import open_file, own_error, read_lines, reason_of, words_of
+from clipcli.errors import VectorsError
+from clipcli.output.json import dumps
+from clipcli.vectorfiles.base import LONGEST_ROW, failure, failure_record
+from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
+from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
+from clipcli.vectorfiles.writer import json_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class JsonlFile(TextFile):
+    """Every row says its model, so that a part of a file is still a file."""
+
+    @staticmethod
+    def lines(path: Path) -> Iterator[Line | Failure]:
+        """One JSON object a line."""
+        for number, record in _records(path):
+            with own_error(VectorsError, f"{path}:{number}", what="no row of clipcli embed"):
+                row = failure(record) if "error" in record else _line(record)
+            yield row
+
+    @staticmethod
+    def own_info(path: Path) -> VectorsInfo:
+        """From the first row with a vector."""
+        for number, record in _records(path):
+            if "embedding" not in record:
+                continue
+            if "fingerprint" not in record:
+                raise VectorsError(
+                    f"{path}:{number}: nothing says which model made it", hint="make it with clipcli embed"
+                )
+            kind: Kind = "image" if "image" in record else "text"
+            return VectorsInfo(kind, str(record.get("model", "")), str(record["fingerprint"]))
+        raise VectorsError(f"{path}: holds no vector")
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with open_file(path) as stream:
+            for number, text in enumerate(read_lines(stream, LONGEST_ROW), start=1):
+                record = parse_json(text)
+                if not isinstance(record, dict):
+                    raise VectorsError(f"{path}:{number}: not a JSON object")
+                yield number, record
+    except OSError as error:
+        raise VectorsError(f"{path}: cannot be read ({reason_of(error)})") from error
+    except ValueError as error:
+        raise VectorsError(f"{path}: not JSON Lines, or cut off ({words_of(error)})") from error
+
+
+@dataclass(frozen=True)
+class _Row:
+    embedding: list[object]
+    image: str | None = None
+    text: str | None = None
+    position: int | None = None
+
+
+def _line(record: dict[str, Any]) -> Line:
+    """One row. Raises ValueError, TypeError, KeyError."""
+    row = decode(_Row, record, unknown="ignore")
+    vector = np.array(row.embedding, np.float32)
+    if vector.ndim != 1:
+        raise DecodeError("'embedding' should be a list of numbers")
+    name = row.text if row.image is None else row.image
+    if name is None:
+        raise DecodeError("no 'image'")
+    return Line(name, vector, row.position)
+
+
+class JsonlWriter(TextWriter):
+    """Failures stand among the rows."""
+
+    def start(self) -> None:
+        """Prepare what every row says."""
+        super().start()
+        info = self.plan.info
+        self._model = dumps({"model": info.model, "fingerprint": info.fingerprint})[1:-1]
+
+    def line(self, name: str, position: int | None, numbers: str) -> bytes:
+        """One object."""
+        where = {} if position is None else {"position": position}
+        head = dumps({self.plan.info.kind: name, **where})[:-1]
+        return f'{head}, {self._model}, "embedding": [{numbers}]}}\n'.encode()
+
+    def fail(self, lost: Failure) -> None:
+        """One object with the error."""
+        self.target.write(
+            json_line(failure_record(lost, self.plan.info.kind, positions=self.plan.info.shard is not None))
+        )
+        self.target.flush()

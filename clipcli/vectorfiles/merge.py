@@ -1,0 +1,236 @@
+"""Many vector files become one: shards in the order of their inputs, other files one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+import numpy as np
+
+from clipcli.core.console import printable
+from clipcli.core.files import is_folder
+from clipcli.errors import VectorsError
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.vectorfiles.checkpoints import Chunk, write_chunk
+from clipcli.vectorfiles.info import DescribedVectors, VectorRows
+from clipcli.vectorfiles.parquet_dataset import no_parts, parts_of
+from clipcli.vectorfiles.registry import create_vectors, format_of, open_vectors
+from clipcli.vectorfiles.writer import WritePlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from clipcli.vectorfiles.base import VectorFile
+    from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
+    from clipcli.vectorfiles.registry import VectorFormat
+
+_BUCKETS: Final = 64
+"""Looked through one by one: a billion names are 16 GB on disk, and 250 MB in memory at a time."""
+_IN_MEMORY: Final = 32 << 20
+_RECORD: Final = np.dtype([("high", "<u8"), ("low", "<u4"), ("file", "<u4")])
+_DIGEST_BYTES: Final = 12
+
+
+class Twice:
+    """Take the names of files in turn; then ask for one that two files have."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._waiting = [bytearray() for _ in range(_BUCKETS)]
+        self._bytes = 0
+        self._files: list[IO[bytes]] = []
+
+    def add(self, names: Iterable[str], file: int) -> None:
+        """Names of a file, which has a number."""
+        number = file.to_bytes(4, "little")
+        for name in names:
+            digest = digest_of(name)
+            self._waiting[digest[0] % _BUCKETS] += digest + number
+            self._bytes += _RECORD.itemsize
+        if self._bytes > _IN_MEMORY:
+            self._put_away()
+
+    def find(self) -> tuple[int, int, bytes] | None:
+        """Numbers of two files and the digest of a name that both have; None when there is none."""
+        for bucket in range(_BUCKETS):
+            records = np.frombuffer(self._all_of(bucket), _RECORD)
+            records = records[np.lexsort((records["file"], records["low"], records["high"]))]
+            one, other = records[:-1], records[1:]
+            same = (one["high"] == other["high"]) & (one["low"] == other["low"]) & (one["file"] != other["file"])
+            if same.any():
+                place = int(same.argmax())
+                digest = records[place].tobytes()[:_DIGEST_BYTES]
+                return int(one["file"][place]), int(other["file"][place]), digest
+        return None
+
+    def _put_away(self) -> None:
+        if not self._files:
+            opened = (tempfile.TemporaryFile() for _ in range(_BUCKETS))  # noqa: SIM115 - the stack closes them
+            self._files = [self._stack.enter_context(file) for file in opened]
+        for file, waiting in zip(self._files, self._waiting, strict=True):
+            file.write(waiting)
+            waiting.clear()
+        self._bytes = 0
+
+    def _all_of(self, bucket: int) -> bytes:
+        if not self._files:
+            return bytes(self._waiting[bucket])
+        self._files[bucket].seek(0)
+        return self._files[bucket].read() + bytes(self._waiting[bucket])
+
+
+def digest_of(name: str) -> bytes:
+    """Twelve bytes that stand for a name: among a billion names two are alike by chance once in 10¹⁰ times."""
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+
+
+_ROWS_AT_ONCE = 2048
+
+
+def merge(
+    files: Sequence[VectorFile], out: Path, chosen: VectorFormat, dtype: VectorDtype, *, complete: bool = True
+) -> int:
+    """Write one file of all rows; says how many.
+
+    Args:
+        files: at least one, all of one model.
+        out: the new file.
+        chosen: its format.
+        dtype: the type of its numbers.
+        complete: refuse shards of which some are missing or unfinished.
+
+    Raises:
+        VectorsError: the files are of different models or kinds, overlap, or are incomplete.
+        OutputError: the new file cannot be written.
+    """
+    _check_alike(files)
+    shards = [file.info.shard is not None for file in files]
+    if any(shards) and not all(shards):
+        raise VectorsError(f"{files[shards.index(False)].path}: is no shard, as {files[shards.index(True)].path} is")
+    if complete and all(shards):
+        _check_complete(files)
+    rows = sum(len(file) for file in files)
+    info = replace(_info(files), shard=None)
+    with create_vectors(chosen, WritePlan(out, info, rows, files[0].dim, dtype)) as writer:
+        for chunk in _in_order(files) if all(shards) else _one_after_the_other(files):
+            write_chunk(writer, chunk)
+    return rows
+
+
+def open_all(paths: Sequence[str]) -> list[VectorFile]:
+    """Open vector files, and every part in folders of parts, be they of a stopped run or a data set's.
+
+    Raises:
+        VectorsError: one of them cannot be used, or a folder holds no part.
+    """
+    files: list[VectorFile] = []
+    for path in paths:
+        folder = Path(path)
+        stopped = [str(part) for part in sorted(folder.glob("[0-9]*.safetensors"))] if is_folder(folder) else []
+        parts = stopped or parts_of(path)
+        if not parts and (is_folder(folder) or (is_url(path) and format_of(path) is None)):
+            raise no_parts(path)
+        parts = parts or [path]
+        files += [open_vectors(part, empty_ok=True) for part in parts]
+    return files
+
+
+def _info(files: Sequence[VectorFile]) -> VectorsInfo:
+    """The fullest description: text formats on their own say less."""
+    return next((file.info for file in files if file.info.parameters is not None), files[0].info)
+
+
+def _check_alike(files: Sequence[VectorFile]) -> None:
+    first, *others = (DescribedVectors(str(file.path), file.info, file.dim) for file in files)
+    for other in others:
+        other.require_like(first)
+
+
+def _check_complete(files: Sequence[VectorFile]) -> None:
+    found = [file.info.shard for file in files if file.info.shard is not None]
+    if any(shard.inputs == 0 for shard in found):
+        raise VectorsError(
+            "these parts are of a run that was not finished", hint="--resume it, or merge with --incomplete"
+        )
+    if len({(shard.count, shard.inputs, shard.listing) for shard in found}) > 1:
+        raise VectorsError(
+            "the shards did not see the same inputs", hint="run all shards on the same files in the same way"
+        )
+    indices = sorted(shard.index for shard in found)
+    count = found[0].count
+    if twice := {index for index in indices if indices.count(index) > 1}:
+        raise VectorsError(f"shard {min(twice)}/{count} is there twice")
+    if missing := set(range(1, count + 1)) - set(indices):
+        listed = ", ".join(f"{index}/{count}" for index in sorted(missing)[:5])
+        raise VectorsError(f"{len(missing)} of {count} shards missing: {listed}", hint="or merge with --incomplete")
+    dealt_with = sum(len(file) + len(file.failures) for file in files)
+    if dealt_with != found[0].inputs:
+        raise VectorsError(f"the shards hold {dealt_with} inputs of {found[0].inputs}")
+
+
+def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
+    """A merge of sorted streams, block by block: what is not after the last row of any block can be let out."""
+    streams = [file.read(_ROWS_AT_ONCE) for file in files]
+    waiting = [next(stream, None) for stream in streams]
+    failures = sorted((lost for file in files for lost in file.failures), key=lambda lost: lost.position)
+    last = -1
+    while any(rows is not None for rows in waiting):
+        bound = min(int(_positions(rows)[-1]) for rows in waiting if rows is not None)
+        parts: list[VectorRows] = []
+        for place, rows in enumerate(waiting):
+            if rows is None:
+                continue
+            ready = int(np.searchsorted(_positions(rows), bound, side="right"))
+            parts.append(_cut(rows, 0, ready))
+            rest = _cut(rows, ready, len(rows.names))
+            waiting[place] = rest if rest.names else next(streams[place], None)
+        chunk = _sorted(parts)
+        _check_apart(chunk, last)
+        last = bound
+        due = [lost for lost in failures if lost.position <= bound]
+        failures = failures[len(due) :]
+        yield Chunk(chunk, due)
+    if failures:
+        yield Chunk(VectorRows([], np.zeros((0, files[0].dim), np.float32), np.zeros(0, np.int64)), failures)
+
+
+def _sorted(parts: Sequence[VectorRows]) -> VectorRows:
+    positions = np.concatenate([_positions(rows) for rows in parts])
+    names = [name for rows in parts for name in rows.names]
+    order = np.argsort(positions, kind="stable")
+    vectors = np.concatenate([rows.vectors for rows in parts])[order]
+    return VectorRows([names[place] for place in order], vectors, positions[order])
+
+
+def _check_apart(rows: VectorRows, last: int) -> None:
+    positions = np.concatenate([[last], _positions(rows)])
+    if (bad := np.diff(positions) <= 0).any():
+        raise VectorsError(f"the input {printable(rows.names[int(bad.argmax())])} is in two of the files")
+
+
+def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
+    with ExitStack() as stack:
+        twice = Twice(stack)
+        for number, file in enumerate(files):
+            for rows in file.read(_ROWS_AT_ONCE):
+                twice.add(rows.names, number)
+                yield Chunk(VectorRows(rows.names, rows.vectors))
+            yield Chunk(VectorRows([], np.zeros((0, file.dim), np.float32)), file.failures)
+        if found := twice.find():
+            one, other, digest = found
+            name = next(name for name in files[one].names if digest_of(name) == digest)
+            raise VectorsError(f"{printable(name)} is both in {files[one].path} and in {files[other].path}")
+
+
+def _positions(rows: VectorRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    if rows.positions is None:
+        raise VectorsError("a shard without positions cannot be put in order")
+    return rows.positions
+
+
+def _cut(rows: VectorRows, start: int, stop: int) -> VectorRows:
+    return VectorRows(rows.names[start:stop], rows.vectors[start:stop], _positions(rows)[start:stop])

@@ -1,0 +1,182 @@
+"""A folder of Parquet parts, near or far, read as one file: row group by row group, never whole in memory.
+
+What `embed` wrote part by part (`--shard`, or one run a day) needs no merging to be searched. The parts come in the
+order of their names; a pattern such as `vectors/part-*.parquet` names some of them.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from bisect import bisect_right
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+
+from clipcli.core.redaction import redact
+from clipcli.errors import ImageError, VectorsError
+from clipcli.inputs.sources.expand import list_folder
+from clipcli.inputs.sources.filesystems import is_url, scheme
+from clipcli.inputs.sources.patterns import match
+from clipcli.inputs.sources.suffixes import SHARDS, is_image_name
+from clipcli.vectorfiles.base import VectorFile
+from clipcli.vectorfiles.info import DescribedVectors
+from clipcli.vectorfiles.parquet_file import ParquetFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.vectorfiles.info import Failure, VectorRows, VectorsInfo
+
+_SUFFIXES: Final = (".parquet", ".pq")
+_BESIDE: Final = (".errors.jsonl", ".json", ".crc")
+"""What may lie among parts."""
+_OPENED_AT_ONCE: Final = 16
+_OPEN_PARTS: Final = 8
+_GROUPS: Final = 256
+"""Row groups whose names are at hand: two million of them in files of `embed`."""
+_PARTS: Final = "parts are Parquet files of clipcli embed, and nothing else may lie among them"
+
+
+def parts_of(place: str) -> list[str]:
+    """The parts of a data set, in order; empty where there is none.
+
+    Args:
+        place: a folder or URL that holds nothing but Parquet files, also in folders such as `day=3`; or a pattern of
+            Parquet files with `*` or `{0..9}`.
+
+    Raises:
+        VectorsError: a pattern cannot be looked up.
+    """
+    if place.lower().endswith(_SUFFIXES):
+        try:
+            return sorted(match(place)) if not os.path.exists(place) else []  # noqa: PTH110 - any bytes
+        except ImageError as error:
+            raise VectorsError(f"{redact(place)}: {error.reason}", hint=_PARTS) from error
+    plain = is_image_name(place) or place.lower().endswith(SHARDS)
+    if is_url(place) and (plain or (scheme(place) in {"http", "https"} and not place.endswith("/"))):
+        return []  # a file, which need not be asked for
+    try:
+        found = list(_below(place))
+    except (ImageError, OSError):
+        return []
+    return sorted(found) if found and all(name.lower().endswith(_SUFFIXES) for name in found) else []
+
+
+def no_parts(place: str) -> VectorsError:
+    """Why a folder or URL is no data set."""
+    why = "holds no parts"
+    try:
+        next(iter(list_folder(place)), None)
+    except ImageError as error:
+        why = error.reason
+    return VectorsError(f"{redact(place)}: {why}", hint=_PARTS)
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Files that count; a folder among them that is no partition, or none at all, is no file of a data set."""
+    for name, is_folder in list_folder(folder):
+        last = posixpath.basename(name.rstrip("/"))
+        if last.startswith((".", "_")) or last.endswith(_BESIDE):
+            continue
+        if is_folder and "=" in last:
+            yield from _below(name)
+        else:
+            yield name
+            if is_folder or not last.lower().endswith(_SUFFIXES):
+                return
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What the footer of a part says."""
+
+    info: VectorsInfo
+    dim: int
+    groups: tuple[int, ...]
+    """Rows of each row group."""
+
+
+class ParquetDataset(VectorFile):
+    """Parts of one model, one after the other."""
+
+    def __init__(self, place: str, parts: Sequence[str]) -> None:
+        self.parts = parts
+        self._open = lru_cache(maxsize=_OPEN_PARTS)(ParquetFile)
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            self._heads = list(pool.map(_head, parts))
+        for part, head in zip(parts, self._heads, strict=True):
+            _check_alike(part, head, parts[0], self._heads[0])
+        self._starts = [0, *accumulate(sum(head.groups) for head in self._heads)]
+        super().__init__(redact(place), replace(self._heads[0].info, shard=None), self._heads[0].dim)
+        self._names = _Names(self)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Looked up where they are."""
+        return self._names
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """Those of all parts."""
+        return [lost for part in self.parts for lost in self._open(part).failures]
+
+    def read(self, rows: int) -> Iterator[VectorRows]:
+        """Part by part."""
+        for part in self.parts:
+            for some in self._open(part).read(rows):
+                yield replace(some, positions=None)
+
+    def group_of(self, row: int) -> tuple[int, int, int]:
+        """The part, the row group in it, and the number in that."""
+        part = bisect_right(self._starts, row) - 1
+        own = row - self._starts[part]
+        for group, count in enumerate(self._heads[part].groups):
+            if own < count:
+                return part, group, own
+            own -= count
+        raise IndexError(row)
+
+    def groups(self) -> Iterator[tuple[int, int]]:
+        """All (part, row group), in order."""
+        return ((part, group) for part, head in enumerate(self._heads) for group in range(len(head.groups)))
+
+    def names_of(self, part: int, group: int) -> Sequence[str]:
+        """The names of a row group."""
+        return self._open(self.parts[part]).group_names(group)
+
+
+class _Names(Sequence[str]):
+    """Names of all parts, a row group at a time."""
+
+    def __init__(self, dataset: ParquetDataset) -> None:
+        self.dataset = dataset
+        self._recent = lru_cache(maxsize=_GROUPS)(dataset.names_of)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, row: Any) -> Any:  # one row only; Sequence's overloads
+        if not 0 <= row < len(self.dataset):
+            raise IndexError(row)
+        part, group, own = self.dataset.group_of(row)
+        return self._recent(part, group)[own]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for part, group in self.dataset.groups() for name in self.dataset.names_of(part, group))
+
+
+def _head(part: str) -> _Head:
+    file = ParquetFile(part)
+    return _Head(file.info, file.dim, file.group_rows)
+
+
+def _check_alike(part: str, head: _Head, first: str, other: _Head) -> None:
+    mine, others = (DescribedVectors(redact(place), one.info, one.dim) for place, one in ((part, head), (first, other)))
+    mine.require_like(others)

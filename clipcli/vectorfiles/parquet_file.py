@@ -1,0 +1,226 @@
+"""Parquet: `image` or `text`, `position` (in shards), `embedding` (a list of fixed size); the description as metadata.
+
+Failures stand in a file beside: a null among the vectors would keep other readers from taking the column as a matrix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from clipcli.core.arrow import check_sizes, pyarrow
+from clipcli.core.decode import parse_json
+from clipcli.core.files import own_error
+from clipcli.core.redaction import redact
+from clipcli.errors import ImageError, VectorsError
+from clipcli.inputs.sources.fetch import attempt, open_random
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.output.json import dumps
+from clipcli.vectorfiles.base import VectorFile, read_failures
+from clipcli.vectorfiles.info import KEY, VectorRows, from_json
+from clipcli.vectorfiles.writer import VectorsWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from clipcli.vectorfiles.info import Failure, Positions
+
+_UNDECODABLE = "clipcli.names"
+_ROWS_A_GROUP = 8192
+
+
+class ParquetFile(VectorFile):
+    """Read row group by row group; a URL too."""
+
+    def __init__(self, path: Path | str) -> None:
+        arrow = pyarrow()
+        self._where = str(path)
+        shown = redact(self._where)
+        try:
+            with own_error(VectorsError, shown):
+                self._file = arrow.parquet.ParquetFile(open_random(self._where), memory_map=not is_url(self._where))
+                self._metadata = self._file.schema_arrow.metadata or {}
+                footer = self._file.metadata.metadata or {}
+                check_sizes(self._file.metadata)
+                record = parse_json(self._metadata.get(KEY.encode(), b"null"))
+                self._raw_names = _raw_names(footer.get(_UNDECODABLE.encode(), b"{}"))
+        except ImageError as error:
+            raise VectorsError(f"{shown}: {error.reason}") from error
+        info = from_json(record, shown)
+        super().__init__(shown if is_url(self._where) else Path(path), info, self._dimension(shown, info.kind))
+
+    def _dimension(self, path: str, kind: str) -> int:
+        schema = self._file.schema_arrow
+        for name in (kind, "embedding"):
+            if name not in schema.names:
+                raise VectorsError(f"{path}: has no column {name}", hint="make it with clipcli embed")
+        column = schema.field("embedding").type
+        types = pyarrow().types
+        if not types.is_fixed_size_list(column) or not types.is_floating(column.value_type):
+            raise VectorsError(f"{path}: the column embedding holds {column}, not a fixed number of floats")
+        return int(column.list_size)
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The column `image` or `text`."""
+        with own_error(VectorsError, str(self.path)):
+            return self._names(self._file.read(columns=[self.kind]).column(0).to_pylist(), 0)
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """Those in the file beside."""
+        return read_failures(self._where if is_url(self._where) else Path(self._where))
+
+    @property
+    def group_rows(self) -> tuple[int, ...]:
+        """Rows of each row group."""
+        metadata = self._file.metadata
+        return tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+
+    def group_names(self, group: int) -> Sequence[str]:
+        """The names of a row group."""
+        column = self._group(group, [self.kind]).column(0)
+        return self._names(column.to_pylist(), sum(self.group_rows[:group]))
+
+    @cached_property
+    def positions(self) -> Positions | None:
+        """The column `position`."""
+        if "position" not in self._file.schema_arrow.names:
+            return None
+        with own_error(VectorsError, str(self.path)):
+            return np.asarray(self._file.read(columns=["position"]).column(0).to_numpy(), np.int64)
+
+    def read(self, rows: int) -> Iterator[VectorRows]:
+        """Only the row groups that hold the block are in memory."""
+        columns = [name for name in (self.kind, "position", "embedding") if name in self._file.schema_arrow.names]
+        start = 0
+        batches = self._batches(rows, columns)
+        while True:
+            with own_error(VectorsError, str(self.path)):
+                batch = next(batches, None)
+                block = None if batch is None else self._rows(batch, start)
+            if block is None:
+                return
+            yield block
+            start += len(block.names)
+
+    def _batches(self, rows: int, columns: list[str]) -> Iterator[Any]:
+        if not is_url(self._where):
+            return cast("Iterator[Any]", self._file.iter_batches(rows, columns=columns))
+        groups = range(len(self.group_rows))
+        return (batch for group in groups for batch in self._group(group, columns).to_batches(max_chunksize=rows))
+
+    def _group(self, group: int, columns: list[str]) -> Any:
+        """Some columns of a row group, asked for again after passing faults where it is far away."""
+
+        def once() -> Any:
+            return self._file.read_row_group(group, columns=columns)
+
+        try:
+            with own_error(VectorsError, str(self.path)):
+                return attempt(once) if is_url(self._where) else once()
+        except ImageError as error:
+            raise VectorsError(f"{self.path}: {error.reason}") from error
+
+    def _rows(self, batch: Any, start: int) -> VectorRows:
+        column = batch.column("embedding")
+        if column.null_count:
+            raise VectorsError(f"{self.path}: a row after {start} has no embedding")
+        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim).astype(np.float32, copy=False)
+        positions = batch.column("position").to_numpy() if "position" in batch.schema.names else None
+        return VectorRows(self._names(batch.column(self.kind).to_pylist(), start), vectors, positions)
+
+    def _names(self, shown: list[str], start: int) -> list[str]:
+        """Names as the file system has them: Parquet cannot hold every one of them."""
+        if not self._raw_names:
+            return shown
+        return [
+            os.fsdecode(self._raw_names[row]) if row in self._raw_names else name
+            for row, name in enumerate(shown, start)
+        ]
+
+
+def _raw_names(text: bytes) -> dict[int, bytes]:
+    """Row → the bytes of a name that is not UTF-8. Raises ValueError, TypeError, AttributeError."""
+    return {int(row): bytes.fromhex(name) for row, name in parse_json(text).items()}
+
+
+class ParquetWriter(VectorsWriter):
+    """Row groups of a fixed number of rows, however the rows come."""
+
+    def start(self) -> None:
+        """Write the schema."""
+        self._arrow = arrow = pyarrow()
+        vector = arrow.list_(arrow.from_numpy_dtype(self.dtype.newbyteorder("=")), self.plan.dim)
+        position = [arrow.field("position", arrow.int64(), nullable=False)] if self.plan.info.shard is not None else []
+        name = arrow.field(self.plan.info.kind, arrow.string(), nullable=False)
+        fields = [name, *position, arrow.field("embedding", vector, nullable=False)]
+        self._schema = arrow.schema(fields, metadata={KEY: dumps(self.description())})
+        compression = {name.name: "zstd"}  # numbers do not get smaller
+        file = arrow.parquet.ParquetWriter(
+            self.target.stream, self._schema, compression=compression, use_dictionary=False
+        )
+        self._file = self.stack.enter_context(file)
+        self._waiting: list[VectorRows] = []
+        self._written = 0
+        self._undecodable: dict[str, str] = {}
+
+    def write(self, rows: VectorRows) -> None:
+        """Let a row group out when it is full."""
+        self._waiting.append(rows)
+        while sum(len(some.names) for some in self._waiting) >= _ROWS_A_GROUP:
+            whole = _join(self._waiting)
+            self._write_group(_slice(whole, 0, _ROWS_A_GROUP))
+            self._waiting = [_slice(whole, _ROWS_A_GROUP, len(whole.names))]
+
+    def finish(self) -> None:
+        """Write the last group and the footer."""
+        if self._waiting:
+            self._write_group(_join(self._waiting))
+        if self._undecodable:
+            self._file.add_key_value_metadata({_UNDECODABLE: json.dumps(self._undecodable)})
+        self._file.close()
+
+    def _write_group(self, rows: VectorRows) -> None:
+        arrow = self._arrow
+        names = arrow.array(
+            [self._text(row, name) for row, name in enumerate(rows.names, self._written)], arrow.string()
+        )
+        flat = arrow.array(self.stored(rows).reshape(-1).astype(self.dtype.newbyteorder("=")))
+        positions = [] if rows.positions is None else [arrow.array(rows.positions, arrow.int64())]
+        vectors = arrow.FixedSizeListArray.from_arrays(flat, self.plan.dim)
+        self._file.write_table(arrow.table([names, *positions, vectors], schema=self._schema), _ROWS_A_GROUP)
+        self._written += len(rows.names)
+
+    def _text(self, row: int, name: str) -> str:
+        """A name in UTF-8; one that is not is shown with escapes, and its bytes are kept in the footer."""
+        raw = name.encode("utf-8", "surrogateescape")
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self._undecodable[str(row)] = raw.hex()
+            return raw.decode("utf-8", "backslashreplace")
+
+
+def _join(parts: Sequence[VectorRows]) -> VectorRows:
+    positions: list[npt.NDArray[np.int64]] = [part.positions for part in parts if part.positions is not None]
+    return VectorRows(
+        [name for part in parts for name in part.names],
+        np.concatenate([part.vectors for part in parts]),
+        np.concatenate(positions) if positions else None,
+    )
+
+
+def _slice(rows: VectorRows, start: int, stop: int) -> VectorRows:
+    positions = None if rows.positions is None else rows.positions[start:stop]
+    return VectorRows(rows.names[start:stop], rows.vectors[start:stop], positions)

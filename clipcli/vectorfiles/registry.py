@@ -1,0 +1,148 @@
+"""A format's name becomes a reader or a writer."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from clipcli.core.files import is_file, is_there
+from clipcli.core.redaction import redact
+from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.parquet import is_image_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from clipcli.vectorfiles.base import VectorFile
+    from clipcli.vectorfiles.writer import VectorsWriter, WritePlan
+
+VectorFormat = Literal["npy", "npz", "parquet", "safetensors", "jsonl", "csv"]
+VECTOR_FORMATS: tuple[VectorFormat, ...] = get_args(VectorFormat)
+STREAMS: tuple[VectorFormat, ...] = ("jsonl", "csv")
+"""What can be written to a pipe, row by row."""
+_BY_SUFFIX: dict[str, VectorFormat] = {f".{name}": name for name in VECTOR_FORMATS} | {
+    ".ndjson": "jsonl",
+    ".pq": "parquet",
+}
+
+
+def format_of(path: str | Path) -> VectorFormat | None:
+    """The format that a file's suffix names."""
+    return _BY_SUFFIX.get(Path(path).suffix.lower())
+
+
+def holds_vectors(path: str, column: str | None = None) -> bool:
+    """Whether an argument names vectors: a file by its suffix, or a folder, URL or pattern of Parquet parts.
+
+    A table of images looks like them: its columns tell, or `column`, which vectors have no use for.
+    """
+    from clipcli.vectorfiles.parquet_dataset import parts_of
+
+    chosen = format_of(path)
+    if chosen is None or os.path.isdir(path):  # noqa: PTH112 - any bytes
+        return bool(parts_of(path))
+    if chosen != "parquet":
+        return True
+    return not (column is not None or is_image_table(next(iter(parts_of(path)), path)))
+
+
+def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:
+    """Open a vector file of any format, told by its suffix; or the Parquet parts in a folder or URL as one.
+
+    Raises:
+        VectorsError: missing, of no known format, damaged, without a description of its model, or empty.
+    """
+    file = _open(path)
+    if file.is_empty and not empty_ok:
+        raise VectorsError(f"{file.path}: holds no vector")
+    return file
+
+
+def _open(path: str | Path) -> VectorFile:
+    from clipcli.vectorfiles.parquet_dataset import ParquetDataset, parts_of
+
+    if parts := parts_of(str(path)):
+        return ParquetDataset(str(path), parts)
+    place = Path(path)
+    chosen = format_of(place)
+    remote = is_url(str(path))
+    if not remote and not is_there(place):
+        raise VectorsError(f"{path}: no such file")
+    if chosen is None:
+        raise VectorsError(f"{path}: no vector file by its suffix", hint="known are " + ", ".join(_BY_SUFFIX))
+    if remote:
+        return _open_remote(str(path), chosen)
+    if not is_file(place):
+        raise VectorsError(f"{path}: not a file")
+    return _classes(chosen)[0](place)
+
+
+def _open_remote(url: str, chosen: VectorFormat) -> VectorFile:
+    from clipcli.vectorfiles.parquet_file import ParquetFile
+
+    if chosen != "parquet":
+        raise VectorsError(f"{redact(url)}: only Parquet is read from far away", hint="or copy the file here")
+    return ParquetFile(url)
+
+
+@contextmanager
+def create_vectors(chosen: VectorFormat, plan: WritePlan) -> Iterator[VectorsWriter]:
+    """A writer for `plan`; its files replace older ones when the block ends, and never appear when it ends in an error.
+
+    Raises:
+        UsageError: the format cannot be written to stdout.
+        OutputError: the place cannot be written, or the disk is full.
+    """
+    if plan.path is None and chosen not in STREAMS:
+        raise UsageError(
+            f"{chosen} cannot be written to a pipe", hint="give -o FILE, or --format " + " or ".join(STREAMS)
+        )
+    with _plain_words(plan), ExitStack() as stack:
+        writer = _classes(chosen)[1](plan, stack)
+        yield writer
+        writer.close()
+
+
+@contextmanager
+def _plain_words(plan: WritePlan) -> Iterator[None]:
+    """What the format packages raise on a full disk; a closed pipe passes through."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {plan.path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _classes(
+    chosen: VectorFormat,
+) -> tuple[Callable[[Path], VectorFile], Callable[[WritePlan, ExitStack], VectorsWriter]]:
+    """Reader and writer of a format; only its own module is imported."""
+    match chosen:
+        case "npy":
+            from clipcli.vectorfiles.npy import NpyFile, NpyWriter
+
+            return NpyFile, NpyWriter
+        case "npz":
+            from clipcli.vectorfiles.npz import NpzFile, NpzWriter
+
+            return NpzFile, NpzWriter
+        case "parquet":
+            from clipcli.vectorfiles.parquet_file import ParquetFile, ParquetWriter
+
+            return ParquetFile, ParquetWriter
+        case "safetensors":
+            from clipcli.vectorfiles.safetensors_file import SafetensorsFile, SafetensorsWriter
+
+            return SafetensorsFile, SafetensorsWriter
+        case "jsonl":
+            from clipcli.vectorfiles.jsonl_file import JsonlFile, JsonlWriter
+
+            return JsonlFile, JsonlWriter
+        case "csv":
+            from clipcli.vectorfiles.csv_file import CsvFile, CsvVectorsWriter
+
+            return CsvFile, CsvVectorsWriter

@@ -1,0 +1,130 @@
+"""What JSON Lines and CSV share: a line a row, failures among them, and the description in a file beside."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli.core.decode import parse_json
+from clipcli.core.files import is_there, own_error, read_bytes
+from clipcli.errors import VectorsError
+from clipcli.vectorfiles.base import LARGEST_DESCRIPTION, VectorFile, description_path
+from clipcli.vectorfiles.info import Failure, VectorRows, VectorsInfo, from_json
+from clipcli.vectorfiles.writer import VectorsWriter, json_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from clipcli.core.vectors import Vector
+    from clipcli.vectorfiles.info import Positions
+
+_DIGITS = {"float32": "%.9g", "float16": "%.5g"}
+"""As many digits as give every number back exactly."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row as a text format holds it."""
+
+    name: str
+    vector: Vector
+    position: int | None
+
+
+class TextFile(VectorFile):
+    """Read line by line, as often as something is asked for that is not known yet."""
+
+    path: Path
+
+    def __init__(self, path: Path) -> None:
+        first = next((line for line in self.lines(path) if isinstance(line, Line)), None)
+        beside = description_path(path)
+        info = _described(beside) if is_there(beside) else self.own_info(path)
+        super().__init__(path, info, len(first.vector) if first else info.parameters.dim if info.parameters else 0)
+        self._first = first
+
+    @staticmethod
+    @abstractmethod
+    def lines(path: Path) -> Iterator[Line | Failure]:
+        """The file, parsed.
+
+        Raises:
+            VectorsError: a line that is none of this format.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def own_info(path: Path) -> VectorsInfo:
+        """What the file itself says about its vectors."""
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The names of the rows with a vector."""
+        return [line.name for line in self.lines(self.path) if isinstance(line, Line)]
+
+    @cached_property
+    def positions(self) -> Positions | None:
+        """In shards, from every row."""
+        if self._first is None or self._first.position is None:
+            return None
+        found = [line.position for line in self.lines(self.path) if isinstance(line, Line)]
+        return np.array(found, np.int64)
+
+    @cached_property
+    def failures(self) -> Sequence[Failure]:
+        """The rows with an error instead of a vector."""
+        return [line for line in self.lines(self.path) if isinstance(line, Failure)]
+
+    @property
+    def is_empty(self) -> bool:
+        """Told by the first row."""
+        return self._first is None
+
+    def read(self, rows: int) -> Iterator[VectorRows]:
+        """Parse block by block."""
+        good = (line for line in self.lines(self.path) if isinstance(line, Line))
+        start = 0
+        while some := list(islice(good, rows)):
+            for number, line in enumerate(some, start):
+                if len(line.vector) != self.dim:
+                    raise VectorsError(
+                        f"{self.path}: row {number} has {len(line.vector)} numbers, the first {self.dim}"
+                    )
+            start += len(some)
+            positions = None
+            if some[0].position is not None:
+                positions = np.array([line.position for line in some], np.int64)
+            yield VectorRows([line.name for line in some], np.stack([line.vector for line in some]), positions)
+
+
+class TextWriter(VectorsWriter):
+    """A line a row, let out at once; on stdout nothing stands beside."""
+
+    def start(self) -> None:
+        """Write the description, when there is a place for it."""
+        self._digits = ",".join([_DIGITS[self.plan.dtype]] * self.plan.dim)
+        if self.plan.path is not None:
+            self.beside(description_path).write(json_line(self.description()))
+
+    def write(self, rows: VectorRows) -> None:
+        """Write a line a row."""
+        vectors = self.stored(rows).tolist()
+        positions = [None] * len(vectors) if rows.positions is None else rows.positions.tolist()
+        for name, vector, position in zip(rows.names, vectors, positions, strict=True):
+            self.target.write(self.line(name, position, self._digits % tuple(vector)))
+        self.target.flush()
+
+    @abstractmethod
+    def line(self, name: str, position: int | None, numbers: str) -> bytes:
+        """One row; `numbers` is separated by commas."""
+
+
+def _described(beside: Path) -> VectorsInfo:
+    with own_error(VectorsError, str(beside)):
+        return from_json(parse_json(read_bytes(beside, LARGEST_DESCRIPTION)), str(beside))
