@@ -1,10 +1,14 @@
-"""The house's rules about who may import whom, and what --help may load."""
+"""The rules of docs/architecture.md: who may import whom, how modules and classes are named, what --help may load."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections import defaultdict
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,21 +16,35 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "clipcli"
 ROWS = [
     {"errors", "__init__"},
-    {"inputs", "sources", "vectors", "encoder", "report", "talk", "spelling", "textfiles", "arrow", "sharding",
-     "files", "decode",
-     "steady", "devices", "redaction"},
-    {"images", "preprocess", "prompts", "cache", "bundle", "output", "tasks", "vectorfiles", "hub", "catalogue",
-     "registry", "other_names", "expectations", "query", "texts", "plan", "reports", "config"},
-    {"engines", "records", "modelspec", "exporting", "loading"},
-    {"models"},
-    {"pipeline", "session", "session_options", "cluster"},  # a cluster is sessions behind the face of one
-    {"groups", "options", "choices", "environment", "defaults"},
-    {"checking", "classification", "embedding", "ranking", "deduplication", "calibration", "checks", "acting", "doctor",
-     "modeltools", "benching", "thresholdfile"},  # one run of a command: options in, rows out
-    {"commands"},
-    {"cli", "menu", "sections", "__main__"},
-]  # fmt: skip
-COMMAND_LINE = {"groups", "options", "commands", "cli", "menu", "sections"}
+    {"core"},
+    {"cache"},
+    {"inputs", "tasks", "hub", "bundle"},
+    {"images", "prompts", "plan", "engines"},
+    {"models", "output"},
+    {"session", "vectorfiles", "config"},
+    {"options"},
+    {"runs"},
+    {"cli"},
+    {"__main__"},
+]
+"""The layers, from the bottom to the top; docs/architecture.md shows the same table."""
+SIDE_STEPS = {("check", "classify"), ("check", "dedupe"), ("calibrate", "classify")}
+"""Runs that may use another command's run."""
+COMMANDS = {
+    "apply", "cache", "calibrate", "check", "classify", "dedupe", "doctor", "embed", "index", "merge", "models",
+    "prompts", "rank", "undo",
+}  # fmt: skip
+MAY_REPEAT = {"run", "rows", "validate", "errors", "read", "write", "__init__"} | COMMANDS
+"""Module names that may stand in several packages."""
+SMALL = {
+    "__main__": "`python -m clipcli` needs a module of this name",
+    "cli.commands.doctor": "a command has a module of its own, however short",
+    "cli.commands.index": "a command has a module of its own, however short",
+    "cli.commands.undo": "a command has a module of its own, however short",
+    "runs.doctor.run": "every command has a run",
+}
+"""Modules of fewer than 40 lines with one importer, each with the reason why it is not part of that importer."""
+GERUND = re.compile(r"\w+ing")
 HEAVY = {
     "torch",
     "open_clip",
@@ -44,45 +62,48 @@ HEAVY = {
 }
 MAY_IMPORT = {
     "torch": {
-        "engines/devices.py",
+        "engines/openclip_registry.py",
+        "engines/text_tokens.py",
+        "engines/torch_devices.py",
         "engines/nvjpeg.py",
         "engines/openclip.py",
-        "engines/export.py",
-        "engines/faults.py",
-        "engines/few_queries.py",
-        "engines/image_tower.py",
-        "engines/text_tower.py",
-        "engines/compact.py",
+        "engines/onnx_export.py",
+        "engines/errors.py",
+        "engines/openclip_towers.py",
         "engines/parity.py",
-        "engines/searching.py",
+        "engines/torch_search.py",
     },
     "open_clip": {
+        "engines/openclip_towers.py",
         "engines/openclip.py",
-        "engines/export.py",
-        "engines/image_tower.py",
-        "engines/text_tower.py",
-        "engines/sources.py",
+        "engines/onnx_export.py",
+        "engines/checkpoint.py",
         "engines/tokenizer_export.py",
         "engines/hugging_face.py",
     },
     "transformers": {"engines/hugging_face.py"},
-    "onnxruntime": {"engines/tower.py"},
+    "onnxruntime": {"engines/onnx_tower.py"},
     "huggingface_hub": {"hub/"},
-    "tqdm": {"talk.py"},
+    "tqdm": {"core/console.py"},
     "sqlite3": {"cache/"},
-    "fsspec": {"sources/places.py", "sources/fetching.py"},
-    "ray": {"cluster/running.py"},
-    "tenacity": {"sources/fetching.py"},
-    "aiohttp": {"sources/places.py"},
-    "textual_image": {"output/preview.py"},
+    "fsspec": {"inputs/sources/filesystems.py", "inputs/sources/fetch.py"},
+    "ray": {"session/ray/cluster.py"},
+    "tenacity": {"inputs/sources/fetch.py"},
+    "aiohttp": {"inputs/sources/filesystems.py"},
+    "textual_image": {"output/terminal_images.py"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
+def name_of(path: Path) -> str:
+    """The dotted name of a module below the package; that of a package's `__init__` is the package's."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def row_of(path: Path) -> int:
     """The row of a file, by its first part below the package."""
-    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return row_named(part)
+    return row_named(path.relative_to(PACKAGE).parts[0].removesuffix(".py"))
 
 
 def row_named(part: str) -> int:
@@ -90,56 +111,83 @@ def row_named(part: str) -> int:
     return next(number for number, row in enumerate(ROWS) if part in row)
 
 
-def imports(path: Path, *, run_time_only: bool = True) -> list[tuple[str, int]]:
-    """Modules that a file imports, with the line; those under `if TYPE_CHECKING:` are left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped: set[int] = set()
-    if run_time_only:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                skipped |= {id(child) for child in ast.walk(node)}
-    found: list[tuple[str, int]] = []
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+@cache
+def imports(path: Path) -> list[tuple[str, int]]:
+    """Modules that a file imports, for types too, with the line; `from clipcli.x import y` names y where it is one."""
+    names: list[tuple[str, int]] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found += [(alias.name, node.lineno) for alias in node.names]
+            names += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [(name if node.module == "clipcli" else node.module, node.lineno) for name in names]
-    return found
+            for alias in node.names:
+                longer = f"{node.module}.{alias.name}"
+                names.append((longer if longer.removeprefix("clipcli.") in NAMES else node.module, node.lineno))
+    return names
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Which modules of the package each module imports, for types too."""
+    ours = {name: set() for name in NAMES}
+    for path in MODULES:
+        used = {name.removeprefix("clipcli.") for name, _ in imports(path) if name.startswith("clipcli.")}
+        ours[name_of(path)] = (used & NAMES) - {name_of(path)}
+    return ours
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_from_lower_rows(path: Path):
-    mine, home = row_of(path), path.relative_to(PACKAGE).parts[0]
+    mine, home = row_of(path), path.relative_to(PACKAGE).parts
     for name, line in imports(path):
         if not name.startswith("clipcli.") or name == "clipcli.__version__":
             continue
-        part = name.split(".")[1]
-        other = row_named(part)
-        allowed = other < mine or part == home.removesuffix(".py") or (other == mine and mine >= 1)
-        assert allowed, f"{path.name}:{line} imports {name} (row {other}) from row {mine}"
+        parts = name.split(".")[1:]
+        if parts[0] != home[0].removesuffix(".py"):
+            assert row_named(parts[0]) < mine, f"{path}:{line} imports {name}, which is not in a lower row"
+        elif parts[0] == "runs" and len(home) > 2 and len(parts) > 1 and parts[1] in COMMANDS - {home[1]}:
+            assert (home[1], parts[1]) in SIDE_STEPS, f"{path}:{line}: the run of {home[1]} may not use {parts[1]}'s"
 
 
-def test_rows_have_no_cycles():
-    """Within a row modules may use each other one way only."""
-    graph: dict[str, set[str]] = {}
+def test_modules_have_no_circles():
+    """Not even for types."""
+    try:
+        TopologicalSorter(graph()).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_a_public_class_has_its_name_alone():
+    homes: dict[str, list[str]] = defaultdict(list)
     for path in MODULES:
-        home = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        used = {name.split(".")[1] for name, _ in imports(path) if name.startswith("clipcli.")}
-        graph.setdefault(home, set()).update(used - {home, "__version__"})
-    done: set[str] = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(name_of(path))
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
 
-    def visit(node: str, trail: tuple[str, ...]) -> None:
-        assert node not in trail, " → ".join((*trail[trail.index(node) :], node))
-        if node not in done:
-            for child in graph.get(node, set()):
-                visit(child, (*trail, node))
-            done.add(node)
 
-    for start in graph:
-        visit(start, ())
+def test_module_names_say_what_they_hold():
+    """A name repeats only where each command has such a module, and none is a gerund."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for path in MODULES:
+        homes[path.stem].append(name_of(path))
+    assert {stem: where for stem, where in homes.items() if len(where) > 1 and stem not in MAY_REPEAT} == {}
+    assert [name for name in NAMES if GERUND.fullmatch(name.rpartition(".")[2])] == []
+
+
+def test_small_modules_have_a_reason():
+    users: dict[str, set[str]] = defaultdict(set)
+    for name, used in graph().items():
+        for other in used:
+            users[other].add(name)
+    small = {
+        name_of(path)
+        for path in MODULES
+        if path.stem != "__init__" and path.read_text("utf-8").count("\n") < 40 and len(users[name_of(path)]) <= 1
+    }
+    assert small == set(SMALL)
 
 
 @pytest.mark.parametrize("library", MAY_IMPORT)
@@ -205,16 +253,7 @@ def names_in(path: Path) -> set[str]:
 def test_typer_stands_only_in_the_command_line():
     for path in MODULES:
         if any(module.split(".")[0] == "typer" for module, _ in imports(path)):
-            assert path.relative_to(PACKAGE).parts[0].removesuffix(".py") in COMMAND_LINE, path
-
-
-def test_what_commands_run_knows_no_command():
-    """Not even their types: options stand below."""
-    for path in MODULES:
-        if row_of(path) < row_named("commands"):
-            assert not [
-                name for name, _ in imports(path, run_time_only=False) if name.startswith("clipcli.cli.commands")
-            ], path
+            assert path.relative_to(PACKAGE).parts[0] in {"cli", "options"}, path
 
 
 @pytest.mark.parametrize(

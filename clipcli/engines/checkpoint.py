@@ -13,8 +13,7 @@ from open_clip.pretrained import get_pretrained_cfg
 
 from clipcli.core.encoder import ModelInfo
 from clipcli.core.files import is_file
-from clipcli.engines.hugging_face import tokenizer_files
-from clipcli.engines.model_config import check_model_config, parse_json
+from clipcli.engines.model_config import check_model_config, parse_json, tokenizer_files
 from clipcli.engines.openclip_registry import configs, definition, preprocessing_of, repository
 from clipcli.errors import ModelError
 from clipcli.hub import CONFIG, WEIGHTS

@@ -19,8 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 from open_clip.hf_configs import arch_dict
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-from clipcli.core.files import is_file
-from clipcli.engines.model_config import read_json, tokenizer_options
+from clipcli.engines.model_config import (
+    SPECIAL_TOKENS,
+    TOKENIZER_CONFIG,
+    TOKENIZER_DATA,
+    read_json,
+    tokenizer_files,
+    tokenizer_options,
+)
 from clipcli.errors import ModelError
 from clipcli.hub import CONFIG
 
@@ -29,14 +35,6 @@ if TYPE_CHECKING:
 
     from clipcli.engines.checkpoint import ModelFiles
 
-TOKENIZER_DATA: Final = (
-    "tokenizer.json", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model",
-    "tokenizer.model", "vocab.txt", "vocab.json", "merges.txt",
-)  # fmt: skip
-"""Files of a tokenizer that hold words and numbers only."""
-_SPECIAL: Final = "special_tokens_map.json"
-_ABOUT: Final = "tokenizer_config.json"
-_KIND: Final = "config.json"
 _KNOWN_KINDS: Final = "a model's tokenizer has to be one that its published relatives use, such as T5Tokenizer"
 _FAMILIES: Final = (
     "Albert", "Bart", "Bert", "CLIP", "Camembert", "DebertaV2", "DistilBert", "Electra", "GPT2", "Gemma", "Llama",
@@ -46,16 +44,10 @@ _CLASSES: Final = frozenset(
     [f"{family}Tokenizer{kind}" for family in _FAMILIES for kind in ("", "Fast")]
     + ["PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"]
 )
-"""Tokenizer classes that read nothing but the files above."""
+"""Tokenizer classes that read nothing but the files named in `model_config`."""
 _MODES: Final = (None, "", "clips")
 _FILE_KEYS: Final = ("_file", "_files", "_path", "_name", "_map")
 """Endings of keys by which a tokenizer's config may send its reader to another file."""
-
-
-def tokenizer_files(folder: Path) -> list[Path]:
-    """The files of a tokenizer that are in a folder, what is read of it besides them included."""
-    names = (*TOKENIZER_DATA, _SPECIAL, _ABOUT, _KIND)
-    return [folder / name for name in names if is_file(folder / name)]
 
 
 def load_tokenizer(source: ModelFiles) -> Any:
@@ -123,12 +115,12 @@ def _tokenizer_files(source: Path) -> Iterator[Path]:
 def _checked(path: Path) -> dict[str, Any]:
     """What a tokenizer's config says of words and sizes. Raises ModelError where it names code or an unknown class."""
     found = read_json(path)
-    if path.name == _SPECIAL:
+    if path.name == SPECIAL_TOKENS:
         return {key: value for key, value in found.items() if key.endswith(("_token", "_tokens"))}
     wanted = found.get("tokenizer_class")
     if wanted is not None and wanted not in _CLASSES:
         raise ModelError(f"{path}: unknown kind of tokenizer {str(wanted)[:80]!r}", hint=_KNOWN_KINDS)
-    if path.name == _ABOUT:
+    if path.name == TOKENIZER_CONFIG:
         return _without_files(found)
     if wanted is None and (kind := found.get("model_type")) is not None and not _is_known(str(kind)):
         raise ModelError(f"{path}: unknown kind of tokenizer {str(kind)[:80]!r}", hint=_KNOWN_KINDS)

@@ -11,6 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from clipcli.core.files import is_file
 from clipcli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ _TIMM_NAME: Final = re.compile(r"\w[\w.-]*")
 _REPOSITORY: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _LANGUAGE: Final = re.compile(r"[A-Za-z_-]{1,20}")
 _SPECIAL_TOKEN: Final = re.compile(r"<[\w-]{1,40}>")
+TOKENIZER_DATA: Final = (
+    "tokenizer.json", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model",
+    "tokenizer.model", "vocab.txt", "vocab.json", "merges.txt",
+)  # fmt: skip
+"""Files of a tokenizer that hold words and numbers only."""
+SPECIAL_TOKENS: Final = "special_tokens_map.json"
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+TYPE_CONFIG: Final = "config.json"
 _CODE_KEYS: Final = ("auto_map", "trust_remote_code", "code_revision", "custom_pipelines")
 """Keys by which Hugging Face's libraries find code in a repository, or are told to run it."""
 _CLEAN_UPS: Final = ("lower", "whitespace", "canonicalize")
@@ -30,6 +39,12 @@ _MOST_LAYERS: Final = 1024
 _LARGEST_BYTES: Final = 64 << 20
 _MOST_VALUES: Final = 1_000_000
 _CODE_HINT: Final = "clipcli runs no code of a model; ask its maker for one that open_clip and transformers know"
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of a tokenizer that are in a folder, what is read of it besides them included."""
+    names = (*TOKENIZER_DATA, SPECIAL_TOKENS, TOKENIZER_CONFIG, TYPE_CONFIG)
+    return [folder / name for name in names if is_file(folder / name)]
 
 
 def check_model_config(config: Mapping[str, Any], name: str) -> None:

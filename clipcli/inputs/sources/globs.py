@@ -10,51 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from clipcli.core.skipped_folders import is_skipped_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-SKIPPED_FOLDERS: Final = frozenset(
-    (
-        # recycle bins: Windows, Synology, QNAP, netatalk (those of Linux and macOS have hidden names)
-        "$recycle.bin", "recycler", "recycled", "#recycle", "@recycle", "network trash folder",
-        ".trash", ".trashes", ".recycle", ".recycle.bin", ".dtrash",
-        # thumbnails and previews
-        "@eadir", "@synoeastream", ".@__thumb", "@__thumb", ".thumbnails", ".thumbs", ".picasaoriginals",
-        # what systems and archives keep beside files
-        "__macosx", "system volume information", "lost+found", "@tmp", "temporary items", "_gsdata_",
-        # snapshots: every file once more
-        "#snapshot", "@recently-snapshot", "~snapshot", ".snapshot", ".snapshots", ".zfs",
-        # packages of programs
-        "node_modules", "bower_components", "__pycache__", ".git", ".venv",
-    )
-)  # fmt: skip
-"""In lower case: most systems that make these folders do not tell case apart."""
-_BEGINNINGS: Final = (".trash-",)
-"""The bin of each user on a disk of its own (freedesktop.org): `.Trash-1000`."""
-_ENDINGS: Final = (".lrdata",)
-"""Previews of Lightroom's catalogues."""
-_LIBRARY: Final = ".photoslibrary"
-_ORIGINALS: Final = frozenset(("originals", "masters"))
-
-
-def is_skipped_folder(name: str, parent: str = "") -> bool:
-    """Return whether a folder's search passes over a folder of this name.
-
-    Args:
-        name: its last part.
-        parent: the last part of the folder it lies in. Of a library of Apple's Photos only the originals are searched.
-    """
-    plain = name.lower()
-    if plain in SKIPPED_FOLDERS or plain.startswith(_BEGINNINGS) or plain.endswith(_ENDINGS):
-        return True
-    return parent.lower().endswith(_LIBRARY) and plain not in _ORIGINALS
-
-
-def lies_in_skipped_folder(path: str) -> bool:
-    """Return whether any folder above the last part of a path (`/` or the system's separator) is one of these."""
-    parts = path.replace("\\", "/").split("/")[:-1] if "\\" in path and ":" in path[:3] else path.split("/")[:-1]
-    return any(is_skipped_folder(part, parent) for parent, part in zip(["", *parts], parts, strict=False))
-
 
 _SEPARATOR: Final = "/"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pathspec
 
+from clipcli.core.skipped_folders import lies_in_skipped_folder
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.collect import IMAGE_SUFFIXES, ImageRef, collect
-from clipcli.inputs.sources.globs import lies_in_skipped_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -34,7 +34,7 @@ _QUERIES = ("query", "caption", "query_image")
 
 
 @dataclass(frozen=True)
-class Pair:
+class ExpectedPair:
     """One row of the table: this query should find this."""
 
     query: Query
@@ -47,7 +47,7 @@ class Pair:
         return self.query.id or self.query.name
 
 
-def read_pairs(path: str) -> tuple[Pair, ...]:
+def read_pairs(path: str) -> tuple[ExpectedPair, ...]:
     """Read the table.
 
     A CSV has columns query (or query_image) and image (or text); a JSONL the same, with a text or a list of them. An id
@@ -68,7 +68,7 @@ def read_pairs(path: str) -> tuple[Pair, ...]:
     return pairs
 
 
-def _csv_rows(text: str, faults: Faults) -> Iterator[Pair]:
+def _csv_rows(text: str, faults: Faults) -> Iterator[ExpectedPair]:
     reader = csv.DictReader(io.StringIO(text), strict=True)
     try:
         for row in reader:
@@ -77,7 +77,7 @@ def _csv_rows(text: str, faults: Faults) -> Iterator[Pair]:
         faults.add(reader.line_num, f"not CSV: {error}")
 
 
-def _json_rows(text: str, faults: Faults) -> Iterator[Pair]:
+def _json_rows(text: str, faults: Faults) -> Iterator[ExpectedPair]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
@@ -88,7 +88,7 @@ def _json_rows(text: str, faults: Faults) -> Iterator[Pair]:
             yield from _pairs(row if isinstance(row, dict) else {}, number, faults)
 
 
-def _pairs(row: Mapping[str, object], line: int, faults: Faults) -> Iterator[Pair]:
+def _pairs(row: Mapping[str, object], line: int, faults: Faults) -> Iterator[ExpectedPair]:
     asked = next((name for name in _QUERIES if isinstance(row.get(name), str)), None)
     found = next((row[name] for name in _FOUND if name in row), None)
     names = found if isinstance(found, list) else [found]
@@ -100,7 +100,7 @@ def _pairs(row: Mapping[str, object], line: int, faults: Faults) -> Iterator[Pai
     value = str(row[asked]) if asked else str(key)
     query = example(value, identifier=key) if asked == "query_image" else literal(value, identifier=key)
     for name in names:
-        yield Pair(query, str(name), line)
+        yield ExpectedPair(query, str(name), line)
 
 
 _RECALL = re.compile(r"(\d+)=(0|1|0?\.\d+|1\.0*|0\.\d+)")
@@ -133,7 +133,7 @@ class ExpectedHits:
 
     source: str
     folder: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ExpectedPair, ...]
     needed: Mapping[int, float]
     """Smallest recall by depth."""
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from clipcli.core.arrow import pyarrow
 from clipcli.errors import ImageError
-from clipcli.inputs.collect import ImageRef
 from clipcli.inputs.sources.expand import RemoteObject
 from clipcli.inputs.sources.parquet import Cell
 from clipcli.inputs.sources.refs import ImageRef

@@ -39,7 +39,7 @@ _FITS: Final = 0.6
 
 
 @dataclass(frozen=True)
-class Pair:
+class AlignedPair:
     """Two stretches at one size, the second moved onto the first."""
 
     first: Grey
@@ -55,7 +55,7 @@ class Pair:
     correlation: float
 
 
-def align(one: Sheet, other: Sheet) -> Pair | None:
+def align(one: Sheet, other: Sheet) -> AlignedPair | None:
     """The best fit of two sheets; None where none is worth a closer look."""
     best: tuple[float, Stretch, Stretch, Motion] | None = None
     for mine, its in _beginnings(one, other):
@@ -73,7 +73,7 @@ def align(one: Sheet, other: Sheet) -> Pair | None:
         _, motion = _fit(smaller @ first @ smaller.T, smaller @ second @ smaller.T, motion, 4)
     correlation, motion = _fit(first, second, motion, 2)
     moved, covered = move(second, motion)
-    return Pair(first, moved, covered, (mine, its), _shared(mine, its, covered, motion), motion, correlation)
+    return AlignedPair(first, moved, covered, (mine, its), _shared(mine, its, covered, motion), motion, correlation)
 
 
 def _shared(mine: Stretch, its: Stretch, covered: Mask, motion: Motion) -> tuple[Stretch, Stretch]:

@@ -15,7 +15,7 @@ import numpy as np
 from clipcli.tasks.dedupe.alignment import blurred, correlation, move
 
 if TYPE_CHECKING:
-    from clipcli.tasks.dedupe.alignment import Mask, Pair
+    from clipcli.tasks.dedupe.alignment import AlignedPair, Mask
     from clipcli.tasks.dedupe.sheets import Grey, Sheet
 
 CELL: Final = 8
@@ -60,7 +60,7 @@ class Difference(NamedTuple):
     """Contrast of the one in shares of the other's; negative for a negative."""
 
 
-def difference(one: Sheet, other: Sheet, pair: Pair, limit: float) -> Difference:
+def difference(one: Sheet, other: Sheet, pair: AlignedPair, limit: float) -> Difference:
     """The better of predicting the first from the second and the second from the first.
 
     Args:
@@ -79,7 +79,7 @@ def difference(one: Sheet, other: Sheet, pair: Pair, limit: float) -> Difference
     return min(first, second, key=lambda found: (found.peak * max(1.0, found.floor), -found.correlation))
 
 
-def colour_difference(one: Sheet, other: Sheet, pair: Pair) -> float:
+def colour_difference(one: Sheet, other: Sheet, pair: AlignedPair) -> float:
     """The largest block of colour that a saturation and a white balance do not explain; 0 where one is grey."""
     mine, its = one.colours(pair.frames[0], _COLOUR_SIDE), other.colours(pair.frames[1], _COLOUR_SIDE)
     its = np.stack([move(part, pair.motion)[0] for part in its])

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from clipcli.core.skipped_folders import lies_in_skipped_folder
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import UsageError
-from clipcli.inputs.sources.globs import lies_in_skipped_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-    from clipcli.tasks.dedupe.alignment import Pair
+    from clipcli.tasks.dedupe.alignment import AlignedPair
     from clipcli.tasks.dedupe.join_rows import Bits
 
 NAMES: Final = (
@@ -148,7 +148,7 @@ def _judge(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:
     return "near", pair.correlation, peak
 
 
-def _has_more(one: Sheet, other: Sheet, pair: Pair) -> bool:
+def _has_more(one: Sheet, other: Sheet, pair: AlignedPair) -> bool:
     margins = beside(one, pair.stretches[0]), beside(other, pair.stretches[1])
     return "more" in margins or moved(pair)
 

@@ -11,7 +11,7 @@ from clipcli.tasks.dedupe.sheets import area
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from clipcli.tasks.dedupe.alignment import Pair
+    from clipcli.tasks.dedupe.alignment import AlignedPair
     from clipcli.tasks.dedupe.sheets import Sheet, Stretch
 
 Beside = Literal["nothing", "crop", "more"]
@@ -49,7 +49,7 @@ def beside(sheet: Sheet, stretch: Stretch) -> Beside:
     return max(found, key=("nothing", "crop", "more").index)
 
 
-def moved(pair: Pair) -> bool:
+def moved(pair: AlignedPair) -> bool:
     """Whether both pictures have plain ground around what they share, and it stands in another place of it."""
     mine, its = pair.stretches
     if any(_fills(stretch) for stretch in pair.stretches):
