@@ -50,17 +50,17 @@ SCRIPT = """
 
 CLIPCLI = """
     import resource, time
-    from clipcli.inputs import collect
-    from clipcli.models import Choice
+    from clipcli.inputs.collect import collect
+    from clipcli.models.choice import Choice
     from clipcli.prompts import Label, load_prompts
-    from clipcli.session import open_session
-    from clipcli.session_options import SessionOptions
-    from clipcli.talk import Talk
+    from clipcli.session.session import open_session
+    from clipcli.session.session_options import SessionOptions
+    from clipcli.core.console import Console
     from clipcli.tasks.classify import Classifier
 
     names = ("cat", "dog", "car")
     choice, options = Choice({model!r}, engine={engine!r}), SessionOptions(use_cache=False)
-    with open_session(choice, Talk(), options, expected_images={count}) as session:
+    with open_session(choice, Console(), options, expected_images={count}) as session:
         session.model.encoder
         began = time.perf_counter()
         texts = session.embed_labels([Label(name, (name,)) for name in names], load_prompts(["photo-one"]))
@@ -73,10 +73,11 @@ CLIPCLI = """
 FORWARD = """
     import time
     import numpy as np
-    from clipcli.models import Choice, Model
-    from clipcli.talk import Talk
+    from clipcli.models.choice import Choice
+    from clipcli.models.model import Model
+    from clipcli.core.console import Console
 
-    encoder = Model(Choice({model!r}, engine={engine!r}), Talk(), {count}).encoder
+    encoder = Model(Choice({model!r}, engine={engine!r}), Console(), {count}).encoder
     pixels = np.random.default_rng(0).standard_normal((16, 3, 224, 224), dtype=np.float32)
     encoder.encode_images(pixels)
     began = time.perf_counter()
@@ -88,9 +89,9 @@ FORWARD = """
 DECODE = """
     import time
     from pathlib import Path
-    from clipcli.encoder import Preprocessing
+    from clipcli.core.encoder import Preprocessing
     from clipcli.images import decode, read
-    from clipcli.preprocess import to_pixels
+    from clipcli.images.preprocess import to_pixels
 
     how = Preprocessing((224, 224), (0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
     paths = sorted(Path({photos!r}).iterdir())
@@ -115,15 +116,15 @@ ENSEMBLE_SCRIPT = """
 
 ENSEMBLE_CLIPCLI = """
     import time
-    from clipcli.models import Choice
+    from clipcli.models.choice import Choice
     from clipcli.prompts import load_prompts, parse_labels
-    from clipcli.session import open_session
-    from clipcli.session_options import SessionOptions
-    from clipcli.talk import Talk
+    from clipcli.session.session import open_session
+    from clipcli.session.session_options import SessionOptions
+    from clipcli.core.console import Console
 
     labels = parse_labels(["@imagenet"], [])[:{labels}]
     prompts = load_prompts(["imagenet"])
-    with open_session(Choice({model!r}, engine={engine!r}), Talk(), SessionOptions(use_cache=False)) as session:
+    with open_session(Choice({model!r}, engine={engine!r}), Console(), SessionOptions(use_cache=False)) as session:
         session.model.encoder
         began = time.perf_counter()
         session.embed_labels(labels, prompts)

@@ -128,14 +128,14 @@ MAKE_PEER = """
 """
 
 OURS = """
-    from clipcli.choices import parse_choice
-    from clipcli.inputs import ImageRef
-    from clipcli.session import open_session
-    from clipcli.session_options import SessionOptions
-    from clipcli.talk import Talk
+    from clipcli.models.choice import parse_choice
+    from clipcli.inputs.sources.refs import ImageRef
+    from clipcli.session.session import open_session
+    from clipcli.session.session_options import SessionOptions
+    from clipcli.core.console import Console
     choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, cache_dir=None)
     options = SessionOptions(use_cache={cached}, fast_decode={fast})
-    with open_session(choice, Talk(quiet=True), options, expected_images=10**6) as session:
+    with open_session(choice, Console(quiet=True), options, expected_images=10**6) as session:
         if not {cached}:
             session.model.encoder
 
@@ -148,9 +148,9 @@ OURS = """
 DECODING = """
     from concurrent.futures import ThreadPoolExecutor
     import os
-    from clipcli.encoder import Preprocessing
+    from clipcli.core.encoder import Preprocessing
     from clipcli.images import decode, read
-    from clipcli.preprocess import to_pixels
+    from clipcli.images.preprocess import to_pixels
     how = Preprocessing((224, 224), (0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
 
     def one(path):
@@ -166,11 +166,11 @@ DECODING = """
 FORWARD = """
     from concurrent.futures import ThreadPoolExecutor
     import numpy
-    from clipcli.choices import parse_choice
-    from clipcli.models import Model
-    from clipcli.talk import Talk
+    from clipcli.models.choice import parse_choice
+    from clipcli.models.model import Model
+    from clipcli.core.console import Console
     choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, cache_dir=None)
-    encoder = Model(choice, Talk(quiet=True), 10**6).encoder
+    encoder = Model(choice, Console(quiet=True), 10**6).encoder
     pixels = numpy.random.default_rng(0).standard_normal(({batch}, 3, 224, 224), dtype=numpy.float32)
 
     def embed(paths):

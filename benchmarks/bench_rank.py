@@ -104,10 +104,10 @@ def peak(path: Path, queries: int) -> dict[str, float]:
     """Peak memory of a search in a process of its own, above what it had before, against a block with its products."""
     script = f"""
 import numpy as np
-from clipcli.ranking.corpus import Corpus, FilePart
-from clipcli.tasks.search import SearchLimits, rows_a_block, search
+from clipcli.runs.rank.corpus import Corpus, FilePart
+from clipcli.tasks.search.flat import SearchLimits, rows_a_block, search
 from clipcli.vectorfiles import open_vectors
-from clipcli.vectors import unit_length
+from clipcli.core.vectors import unit_length
 file = open_vectors({str(path)!r})
 corpus = Corpus([FilePart(file)], {DIM})
 queries = unit_length(np.random.default_rng(1).standard_normal(({queries}, {DIM})))

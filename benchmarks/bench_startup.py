@@ -59,7 +59,9 @@ MODEL = """
 
 ENGINE = """
     from pathlib import Path
-    from clipcli import bundle, images, preprocess, vectors
+    from clipcli import bundle, images
+    from clipcli.core import vectors
+    from clipcli.images import preprocess
     from clipcli.engines import onnx
 
     found = bundle.read(Path({bundle!r}), stamps=Path({stamps!r}))

@@ -52,13 +52,13 @@ def _build(architecture: str) -> Any:
 
 def main() -> None:
     """Write the file anew, in open_clip's order."""
-    from clipcli.engines import openclip_registry as registry
+    from clipcli.engines import openclip_registry
 
     with FILE.open(encoding="utf-8", newline="") as stream:
         kept = {(row["name"], row["pretrained"]): row for row in csv.DictReader(stream)}
     counts: dict[str, tuple[float, float] | None] = {}
     rows = []
-    for architecture, tags in registry.tags().items():
+    for architecture, tags in openclip_registry.tags().items():
         counts[architecture] = counted(architecture)
         for tag in tags:
             row = {**dict.fromkeys(COLUMNS, ""), **kept.get((architecture, tag), {})}

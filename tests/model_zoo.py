@@ -175,12 +175,12 @@ def _cut(member: Member, cache: Path) -> dict[str, Any]:
 def _register(member: Member, config: dict[str, Any], root: Path, patch: pytest.MonkeyPatch) -> None:
     import open_clip.factory
 
-    from clipcli.engines import openclip_registry as registry
+    from clipcli.engines import openclip_registry
 
     path = root / f"{member.architecture}.json"
     path.write_text(json.dumps(config), encoding="utf-8")
     patch.setitem(open_clip.factory._MODEL_CONFIGS, member.architecture, config)
-    patch.setitem(registry.configs(), member.architecture, path)  # type: ignore[arg-type]
+    patch.setitem(openclip_registry.configs(), member.architecture, path)  # type: ignore[arg-type]
 
 
 def _cut_trunks(member: Member, patch: pytest.MonkeyPatch) -> None:
@@ -200,14 +200,14 @@ def _save_weights(member: Member, root: Path, cache: Path) -> str:
     import torch
     from safetensors.torch import save_file
 
-    from clipcli.engines import openclip_registry as registry
+    from clipcli.engines import openclip_registry
 
     weights = {name: value.contiguous().clone() for name, value in _random(member).state_dict().items()}
     if not member.tag:
         path = root / "checkpoint.safetensors"
         save_file(weights, path)
         return f"{member.architecture}@{path}"
-    repo, filename = registry.repository(member.architecture, member.tag)
+    repo, filename = openclip_registry.repository(member.architecture, member.tag)
     folder = _snapshot(repo, cache)
     if filename:
         torch.save(weights, folder / filename)

@@ -65,12 +65,12 @@ def register(name: str, config: Path, tags: dict[str, dict[str, str]], monkeypat
     import open_clip.factory
     import open_clip.pretrained
 
-    from clipcli.engines import openclip_registry as registry
+    from clipcli.engines import openclip_registry
 
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, json.loads(config.read_text(encoding="utf-8")))
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, tags)
-    monkeypatch.setitem(registry.configs(), name, config)  # type: ignore[arg-type]
-    monkeypatch.setitem(registry.tags(), name, tags)  # type: ignore[arg-type]
+    monkeypatch.setitem(openclip_registry.configs(), name, config)  # type: ignore[arg-type]
+    monkeypatch.setitem(openclip_registry.tags(), name, tags)  # type: ignore[arg-type]
 
 
 def save(kind: str, folder: Path, seed: int = 0) -> str:

@@ -20,7 +20,7 @@ from run import ROOT
 
 from clipcli import __version__
 from clipcli.config.environment import VARIABLES
-from clipcli.models import spec as modelspec
+from clipcli.models import spec
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -31,7 +31,7 @@ RUNNABLE = [page for page in WRITTEN if any(b.language in SHELL | {"python"} and
 KNOWN = SHELL | {"python", "json", "jsonl", "toml", "yaml", "text", "xml"}
 
 tiny_needed = pytest.mark.skipif(
-    not (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file(), reason="the embedded model is not built"
+    not (spec.TINY_FOLDER / spec.MANIFEST).is_file(), reason="the embedded model is not built"
 )
 
 
@@ -133,7 +133,7 @@ def test_links_lead_to_files_and_headings(page: Path):
             continue
         path, _, heading = target.partition("#")
         file = (page.parent / path) if path else page
-        if "models/tiny" not in path or modelspec.TINY_FOLDER.joinpath(modelspec.MANIFEST).is_file():
+        if "models/tiny" not in path or spec.TINY_FOLDER.joinpath(spec.MANIFEST).is_file():
             assert file.exists(), f"{page.name} links to {target}"
         if heading:
             titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)

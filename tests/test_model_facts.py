@@ -10,7 +10,7 @@ import pytest
 import small_models
 from run import Result, assert_one_error, run, run_script
 
-from clipcli.engines import openclip_registry as registry
+from clipcli.engines import openclip_registry
 from clipcli.engines.openclip_registry import check_name
 from clipcli.errors import UnknownModelError
 from clipcli.models import catalogue, other_names
@@ -27,7 +27,7 @@ def facts(result: Result) -> dict[str, object]:
 
 def test_the_list_has_all_published_weights_with_all_that_needs_no_download():
     rows = {row["model"]: row for row in run("models", "list", "-f", "jsonl").rows}
-    names = [f"{architecture}/{tag}" for architecture, tags in registry.tags().items() for tag in tags]
+    names = [f"{architecture}/{tag}" for architecture, tags in openclip_registry.tags().items() for tag in tags]
     assert set(names) <= set(rows)
     for name in names:
         row = rows[name]
@@ -50,7 +50,7 @@ def test_tags_that_mean_the_same_weights_have_the_same_figures():
     """A tag that was trained with QuickGELU gets it however the architecture is spelt, and the accuracy measured so."""
     for row in catalogue.published():
         other = catalogue.figures(f"{row.architecture}-quickgelu", row.tag)
-        if other is not None and registry.tags()[row.architecture][row.tag].get("quick_gelu"):
+        if other is not None and openclip_registry.tags()[row.architecture][row.tag].get("quick_gelu"):
             assert other.imagenet_top1 == row.imagenet_top1, row.name
 
 

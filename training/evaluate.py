@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from clipcli.prompts import shipped as imagenet
+from clipcli.prompts import shipped
 from training import space, text_tower
 from training.packages import KEPT_OUT_STYLE
 from training.sources import Archive
@@ -128,7 +128,7 @@ def evaluate(work: Path, archives: list[Archive]) -> dict[str, Any]:
             found = answers(material, vectors, names, templates)
             results[how] = {name: accuracy(*answer) for name, answer in found.items()}
             results[how]["mean"] = round(float(np.mean([row["top1"] for row in results[how].values()])), 1)
-            table = names(list(imagenet.class_names()), templates)
+            table = names(list(shipped.class_names()), templates)
             results[how]["imagenet"] = agreement(material, projection, vectors, table)
             scale = best_scale(found)
             results[how] |= {"scale": round(scale, 1), "calibration_error": round(calibration_error(found, scale), 3)}

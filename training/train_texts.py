@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import kl_div
 
-from clipcli.prompts import shipped as imagenet
+from clipcli.prompts import shipped
 from training import packages, targets
 from training.features import IMAGE_SIZE, MEAN, STD
 from training.targets import KINDS, NAMES, OTHER_NAMES, OTHERS, PLURALS, Targets
@@ -48,7 +48,7 @@ KEEP_EVERY = 100
 
 def read_templates(files: list[Path]) -> tuple[list[str], np.ndarray]:
     """Templates of the files, of ImageNet's list and some common ones, and how often each is taken."""
-    found = [(template, OTHER_WEIGHT) for template in imagenet.templates()] + [(template, 1.0) for template in COMMON]
+    found = [(template, OTHER_WEIGHT) for template in shipped.templates()] + [(template, 1.0) for template in COMMON]
     for file in files:
         weight = DEFAULT_WEIGHT if file.stem == DEFAULT_SET else OTHER_WEIGHT
         lines = file.read_text(encoding="utf-8").splitlines()

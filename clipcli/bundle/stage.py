@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from clipcli.bundle import contents as reading
+from clipcli.bundle import contents
 from clipcli.bundle.manifest import FileEntry, Manifest, to_json
 from clipcli.core.files import is_file, is_folder, is_there
 from clipcli.errors import BundleError, OutputError
@@ -59,7 +59,7 @@ def refuse_foreign(folder: Path) -> None:
         OutputError: it is something else.
     """
     if is_folder(folder):
-        if reading.is_bundle(folder) or not any(folder.iterdir()):
+        if contents.is_bundle(folder) or not any(folder.iterdir()):
             return
         raise OutputError(f"{folder}: already there, and not a bundle", hint="Name a new folder with -o.")
     if is_there(folder):
@@ -68,16 +68,16 @@ def refuse_foreign(folder: Path) -> None:
 
 def seal(stage: Path, manifest: Manifest) -> Manifest:
     """Write manifest.json over every file in the stage, and flush all to disk. Returns it with the files filled in."""
-    names = sorted(path.name for path in stage.iterdir() if path.name != reading.MANIFEST)
+    names = sorted(path.name for path in stage.iterdir() if path.name != contents.MANIFEST)
     sealed = dataclasses.replace(manifest, files=tuple(_entry(stage / name) for name in names))
-    (stage / reading.MANIFEST).write_text(to_json(sealed), encoding="utf-8")
-    for name in (*names, reading.MANIFEST):
+    (stage / contents.MANIFEST).write_text(to_json(sealed), encoding="utf-8")
+    for name in (*names, contents.MANIFEST):
         _flush(stage / name)
     return sealed
 
 
 def _entry(path: Path) -> FileEntry:
-    return FileEntry(path.name, path.stat().st_size, reading.sha256(path))
+    return FileEntry(path.name, path.stat().st_size, contents.sha256(path))
 
 
 def _flush(path: Path) -> None:
@@ -130,7 +130,7 @@ def _rename(stage: Path, folder: Path) -> None:
 def _as_good(folder: Path, stage: Path) -> bool:
     """Whether an intact bundle of the same model, files and all, is there already."""
     try:
-        return reading.read(folder).manifest == reading.read(stage).manifest
+        return contents.read(folder).manifest == contents.read(stage).manifest
     except BundleError:
         return False
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from clipcli.cache import database as rows
+from clipcli.cache import database
 from clipcli.cache.database import CacheUnusableError, connect, current_file, is_corrupt, remove_broken, set_aside
 from clipcli.cache.folder import SpaceInfo, cache_folder, limits
 from clipcli.cache.private import make_folder
@@ -129,7 +129,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         """The sha256 (hex) of a file that has not changed since it was remembered; no byte of it is read."""
         if self._refresh:
             return None
-        key = rows.stamp(path, stat)
+        key = database.stamp(path, stat)
         row = self._read(lambda db: db.execute("SELECT digest FROM files WHERE stamp = ?", (key,)).fetchone())
         return row[0].hex() if row else None
 
@@ -142,7 +142,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         if time.time() - max(stat.st_mtime, stat.st_ctime) < _RACY_SECONDS:
             return
         with self._lock:
-            self._new_files[rows.stamp(path, stat)] = bytes.fromhex(digest)
+            self._new_files[database.stamp(path, stat)] = bytes.fromhex(digest)
             if len(self._new_files) >= _PENDING_LIMIT:
                 self._write(self._flush)
 
@@ -160,10 +160,10 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         data = {bytes.fromhex(key): vector.tobytes() for key, vector in narrow if np.isfinite(vector).all()}
 
         def write(db: sqlite3.Connection) -> None:
-            number = self._spaces.get(space) or rows.make_space(db, space)
+            number = self._spaces.get(space) or database.make_space(db, space)
             if self._refresh:
-                rows.remove(db, number, list(data))
-            rows.insert(db, number, data, dtype.itemsize, self._today)
+                database.remove(db, number, list(data))
+            database.insert(db, number, data, dtype.itemsize, self._today)
             self._flush(db)
             to_size(db, self._limits.max_bytes)
 
@@ -222,19 +222,19 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
             self._say(f"cache not used: {self.folder}: {why}")
 
     def _find(self, db: sqlite3.Connection, space: str, keys: Sequence[bytes]) -> dict[bytes, Vector]:
-        number = self._spaces.get(space) or rows.find_space(db, space)
+        number = self._spaces.get(space) or database.find_space(db, space)
         if number is None:
             return {}
         self._spaces[space] = number
-        hits = list(rows.find(db, number, keys))
+        hits = list(database.find(db, number, keys))
         self._uses += [(number, hit.key) for hit in hits if hit.used < self._today]
         if len(self._uses) >= _PENDING_LIMIT:
             self._write(self._flush)
         return {hit.key: hit.vector for hit in hits}
 
     def _flush(self, db: sqlite3.Connection) -> None:
-        rows.keep_files(db, self._new_files, self._today)
-        rows.touch(db, self._uses, self._today)
+        database.keep_files(db, self._new_files, self._today)
+        database.touch(db, self._uses, self._today)
         self._new_files, self._uses = {}, []
 
     def _read(self, action: Callable[[sqlite3.Connection], _Result]) -> _Result | None:

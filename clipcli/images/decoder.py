@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from clipcli.errors import ImageError
-from clipcli.images import messages as reasons
-from clipcli.images import png, raw
+from clipcli.images import messages, png, raw
 from clipcli.images.colour_modes import BARE
 from clipcli.images.silence import hush
 
@@ -83,7 +82,7 @@ def decode(
         shown = (rendering or BARE).apply(elsewhere or image)
         return _upright(shown, image) if orient else shown
     except Exception as error:
-        raise ImageError("decode", reasons.failed(error, image.format)) from error
+        raise ImageError("decode", messages.failed(error, image.format)) from error
 
 
 def _picture(data: bytes, max_pixels: int) -> bytes:
@@ -101,15 +100,15 @@ def identify(data: bytes, max_pixels: int) -> Image.Image:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError("decode", reasons.unidentified(data)) from error
+        raise ImageError("decode", messages.unidentified(data)) from error
     except Image.DecompressionBombError as error:
         count = int(next(iter(re.findall(r"\d+", str(error))), max_pixels + 1))
-        raise ImageError("decode", reasons.too_many_pixels(count, max_pixels)) from error
+        raise ImageError("decode", messages.too_many_pixels(count, max_pixels)) from error
     except Exception as error:
-        raise ImageError("decode", reasons.failed(error, None)) from error
+        raise ImageError("decode", messages.failed(error, None)) from error
     width, height = image.size
     if width * height > max_pixels:
-        raise ImageError("decode", reasons.too_many_pixels(width * height, max_pixels))
+        raise ImageError("decode", messages.too_many_pixels(width * height, max_pixels))
     if image.format == "PNG":
         png.complete_info(data, image)
     return image
@@ -128,10 +127,10 @@ def _open(data: bytes) -> Image.Image:
     except UnidentifiedImageError:
         with _PLUGINS:
             Image.init()
-            if reasons.is_heif(data) and not _register_heif():
-                raise ImageError("decode", reasons.HEIF_IS_OPTIONAL) from None
-            if reasons.is_jpeg_xl(data) and not _register_jpeg_xl():
-                raise ImageError("decode", reasons.JPEG_XL_IS_OPTIONAL) from None
+            if messages.is_heif(data) and not _register_heif():
+                raise ImageError("decode", messages.HEIF_IS_OPTIONAL) from None
+            if messages.is_jpeg_xl(data) and not _register_jpeg_xl():
+                raise ImageError("decode", messages.JPEG_XL_IS_OPTIONAL) from None
         return Image.open(io.BytesIO(data), formats=_known())
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import ExifTags, Image
 
 from clipcli.errors import ImageError
-from clipcli.images import messages as reasons
-from clipcli.images import raw
+from clipcli.images import messages, raw
 from clipcli.images.decoder import DEFAULT_MAX_PIXELS, UPRIGHT, identify
 from clipcli.images.pages import count_of
 
@@ -62,7 +61,7 @@ def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_
     except ImageError:
         raise
     except Exception as error:
-        raise ImageError("decode", reasons.failed(error, image.format)) from error
+        raise ImageError("decode", messages.failed(error, image.format)) from error
     return digest.hexdigest()
 
 
@@ -75,7 +74,7 @@ def _frames(image: Image.Image, max_pixels: int) -> Iterator[Image.Image]:
     for number in range(count, 0, -1) if layered else range(1, count):
         image.seek(number)
         if image.width * image.height > max_pixels:
-            raise ImageError("decode", reasons.too_many_pixels(image.width * image.height, max_pixels))
+            raise ImageError("decode", messages.too_many_pixels(image.width * image.height, max_pixels))
         image.load()
         yield image
 

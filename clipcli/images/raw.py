@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import ExifTags, Image
 
 from clipcli.errors import ImageError
-from clipcli.images import messages as reasons
+from clipcli.images import messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def full_preview(data: bytes, kind: str, max_pixels: int) -> bytes:
     try:
         rawpy: Any = importlib.import_module("rawpy")
     except ImportError:
-        raise ImageError("decode", reasons.raw_is_optional(kind)) from None
+        raise ImageError("decode", messages.raw_is_optional(kind)) from None
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             width, height = raw.sizes.width, raw.sizes.height
@@ -82,12 +82,12 @@ def full_preview(data: bytes, kind: str, max_pixels: int) -> bytes:
     except ImageError:
         raise
     except Exception as error:
-        raise ImageError("decode", reasons.failed(error, f"camera raw ({kind})")) from error
+        raise ImageError("decode", messages.failed(error, f"camera raw ({kind})")) from error
 
 
 def _require_at_most(max_pixels: int, count: int) -> None:
     if count > max_pixels:
-        raise ImageError("decode", reasons.too_many_pixels(count, max_pixels))
+        raise ImageError("decode", messages.too_many_pixels(count, max_pixels))
 
 
 def _embedded(rawpy: Any, raw: Any, least: int) -> bytes | None:

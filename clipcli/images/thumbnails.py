@@ -9,7 +9,7 @@ import numpy as np
 from PIL import ExifTags
 
 from clipcli.errors import ImageError
-from clipcli.images import messages as reasons
+from clipcli.images import messages
 from clipcli.images.colour_modes import ON_WHITE, WHITE, Rendering
 from clipcli.images.decoder import DEFAULT_MAX_PIXELS, decode, identify
 from clipcli.images.pages import DOCUMENTS, pages_of
@@ -63,7 +63,7 @@ def glance(
         wanted = _some(shown, header)
         pictures = tuple(rendering.apply(_page(header, page)) for page in wanted) if len(shown) > 1 else (image,)
     except Exception as error:
-        raise ImageError("decode", reasons.failed(error, header.format)) from error
+        raise ImageError("decode", messages.failed(error, header.format)) from error
     whole = len(wanted) == len(shown) or header.format not in DOCUMENTS
     return Glance(width, height, (header.format or "").lower(), len(shown), pictures, _by_camera(header), whole)
 
@@ -86,7 +86,7 @@ def laid_on(image: Image.Image, rendering: Rendering) -> Image.Image:
             return Rendering(_DARK if ground > _MIDDLE else WHITE).apply(image)
         return Rendering((red, green, blue)).apply(image)
     except Exception as error:
-        raise ImageError("decode", reasons.failed(error, image.format)) from error
+        raise ImageError("decode", messages.failed(error, image.format)) from error
 
 
 def _by_camera(image: Image.Image) -> bool:

@@ -134,10 +134,10 @@ class Model:
         if self._source is None or self.bundle is not None:
             return None
         if self._in_fp32 is None:
-            from clipcli.models import loader as loading
+            from clipcli.models import loader
 
             choice = replace(self.choice, precision="fp32")
-            self._in_fp32 = loading.load(self._source, self.encoder.device, choice, None, self.talk)
+            self._in_fp32 = loader.load(self._source, self.encoder.device, choice, None, self.talk)
         return self._in_fp32
 
     @cached_property
@@ -197,9 +197,9 @@ class Model:
 
     @property
     def _place(self) -> str:
-        from clipcli.models import loader as loading
+        from clipcli.models import loader
 
-        return loading.place_of(self.choice, self._device_kind)
+        return loader.place_of(self.choice, self._device_kind)
 
     @cached_property
     def _record(self) -> Record | None:
@@ -224,12 +224,12 @@ class Model:
         return loaded
 
     def _load_openclip(self) -> tuple[OpenClipEncoder, ModelFiles]:
-        from clipcli.models import loader as loading
+        from clipcli.models import loader
 
-        source, device = loading.find(self.spec, self.choice, self.talk)
-        encoder = loading.load(source, device, self.choice, self._record, self.talk)
+        source, device = loader.find(self.spec, self.choice, self.talk)
+        encoder = loader.load(source, device, self.choice, self._record, self.talk)
         self._source = source
-        loading.remember(encoder, source, self._record, self._place)
+        loader.remember(encoder, source, self._record, self._place)
         is_few = self.expected_images is not None and self.expected_images < FEW_IMAGES
         return replace(encoder, few_images=is_few), source
 

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import UsageError
-from clipcli.plan import descriptors, trashcan
-from clipcli.plan import quarantine as asides
-from clipcli.plan import safe_move as moving
+from clipcli.plan import descriptors, quarantine, safe_move, trashcan
 from clipcli.plan.file_state import holds, look
 from clipcli.plan.free_names import FreeNames
 
@@ -47,30 +45,30 @@ class Link:
 
     def act(self, step: Step) -> None:
         """Make the link, then let it replace the file, which has a second name until it is let go of."""
-        fresh = moving.part_of(step.path)
-        moving.clean_up(step.path)
+        fresh = safe_move.part_of(step.path)
+        safe_move.clean_up(step.path)
         try:
             self._make(step, fresh)
-            asides.name_aside(step)
+            quarantine.name_aside(step)
             descriptors.replace(fresh, step.path)
         except OSError:
-            moving.clean_up(step.path)
+            safe_move.clean_up(step.path)
             raise
 
     def finish(self, step: Step) -> None:
         """The file itself goes."""
-        asides.let_go(step)
+        quarantine.let_go(step)
 
     def is_done(self, step: Step) -> bool:
         """The file is the link now, and waits no longer."""
-        return self._is_linked(step) and not asides.waits(step)
+        return self._is_linked(step) and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
         """A copy of the keeper takes the link's place, with what the file had besides its bytes."""
-        moving.clean_up(step.path)
+        safe_move.clean_up(step.path)
         if step.size:
-            moving.drop_placeholder(step.path, step.began)
-        if asides.bring_back(step, over=self._is_linked(step)):
+            safe_move.drop_placeholder(step.path, step.began)
+        if quarantine.bring_back(step, over=self._is_linked(step)):
             return ""
         if not self._is_linked(step):
             if holds(step.path, step.sha256):
@@ -80,7 +78,7 @@ class Link:
             return "" if step.state == "begun" else "it never shared more than its blocks"
         if not holds(step.keeper, step.sha256):
             raise CannotUndoError("the file it links to has changed since")
-        moving.copy(step.keeper, step.path, step.sha256, step.attributes, over=True)
+        safe_move.copy(step.keeper, step.path, step.sha256, step.attributes, over=True)
         return "the link became a file again"
 
     def _make(self, step: Step, fresh: str) -> None:
@@ -125,7 +123,7 @@ def _clone(step: Step, fresh: str) -> None:
         step.attributes.put_on(made.fileno(), fresh)
         os.fsync(made.fileno())
     if not holds(fresh, step.sha256):
-        raise moving.ChangedWhileCopiedError(errno.EIO, "the bytes are not those that were planned")
+        raise safe_move.ChangedWhileCopiedError(errno.EIO, "the bytes are not those that were planned")
 
 
 NAMES: Final = ("trash", "move:DIR", "hardlink", "reflink", "symlink", "delete")
@@ -215,15 +213,15 @@ class Delete:
 
     def act(self, step: Step) -> None:
         """Rename it."""
-        asides.take_aside(step)
+        quarantine.take_aside(step)
 
     def finish(self, step: Step) -> None:
         """Unlink: that removes a name and follows nothing."""
-        asides.let_go(step)
+        quarantine.let_go(step)
 
     def is_done(self, step: Step) -> bool:
         """Nothing is there."""
-        return look(step.path) is None and not asides.waits(step)
+        return look(step.path) is None and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
         """Copied from the keeper when it has the same bytes."""
@@ -252,7 +250,7 @@ class Trash:
     def act(self, step: Step) -> None:
         """Rename it, look at it once more, then as the system does it."""
         trashcan.refuse_read_only(step.path)
-        asides.take_aside(step)
+        quarantine.take_aside(step)
         trashcan.put(step)
 
     def finish(self, step: Step) -> None:
@@ -260,7 +258,7 @@ class Trash:
 
     def is_done(self, step: Step) -> bool:
         """Nothing is there."""
-        return look(step.path) is None and not asides.waits(step)
+        return look(step.path) is None and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
         """From the trash, or copied from a keeper of the same bytes when the trash was emptied."""
@@ -296,38 +294,38 @@ class Move:
         """Make its folders, rename it, look at it once more, and move it."""
         for folder in step.made:
             descriptors.make_folder(folder)
-        asides.take_aside(step)
-        moving.move(asides.place_of(step.path), step.target, step.sha256)
+        quarantine.take_aside(step)
+        safe_move.move(quarantine.place_of(step.path), step.target, step.sha256)
 
     def finish(self, step: Step) -> None:
         """It waits in its new place."""
 
     def is_done(self, step: Step) -> bool:
         """It is there and no longer here."""
-        return look(step.path) is None and not asides.waits(step) and holds(step.target, step.sha256)
+        return look(step.path) is None and not quarantine.waits(step) and holds(step.target, step.sha256)
 
     def revert(self, step: Step) -> str:
         """Moved back; a move that was cut off leaves a part or an empty file, which goes."""
-        moving.clean_up(step.target)
+        safe_move.clean_up(step.target)
         if _is_back(step):
             if step.state != "failed" and _is_ours(step):
                 descriptors.unlink(step.target)
-            moving.remove_empty(step.made)
+            safe_move.remove_empty(step.made)
             return ""
         if not holds(step.target, step.sha256):
             what = "is not as it was moved" if look(step.target) else "is gone"
             return _copy_from_keeper(step, f"{step.target} {what}")
         _move_back(step.target, step)
-        moving.remove_empty(step.made)
+        safe_move.remove_empty(step.made)
         return f"from {step.target}"
 
 
 def _is_back(step: Step) -> bool:
     """Whether the file is where it was, after what was cut off is undone. Raises CannotUndoError when another is."""
-    moving.clean_up(step.path)
+    safe_move.clean_up(step.path)
     if step.size or (step.target and holds(step.target, step.sha256)):
-        moving.drop_placeholder(step.path, step.began)
-    asides.bring_back(step, over=False)
+        safe_move.drop_placeholder(step.path, step.began)
+    quarantine.bring_back(step, over=False)
     if look(step.path) is None:
         return False
     if not holds(step.path, step.sha256):
@@ -336,13 +334,13 @@ def _is_back(step: Step) -> bool:
 
 
 def _move_back(source: str, step: Step) -> None:
-    moving.make_folders(os.path.dirname(step.path), step.root)
-    moving.move(source, step.path, step.sha256)
+    safe_move.make_folders(os.path.dirname(step.path), step.root)
+    safe_move.move(source, step.path, step.sha256)
 
 
 def _is_ours(step: Step) -> bool:
     """Whether what is at the target came there by this step: an empty file that held the place, or a whole copy."""
-    if moving.is_placeholder(step.target, step.began):
+    if safe_move.is_placeholder(step.target, step.began):
         return True
     state = look(step.target)
     return bool(state and state.ctime_ns >= (step.began - 2) * 1e9) and holds(step.target, step.sha256)
@@ -351,8 +349,8 @@ def _is_ours(step: Step) -> bool:
 def _copy_from_keeper(step: Step, otherwise: str) -> str:
     if not holds(step.keeper, step.sha256):
         raise CannotUndoError(f"{otherwise}, and what was kept is not a copy of the same bytes")
-    moving.make_folders(os.path.dirname(step.path), step.root)
-    moving.copy(step.keeper, step.path, step.sha256, step.attributes, over=False)
+    safe_move.make_folders(os.path.dirname(step.path), step.root)
+    safe_move.copy(step.keeper, step.path, step.sha256, step.attributes, over=False)
     return f"copied from {step.keeper}"
 
 

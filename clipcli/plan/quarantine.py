@@ -11,8 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from clipcli.plan import descriptors
-from clipcli.plan import safe_move as moving
+from clipcli.plan import descriptors, safe_move
 from clipcli.plan.file_state import holds, look
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def place_of(path: str) -> str:
     """The name beside a file under which it waits."""
-    return moving.hidden_name(path, "aside")
+    return safe_move.hidden_name(path, "aside")
 
 
 def take_aside(step: Step) -> None:
@@ -30,7 +29,7 @@ def take_aside(step: Step) -> None:
     descriptors.rename(step.path, aside)
     if not is_planned(step, aside):
         try:
-            moving.move(aside, step.path, step.sha256)
+            safe_move.move(aside, step.path, step.sha256)
         except OSError as error:
             raise OSError(errno.EBUSY, f"two other files took its name at this moment; one waits as {aside}") from error
         raise _replaced()
@@ -61,12 +60,12 @@ def bring_back(step: Step, *, over: bool) -> bool:
         return False
     if not holds(aside, step.sha256):  # written to through a descriptor from before, or not ours
         if here is None and waiting.is_file:
-            moving.move(aside, step.path, step.sha256)
+            safe_move.move(aside, step.path, step.sha256)
         return False
     if here is not None and here.is_same(waiting):
         descriptors.unlink(aside)
     elif here is None:
-        moving.move(aside, step.path, step.sha256)
+        safe_move.move(aside, step.path, step.sha256)
     elif over or holds(step.path, step.sha256):
         descriptors.replace(aside, step.path)
     else:

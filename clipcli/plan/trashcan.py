@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from clipcli.core.files import read_stream
-from clipcli.plan import descriptors
-from clipcli.plan import quarantine as asides
-from clipcli.plan import safe_move as moving
+from clipcli.plan import descriptors, quarantine, safe_move
 from clipcli.plan.file_state import holds, look
 
 if TYPE_CHECKING:
@@ -50,17 +48,17 @@ def put(step: Step) -> None:
     Raises:
         OSError: there is no trash on its file system, or it may not be written. The file waits on.
     """
-    waiting = asides.place_of(step.path)
+    waiting = quarantine.place_of(step.path)
     if not IS_OURS:
         from send2trash import send2trash
 
-        asides.bring_back(step, over=False)
+        quarantine.bring_back(step, over=False)
         send2trash(step.path)
         return
     trash, top = _trash_for(step.path)
     name = _note(step.path, trash, top)
     try:
-        moving.move(waiting, os.path.join(trash, "files", name), step.sha256)
+        safe_move.move(waiting, os.path.join(trash, "files", name), step.sha256)
     except OSError:
         forget(os.path.join(trash, "info", name + _SUFFIX))
         raise

@@ -23,7 +23,7 @@ from clipcli.inputs.text_files import (
     tidy,
     unusable,
 )
-from clipcli.prompts import shipped as imagenet
+from clipcli.prompts import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +111,7 @@ class _Reader:
         return None
 
 
-NAMED_SETS = {"imagenet": imagenet.labels}
+NAMED_SETS = {"imagenet": shipped.labels}
 """Labels that `-l @NAME` stands for."""
 
 _SEPARATORS = r":(?=\s|$)|;"

@@ -21,6 +21,7 @@ from clipcli.models.model import Model
 from clipcli.prompts import Label, expand
 from clipcli.session.batch_encoder import TEXT_BATCH, BatchEncoder, TruncationWarning, encode_texts
 from clipcli.session.features import Features, fault_of, require_vectors, vectors_or_faults
+from clipcli.session.image_embedder import Parallelism, Provenance
 from clipcli.session.pipeline import ImagePipeline
 from clipcli.session.prepare import Preparation, Timings, gpu_decoder
 from clipcli.session.session_options import SessionOptions
@@ -50,19 +51,30 @@ def open_session(
     *,
     expected_images: int | None = None,
     expected_texts: int | None = None,
+    needs_model: bool = True,
 ) -> Iterator[Session]:
-    """A session that lets go of its cache when the block ends.
+    """Open a session, which lets go of its cache when the block ends.
+
+    Args:
+        choice: the model, and where and how it runs.
+        talk: says what a person should know.
+        options: how images are read, and how much is done at once.
+        expected_images: how many images will come, as far as is known; many have the engine prepare for speed.
+        expected_texts: the same of texts.
+        needs_model: False where only the cache is used; nothing of the model is looked at then.
 
     Raises:
         UnknownModelError: the model's name means nothing.
         DeviceError: JPEGs are to be decoded on a GPU, and there is none.
     """
     options = options or SessionOptions()
-    on_gpu = gpu_decoder(choice.device) if options.gpu_decode else None
-    model = Model(choice, talk, expected_images, expected_texts).introduced()
+    on_gpu = gpu_decoder(choice.device) if options.gpu_decode and needs_model else None
+    model = Model(choice, talk, expected_images, expected_texts)
+    if needs_model:
+        model.introduced()
     cache = EmbeddingCache.open(refresh=options.refresh, say=talk.warn) if options.use_cache else NoCache()
     with cache:
-        yield Session(model, cache, talk, options, on_gpu=on_gpu)
+        yield Session(model, cache, talk, options, on_gpu=on_gpu, needs_model=needs_model)
 
 
 @dataclass
@@ -76,6 +88,8 @@ class Session:
     timings: Timings = field(default_factory=Timings)
     on_gpu: GpuDecoder | None = None
     """What decodes JPEGs, where that is wished for."""
+    needs_model: bool = True
+    """False where only the cache is used."""
 
     @property
     def info(self) -> ModelInfo:
@@ -103,24 +117,20 @@ class Session:
         return "/".join((self.space, *self.options.image_parts))
 
     @property
-    def decoding(self) -> tuple[str, ...]:
-        """What makes the images' pixels other than usual."""
-        return self.options.decoding
+    def provenance(self) -> Provenance:
+        """What vectors of this session depend on beside their inputs."""
+        options = self.options
+        return Provenance(self.info, self.scoring, self.model.precision, options.decoding, options.rendering.name)
 
     @property
-    def rendering(self) -> str:
-        """How pixels of any mode became RGB, by name."""
-        return self.options.rendering.name
+    def parallelism(self) -> Parallelism:
+        """Threads that read and decode, and batches that the model takes side by side."""
+        return Parallelism(self.workers, self.model.encoder.image_lanes if self.model.is_loaded else 1)
 
     @property
     def workers(self) -> int:
         """Threads that read and decode."""
         return self.options.workers or usable_cores()
-
-    @property
-    def models(self) -> int:
-        """BatchEncoder that the model takes at the same time."""
-        return self.model.encoder.image_lanes if self.model.is_loaded else 1
 
     @property
     def batch_size(self) -> int:
@@ -219,6 +229,8 @@ class Session:
 
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
+        if not self.needs_model:
+            return
         if self.cache.note(self._key_of_model, MODEL_NOTE) is None:
             self.cache.keep_note(self._key_of_model, MODEL_NOTE, self.info.name)
         if self.on_gpu is not None:

@@ -9,7 +9,7 @@ import pytest
 from hand_made import MANIFEST, tower
 
 from clipcli import bundle
-from clipcli.bundle import stage as staging
+from clipcli.bundle import stage
 from clipcli.errors import BundleError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def _edit(folder: Path, **changes: object) -> None:
 
 def _reseal(folder: Path) -> None:
     """What an attacker or a careless packager does: the hashes are made to fit."""
-    staging.seal(folder, MANIFEST)
+    stage.seal(folder, MANIFEST)
 
 
 def test_what_is_written_is_read(folder):
@@ -182,17 +182,17 @@ def test_what_is_no_bundle_says_so(tmp_path):
 
 
 def test_a_stamp_saves_the_second_hashing_until_a_file_changes(folder, tmp_path, monkeypatch):
-    from clipcli.bundle import contents as reading
+    from clipcli.bundle import contents
 
     hashed: list[str] = []
-    real = reading.sha256
-    monkeypatch.setattr(reading, "sha256", lambda path: hashed.append(path.name) or real(path))
+    real = contents.sha256
+    monkeypatch.setattr(contents, "sha256", lambda path: hashed.append(path.name) or real(path))
     stamps = tmp_path / "cache" / "stamps"
     bundle.read(folder, stamps=stamps)
     assert len(hashed) == 5
     bundle.read(folder, stamps=stamps)
     assert len(hashed) == 10, "files that were written just now are not trusted"
-    monkeypatch.setattr(reading, "_RACY_SECONDS", -1)
+    monkeypatch.setattr(contents, "_RACY_SECONDS", -1)
     bundle.read(folder, stamps=stamps)
     hashed.clear()
     bundle.read(folder, stamps=stamps)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from run import command, run
 
-from clipcli import bundle as bundles
+from clipcli import bundle
 from clipcli.cache import EmbeddingCache, is_private, make_folder, open_file
 from clipcli.core.console import Console
 from clipcli.engines.checkpoint import resolve
@@ -35,7 +35,7 @@ def impostor(tmp_path: Path) -> Path:
 
 
 def test_a_bundle_that_states_anothers_fingerprint_does_not_answer_for_it(impostor: Path, folder: Path):
-    assert bundles.read(impostor).info.fingerprint == bundles.read(TINY_FOLDER).info.fingerprint
+    assert bundle.read(impostor).info.fingerprint == bundle.read(TINY_FOLDER).info.fingerprint
     honest = run("embed", folder, "-m", "tiny", "--no-cache").stdout
     other = run("embed", folder, "-m", impostor)
     assert other.code == 0, other.stderr
@@ -51,7 +51,7 @@ def test_the_same_files_are_the_same_model_wherever_they_lie(tmp_path: Path):
     manifest = json.loads(path.read_text())
     manifest["info"].update(name="another name", fingerprint="000000000000")
     path.write_text(json.dumps(manifest))
-    tiny, renamed = bundles.read(TINY_FOLDER), bundles.read(copy)
+    tiny, renamed = bundle.read(TINY_FOLDER), bundle.read(copy)
     assert records.vectors_key(tiny) == records.vectors_key(renamed) == f"bundle-{tiny.digest}"
 
 
@@ -59,7 +59,7 @@ def test_the_same_files_are_the_same_model_wherever_they_lie(tmp_path: Path):
 def test_what_vectors_depend_on_is_in_the_digest(key: str):
     from dataclasses import replace
 
-    tiny = bundles.read(TINY_FOLDER)
+    tiny = bundle.read(TINY_FOLDER)
     value = not getattr(tiny.info, key) if key == "causal_text" else getattr(tiny.info, key) + 1
     other = replace(tiny, manifest=replace(tiny.manifest, info=replace(tiny.info, **{key: value})))
     assert other.digest != tiny.digest
@@ -68,7 +68,7 @@ def test_what_vectors_depend_on_is_in_the_digest(key: str):
 
 
 def test_a_bundle_that_was_made_here_shares_its_sources_vectors():
-    tiny = bundles.read(TINY_FOLDER)
+    tiny = bundle.read(TINY_FOLDER)
     records.remember_origin(tiny)
     assert records.vectors_key(tiny) == tiny.info.fingerprint
 
@@ -151,11 +151,11 @@ def test_what_another_user_put_there_is_not_used(tmp_path: Path, monkeypatch: py
     said: list[str] = []
     with EmbeddingCache.open(tmp_path, say=said.append):
         pass
-    records.remember_origin(bundles.read(TINY_FOLDER))
+    records.remember_origin(bundle.read(TINY_FOLDER))
     monkeypatch.setattr(os, "geteuid", lambda: OTHER_UID)
     if tmp_path.stat().st_uid != 0:  # what root put there is trusted
         assert not is_private(tmp_path)
-        assert records.vectors_key(bundles.read(TINY_FOLDER)).startswith("bundle-")
+        assert records.vectors_key(bundle.read(TINY_FOLDER)).startswith("bundle-")
     else:
         os.chown(tmp_path, OTHER_UID + 1, -1)
         assert not is_private(tmp_path)

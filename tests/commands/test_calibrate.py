@@ -247,7 +247,7 @@ def test_one_label_alone_is_nothing_to_calibrate(calibrate):
 def test_where_thresholds_cannot_go_is_known_first(random_model: str, labelled: Path, tmp_path: Path, monkeypatch):
     from clipcli.runs.calibrate.run import CalibrateRun
 
-    monkeypatch.setattr(CalibrateRun, "run", lambda *_: pytest.fail("images were looked at"))
+    monkeypatch.setattr(CalibrateRun, "calibrate", lambda *_: pytest.fail("images were looked at"))
     bad = {str(tmp_path / "gone" / "t.json"): (6, "its folder does not exist"), str(tmp_path): (6, "is a directory")}
     for target, (code, words) in {**bad, "-": (2, "need a file")}.items():
         result = run("calibrate", labelled, "-o", target, "-m", random_model, "--engine", "openclip")

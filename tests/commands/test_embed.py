@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 from run import ROOT, command, run, run_process
 
-from clipcli.models import spec as modelspec
+from clipcli.models import spec
 from clipcli.vectorfiles import VECTOR_FORMATS, open_vectors
 
 ENGINE = ("--engine", "openclip", "--precision", "fp32")
@@ -26,7 +26,7 @@ ENGINE = ("--engine", "openclip", "--precision", "fp32")
 @pytest.fixture
 def quick_model(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """What a process of its own loads fastest: the embedded model where it was built."""
-    if (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file():
+    if (spec.TINY_FOLDER / spec.MANIFEST).is_file():
         return ("-m", "tiny")
     return ("-m", request.getfixturevalue("random_model"), *ENGINE)
 
@@ -449,7 +449,7 @@ def test_kill_9_then_resume_gives_the_bytes_of_an_undisturbed_run(
 
 TELLING = """
 import os, sys
-from clipcli.vectorfiles.chunks import Collector
+from clipcli.vectorfiles.checkpoints import Collector
 from clipcli.cli import main
 keep = Collector.add
 def add(self, *row):

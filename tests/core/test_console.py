@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from clipcli.core import console as talk
+from clipcli.core import console
 from clipcli.output.targets import Target
 
 
@@ -37,8 +37,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 def test_lines_and_rows_stand_above_a_bar_that_shows(monkeypatch: pytest.MonkeyPatch):
     screen = watch(monkeypatch)
-    monkeypatch.setattr(talk, "_DELAY", 0.0)
-    voice, rows = talk.Console(), Target("standard output", screen.buffer)
+    monkeypatch.setattr(console, "_DELAY", 0.0)
+    voice, rows = console.Console(), Target("standard output", screen.buffer)
     monkeypatch.setattr(Target, "is_terminal", True)
     with voice.progress(3) as advance:
         with voice.progress(2, "label"):
@@ -52,7 +52,7 @@ def test_lines_and_rows_stand_above_a_bar_that_shows(monkeypatch: pytest.MonkeyP
 
 def test_a_bar_that_never_showed_leaves_nothing(monkeypatch: pytest.MonkeyPatch):
     screen = watch(monkeypatch)
-    voice = talk.Console()
+    voice = console.Console()
     with voice.progress(3) as advance:
         voice.line("a.jpg: no such file")
         advance(3)
@@ -61,14 +61,14 @@ def test_a_bar_that_never_showed_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_waits_are_announced_to_who_watches(monkeypatch: pytest.MonkeyPatch):
     screen = watch(monkeypatch)
-    talk.Console().meanwhile("loading")
-    talk.Console(quiet=True).meanwhile("loading quietly")
+    console.Console().meanwhile("loading")
+    console.Console(quiet=True).meanwhile("loading quietly")
     assert screen.lines == ["clipcli: loading"]
     piped = io.StringIO()
     monkeypatch.setattr(sys, "stderr", piped)
-    talk.Console().meanwhile("loading")
+    console.Console().meanwhile("loading")
     assert piped.getvalue() == ""
-    talk.Console(verbose=True).meanwhile("loading")
+    console.Console(verbose=True).meanwhile("loading")
     assert piped.getvalue() == "clipcli: loading\n"
 
 
@@ -100,11 +100,11 @@ def test_a_bar_is_drawn_where_a_line_can_be_redrawn(monkeypatch, term, stream, q
     monkeypatch.setattr("tqdm.tqdm", Bar)
     monkeypatch.setenv("TERM", term)
     monkeypatch.setattr(sys, "stderr", stream())
-    with talk.Console(quiet=quiet).progress(3) as advance:
+    with console.Console(quiet=quiet).progress(3) as advance:
         advance(1)
     assert bars == ([3] if drawn else [])
 
 
 def test_words_cannot_steer_the_terminal(capsys):
-    talk.Console().line("a\x1b[31m\u202eb\nc")
+    console.Console().line("a\x1b[31m\u202eb\nc")
     assert capsys.readouterr().err == "clipcli: a\\x1b[31m\\u202eb\nc\n"

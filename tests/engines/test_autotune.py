@@ -16,7 +16,7 @@ from run import run
 from clipcli.core.console import Console
 from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.core.vectors import unit_length
-from clipcli.engines import autotune as measured
+from clipcli.engines import autotune
 from clipcli.errors import ModelError
 from clipcli.models.choice import Choice
 from clipcli.models.model import Model
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 INFO = ModelInfo("m", "0" * 12, 16, Preprocessing((30, 20), (0, 0, 0), (1, 1, 1)), 77, causal_text=True)
 MIX = np.random.default_rng(1).standard_normal((3 * 30 * 20, 16)).astype(np.float32)
-WORDS = np.random.default_rng(2).standard_normal((len(measured._TEXTS), 16)).astype(np.float32)
+WORDS = np.random.default_rng(2).standard_normal((len(autotune._TEXTS), 16)).astype(np.float32)
 
 
 @dataclasses.dataclass(eq=False)
@@ -65,7 +65,7 @@ class Fake:
 def choose(wide: Sequence[float], narrow: Sequence[float], *, error: Exception | None = None, **options: object) -> str:
     now = [0.0]
     encoders = Fake("fp32", wide, now), Fake("bf16", narrow, now, error=error, **options)  # type: ignore[arg-type]
-    return measured.quicker(lambda: encoders[0], lambda: encoders[1], Console(), lambda: now[0]).precision
+    return autotune.quicker(lambda: encoders[0], lambda: encoders[1], Console(), lambda: now[0]).precision
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_bf16_that_does_not_run_is_left(error: Exception, capsys: pytest.Capture
         raise error
 
     wide = Fake("fp32", [1.0], [0.0])
-    assert measured.quicker(lambda: wide, fail, Console(verbose=True)) is wide
+    assert autotune.quicker(lambda: wide, fail, Console(verbose=True)) is wide
     assert f"bf16 does not run here ({error}); fp32 it is" in capsys.readouterr().err
 
 
 def test_verdicts_are_said_with_v(capsys: pytest.CaptureFixture[str]):
     now = [0.0]
     wide, narrow = Fake("fp32", [3.0], now), Fake("bf16", [2.0], now)
-    measured.quicker(lambda: wide, lambda: narrow, Console(verbose=True), lambda: now[0])
+    autotune.quicker(lambda: wide, lambda: narrow, Console(verbose=True), lambda: now[0])
     assert capsys.readouterr().err.splitlines() == [
         "clipcli: measuring bf16 against fp32, once for this model on this CPU",
         "clipcli: bf16 is 1.50 times as fast as fp32 and ranks alike: bf16",
@@ -138,15 +138,15 @@ def test_one_model_at_a_time_is_in_memory(seconds: list[float]):
         alive.add(encoder)
         return encoder
 
-    chosen = measured.quicker(lambda: load("fp32", [2.0]), lambda: load("bf16", seconds), Console(), lambda: now[0])
+    chosen = autotune.quicker(lambda: load("fp32", [2.0]), lambda: load("bf16", seconds), Console(), lambda: now[0])
     assert chosen.precision == ("bf16" if seconds == [1.0] else "fp32")
 
 
 def test_probe_images_are_as_large_as_the_model_wants_and_differ():
-    images = measured.probe_images((30, 20))
+    images = autotune.probe_images((30, 20))
     assert images.shape == (4, 3, 30, 20)
     assert images.dtype == np.float32
-    assert np.array_equal(images, measured.probe_images((30, 20)))
+    assert np.array_equal(images, autotune.probe_images((30, 20)))
     flat = unit_length(images.reshape(4, -1))
     assert np.abs(flat @ flat.T - np.eye(4)).max() < 0.5
 
@@ -164,7 +164,7 @@ def test_vectors_of_half_precision_are_near(specs: dict[str, str], kind: str, pr
     for how in ("fp32", precision):
         encoder = Model(Choice(specs[kind], "cpu", how, "openclip"), Console()).encoder  # type: ignore[arg-type]
         assert encoder.precision == how
-        pixels = measured.probe_images(encoder.info.preprocessing.image_size)
+        pixels = autotune.probe_images(encoder.info.preprocessing.image_size)
         made = encoder.encode_images(pixels), encoder.encode_texts(texts)
         assert all(part.dtype == np.float32 for part in made)
         vectors[how] = [unit_length(part) for part in made]
@@ -190,7 +190,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Judge]:
         judge = Judge(precision)
         monkeypatch.setattr("clipcli.core.devices.cpu_with_bf16", lambda: "A CPU with bf16")
         monkeypatch.setattr("clipcli.core.devices.accelerator", lambda: None)
-        monkeypatch.setattr(measured, "quicker", judge)
+        monkeypatch.setattr(autotune, "quicker", judge)
         return judge
 
     return use

@@ -20,7 +20,7 @@ from PIL import Image
 from run import run
 
 from clipcli.core.console import Console
-from clipcli.engines import openclip_registry as registry
+from clipcli.engines import openclip_registry
 from clipcli.models.choice import Choice
 from clipcli.prompts import load_prompts
 from clipcli.session.session import open_session
@@ -78,7 +78,7 @@ def reference(member: Member, name: str, photos: Path) -> Reference:
 
     weights = member.tag or name.partition("@")[2]
     # open_clip itself only warns where a tag was trained with QuickGELU and the architecture is spelt without it.
-    quick = bool(registry.tags().get(member.architecture, {}).get(member.tag, {}).get("quick_gelu"))
+    quick = bool(openclip_registry.tags().get(member.architecture, {}).get(member.tag, {}).get("quick_gelu"))
     with torch.no_grad(), quiet_open_clip():
         model, _, transform = open_clip.create_model_and_transforms(
             member.architecture, pretrained=weights, force_quick_gelu=quick, pretrained_text=False
@@ -102,9 +102,9 @@ def reference(member: Member, name: str, photos: Path) -> Reference:
 
 def test_every_published_architecture_belongs_to_a_family():
     """A new kind of architecture in open_clip needs a member of its own here."""
-    kinds = {kind(json.loads(registry.configs()[member.architecture].read_text())) for member in MEMBERS}
-    for architecture in registry.tags():
-        assert kind(json.loads(registry.configs()[architecture].read_text())) in kinds, architecture
+    kinds = {kind(json.loads(openclip_registry.configs()[member.architecture].read_text())) for member in MEMBERS}
+    for architecture in openclip_registry.tags():
+        assert kind(json.loads(openclip_registry.configs()[architecture].read_text())) in kinds, architecture
 
 
 def kind(config: dict[str, Any]) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ import tiny_models
 import torch
 
 from clipcli import bundle
-from clipcli.bundle import stage as staging
+from clipcli.bundle import stage
 from clipcli.core.vectors import unit_length
 from clipcli.engines import onnx
 from clipcli.engines import onnx_export as compact
@@ -108,19 +108,19 @@ def test_another_models_tokenizer_is_refused(exported, tmp_path):
     with pytest.raises(BundleError, match=r"tokenizer\.json"):  # its size or hash is not the recorded one
         bundle.read(folder)
 
-    staging.seal(folder, exported.manifest)  # somebody made the hash fit
+    stage.seal(folder, exported.manifest)  # somebody made the hash fit
     with pytest.raises(BundleError, match=r"another model's tokenizer: it gives other tokens for .a photo"):
         onnx.load(bundle.read(folder)).encode_texts(["a dog"])
 
     del words["zzz</w>"]
     foreign["model"]["merges"] = [pair for pair in foreign["model"]["merges"] if "".join(pair) != "zzz</w>"]
     path.write_text(json.dumps(foreign))
-    staging.seal(folder, exported.manifest)
+    stage.seal(folder, exported.manifest)
     with pytest.raises(BundleError, match="another model's tokenizer: 49407 tokens instead of 49408"):
         onnx.load(bundle.read(folder)).count_tokens(["a dog"])
 
     path.write_text("{}")
-    staging.seal(folder, exported.manifest)
+    stage.seal(folder, exported.manifest)
     with pytest.raises(BundleError, match=r"tokenizer\.json: not a tokenizer"):
         onnx.load(bundle.read(folder)).count_tokens(["a dog"])
 
@@ -129,7 +129,7 @@ def test_a_tokenizer_with_more_words_than_the_tower_is_refused(exported, tmp_pat
     import shutil
 
     folder = shutil.copytree(exported.folder, tmp_path / "other")
-    staging.seal(folder, dataclasses.replace(exported.manifest, vocab_size=1000))
+    stage.seal(folder, dataclasses.replace(exported.manifest, vocab_size=1000))
     with pytest.raises(BundleError, match="another model's tokenizer"):
         onnx.load(bundle.read(folder)).encode_texts(["a dog"])
 
@@ -255,7 +255,7 @@ EXPORT = """
     from pathlib import Path
     sys.path[:0] = [{tests!r}]
     import tiny_models
-    from clipcli.engines.export import export
+    from clipcli.engines.onnx_export import export
     source = tiny_models.build("plain")
     print("ready", flush=True)
     export(source, Path({target!r}))

@@ -8,37 +8,39 @@ import pytest
 from run import run_script
 
 from clipcli.core.encoder import ModelSpec
-from clipcli.engines import openclip_registry as registry
+from clipcli.engines import openclip_registry
 from clipcli.errors import ModelError
 
 
 def test_the_lists_are_open_clips_own():
     import open_clip
 
-    assert [(name, tag) for name, tags in registry.tags().items() for tag in tags] == open_clip.list_pretrained()
-    assert set(registry.configs()) == set(open_clip.list_models())
-    for name, tags in registry.tags().items():
+    assert [
+        (name, tag) for name, tags in openclip_registry.tags().items() for tag in tags
+    ] == open_clip.list_pretrained()
+    assert set(openclip_registry.configs()) == set(open_clip.list_models())
+    for name, tags in openclip_registry.tags().items():
         for tag in tags:
             assert dict(tags[tag]) == open_clip.get_pretrained_cfg(name, tag)
 
 
 def test_every_tag_is_on_the_hub():
-    assert all(known.get("hf_hub") for tags in registry.tags().values() for known in tags.values())
+    assert all(known.get("hf_hub") for tags in openclip_registry.tags().values() for known in tags.values())
 
 
 def test_reading_them_imports_nothing_heavy():
     script = """
 import sys
 from clipcli import registry
-registry.tags(), registry.configs(), registry.image_size("ViT-B-32")
+openclip_registry.tags(), openclip_registry.configs(), openclip_registry.image_size("ViT-B-32")
 print(sorted({"torch", "open_clip", "numpy", "safetensors.torch"} & set(sys.modules)))
 """
     assert run_script(script).lines[0] == "[]"
 
 
 def test_optional_imports_come_back():
-    registry.tags.cache_clear()
-    registry.tags()
+    openclip_registry.tags.cache_clear()
+    openclip_registry.tags()
     assert sys.modules.get("safetensors.torch", True) is not None
 
 
@@ -47,32 +49,32 @@ def test_optional_imports_come_back():
     [("ViT-B-32", 224), ("ViT-B-32-256", 256), ("RN50x4", 288), ("ViT-SO400M-14-SigLIP-384", 384), ("none", None)],
 )
 def test_image_size(architecture: str, size: int | None):
-    assert registry.image_size(architecture) == size
+    assert openclip_registry.image_size(architecture) == size
 
 
 def test_the_definition_of_a_model_is_files_that_are_there():
-    assert [path.name for path in registry.definition("ViT-B-32")] == ["ViT-B-32.json", "pretrained.py"]
-    assert all(path.is_file() for path in registry.definition("ViT-B-32"))
+    assert [path.name for path in openclip_registry.definition("ViT-B-32")] == ["ViT-B-32.json", "pretrained.py"]
+    assert all(path.is_file() for path in openclip_registry.definition("ViT-B-32"))
 
 
 def test_only_names_of_open_clip_are_checked():
     for kind in ("hub", "folder", "bundle"):
-        registry.check_name(ModelSpec(kind, "anything", "anywhere"))  # type: ignore[arg-type]
+        openclip_registry.check_name(ModelSpec(kind, "anything", "anywhere"))  # type: ignore[arg-type]
 
 
 def test_without_open_clip(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(registry, "find_spec", lambda _name: None)
-    registry.configs.cache_clear()
+    monkeypatch.setattr(openclip_registry, "find_spec", lambda _name: None)
+    openclip_registry.configs.cache_clear()
     with pytest.raises(ModelError, match="open_clip is not installed") as caught:
-        registry.configs()
+        openclip_registry.configs()
     assert caught.value.hint == "pip install open_clip_torch"
 
 
 def test_an_open_clip_that_keeps_its_list_elsewhere(monkeypatch: pytest.MonkeyPatch):
-    registry.tags.cache_clear()
-    monkeypatch.setattr(registry.importlib, "import_module", lambda _name: object())
+    openclip_registry.tags.cache_clear()
+    monkeypatch.setattr(openclip_registry.importlib, "import_module", lambda _name: object())
     with pytest.raises(ModelError, match="keeps its list of weights elsewhere"):
-        registry.tags()
+        openclip_registry.tags()
 
 
 @pytest.mark.parametrize(
@@ -83,11 +85,11 @@ def test_an_open_clip_that_keeps_its_list_elsewhere(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_where_weights_are(name: str, tag: str, expected: tuple[str, str]):
-    assert registry.repository(name, tag) == expected
+    assert openclip_registry.repository(name, tag) == expected
 
 
 def test_weights_that_are_not_on_the_hub(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(registry.tags(), "Some-ViT", {"old": {"url": "https://example.org/weights.pt"}})  # type: ignore[arg-type]
+    monkeypatch.setitem(openclip_registry.tags(), "Some-ViT", {"old": {"url": "https://example.org/weights.pt"}})  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="the weights of Some-ViT/old are not on the hub") as caught:
-        registry.repository("Some-ViT", "old")
+        openclip_registry.repository("Some-ViT", "old")
     assert caught.value.hint == "download them yourself, then Some-ViT@path/to/checkpoint"

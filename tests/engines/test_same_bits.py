@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from clipcli.core.batch_invariance import ROWS, image_rows
 from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
-from clipcli.engines import onnx_export as export
+from clipcli.engines import onnx_export
 from clipcli.engines.onnx_tower import Tower
 from clipcli.engines.openclip import OpenClipEncoder
 from clipcli.engines.openclip_towers import ExplicitFewQueries, few_queries_on
@@ -204,7 +204,7 @@ def hold_onnx(
     """Both ways to load a tower, batches of every size from two (one alone is never run)."""
     path = folder / "image.onnx"
     source = encoder(model, "fp32", few_images=False)
-    export._write_tower(source, "image", path, half_size=half_size)  # the text tower would take seconds more
+    onnx_export._write_tower(source, "image", path, half_size=half_size)  # the text tower would take seconds more
     batch = pictures(source, 16)
     for number in threads:
         monkeypatch.setenv("OMP_NUM_THREADS", str(number))

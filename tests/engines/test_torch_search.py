@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from search_worlds import in_blocks, shown, worlds
 
 from clipcli.core.vectors import unit_length
-from clipcli.engines import torch_search as searching
+from clipcli.engines import torch_search
 from clipcli.engines.torch_search import TorchKernel
 from clipcli.errors import DeviceError
 from clipcli.tasks.search.flat import SearchLimits, UnusableRowError, search
@@ -107,7 +107,7 @@ def test_a_device_of_coarse_products_is_left(monkeypatch):
 
 
 def test_a_device_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(searching, "resolve_device", _absent)
+    monkeypatch.setattr(torch_search, "resolve_device", _absent)
     with pytest.raises(DeviceError, match="no CUDA device"):
         TorchKernel("cuda", quiet)
 

@@ -15,9 +15,7 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from clipcli.errors import ImageError
-from clipcli.images import decode
-from clipcli.images import decoder as decoding
-from clipcli.images import messages as reasons
+from clipcli.images import decode, decoder, messages
 
 FORMATS = ("BMP", "DIB", "GIF", "ICO", "JPEG", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
 
@@ -158,7 +156,7 @@ def test_a_truncated_photo_is_called_truncated():
         (b"hello, this is text", "not an image, or a format Pillow cannot read"),
         (b"\x00" * 1000, "not an image, or a format Pillow cannot read"),
         (b"\n <!DOCTYPE html><html>404", "an HTML page, not an image (a download that failed?)"),
-        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg xmlns='x'/>", reasons.SVG),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg xmlns='x'/>", messages.SVG),
         (b"%PDF-1.7\n", "a PDF document, not an image"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
@@ -201,14 +199,14 @@ HEIC_HEADER = struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"hei
 def test_heic_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
-    decoding._register_heif.cache_clear()
+    decoder._register_heif.cache_clear()
     assert reason(HEIC_HEADER).endswith("pip install 'clipcli[heic]'")
-    decoding._register_heif.cache_clear()
+    decoder._register_heif.cache_clear()
 
 
 def test_heic_with_its_package():
     pillow_heif = pytest.importorskip("pillow_heif")
-    decoding._register_heif.cache_clear()
+    decoder._register_heif.cache_clear()
     buffer = io.BytesIO()
     pillow_heif.from_pillow(picture().resize((96, 64))).save(buffer, quality=90)
     image = decode(buffer.getvalue())

@@ -12,8 +12,7 @@ import raw_files
 from PIL import Image
 
 from clipcli.errors import ImageError
-from clipcli.images import ON_WHITE, decode
-from clipcli.images import decoder as decoding
+from clipcli.images import ON_WHITE, decode, decoder
 from clipcli.images.digests import pixel_digest
 from clipcli.images.raw import kind_of
 
@@ -144,14 +143,14 @@ def test_the_file_that_showed_its_thumbnail_has_nothing_else(shared):
 @pytest.mark.parametrize("data", [b"\xff\x0a" + bytes(40), b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40)])
 def test_jpeg_xl_says_what_to_install(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
-    decoding._register_jpeg_xl.cache_clear()
+    decoder._register_jpeg_xl.cache_clear()
     assert reason(data) == "a JPEG XL image; reading it takes another package: pip install pillow-jxl-plugin"
-    decoding._register_jpeg_xl.cache_clear()
+    decoder._register_jpeg_xl.cache_clear()
 
 
 def test_jpeg_xl_with_its_package(tmp_path):
     pytest.importorskip("pillow_jxl")
-    decoding._register_jpeg_xl.cache_clear()
+    decoder._register_jpeg_xl.cache_clear()
     Image.new("RGB", (30, 20), "teal").save(tmp_path / "a.jxl", lossless=True)
     assert decode((tmp_path / "a.jxl").read_bytes(), rendering=ON_WHITE).getpixel((3, 3)) == (0, 128, 128)
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from clipcli.errors import ImageError
-from clipcli.images import read
-from clipcli.images import reader as reading
+from clipcli.images import read, reader
 
 
 def reason(path):
@@ -63,7 +62,7 @@ def test_permission_is_named_for_root_too(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "a.png").write_bytes(b"bytes")
-    monkeypatch.setattr(reading, "_open_without_waiting", deny)
+    monkeypatch.setattr(reader, "_open_without_waiting", deny)
     assert reason(tmp_path / "a.png") == "permission denied"
 
 
@@ -82,8 +81,8 @@ def test_pipes_devices_and_sockets_are_not_waited_for(tmp_path, monkeypatch):
 def test_a_file_swapped_for_a_pipe_while_we_look_is_not_waited_for(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(b"bytes")
     os.mkfifo(tmp_path / "pipe")
-    original = reading._open_without_waiting
-    monkeypatch.setattr(reading, "_open_without_waiting", lambda _path, flags: original(str(tmp_path / "pipe"), flags))
+    original = reader._open_without_waiting
+    monkeypatch.setattr(reader, "_open_without_waiting", lambda _path, flags: original(str(tmp_path / "pipe"), flags))
     assert reason(tmp_path / "a.png") == "a named pipe, not a file"
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from clipcli.engines import openclip_registry as registry
+from clipcli.engines import openclip_registry
 from clipcli.models import catalogue
 from clipcli.options.shared import ModelOptions
 
 
 def test_figures_are_of_models_that_exist():
     for row in catalogue.published():
-        assert row.tag in registry.tags().get(row.architecture, {}), row.name
+        assert row.tag in openclip_registry.tags().get(row.architecture, {}), row.name
         assert row.imagenet_top1 is None or 0 < row.imagenet_top1 < 1
         assert row.average_38 is None or 0 < row.average_38 < 1
         assert 1 < row.parameters_millions < 20_000
@@ -56,7 +56,7 @@ def test_the_default_tag_is_the_most_accurate_one():
 @pytest.mark.parametrize("alias", [alias for alias in catalogue.ALIASES if alias.name != "tiny"], ids=lambda a: a.name)
 def test_aliases_name_models_with_figures(alias: catalogue.Alias):
     architecture, _, tag = alias.model.partition("/")
-    assert tag in registry.tags()[architecture]
+    assert tag in openclip_registry.tags()[architecture]
     assert catalogue.figures(architecture, tag) is not None
 
 

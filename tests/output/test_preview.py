@@ -22,7 +22,7 @@ NEITHER = {b"\x1b[c": b"\x1b[?62;22c"}
 KITTY = {**NEITHER, b"\x1b_G": b"\x1b_Gi=1;OK\x1b\\"}
 DRAW = """
 from PIL import Image
-from clipcli.output.preview import Thumbnail, draw
+from clipcli.output.terminal_images import Thumbnail, draw
 red = Image.new("RGB", (288, 200), (255, 0, 0))
 draw("a\\x1b[5mb", [Thumbnail(red, ("1  0.5", "red")), Thumbnail(None, ("2  0.4", "x\\x1b]0;owned\\x07y"))])
 """

@@ -211,18 +211,18 @@ def test_a_disk_without_second_names(tree, tmp_path, name):
 
 
 def test_a_source_that_changes_while_it_is_copied_to_another_disk(tree, tmp_path):
-    from clipcli.plan import safe_move as moving
+    from clipcli.plan import safe_move
 
     tree.groups.pop()
     _, goes = tree.groups[0]
-    real = moving._sync_folder
+    real = safe_move._sync_folder
 
     def sync(path):
         real(path)
         stream.write(b"somebody's work")
 
     stream = goes.open("r+b", buffering=0)
-    with stream, mock.patch.object(moving, "_sync_folder", sync), Machine(two_disks=True).running():
+    with stream, mock.patch.object(safe_move, "_sync_folder", sync), Machine(two_disks=True).running():
         assert apply(tree, tmp_path, "move")[str(goes)].startswith("failed it was changed")
     assert goes.read_bytes() == b"somebody's work"
     assert not list((tmp_path).glob("away/**/*.jpg"))

@@ -19,9 +19,7 @@ from plan.trees import Tree, action_for, apply, make_tree, own_trash, snapshot, 
 from run import run, run_process
 
 from clipcli.errors import ClipcliError
-from clipcli.plan import descriptors
-from clipcli.plan import quarantine as asides
-from clipcli.plan import safe_move as moving
+from clipcli.plan import descriptors, quarantine, safe_move
 from clipcli.plan.apply import Applier
 from clipcli.plan.journal import open_journal, read_journal
 
@@ -293,8 +291,8 @@ def test_a_folder_that_is_swapped_redirects_nothing(tree, tmp_path, name, before
     for path in goes.parent.iterdir():
         (elsewhere / path.name).write_bytes(path.read_bytes())
         os.utime(elsewhere / path.name, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    (elsewhere / Path(asides.place_of(str(goes))).name).write_bytes(goes.read_bytes())
-    (elsewhere / Path(moving.part_of(str(goes))).name).write_bytes(goes.read_bytes())
+    (elsewhere / Path(quarantine.place_of(str(goes))).name).write_bytes(goes.read_bytes())
+    (elsewhere / Path(safe_move.part_of(str(goes))).name).write_bytes(goes.read_bytes())
     victims = snapshot(elsewhere)
     with swapped(goes.parent, elsewhere, before):
         apply(tree, tmp_path, name)

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from clipcli.errors import LabelsError, PromptsError
-from clipcli.prompts import load_prompts, parse_labels
-from clipcli.prompts import shipped as imagenet
+from clipcli.prompts import load_prompts, parse_labels, shipped
 
 THEIRS = """
 import json, sys
@@ -29,18 +28,18 @@ def run(code):
 
 @pytest.fixture(autouse=True)
 def fresh():
-    imagenet.class_names.cache_clear()
-    imagenet.templates.cache_clear()
+    shipped.class_names.cache_clear()
+    shipped.templates.cache_clear()
     yield
-    imagenet.class_names.cache_clear()
-    imagenet.templates.cache_clear()
+    shipped.class_names.cache_clear()
+    shipped.templates.cache_clear()
 
 
 @pytest.mark.slow
 def test_names_and_templates_are_those_that_open_clip_imports():
     names, templates = run(THEIRS)
-    assert list(imagenet.class_names()) == names
-    assert list(imagenet.templates()) == templates
+    assert list(shipped.class_names()) == names
+    assert list(shipped.templates()) == templates
 
 
 def test_neither_torch_nor_open_clip_is_imported():
@@ -56,7 +55,7 @@ def test_names_that_occur_twice_are_told_apart_by_their_index():
 
 
 def test_wordnet_ids_mean_labels():
-    known = imagenet.wordnet_labels()
+    known = shipped.wordnet_labels()
     assert len(known) == 1000
     assert known["n01440764"] == "tench"
     assert known["n04356056"] == "sunglasses (837)"
@@ -87,6 +86,6 @@ def test_a_version_without_the_file_is_named(tmp_path, monkeypatch):
 
 
 def test_without_open_clip_the_set_is_missing(monkeypatch):
-    monkeypatch.setattr(imagenet, "find_spec", lambda _name: None)
+    monkeypatch.setattr(shipped, "find_spec", lambda _name: None)
     with pytest.raises(PromptsError, match="open_clip is missing"):
         load_prompts(["imagenet"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from run import run_script
 
-from clipcli.models import spec as modelspec
+from clipcli.models import spec
 from clipcli.session.batch_encoder import BatchEncoder
 
 REAL = """
@@ -19,9 +19,9 @@ import resource
 import numpy as np
 from clipcli import bundle, modelspec
 from clipcli.engines import onnx
-from clipcli.pipeline import BatchEncoder
+from clipcli.session.batch_encoder import BatchEncoder
 
-encoder = onnx.load(bundle.read(modelspec.TINY_FOLDER), expected_images=10_000)
+encoder = onnx.load(bundle.read(spec.TINY_FOLDER), expected_images=10_000)
 pixels = np.random.default_rng(0).standard_normal((200, 3, *encoder.info.preprocessing.image_size), dtype=np.float32)
 whole = np.concatenate([encoder.encode_images(pixels[start : start + 16]) for start in range(0, 200, 16)])
 ours = np.empty_like(whole)
@@ -35,7 +35,7 @@ print(len(said) > 0, np.array_equal(ours, whole))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
-@pytest.mark.skipif(not (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file(), reason="tiny was not built")
+@pytest.mark.skipif(not (spec.TINY_FOLDER / spec.MANIFEST).is_file(), reason="tiny was not built")
 def test_onnx_runtime_with_too_little_memory_gives_the_same_vectors_in_smaller_batches():
     done = run_script(REAL, OMP_NUM_THREADS="1")
     assert (done.stdout, done.code) == ("True True\n", 0), done.stderr

@@ -158,7 +158,7 @@ def test_every_image_gets_its_own_vector(numbers: list[int], batch_size: int, co
 
 LEFT_OPEN = """
 import numpy as np
-from clipcli.pipeline.lanes import Batcher
+from clipcli.session.batcher import Batcher
 
 def encode(digests, pixels):
     return [np.zeros(1, np.float32)] * len(digests)

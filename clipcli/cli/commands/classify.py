@@ -35,17 +35,12 @@ def classify(
 ) -> None:
     """Give each image the label that fits it best. No training: any labels, any images."""
     from clipcli.output import open_writer
+    from clipcli.runs.base import execute
     from clipcli.runs.classify import plan
     from clipcli.session.session import open_session
 
     talk = run.talk()
     job = plan(inputs, labels, score, check, talk)
     output, choice, job.reporting = out.parse(null=inputs.null), model.choice(), reports.parse()
-    with open_session(choice, talk, run.session(inputs), expected_images=job.expected_images) as session:
-        with open_writer(output) as writer, talk.progress(job.expected_images) as advance:
-            for row in job.rows(session):
-                writer.write(row)
-                advance(1)
-        code = job.conclude(session.info.name)
-        session.finish()
-    raise typer.Exit(code)
+    opened = open_session(choice, talk, run.session(inputs), expected_images=job.total)
+    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))

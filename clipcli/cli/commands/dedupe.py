@@ -31,7 +31,8 @@ def dedupe(
 ) -> None:
     """Find copies, near copies and look-alikes. Touches nothing: `clipcli apply` acts on the plan that this writes."""
     from clipcli.output import open_writer, parse_output
-    from clipcli.runs.dedupe.report import Findings, page_of, plan_of, refuse_actions, say_next_step
+    from clipcli.runs.base import execute
+    from clipcli.runs.dedupe.report import ReportedRun, plan_of, refuse_actions
     from clipcli.runs.dedupe.review_page import ReviewPage
     from clipcli.runs.dedupe.run import plan
 
@@ -42,20 +43,5 @@ def dedupe(
     )
     reporting = reports.parse()
     pages = [ReviewPage(file, not inputs.no_orient, inputs.rendering(), plan_of(output)) for file in reporting.pages]
-    job.page = page_of(reporting.pages, output)
-    findings = Findings(job, reporting.without_pages())
-    with job.open(choice) as (session, cache):
-        with open_writer(output) as writer:
-            for row in job.rows(session, cache):
-                writer.write(row)
-                findings.add(row)
-                for page in pages:
-                    page.add(row)
-        for page in pages:
-            page.write()
-        code = job.conclude()
-        say_next_step(job, output, reporting.pages)
-        findings.write(session.info.name if session is not None else "")
-        if session is not None:
-            session.finish()
-    raise typer.Exit(code)
+    reported = ReportedRun(job, output, reporting, pages)
+    raise typer.Exit(execute(reported, job.open(choice), lambda _: open_writer(output), job.talk))

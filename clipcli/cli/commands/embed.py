@@ -36,6 +36,7 @@ def embed(
     """Turn images, or texts, into vectors: npy, npz, Parquet, safetensors, JSON Lines or CSV."""
     from dataclasses import replace
 
+    from clipcli.runs.base import execute
     from clipcli.runs.embed import open_embedder, plan
     from clipcli.session.ray.resources import parse_wishes
 
@@ -48,9 +49,6 @@ def embed(
             job.print_estimate(session)
         return
     embedder = open_embedder(job, wishes, choice, options)
-    with job.place() as parts, embedder as session:
-        with talk.progress(job.total, job.source.kind) as advance:
-            job.run(session, parts, advance)
-        code = job.conclude(session)
-        session.finish()
+    with job.hold_target():
+        code = execute(job, embedder, job.open_sink, talk)
     raise typer.Exit(code)

@@ -31,6 +31,7 @@ def rank(
 ) -> None:
     """Find the images that fit some words or are like an image, best first."""
     from clipcli.output import open_writer
+    from clipcli.runs.base import execute
     from clipcli.runs.rank import plan
     from clipcli.session.session import open_session
 
@@ -39,11 +40,5 @@ def rank(
     source = context.get_parameter_source("model")
     choice = job.follow(model, given=source is not None and source.name == "COMMANDLINE").choice()
     output = out.parse(null=corpus.null)
-    with open_session(choice, talk, run.session(corpus), expected_images=job.expected_images) as session:
-        with open_writer(output) as writer, talk.progress(job.expected_images) as advance:
-            for row in job.rows(session, advance):
-                writer.write(row)
-        job.show()
-        code = job.conclude(session.info.name)
-        session.finish()
-    raise typer.Exit(code)
+    opened = open_session(choice, talk, run.session(corpus), expected_images=job.total)
+    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))

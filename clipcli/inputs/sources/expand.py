@@ -97,29 +97,29 @@ def locate(path: str) -> ByteSource | None:
         return RemoteObject(path) if is_url(path) else None
     outer, inner = inside["outer"], inside["inner"]
     if has_suffix(outer, SHARDS):
-        from clipcli.inputs.sources import tar as shards
+        from clipcli.inputs.sources import tar
 
-        return shards.find_member(outer, inner)
+        return tar.find_member(outer, inner)
     if not inner.isdecimal():
         return None
-    from clipcli.inputs.sources import parquet as tables
+    from clipcli.inputs.sources import parquet
 
-    return tables.find_cell(outer, int(inner))
+    return parquet.find_cell(outer, int(inner))
 
 
 def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
     """One file that is named outright, local or remote."""
     if has_suffix(name, SHARDS):
-        from clipcli.inputs.sources import tar as shards
+        from clipcli.inputs.sources import tar
 
-        yield from shards.images(name)
+        yield from tar.images(name)
     elif has_suffix(name, PACKED):
         problem = "a compressed archive cannot be read in place; unpack it to a plain .tar (images hardly shrink)"
         yield ImageRef(name, redact_url(name), problem)
     elif has_suffix(name, TABLES):
-        from clipcli.inputs.sources import parquet as tables
+        from clipcli.inputs.sources import parquet
 
-        yield from tables.images(name, column)
+        yield from parquet.images(name, column)
     elif is_url(name):
         yield ImageRef(name, redact_url(name), None, RemoteObject(name))
     else:

@@ -1,5 +1,4 @@
 """`clipcli calibrate`: labelled images in, thresholds out."""
 
 from clipcli.runs.calibrate.rows import CalibratedRow as CalibratedRow
-from clipcli.runs.calibrate.run import parse_goal as parse_goal
 from clipcli.runs.calibrate.run import plan as plan

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 
 from clipcli.errors import InputsError, ModelError, UsageError
-from clipcli.runs import classify as classification
-from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile, digest_of_texts
+from clipcli.options.classify import CheckOptions, ScoreOptions
+from clipcli.output.targets import open_target
+from clipcli.runs import classify
+from clipcli.runs.calibrate.rows import CalibratedRow
+from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile, digest_of_texts, write_thresholds
 from clipcli.tasks.calibrate import Goal, Objective, Samples, calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from clipcli.core.console import Console
     from clipcli.errors import ExitCode
-    from clipcli.options.classify import CheckOptions, ScoreOptions
+    from clipcli.options.calibrate import CalibrateOptions
     from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.runs.base import Advance
     from clipcli.runs.classify import ClassifyRun
     from clipcli.session.session import Session
     from clipcli.tasks.calibrate import Calibration, Interval
@@ -31,11 +35,19 @@ _HOPELESS = 50.0
 _FEWEST = 2
 
 
-def plan(
-    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console
-) -> CalibrateRun:
-    """Check everything that was asked before a model is touched; raises what `classify` raises."""
-    return CalibrateRun(classification.plan(inputs, labels, score, check, talk))
+def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, talk: Console) -> CalibrateRun:
+    """Check everything that was asked before a model is touched.
+
+    Raises:
+        UsageError: no such objective, or stdout for both rows and thresholds.
+        ClipcliError: what `classify` raises.
+    """
+    if options.output == "-":
+        raise UsageError("rows go to stdout, so the thresholds need a file", hint="-o thresholds.json")
+    goal = parse_goal(options.objective, options.precision_target)
+    score = ScoreOptions(multi_label=options.multi_label, background=options.background)
+    check = CheckOptions(expect_from=options.expect_from)
+    return CalibrateRun(classify.plan(inputs, labels, score, check, talk), goal, options.seed, options.output)
 
 
 def parse_goal(objective: str, precision: float | None) -> Goal:
@@ -52,26 +64,44 @@ class CalibrateRun:
     """One run, ready to go."""
 
     job: ClassifyRun
+    goal: Goal
+    seed: int
+    output: str
+    """The file that the thresholds are written to."""
+    unit: ClassVar[str] = "image"
 
-    def run(self, session: Session, advance: Callable[[int], object], goal: Goal, seed: int) -> ThresholdFile:
-        """Look at all images and find thresholds.
+    @property
+    def total(self) -> int | None:
+        """How many images there are; None for a list that is still coming."""
+        return self.job.total
+
+    def rows(self, session: Session, advance: Advance) -> Iterator[CalibratedRow]:
+        """Look at all images, write the thresholds, and yield one row per label.
 
         Raises:
             InputsError: too few images, none with one of the labels, or one label alone under a softmax.
+            OutputError: the thresholds cannot be written.
         """
+        with open_target(self.output) as target:  # first, so that no work is done for a file that cannot be written
+            made = self.calibrate(session, advance)
+            write_thresholds(made, target)
+        yield from map(CalibratedRow, made.labels)
+
+    def calibrate(self, session: Session, advance: Advance) -> ThresholdFile:
+        """Look at all images and find thresholds. Raises InputsError, as `rows`."""
         samples = self._samples(session, advance)
-        found = calibrate(samples, goal, seed=seed)
-        made = self._thresholds(session, found, len(samples.truth), goal, seed)
+        found = calibrate(samples, self.goal, seed=self.seed)
+        made = self._thresholds(session, found, len(samples.truth), self.goal, self.seed)
         self._warn(made, found)
         self._summarise(made, found)
         return made
 
-    def conclude(self) -> ExitCode:
-        """Say what could not be read; the exit code."""
+    def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run
+        """Say what could not be read, and return the exit code."""
         self.job.report.summarise()
         return self.job.report.exit_code
 
-    def _samples(self, session: Session, advance: Callable[[int], object]) -> Samples:
+    def _samples(self, session: Session, advance: Advance) -> Samples:
         job, classifier = self.job, self.job.classifier(session)
         names = [label.name for label in job.labels]
         if classifier.meaning == "softmax" and len(names) == 1:

@@ -9,7 +9,7 @@ from clipcli.output.reports import Reporting
 from clipcli.runs.classify import ClassifyRun, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from clipcli.core.console import Console
     from clipcli.errors import ExitCode
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.shared import InputOptions, LabelOptions
     from clipcli.output.reports import CheckReport
+    from clipcli.runs.base import Advance
     from clipcli.session.session import Session
 
 
@@ -41,10 +42,9 @@ class LabelCheck:
         job.name, job.reporting = name, Reporting(collect=True)
         return cls(job, len(inputs.images or ()))
 
-    def run(self, session: Session | None, advance: Callable[[int], object]) -> tuple[CheckReport, ExitCode]:
-        """Every image, then the verdict."""
-        assert session is not None  # noqa: S101 - labels need a model
-        for _ in self.job.rows(session):
-            advance(1)
+    def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
+        """Read every image, then judge."""
+        for _ in self.job.rows(session, advance):
+            pass
         self.job.report.summarise()
         return self.job.check_report(session.info.name), self.job.exit_code

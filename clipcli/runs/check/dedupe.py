@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from clipcli.cache import EmbeddingCache, NoCache
 from clipcli.core.console import printable
 from clipcli.errors import ExitCode
 from clipcli.output import ErrorRow
@@ -14,9 +13,10 @@ from clipcli.output.reports import CheckReport, Finding
 from clipcli.runs.dedupe.rows import DuplicateRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from clipcli.inputs.collect import ImageRef
+    from clipcli.runs.base import Advance
     from clipcli.runs.dedupe.run import DedupeRun
     from clipcli.session.session import Session
 
@@ -38,11 +38,9 @@ class DuplicateCheck:
         """How many are read."""
         return len(self.family)
 
-    def run(self, session: Session | None, advance: Callable[[int], object]) -> tuple[CheckReport, ExitCode]:
-        """Every image, then the groups, then the verdict; without a session nothing but bytes and pixels count."""
-        cache: EmbeddingCache | NoCache = session.cache if session is not None else NoCache()
-        rows = list(self.job.rows(session, cache))
-        advance(self.images)
+    def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
+        """Read every image, then compare, then judge."""
+        rows = list(self.job.rows(session, advance))
         wrong = {finding.image: finding for finding in self._wrong(rows)}
         talk = self.job.talk
         for finding in wrong.values():
@@ -54,7 +52,7 @@ class DuplicateCheck:
         holds = not wrong
         found = f"{twice} of {len(findings)} images are there twice" if twice else f"{len(findings)} images, none twice"
         outcome = f"{found} (level {self.job.level})"
-        report = CheckReport(self.name, findings, holds, outcome, session.info.name if session else "")
+        report = CheckReport(self.name, findings, holds, outcome, session.info.name if self.job.needs_model else "")
         return report, ExitCode.OK if holds else ExitCode.CHECK_FAILED
 
     def _wrong(self, rows: Sequence[DuplicateRow | ErrorRow]) -> Iterator[Finding]:

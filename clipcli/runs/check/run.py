@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from clipcli.core.console import printable
 from clipcli.errors import ClipcliError, ExitCode
+from clipcli.models.choice import Choice
 from clipcli.output.reports import CheckReport
 from clipcli.session.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from clipcli.core.console import Console
-    from clipcli.models.choice import Choice
+    from clipcli.runs.base import Advance
     from clipcli.session.session import Session
     from clipcli.session.session_options import SessionOptions
 
+_NO_CHOICE = Choice("tiny")
+"""Of checks that need no model: nothing of it is looked at."""
 _WEIGHT = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.INPUTS, ExitCode.MODEL, ExitCode.CHECK_FAILED)
 
 
@@ -30,8 +33,8 @@ class Check(Protocol):
         """How many images it reads."""
         ...
 
-    def run(self, session: Session | None, advance: Callable[[int], object]) -> tuple[CheckReport, ExitCode]:
-        """Do it; `advance` is told of each image."""
+    def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
+        """Carry the check out; `advance` is told of each image."""
         ...
 
 
@@ -76,9 +79,11 @@ def run_all(planned: Sequence[Planned], options: SessionOptions, talk: Console) 
                     session.finish()
                 stack.close()
                 images = sum(check.images for _, check in checks)
-                if choice is not None:
-                    with named(planned[checks[0][0]].place):
-                        session = stack.enter_context(open_session(choice, talk, options, expected_images=images))
+                with named(planned[checks[0][0]].place):
+                    opened = open_session(
+                        choice or _NO_CHOICE, talk, options, expected_images=images, needs_model=choice is not None
+                    )  # fmt: skip
+                    session = stack.enter_context(opened)
                 for place, check in checks:
                     done[place] = _run(planned[place], check, session, advance, talk)
         reports = tuple(done[place][0] if place in done else _empty(plan) for place, plan in enumerate(planned))
@@ -93,7 +98,7 @@ def _by_model(planned: Sequence[Planned]) -> list[tuple[Choice | None, list[tupl
     for place, plan in enumerate(planned):
         if plan.check is not None:
             groups.setdefault(plan.choice, []).append((place, plan.check))
-    return list(groups.items())
+    return [(choice, checks) for choice, checks in groups.items() if checks]
 
 
 @contextmanager
@@ -107,7 +112,7 @@ def named(place: str) -> Iterator[None]:
 
 
 def _run(
-    plan: Planned, check: Check, session: Session | None, advance: Callable[[int], object], talk: Console
+    plan: Planned, check: Check, session: Session, advance: Advance, talk: Console
 ) -> tuple[CheckReport, ExitCode]:
     with named(plan.place):
         report, code = check.run(session, advance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.errors import ExitCode
 from clipcli.output import ErrorRow
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clipcli.inputs.collect import ImageRef
     from clipcli.options.classify import ScoreOptions
     from clipcli.prompts import LabelGroup, PromptSet
+    from clipcli.runs.base import Advance
     from clipcli.runs.classify.threshold_file import ThresholdFile
     from clipcli.session.pipeline import Embedded
     from clipcli.session.session import Session
@@ -56,8 +57,10 @@ class ClassifyRun:
     findings: list[Finding] = field(default_factory=list)
     thresholds: ThresholdFile | None = None
 
+    unit: ClassVar[str] = "image"
+
     @property
-    def expected_images(self) -> int | None:
+    def total(self) -> int | None:
         """How many images there are; None for a list that is still coming."""
         return len(self.refs) if isinstance(self.refs, list) else None
 
@@ -69,11 +72,12 @@ class ClassifyRun:
         none = [self.score.none] if self.score.none else []
         return [*(group.name for group in self.groups), *alone, *none]
 
-    def rows(self, session: Session) -> Iterator[ClassifiedRow | ErrorRow]:
-        """A row an image, in input order; failures are rows too, and are counted and named on the way."""
+    def rows(self, session: Session, advance: Advance) -> Iterator[ClassifiedRow | ErrorRow]:
+        """Yield one row per image, in input order."""
         classifier = self.classifier(session)
         self._explain(classifier)
         for embedded in session.embed_images(self.refs):
+            advance(1)
             wanted = self.expected.of(embedded.ref, self.answers) if self.expected else ()
             if embedded.error is not None:
                 self.report.fail(embedded.ref.name, embedded.error)
@@ -90,13 +94,13 @@ class ClassifyRun:
                 self.report.ok()
                 yield self._row(embedded, classifier, wanted)
 
-    def conclude(self, model: str) -> ExitCode:
-        """Say how it went, write the reports; the exit code."""
+    def finish(self, session: Session) -> ExitCode:
+        """Say how it went, write the reports, and return the exit code."""
         self.report.summarise()
         if self.expected is not None:
             say_unmatched(self.report.talk, self.expected)
             say_outcome(self.report.talk, self.tally)
-        self.reporting.write([self.check_report(model)])
+        self.reporting.write([self.check_report(session.info.name)])
         return self.exit_code
 
     @property

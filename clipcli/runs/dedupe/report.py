@@ -1,11 +1,11 @@
-"""Rows → what reports for CI say of them."""
+"""A run of `dedupe` with its reports and pages, and what to do next."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from clipcli.errors import UsageError
 from clipcli.output.reports import CheckReport, Finding
@@ -14,12 +14,16 @@ from clipcli.runs.dedupe.rows import DuplicateRow
 from clipcli.tasks.dedupe.levels import includes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from clipcli.errors import ExitCode
     from clipcli.options.dedupe import ActionWords
     from clipcli.output import ErrorRow, Output
     from clipcli.output.reports import Reporting
+    from clipcli.runs.base import Advance
+    from clipcli.runs.dedupe.review_page import ReviewPage
     from clipcli.runs.dedupe.run import DedupeRun
+    from clipcli.session.session import Session
 
 _PLANS: Final = frozenset(("jsonl", "json"))
 
@@ -32,13 +36,6 @@ def is_plan(output: Output) -> bool:
 def plan_of(output: Output) -> str | None:
     """Return the file of the plan; None where none is written."""
     return output.path if output.path not in {None, "-"} and is_plan(output) else None
-
-
-def say_next_step(job: DedupeRun, output: Output, pages: Sequence[str]) -> None:
-    """Say what to do next, where there is anything to do."""
-    step = next_step(output, pages) if job.groups_found and (job.freed.files or pages) else None
-    if step is not None:
-        job.talk.note(step)
 
 
 def next_step(output: Output, pages: Sequence[str]) -> str | None:
@@ -70,6 +67,46 @@ def refuse_actions(words: ActionWords) -> None:
 def page_of(pages: Sequence[str], output: Output) -> str:
     """Return the page that a plan is to be looked at on, in full; empty where there is none or no plan is written."""
     return os.path.abspath(pages[0]) if pages and is_plan(output) else ""  # noqa: PTH100 - any bytes
+
+
+@dataclass
+class ReportedRun:
+    """A run whose rows also go to reports for CI and to pages to choose on."""
+
+    job: DedupeRun
+    output: Output
+    reporting: Reporting
+    pages: Sequence[ReviewPage]
+    unit: ClassVar[str] = "image"
+
+    def __post_init__(self) -> None:
+        self.job.page = page_of(self.reporting.pages, self.output)
+        self._findings = Findings(self.job, self.reporting.without_pages())
+
+    @property
+    def total(self) -> int | None:
+        """How many images there are; None for a list that is still coming."""
+        return self.job.total
+
+    def rows(self, session: Session, advance: Advance) -> Iterator[DuplicateRow | ErrorRow]:
+        """Yield the rows of the run, and note them."""
+        for row in self.job.rows(session, advance):
+            self._findings.add(row)
+            for page in self.pages:
+                page.add(row)
+            yield row
+
+    def finish(self, session: Session) -> ExitCode:
+        """Write pages and reports, say what was found and what to do next, and return the exit code."""
+        for page in self.pages:
+            page.write()
+        code = self.job.finish(session)
+        names = self.reporting.pages
+        step = next_step(self.output, names) if self.job.groups_found and (self.job.freed.files or names) else None
+        if step is not None:
+            self.job.talk.note(step)
+        self._findings.write(session.info.name if self.job.needs_model else "")
+        return code
 
 
 @dataclass

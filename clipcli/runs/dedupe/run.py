@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.cache import EmbeddingCache, NoCache
 from clipcli.core.files import decimal_size
 from clipcli.core.redaction import redact
 from clipcli.core.run_summary import RunSummary
@@ -30,6 +29,7 @@ from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from clipcli.core.console import Console
     from clipcli.core.vectors import Vectors
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from clipcli.options.dedupe import DuplicateOptions
     from clipcli.options.shared import InputOptions, RunOptions
     from clipcli.plan.decisions import Decisions
+    from clipcli.runs.base import Advance
     from clipcli.session.session import Session
     from clipcli.tasks.dedupe.join_rows import Bits
     from clipcli.tasks.dedupe.keep import Rule
@@ -59,28 +60,43 @@ class DedupeRun:
     report: RunSummary
     talk: Console
 
-    @contextmanager
-    def open(self, choice: Choice) -> Iterator[tuple[Session | None, EmbeddingCache | NoCache]]:
-        """A session, or a cache alone where no model is needed."""
-        if self.level == "exact" and not is_vector_file(self.asked.against):
-            with NoCache() if self.run.no_cache else EmbeddingCache.open(say=self.talk.warn) as cache:
-                yield None, cache
-        else:
-            with open_session(choice, self.talk, self.run.session(self.inputs)) as session:
-                yield session, session.cache
+    unit: ClassVar[str] = "image"
 
-    def rows(self, session: Session | None, cache: EmbeddingCache | NoCache) -> Iterator[DuplicateRow | ErrorRow]:
-        """Rows of failures as they come, then the groups."""
-        folders = [os.path.realpath(a) for a in self.inputs.images or () if os.path.isdir(a)]  # noqa: PTH112 - any bytes
+    @property
+    def needs_model(self) -> bool:
+        """Whether vectors are compared, and not only bytes and pixels."""
+        return self.level != "exact" or is_vector_file(self.asked.against)
+
+    def open(self, choice: Choice) -> AbstractContextManager[Session]:
+        """Open a session; where no model is needed, nothing of it is looked at."""
+        return open_session(choice, self.talk, self.run.session(self.inputs), needs_model=self.needs_model)
+
+    @cached_property
+    def _folders(self) -> list[str]:
+        return [os.path.realpath(a) for a in self.inputs.images or () if os.path.isdir(a)]  # noqa: PTH112 - any bytes
+
+    @cached_property
+    def _refs(self) -> Iterable[ImageRef]:
+        against = self.asked.against
+        refs = self.inputs.collect(self.talk, follows_links=against is not None)
+        refs = outside(refs, inner_reference(self._folders, against))
+        return refs if is_stream(self.inputs.images or [], self.inputs.files_from or []) else list(refs)
+
+    @property
+    def total(self) -> int | None:
+        """How many images there are without the references; None for a list that is still coming."""
+        return len(self._refs) if isinstance(self._refs, list) else None
+
+    def rows(self, session: Session, advance: Advance) -> Iterator[DuplicateRow | ErrorRow]:
+        """Yield failures as they come, then the groups."""
         against, self.compared = self.asked.against, None
-        collection = Collection(folders, [os.path.realpath(f) for f in self.asked.protect or ()], against is not None)
-        refs = self.inputs.collect(self.talk, follows_links=collection.follows_links)
-        refs = outside(refs, inner_reference(folders, against))
-        yield from self._read(session, refs, collection, reference=False)
+        protected = [os.path.realpath(f) for f in self.asked.protect or ()]
+        collection = Collection(self._folders, protected, against is not None)
+        yield from self._read(session, self._refs, collection, advance, reference=False)
         if against is not None:
             yield from self._read_references(session, collection)
             self.compared = collection
-        decider, found = self._decide(session, cache, collection)
+        decider, found = self._decide(session, collection)
         yield from self._unreadable(decider)
         if decider.unseen or decider.shortened:
             self.talk.warn(
@@ -98,8 +114,8 @@ class DedupeRun:
         if left_out:
             self.talk.note(f"{left_out:,} links and further names of the same files left out: they hold no copy")
 
-    def conclude(self) -> int:
-        """Say what was found; the exit code."""
+    def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run
+        """Say what was found, and return the exit code."""
         self.report.summarise()
         against = redact(str(self.asked.against))
         if self.compared is not None and not (self.compared.queries and self.compared.references):
@@ -143,43 +159,38 @@ class DedupeRun:
             self.report.checks_failed += 1
 
     def _read(
-        self, session: Session | None, refs: Iterable[ImageRef], collection: Collection, *, reference: bool
+        self, session: Session, refs: Iterable[ImageRef], collection: Collection, advance: Advance, *, reference: bool
     ) -> Iterator[ErrorRow]:
-        total = None
-        if reference or not is_stream(self.inputs.images or [], self.inputs.files_from or []):
-            refs = list(refs)
-            total = len(refs)
-        if session is None:
-            reads: Iterable[Read] = read_only(refs)
-        else:
+        reads: Iterator[Read]
+        if self.needs_model:
             reads = (Read(done.ref, done.digest, done.vector, done.error) for done in session.embed_images(refs))
-        with self.talk.progress(total, doing="references" if reference else "images") as advance:
-            for read in reads:
-                advance(1)
-                if read.error is not None and self.asked.empty and collection.add_empty(read.ref, reference=reference):
-                    self.report.ok()
-                elif read.error is not None:
-                    self.report.fail(read.ref.name, read.error)
-                    yield ErrorRow.of(read.ref.name, read.error)
-                else:
-                    self.report.ok()
-                    collection.add(read, reference=reference)
+        else:
+            reads = read_only(refs)
+        for read in reads:
+            advance(1)
+            if read.error is not None and self.asked.empty and collection.add_empty(read.ref, reference=reference):
+                self.report.ok()
+            elif read.error is not None:
+                self.report.fail(read.ref.name, read.error)
+                yield ErrorRow.of(read.ref.name, read.error)
+            else:
+                self.report.ok()
+                collection.add(read, reference=reference)
 
-    def _read_references(self, session: Session | None, collection: Collection) -> Iterator[ErrorRow]:
+    def _read_references(self, session: Session, collection: Collection) -> Iterator[ErrorRow]:
         against = str(self.asked.against)
-        if session is not None and is_vector_file(against):
+        if is_vector_file(against):
             candidate = self._thresholds(session, collection.peek()).candidate
             collection.references = add_vectors(against, session, collection, candidate, self.talk)
         else:
-            refs = collect([against], globs=self.inputs.globs, follows_links=True, detail=self.talk.detail_once)
-            yield from self._read(session, refs, collection, reference=True)
+            refs = list(collect([against], globs=self.inputs.globs, follows_links=True, detail=self.talk.detail_once))
+            with self.talk.progress(len(refs), doing="references") as advance:
+                yield from self._read(session, refs, collection, advance, reference=True)
 
-    def _decide(
-        self, session: Session | None, cache: EmbeddingCache | NoCache, collection: Collection
-    ) -> tuple[Grouper, list[Group]]:
+    def _decide(self, session: Session, collection: Collection) -> tuple[Grouper, list[Group]]:
         contents, vectors, against = collection.contents(), collection.vectors(), self.asked.against is not None
         looker = SignatureReader(
-            contents, cache, self.asked.turns, not self.inputs.no_orient, self.inputs.rendering(),
+            contents, session.cache, self.asked.turns, not self.inputs.no_orient, self.inputs.rendering(),
             self.inputs.max_pixels, self.run.workers,
         )  # fmt: skip
         with self.talk.progress(len(contents), doing="hashing") as advance:
@@ -213,9 +224,9 @@ class DedupeRun:
             if decider.vectors is not None:
                 decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.candidate, self.talk)
 
-    def _thresholds(self, session: Session | None, vectors: Vectors | None) -> LevelThresholds:
-        found = thresholds_of(session.info.name) if session else UNKNOWN_MODEL
-        if session is not None and vectors is not None and not is_known(session.info.name):
+    def _thresholds(self, session: Session, vectors: Vectors | None) -> LevelThresholds:
+        found = thresholds_of(session.info.name) if self.needs_model else UNKNOWN_MODEL
+        if self.needs_model and vectors is not None and not is_known(session.info.name):
             guess = measured(found, vectors)
             if guess is not None and guess != found:
                 found = guess

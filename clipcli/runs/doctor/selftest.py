@@ -13,7 +13,7 @@ import numpy as np
 from clipcli.core.files import is_file
 from clipcli.core.vectors import unit_length
 from clipcli.errors import ClipcliError
-from clipcli.models import spec as modelspec
+from clipcli.models import spec
 from clipcli.runs.doctor.rows import DoctorRow
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Answer:
 
 def embedded_model() -> Iterator[DoctorRow]:
     """Run `tiny` on one picture and two texts and compare with what it gave when it was made."""
-    if not is_file(modelspec.TINY_FOLDER / modelspec.MANIFEST):
+    if not is_file(spec.TINY_FOLDER / spec.MANIFEST):
         yield DoctorRow("test", "tiny", "skipped: the embedded model is not part of this installation")
         return
     started = time.perf_counter()

@@ -14,6 +14,7 @@ from clipcli.inputs.collect import is_stream
 from clipcli.inputs.texts import read_texts
 from clipcli.prompts import Label, load_prompts
 from clipcli.session.features import NoVectorError
+from clipcli.session.session import Session
 from clipcli.vectorfiles import Failure
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from clipcli.options.embed import TextOptions
     from clipcli.options.shared import InputOptions
     from clipcli.prompts import PromptSet
-    from clipcli.runs.embed.embedder import Embedder
+    from clipcli.session.image_embedder import ImageEmbedder
     from clipcli.vectorfiles import Kind
 
 Input = TypeVar("Input")
@@ -93,7 +94,7 @@ class EmbedInputs(Protocol[Input]):
         """What stands for an input in every row."""
         ...
 
-    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[EmbedOutcome]:
+    def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[EmbedOutcome]:
         """A vector or an error for each (position, input), in order; streams."""
         ...
 
@@ -118,7 +119,7 @@ class ImageSource:
         """As the user wrote it."""
         return one.name
 
-    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[EmbedOutcome]:
+    def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[EmbedOutcome]:
         """Through the session's pipeline."""
         positions: deque[int] = deque()
 
@@ -159,8 +160,9 @@ class TextSource:
         """The text itself."""
         return one.text
 
-    def outcomes(self, session: Embedder, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[EmbedOutcome]:
+    def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[EmbedOutcome]:
         """Some hundreds of texts at a time."""
+        assert isinstance(session, Session)  # noqa: S101 - a cluster was refused: it embeds images
         stream = iter(wanted)
         while some := list(islice(stream, self.at_once)):
             good = [ref.text for _, ref in some if ref.problem is None]
@@ -172,7 +174,7 @@ class TextSource:
                 else:
                     yield EmbedOutcome(position, ref.text, result)
 
-    def _embed(self, session: Embedder, texts: Sequence[str]) -> Sequence[Vector | ImageError]:
+    def _embed(self, session: Session, texts: Sequence[str]) -> Sequence[Vector | ImageError]:
         try:
             if self.prompts is None:
                 return list(session.embed_texts(texts))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, ParamSpec
 
 from clipcli.core.console import printable
 from clipcli.core.run_summary import RunSummary
@@ -31,32 +32,34 @@ if TYPE_CHECKING:
     from clipcli.models.choice import Choice
     from clipcli.options.embed import TextOptions, VectorOptions
     from clipcli.options.shared import InputOptions
+    from clipcli.runs.base import Advance, Sink
     from clipcli.runs.embed.embed_inputs import EmbedInputs, EmbedOutcome
-    from clipcli.runs.embed.embedder import Embedder
     from clipcli.runs.embed.target import EmbedTarget
+    from clipcli.session.image_embedder import ImageEmbedder, Provenance
     from clipcli.session.ray.resources import ClusterSpec
     from clipcli.session.session_options import SessionOptions
     from clipcli.vectorfiles.checkpoints import Chunk, Done, PartsFolder
 
 
-def description(session: Embedder, source: EmbedInputs[Input], target: EmbedTarget, *, raw: bool) -> VectorsInfo:
-    """By which model, of what, read how; of a shard, how many inputs there were is known at the end only."""
+def description(source: EmbedInputs[Input], target: EmbedTarget, made: Provenance, *, raw: bool) -> VectorsInfo:
+    """Return what a file says of its vectors; of a shard, the number of its inputs is known at the end only."""
     index, count = target.shard
     return VectorsInfo(
         kind=source.kind,
-        model=session.info.name,
-        fingerprint=session.info.fingerprint,
-        precision=session.model.precision,
+        model=made.info.name,
+        fingerprint=made.info.fingerprint,
+        precision=made.precision,
         unit_length=not raw,
         prompts=source.prompts_name,
-        decoding=", ".join(session.decoding) if source.kind == "image" else "",
-        pixels=session.rendering if source.kind == "image" else "",
+        decoding=", ".join(made.decoding) if source.kind == "image" else "",
+        pixels=made.rendering if source.kind == "image" else "",
         shard=Shard(index, count, 0, "") if count > 1 else None,
-        parameters=session.info,
-        scoring=session.scoring,
+        parameters=made.info,
+        scoring=made.scoring,
     )
 
 
+Arguments = ParamSpec("Arguments")
 PART_INPUTS = 1024
 """Inputs a part: what a kill costs at most where the cache is not used."""
 _ENOUGH_TO_TELL = 50
@@ -87,9 +90,20 @@ class EmbedRun(Generic[Input]):
     target: EmbedTarget
     report: RunSummary
     raw: bool = False
+    parts: PartsFolder | None = None
+    """Where results are kept until the output is made; None for a stream."""
     _started: float = field(default_factory=time.perf_counter, repr=False)
     _writing: float = field(default=0.0, repr=False)
     _resumed: int = field(default=0, repr=False)
+
+    @cached_property
+    def _listing(self) -> Listing[Input]:
+        return Listing(self.source.inputs, self.source.name_of, *self.target.shard)
+
+    @property
+    def unit(self) -> str:
+        """What an input is called."""
+        return self.source.kind
 
     @property
     def total(self) -> int | None:
@@ -102,85 +116,86 @@ class EmbedRun(Generic[Input]):
         return open_session(choice, self.report.talk, options, expected_images=images, expected_texts=texts)
 
     @contextmanager
-    def place(self) -> Iterator[PartsFolder | None]:
-        """Where the results go, held for the whole run; None is stdout.
+    def hold_target(self) -> Iterator[None]:
+        """Hold the place where the results go for the whole run, before a model is loaded.
 
         Raises:
             OutputError: it cannot be written, or another process writes it.
         """
         target = self.target
         if target.path is None:
-            yield None
+            yield
             return
         if not target.resume and has_parts(target.path):
             self.report.talk.note("beginning anew, without the parts of a stopped run (--resume goes on with them)")
-        with open_parts(target.path, target.dtype, resume=target.resume, shown=target.shown) as parts:
-            yield parts
+        with open_parts(target.path, target.dtype, resume=target.resume, shown=target.shown) as self.parts:
+            yield
         if target.url is not None:
             close_workshop(target.path)
 
-    def run(self, session: Embedder, parts: PartsFolder | None, advance: Callable[[int], object]) -> None:
-        """Embed everything and write it; failures are named on the way.
+    @contextmanager
+    def open_sink(self, session: ImageEmbedder) -> Iterator[Sink[EmbedOutcome]]:
+        """Open the output: a stream, or parts on disk that become one file after the last input.
 
         Raises:
             OutputError: the output cannot be written; what is done stays in the folder of parts.
+        """
+        made, target = session.provenance, self.target
+        info, collector = description(self.source, target, made, raw=self.raw), Collector(made.info.dim)
+        if self.parts is None:
+            with create_vectors(
+                target.format, WritePlan(None, info, 0, made.info.dim, target.dtype, target.pipe)
+            ) as out:
+                yield _Sink(collector, 1, lambda chunk: self._timed(write_chunk, out, chunk))
+            return
+        parts = self.parts
+        parts.begin(info, made.info.dim)
+        try:
+            yield _Sink(collector, PART_INPUTS, lambda chunk: self._timed(parts.add, chunk))
+            self._timed(self._assemble, self._finished(info), made.info.dim, parts, collector.chunk())
+        except BaseException:
+            self._keep_rest(parts, collector)
+            raise
+
+    def rows(self, session: ImageEmbedder, advance: Advance) -> Iterator[EmbedOutcome]:
+        """Yield a vector or an error for each input that no earlier run has dealt with.
+
+        Raises:
+            InputsError: there is nothing to embed.
             ModelError: the model cannot be used.
         """
-        listing = Listing(self.source.inputs, self.source.name_of, *self.target.shard)
-        if parts is None:
-            self._stream(session, listing, advance)
-        else:
-            self._to_file(session, listing, parts, advance)
+        wanted: Iterable[tuple[int, Input]] = self._listing
+        if self.parts is not None:
+            wanted = self._remaining(self.parts.inputs(), advance)
+        for outcome in self.source.outcomes(session, wanted):
+            if outcome.error is None:
+                self.report.ok()
+            else:
+                self.report.fail(outcome.name, outcome.error)
+            advance(1)
+            yield outcome
+        if self._listing.count == 0:
+            raise InputsError("there is nothing to embed", hint="the list is empty")
 
     def print_estimate(self, session: Session) -> None:
         """Say how much there is to do; nothing is embedded."""
         print_estimate(session, self.source, self.target.shard)
 
-    def conclude(self, session: Embedder) -> ExitCode:
-        """Say how it went; the exit code."""
+    def finish(self, session: ImageEmbedder) -> ExitCode:
+        """Say how it went, and return the exit code."""
         unit = self.source.kind
         self.report.summarise(unit)
         wall = time.perf_counter() - self._started
-        timings = session.timings
+        timings, side_by_side = session.timings, session.parallelism
         if isinstance(session, Session) and timings.encoded >= _ENOUGH_TO_TELL and not timings.cached:
             keep_speed(session, unit, timings.encoded / wall)
-        run = RunFigures(unit, self.report.done, wall, self._writing, session.workers, session.models, self._resumed)
+        run = RunFigures(
+            unit, self.report.done, wall, self._writing, side_by_side.workers, side_by_side.models, self._resumed
+        )
         self.report.talk.note(summary(timings, run))
         if isinstance(session, Session) and (hint := advice(session.model, timings, run)):
             self.report.talk.note(hint)
         return self.report.exit_code
-
-    def _stream(self, session: Embedder, listing: Listing[Input], advance: Callable[[int], object]) -> None:
-        info, target = description(session, self.source, self.target, raw=self.raw), self.target
-        plan_ = WritePlan(None, info, 0, session.info.dim, target.dtype, target.pipe)
-        collector = Collector(session.info.dim)
-        with create_vectors(self.target.format, plan_) as writer:
-            for outcome in self._outcomes(session, listing):
-                collector.add(outcome.name, outcome.vector, outcome.position, outcome.failure)
-                with self._timed():
-                    write_chunk(writer, collector.take())
-                advance(1)
-        _require_some(listing)
-
-    def _to_file(
-        self, session: Embedder, listing: Listing[Input], parts: PartsFolder, advance: Callable[[int], object]
-    ) -> None:
-        info = description(session, self.source, self.target, raw=self.raw)
-        parts.begin(info, session.info.dim)
-        collector = Collector(session.info.dim)
-        try:
-            for outcome in self._outcomes(session, self._remaining(listing, parts.inputs(), advance)):
-                collector.add(outcome.name, outcome.vector, outcome.position, outcome.failure)
-                advance(1)
-                if len(collector) >= PART_INPUTS:
-                    with self._timed():
-                        parts.add(collector.take())
-            _require_some(listing)
-            with self._timed():
-                self._assemble(self._finished(info, listing), session.info.dim, parts, collector.chunk())
-        except BaseException:
-            self._keep_rest(parts, collector)
-            raise
 
     def _assemble(self, info: VectorsInfo, dim: int, parts: PartsFolder, last: Chunk) -> None:
         """The output, of all parts; a run that made less than one part writes it at once."""
@@ -201,19 +216,9 @@ class EmbedRun(Generic[Input]):
             done = sum(1 for _ in parts.inputs())
             self.report.talk.line(f"{done:,} {self.source.kind}s are done and kept; --resume goes on from there")
 
-    def _outcomes(self, session: Embedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[EmbedOutcome]:
-        for outcome in self.source.outcomes(session, wanted):
-            if outcome.error is None:
-                self.report.ok()
-            else:
-                self.report.fail(outcome.name, outcome.error)
-            yield outcome
-
-    def _remaining(
-        self, listing: Listing[Input], done: Iterator[Done], advance: Callable[[int], object]
-    ) -> Iterator[tuple[int, Input]]:
-        """What the parts of an interrupted run have not dealt with; they must be of the same inputs."""
-        for position, one in listing:
+    def _remaining(self, done: Iterator[Done], advance: Advance) -> Iterator[tuple[int, Input]]:
+        """Yield what the parts of an interrupted run have not dealt with; they must be of the same inputs."""
+        for position, one in self._listing:
             before = next(done, None)
             if before is None:
                 yield position, one
@@ -227,23 +232,32 @@ class EmbedRun(Generic[Input]):
         if (left := next(done, None)) is not None:
             raise _other_inputs(left.name, "nothing")
 
-    def _finished(self, info: VectorsInfo, listing: Listing[Input]) -> VectorsInfo:
+    def _finished(self, info: VectorsInfo) -> VectorsInfo:
         if info.shard is None:
             return info
-        return replace(info, shard=replace(info.shard, inputs=listing.count, listing=listing.digest))
+        return replace(info, shard=replace(info.shard, inputs=self._listing.count, listing=self._listing.digest))
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
+    def _timed(self, write: Callable[Arguments, None], *arguments: Arguments.args, **named: Arguments.kwargs) -> None:
         started = time.perf_counter()
         try:
-            yield
+            write(*arguments, **named)
         finally:
             self._writing += time.perf_counter() - started
 
 
-def _require_some(listing: Listing[Input]) -> None:
-    if listing.count == 0:
-        raise InputsError("there is nothing to embed", hint="the list is empty")
+@dataclass(frozen=True)
+class _Sink:
+    """Takes outcomes, and hands them on in chunks."""
+
+    collector: Collector
+    inputs: int
+    """How many make a chunk."""
+    write_chunk: Callable[[Chunk], None]
+
+    def write(self, row: EmbedOutcome) -> None:
+        self.collector.add(row.name, row.vector, row.position, row.failure)
+        if len(self.collector) >= self.inputs:
+            self.write_chunk(self.collector.take())
 
 
 def _other_inputs(before: str, now: str) -> UsageError:
@@ -255,7 +269,7 @@ def _other_inputs(before: str, now: str) -> UsageError:
 
 def open_embedder(
     job: EmbedRun[ImageRef] | EmbedRun[TextRef], wishes: ClusterSpec | None, choice: Choice, options: SessionOptions
-) -> AbstractContextManager[Embedder]:
+) -> AbstractContextManager[ImageEmbedder]:
     """A session for a run's inputs: of this machine, or of the cluster that is wished for.
 
     Raises:

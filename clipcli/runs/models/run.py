@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from clipcli import bundle as bundles
 from clipcli import hub
-from clipcli.bundle import stage as staging
+from clipcli.bundle import stage
 from clipcli.core.decode import parse_json
 from clipcli.core.files import read_bytes
-from clipcli.engines import openclip_registry as registry
+from clipcli.engines import openclip_registry
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
-from clipcli.models import catalogue, records
-from clipcli.models import loader as loading
+from clipcli.models import catalogue, loader, records
 from clipcli.models.choice import Choice
 from clipcli.models.loader import export_source, export_to_cache
 from clipcli.models.model import Model
@@ -40,9 +39,9 @@ def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
     """
     others = set(hub.cached_models(cache_dir))
     rows = []
-    for architecture, tags in registry.tags().items():
+    for architecture, tags in openclip_registry.tags().items():
         for tag in tags:
-            repo, filename = registry.repository(architecture, tag)
+            repo, filename = openclip_registry.repository(architecture, tag)
             others.discard(repo)
             name = f"{architecture}/{tag}"
             on_disk = hub.is_cached(repo, filename, cache_dir) or bundles.is_bundle(records.bundle_folder(name))
@@ -60,12 +59,12 @@ def _tiny_row() -> ModelRow:
 
 
 def _published_row(architecture: str, tag: str, *, on_disk: bool) -> ModelRow:
-    figures, described = catalogue.figures(architecture, tag), registry.architecture(architecture)
+    figures, described = catalogue.figures(architecture, tag), openclip_registry.architecture(architecture)
     name = f"{architecture}/{tag}"
     return ModelRow(
         name,
         figures.parameters_millions if figures else None,
-        registry.image_size(architecture),
+        openclip_registry.image_size(architecture),
         on_disk=on_disk,
         dim=described.dim if described else None,
         head=described.head if described else None,
@@ -104,8 +103,8 @@ def _without_weights(model: Model) -> list[FactRow] | None:
     spec, choice = model.spec, model.choice
     if spec.kind not in {"tag", "hub"}:
         return None
-    registry.check_name(spec)
-    repo, filename = registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
+    openclip_registry.check_name(spec)
+    repo, filename = openclip_registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
     at = hub.Hub(model.talk, choice.weights_dir, offline=choice.offline)
     if at.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename):
         return None
@@ -117,28 +116,28 @@ def _without_weights(model: Model) -> list[FactRow] | None:
         FactRow("revision", revision),
         FactRow("dim", described.dim),
         *_published_facts(model),
-        *_preprocessing_facts(registry.preprocessing_of(described.config, overlay)),
+        *_preprocessing_facts(openclip_registry.preprocessing_of(described.config, overlay)),
         FactRow("context", f"{described.context_length} tokens"),
         FactRow("scoring", described.head),
         FactRow("bundle", "none"),
     ]
 
 
-def _described(spec: ModelSpec, at: hub.Hub) -> tuple[registry.Architecture, Mapping[str, object], str | None]:
+def _described(spec: ModelSpec, at: hub.Hub) -> tuple[openclip_registry.Architecture, Mapping[str, object], str | None]:
     """An architecture, the preprocessing of its weights, and their commit; the config of a repository is fetched."""
     if spec.kind == "tag":
-        architecture = registry.architecture(spec.where)
+        architecture = openclip_registry.architecture(spec.where)
         if architecture is None:
             raise ModelError(f"no model {spec.where!r}", hint="clipcli models list shows all")
-        return architecture, registry.tags()[spec.where][spec.version], None
+        return architecture, openclip_registry.tags()[spec.where][spec.version], None
     path = at.fetch(spec.where, hub.CONFIG, spec.version or None)
     if path is None:
         raise ModelError(f"{spec.where} has no {hub.CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
     try:
         text: Any = parse_json(read_bytes(path, _LARGEST_CONFIG))
         overlay: Mapping[str, object] = dict(text.get("preprocess_cfg", {}))
-        registry.preprocessing_of(text["model_cfg"], overlay)
-        return registry.architecture_of(text["model_cfg"]), overlay, path.parent.name
+        openclip_registry.preprocessing_of(text["model_cfg"], overlay)
+        return openclip_registry.architecture_of(text["model_cfg"]), overlay, path.parent.name
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{spec.name}: {hub.CONFIG} is not an OpenCLIP config: {error!r}") from error
 
@@ -204,7 +203,7 @@ def export(choice: Choice, output: str | None, precision: str, name: str | None,
         raise UsageError(f"{choice.model} is a bundle already", hint="copy its folder")
     model, folder = Model(choice, talk), Path(output).expanduser() if output else None
     if folder is not None:
-        staging.refuse_foreign(folder)
+        stage.refuse_foreign(folder)
     talk.note(f"exporting {model.spec.name}: loading it, then half a minute or more for a large model")
     encoder, revision = cast("OpenClipEncoder", model.encoder), model.revision
     if folder is None:
@@ -258,7 +257,7 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Cons
 
 
 def _checked_weights(model: Model, choice: Choice, talk: Console) -> list[FactRow]:
-    source, _ = loading.find(model.spec, choice, talk)
+    source, _ = loader.find(model.spec, choice, talk)
     hub.check_file(source.weights)
     digest = FactRow("sha256", hub.sha256_of(source.weights))
     return [digest, FactRow("loads", value=True), FactRow("fingerprint", model.encoder.info.fingerprint)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.core.run_summary import RunSummary
 from clipcli.errors import ExitCode, InputsError, ModelError, UsageError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clipcli.options.shared import ModelOptions
     from clipcli.output.reports import Finding, Reporting
     from clipcli.output.rows import Row
+    from clipcli.runs.base import Advance
     from clipcli.runs.rank.corpus import Part
     from clipcli.runs.rank.queries import EncodedQueries
     from clipcli.runs.rank.rows import Result
@@ -115,8 +116,10 @@ class RankRun:
     _missed: list[Finding] = field(default_factory=list)
     _lost: set[str] = field(default_factory=set)
 
+    unit: ClassVar[str] = "image"
+
     @property
-    def expected_images(self) -> int | None:
+    def total(self) -> int | None:
         """How many images there are; None for a list that is still coming."""
         return len(self.refs) if isinstance(self.refs, list) else None
 
@@ -129,8 +132,8 @@ class RankRun:
         self.report.talk.note(f"{self.sources.made_by_model} was made by {own}; using it")
         return replace(model, model=own)
 
-    def rows(self, session: Session, advance: Callable[[int], object]) -> Iterator[Row]:
-        """Failures as they come, then the hits query by query, or the figures of a check."""
+    def rows(self, session: Session, advance: Advance) -> Iterator[Row]:
+        """Yield failures as they come, then the hits query by query, or the figures of a check."""
         check_model(self.sources, session.info)
         asked = embed_queries(session, self.queries, self.prompts)
         yield from self._unusable_queries(asked)
@@ -163,19 +166,16 @@ class RankRun:
         keeps, passed = self.globs.keeps, frozenset(images.names)
         return None if keeps is None else lambda name: name in passed or keeps(name)
 
-    def show(self) -> None:
-        """Thumbnails, where they were asked for: below all rows."""
+    def finish(self, session: Session) -> ExitCode:
+        """Show thumbnails below all rows, say how it went, report a check, and return the exit code."""
         if self.preview is not None:
             self.preview.show()
-
-    def conclude(self, model: str) -> ExitCode:
-        """Say how it went, report a check; the exit code."""
         self.report.summarise()
         if self._found:
             from clipcli.output.reports import CheckReport
 
             said = f"{sum(finding.ok for finding in self._found)} of {len(self._found)} figures reached"
-            check = CheckReport("rank", (*self._found, *self._missed), not self._failed_check, said, model)
+            check = CheckReport("rank", (*self._found, *self._missed), not self._failed_check, said, session.info.name)
             self.reporting.without_pages().write([check])
         return ExitCode.CHECK_FAILED if self._failed_check else self.report.exit_code
 
@@ -190,7 +190,7 @@ class RankRun:
             self.report.fail(term.text, error)
             yield ErrorRow.of(term.text, error, "image" if term.is_image else "query")
 
-    def _embed(self, session: Session, images: ImagePart, advance: Callable[[int], object]) -> Iterator[ErrorRow]:
+    def _embed(self, session: Session, images: ImagePart, advance: Advance) -> Iterator[ErrorRow]:
         for file in self.sources.files:
             self.report.done += len(file)
         for embedded in session.embed_images(self.refs):

@@ -6,20 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from clipcli.errors import UsageError
+from clipcli.session.image_embedder import Parallelism, Provenance
 from clipcli.session.prepare import Timings
 from clipcli.session.ray.tables import asides_of, ref_tables, results_of
 from clipcli.session.ray.worker import WorkerSpec, check_alike, this_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from clipcli.core.console import Console
-    from clipcli.core.encoder import ModelInfo, Scoring
-    from clipcli.core.vectors import Vectors
     from clipcli.inputs.collect import ImageRef
     from clipcli.models.choice import Choice
-    from clipcli.prompts import Label, PromptSet
     from clipcli.session.pipeline import Embedded
     from clipcli.session.ray.cluster import Cluster
     from clipcli.session.ray.resources import ClusterSpec, WorkerPool
@@ -33,7 +30,7 @@ AT_ONCE = 1 << 21
 
 @dataclass
 class ClusterSession:
-    """What `embed` needs of a session."""
+    """Embeds images on a cluster. Texts are embedded on this machine: they take little."""
 
     cluster: Cluster
     order: WorkerSpec
@@ -43,34 +40,16 @@ class ClusterSession:
     timings: Timings = field(default_factory=Timings)
 
     @property
-    def info(self) -> ModelInfo:
-        """What the model is, as the nodes say."""
-        return self.model.info
+    def provenance(self) -> Provenance:
+        """What the vectors depend on, as the nodes say."""
+        model, options = self.model, self.order.options
+        return Provenance(model.info, model.scoring, model.precision, options.decoding, options.rendering.name)
 
     @property
-    def scoring(self) -> Scoring:
-        """How its cosines are read."""
-        return self.model.scoring
-
-    @property
-    def workers(self) -> int:
-        """Threads that read and decode, on all nodes."""
-        return self.models * (self.order.options.workers or 1)
-
-    @property
-    def decoding(self) -> tuple[str, ...]:
-        """What makes the images' pixels other than usual."""
-        return self.order.options.decoding
-
-    @property
-    def rendering(self) -> str:
-        """How pixels of any mode became RGB, by name."""
-        return self.order.options.rendering.name
-
-    @property
-    def models(self) -> int:
-        """Models at work at the same time."""
-        return min(self.pool.workers, self.pool.room)
+    def parallelism(self) -> Parallelism:
+        """Threads and models at work at the same time, on all nodes."""
+        models = min(self.pool.workers, self.pool.room)
+        return Parallelism(models * (self.order.options.workers or 1), models)
 
     def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
         """As a session: a vector or a reason for each image in the order given; images are read by the nodes.
@@ -86,18 +65,6 @@ class ClusterSession:
                 for aside in asides_of(result):
                     self._note(aside)
                 yield from results_of(result)
-
-    def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Not offered.
-
-        Raises:
-            UsageError: always.
-        """
-        raise UsageError(f"a cluster embeds images, not {len(texts)} texts", hint="leave --on away")
-
-    def embed_labels(self, labels: Sequence[Label], prompts: PromptSet) -> Vectors:
-        """Not offered. Raises UsageError."""
-        return self.embed_texts([f"{label.name} ({prompts.name})" for label in labels])
 
     def finish(self) -> None:
         """Nothing is put off on a cluster."""

@@ -8,7 +8,7 @@ import pytest
 from run import assert_one_error, run
 
 from clipcli.errors import OutputError
-from clipcli.inputs.sources import upload as sending
+from clipcli.inputs.sources import upload
 from clipcli.vectorfiles import open_vectors
 from clipcli.vectorfiles.checkpoints import open_parts
 from clipcli.vectorfiles.destination import workshop
@@ -142,4 +142,4 @@ def test_a_place_that_nobody_may_list_may_be_writable(monkeypatch, memory):
 
     with monkeypatch.context() as patch:
         patch.setattr(type(memory), "ls", ls)
-        sending.check_place("memory://out/v.npy")
+        upload.check_place("memory://out/v.npy")

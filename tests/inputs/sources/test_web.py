@@ -12,8 +12,7 @@ from run import assert_one_error, run, run_script
 from clipcli import images as reading
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.collect import collect, is_stream
-from clipcli.inputs.sources import fetch as fetching
-from clipcli.inputs.sources import filesystems as places
+from clipcli.inputs.sources import fetch, filesystems
 from clipcli.inputs.texts import read_texts
 
 pytest.importorskip("aiohttp")
@@ -121,7 +120,7 @@ def test_a_fault_that_passes_is_not_seen(web, images, fault):
 def test_a_shard_from_a_flapping_server(web, shard, images):
     web.files["/00000.tar"] = shard.read_bytes()
     refs = list(collect([f"{web.url}/00000.tar"]))
-    fetching._opened_remote.cache_clear()
+    fetch._opened_remote.cache_clear()
     web.failing = 2
     assert [reading.read_ref(ref) for ref in refs] == list(images.values())
 
@@ -136,7 +135,7 @@ def test_a_fault_that_stays_ends_in_an_error_row(web, images):
             "error": {"stage": "read", "reason": "the server answered 503 Service Unavailable"},
         }
     ]
-    assert web.bodies("/a.png") == fetching.TRIES
+    assert web.bodies("/a.png") == fetch.TRIES
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "access denied"), (404, "no such object"), (400, "answered 400")])
@@ -152,7 +151,7 @@ def test_a_server_that_is_silent_is_given_up(web, monkeypatch):
     web.silent.add("/a.png")
     with pytest.raises(ImageError, match=r"no answer within 0.05 s"):
         reading.read(f"{web.url}/a.png")
-    assert web.bodies("/a.png") == fetching.TRIES
+    assert web.bodies("/a.png") == fetch.TRIES
 
 
 @pytest.mark.parametrize("given", ["soon", "-1", "0", "inf", "nan"])
@@ -164,10 +163,10 @@ def test_a_time_limit_that_is_none(monkeypatch, given):
 
 def test_every_driver_has_the_time_limit():
     for protocol, option in (("https", "client_kwargs"), ("gs", "requests_timeout")):
-        given = places._options(protocol, 3.0)[option]
+        given = filesystems._options(protocol, 3.0)[option]
         limits = given["timeout"] if isinstance(given, dict) else given
         assert (limits.sock_connect, limits.sock_read) == (3.0, 3.0)
-    assert places._options("s3", 3.0)["config_kwargs"]["read_timeout"] == 3.0
+    assert filesystems._options("s3", 3.0)["config_kwargs"]["read_timeout"] == 3.0
 
 
 def test_nobody_there():
@@ -204,7 +203,7 @@ def test_who_stops_waiting_is_not_held_up(web, images):
     stopped = threading.Event()
 
     def fetch() -> None:
-        fetching.give_up_when(stopped)
+        fetch.give_up_when(stopped)
         with pytest.raises(ImageError):
             reading.read(f"{web.url}/a.png")
 
@@ -254,11 +253,11 @@ def test_a_missing_driver_is_named(monkeypatch, missing, url, words):
     pytest.importorskip("fsspec")
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, url.partition(":")[0], raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
-    places._fsspec.cache_clear()
+    filesystems._fsspec.cache_clear()
     with pytest.raises(InputsError) as error:
         reading.read_ref(next(iter(collect([url]))))
     assert words in f"{error.value.message} {error.value.hint}"
-    places._fsspec.cache_clear()
+    filesystems._fsspec.cache_clear()
 
 
 def test_plain_local_runs_import_nothing_of_it(folder):

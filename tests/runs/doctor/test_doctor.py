@@ -14,27 +14,25 @@ from run import ROOT, run
 
 from clipcli import __version__
 from clipcli.errors import BundleError
-from clipcli.models import spec as modelspec
+from clipcli.models import spec
 from clipcli.runs.doctor import machine as devices
 from clipcli.runs.doctor import machine as folders
 from clipcli.runs.doctor import selftest, software
 from clipcli.runs.doctor.selftest import Answer
 
-built = pytest.mark.skipif(
-    not (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file(), reason="the embedded model is not built"
-)
+built = pytest.mark.skipif(not (spec.TINY_FOLDER / spec.MANIFEST).is_file(), reason="the embedded model is not built")
 
 
 @pytest.fixture
 def no_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(modelspec, "TINY_FOLDER", tmp_path / "no-model")
+    monkeypatch.setattr(spec, "TINY_FOLDER", tmp_path / "no-model")
 
 
 @pytest.fixture
 def some_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A model that seems to be there; what it answers is up to the test."""
     (tmp_path / "manifest.json").touch()
-    monkeypatch.setattr(modelspec, "TINY_FOLDER", tmp_path)
+    monkeypatch.setattr(spec, "TINY_FOLDER", tmp_path)
 
 
 def findings(*arguments: str):
@@ -187,8 +185,8 @@ def test_torch_is_not_imported_to_ask():
 import sys
 from clipcli import modelspec
 from pathlib import Path
-modelspec.TINY_FOLDER = Path("nowhere")
-from clipcli.doctor import examine
+spec.TINY_FOLDER = Path("nowhere")
+from clipcli.runs.doctor import examine
 list(examine())
 print(sorted({"torch", "open_clip", "onnxruntime", "transformers"} & set(sys.modules)))
 """

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from clipcli.core.console import Console
-from clipcli.engines import torch_search as searching
-from clipcli.runs.rank import finder as accelerating
+from clipcli.engines import torch_search
+from clipcli.runs.rank import finder
 from clipcli.runs.rank.finder import FEWEST_QUERIES, WORTHWHILE, accelerated
 
 MUCH = WORTHWHILE // (512 * FEWEST_QUERIES)
@@ -15,8 +15,8 @@ MUCH = WORTHWHILE // (512 * FEWEST_QUERIES)
 @pytest.fixture
 def machine(monkeypatch):
     """A machine with CUDA, as far as the choice can tell."""
-    monkeypatch.setattr(accelerating, "accelerator", lambda: "cuda")
-    monkeypatch.setattr(searching, "resolve_device", lambda asked: "cuda" if asked == "auto" else asked)
+    monkeypatch.setattr(finder, "accelerator", lambda: "cuda")
+    monkeypatch.setattr(torch_search, "resolve_device", lambda asked: "cuda" if asked == "auto" else asked)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def test_much_work_goes_to_the_device(machine, device, queries, rows, taken):
 
 
 def test_without_an_accelerator_torch_is_not_asked(monkeypatch):
-    monkeypatch.setattr(accelerating, "accelerator", lambda: None)
+    monkeypatch.setattr(finder, "accelerator", lambda: None)
     monkeypatch.setitem(sys.modules, "clipcli.engines.torch_search", None)
     assert accelerated("auto", 10**6, 10**6, 512, Console()) is None
 
 
 def test_a_driver_without_a_device_for_torch_leaves_the_cpu(machine, monkeypatch):
-    monkeypatch.setattr(searching, "resolve_device", lambda _asked: "cpu")
+    monkeypatch.setattr(torch_search, "resolve_device", lambda _asked: "cpu")
     assert accelerated("auto", 10**6, 10**6, 512, Console()) is None

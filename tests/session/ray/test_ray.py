@@ -19,14 +19,12 @@ import pictures
 import pytest
 from run import ROOT, Result, command, run, run_process
 
-from clipcli.models import spec as modelspec
+from clipcli.models import spec
 from clipcli.vectorfiles import open_vectors
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file(), reason="the embedded model is not built"
-    ),
+    pytest.mark.skipif(not (spec.TINY_FOLDER / spec.MANIFEST).is_file(), reason="the embedded model is not built"),
 ]
 MODEL = ("-m", "tiny", "--no-cache")
 COUNT = 300

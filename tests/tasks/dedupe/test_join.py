@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipcli.core.vectors import unit_length
-from clipcli.tasks.dedupe import ivf as approximate
-from clipcli.tasks.dedupe import join
+from clipcli.tasks.dedupe import ivf, join
 from clipcli.tasks.dedupe.cells import Cells
 from clipcli.tasks.dedupe.join import collapse, join_self, join_sets
 from clipcli.tasks.dedupe.join_rows import HashSource, VectorSource, cosine_of
@@ -106,9 +105,9 @@ def planted(count: int = 6000, copies: int = 300) -> np.ndarray:
 
 
 def test_the_approximate_join_finds_planted_pairs_once_and_measures_itself(monkeypatch):
-    monkeypatch.setattr(approximate, "_CELL_ROWS", 60)
+    monkeypatch.setattr(ivf, "_CELL_ROWS", 60)
     vectors = planted()
-    found, recall = approximate.join_self_approximately(VectorSource(vectors), 0.97)
+    found, recall = ivf.join_self_approximately(VectorSource(vectors), 0.97)
     every = join_self(VectorSource(vectors), 0.97)
     assert {(row, row + 5700) for row in range(300)} <= pairs_of(every)
     assert pairs_of(found) <= pairs_of(every)
@@ -122,11 +121,11 @@ def test_the_approximate_join_finds_planted_pairs_once_and_measures_itself(monke
 
 
 def test_the_approximate_join_of_two_sets(monkeypatch):
-    monkeypatch.setattr(approximate, "_CELL_ROWS", 60)
+    monkeypatch.setattr(ivf, "_CELL_ROWS", 60)
     vectors = planted()
     one, two = VectorSource(vectors[4000:]), VectorSource(vectors[:4000])
     moved = []
-    found, recall = approximate.join_sets_approximately(one, two, 0.6, advance=moved.append)
+    found, recall = ivf.join_sets_approximately(one, two, 0.6, advance=moved.append)
     every = join_sets(one, two, 0.6)
     assert pairs_of(found) <= pairs_of(every)
     assert len(found.first) >= 0.98 * len(every.first)
@@ -138,9 +137,9 @@ def test_the_approximate_join_of_two_sets(monkeypatch):
 
 def test_a_crowded_row_is_marked_in_the_approximate_join_too(monkeypatch):
     monkeypatch.setattr("clipcli.tasks.dedupe.pairs._FLOOR", 10)
-    monkeypatch.setattr(approximate, "_CELL_ROWS", 60)
+    monkeypatch.setattr(ivf, "_CELL_ROWS", 60)
     vectors = unit_length(rows(2000, 32) * 0.05 + np.eye(32, dtype=np.float32)[0])
-    found, _ = approximate.join_self_approximately(VectorSource(vectors), 0.9)
+    found, _ = ivf.join_self_approximately(VectorSource(vectors), 0.9)
     assert found.crowded.mean() > 0.9
     assert len(found.first) <= 64 * 2000
 
