@@ -89,11 +89,21 @@ def pack(files: Sequence[Path], folder: Path) -> None:
     )
 
 
+class Ones:
+    """A model that takes no time."""
+
+    lanes = least = 1
+
+    def encode_images(self, pixels: np.ndarray) -> np.ndarray:
+        """Return ones, (n, 4)."""
+        return np.ones((len(pixels), 4), np.float32)
+
+
 def rate(arguments: Sequence[str], count: int) -> float:
     """Images a second through everything but the model."""
     _opened_remote.cache_clear()
     preparation = Preparation(HOW, "bench", NoCache(), Timings())
-    pipeline = ImagePipeline(preparation, lambda pixels: np.ones((len(pixels), 4), np.float32), os.cpu_count() or 1)
+    pipeline = ImagePipeline(preparation, Ones(), os.cpu_count() or 1)
     started = time.perf_counter()
     done = sum(one.vector is not None for one in pipeline.run(collect(arguments), 16))
     if done != count:

@@ -62,6 +62,7 @@ ENGINE = """
     from clipcli import bundle, images
     from clipcli.core import vectors
     from clipcli.images import preprocess
+    from clipcli.tasks import classify
     from clipcli.engines import onnx
 
     found = bundle.read(Path({bundle!r}), stamps=Path({stamps!r}))
@@ -69,7 +70,7 @@ ENGINE = """
     image = images.decode(images.read({image!r}))
     picture = vectors.unit_length(encoder.encode_images(preprocess.to_pixels(image, found.info.preprocessing)[None]))
     words = vectors.unit_length(encoder.encode_texts([f"a photo of a {{label}}." for label in {labels!r}]))
-    print(vectors.scores(vectors.cosines(picture, words), found.scoring).tolist())
+    print(classify.scores(vectors.cosines(picture, words), found.scoring).tolist())
 """
 
 

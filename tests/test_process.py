@@ -103,15 +103,15 @@ def test_nobody_waits_for_the_batch_that_is_with_the_model(bundle: Path, folder:
     """It takes a minute with a large model on a CPU; this one takes for ever."""
     script = """
 import sys, threading
-import clipcli.session.session
-encode = clipcli.session.session.Session._encode_images
+from clipcli.session.batch_encoder import BatchEncoder
+encode = BatchEncoder.encode_images
 def stuck(self, pixels, calls=[]):
     calls.append(pixels)
     if len(calls) == 1:
         return encode(self, pixels)
     print("stuck", file=sys.stderr, flush=True)
     threading.Event().wait()
-clipcli.session.session.Session._encode_images = stuck
+BatchEncoder.encode_images = stuck
 from clipcli.cli import main
 main()
 """

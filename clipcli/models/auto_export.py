@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from clipcli import __version__
 from clipcli.cache import make_folder, open_file
-from clipcli.core.devices import has_onnx_runtime
 from clipcli.core.files import is_there
+from clipcli.engines.registry import BUNDLE_ENGINE, ENGINES
 from clipcli.errors import ModelError, OutputError
 from clipcli.models import records
 from clipcli.models.loader import attempt_mark, export_to_cache
@@ -83,7 +83,7 @@ def _is_wanted() -> bool:
 
 def _obstacle(encoder: OpenClipEncoder, folder: Path) -> str:
     """What can be seen before the work starts."""
-    if not has_onnx_runtime():
+    if not ENGINES[BUNDLE_ENGINE].is_installed():
         return "ONNX Runtime is not installed (pip install onnxruntime)"
     size, place = _size(encoder), next(parent for parent in folder.parents if is_there(parent))
     free = shutil.disk_usage(place).free

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli.core.suggest import did_you_mean
+from clipcli.engines.registry import AUTO, ENGINES
 from clipcli.errors import UsageError
 
-Engine = Literal["auto", "onnx", "openclip"]
+if TYPE_CHECKING:
+    from clipcli.engines.registry import EngineSpec
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,36 @@ class Choice:
     model: str
     device: str = "auto"
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
-    engine: Engine = "auto"
+    engine: str = AUTO
+    """`auto`, or a name of `ENGINES`."""
     offline: bool = False
     weights_dir: str | None = None
     """Where weights are kept; None is huggingface_hub's own cache."""
 
+    @property
+    def spec(self) -> EngineSpec | None:
+        """What the engine that was asked for can do; None for `auto`."""
+        return None if self.engine == AUTO else ENGINES[self.engine]
+
+    @property
+    def runs_bundles(self) -> bool:
+        """Whether an engine was asked for that runs bundles only."""
+        return self.spec is not None and self.spec.needs_bundle
+
+    @property
+    def runs_sources(self) -> bool:
+        """Whether an engine was asked for that runs a model's own files only."""
+        return self.spec is not None and not self.spec.needs_bundle
+
+    @property
+    def own_device(self) -> str:
+        """The device that was asked for, where the engine leaves a choice; else its only kind of device."""
+        spec = self.spec
+        return spec.devices[0] if spec is not None and len(spec.devices) == 1 else self.device
+
 
 _PRECISIONS = ("auto", "fp32", "fp16", "bf16")
-_ENGINES = ("auto", "onnx", "openclip")
+_ENGINES = (AUTO, *ENGINES)
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -44,7 +68,7 @@ def parse_choice(
         raise _no_such("precision", precision, _PRECISIONS)
     if engine not in _ENGINES:
         raise _no_such("engine", engine, _ENGINES)
-    return Choice(model, device, cast("Choice", precision), cast("Engine", engine), offline, cache_dir)  # type: ignore[arg-type]
+    return Choice(model, device, cast("Choice", precision), engine, offline, cache_dir)  # type: ignore[arg-type]
 
 
 def _no_such(what: str, word: str, known: tuple[str, ...]) -> UsageError:

@@ -45,7 +45,7 @@ def find(spec: ModelSpec, choice: Choice, talk: Console) -> tuple[ModelFiles, st
     from clipcli.engines import checkpoint as sources
     from clipcli.engines import torch_devices as devices
 
-    device = devices.resolve_device("cpu" if choice.engine == "onnx" else choice.device)
+    device = devices.resolve_device(choice.own_device)
     return sources.resolve(spec, hub), device
 
 
@@ -79,7 +79,7 @@ def load(source: ModelFiles, device: str, choice: Choice, known: Record | None, 
     if known is not None and known.device == device:
         return load_as(known.precision)
     natural = devices.natural_precision(device)
-    if device == "cpu" and choice.engine == "openclip" and machine.cpu_with_bf16():
+    if device == "cpu" and choice.runs_sources and machine.cpu_with_bf16():
         return measured.quicker(lambda: load_as(natural), lambda: load_as("bf16"), talk)
     return load_as(natural)
 
@@ -89,7 +89,7 @@ def place_of(choice: Choice, device_kind: str) -> str:
     device = f"auto-{device_kind}" if choice.device == "auto" else choice.device
     if choice.precision != "auto":
         return f"{device}-{choice.precision}"
-    cpu = machine.cpu_with_bf16() if choice.engine == "openclip" and device_kind == "cpu" else ""
+    cpu = machine.cpu_with_bf16() if choice.runs_sources and device_kind == "cpu" else ""
     return f"{device}-{cpu}" if cpu else device
 
 

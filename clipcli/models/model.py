@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 from clipcli import bundle as bundles
 from clipcli.cache import is_private
 from clipcli.core.batch_invariance import FEW_IMAGES
-from clipcli.core.devices import accelerator, has_onnx_runtime
+from clipcli.core.devices import accelerator
+from clipcli.engines.registry import AUTO, BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.models import records
 from clipcli.models.loader import export_to_cache
@@ -42,8 +43,8 @@ class Model:
         self._loaded: Encoder | None = None
         self._in_fp32: OpenClipEncoder | None = None
         self._source: ModelFiles | None = None
-        if self.spec.kind == "bundle" or choice.engine == "onnx":
-            self._check_onnx_choice()
+        if self.spec.kind == "bundle" or choice.runs_bundles:
+            self._check_bundle_engine()
 
     def introduced(self) -> Model:
         """Return the model itself; the first time that the embedded one is used here, say what it is."""
@@ -108,6 +109,13 @@ class Model:
         return self.spec.kind != "bundle" and self._device_kind != "cpu"
 
     @property
+    def engine(self) -> str:
+        """The name of the engine that runs it."""
+        if self.choice.engine != AUTO:
+            return self.choice.engine
+        return BUNDLE_ENGINE if self.bundle else SOURCE_ENGINE
+
+    @property
     def encoder(self) -> Encoder:
         """The model itself, loaded at the first call.
 
@@ -119,8 +127,7 @@ class Model:
             self._loaded = self._load()
             seconds = time.perf_counter() - started
             encoder = self._loaded
-            engine = "onnx" if self.bundle else "openclip"
-            where = f"{encoder.device}, {encoder.precision}, {engine}"
+            where = f"{encoder.device}, {encoder.precision}, {self.engine}"
             self.talk.detail(f"{encoder.info.name} ({encoder.info.fingerprint}) on {where}; ready in {seconds:.2f} s")
         return self._loaded
 
@@ -158,8 +165,9 @@ class Model:
         folder = records.bundle_folder(self.spec.name)
         if not self._may_use_bundle or not is_private(folder.parent) or not bundles.is_bundle(folder):
             return None
-        if self.choice.engine == "auto" and not has_onnx_runtime():
-            self.talk.warn("ONNX Runtime is not installed (pip install onnxruntime): running through torch")
+        engine = ENGINES[BUNDLE_ENGINE]
+        if self.choice.engine == AUTO and not engine.is_installed():
+            self.talk.warn(f"{engine.package} is not installed (pip install {engine.package}): running through torch")
             return None
         try:
             return bundles.read(folder, stamps=records.stamps_folder())
@@ -179,7 +187,7 @@ class Model:
     def lacks_bundle(self) -> OpenClipEncoder | None:
         """The encoder, when it was loaded through torch although a bundle of it would be used if there were one."""
         loaded, copy = self._loaded, self._copy
-        if loaded is None or self.choice.engine != "auto" or self.bundle is not None or not self._may_use_bundle:
+        if loaded is None or self.choice.engine != AUTO or self.bundle is not None or not self._may_use_bundle:
             return None
         has_one = copy is not None and copy.info.fingerprint == loaded.info.fingerprint
         return None if has_one else cast("OpenClipEncoder", loaded)
@@ -187,12 +195,12 @@ class Model:
     @property
     def _may_use_bundle(self) -> bool:
         choice = self.choice
-        return choice.engine != "openclip" and choice.precision in {"auto", "fp32"} and self._device_kind == "cpu"
+        return not choice.runs_sources and choice.precision in {"auto", "fp32"} and self._device_kind == "cpu"
 
     @cached_property
     def _device_kind(self) -> str:
         """`cpu`, `cuda` or `mps`, as far as can be told without torch."""
-        asked = "cpu" if self.choice.engine == "onnx" else self.choice.device.partition(":")[0]
+        asked = self.choice.own_device.partition(":")[0]
         return (accelerator() or "cpu") if asked == "auto" else asked
 
     @property
@@ -213,13 +221,13 @@ class Model:
             return None
         if self.bundle is not None:
             return self.bundle
-        return self._record if self.choice.engine != "onnx" else None
+        return None if self.choice.runs_bundles else self._record
 
     def _load(self) -> Encoder:
         if self.bundle is not None:
-            return self._onnx(self.bundle)
+            return self._run_bundle(self.bundle)
         loaded, source = self._load_openclip()
-        if self.choice.engine == "onnx":
+        if self.choice.runs_bundles:
             return self._exported(loaded, source)
         return loaded
 
@@ -234,21 +242,27 @@ class Model:
         return replace(encoder, few_images=is_few), source
 
     def _exported(self, loaded: OpenClipEncoder, source: ModelFiles) -> Encoder:
-        self.talk.note(f"exporting {self.spec.name} for --engine onnx, once")
+        self.talk.note(f"exporting {self.spec.name} for --engine {self.choice.engine}, once")
         made = export_to_cache(loaded, source.revision, self.spec.name)
         self.bundle = made
-        return self._onnx(made)
+        return self._run_bundle(made)
 
-    def _onnx(self, bundle: Bundle) -> Encoder:
-        from clipcli.engines import onnx
+    def _run_bundle(self, bundle: Bundle) -> Encoder:
+        load = ENGINES[self.engine].load
+        if load is None:
+            raise TypeError(f"{self.engine} runs no bundles")
+        return load(bundle, expected_images=self.expected_images, expected_texts=self.expected_texts)
 
-        return onnx.load(bundle, expected_images=self.expected_images, expected_texts=self.expected_texts)
-
-    def _check_onnx_choice(self) -> None:
-        what = f"{self.spec.name} is a bundle: it" if self.spec.kind == "bundle" else "--engine onnx"
-        if self.choice.engine == "openclip":
-            raise UsageError(f"{what} runs through onnx only", hint="leave --engine away")
-        if self.choice.device not in {"auto", "cpu"}:
-            raise DeviceError(f"{what} runs on the CPU only", hint="--device cpu")
-        if self.choice.precision not in {"auto", "fp32"}:
-            raise UsageError(f"{what} computes in fp32", hint="leave --precision away")
+    def _check_bundle_engine(self) -> None:
+        """Refuse what the engine cannot do. Raises UsageError, DeviceError."""
+        choice = self.choice
+        what = f"{self.spec.name} is a bundle: it" if self.spec.kind == "bundle" else f"--engine {choice.engine}"
+        if choice.runs_sources:
+            names = " or ".join(name for name, spec in ENGINES.items() if spec.needs_bundle)
+            raise UsageError(f"{what} runs through {names} only", hint="leave out --engine")
+        engine = choice.spec or ENGINES[BUNDLE_ENGINE]
+        if choice.device != "auto" and choice.device.partition(":")[0] not in engine.devices:
+            devices = "the CPU" if engine.devices == ("cpu",) else " or ".join(engine.devices)
+            raise DeviceError(f"{what} runs on {devices} only", hint=f"--device {engine.devices[0]}")
+        if choice.precision != "auto" and choice.precision not in engine.precisions:
+            raise UsageError(f"{what} computes in {' or '.join(engine.precisions)}", hint="leave out --precision")

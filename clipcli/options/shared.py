@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clipcli.engines.registry import ENGINE_HELP
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -189,9 +191,7 @@ class ModelOptions:
     ] = "auto"
     engine: Annotated[
         str,
-        typer.Option(
-            "--engine", metavar="ENGINE", envvar="CLIPCLI_ENGINE", help="auto, onnx (starts fast) or openclip (torch)."
-        ),
+        typer.Option("--engine", metavar="ENGINE", envvar="CLIPCLI_ENGINE", help=ENGINE_HELP),
     ] = "auto"
     offline: Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.")] = False
     cache_dir: Annotated[

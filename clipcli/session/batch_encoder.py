@@ -7,20 +7,27 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from clipcli.core.batch_invariance import image_rows
 from clipcli.errors import DeviceError
+from clipcli.session.features import Features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from clipcli.core.console import Console
     from clipcli.core.encoder import Encoder
-    from clipcli.core.vectors import Vectors
-    from clipcli.session.features import Rows
+    from clipcli.core.vectors import Pixels, Vectors
+    from clipcli.models.model import Model
     from clipcli.session.prepare import Timings
 
+GPU_BATCH = 128
+TEXT_BATCH = 128
+_MOST_THREADS = 64
 _SHOWN = 60
 """Characters of a text that fit into a line."""
 
@@ -45,52 +52,6 @@ class TruncationWarning:
             shown = long[0] if len(long[0]) <= _SHOWN else f"{long[0][: _SHOWN - 3]}…"
             more = f", and {len(long) - 1} more so far" if len(long) > 1 else ""
             self.say(f"longer than the model's {limit} tokens, cut there: {shown!r}{more}")
-
-
-TEXT_BATCH = 128
-_MOST_THREADS = 64
-
-
-def encode_texts(
-    texts: Sequence[str],
-    encoder: Encoder,
-    batches: BatchEncoder,
-    timings: Timings,
-    vectors_of: Callable[[Callable[[Encoder, Rows], Vectors]], Vectors],
-) -> Vectors:
-    """N texts → float32 (n, dim), in the order given, although a batch, which is as long as its longest, is not.
-
-    Args:
-        texts: any number; all their vectors are in memory together.
-        encoder: the model.
-        batches: how many go to it at once.
-        timings: where the time goes.
-        vectors_of: see `Features.vectors`.
-    """
-    order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
-    rows, vectors = np.empty((2, len(texts), encoder.info.dim), np.float32)
-
-    def encode(start: int) -> None:
-        part = np.array(order[start : start + TEXT_BATCH])
-
-        def encode_some(some: slice) -> Vectors:
-            return vectors_of(lambda model, rows: model.encode_texts([texts[index] for index in part[some][rows]]))
-
-        with timings.measure("model"):
-            batches.fill(rows[start : start + TEXT_BATCH], encode_some, encoder.device)
-
-    begun, threads = deque[Future[None]](), ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="model")
-    try:
-        for start in range(0, len(texts), TEXT_BATCH):
-            while len(begun) >= encoder.text_lanes:  # more, once the model knows that there is much to do
-                begun.popleft().result()
-            begun.append(threads.submit(encode, start))
-        for one in begun:
-            one.result()
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-    vectors[order] = rows
-    return vectors
 
 
 class _Turns:
@@ -119,7 +80,7 @@ class _Turns:
 
 
 @dataclass
-class BatchEncoder:
+class BatchSize:
     """How many rows go to the model at once: as many as was asked, and fewer once they did not fit.
 
     Several threads may fill at the same time. Once memory was short, they take turns.
@@ -163,3 +124,95 @@ class BatchEncoder:
         if rows // 2 < self.size:
             self.size = rows // 2
             self.say(f"out of memory: batches of {self.size} {self.unit}s from here on")
+
+
+@dataclass
+class BatchEncoder:
+    """A model that takes any number of images or texts, in batches that become smaller when memory does not suffice."""
+
+    model: Model
+    timings: Timings
+    talk: Console
+    batch_size: int | None = None
+    """Images in a batch; None chooses by device."""
+    raw: bool = False
+    """Whether vectors keep the length that the tower gave them."""
+
+    @cached_property
+    def images(self) -> BatchSize:
+        """How many images go to the model at once."""
+        chosen = self.batch_size or (GPU_BATCH if self.model.runs_on_gpu else image_rows(self.model.precision))
+        return BatchSize(chosen, "image", self.talk.note)
+
+    @cached_property
+    def _texts(self) -> BatchSize:
+        return BatchSize(TEXT_BATCH, "text", self.talk.note)
+
+    @cached_property
+    def _truncation(self) -> TruncationWarning:
+        return TruncationWarning(self.talk.warn)
+
+    @cached_property
+    def _features(self) -> Features:
+        return Features(self.model, self.raw, self.talk)
+
+    @property
+    def lanes(self) -> int:
+        """Batches that the model takes side by side; asking loads it."""
+        return self.model.encoder.image_lanes
+
+    @property
+    def least(self) -> int:
+        """Images that take the model as long as fewer of them."""
+        return 1 if self.model.runs_on_gpu else image_rows(self.model.precision)
+
+    def encode_images(self, pixels: Pixels) -> Vectors:
+        """(n, 3, height, width) float32 → (n, dim) float32; a row that `fault_of` refuses is no vector.
+
+        Raises:
+            DeviceError: not even one image fits into memory.
+        """
+        vectors = np.empty((len(pixels), self.model.info.dim), np.float32)
+
+        def encode(some: slice) -> Vectors:
+            return self._features.vectors(lambda encoder, rows: encoder.encode_images(pixels[some][rows]))
+
+        self.images.fill(vectors, encode, self.model.encoder.device)
+        return vectors
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """N texts → float32 (n, dim), in the order given; all vectors are in memory together.
+
+        A batch is as long as its longest text, so texts of the same length go together.
+
+        Raises:
+            DeviceError: not even one text fits into memory.
+        """
+        encoder = self.model.encoder
+        self._truncation.look_for(encoder, texts)
+        order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
+        rows, vectors = np.empty((2, len(texts), encoder.info.dim), np.float32)
+
+        def encode(start: int) -> None:
+            part = np.array(order[start : start + TEXT_BATCH])
+
+            def encode_some(some: slice) -> Vectors:
+                return self._features.vectors(
+                    lambda model, rows: model.encode_texts([texts[index] for index in part[some][rows]])
+                )
+
+            with self.timings.measure("model"):
+                self._texts.fill(rows[start : start + TEXT_BATCH], encode_some, encoder.device)
+
+        begun, threads = deque[Future[None]](), ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="model")
+        try:
+            for start in range(0, len(texts), TEXT_BATCH):
+                while len(begun) >= encoder.text_lanes:  # more, once the model knows that there is much to do
+                    begun.popleft().result()
+                begun.append(threads.submit(encode, start))
+            for batch in begun:
+                batch.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+        vectors[order] = rows
+        return vectors

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from clipcli import images
 from clipcli.errors import ImageError
@@ -18,7 +18,7 @@ from clipcli.session.features import vectors_or_faults
 from clipcli.session.prepare import Known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from clipcli.core.vectors import Pixels, Vector, Vectors
     from clipcli.inputs.collect import ImageRef
@@ -75,25 +75,38 @@ class _Finished:
 _Item: TypeAlias = "tuple[ImageRef, Future[Prepared]] | _Finished | _End"
 
 
+class PixelEncoder(Protocol):
+    """Where batches of pixels go; `clipcli.session.batch_encoder.BatchEncoder` is one."""
+
+    @property
+    def lanes(self) -> int:
+        """Return how many batches it takes side by side; asked when there is work for it."""
+        ...
+
+    @property
+    def least(self) -> int:
+        """Return how many images take it as long as fewer of them."""
+        ...
+
+    def encode_images(self, pixels: Pixels) -> Vectors:
+        """(n, 3, height, width) → (n, dim); a row that `fault_of` refuses becomes an error, and is not kept."""
+        ...
+
+
 @dataclass(frozen=True)
 class ImagePipeline:
     """Everything between a path and a vector."""
 
     preparation: Preparation
-    encode: Callable[[Pixels], Vectors]
-    """(n, 3, height, width) → (n, dim); a row that `fault_of` refuses becomes an error, and is not kept."""
+    encoder: PixelEncoder
     workers: int
-    lanes: Callable[[], int] = lambda: 1
-    """Batches that the model takes side by side; asked when there is work for it."""
-    least: int = 1
-    """Images that take the model as long as fewer of them."""
 
     def run(self, refs: Iterable[ImageRef], batch_size: int) -> Iterator[Embedded]:
         """Results in input order. A few batches more than there are lanes are in memory, however many images come."""
         ahead: queue.Queue[_Item] = queue.Queue(maxsize=2 * batch_size + self.workers)
         stopped = threading.Event()
         decoders = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        model = Batcher(self._encode, batch_size, self.lanes, lambda: _tell(ahead), self.least)
+        model = Batcher(self._encode, batch_size, lambda: self.encoder.lanes, lambda: _tell(ahead), self.encoder.least)
         fetchers = ThreadPoolExecutor(_FETCHED_AT_ONCE, "fetch", give_up_when, (stopped,))
         feed = (refs, decoders, fetchers, ahead, stopped)
         threading.Thread(target=self._feed, args=feed, daemon=True, name="feed").start()
@@ -156,7 +169,7 @@ class ImagePipeline:
         """In the model's threads. What they made is kept at once, so that a kill costs no more than their batches."""
         preparation = self.preparation
         with preparation.timings.measure("model"):
-            results = vectors_or_faults(self.encode(pixels))
+            results = vectors_or_faults(self.encoder.encode_images(pixels))
         good = [
             (digest, result)
             for digest, result in zip(digests, results, strict=True)

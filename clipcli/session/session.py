@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
-from clipcli.core.batch_invariance import image_rows
 from clipcli.core.devices import usable_cores
 from clipcli.core.vectors import ensemble
 from clipcli.errors import ImageError
 from clipcli.models.auto_export import export_if_due
 from clipcli.models.model import Model
 from clipcli.prompts import Label, expand
-from clipcli.session.batch_encoder import TEXT_BATCH, BatchEncoder, TruncationWarning, encode_texts
-from clipcli.session.features import Features, fault_of, require_vectors, vectors_or_faults
+from clipcli.session.batch_encoder import BatchEncoder
+from clipcli.session.features import fault_of, require_vectors, vectors_or_faults
 from clipcli.session.image_embedder import Parallelism, Provenance
 from clipcli.session.pipeline import ImagePipeline
 from clipcli.session.prepare import Preparation, Timings, gpu_decoder
@@ -31,14 +30,13 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.core.encoder import ModelInfo, Scoring
-    from clipcli.core.vectors import Pixels, Vector, Vectors
+    from clipcli.core.vectors import Vector, Vectors
     from clipcli.inputs.collect import ImageRef
     from clipcli.models.choice import Choice
     from clipcli.prompts import PromptSet
     from clipcli.session.pipeline import Embedded
     from clipcli.session.prepare import GpuDecoder
 
-GPU_BATCH = 128
 _TEXTS_AT_ONCE = 8192
 """Texts whose vectors are in memory together: 8192 × 512 numbers are 17 MB."""
 
@@ -134,21 +132,12 @@ class Session:
 
     @property
     def batch_size(self) -> int:
-        """Images a step, as asked, as the device suggests, or as memory allowed."""
-        return self._images.size
+        """Images in a batch, as asked, as the device suggests, or as memory allowed."""
+        return self._encoder.images.size
 
     @cached_property
-    def _images(self) -> BatchEncoder:
-        chosen = self.options.batch_size or (GPU_BATCH if self.model.runs_on_gpu else image_rows(self.model.precision))
-        return BatchEncoder(chosen, "image", self.talk.note)
-
-    @cached_property
-    def _texts(self) -> BatchEncoder:
-        return BatchEncoder(TEXT_BATCH, "text", self.talk.note)
-
-    @cached_property
-    def _cuts(self) -> TruncationWarning:
-        return TruncationWarning(self.talk.warn)
+    def _encoder(self) -> BatchEncoder:
+        return BatchEncoder(self.model, self.timings, self.talk, self.options.batch_size, self.options.raw)
 
     def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
         """A unit vector, or the reason why there is none, for each image in the order given.
@@ -166,9 +155,7 @@ class Session:
             max_pixels=self.options.max_pixels,
             on_gpu=self.on_gpu,
         )
-        least = 1 if self.model.runs_on_gpu else image_rows(self.model.precision)
-        pipeline = ImagePipeline(preparation, self._encode_images, self.workers, self._image_lanes, least)
-        return pipeline.run(refs, self.batch_size)
+        return ImagePipeline(preparation, self._encoder, self.workers).run(refs, self.batch_size)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept.
@@ -187,7 +174,7 @@ class Session:
         self.timings.count(encoded=len(missing), cached=len(texts) - len(missing))
         for start in range(0, len(missing), _TEXTS_AT_ONCE):
             some = missing[start : start + _TEXTS_AT_ONCE]
-            results = vectors_or_faults(self._encode_texts(some))
+            results = vectors_or_faults(self._encoder.encode_texts(some))
             self._keep(space, list(map(_key, some)), results)
             found.update(zip(some, results, strict=True))
         return [_present(found[text]) for text in texts]
@@ -249,7 +236,7 @@ class Session:
     def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector | ImageError]:
         distinct = list(dict.fromkeys(text for group in texts for text in group))
         place = {text: index for index, text in enumerate(distinct)}
-        rows = self._encode_texts(distinct)
+        rows = self._encoder.encode_texts(distinct)
         return [self._mean(rows[[place[text] for text in group]]) for group in texts]
 
     def _mean(self, rows: Vectors) -> Vector | ImageError:
@@ -259,27 +246,6 @@ class Session:
                 return fault
         mean = rows.mean(axis=0, dtype=np.float32) if self.options.raw else ensemble(rows)
         return fault_of(mean) or mean
-
-    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
-        self._cuts.look_for(self.model.encoder, texts)
-        return encode_texts(texts, self.model.encoder, self._texts, self.timings, self._features.vectors)
-
-    @cached_property
-    def _features(self) -> Features:
-        return Features(self.model, self.options.raw, self.talk)
-
-    def _image_lanes(self) -> int:
-        return self.model.encoder.image_lanes
-
-    def _encode_images(self, pixels: Pixels) -> Vectors:
-        """Vectors of a batch, (n, dim), scaled as wished."""
-        vectors = np.empty((len(pixels), self.info.dim), np.float32)
-
-        def encode(some: slice) -> Vectors:
-            return self._features.vectors(lambda encoder, rows: encoder.encode_images(pixels[some][rows]))
-
-        self._images.fill(vectors, encode, self.model.encoder.device)
-        return vectors
 
 
 def _key(text: str | Sequence[str]) -> str:

@@ -14,10 +14,10 @@ from filelock import FileLock, Timeout
 from clipcli.core.files import is_folder
 from clipcli.errors import OutputError, UsageError, VectorsError
 from clipcli.output.targets import UNFINISHED, unfinished_prefix
-from clipcli.vectorfiles.base import description_path, errors_path
 from clipcli.vectorfiles.info import Failure, Shard, VectorRows
-from clipcli.vectorfiles.registry import create_vectors, open_vectors
 from clipcli.vectorfiles.safetensors_file import SafetensorsFile
+from clipcli.vectorfiles.vector_file import description_path, errors_path
+from clipcli.vectorfiles.vector_formats import create_vectors, open_vectors
 from clipcli.vectorfiles.writer import WritePlan
 
 if TYPE_CHECKING:

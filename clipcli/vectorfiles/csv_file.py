@@ -10,9 +10,9 @@ import numpy as np
 
 from clipcli.core.files import open_file, own_error, words_of
 from clipcli.errors import VectorsError
-from clipcli.vectorfiles.base import LONGEST_ROW
 from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
 from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
+from clipcli.vectorfiles.vector_file import LONGEST_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

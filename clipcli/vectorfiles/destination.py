@@ -11,7 +11,7 @@ from clipcli.core.files import is_there
 from clipcli.core.redaction import redact_url
 from clipcli.errors import OutputError
 from clipcli.inputs.sources.upload import remove, send
-from clipcli.vectorfiles.base import description_path, errors_path
+from clipcli.vectorfiles.vector_file import description_path, errors_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import open_file, own_error, read_lines, reason_of, words_of
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
-from clipcli.vectorfiles.base import LONGEST_ROW, failure, failure_record
 from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
 from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
+from clipcli.vectorfiles.vector_file import LONGEST_ROW, failure, failure_record
 from clipcli.vectorfiles.writer import json_line
 
 if TYPE_CHECKING:

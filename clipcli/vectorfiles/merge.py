@@ -18,15 +18,15 @@ from clipcli.inputs.sources.filesystems import is_url
 from clipcli.vectorfiles.checkpoints import Chunk, write_chunk
 from clipcli.vectorfiles.info import DescribedVectors, VectorRows
 from clipcli.vectorfiles.parquet_dataset import no_parts, parts_of
-from clipcli.vectorfiles.registry import create_vectors, format_of, open_vectors
+from clipcli.vectorfiles.vector_formats import create_vectors, format_of, open_vectors
 from clipcli.vectorfiles.writer import WritePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clipcli.vectorfiles.base import VectorFile
     from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
-    from clipcli.vectorfiles.registry import VectorFormat
+    from clipcli.vectorfiles.vector_file import VectorFile
+    from clipcli.vectorfiles.vector_formats import VectorFormat
 
 _BUCKETS: Final = 64
 """Looked through one by one: a billion names are 16 GB on disk, and 250 MB in memory at a time."""

@@ -16,9 +16,9 @@ from clipcli.core.decode import DecodeError, parse_json
 from clipcli.core.files import TooLargeError, is_there, own_error
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
-from clipcli.vectorfiles.base import VectorFile, description_path
 from clipcli.vectorfiles.info import VectorRows, from_json
 from clipcli.vectorfiles.names import read_names
+from clipcli.vectorfiles.vector_file import VectorFile, description_path
 from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:

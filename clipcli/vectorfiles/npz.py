@@ -15,9 +15,9 @@ from clipcli.core.decode import DecodeError, parse_json
 from clipcli.core.files import TooLargeError, own_error
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
-from clipcli.vectorfiles.base import LARGEST_DESCRIPTION
 from clipcli.vectorfiles.info import KEY, from_json
 from clipcli.vectorfiles.npy import MappedFile, array_header
+from clipcli.vectorfiles.vector_file import LARGEST_DESCRIPTION
 from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from clipcli.inputs.sources.expand import list_folder
 from clipcli.inputs.sources.filesystems import is_url, scheme
 from clipcli.inputs.sources.patterns import match
 from clipcli.inputs.sources.suffixes import SHARDS, is_image_name
-from clipcli.vectorfiles.base import VectorFile
 from clipcli.vectorfiles.info import DescribedVectors
 from clipcli.vectorfiles.parquet_file import ParquetFile
+from clipcli.vectorfiles.vector_file import VectorFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

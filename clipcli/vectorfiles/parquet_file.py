@@ -21,8 +21,8 @@ from clipcli.errors import ImageError, VectorsError
 from clipcli.inputs.sources.fetch import attempt, open_random
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.output.json import dumps
-from clipcli.vectorfiles.base import VectorFile, read_failures
 from clipcli.vectorfiles.info import KEY, VectorRows, from_json
+from clipcli.vectorfiles.vector_file import VectorFile, read_failures
 from clipcli.vectorfiles.writer import VectorsWriter
 
 if TYPE_CHECKING:

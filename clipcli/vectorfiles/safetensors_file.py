@@ -18,10 +18,10 @@ from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import own_error
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
-from clipcli.vectorfiles.base import failure, failure_record
 from clipcli.vectorfiles.info import KEY, from_json
 from clipcli.vectorfiles.names import read_names
 from clipcli.vectorfiles.npy import MappedFile
+from clipcli.vectorfiles.vector_file import failure, failure_record
 from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from clipcli.core.decode import parse_json
 from clipcli.core.files import is_there, own_error, read_bytes
 from clipcli.errors import VectorsError
-from clipcli.vectorfiles.base import LARGEST_DESCRIPTION, VectorFile, description_path
 from clipcli.vectorfiles.info import Failure, VectorRows, VectorsInfo, from_json
+from clipcli.vectorfiles.vector_file import LARGEST_DESCRIPTION, VectorFile, description_path
 from clipcli.vectorfiles.writer import VectorsWriter, json_line
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy as np
 from clipcli.errors import UsageError
 from clipcli.output.json import dumps
 from clipcli.output.targets import Target, open_target
-from clipcli.vectorfiles.base import errors_path, failure_record
 from clipcli.vectorfiles.info import to_json
+from clipcli.vectorfiles.vector_file import errors_path, failure_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -97,7 +97,7 @@ WRITER = """
     from pathlib import Path
     sys.path[:0] = {path!r}
     import hand_made as t
-    from clipcli.bundle import staging
+    from clipcli.bundle import stage as staging
     for _ in range({times}):
         with staging.staged(Path({target!r})) as stage:
             t.fill(stage)

@@ -147,7 +147,7 @@ def test_no_torch_no_open_clip_no_hub_no_ftfy(exported):
         f"""
         from pathlib import Path
         from clipcli import bundle
-        from clipcli.engines import onnx, tower
+        from clipcli.engines import onnx, onnx_tower
         import numpy as np
         encoder = onnx.load(bundle.read(Path({str(exported.folder)!r})), expected_images=1)
         encoder.encode_texts(["a dog", "a cat"])
@@ -170,7 +170,7 @@ def test_onnx_runtime_leaves_nothing_in_the_home_and_reports_nothing(exported, t
         f"""
         from pathlib import Path
         from clipcli import bundle
-        from clipcli.engines import onnx, tower
+        from clipcli.engines import onnx, onnx_tower
         onnx.load(bundle.read(Path({str(exported.folder)!r}))).encode_texts(["a dog"])
         """
     )
@@ -184,7 +184,7 @@ def test_without_onnx_runtime_the_message_says_what_to_install(exported):
         sys.modules["onnxruntime"] = None  # the import system's own way to say: not there
         from pathlib import Path
         from clipcli import bundle, errors
-        from clipcli.engines import onnx, tower
+        from clipcli.engines import onnx, onnx_tower
         try:
             onnx.load(bundle.read(Path({str(exported.folder)!r})))
         except errors.ModelError as error:

@@ -1,4 +1,4 @@
-"""BatchEncoder that do not fit into memory."""
+"""Batches that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import pytest
 from run import run_script
 
 from clipcli.models import spec
-from clipcli.session.batch_encoder import BatchEncoder
+from clipcli.session.batch_encoder import BatchSize
 
 REAL = """
 import resource
 import numpy as np
-from clipcli import bundle, modelspec
+from clipcli import bundle
+from clipcli.models import spec
 from clipcli.engines import onnx
-from clipcli.session.batch_encoder import BatchEncoder
+from clipcli.session.batch_encoder import BatchSize
 
 encoder = onnx.load(bundle.read(spec.TINY_FOLDER), expected_images=10_000)
 pixels = np.random.default_rng(0).standard_normal((200, 3, *encoder.info.preprocessing.image_size), dtype=np.float32)
@@ -29,7 +30,7 @@ said = []
 with open("/proc/self/statm") as status:
     now = int(status.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + 2**26, resource.RLIM_INFINITY))
-BatchEncoder(200, "image", said.append).fill(ours, lambda some: encoder.encode_images(pixels[some]), "cpu")
+BatchSize(200, "image", said.append).fill(ours, lambda some: encoder.encode_images(pixels[some]), "cpu")
 print(len(said) > 0, np.array_equal(ours, whole))
 """
 
@@ -68,7 +69,7 @@ class Memory:
 )
 def test_batches_side_by_side_are_halved_only_if_they_do_not_fit_one_by_one(rows, size, said):
     memory, heard = Memory(rows, together=2), []
-    batches, vectors = BatchEncoder(8, "image", heard.append), np.zeros((2, 8, 2), np.float32)
+    batches, vectors = BatchSize(8, "image", heard.append), np.zeros((2, 8, 2), np.float32)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda some: batches.fill(some, memory.encode, "cuda"), vectors))
     assert vectors.all()

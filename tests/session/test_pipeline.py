@@ -26,7 +26,9 @@ class Recorder:
         self.batches: list[int] = []
         self.threads: set[str] = set()
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+    lanes = least = 1
+
+    def encode_images(self, pixels: np.ndarray) -> np.ndarray:
         self.batches.append(len(pixels))
         self.threads.add(threading.current_thread().name)
         return pixels.mean(axis=(2, 3))
@@ -145,11 +147,12 @@ def test_what_the_list_raises_comes_after_what_it_gave(refs):
 
 
 def test_what_the_model_raises_ends_the_run(refs):
-    def broken(_pixels: np.ndarray) -> np.ndarray:
-        raise RuntimeError("model")
+    class Broken(Recorder):
+        def encode_images(self, pixels: np.ndarray) -> np.ndarray:
+            raise RuntimeError(f"model with {len(pixels)}")
 
     with pytest.raises(RuntimeError, match="model"):
-        list(pipeline(broken).run(refs, 4))
+        list(pipeline(Broken()).run(refs, 4))
 
 
 def test_the_model_works_in_one_thread_of_its_own(refs):

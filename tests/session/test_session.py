@@ -108,7 +108,7 @@ def test_a_batch_that_waits_behind_one_that_does_not_fit_ends_too():
     small = session(StandIn(fits=0), batch_size=4)
     for _ in range(2):
         with pytest.raises(DeviceError, match="one image does not fit"):
-            small._encode_images(np.zeros((4, 3, 2, 2), np.float32))
+            small._encoder.encode_images(np.zeros((4, 3, 2, 2), np.float32))
         assert small.batch_size == 1
 
 

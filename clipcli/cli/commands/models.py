@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipcli.engines.registry import ENGINE_HELP, SOURCE_ENGINE
 from clipcli.options.shared import TableOptions, TalkOptions
 
 _ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="As --model takes it.", show_default=False)]
@@ -111,7 +112,7 @@ def export(
     from clipcli.models.choice import Choice
     from clipcli.runs.models.run import export as export_model
 
-    choice = Choice(model, "cpu", "fp32", "openclip", offline, cache_dir)
+    choice = Choice(model, "cpu", "fp32", SOURCE_ENGINE, offline, cache_dir)
     export_model(choice, output, precision, name, talk.talk())
 
 
@@ -125,7 +126,7 @@ def bench(
     precision: Annotated[
         str, typer.Option("--precision", metavar="PRECISION", help="auto, fp32, fp16 or bf16.")
     ] = "auto",
-    engine: Annotated[str, typer.Option("--engine", metavar="ENGINE", help="auto, onnx or openclip.")] = "auto",
+    engine: Annotated[str, typer.Option("--engine", metavar="ENGINE", help=ENGINE_HELP)] = "auto",
     offline: _Offline = False,
     cache_dir: _CacheDir = None,
 ) -> None:

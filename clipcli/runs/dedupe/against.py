@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from clipcli.session.session import Session
     from clipcli.tasks.dedupe.join_rows import Bits, Indices, RowSource
     from clipcli.tasks.dedupe.pairs import Pairs
-    from clipcli.vectorfiles.base import VectorFile
+    from clipcli.vectorfiles.vector_file import VectorFile
 
 
 def inner_reference(folders: Sequence[str], against: str | None) -> str | None:

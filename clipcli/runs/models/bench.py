@@ -82,7 +82,7 @@ def measure(choice: Choice, files: Sequence[str], seconds: float) -> BenchRow:
         loaded = time.perf_counter() - started
         images = _rate(lambda _: list(session.embed_images(refs)), len(refs), seconds)
         texts = _rate(lambda turn: session.embed_texts(_texts(turn)), _TEXTS, seconds)
-        engine = "onnx" if session.model.bundle else "openclip"
+        engine = session.model.engine
         where = f"{encoder.device} {encoder.precision} {engine}"
         return BenchRow(session.model.spec.name, where, loaded, images, texts, peak_megabytes())
 

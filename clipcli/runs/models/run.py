@@ -11,6 +11,7 @@ from clipcli.bundle import stage
 from clipcli.core.decode import parse_json
 from clipcli.core.files import read_bytes
 from clipcli.engines import openclip_registry
+from clipcli.engines.registry import SOURCE_ENGINE
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
 from clipcli.models import catalogue, loader, records
 from clipcli.models.choice import Choice
@@ -266,7 +267,7 @@ def _checked_weights(model: Model, choice: Choice, talk: Console) -> list[FactRo
 def _source_of(name: str, model: Model, talk: Console, *, must: bool) -> Encoder | None:
     """The model that a bundle was made from; None where it is not here, unless it `must`."""
     try:
-        return Model(Choice(name, "cpu", "fp32", "openclip", True, model.choice.weights_dir), talk).encoder  # noqa: FBT003
+        return Model(Choice(name, "cpu", "fp32", SOURCE_ENGINE, True, model.choice.weights_dir), talk).encoder  # noqa: FBT003
     except (ModelError, UsageError) as error:
         if must:
             raise

@@ -125,7 +125,7 @@ class RankRun:
 
     def follow(self, model: ModelOptions, *, given: bool) -> ModelOptions:
         """The model that made the vectors, where the command line names none."""
-        self._device = "cpu" if model.engine == "onnx" else model.device
+        self._device = model.choice().own_device
         own = self.sources.model
         if given or own is None or own == model.model:
             return model

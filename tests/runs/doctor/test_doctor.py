@@ -183,7 +183,7 @@ def test_sizes_do_not_follow_links(tmp_path):
 def test_torch_is_not_imported_to_ask():
     script = """
 import sys
-from clipcli import modelspec
+from clipcli.models import spec
 from pathlib import Path
 spec.TINY_FOLDER = Path("nowhere")
 from clipcli.runs.doctor import examine

@@ -12,7 +12,7 @@ import pictures
 import pytest
 from run import ROOT, run
 
-from clipcli.models import spec as modelspec
+from clipcli.models import spec
 from clipcli.vectorfiles import open_vectors
 
 PLACE = ROOT / "docs" / "schedulers"
@@ -48,7 +48,7 @@ exec {sys.executable} -m clipcli "$@"
 """,
 }
 tiny_needed = pytest.mark.skipif(
-    not (modelspec.TINY_FOLDER / modelspec.MANIFEST).is_file(), reason="the embedded model is not built"
+    not (spec.TINY_FOLDER / spec.MANIFEST).is_file(), reason="the embedded model is not built"
 )
 
 

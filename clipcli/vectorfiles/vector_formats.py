@@ -16,7 +16,7 @@ from clipcli.inputs.sources.parquet import is_image_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clipcli.vectorfiles.base import VectorFile
+    from clipcli.vectorfiles.vector_file import VectorFile
     from clipcli.vectorfiles.writer import VectorsWriter, WritePlan
 
 VectorFormat = Literal["npy", "npz", "parquet", "safetensors", "jsonl", "csv"]
