@@ -31,7 +31,7 @@ def test_every_tag_is_on_the_hub():
 def test_reading_them_imports_nothing_heavy():
     script = """
 import sys
-from clipcli.engines import openclip_registry as registry
+from clipcli.engines import openclip_registry
 openclip_registry.tags(), openclip_registry.configs(), openclip_registry.image_size("ViT-B-32")
 print(sorted({"torch", "open_clip", "numpy", "safetensors.torch"} & set(sys.modules)))
 """
