@@ -153,6 +153,25 @@ def test_every_page_can_be_reached_from_the_readme():
     assert {page.resolve() for page in [*PAGES, *(ROOT / "benchmarks" / "results").glob("*.md")]} <= reached
 
 
+def test_the_map_of_the_code_names_what_is_there():
+    """A row of "Where do I change …" leads nowhere otherwise."""
+    words = (ROOT / "docs" / "architecture.md").read_text("utf-8") + (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    names = set(re.findall(r"`([\w./-]+\.(?:py|md|toml|txt))`", words)) | set(re.findall(r"`(\w+(?:/\w+)*/)`", words))
+    missing = [name for name in sorted(names) if not any((base / name).exists() for base in (ROOT, ROOT / "clipcli"))]
+    assert [name for name in missing if name != "clipcli.toml" and "NAME" not in name] == []
+    packages = set(re.findall(r"`(\w+)/`", words[: words.index("## The path")]))
+    own = {path.name for path in (ROOT / "clipcli").iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    assert own == packages, "every package has its row, and no other"
+
+
+def test_the_classes_of_the_glossary_exist():
+    words = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("## What things are called")[2]
+    source = "\n".join(path.read_text("utf-8") for path in (ROOT / "clipcli").rglob("*.py"))
+    names = re.findall(r"\(`([A-Z]\w+)`\)", words)
+    assert len(names) > 8
+    assert [name for name in names if f"class {name}" not in source] == []
+
+
 def test_the_figures_of_calibration_are_those_that_were_measured():
     found = json.loads((ROOT / "benchmarks" / "results" / "calibration.json").read_text(encoding="utf-8"))
     page = (DOCS / "calibrate.md").read_text(encoding="utf-8")
