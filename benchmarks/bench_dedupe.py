@@ -292,7 +292,7 @@ def bench_quality(python: str | None, photos: int) -> Figures:
             (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / path.parent.name)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
-        for way, pairs in each_way(folder, python, "--turns"):
+        for way, pairs in each_way(folder, python, "--rotations"):
             figures["duplicates"][way] = score_bridge(pairs, names)
     return figures
 

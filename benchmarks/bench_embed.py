@@ -133,7 +133,7 @@ OURS = """
     from clipcli.session.session import open_session
     from clipcli.session.session_options import SessionOptions
     from clipcli.core.console import Console
-    choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, cache_dir=None)
+    choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, weights_dir=None)
     options = SessionOptions(use_cache={cached}, fast_decode={fast})
     with open_session(choice, Console(quiet=True), options, expected_images=10**6) as session:
         if not {cached}:
@@ -169,7 +169,7 @@ FORWARD = """
     from clipcli.models.choice import parse_choice
     from clipcli.models.model import Model
     from clipcli.core.console import Console
-    choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, cache_dir=None)
+    choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, weights_dir=None)
     encoder = Model(choice, Console(quiet=True), 10**6).encoder
     pixels = numpy.random.default_rng(0).standard_normal(({batch}, 3, 224, 224), dtype=numpy.float32)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/bench_ray.py [--photos 2000] [--rounds 3] [--concurrency 2] [--model tiny]
 
-Photos are drawn, small (320 × 240), and embedded with the cache off into a file: by one process, and with --on ray on a
-cluster started for the run, which is what a user of one machine pays. Both take turns with a quarter of the photos
+Photos are drawn, small (320 × 240), and embedded with the cache off into a file: by one process, and with --ray local
+on a cluster started for the run, which is what a user of one machine pays. Both take turns with a quarter of the photos
 and with all of them: the slope between the two is what an image costs, the rest is the start (the cluster, its
 processes, the model). Processor time is counted too, of the run and of everything that it started, since a
 busy machine slows both alike.
@@ -83,7 +83,7 @@ def run(way: str, photos: Path, count: int, arguments: argparse.Namespace) -> Co
     command = [sys.executable, "-m", "clipcli", "embed", "--files-from", str(names), "-o", str(out)]
     command += ["--no-cache", "--quiet", "--model", arguments.model]
     if way == "Ray":
-        command += ["--on", "ray", "--concurrency", str(arguments.concurrency)]
+        command += ["--ray", "local", "--concurrency", str(arguments.concurrency)]
     environment = {**os.environ, "CLIPCLI_CACHE_DIR": str(photos.parent / "cache"), "HF_HUB_OFFLINE": "1"}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)

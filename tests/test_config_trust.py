@@ -80,13 +80,13 @@ def test_files_inside_its_tree(tree: Path):
 
 
 def test_where_weights_are_read_from(tree: Path):
-    write(tree, 'cache_dir = "hub"\n')
+    write(tree, 'weights_dir = "hub"\n')
     with pytest.raises(ConfigError, match="may not choose where weights are read from"):
         load_config()
 
 
 def test_the_environment_names_a_file(tree: Path, monkeypatch: pytest.MonkeyPatch):
-    write(tree, 'model = "hf-hub:org/name"\ncache_dir = "hub"\n')
+    write(tree, 'model = "hf-hub:org/name"\nweights_dir = "hub"\n')
     monkeypatch.setenv("CLIPCLI_CONFIG", "../clipcli.toml")
     assert load_config().defaults.model == "hf-hub:org/name"
     monkeypatch.setenv("CLIPCLI_CONFIG", "gone.toml")

@@ -62,7 +62,7 @@ def test_rank(random_model: str, pictures_with_a_bad_one: list[Path]):
 
 def test_figures_of_rank(random_model: str, folder: Path, tmp_path: Path):
     (tmp_path / "want.csv").write_text(f"query,image\na disc,{folder / 'disc' / 'red.png'}\n", encoding="utf-8")
-    arguments = ("--expect", tmp_path / "want.csv", "--min-recall", "8=0.5", folder)
+    arguments = ("--relevance", tmp_path / "want.csv", "--min-recall", "8=0.5", folder)
     rows = rows_of(random_model, "rank", *arguments)
     assert [row["measure"] for row in rows if "needed" in row] == ["recall@8"]
     check(rows, "rank", failures=False)
@@ -77,7 +77,7 @@ def test_dedupe(random_model: str, folder: Path, tmp_path: Path):
 
 def test_calibrate_and_its_file(random_model: str, folder: Path, tmp_path: Path):
     target = tmp_path / "thresholds.json"
-    for options in ((), ("--multi-label", "--precision-target", "0.9"), ("-l", "disc,square,house")):
+    for options in ((), ("--multi-label", "--target-precision", "0.9"), ("-l", "disc,square,house")):
         rows = rows_of(random_model, "calibrate", folder, "-o", target, *options)
         check(rows, "calibrate", failures=False)
         check([json.loads(target.read_text(encoding="utf-8"))], "thresholds", failures=False)

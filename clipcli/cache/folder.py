@@ -87,10 +87,10 @@ def limits(say: Callable[[str], None]) -> CacheLimits:
     """`CLIPCLI_CACHE_MAX_SIZE` and `CLIPCLI_CACHE_DTYPE`; a value that cannot be read is said and not used."""
     size, dtype = (os.environ.get(f"CLIPCLI_CACHE_{name}") for name in ("MAX_SIZE", "DTYPE"))
     if dtype not in {None, "", "float32", "float16"}:
-        say(f"CLIPCLI_CACHE_DTYPE: neither float32 nor float16: {dtype!r}")
+        say(f"--cache-dtype or CLIPCLI_CACHE_DTYPE: neither float32 nor float16: {dtype!r}")
     try:
         bound = parse_size(size) if size else DEFAULT_MAX_BYTES
     except UsageError as error:
-        say(f"CLIPCLI_CACHE_MAX_SIZE: {error}")
+        say(f"--cache-max-size or CLIPCLI_CACHE_MAX_SIZE: {error}")
         bound = DEFAULT_MAX_BYTES
     return CacheLimits(bound, 2 if dtype == "float16" else 4)

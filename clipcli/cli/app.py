@@ -97,8 +97,10 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
     flat = with_groups(command)
 
     def run(**given: Any) -> None:
+        from clipcli.config.environment import options_as_variables
+
         try:
-            with _network(forbidden=bool(given.get("offline"))):
+            with options_as_variables(given), _network(forbidden=bool(given.get("offline"))):
                 flat(**given)
         except ClipcliError as error:
             _say(error)

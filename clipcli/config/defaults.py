@@ -20,8 +20,6 @@ _WITH_PROMPTS = {"classify", "calibrate"}
 """Elsewhere no prompts is the default, and means something."""
 _VECTORS = {"embed", "merge"}
 """Their formats are those of vectors."""
-_OF_GROUPS = {"cache_dir", "offline"}
-"""`models export --precision` is of another kind than the precision of a run."""
 
 
 def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> dict[str, Values]:
@@ -49,8 +47,6 @@ def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> d
 def _holds(key: str, command: str, options: frozenset[str]) -> bool:
     if key not in options:
         return False
-    if " " in command:
-        return key in _OF_GROUPS
     if key == "format":
         return command not in _VECTORS
     return key != "prompts" or command in _WITH_PROMPTS
@@ -65,7 +61,7 @@ def config_values(config: Config) -> Values:
         "precision": found.precision,
         "engine": found.engine,
         "offline": found.offline,
-        "cache_dir": config.weights_dir,
+        "weights_dir": config.weights_dir,
         "prompts": [config.beside(name) for name in found.prompts] or None,
         "format": found.format,
         "batch_size": found.batch_size,

@@ -73,7 +73,7 @@ DEFAULT_KEYS: Mapping[str, Kind] = {
     "precision": "text",
     "engine": "text",
     "offline": "flag",
-    "cache_dir": "text",
+    "weights_dir": "text",
     "prompts": "texts",
     "format": "text",
     "batch_size": "count",

@@ -18,7 +18,7 @@ class Defaults:
     precision: str | None = None
     engine: str | None = None
     offline: bool | None = None
-    cache_dir: str | None = None
+    weights_dir: str | None = None
     prompts: tuple[str, ...] = ()
     format: str | None = None
     batch_size: int | None = None
@@ -80,8 +80,8 @@ class Config:
 
     @property
     def weights_dir(self) -> str | None:
-        """`cache_dir`, from the working folder; it may be still to be made."""
-        name = self.defaults.cache_dir
+        """`weights_dir`, from the working folder; it may be still to be made."""
+        name = self.defaults.weights_dir
         return os.path.join(self.folder, name) if name else None  # noqa: PTH118
 
     def beside(self, name: str) -> str:

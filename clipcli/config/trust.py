@@ -49,8 +49,8 @@ def forbidden(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str,
         table: keys and checked values.
         folder: the file's folder, which is the top of its tree.
     """
-    if "cache_dir" in table:
-        yield "cache_dir", "a config file that was found may not choose where weights are read from", NAME_IT
+    if "weights_dir" in table:
+        yield "weights_dir", "a config file that was found may not choose where weights are read from", NAME_IT
     model = table.get("model")
     if model is not None and not _is_allowed(model, folder):
         problem = f"a config file that was found may not choose the model {_short(model)}"

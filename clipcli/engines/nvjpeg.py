@@ -62,7 +62,7 @@ def _decoder() -> Callable[[torch.Tensor, str], Any]:
         from torchvision.io import ImageReadMode, decode_jpeg
     except ImportError as error:
         raise DeviceError(
-            f"--gpu-decode needs torchvision's JPEG decoder: {error}", hint="leave --gpu-decode away"
+            f"--gpu-decode needs torchvision's JPEG decoder: {error}", hint="leave out --gpu-decode"
         ) from error
     warnings.filterwarnings("ignore", "The image decoding", DeprecationWarning)
     return lambda data, device: decode_jpeg(data, ImageReadMode.RGB, device)

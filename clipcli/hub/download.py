@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 OFFLINE_HINT = "run once with a network (clipcli models pull), or use --model tiny, which needs none"
 _AGAIN_HINT = "try again (what was fetched is kept), or use --model tiny, which needs no download"
-DISK_HINT = "free some space, or keep weights elsewhere with --cache-dir DIR"
+DISK_HINT = "free some space, or keep weights elsewhere with --weights-dir DIR"
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _TOO_MANY_REQUESTS, _UNAUTHORIZED, _FORBIDDEN = 429, 401, 403
 

@@ -210,5 +210,5 @@ def parse_colour(text: str) -> Colour:
         red, green, blue = ImageColor.getrgb(text.strip())[:3]
     except ValueError:
         hint = "white, black, '#3366ff', 'rgb(51, 102, 255)'"
-        raise UsageError(f"--background {text!r}: no such colour", hint=hint) from None
+        raise UsageError(f"--background-colour {text!r}: no such colour", hint=hint) from None
     return red, green, blue

@@ -181,7 +181,7 @@ def _weighed(source: str, text: str, place: int) -> tuple[float | None, str]:
         return None, text
     weight = float(found[1])
     if weight == 0:
-        raise _refusal(source, place, "a weight is above 0", "leave the term away, or take it away with -")
+        raise _refusal(source, place, "a weight is above 0", "leave out the term, or subtract it with -")
     if math.isinf(weight):
         raise _refusal(source, place, "this weight is too large", "weights of other terms can be smaller instead")
     return weight, text[found.end() :]

@@ -55,7 +55,7 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def parse_choice(
-    model: str, device: str, precision: str, engine: str, *, offline: bool, cache_dir: str | None
+    model: str, device: str, precision: str, engine: str, *, offline: bool, weights_dir: str | None
 ) -> Choice:
     """The model options as one value.
 
@@ -68,7 +68,7 @@ def parse_choice(
         raise _no_such("precision", precision, _PRECISIONS)
     if engine not in _ENGINES:
         raise _no_such("engine", engine, _ENGINES)
-    return Choice(model, device, cast("Choice", precision), engine, offline, cache_dir)  # type: ignore[arg-type]
+    return Choice(model, device, cast("Choice", precision), engine, offline, weights_dir)  # type: ignore[arg-type]
 
 
 def _no_such(what: str, word: str, known: tuple[str, ...]) -> UsageError:

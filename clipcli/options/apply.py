@@ -10,30 +10,33 @@ import typer
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """What is done with the files that a plan removes."""
+    """What to do with the files that the plan removes."""
 
     action: Annotated[
         str,
         typer.Option("--action", "-a", metavar="ACTION", help="trash, move:DIR, hardlink, reflink, symlink or delete."),
     ] = "trash"
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; without this it is only said.")] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the plan. Without it, this is a dry run.")] = False
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only say what would be done; so it is without --yes.")
+        bool, typer.Option("--dry-run", "-n", help="Only show what would be done, which is the default.")
     ] = False
     irreversible: Annotated[
-        bool, typer.Option("--irreversible", help="With --action delete: also what is no exact copy of what is kept.")
+        bool,
+        typer.Option(
+            "--irreversible", help="Let --action delete remove files that are not exact copies of a kept one."
+        ),
     ] = False
     unreviewed: Annotated[
-        bool, typer.Option("--unreviewed", help="Apply a plan although its page was made to choose on.")
+        bool, typer.Option("--unreviewed", help="Apply a plan although its review page was not saved.")
     ] = False
     protect: Annotated[
         list[str] | None,
-        typer.Option("--protect", metavar="DIR", help="Leave files in DIR alone, whatever the plan says."),
+        typer.Option("--protect", metavar="DIR", help="Never touch files in DIR. Repeatable."),
     ] = None
     journal: Annotated[
         str | None,
         typer.Option(
-            "--journal", metavar="FILE", help="Where the steps are noted for undo.", show_default="PLAN.journal"
+            "--journal", metavar="FILE", help="Record each step here, for clipcli undo.", show_default="PLAN.journal"
         ),
     ] = None
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went wrong.")] = False

@@ -10,38 +10,44 @@ import typer
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """What is looked for, and where it goes."""
+    """Calibration and output."""
 
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FILE", help="The thresholds, for classify --thresholds."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write the thresholds here, for classify --thresholds."),
     ]
     expect_from: Annotated[
         str,
         typer.Option(
             "--expect-from", metavar="parent|FILE",
-            help="An image's label: its folder's name (parent), or a .csv or .jsonl of path and label.",
+            help="Right labels: the name of each image's folder (parent), or a .csv or .jsonl of path and label.",
         ),
     ] = "parent"  # fmt: skip
     objective: Annotated[
         str,
-        typer.Option("--objective", metavar="f1|decisions", help="Best F1, or most right acceptances and refusals."),
+        typer.Option("--objective", metavar="f1|decisions", help="Maximize F1, or the number of right decisions."),
     ] = "f1"
-    precision_target: Annotated[
+    target_precision: Annotated[
         float | None,
         typer.Option(
-            "--precision-target", metavar="P", min=0.0, max=1.0,
-            help="The lowest thresholds of this precision, in place of that.",
+            "--target-precision", metavar="P", min=0.0, max=1.0,
+            help="Choose the lowest thresholds with at least this precision, instead of an objective.",
         ),
     ] = None  # fmt: skip
     multi_label: Annotated[
-        bool, typer.Option("--multi-label", help="For classify --multi-label: every label for itself.")
+        bool, typer.Option("--multi-label", help="Calibrate each label on its own, for classify --multi-label.")
     ] = False
     background: Annotated[
         list[str] | None,
-        typer.Option("--background", metavar="TEXT", help="What 'none of these' looks like, as in classify."),
+        typer.Option(
+            "--background", metavar="TEXT", help="Description of 'none of these', as in classify. Repeatable."
+        ),
     ] = None
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the folds and the bootstrap.")] = 0
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of the folds and the bootstrap.")] = 0
     format: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help="Of the rows: auto, table, tsv, csv, jsonl, json.")
-    ] = "auto"
+        str,
+        typer.Option(  # of the rows on stdout: the file of -o has no say in it
+            "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT",
+            help="Format of the rows: table, tsv, csv, jsonl, json, parquet or auto.",
+        ),
+    ] = "auto"  # fmt: skip

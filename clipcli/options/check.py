@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.options.shared import ExcludeOption, IncludeOption, InputOptions, ModelOptions
+from clipcli.options.shared import ExcludeOption, IncludeOption, InputOptions, ModelOptions, NullOption
 
 if TYPE_CHECKING:
     from clipcli.inputs.sources.globs import Globs
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """Which checks, over which images."""
+    """Checks and images."""
 
     images: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="IMAGES",
-            help="Only these files and folders, as far as a check is about them.",
+            help="Check only these files and folders. Default: all images that the checks name.",
             show_default=False,
         ),
     ] = None
     config: Annotated[
         str | None,
-        typer.Option("--config", metavar="FILE", help="The checks.", show_default="clipcli.toml or pyproject.toml"),
+        typer.Option(
+            "--config", metavar="FILE", help="File with the checks.", show_default="clipcli.toml or pyproject.toml"
+        ),
     ] = None
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only this check; repeatable.")] = (
-        None
-    )
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Run only this check. Repeatable.")
+    ] = None
     changed_since: Annotated[
         str | None,
-        typer.Option("--changed-since", metavar="REF", help="Only images that differ from this commit, as git says."),
+        typer.Option("--changed-since", metavar="REF", help="Check only images that changed since this git commit."),
     ] = None
     include: IncludeOption = None
     exclude: ExcludeOption = None
-    null: Annotated[bool, typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated.")] = (
-        False
-    )
-    init: Annotated[bool, typer.Option("--init", help="Write a clipcli.toml to start from, and check nothing.")] = False
+    null: NullOption = False
+    init: Annotated[bool, typer.Option("--init", help="Write a clipcli.toml to start from, and run no check.")] = False
 
     @property
     def globs(self) -> Globs:
@@ -51,11 +51,11 @@ class SelectionOptions:
 
 @dataclass(frozen=True)
 class CheckModelOptions(ModelOptions):
-    """Which model, where the file is to be overruled."""
+    """Model and device."""
 
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", metavar="MODEL", help="One model for all checks.", show_default="as the file says"
+            "--model", "-m", metavar="MODEL", help="Use one model for all checks.", show_default="as the file says"
         ),
     ] = ""

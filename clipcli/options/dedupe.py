@@ -7,56 +7,73 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options.shared import ReportOptions
+from clipcli.options.shared import OutputOptions, ReportOptions, default_format
 
 
 @dataclass(frozen=True)
 class DuplicateOptions:
-    """What counts as a duplicate, and which file of a group is kept."""
+    """Duplicates, and which file of a group to keep."""
 
     level: Annotated[
         str,
-        typer.Option("--level", metavar="LEVEL", help="The loosest level to look for: exact, near, edited or similar."),
+        typer.Option("--level", metavar="LEVEL", help="Loosest level to look for: exact, near, edited or similar."),
     ] = "similar"
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="DIR|VECTORS", help="Compare with this set only, never within the inputs."),
+        typer.Option(
+            "--against", metavar="DIR|VECTORS", help="Compare the inputs with this set only, not with each other."
+        ),
     ] = None
     empty: Annotated[
-        bool, typer.Option("--empty", help="Files of zero bytes are duplicates of each other, and no errors.")
+        bool, typer.Option("--empty", help="Treat empty files as duplicates of each other instead of as errors.")
     ] = False
-    turns: Annotated[bool, typer.Option("--turns", help="Also find pictures that were turned or mirrored.")] = False
+    rotations: Annotated[bool, typer.Option("--rotations", help="Also find rotated and mirrored pictures.")] = False
     similar: Annotated[
         float | None,
-        typer.Option("--min-similarity", metavar="COSINE", min=0.0, max=1.0, help="From where on pictures are similar.",
-                     show_default="by model"),
+        typer.Option(
+            "--min-similarity", metavar="COSINE", min=0.0, max=1.0,
+            help="Smallest cosine similarity that counts as similar.", show_default="depends on the model",
+        ),
     ] = None  # fmt: skip
     keep: Annotated[
         str | None,
         typer.Option(
             "--keep", metavar="RULES",
-            help="Which file stays: camera, real-detail, most-pixels, fewest-pixels, color, largest-file, "
-            "smallest-file, plain-name, oldest, newest, shortest-path, longest-path, in:DIR, format:NAME; "
-            "the first rule that decides counts.",
+            help="Which file to keep. The first rule that decides counts: camera, real-detail, most-pixels, "
+            "fewest-pixels, color, largest-file, smallest-file, plain-name, oldest, newest, shortest-path, "
+            "longest-path, in:DIR, format:NAME.",
             show_default="camera,real-detail,most-pixels,color,largest-file,plain-name,oldest",
         ),
     ] = None  # fmt: skip
     protect: Annotated[
         list[str] | None,
-        typer.Option("--protect", metavar="DIR", help="Files in DIR always stay, whatever any rule says."),
+        typer.Option("--protect", metavar="DIR", help="Always keep files in DIR. Repeatable."),
     ] = None
     remove: Annotated[
         str,
-        typer.Option("--remove", metavar="LEVEL", help="The loosest level whose files a plan may remove."),
+        typer.Option("--remove", metavar="LEVEL", help="Loosest level whose files a plan may remove."),
     ] = "near"
     ignore_file: Annotated[
         list[str] | None,
-        typer.Option("--ignore-file", metavar="FILE", help="Pairs that were decided to be different pictures."),
+        typer.Option("--ignore-file", metavar="FILE", help="File of pairs that were decided to be different pictures."),
     ] = None
-    fail_found: Annotated[
+    fail_on: Annotated[
         str | None,
-        typer.Option("--fail-found", metavar="LEVEL", help="Exit with 1 when there is any duplicate of this level."),
+        typer.Option("--fail-on", metavar="LEVEL", help="Exit with 1 when there is a duplicate of this level."),
     ] = None
+
+
+@dataclass(frozen=True)
+class PlanOutputOptions(OutputOptions):
+    """Output."""
+
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
+            help="table, tsv, csv, jsonl, json, parquet, groups (paths, a blank line after each group) or auto.",
+        ),
+    ] = "auto"  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,12 +105,12 @@ class ActionWords:
 
 @dataclass(frozen=True)
 class DuplicateReportOptions(ReportOptions):
-    """A page to choose on, and what CI is told."""
+    """Reports."""
 
     report: Annotated[
         list[str] | None,
         typer.Option(
             "--report", metavar="FILE",
-            help="Also a page to look at and to choose on (.html), or a report for CI (.xml, .sarif, .md); repeatable.",
+            help="Write a page to review and choose on (.html), or a report: .xml (JUnit), .sarif or .md. Repeatable.",
         ),
     ] = None  # fmt: skip

@@ -12,80 +12,85 @@ from clipcli.options.shared import InputOptions
 
 @dataclass(frozen=True)
 class EmbedInputOptions(InputOptions):
-    """Which images."""
+    """Inputs."""
 
     column: Annotated[
         str | None,
         typer.Option(
             "--column", metavar="NAME",
-            help="Of tables: which column holds images, paths of images, or with --texts-from the texts.",
+            help="Column of a table that holds images, image paths or, with --texts-from, texts.",
         ),
     ] = None  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """Which texts, instead of images."""
+    """Texts instead of images."""
 
-    text: Annotated[list[str] | None, typer.Option("--text", "-t", metavar="TEXT", help="A text.")] = None
+    text: Annotated[
+        list[str] | None, typer.Option("--text", "-t", metavar="TEXT", help="Embed this text. Repeatable.")
+    ] = None
     texts_from: Annotated[
         list[str] | None,
         typer.Option(
             "--texts-from", metavar="FILE",
-            help="Texts, one a line, of a file or URL; a table (.csv, .tsv, .jsonl, .parquet); .tar; - is stdin.",
+            help="Embed texts, one per line, of a file, a URL or - (stdin), or of a table or .tar.",
         ),
     ] = None  # fmt: skip
     prompts: Annotated[
         list[str] | None,
         typer.Option(
             "--prompts", "-p", metavar="NAME|FILE",
-            help="Put each text into these templates and take the mean.", show_default="none",
+            help="Put each text into these templates and average the vectors.", show_default="none",
         ),
     ] = None  # fmt: skip
 
 
 @dataclass(frozen=True)
 class VectorOptions:
-    """Which vectors, and where they go."""
+    """Output."""
 
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to FILE or a URL (s3://…), whole; its suffix is the format."
+            "--output", "-o", metavar="FILE",
+            help="Write vectors to FILE or a URL (s3://…). The suffix sets the format.",
         ),
-    ] = None
+    ] = None  # fmt: skip
     format: Annotated[
         str,
         typer.Option("--format", "-f", metavar="FORMAT", help="npy, npz, parquet, safetensors, jsonl or csv."),
     ] = "auto"
-    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="float32 or float16.")] = "float32"
-    raw: Annotated[bool, typer.Option("--raw", help="The model's own vectors, not made unit length.")] = False
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run with the same -o was stopped.")] = False
+    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="Number type: float32 or float16.")] = "float32"
+    normalize: Annotated[
+        bool,
+        typer.Option("--normalize/--no-normalize", help="Scale vectors to unit length, or leave them as they are."),
+    ] = True
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run that had the same -o.")] = False
     shard: Annotated[
         str | None,
-        typer.Option("--shard", metavar="I/N", help="Only the I-th share of N; clipcli merge joins them."),
+        typer.Option("--shard", metavar="I/N", help="Embed only part I of N. clipcli merge joins the parts."),
     ] = None
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Where the work is done."""
+    """Ray cluster."""
 
-    on: Annotated[
+    ray: Annotated[
         str | None,
         typer.Option(
-            "--on", metavar="CLUSTER",
-            help="Work on a Ray cluster: ray (one for this run, here), auto, HOST:PORT or ray://HOST:PORT.",
-            show_default="this process",
+            "--ray", metavar="ADDRESS",
+            help="Run on a Ray cluster: local (started for this run), auto, HOST:PORT or ray://HOST:PORT.",
         ),
     ] = None  # fmt: skip
     gpus_per_worker: Annotated[
         float | None,
-        typer.Option(
-            "--gpus-per-worker", metavar="N", min=0.0, help="GPUs a worker of the cluster; 0.5 shares one between two."
-        ),
+        typer.Option("--gpus-per-worker", metavar="N", min=0.0, help="GPUs per worker. 0.5 lets two share one GPU."),
     ] = None
     concurrency: Annotated[
         int | None,
-        typer.Option("--concurrency", metavar="N", min=1, help="Workers of the cluster at most; all it has room for."),
+        typer.Option(
+            "--concurrency", metavar="N", min=1, help="Number of workers.", show_default="all that fit on the cluster"
+        ),
     ] = None

@@ -12,13 +12,14 @@ from clipcli.options.shared import InputOptions, ReportOptions
 
 @dataclass(frozen=True)
 class CorpusOptions(InputOptions):
-    """Which images, and which of them."""
+    """Images to search."""
 
     images: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[QUERY] IMAGES|VECTORS|INDEX",
-            help="What to look for, then where: files, folders, - for a list on stdin, vectors of embed, or an index.",
+            help="What to look for, then where: files, folders, globs, - for a list on stdin, vectors from embed, or "
+            "an index.",
             show_default=False,
         ),
     ] = None
@@ -26,77 +27,85 @@ class CorpusOptions(InputOptions):
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """What to look for, when it is not the first argument."""
+    """Queries, when the first argument is not one."""
 
     query: Annotated[
         list[str] | None,
-        typer.Option("--query", "-e", metavar="QUERY", help="Look for this; then every argument is searched."),
+        typer.Option("--query", "-e", metavar="QUERY", help="Look for this. Every argument is then searched."),
     ] = None
     image: Annotated[
         list[str] | None,
-        typer.Option("--image", "-i", metavar="FILE", help="Look for what is like this image; likewise."),
+        typer.Option("--image", "-i", metavar="FILE", help="Look for images like this one. Repeatable."),
     ] = None
     queries: Annotated[
         str | None,
-        typer.Option("--queries", metavar="FILE", help="Many queries: texts, one a line, or JSONL; - is stdin."),
+        typer.Option(
+            "--queries", metavar="FILE", help="Look for many: a file of texts, one per line, or JSONL. - is stdin."
+        ),
     ] = None
     prompts: Annotated[
         list[str] | None,
         typer.Option(
-            "--prompts", "-p", metavar="NAME|FILE", help="Put words into these templates.", show_default="none"
+            "--prompts", "-p", metavar="NAME|FILE", help="Put the query into these templates.", show_default="none"
         ),
     ] = None
 
 
 @dataclass(frozen=True)
 class HitOptions:
-    """Which hits."""
+    """Hits."""
 
-    top: Annotated[
+    top_k: Annotated[
         int | None,
         typer.Option(
-            "--top", "-k", metavar="K", min=1, help="At most K a query.", show_default="10, without a cut-off"
+            "--top-k", "-k", metavar="K", min=1, help="Number of hits per query.",
+            show_default="10, or all with a cut-off",
         ),
+    ] = None  # fmt: skip
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", metavar="S", help="Drop hits whose cosine similarity is below S.")
     ] = None
-    min_score: Annotated[float | None, typer.Option("--min-score", metavar="S", help="Cut off below this cosine.")] = (
-        None
-    )
     relevant: Annotated[
-        bool, typer.Option("--relevant", help="Cut off what does not stand out from the other images.")
+        bool, typer.Option("--relevant", help="Drop hits that do not stand out from the other images.")
     ] = False
     all: Annotated[bool, typer.Option("--all", help="Rank every image.")] = False
     exclude_copies: Annotated[
-        bool, typer.Option("--exclude-copies", help="Leave out exact copies of the query image too.")
+        bool, typer.Option("--exclude-copies", help="Also leave out exact copies of the query image.")
     ] = False
 
 
 @dataclass(frozen=True)
 class KeepOptions(ReportOptions):
-    """What to make of the hits, and what CI is told."""
+    """Pages, copies and reports."""
 
     report: Annotated[
         list[str] | None,
         typer.Option(
             "--report", metavar="FILE",
-            help="A page of thumbnails that needs nothing else (.html); of a check, a report (.xml, .sarif, .md).",
+            help="Write a page of the hits (.html) or, with --min-recall, a report: .xml (JUnit), .sarif or .md.",
         ),
     ] = None  # fmt: skip
-
-    copy_to: Annotated[str | None, typer.Option("--copy-to", metavar="DIR", help="Copy hits, numbered by rank.")] = None
-    link_to: Annotated[str | None, typer.Option("--link-to", metavar="DIR", help="Link to hits, likewise.")] = None
+    copy_to: Annotated[
+        str | None, typer.Option("--copy-to", metavar="DIR", help="Copy hits to DIR, numbered by rank.")
+    ] = None
+    link_to: Annotated[
+        str | None, typer.Option("--link-to", metavar="DIR", help="Link hits in DIR, numbered by rank.")
+    ] = None
     fetch_names: Annotated[
-        bool, typer.Option("--fetch-names", help="For the page and the preview, fetch URLs that a vector file names.")
+        bool, typer.Option("--fetch-names", help="Fetch URLs named by a vector file, for the page and the preview.")
     ] = False
-    preview: Annotated[bool, typer.Option("--preview", help="Show thumbnails in the terminal below the rows.")] = False
+    preview: Annotated[bool, typer.Option("--preview", help="Show thumbnails below the rows in the terminal.")] = False
 
 
 @dataclass(frozen=True)
 class RecallOptions:
-    """What should be found."""
+    """Recall checks."""
 
-    expect: Annotated[
+    relevance: Annotated[
         str | None,
-        typer.Option("--expect", metavar="FILE", help="A table of query and image: write recall@k in place of hits."),
+        typer.Option(
+            "--relevance", metavar="FILE", help="Table of queries and their images. Reports recall@k instead of hits."
+        ),
     ] = None
     min_recall: Annotated[
         list[str] | None,

@@ -22,20 +22,26 @@ if TYPE_CHECKING:
     from clipcli.session.session_options import SessionOptions
 
 
+AnnotateOption = Annotated[
+    str,
+    typer.Option(
+        "--annotate", metavar="WHERE",
+        help="Mark failing images in the pull request: github, none, or auto (in GitHub Actions).",
+    ),
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class ReportOptions:
-    """What CI is told besides the rows."""
+    """Reports."""
 
     report: Annotated[
         list[str] | None,
-        typer.Option("--report", metavar="FILE", help="Also a report: .xml (JUnit), .sarif, .html or .md; repeatable."),
-    ] = None
-    annotate: Annotated[
-        str,
         typer.Option(
-            "--annotate", metavar="WHERE", help="Mark images that fail: github, none, or auto (in GitHub Actions)."
+            "--report", metavar="FILE", help="Write a report: .html, .xml (JUnit), .sarif or .md. Repeatable."
         ),
-    ] = "auto"
+    ] = None
+    annotate: AnnotateOption = "auto"
 
     def parse(self) -> Reporting:
         """These options, checked. Raises UsageError."""
@@ -49,39 +55,38 @@ _DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
 
 IncludeOption = Annotated[
     list[str] | None,
-    typer.Option("--include", metavar="GLOB", help="Only names like this; repeatable. As '*.jpg', 'raw' or 'a/raw/*'."),
+    typer.Option("--include", metavar="GLOB", help="Only files that match, such as '*.jpg' or 'a/raw/*'. Repeatable."),
 ]
 ExcludeOption = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="GLOB", help="Leave out files and folders with names like this; repeatable."),
+    typer.Option("--exclude", metavar="GLOB", help="Skip files and folders that match. Repeatable."),
+]
+NullOption = Annotated[
+    bool, typer.Option("--null", "-0", help="Separate paths with NUL bytes in lists that are read or written.")
 ]
 
 
 @dataclass(frozen=True)
 class InputOptions:
-    """Which images."""
+    """Inputs."""
 
     images: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="IMAGES",
-            help="Files, folders, URLs, tar shards, Parquet tables, or - for a list of such on stdin.",
+            help="Files, folders, globs, URLs, tar shards or Parquet tables. - reads a list of paths, or one image, "
+            "from stdin.",
             show_default=False,
         ),
     ] = None
     files_from: Annotated[
         list[str] | None,
-        typer.Option("--files-from", metavar="FILE", help="Also take the paths listed in FILE (or a URL), one a line."),
+        typer.Option("--files-from", metavar="FILE", help="Also read paths, one per line, from FILE or a URL."),
     ] = None
-    null: Annotated[
-        bool,
-        typer.Option("--null", "-0", help="Lists of paths, read and written, are NUL-separated."),
-    ] = False
+    null: NullOption = False
     column: Annotated[
         str | None,
-        typer.Option(
-            "--column", metavar="NAME", help="Of Parquet tables: which column holds images, or paths of images."
-        ),
+        typer.Option("--column", metavar="NAME", help="Column of a Parquet table that holds images or image paths."),
     ] = None
     include: IncludeOption = None
     exclude: ExcludeOption = None
@@ -92,20 +97,28 @@ class InputOptions:
     background_colour: Annotated[
         str,
         typer.Option(
-            "--background", "--background-colour", metavar="COLOUR", help="What shows through transparent parts."
+            "--background-colour", "--background-color", metavar="COLOUR",
+            help="Colour behind transparent parts: a name or '#rrggbb'.",
         ),
-    ] = "white"
+    ] = "white"  # fmt: skip
     bare_transform: Annotated[
         bool,
         typer.Option(
             "--bare-transform",
-            help="Resize in the file's own mode and drop transparency, as open_clip's bare transform does.",
+            help="Resize in the file's own colour mode and drop transparency, as open_clip's bare transform does.",
         ),
     ] = False
     max_pixels: Annotated[
         int | None,
-        typer.Option("--max-pixels", metavar="N", min=1, help="Refuse images with more pixels than this."),
+        typer.Option("--max-pixels", metavar="N", min=1, help="Refuse images with more than N pixels."),
     ] = None
+    remote_timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--remote-timeout", metavar="SECONDS", envvar="CLIPCLI_REMOTE_TIMEOUT",
+            help="Time limit for a request to a URL.", show_default="60",
+        ),
+    ] = None  # fmt: skip
 
     @property
     def globs(self) -> Globs:
@@ -132,114 +145,147 @@ class InputOptions:
         return Rendering(parse_colour(self.background_colour), self.bare_transform)
 
 
-@dataclass(frozen=True)
-class LabelledInputOptions(InputOptions):
-    """Which images."""
-
-    background_colour: Annotated[
-        str,
-        typer.Option(  # where --background is what none of the labels looks like
-            "--background-colour", metavar="COLOUR", help="What shows through transparent parts of images."
-        ),
-    ] = "white"
-
-
 LabelsOption = Annotated[
     list[str] | None,
-    typer.Option("--labels", "-l", metavar="A,B,...", help="Labels, comma-separated; @imagenet is a named set."),
+    typer.Option("--labels", "-l", metavar="A,B,...", help="Labels, separated by commas. @imagenet is a named set."),
 ]
 LabelsFileOption = Annotated[
     list[str] | None,
-    typer.Option("--labels-file", metavar="FILE", help="Labels, one a line; 'name: phrase; phrase' gives synonyms."),
+    typer.Option(
+        "--labels-file", metavar="FILE", help="Labels, one per line. 'name: phrase; phrase' gives a label synonyms."
+    ),
 ]
+PromptsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompts", "-p", metavar="NAME|FILE",
+        help="Prompt templates: a set (see clipcli prompts list) or a file. Repeatable.",
+        show_default="photo",
+    ),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Which labels, and the prompts they are put into."""
+    """Labels and prompts."""
 
     labels: LabelsOption = None
     labels_file: LabelsFileOption = None
-    prompts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prompts", "-p", metavar="NAME|FILE",
-            help="Templates the labels are put into: a set (clipcli prompts list) or a file; sets are joined.",
-            show_default="photo",
-        ),
-    ] = None  # fmt: skip
+    prompts: PromptsOption = None
+
+
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", envvar="CLIPCLI_DEVICE", help="Device: auto, cpu, cuda, cuda:N or mps."),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision", metavar="P", envvar="CLIPCLI_PRECISION", help="Numeric precision: auto, fp32, fp16 or bf16."
+    ),
+]
+EngineOption = Annotated[
+    str,
+    typer.Option("--engine", metavar="NAME", envvar="CLIPCLI_ENGINE", help=ENGINE_HELP),
+]
+OfflineOption = Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.")]
+WeightsDirOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights-dir", metavar="DIR", envvar="CLIPCLI_WEIGHTS_DIR",
+        help="Keep downloaded weights in DIR instead of the Hugging Face cache.",
+    ),
+]  # fmt: skip
+CacheDirOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-dir", metavar="DIR", envvar="CLIPCLI_CACHE_DIR",
+        help="Keep clipcli's own cache (vectors, fast-starting copies) in DIR.",
+        show_default="the user's cache folder",
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Folders."""
+
+    weights_dir: WeightsDirOption = None
+    cache_dir: CacheDirOption = None
+
+
+@dataclass(frozen=True)
+class HubOptions(StoreOptions):
+    """Network and folders."""
+
+    offline: OfflineOption = False
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model, and where it runs."""
+    """Model and device."""
 
     model: Annotated[
         str,
         typer.Option(
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
-            help="ARCH/TAG, hf-hub:org/name, local-dir:PATH, ARCH@FILE, a bundle, or tiny, fast, balanced, best.",
+            help="tiny, fast, balanced, best, ARCH/TAG, hf-hub:org/name, local-dir:PATH, ARCH@FILE or a bundle.",
         ),
     ] = _DEFAULT_MODEL  # fmt: skip
-    device: Annotated[
-        str,
-        typer.Option("--device", metavar="DEVICE", envvar="CLIPCLI_DEVICE", help="auto, cpu, cuda, cuda:N or mps."),
-    ] = "auto"
-    precision: Annotated[
-        str,
-        typer.Option("--precision", metavar="PRECISION", envvar="CLIPCLI_PRECISION", help="auto, fp32, fp16 or bf16."),
-    ] = "auto"
-    engine: Annotated[
-        str,
-        typer.Option("--engine", metavar="ENGINE", envvar="CLIPCLI_ENGINE", help=ENGINE_HELP),
-    ] = "auto"
-    offline: Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.")] = False
-    cache_dir: Annotated[
-        str | None,
-        typer.Option("--cache-dir", metavar="DIR", help="Keep downloaded weights here instead of the hub's cache."),
-    ] = None
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = "auto"
+    engine: EngineOption = "auto"
+    offline: OfflineOption = False
+    weights_dir: WeightsDirOption = None
+    auto_export: Annotated[
+        bool | None,
+        typer.Option(
+            "--auto-export/--no-auto-export", envvar="CLIPCLI_AUTO_EXPORT",
+            help="Make a fast-starting copy of a model that runs through torch.", show_default="yes, except in CI",
+        ),
+    ] = None  # fmt: skip
 
     def choice(self) -> Choice:
         """These options, checked. Raises UsageError."""
         from clipcli.models.choice import parse_choice
 
         return parse_choice(
-            self.model, self.device, self.precision, self.engine, offline=self.offline, cache_dir=self.cache_dir
+            self.model, self.device, self.precision, self.engine, offline=self.offline, weights_dir=self.weights_dir
         )
 
 
-def _default_format(context: typer.Context, value: str) -> str:
+def default_format(context: typer.Context, value: str) -> str:
     """A format from the environment or a file gives way to `--paths`, and to `-o FILE`, whose suffix says it."""
     source = context.get_parameter_source("format")
     given = source is not None and source.name == "COMMANDLINE"
     return "auto" if not given and (context.params.get("output") or context.params.get("paths")) else value
 
 
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
+        help="table, tsv, csv, jsonl, json, parquet, or auto: a table on a terminal, TSV elsewhere.",
+    ),
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TableOptions:
-    """Where the rows go."""
+    """Output."""
 
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=_default_format,
-            help="auto, table, tsv, csv, jsonl or json; auto is a table on a terminal and TSV in a pipe.",
-        ),
-    ] = "auto"  # fmt: skip
     output: Annotated[
         str | None,
         typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write to FILE or a URL (s3://…), whole or not at all; its suffix is the format.",
+            "--output", "-o", metavar="FILE",
+            help="Write rows to FILE or a URL (s3://…). The suffix sets the format. FILE appears only when complete.",
         ),
-    ] = None
-
+    ] = None  # fmt: skip
+    format: FormatOption = "auto"
     escape_formulas: Annotated[
         bool,
         typer.Option(
-            "--escape-formulas", help="In CSV and TSV: put ' before cells that a spreadsheet would take for a formula."
+            "--escape-formulas", help="In CSV and TSV, put ' before cells that a spreadsheet would run as a formula."
         ),
     ] = False
 
@@ -252,30 +298,32 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class OutputOptions(TableOptions):
-    """Where the rows go."""
+    """Output."""
 
     paths: Annotated[bool, typer.Option("--paths", help="Write bare paths instead of rows.")] = False
 
-    def parse(self, *, null: bool) -> Output:
-        """These options, checked. Raises UsageError."""
+    def parse(self, *, null: bool, also: tuple[str, ...] = ()) -> Output:
+        """These options, checked; `also` names formats of one command. Raises UsageError."""
         from clipcli.output import parse_output
 
-        return parse_output(self.format, self.output, paths=self.paths, null=null, escape_formulas=self.escape_formulas)
+        return parse_output(
+            self.format, self.output, paths=self.paths, null=null, also=also, escape_formulas=self.escape_formulas
+        )
 
 
 QuietOption = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="No progress and no notes; failures are still named."),
+    typer.Option("--quiet", "-q", help="Show no progress bars or notes. Failures are still shown."),
 ]
 VerboseOption = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Say which model runs where, and how long it took."),
+    typer.Option("--verbose", "-v", help="Show the model, the device and timings."),
 ]
 
 
 @dataclass(frozen=True)
 class TalkOptions:
-    """What is said."""
+    """Verbosity."""
 
     quiet: QuietOption = False
     verbose: VerboseOption = False
@@ -287,41 +335,72 @@ class TalkOptions:
         return Console(quiet=self.quiet, verbose=self.verbose)
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How much at once, what is kept, what is said."""
+NoCacheOption = Annotated[
+    bool,
+    typer.Option("--no-cache", envvar="CLIPCLI_NO_CACHE", help="Neither read nor write the cache of vectors."),
+]
+RefreshOption = Annotated[
+    bool, typer.Option("--refresh", help="Compute every vector again and replace it in the cache.")
+]
+CacheMaxSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-max-size", metavar="SIZE", envvar="CLIPCLI_CACHE_MAX_SIZE",
+        help="Size limit of the cache of vectors, such as 500M.", show_default="2GB",
+    ),
+]  # fmt: skip
+CacheDtypeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-dtype", metavar="TYPE", envvar="CLIPCLI_CACHE_DTYPE",
+        help="Number type in the cache: float32 or float16.", show_default="float32",
+    ),
+]  # fmt: skip
 
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", metavar="N", min=1, envvar="CLIPCLI_BATCH_SIZE", help="Images a step; chosen by device."
-        ),
-    ] = None
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers", metavar="N", min=1, envvar="CLIPCLI_WORKERS", help="Threads that read and decode; one a core."
-        ),
-    ] = None
-    fast_decode: Annotated[
-        bool,
-        typer.Option("--fast-decode", help="Let the JPEG decoder shrink large photos: faster, not quite equal."),
-    ] = False
-    gpu_decode: Annotated[
-        bool,
-        typer.Option("--gpu-decode", help="Decode JPEGs on a CUDA GPU: faster for large photos, not quite equal."),
-    ] = False
-    no_cache: Annotated[
-        bool,
-        typer.Option("--no-cache", envvar="CLIPCLI_NO_CACHE", help="Neither use nor keep vectors of earlier runs."),
-    ] = False
-    refresh: Annotated[bool, typer.Option("--refresh", help="Compute every vector anew and keep it.")] = False
+
+@dataclass(frozen=True)
+class CachedRunOptions:
+    """Cache and verbosity."""
+
+    no_cache: NoCacheOption = False
+    refresh: RefreshOption = False
+    cache_dir: CacheDirOption = None
+    cache_max_size: CacheMaxSizeOption = None
+    cache_dtype: CacheDtypeOption = None
     quiet: QuietOption = False
     verbose: VerboseOption = False
 
     def talk(self) -> Console:
         """The voice on stderr."""
         return TalkOptions(self.quiet, self.verbose).talk()
+
+
+@dataclass(frozen=True)
+class RunOptions(CachedRunOptions):
+    """Cache, verbosity and performance."""
+
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", metavar="N", min=1, envvar="CLIPCLI_BATCH_SIZE",
+            help="Batch size.", show_default="depends on the device",
+        ),
+    ] = None  # fmt: skip
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=1, envvar="CLIPCLI_WORKERS",
+            help="Threads that read and decode images.", show_default="one per core",
+        ),
+    ] = None  # fmt: skip
+    fast_decode: Annotated[
+        bool,
+        typer.Option("--fast-decode", help="Shrink large JPEGs while decoding. Faster; vectors differ slightly."),
+    ] = False
+    gpu_decode: Annotated[
+        bool,
+        typer.Option("--gpu-decode", help="Decode JPEGs on a CUDA GPU. Faster; vectors differ slightly."),
+    ] = False
 
     def session(self, inputs: InputOptions | None = None) -> SessionOptions:
         """What a session needs of these and of the input options. Raises UsageError."""

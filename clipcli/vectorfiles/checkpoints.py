@@ -238,7 +238,7 @@ def _opened(file: Path) -> SafetensorsFile:
     try:
         return SafetensorsFile(file)
     except VectorsError as error:
-        raise VectorsError(error.message, hint="leave --resume away to begin anew") from error
+        raise VectorsError(error.message, hint="leave out --resume to begin anew") from error
 
 
 def _unfinished(shard: Shard | None) -> Shard:
@@ -259,5 +259,5 @@ def _shown(name: str, value: object) -> object:
 
 def _differ(folder: Path, name: str, there: object, now: object) -> UsageError:
     return UsageError(
-        f"{folder}: its parts differ in {name}: {there} there, {now} now", hint="leave --resume away to begin anew"
+        f"{folder}: its parts differ in {name}: {there} there, {now} now", hint="leave out --resume to begin anew"
     )

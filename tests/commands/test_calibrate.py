@@ -182,7 +182,7 @@ NAN, INF = float("nan"), float("inf")
      ("labels.1.label", "disc", "label 'disc' stands 2 times"), ("labels", [], "it has no labels"),
      ("labels.0.images", -1, "images of label 'disc' is -1"), ("labels.0.recall", [0.5, 0.2, 7], "recall of label"),
      ("accuracy", NAN, "accuracy"), ("accuracy", 1.01, "accuracy"), ("calibration_error", [0.1, INF], "calibration"),
-     ("precision_target", 2, "precision_target"), ("images", -3, "images is -3"), ("multi_label", "no", "multi_label")],
+     ("target_precision", 2, "target_precision"), ("images", -3, "images is -3"), ("multi_label", "no", "multi_label")],
 )  # fmt: skip
 def test_numbers_that_mean_nothing_are_refused(thresholds, classify, tmp_path: Path, change: tuple[str, object, str]):
     path, value, says = change
@@ -220,11 +220,11 @@ def test_a_precision_that_cannot_be_had_is_said(calibrate, tmp_path: Path):
     for name in ("disc", "square"):
         (tmp_path / "same" / name).mkdir(parents=True)
         pictures.disc("red").save(tmp_path / "same" / name / "one picture, two labels.png")
-    result, file = calibrate("--precision-target", "1.0", images=tmp_path / "same")
-    assert file["precision_target"] == 1.0
+    result, file = calibrate("--target-precision", "1.0", images=tmp_path / "same")
+    assert file["target_precision"] == 1.0
     assert "warning: precision 1 is not reached for disc, square" in result.stderr
     assert result.code == 0
-    assert "not reached" not in calibrate("--precision-target", "0.0")[0].stderr
+    assert "not reached" not in calibrate("--target-precision", "0.0")[0].stderr
 
 
 def test_bad_images_are_named_and_the_rest_counts(calibrate, labelled: Path, tmp_path: Path):

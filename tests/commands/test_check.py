@@ -104,7 +104,7 @@ class TestScratchRepository:
         monkeypatch.setattr(
             running, "open_session", lambda choice, *a, **k: choices.append(choice) or real(choice, *a, **k)
         )
-        (shop.root / "clipcli.toml").write_text(f'cache_dir = "weights"\n{scratch.CONFIG}', encoding="utf-8")
+        (shop.root / "clipcli.toml").write_text(f'weights_dir = "weights"\n{scratch.CONFIG}', encoding="utf-8")
         monkeypatch.chdir(shop.root / "shop")
         assert run("check", "--config", "../clipcli.toml").code == 1
         assert [choice.weights_dir for choice in choices] == ["../weights"]

@@ -120,7 +120,7 @@ def test_a_check_finds_copies_of_a_near_copy(tmp_path, random_model, level):
     draw(1, (400, 300)).save(tmp_path / "large.png")
     for name in ("a.jpg", "b.jpg"):
         draw(1, (400, 300)).resize((200, 150)).save(tmp_path / name)
-    result = run("dedupe", tmp_path, "-m", random_model, "--fail-found", level, "-f", "jsonl")
+    result = run("dedupe", tmp_path, "-m", random_model, "--fail-on", level, "-f", "jsonl")
     assert result.code == 1
     assert [row["level"] for row in result.rows] == ["near", "near", "near"]
     assert [Path(row["keeper"]).name for row in result.rows] == ["large.png"] * 3
@@ -217,14 +217,14 @@ def test_against_a_folder_never_within_a_set(tmp_path, random_model):
     draw(1).save(test / "leak.jpg", quality=60)
     draw(5).save(test / "new.png")
     draw(5).save(test / "new copy.png")
-    result = run("dedupe", test, "--against", train, "-m", random_model, "-f", "jsonl", "--fail-found", "near",
+    result = run("dedupe", test, "--against", train, "-m", random_model, "-f", "jsonl", "--fail-on", "near",
                  "--level", "near")  # fmt: skip
     assert result.code == 1
     assert [os.path.basename(row["image"]) for row in result.rows] == ["a.png", "leak.jpg"]
     assert [row["keep"] for row in result.rows] == [True, False]
     assert result.rows[0]["protected"] is True
     clean = run(
-        "dedupe", test / "new.png", "--against", train, "-m", random_model, "--fail-found", "near", "--level", "near"
+        "dedupe", test / "new.png", "--against", train, "-m", random_model, "--fail-on", "near", "--level", "near"
     )
     assert (clean.code, clean.stdout) == (0, "")
 
@@ -248,7 +248,7 @@ def test_against_vectors(tmp_path, random_model, monkeypatch, products):
 
 
 def test_an_approximate_search_finds_the_same_and_says_so(library, random_model, monkeypatch):
-    options = ("-m", random_model, "--level", "near", "--turns", "-f", "jsonl")
+    options = ("-m", random_model, "--level", "near", "--rotations", "-f", "jsonl")
     exact = [run("dedupe", library, *options), run("dedupe", library / "sub", "--against", library, *options)]
     monkeypatch.setattr("clipcli.tasks.dedupe.ivf.EXACT_PRODUCTS", 0)
     monkeypatch.setattr("clipcli.tasks.dedupe.ivf._CELL_ROWS", 2)
@@ -279,7 +279,7 @@ def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, rando
 def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bars, monkeypatch):
     monkeypatch.setattr("clipcli.runs.dedupe.signatures._AT_ONCE", 3)
     for _ in range(2):  # the second time hashes come from the cache, and pictures are looked at later
-        run("dedupe", library, "-m", random_model, "--turns")
+        run("dedupe", library, "-m", random_model, "--rotations")
         names = ["images", "hashing", "joining hashes", "joining turns", "joining vectors", "looking", "exact pixels"]
         assert [name for name, _, _ in bars] == [*names, "comparing", "detail", "edits"]
         assert [total for _, total, _ in bars] == [done for _, _, done in bars]
@@ -295,7 +295,7 @@ def test_turned_pictures_only_with_turns(tmp_path, random_model):
     draw(4).save(tmp_path / "a.png")
     draw(4).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "b.png")
     plain = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "-f", "jsonl")
-    turned = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "--turns", "-f", "jsonl")
+    turned = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "--rotations", "-f", "jsonl")
     assert plain.rows == []
     assert turned.rows[1]["turn"].startswith("turned")
 
@@ -402,10 +402,8 @@ def test_decisions_do_not_come_back(library, tmp_path, random_model):
 
 @pytest.mark.parametrize(("level", "code"), [("exact", 1), ("near", 1)])
 def test_a_check_fails_when_anything_is_found(library, level, code):
-    assert run("dedupe", library, "--level", "exact", "--fail-found", level).code == code
-    assert (
-        run("dedupe", library / "alone.png", library / "two.png", "--level", "exact", "--fail-found", level).code == 0
-    )
+    assert run("dedupe", library, "--level", "exact", "--fail-on", level).code == code
+    assert run("dedupe", library / "alone.png", library / "two.png", "--level", "exact", "--fail-on", level).code == 0
 
 
 def test_the_next_step_is_said(library, tmp_path):
@@ -450,7 +448,7 @@ def test_the_table_says_size_pixels_and_reason(library):
 class TestSplits:
     """`--against` as a leak check: whatever shows the same picture on both sides is found, however it got there."""
 
-    OPTIONS = ("--level", "exact", "-f", "jsonl", "--fail-found", "exact")
+    OPTIONS = ("--level", "exact", "-f", "jsonl", "--fail-on", "exact")
 
     @pytest.fixture
     def pool(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -472,7 +470,7 @@ class TestSplits:
         self.link("test", 1, 2)
         draw(0).save("test/pixels.bmp")
         leaks = run("dedupe", "test", "--against", "train", "--level", "near", "-m", "tiny", "-f", "jsonl",
-                    "--fail-found", "exact")  # fmt: skip
+                    "--fail-on", "exact")  # fmt: skip
         assert leaks.code == 1
         assert [(row["image"], row["keep"], row["reason"]) for row in leaks.rows if "test" in row["image"]] == [
             ("test/pixels.bmp", False, "same pixels"), ("test/test-1.png", True, "the same file"),
@@ -565,7 +563,7 @@ class TestHardLinks:
 
 
 def test_bad_words_are_refused():
-    for option in ("--level", "--remove", "--fail-found"):
+    for option in ("--level", "--remove", "--fail-on"):
         assert run("dedupe", ".", option, "nearly").code == 2
     missing = run("dedupe", "-", "--level", "exact", "--against", "nowhere")
     assert missing.code == 2
@@ -584,7 +582,7 @@ def test_the_page_shows_where_edited_pictures_differ(tmp_path, chromium, random_
     painted = draw(1, (120, 93))
     painted.paste("white", (60, 40, 74, 52))
     painted.transpose(Image.Transpose.ROTATE_90).save(folder / "painted.png")
-    run("dedupe", folder, "-m", random_model, "--level", "edited", "--turns", "--report", page)
+    run("dedupe", folder, "-m", random_model, "--level", "edited", "--rotations", "--report", page)
     chromium.open(page)
     assert chromium.evaluate("document.querySelectorAll('.card').length") == 3
     [seen] = chromium.evaluate("Array.from(document.querySelectorAll('.difference')).map(i => i.src)")

@@ -103,7 +103,7 @@ def test_every_format_holds_the_same_vectors(embed, mixed: Path, tmp_path: Path,
 def test_float16_and_raw(embed, folder: Path, tmp_path: Path):
     embed(folder, "-o", tmp_path / "unit.npy")
     embed(folder, "-o", tmp_path / "half.npy", "--dtype", "float16")
-    embed(folder, "-o", tmp_path / "raw.npy", "--raw")
+    embed(folder, "-o", tmp_path / "raw.npy", "--no-normalize")
     unit, half, raw = (np.load(tmp_path / f"{name}.npy") for name in ("unit", "half", "raw"))
     np.testing.assert_array_equal(half, unit.astype(np.float16))
     lengths = np.linalg.norm(raw, axis=1, keepdims=True)
@@ -174,7 +174,7 @@ def test_images_that_were_read_in_other_ways_are_not_merged(embed, mixed: Path, 
 
 @pytest.mark.parametrize(
     ("option", "pixels"),
-    [(["--background", "#336"], "rgb on #333366"), (["--background-colour", "black"], "rgb on #000000"),
+    [(["--background-color", "#336"], "rgb on #333366"), (["--background-colour", "black"], "rgb on #000000"),
      (["--bare-transform"], "bare")],
 )  # fmt: skip
 def test_vectors_say_how_pixels_became_rgb(embed, tmp_path: Path, option: list[str], pixels: str):
@@ -190,7 +190,7 @@ def test_vectors_say_how_pixels_became_rgb(embed, tmp_path: Path, option: list[s
     assert np.abs(usual.matrix() - other.matrix()).max() > 0.001
     merged = run("merge", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "-o", tmp_path / "c.npy")
     assert (merged.code, f"pixels is '{pixels}', of " in merged.stderr) == (4, True)
-    assert embed(folder, "--background", "blurple").code == 2
+    assert embed(folder, "--background-colour", "blurple").code == 2
 
 
 def test_shards_merge_to_the_very_bytes_of_one_run(embed, mixed: Path, tmp_path: Path):

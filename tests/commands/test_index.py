@@ -45,8 +45,8 @@ def test_stale_foreign_and_damaged_indexes_are_refused(world, random_model):
     assert run("rank", "a dog", world / "v.index", "--all").code == 2
     endless = run("rank", "a dog", world / "v.index", "--min-score", "0.1")
     assert endless.code == 2
-    assert "--top together" in endless.stderr
-    assert run("rank", "a dog", world / "v.index", "--min-score", "0.1", "--top", "5").code == 0
+    assert "--top-k together" in endless.stderr
+    assert run("rank", "a dog", world / "v.index", "--min-score", "0.1", "--top-k", "5").code == 0
     assert run("rank", "a dog", world / "v.index", world).code == 2
     description = world / "v.index/index.json"
     text = description.read_text()

@@ -72,12 +72,12 @@ def test_float16_vectors(rank, folder, world, random_model):
 
 
 def test_raw_vectors_are_made_unit_length(rank, folder, world, random_model):
-    assert run("embed", folder, "-m", random_model, "-o", world / "raw.npy", "-q", "--raw").code == 0
+    assert run("embed", folder, "-m", random_model, "-o", world / "raw.npy", "-q", "--no-normalize").code == 0
     assert names(rank("a dog", world / "raw.npy")) == names(rank("a dog", world / "v.npy"))
 
 
 def test_the_model_of_the_vectors_is_used_where_none_is_named(world):
-    done = run("rank", "two parrots", world / "v.npy", "--top", "1", "--format", "jsonl")
+    done = run("rank", "two parrots", world / "v.npy", "--top-k", "1", "--format", "jsonl")
     assert done.code == 0
     assert "was made by local-dir:" in done.stderr
 
@@ -95,15 +95,15 @@ def test_sums_are_sums_of_unit_vectors(rank, folder, world):
 
 def test_many_queries_each_with_its_rows(rank, world, tmp_path):
     (tmp_path / "q.txt").write_text("a dog - or not\n\na cat\n")
-    rows = rank("--queries", tmp_path / "q.txt", world / "v.npy", "--top", "2").rows
+    rows = rank("--queries", tmp_path / "q.txt", world / "v.npy", "--top-k", "2").rows
     assert [(row["query"], row["rank"]) for row in rows] == [
         ("a dog - or not", 1), ("a dog - or not", 2), ("a cat", 1), ("a cat", 2)
     ]  # fmt: skip
     lines = [{"id": 7, "text": "a cat"}, {"id": "x", "query": "a cat + a dog"}]
     stdin = "\n".join(map(json.dumps, lines)).encode()
-    rows = rank("--queries", "-", world / "v.npy", "--top", "1", stdin=stdin).rows
+    rows = rank("--queries", "-", world / "v.npy", "--top-k", "1", stdin=stdin).rows
     assert [(row["id"], row["query"]) for row in rows] == [("7", "a cat"), ("x", "a cat + a dog")]
-    alone = rank("-e", "a cat", world / "v.npy", "--top", "1").rows[0]
+    alone = rank("-e", "a cat", world / "v.npy", "--top-k", "1").rows[0]
     assert rows[0]["image"] == alone["image"]
 
 
@@ -119,7 +119,7 @@ def test_many_queries_on_a_device_find_what_the_cpu_finds(rank, world, tmp_path,
 
     monkeypatch.setattr("clipcli.runs.rank.finder.accelerated", accelerated)
     cpu, device = (
-        rank("--queries", tmp_path / "q.txt", world / "v.npy", "--exclude", "a*", *d) for d in ([], ["--top", 10])
+        rank("--queries", tmp_path / "q.txt", world / "v.npy", "--exclude", "a*", *d) for d in ([], ["--top-k", 10])
     )
     assert cpu.code == device.code == 0
     assert cpu.stdout == device.stdout
@@ -141,8 +141,8 @@ def test_cut_offs(rank, world):
     assert len(everything) == 8
     limit = (everything[2]["score"] + everything[3]["score"]) / 2
     assert rank("cat", world / "v.npy", "--min-score", str(limit)).rows == everything[:3]
-    assert rank("cat", world / "v.npy", "--top", "5").rows == everything[:5]
-    assert rank("cat", world / "v.npy", "--top", "999").rows == everything
+    assert rank("cat", world / "v.npy", "--top-k", "5").rows == everything[:5]
+    assert rank("cat", world / "v.npy", "--top-k", "999").rows == everything
 
 
 def test_relevance_needs_a_crowd_and_then_cuts(rank, world, random_model, tmp_path):
@@ -158,7 +158,7 @@ def test_relevance_needs_a_crowd_and_then_cuts(rank, world, random_model, tmp_pa
         writer.write(VectorRows([f"{n:03}.jpg" for n in range(203)], vectors))
     found = rank("cat", tmp_path / "v.npy", "--relevant").rows
     assert sorted(row["image"] for row in found) == ["200.jpg", "201.jpg", "202.jpg"]
-    assert rank("cat", tmp_path / "v.npy", "--relevant", "--top", "2").rows == found[:2]
+    assert rank("cat", tmp_path / "v.npy", "--relevant", "--top-k", "2").rows == found[:2]
     assert rank("cat", tmp_path / "v.npy", "--relevant", "--exclude", "20*").rows == []
 
 
@@ -176,9 +176,9 @@ def test_globs_and_several_corpora(rank, folder, world):
 
 def test_figures_are_never_of_more_than_was_asked(rank, folder, world, tmp_path):
     (tmp_path / "e.csv").write_text(f"query,image\nred,{folder / 'disc/red.png'}\n")
-    done = rank("--expect", tmp_path / "e.csv", world / "v.npy", "--exclude", "blue*")
+    done = rank("--relevance", tmp_path / "e.csv", world / "v.npy", "--exclude", "blue*")
     assert done.code == 2
-    assert "--expect measures whole vector files" in done.stderr
+    assert "--relevance measures whole vector files" in done.stderr
 
 
 def test_exact_copies_are_left_out_when_asked(rank, folder, random_model, tmp_path, world):
@@ -193,13 +193,13 @@ def test_exact_copies_are_left_out_when_asked(rank, folder, random_model, tmp_pa
 
 
 def test_paths_and_nul(rank, folder):
-    done = rank("cat", folder, "--paths", "-0", "--top", "2", rows=False)
+    done = rank("cat", folder, "--paths", "-0", "--top-k", "2", rows=False)
     assert done.stdout.count("\0") == 2
     assert all(Path(path).is_file() for path in done.stdout.split("\0")[:-1])
 
 
 def test_formats(rank, folder):
-    done = rank("cat", folder, "--top", "1", rows=False)
+    done = rank("cat", folder, "--top-k", "1", rows=False)
     query, number, image, score = done.stdout.rstrip("\n").split("\t")
     assert (query, number) == ("cat", "1")
     assert image.endswith(".png")
@@ -210,12 +210,12 @@ def test_formats(rank, folder):
 
 def test_copies_are_numbered_and_never_overwrite(rank, folder, tmp_path):
     for _ in range(2):
-        assert rank("cat", folder, "--top", "2", "--copy-to", tmp_path / "out").code == 0
+        assert rank("cat", folder, "--top-k", "2", "--copy-to", tmp_path / "out").code == 0
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert len(found) == 4
     assert [name[:4] for name in found] == ["001-", "001-", "002-", "002-"]
     assert sum(".2." in name for name in found) == 2
-    rank("-e", "cat", "-e", "dog/../..", folder, "--top", "1", "--link-to", tmp_path / "links")
+    rank("-e", "cat", "-e", "dog/../..", folder, "--top-k", "1", "--link-to", tmp_path / "links")
     links = sorted(path for path in (tmp_path / "links").rglob("*") if path.is_symlink())
     assert [path.parent.name for path in links] == ["1-cat", "2-dog"]
     assert all(path.is_file() for path in links)
@@ -245,14 +245,14 @@ def test_evaluation_figures_and_the_check(rank, folder, tmp_path):
     third = {row["query"]: row["image"] for row in hits if row["rank"] == 3}
     table = tmp_path / "expect.csv"
     table.write_text("query,image\n" + "".join(f"{query},{image}\n" for query, image in third.items()))
-    done = rank("--expect", table, "--min-recall", "5=1.0", folder)
+    done = rank("--relevance", table, "--min-recall", "5=1.0", folder)
     figures = {row["measure"]: row["value"] for row in done.rows}
     assert done.code == 0
     assert "check holds: recall@5 100.0%" in done.stderr
     assert figures["recall@1"] == 0
     assert figures["median_rank"] == 3
     assert figures["mean_average_precision"] == pytest.approx(1 / 3, abs=1e-5)
-    failed = rank("--expect", table, "--min-recall", "2=0.5", folder)
+    failed = rank("--relevance", table, "--min-recall", "2=0.5", folder)
     assert failed.code == 1
     assert "check fails: recall@2 0.0%, needed 50.0%" in failed.stderr
 
@@ -281,7 +281,7 @@ def test_captions_of_an_image(rank, folder, random_model, tmp_path):
     first = done.rows[0]["text"]
     line = {"query_image": str(folder / "disc/red.png"), "texts": [first, "a cat"]}
     (tmp_path / "e.jsonl").write_text(json.dumps(line))
-    done = rank("--expect", tmp_path / "e.jsonl", tmp_path / "texts.npy")
+    done = rank("--relevance", tmp_path / "e.jsonl", tmp_path / "texts.npy")
     assert done.rows[0] == {"measure": "recall@1", "value": 1.0}
 
 
@@ -290,7 +290,7 @@ def test_an_example_is_measured_among_the_others_as_it_is_ranked(rank, folder, w
     hits = [row["image"] for row in rank("--image", query, world / "v.npy", "--all").rows]
     line = {"query_image": query, "images": [query, hits[0], hits[2]]}
     (tmp_path / "e.jsonl").write_text(json.dumps(line))
-    figures = {row["measure"]: row["value"] for row in rank("--expect", tmp_path / "e.jsonl", world / "v.npy").rows}
+    figures = {row["measure"]: row["value"] for row in rank("--relevance", tmp_path / "e.jsonl", world / "v.npy").rows}
     assert (figures["recall@1"], figures["median_rank"]) == (1, 1)
     assert figures["mean_average_precision"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-5)
 
@@ -299,10 +299,10 @@ def test_queries_of_the_same_words_are_told_apart_by_their_ids(rank, world, fold
     pictures = [folder / "disc/red.png", folder / "square/blue.png"]
     (tmp_path / "e.csv").write_text("id,query,image\n" + "".join(f"{n},a dog,{p}\n" for n, p in enumerate(pictures)))
     hits = [row["image"] for row in rank("a dog", world / "v.npy", "--all").rows]
-    figures = {row["measure"]: row["value"] for row in rank("--expect", tmp_path / "e.csv", world / "v.npy").rows}
+    figures = {row["measure"]: row["value"] for row in rank("--relevance", tmp_path / "e.csv", world / "v.npy").rows}
     assert figures["queries"] == 2
     assert figures["median_rank"] == np.mean([hits.index(str(picture)) + 1 for picture in pictures])
-    table = rank("--expect", tmp_path / "e.csv", world / "v.npy", rows=False).stdout
+    table = rank("--relevance", tmp_path / "e.csv", world / "v.npy", rows=False).stdout
     assert "queries\t2\t\n" in table
 
 
@@ -314,7 +314,7 @@ def test_queries_and_images_that_cannot_be_read_are_not_found(rank, world, folde
         {"id": 7, "query": "a dog", "image": str(tmp_path / "bad.png")},
     ]  # fmt: skip
     (tmp_path / "e.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    done = rank("--expect", tmp_path / "e.jsonl", "--min-recall", "8=0.5", world / "v.npy", tmp_path / "bad.png")
+    done = rank("--relevance", tmp_path / "e.jsonl", "--min-recall", "8=0.5", world / "v.npy", tmp_path / "bad.png")
     figures = {row["measure"]: row["value"] for row in done.rows if "measure" in row}
     assert done.code == 1
     assert (figures["queries"], figures["recall@8"]) == (3, pytest.approx(1 / 3, abs=1e-5))
@@ -323,12 +323,12 @@ def test_queries_and_images_that_cannot_be_read_are_not_found(rank, world, folde
     assert figures["mean_average_precision"] == pytest.approx(1 / place / 2 / 3, abs=1e-5)
 
 
-@pytest.mark.parametrize("option", ["--top=3", "--min-score=0", "--relevant", "--all", "--preview", "--copy-to=x"])
+@pytest.mark.parametrize("option", ["--top-k=3", "--min-score=0", "--relevant", "--all", "--preview", "--copy-to=x"])
 def test_figures_are_of_all_images(rank, world, tmp_path, option):
     (tmp_path / "e.csv").write_text("query,image\nred,x.png\n")
-    done = rank("--expect", tmp_path / "e.csv", world / "v.npy", option)
+    done = rank("--relevance", tmp_path / "e.csv", world / "v.npy", option)
     assert done.code == 2
-    assert f"leave {option.split('=')[0]} away" in done.stderr
+    assert f"leave out {option.split('=')[0]}" in done.stderr
 
 
 def test_many_examples_leave_out_themselves_and_their_copies(rank, folder, random_model, tmp_path):
@@ -351,7 +351,7 @@ def test_many_examples_leave_out_themselves_and_their_copies(rank, folder, rando
 
 def test_rows_of_queries_with_and_without_ids_have_the_same_columns(rank, world, tmp_path):
     (tmp_path / "q.jsonl").write_text('{"id": 1, "text": "a"}\n{"text": "b"}\n')
-    query = ("--queries", tmp_path / "q.jsonl", world / "v.npy", "--top", "1")
+    query = ("--queries", tmp_path / "q.jsonl", world / "v.npy", "--top-k", "1")
     lines = rank(*query, "--format", "csv", rows=False).stdout.splitlines()
     assert [line.split(",")[:3] for line in lines] == [["id", "query", "rank"], ["1", "a", "1"], ["", "b", "1"]]
     assert ["id" in row for row in rank(*query).rows] == [True, False]
@@ -359,7 +359,7 @@ def test_rows_of_queries_with_and_without_ids_have_the_same_columns(rank, world,
 
 def test_a_failed_image_stands_among_the_images(rank, world, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
-    query = ("cat", tmp_path / "bad.png", world / "v.npy", "--top", "1")
+    query = ("cat", tmp_path / "bad.png", world / "v.npy", "--top-k", "1")
     failed, found = (line.split("\t") for line in rank(*query, rows=False).stdout.splitlines())
     assert failed[:4] == ["", "", str(tmp_path / "bad.png"), ""]
     assert failed[4].startswith("decode: ")
@@ -382,17 +382,17 @@ def test_a_failed_image_stands_among_the_images(rank, world, tmp_path):
         (("--image", "DIR/none.png", "DIR"), 4, "cannot be used: no such file"),
         (("./none.png + cat", "DIR"), 4, "none.png cannot be used"),
         (("cat", "DIR/none"), 4, ""),
-        (("cat", "DIR", "--top", "0"), 2, ""),
+        (("cat", "DIR", "--top-k", "0"), 2, ""),
         (("cat", "DIR", "--min-score", "nan"), 2, "is a cosine"),
         (("cat", "DIR", "--min-score", "30"), 2, "is a cosine"),
         (("cat", "DIR", "--copy-to", "DIR/disc/red.png/x"), 6, "red.png is no folder"),
         (("cat", "DIR", "--link-to", ""), 6, "has no name"),
         (("cat", "DIR", "--include", "disk/*"), 4, "held against the path"),
-        (("cat", "DIR", "--all", "--top", "3"), 2, "--all and --top"),
+        (("cat", "DIR", "--all", "--top-k", "3"), 2, "--all and --top-k"),
         (("--queries", "-", "-"), 2, "stdin cannot hold both"),
         (("cat", "DIR", "--min-recall", "5=0.5"), 2, "needs something to check"),
-        (("cat", "DIR", "--expect", "e.csv", "--min-recall", "x"), 2, "not K=R"),
-        (("cat", "DIR", "--expect", "none.csv"), 4, "cannot be read"),
+        (("cat", "DIR", "--relevance", "e.csv", "--min-recall", "x"), 2, "not K=R"),
+        (("cat", "DIR", "--relevance", "none.csv"), 4, "cannot be read"),
         (("--queries", "none.txt", "DIR"), 4, "cannot be read"),
         (("--queries", "q.json", "DIR"), 4, "one object a line"),
     ],
@@ -407,7 +407,7 @@ def test_bad_questions(rank, folder, arguments, code, words):
 def test_one_bad_query_image_among_many(rank, folder, tmp_path):
     lines = [{"image": str(folder / "disc/red.png")}, {"image": "gone.png"}]
     (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    done = rank("--queries", tmp_path / "q.jsonl", folder, "--top", "1")
+    done = rank("--queries", tmp_path / "q.jsonl", folder, "--top-k", "1")
     assert done.code == 3
     assert [row.get("image") for row in done.rows if "error" in row] == ["gone.png"]
 
@@ -482,7 +482,7 @@ def test_a_parquet_file_without_the_column(rank, folder, random_model, tmp_path)
 
 def test_a_list_of_very_many_names(rank, folder):
     name = os.fsencode(folder / "disc/red.png") + b"\0"
-    done = rank("cat", "-", "-0", "--top", "1", stdin=name * 20_000)
+    done = rank("cat", "-", "-0", "--top-k", "1", stdin=name * 20_000)
     assert done.code == 0
     assert len(done.rows) == 1
 

@@ -35,7 +35,7 @@ def rank(photos, surrogate, monkeypatch):
     monkeypatch.setenv("CLIPCLI_CACHE_DIR", str(photos / "cache"))
 
     def call(*arguments):
-        done = run("rank", *arguments, photos / "v.npy", "-m", surrogate, "--top", "5", "--format", "jsonl")
+        done = run("rank", *arguments, photos / "v.npy", "-m", surrogate, "--top-k", "5", "--format", "jsonl")
         assert done.code == 0, done.stderr
         return done.rows
 
@@ -73,7 +73,7 @@ if os.fork() == 0:
             names.write((os.fsencode(sys.argv[1]) + b"\\n") * 1000)
     os._exit(0)
 os.close(writing)
-command = [sys.executable, "-m", "clipcli", "rank", "cat", "-", "-m", "tiny", "--top", "2", "-q"]
+command = [sys.executable, "-m", "clipcli", "rank", "cat", "-", "-m", "tiny", "--top-k", "2", "-q"]
 done = subprocess.run(command, stdin=reading, capture_output=True)
 sys.stderr.buffer.write(done.stderr)
 print(done.returncode, done.stdout.count(b"\\n"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)

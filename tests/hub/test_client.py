@@ -164,7 +164,7 @@ def test_a_disk_too_small_is_known_before_the_download(hub: hub_server.Hub, monk
     with pytest.raises(DownloadError, match=r"needs 0\.0 GB, and .*blobs has 0\.0 GB left") as caught:
         client().fetch(REPO, WEIGHTS)
     assert caught.value.hint is not None
-    assert "--cache-dir" in caught.value.hint
+    assert "--weights-dir" in caught.value.hint
     assert hub.of(WEIGHTS) == []
 
 
@@ -180,7 +180,7 @@ def test_a_disk_that_fails_is_not_blamed_on_the_hub(
     monkeypatch.setattr("huggingface_hub.file_download.http_get", fail)
     with pytest.raises(DownloadError, match=os.strerror(number)) as caught:
         client().fetch(REPO, WEIGHTS)
-    assert caught.value.hint == "free some space, or keep weights elsewhere with --cache-dir DIR"
+    assert caught.value.hint == "free some space, or keep weights elsewhere with --weights-dir DIR"
 
 
 def test_a_missing_file_is_no_error_and_asked_for_once(hub: hub_server.Hub):

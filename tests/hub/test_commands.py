@@ -187,11 +187,11 @@ def test_a_copy_of_an_older_commit_is_not_used_but_one_whose_weights_are_gone_is
 
 def test_cache_dir(model_hub: hub_server.Hub, hub_cache: Path, tmp_path: Path, folder: Path):
     mine = tmp_path / "mine"
-    assert run("models", "pull", MODEL, "--no-export", "--cache-dir", mine).code == 0
+    assert run("models", "pull", MODEL, "--no-export", "--weights-dir", mine).code == 0
     assert blob(mine).read_bytes() == model_hub.files[REPO][WEIGHTS]
     assert not hub_cache.exists()
     model_hub.requests.clear()
-    result = run("classify", "-m", MODEL, folder, *LABELS, "--cache-dir", mine, "--no-cache")
+    result = run("classify", "-m", MODEL, folder, *LABELS, "--weights-dir", mine, "--no-cache")
     assert result.code == 0
     assert model_hub.requests == []
 

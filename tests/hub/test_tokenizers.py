@@ -57,6 +57,6 @@ def test_a_tokenizer_comes_with_its_model(
 
     del hub.files["org/words"]
     hub.status = None
-    other = run(*command, "--cache-dir", tmp_path / "empty")
+    other = run(*command, "--weights-dir", tmp_path / "empty")
     assert other.code == 5
     assert "the hub has no repository org/words" in other.stderr

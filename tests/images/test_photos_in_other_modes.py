@@ -92,7 +92,7 @@ def test_top_1_of_photos_in_other_modes(shared, surrogate, tmp_path):
     right, vectors = {}, {}
     options = SessionOptions(use_cache=False)
     with open_session(
-        parse_choice(surrogate, "cpu", "fp32", "openclip", offline=True, cache_dir=None), Console(quiet=True), options
+        parse_choice(surrogate, "cpu", "fp32", "openclip", offline=True, weights_dir=None), Console(quiet=True), options
     ) as session:
         labels = session.embed_labels([Label(name, (name.replace("-", " "),)) for name in names], load_prompts([]))
         for form in FORMS:

@@ -370,8 +370,8 @@ def test_verify_reads_its_images_first(made: tuple[str, Path], tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (("--precision", "bf16"), 2, ("no precision 'bf16'", "fp32 or fp16")),
-        (("--precision", "fp16"), 2, ("--precision fp16 goes with -o DIR",)),
+        (("--dtype", "bf16"), 2, ("no type 'bf16'", "float32 or float16")),
+        (("--dtype", "float16"), 2, ("--dtype float16 goes with -o DIR",)),
         (("--name", "mine"), 2, ("--name goes with -o DIR",)),
         (("-o", "{busy}"), 6, ("already there, and not a bundle", "Name a new folder")),
     ],

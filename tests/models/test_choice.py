@@ -8,7 +8,7 @@ from clipcli.models.choice import Choice, parse_choice
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:12"])
 def test_devices(device: str):
-    choice = parse_choice("m", device, "bf16", "onnx", offline=True, cache_dir="d")
+    choice = parse_choice("m", device, "bf16", "onnx", offline=True, weights_dir="d")
     assert choice == Choice("m", device, "bf16", "onnx", offline=True, weights_dir="d")
 
 
@@ -28,7 +28,7 @@ def test_devices(device: str):
 )
 def test_words_that_mean_nothing(device: str, precision: str, engine: str, message: str, hint: str):
     with pytest.raises(UsageError) as caught:
-        parse_choice("m", device, precision, engine, offline=False, cache_dir=None)
+        parse_choice("m", device, precision, engine, offline=False, weights_dir=None)
     assert caught.value.message == message
     assert caught.value.hint is not None
     assert hint in caught.value.hint

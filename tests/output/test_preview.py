@@ -112,4 +112,4 @@ def test_texts_and_figures_have_no_pictures(photos, tmp_path):
     assert run("embed", "-t", "a disc", "-m", "tiny", "-o", tmp_path / "t.npy", "-q").code == 0
     done = run("rank", "--image", photos / "blue.png", tmp_path / "t.npy", "-m", "tiny", "--preview")
     assert "no preview: texts were searched" in done.stderr
-    assert run("rank", "--expect", "x.csv", photos, "-m", "tiny", "--preview").code == 2
+    assert run("rank", "--relevance", "x.csv", photos, "-m", "tiny", "--preview").code == 2

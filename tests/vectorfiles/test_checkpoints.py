@@ -107,7 +107,7 @@ def test_a_damaged_part_says_how_to_go_on(tmp_path):
         parts.files()[0].write_bytes(b"cut")
     with open_parts(tmp_path / "out.npy", "float32", resume=True) as parts, pytest.raises(VectorsError) as caught:
         parts.begin(INFO, 4)
-    assert caught.value.hint == "leave --resume away to begin anew"
+    assert caught.value.hint == "leave out --resume to begin anew"
 
 
 def test_what_a_kill_left_half_written_beside_the_output_goes(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.errors import ExitCode
-from clipcli.options.shared import TableOptions
+from clipcli.options.shared import CacheDirOption, TableOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clipcli.models.records import FastCopy
 
 
-def info(output: TableOptions) -> None:
+def info(output: TableOptions, cache_dir: CacheDirOption = None) -> None:  # noqa: ARG001 - set as a variable
     """Show where the cache is and what it holds, by model."""
     from clipcli.cache import EmbeddingCache
     from clipcli.core.console import Console
@@ -36,9 +36,10 @@ def info(output: TableOptions) -> None:
 
 
 def clear(
-    copies: Annotated[bool, typer.Option("--copies", help="Remove the fast-starting copies of models too.")] = False,
+    copies: Annotated[bool, typer.Option("--copies", help="Also remove the fast-starting copies of models.")] = False,
+    cache_dir: CacheDirOption = None,  # noqa: ARG001 - set as a variable
 ) -> None:
-    """Remove every kept vector; what is needed is computed again."""
+    """Remove all vectors from the cache. Later runs compute what they need again."""
     from clipcli.cache import EmbeddingCache
     from clipcli.core.console import Console
     from clipcli.models.records import remove_fast_copies
@@ -58,15 +59,18 @@ def prune(
     max_size: Annotated[
         str | None,
         typer.Option(
-            "--max-size", metavar="SIZE", help="Remove the longest unused until the file is at most 500M, 2GB, …"
+            "--max-size",
+            metavar="SIZE",
+            help="Remove the least recently used vectors until the file has this size (500M, 2GB).",
         ),
     ] = None,
     older_than: Annotated[
         int | None,
-        typer.Option("--older-than", metavar="DAYS", min=1, help="Remove what was not used for so many days."),
+        typer.Option("--older-than", metavar="DAYS", min=1, help="Remove vectors that were not used for DAYS days."),
     ] = None,
+    cache_dir: CacheDirOption = None,  # noqa: ARG001 - set as a variable
 ) -> None:
-    """Remove kept vectors by age or until the file is small enough."""
+    """Remove vectors from the cache by age, or until the file is small enough."""
     from datetime import timedelta
 
     from clipcli.cache import EmbeddingCache, parse_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from clipcli.options.calibrate import CalibrateOptions
-from clipcli.options.shared import LabelledInputOptions, LabelOptions, ModelOptions, RunOptions
+from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, RunOptions
 
 EPILOG = """Examples:
 
@@ -15,7 +15,7 @@ clipcli classify new/ --thresholds thresholds.json"""
 
 
 def calibrate(
-    inputs: LabelledInputOptions, labels: LabelOptions, options: CalibrateOptions, model: ModelOptions, run: RunOptions
+    inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, model: ModelOptions, run: RunOptions
 ) -> None:
     """Find a temperature and a threshold a label from labelled images: a folder a label, or a table."""
     from clipcli.output import open_writer, parse_output

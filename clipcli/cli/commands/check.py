@@ -10,7 +10,7 @@ import typer
 from clipcli.options.check import CheckModelOptions, SelectionOptions
 from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.options.dedupe import DuplicateOptions
-from clipcli.options.shared import OutputOptions, ReportOptions, RunOptions
+from clipcli.options.shared import CachedRunOptions, OutputOptions, ReportOptions
 
 if TYPE_CHECKING:
     from clipcli.config import CheckSpec, Config
@@ -29,7 +29,7 @@ def check(
     model: CheckModelOptions,
     out: OutputOptions,
     reports: ReportOptions,
-    run: RunOptions,
+    run: CachedRunOptions,
 ) -> None:
     """Run the checks of clipcli.toml: labels that pictures should or must not have, and duplicates."""
     from clipcli.output import open_writer

@@ -6,7 +6,7 @@ import typer
 
 from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.options.shared import (
-    LabelledInputOptions,
+    InputOptions,
     LabelOptions,
     ModelOptions,
     OutputOptions,
@@ -24,7 +24,7 @@ clipcli classify shop/ --expect-from parent --min-accuracy 0.95 --report junit.x
 
 
 def classify(
-    inputs: LabelledInputOptions,
+    inputs: InputOptions,
     labels: LabelOptions,
     score: ScoreOptions,
     check: CheckOptions,

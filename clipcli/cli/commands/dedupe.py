@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from clipcli.options.dedupe import ActionWords, DuplicateOptions, DuplicateReportOptions
-from clipcli.options.shared import InputOptions, ModelOptions, OutputOptions, RunOptions
+from clipcli.options.dedupe import ActionWords, DuplicateOptions, DuplicateReportOptions, PlanOutputOptions
+from clipcli.options.shared import InputOptions, ModelOptions, RunOptions
 
 EPILOG = """Examples:
 
@@ -15,7 +15,7 @@ clipcli dedupe photos/ -o plan.jsonl && clipcli apply plan.jsonl --action trash
 
 clipcli dedupe photos/ -o plan.jsonl --report plan.html
 
-clipcli dedupe test/ --against train/ --fail-found near
+clipcli dedupe test/ --against train/ --fail-on near
 
 clipcli dedupe photos/ --keep in:photos/best,most-pixels --protect photos/originals"""
 
@@ -24,13 +24,13 @@ def dedupe(
     inputs: InputOptions,
     asked: DuplicateOptions,
     model: ModelOptions,
-    out: OutputOptions,
+    out: PlanOutputOptions,
     reports: DuplicateReportOptions,
     run: RunOptions,
     elsewhere: ActionWords,
 ) -> None:
     """Find copies, near copies and look-alikes. Touches nothing: `clipcli apply` acts on the plan that this writes."""
-    from clipcli.output import open_writer, parse_output
+    from clipcli.output import open_writer
     from clipcli.runs.base import execute
     from clipcli.runs.dedupe.report import ReportedRun, plan_of, refuse_actions
     from clipcli.runs.dedupe.review_page import ReviewPage
@@ -38,9 +38,7 @@ def dedupe(
 
     refuse_actions(elsewhere)
     job, choice = plan(inputs, asked, run, run.talk()), model.choice()
-    output = parse_output(
-        out.format, out.output, paths=out.paths, null=inputs.null, also=("groups",), escape_formulas=out.escape_formulas
-    )
+    output = out.parse(null=inputs.null, also=("groups",))
     reporting = reports.parse()
     pages = [ReviewPage(file, not inputs.no_orient, inputs.rendering(), plan_of(output)) for file in reporting.pages]
     reported = ReportedRun(job, output, reporting, pages)

@@ -21,7 +21,7 @@ clipcli embed photos/ -o part3.npy --shard 3/8
 
 clipcli embed 's3://bucket/shards/{00000..00099}.tar' -o photos.parquet
 
-clipcli embed photos/ -o photos.parquet --on ray://head:10001"""
+clipcli embed photos/ -o photos.parquet --ray ray://head:10001"""
 
 
 def embed(
@@ -40,10 +40,10 @@ def embed(
     from clipcli.runs.embed import open_embedder, plan
     from clipcli.session.ray.resources import parse_wishes
 
-    wishes = parse_wishes(cluster.on, cluster.gpus_per_worker, cluster.concurrency)
+    wishes = parse_wishes(cluster.ray, cluster.gpus_per_worker, cluster.concurrency)
     talk, choice = run.talk(), model.choice()
     job = plan(inputs, texts, out, talk)
-    options = replace(run.session(inputs), raw=out.raw)
+    options = replace(run.session(inputs), raw=not out.normalize)
     if dry_run:
         with job.open_session(choice, options) as session:
             job.print_estimate(session)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options.shared import RunOptions
+from clipcli.options.shared import TalkOptions
 
 EPILOG = """Examples:
 
@@ -16,11 +16,12 @@ clipcli rank "red shoes" catalogue.index"""
 
 
 def index(
-    vectors: Annotated[str, typer.Argument(metavar="VECTORS", help="A vector file of clipcli embed.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="INDEX", help="The folder to make.")],
-    run: RunOptions,
+    vectors: Annotated[str, typer.Argument(metavar="VECTORS", help="Vector file from clipcli embed.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="INDEX", help="Folder to create.")],
+    run: TalkOptions,
     recall: Annotated[
-        float, typer.Option("--recall", metavar="R", min=0.0, max=1.0, help="Widen searches until this much is found.")
+        float,
+        typer.Option("--recall", metavar="R", min=0.0, max=1.0, help="Share of the true nearest neighbours to find."),
     ] = 0.95,
 ) -> None:
     """Make an index that searches millions of vectors in milliseconds, and say how much of an exact search it finds."""

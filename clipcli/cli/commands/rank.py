@@ -11,11 +11,11 @@ EPILOG = """Examples:
 
 clipcli rank "two parrots on a branch" photos/
 
-clipcli rank "2:golden retriever + ./pool.jpg - fruit" photos/ --top 20 --report hits.html
+clipcli rank "2:golden retriever + ./pool.jpg - fruit" photos/ --top-k 20 --report hits.html
 
 clipcli rank --image shoe.jpg catalogue.parquet --paths -0 | xargs -0 cp -t picks/
 
-clipcli rank --expect captions.csv --min-recall 5=0.6 images/"""
+clipcli rank --relevance captions.csv --min-recall 5=0.6 images/"""
 
 
 def rank(

@@ -73,7 +73,7 @@ def seconds() -> float:
     except ValueError:
         found = math.nan
     if not 0 < found < math.inf:
-        raise UsageError(f"CLIPCLI_REMOTE_TIMEOUT cannot be {given!r}", hint="seconds, such as 60")
+        raise UsageError(f"--remote-timeout or CLIPCLI_REMOTE_TIMEOUT cannot be {given!r}", hint="seconds, such as 60")
     return found
 
 

@@ -44,7 +44,7 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, 
     """
     if options.output == "-":
         raise UsageError("rows go to stdout, so the thresholds need a file", hint="-o thresholds.json")
-    goal = parse_goal(options.objective, options.precision_target)
+    goal = parse_goal(options.objective, options.target_precision)
     score = ScoreOptions(multi_label=options.multi_label, background=options.background)
     check = CheckOptions(expect_from=options.expect_from)
     return CalibrateRun(classify.plan(inputs, labels, score, check, talk), goal, options.seed, options.output)
@@ -165,7 +165,7 @@ class CalibrateRun:
             talk.warn("the model hardly tells these labels apart: other words, other prompts or a larger model may")
         missed = [label.name for label, cut in zip(self.job.labels, found.fitted.cuts, strict=True) if not cut.reached]
         if missed:
-            talk.warn(f"precision {made.precision_target:g} is not reached for {', '.join(missed[:_NAMED])}")
+            talk.warn(f"precision {made.target_precision:g} is not reached for {', '.join(missed[:_NAMED])}")
 
     def _summarise(self, made: ThresholdFile, found: Calibration) -> None:
         before, after = made.calibration_error

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.config import NAME, foreign_config, load_config
+from clipcli.config.environment import whole_number
 from clipcli.core.console import printable
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ConfigError, UsageError
 from clipcli.inputs.text_files import escape, tidy
 from clipcli.models.choice import parse_choice
-from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions
+from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, RunOptions
 from clipcli.runs.check.classify import LabelCheck
 from clipcli.runs.check.dedupe import DuplicateCheck
 from clipcli.runs.check.run import Planned, named
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from clipcli.options.check import CheckModelOptions, SelectionOptions
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.dedupe import DuplicateOptions
-    from clipcli.options.shared import RunOptions
+    from clipcli.options.shared import CachedRunOptions
     from clipcli.session.session_options import SessionOptions
 
 
@@ -58,7 +59,7 @@ class Planner:
 
     @classmethod
     def of(
-        cls, selection: SelectionOptions, model: CheckModelOptions, run: RunOptions, groups: Groups, talk: Console
+        cls, selection: SelectionOptions, model: CheckModelOptions, run: CachedRunOptions, groups: Groups, talk: Console
     ) -> Planner:
         """Read the config file, and find out which files the run is about.
 
@@ -76,12 +77,8 @@ class Planner:
             raise ConfigError(f"{config.path} holds no checks", hint="[checks.NAME]; clipcli check --init shows some")
         talk.detail(f"checks of {config.path}")
         scope = Scope.of(selection, config, talk)
-        run = replace(
-            run,
-            batch_size=run.batch_size or config.defaults.batch_size,
-            workers=run.workers or config.defaults.workers,
-        )
-        return cls(config, scope, selection.globs, model, run, groups, talk)
+        sizes = {name: whole_number(name) or getattr(config.defaults, name) for name in ("batch_size", "workers")}
+        return cls(config, scope, selection.globs, model, RunOptions(**vars(run), **sizes), groups, talk)
 
     @property
     def session_options(self) -> SessionOptions:
@@ -157,5 +154,5 @@ class Planner:
             asked.precision if asked.precision != "auto" else defaults.precision or "auto",
             asked.engine if asked.engine != "auto" else defaults.engine or "auto",
             offline=asked.offline or bool(defaults.offline),
-            cache_dir=asked.cache_dir or self.config.weights_dir,
+            weights_dir=asked.weights_dir or self.config.weights_dir,
         )

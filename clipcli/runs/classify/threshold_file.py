@@ -68,7 +68,7 @@ class ThresholdFile:
     """Share of held-out images that were decided right."""
     objective: str
     """`f1` or `decisions`, where there is no precision target."""
-    precision_target: float | None
+    target_precision: float | None
     seed: int
 
     @property
@@ -95,7 +95,7 @@ class ThresholdFile:
             UsageError: made for `--multi-label`, or for one label an image.
         """
         if self.multi_label != multi_label:
-            made, add = ("with", "add") if self.multi_label else ("without", "leave away")
+            made, add = ("with", "add") if self.multi_label else ("without", "leave out")
             raise UsageError(f"these thresholds were made {made} --multi-label", hint=f"{add} --multi-label")
         mine, theirs = {label.name for label in labels}, set(self.by_label)
         if mine != theirs:
@@ -175,8 +175,8 @@ def _check_numbers(found: ThresholdFile) -> None:
     if count > 1:
         raise DecodeError(f"label {shown(name)} stands {count} times")
     _require(found.temperature, "temperature", *_TEMPERATURES)
-    for value in (*found.calibration_error, found.accuracy, found.precision_target or 0.0):
-        _require(value, "calibration_error, accuracy or precision_target")
+    for value in (*found.calibration_error, found.accuracy, found.target_precision or 0.0):
+        _require(value, "calibration_error, accuracy or target_precision")
     _require(found.images, "images", 0, math.inf)
     for entry in found.labels:
         of = f"of label {shown(entry.label)}"

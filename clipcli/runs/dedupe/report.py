@@ -118,13 +118,13 @@ class Findings:
     _found: list[Finding] = field(default_factory=list)
 
     def add(self, row: DuplicateRow | ErrorRow) -> None:
-        """Take a row: files that stay, and duplicates looser than `--fail-found`, are as they should be."""
+        """Take a row: files that stay, and duplicates looser than `--fail-on`, are as they should be."""
         finding = self._finding(row)
         if self.reporting.needs(ok=finding.ok):
             self._found.append(finding)
 
     def write(self, model: str) -> None:
-        """Write the reports; without `--fail-found` duplicates are only pointed out. Raises OutputError."""
+        """Write the reports; without `--fail-on` duplicates are only pointed out. Raises OutputError."""
         job = self.job
         outcome = f"{job.groups_found:,} groups of duplicates (level {job.level})"
         holds = not job.report.checks_failed
@@ -133,7 +133,7 @@ class Findings:
     def _finding(self, row: DuplicateRow | ErrorRow) -> Finding:
         if not isinstance(row, DuplicateRow):
             return Finding(row.image, row.image, ok=False, error=f"{row.reason} ({row.stage})")
-        plan, limit = row.plan, self.job.fail_found
+        plan, limit = row.plan, self.job.fail_on
         if row.leads:
             return Finding(plan.image, plan.path, ok=True, found="the file that stays")
         ok = limit is not None and not includes(limit, row.surest)

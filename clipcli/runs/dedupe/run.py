@@ -54,7 +54,7 @@ class DedupeRun:
     run: RunOptions
     level: Level
     remove: Level
-    fail_found: Level | None
+    fail_on: Level | None
     rules: Sequence[Rule]
     decisions: Decisions
     report: RunSummary
@@ -155,7 +155,7 @@ class DedupeRun:
         self.groups_found = max(self.groups_found, row.group)
         self.freed.add(row)
         self.on_both_sides += row.same_file
-        if not row.leads and self.fail_found and includes(self.fail_found, row.surest):
+        if not row.leads and self.fail_on and includes(self.fail_on, row.surest):
             self.report.checks_failed += 1
 
     def _read(
@@ -190,7 +190,7 @@ class DedupeRun:
     def _decide(self, session: Session, collection: Collection) -> tuple[Grouper, list[Group]]:
         contents, vectors, against = collection.contents(), collection.vectors(), self.asked.against is not None
         looker = SignatureReader(
-            contents, session.cache, self.asked.turns, not self.inputs.no_orient, self.inputs.rendering(),
+            contents, session.cache, self.asked.rotations, not self.inputs.no_orient, self.inputs.rendering(),
             self.inputs.max_pixels, self.run.workers,
         )  # fmt: skip
         with self.talk.progress(len(contents), doing="hashing") as advance:
@@ -246,7 +246,7 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: C
         PlanError: a file of decisions that cannot be read.
     """
     level, remove = _level(asked.level, "--level"), _level(asked.remove, "--remove")
-    fail = None if asked.fail_found is None else _level(asked.fail_found, "--fail-found")
+    fail = None if asked.fail_on is None else _level(asked.fail_on, "--fail-on")
     for folder in asked.protect or ():
         if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
             raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")

@@ -78,8 +78,8 @@ def plan(
     target = parse_target(out.output, out.format, out.dtype, out.shard, resume=out.resume)
     source = parse_source(inputs, texts, talk)
     if isinstance(source, ImageSource):
-        return EmbedRun(source, target, RunSummary(talk), raw=out.raw)
-    return EmbedRun(source, target, RunSummary(talk), raw=out.raw)
+        return EmbedRun(source, target, RunSummary(talk), raw=not out.normalize)
+    return EmbedRun(source, target, RunSummary(talk), raw=not out.normalize)
 
 
 @dataclass
@@ -263,7 +263,7 @@ class _Sink:
 def _other_inputs(before: str, now: str) -> UsageError:
     return UsageError(
         f"the interrupted run had other inputs: {printable(before)} stood where {printable(now)} stands now",
-        hint="leave --resume away: what the cache holds is not computed again",
+        hint="leave out --resume: what the cache holds is not computed again",
     )
 
 
@@ -278,7 +278,7 @@ def open_embedder(
     if wishes is None:
         return job.open_session(choice, options)
     if job.source.kind != "image":
-        raise UsageError("a cluster embeds images; texts take little", hint="leave --on away")
+        raise UsageError("a cluster embeds images; texts take little", hint="leave out --ray")
     from clipcli.session.ray.ray_session import open_cluster
 
     return open_cluster(wishes, choice, options, job.report.talk, expected_images=job.source.expected_images)

@@ -74,6 +74,7 @@ def _is_pipe(path: Path) -> bool:
 
 
 def _format(name: str, path: Path | None) -> VectorFormat:
+    name = "jsonl" if name == "ndjson" else name
     if name not in {"auto", *VECTOR_FORMATS}:
         known = ", ".join(VECTOR_FORMATS)
         raise UsageError(f"no format {name!r}", hint=f"{did_you_mean(name, VECTOR_FORMATS)} one of {known}".strip())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from clipcli import bundle as bundles
 from clipcli import hub
@@ -29,23 +29,24 @@ if TYPE_CHECKING:
     from clipcli.engines.openclip import OpenClipEncoder
     from clipcli.engines.parity import Verification
 
+_PRECISIONS: Final[Mapping[str, Literal["fp32", "fp16"]]] = {"float32": "fp32", "float16": "fp16"}
 _LARGEST_CONFIG = 1 << 20
 """Bytes; open_clip's have one or two thousand."""
 
 
-def listing(pattern: str, cache_dir: str | None) -> Iterator[ModelRow]:
+def listing(pattern: str, weights_dir: str | None) -> Iterator[ModelRow]:
     """Every model with published weights, the embedded one, and others of the hub that are here; the best first.
 
     `pattern` is a part of the name, or of an alias, whatever its case.
     """
-    others = set(hub.cached_models(cache_dir))
+    others = set(hub.cached_models(weights_dir))
     rows = []
     for architecture, tags in openclip_registry.tags().items():
         for tag in tags:
             repo, filename = openclip_registry.repository(architecture, tag)
             others.discard(repo)
             name = f"{architecture}/{tag}"
-            on_disk = hub.is_cached(repo, filename, cache_dir) or bundles.is_bundle(records.bundle_folder(name))
+            on_disk = hub.is_cached(repo, filename, weights_dir) or bundles.is_bundle(records.bundle_folder(name))
             rows.append(_published_row(architecture, tag, on_disk=on_disk))
     rows += [ModelRow(f"hf-hub:{repo}", None, None, on_disk=True) for repo in others]
     rows.sort(key=lambda row: (-(row.imagenet_top1 or 0), row.model))
@@ -187,18 +188,19 @@ def pull(choice: Choice, talk: Console, *, export: bool) -> None:
             talk.note(f"no fast-starting copy: {error.message}; the model runs through torch")
 
 
-def export(choice: Choice, output: str | None, precision: str, name: str | None, talk: Console) -> None:
+def export(choice: Choice, output: str | None, dtype: str, name: str | None, talk: Console) -> None:
     """Write a model as a bundle.
 
     Raises:
-        UsageError: no such precision, options that do not go together, or a model that is a bundle already.
+        UsageError: no such type, options that do not go together, or a model that is a bundle already.
         OutputError: something else is in its place.
         ModelError: it cannot be loaded or exported.
     """
-    if precision not in {"fp32", "fp16"}:
-        raise UsageError(f"no precision {precision!r} for stored weights", hint="fp32 or fp16")
+    precision = _PRECISIONS.get(dtype)
+    if precision is None:
+        raise UsageError(f"no type {dtype!r} for stored weights", hint="float32 or float16")
     if output is None and (precision == "fp16" or name):
-        given = "--precision fp16" if precision == "fp16" else "--name"
+        given = "--dtype float16" if precision == "fp16" else "--name"
         raise UsageError(f"{given} goes with -o DIR", hint="the copy in the cache stands for the model as it is")
     if parse_model(choice.model).kind == "bundle":
         raise UsageError(f"{choice.model} is a bundle already", hint="copy its folder")
@@ -210,7 +212,7 @@ def export(choice: Choice, output: str | None, precision: str, name: str | None,
     if folder is None:
         made = export_to_cache(encoder, revision, model.spec.name)
     else:
-        made = export_source(encoder, revision, folder, cast("Literal['fp32', 'fp16']", precision), name)
+        made = export_source(encoder, revision, folder, precision, name)
     talk.note(f"{made.folder}: {made.size / 1e6:,.1f} MB, fingerprint {made.info.fingerprint}")
     if folder and not name and model.spec.kind in {"folder", "checkpoint"}:
         talk.note("it is named by a path of this machine; for a bundle that travels give it a name with --name")
@@ -231,7 +233,7 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Cons
     rows = [FactRow("model", model.spec.name)]
     if model.bundle is None:
         if images or source:
-            raise UsageError(f"{model.spec.name} has no bundle to compare", hint="leave --image and --source away")
+            raise UsageError(f"{model.spec.name} has no bundle to compare", hint="leave out --image and --source")
         return rows + _checked_weights(model, choice, talk)
     pixels = [_pixels(path, model.bundle.info) for path in images]
     bundles.check_hashes(model.bundle)

@@ -81,7 +81,7 @@ class HitLimits:
     def of(cls, hits: HitOptions, default: int) -> HitLimits:
         """What was asked; `default` is the number of hits where nothing else limits them."""
         open_end = hits.all or hits.relevant or hits.min_score is not None
-        top = hits.top if hits.top is not None or open_end else default
+        top = hits.top_k if hits.top_k is not None or open_end else default
         return cls(top, hits.min_score, hits.relevant, hits.exclude_copies)
 
 

@@ -261,7 +261,7 @@ def _counted(corpus: Corpus, queries: Vectors, rows: Sequence[Rows], excluded: S
 
 
 def parse_expected(path: str | None, needed: Sequence[str]) -> ExpectedHits | None:
-    """Read `--expect` and `--min-recall`.
+    """Read `--relevance` and `--min-recall`.
 
     Raises:
         UsageError: `--min-recall` alone, or not K=R.
@@ -275,6 +275,6 @@ def parse_expected(path: str | None, needed: Sequence[str]) -> ExpectedHits | No
         limits[int(read[1])] = float(read[2])
     if path is None:
         if limits:
-            raise UsageError("--min-recall needs something to check", hint="add --expect FILE")
+            raise UsageError("--min-recall needs something to check", hint="add --relevance FILE")
         return None
     return ExpectedHits(shown_name(path), os.path.dirname(path), read_pairs(path), limits)  # noqa: PTH120

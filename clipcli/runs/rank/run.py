@@ -54,7 +54,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     if query.queries == STDIN and is_stream(arguments, lists):
         raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
     refuse_mixtures(hits, keep, check, reporting)
-    expected = parse_expected(check.expect, check.min_recall or [])
+    expected = parse_expected(check.relevance, check.min_recall or [])
     queries = _queries(query, arguments, expected)
     for asked in queries:
         if asked.is_example and not query.queries and not query.image:
@@ -67,7 +67,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     if sources.index is not None:
         refuse_all_of_an_index(hits, check)
     if expected and globs.keeps and sources.files:
-        raise UsageError("--expect measures whole vector files", hint="leave --include and --exclude away")
+        raise UsageError("--relevance measures whole vector files", hint="leave out --include and --exclude")
     for folder in (keep.copy_to, keep.link_to):
         if folder is not None:
             refuse_copies(sources)

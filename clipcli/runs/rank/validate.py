@@ -18,21 +18,21 @@ def refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, r
     Raises:
         UsageError: options of which one would be without effect.
     """
-    if hits.all and hits.top is not None:
-        raise UsageError("--all and --top do not go together", hint="choose one")
+    if hits.all and hits.top_k is not None:
+        raise UsageError("--all and --top-k do not go together", hint="choose one")
     if hits.min_score is not None and not -1 <= hits.min_score <= 1:
         raise UsageError("--min-score is a cosine, -1 to 1", hint="look at the scores without it first")
     if reporting.without_pages().paths and not check.min_recall:
         raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
-    if check.expect:
+    if check.relevance:
         given = {
-            "--top": hits.top, "--min-score": hits.min_score, "--relevant": hits.relevant, "--all": hits.all,
+            "--top-k": hits.top_k, "--min-score": hits.min_score, "--relevant": hits.relevant, "--all": hits.all,
             "--copy-to": keep.copy_to, "--link-to": keep.link_to, "--preview": keep.preview,
             "--report .html": reporting.pages,
         }  # fmt: skip
         for option, value in given.items():
             if value is not None and value is not False and value != ():
-                raise UsageError("--expect writes figures, not hits", hint=f"leave {option} away")
+                raise UsageError("--relevance writes figures, not hits", hint=f"leave out {option}")
 
 
 def refuse_all_of_an_index(hits: HitOptions, check: RecallOptions) -> None:
@@ -42,10 +42,10 @@ def refuse_all_of_an_index(hits: HitOptions, check: RecallOptions) -> None:
         UsageError: an option that needs the scores of all rows.
     """
     problem = "an index knows the best few of a query only"
-    if hits.all or hits.relevant or hits.exclude_copies or check.expect:
-        raise UsageError(problem, hint="search its vector file for --all, --relevant, --exclude-copies and --expect")
-    if hits.min_score is not None and hits.top is None:
-        raise UsageError(problem, hint="say how many at most: --min-score and --top together")
+    if hits.all or hits.relevant or hits.exclude_copies or check.relevance:
+        raise UsageError(problem, hint="search its vector file for --all, --relevant, --exclude-copies and --relevance")
+    if hits.min_score is not None and hits.top_k is None:
+        raise UsageError(problem, hint="say how many at most: --min-score and --top-k together")
 
 
 def refuse_copies(sources: Sources) -> None:
@@ -57,5 +57,5 @@ def refuse_copies(sources: Sources) -> None:
     if sources.kind == "text":
         raise UsageError(
             f"{sources.made_by_model} holds texts: there are no files to keep",
-            hint="leave --copy-to and --link-to away",
+            hint="leave out --copy-to and --link-to",
         )

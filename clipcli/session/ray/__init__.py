@@ -1,4 +1,4 @@
-"""`embed --on ray`: the same session, held by each worker of a Ray cluster; a thin adapter over Ray Data.
+"""`embed --ray local`: the same session, held by each worker of a Ray cluster; a thin adapter over Ray Data.
 
     wishes.py    what was asked of the cluster, and how its nodes are shared out among workers
     tables.py    references and results as Arrow tables, which is what travels

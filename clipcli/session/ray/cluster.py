@@ -241,7 +241,7 @@ def _ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("--on needs the package ray", hint="pip install 'clipcli[ray]'") from error
+        raise UsageError("--ray needs the package ray", hint="pip install 'clipcli[ray]'") from error
     return ray
 
 

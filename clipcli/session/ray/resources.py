@@ -11,7 +11,7 @@ from clipcli.errors import ClusterError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LOCAL = "ray"
+LOCAL = "local"
 """A cluster that is started on this machine for the run."""
 _CLIENT = "ray://"
 _MOST_CORES = 16
@@ -27,7 +27,7 @@ class ClusterSpec:
     """What the user asked of the cluster."""
 
     address: str
-    """`ray`, `auto`, `HOST:PORT` or `ray://HOST:PORT`."""
+    """`local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`."""
     gpus_per_worker: float | None = None
     """None takes one GPU a worker where there are any."""
     concurrency: int | None = None
@@ -84,10 +84,12 @@ def parse_wishes(address: str | None, gpus_per_worker: float | None, concurrency
     if address is None:
         for name, value in (("--gpus-per-worker", gpus_per_worker), ("--concurrency", concurrency)):
             if value is not None:
-                raise UsageError(f"{name} is for clusters", hint="--on ray, --on auto or --on ray://HOST:PORT")
+                raise UsageError(f"{name} is for clusters", hint="--ray local, --ray auto or --ray ray://HOST:PORT")
         return None
     if address not in {LOCAL, "auto"} and not re.fullmatch(rf"({_CLIENT})?[^/\s]+:\d{{1,5}}", address):
-        raise UsageError(f"no place to run: {address!r}", hint="ray, auto, HOST:PORT or ray://HOST:PORT")
+        raise UsageError(
+            f"not the address of a Ray cluster: {address!r}", hint="local, auto, HOST:PORT or ray://HOST:PORT"
+        )
     return ClusterSpec(address, gpus_per_worker, concurrency)
 
 

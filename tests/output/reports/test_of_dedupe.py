@@ -1,4 +1,4 @@
-"""What CI reads of `dedupe --fail-found`."""
+"""What CI reads of `dedupe --fail-on`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_duplicate_is_in_every_report(twice: Path):
     options = [part for name in ("r.xml", "r.sarif", "r.md", "r.html") for part in ("--report", name)]
-    result = run("dedupe", ".", "--level", "exact", "--fail-found", "exact", "--annotate", "github", *options)
+    result = run("dedupe", ".", "--level", "exact", "--fail-on", "exact", "--annotate", "github", *options)
     assert result.code == 1, result.stderr
     xml = (twice / "r.xml").read_text(encoding="utf-8")
     assert (xml.count("<testcase"), xml.count("<failure")) == (2, 1)

@@ -20,7 +20,7 @@ def rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "want.csv").write_text("query,image\nred,discs/red.png\nblue,discs/green.png\n", encoding="utf-8")
     model = colour_model.save(tmp_path / "colours")
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: run("rank", "discs", "-m", model, "--expect", "want.csv", *arguments)
+    return lambda *arguments: run("rank", "discs", "-m", model, "--relevance", "want.csv", *arguments)
 
 
 def test_each_figure_of_a_check_is_a_case(rank, tmp_path: Path):
@@ -41,7 +41,7 @@ def test_a_query_that_failed_says_what_and_where(rank, tmp_path: Path):
         '{"query": "blue", "id": "7", "images": ["discs/green.png"]}',
     ]
     (tmp_path / "want.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    result = rank("--expect", "want.jsonl", "--min-recall", "1=0.9", "--report", "r.xml", "--report", "r.sarif")
+    result = rank("--relevance", "want.jsonl", "--min-recall", "1=0.9", "--report", "r.xml", "--report", "r.sarif")
     assert result.code == 1, result.stderr
     case = next(case for case in ET.parse(tmp_path / "r.xml").getroot().iter("testcase") if case.get("name") == "7")  # noqa: S314
     assert case.get("file") == "discs/green.png"

@@ -1,4 +1,4 @@
-"""`embed --on` a real Ray cluster of two nodes on this machine; slow, and only where ray is installed."""
+"""`embed --ray` a real Ray cluster of two nodes on this machine; slow, and only where ray is installed."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_one_process_shards_and_two_workers_give_the_same(photos: Path, whole: P
         code = run("embed", photos, *MODEL, "-o", part, "--shard", f"{index}/3").code
         assert code in {0, 3}  # the folder's name decides which share has the failures
     assert run("merge", *parts, "-o", tmp_path / "merged.parquet").code == 0
-    options = ("--on", "ray", "--concurrency", "2", "-o", tmp_path / "ray.parquet")
+    options = ("--ray", "local", "--concurrency", "2", "-o", tmp_path / "ray.parquet")
     result = run_process("embed", photos, *MODEL, *options, **_OFF)
     assert (result.code, result.stdout) == (3, "")
     assert "6 of 300 images could not be used" in result.stderr
@@ -131,7 +131,7 @@ def test_one_process_shards_and_two_workers_give_the_same(photos: Path, whole: P
 
 def test_a_worker_that_is_killed(cluster: Any, photos: Path, whole: Path):
     cluster.add_node(num_cpus=1)
-    running = Running(photos, *MODEL, "--on", cluster.address)
+    running = Running(photos, *MODEL, "--ray", cluster.address)
     os.kill(a_worker_at_work(), signal.SIGKILL)
     result = running.end()
     assert result.code == 3
@@ -141,7 +141,7 @@ def test_a_worker_that_is_killed(cluster: Any, photos: Path, whole: Path):
 
 def test_a_node_that_is_lost(cluster: Any, photos: Path, whole: Path):
     node = cluster.add_node(num_cpus=1)
-    running = Running(photos, *MODEL, "--on", cluster.address)
+    running = Running(photos, *MODEL, "--ray", cluster.address)
     cluster.remove_node(node, allow_graceful=False)
     result = running.end()
     assert result.code == 3, result.stderr
@@ -150,7 +150,7 @@ def test_a_node_that_is_lost(cluster: Any, photos: Path, whole: Path):
 
 def test_a_stopped_run_goes_on(cluster: Any, photos: Path, whole: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("clipcli.runs.embed.run.PART_INPUTS", 50)
-    options = ("-m", "tiny", "--no-cache", "--on", cluster.address, "-o", tmp_path / "out.parquet")
+    options = ("-m", "tiny", "--no-cache", "--ray", cluster.address, "-o", tmp_path / "out.parquet")
     with monkeypatch.context() as patch:
         patch.setattr("clipcli.runs.embed.run.EmbedRun._assemble", _stop)
         assert run("embed", photos, *options).code == 130
@@ -174,10 +174,10 @@ def test_from_outside_through_ray_client(photos: Path, whole: Path, tmp_path: Pa
     made = __import__("ray.cluster_utils", fromlist=["Cluster"]).Cluster(initialize_head=True, head_node_args=settings)
     try:
         address = f"ray://127.0.0.1:{port}"
-        result = run_process("embed", photos, *MODEL, "--on", address, "-o", tmp_path / "out.parquet")
+        result = run_process("embed", photos, *MODEL, "--ray", address, "-o", tmp_path / "out.parquet")
         assert (result.code, result.stdout) == (3, ""), result.stderr
         assert_same(tmp_path / "out.parquet", whole)
-        unknown = run_process("embed", photos, "-m", "no-such-model", "--on", address)
+        unknown = run_process("embed", photos, "-m", "no-such-model", "--ray", address)
         assert (unknown.code, "no model 'no-such-model'" in unknown.stderr) == (5, True)
     finally:
         made.shutdown()
@@ -189,6 +189,6 @@ def test_two_runs_into_one_output(photos: Path, tmp_path: Path):
     from clipcli.vectorfiles.checkpoints import open_parts
 
     with open_parts(tmp_path / "out.npy", "float32", resume=False):
-        result = run_process("embed", photos, *MODEL, "--on", "ray", "-o", tmp_path / "out.npy", **_OFF)
+        result = run_process("embed", photos, *MODEL, "--ray", "local", "-o", tmp_path / "out.npy", **_OFF)
     assert (result.code, result.stdout) == (6, "")
     assert "another clipcli is writing" in result.stderr

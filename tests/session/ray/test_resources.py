@@ -13,7 +13,7 @@ from clipcli.session.ray.resources import ClusterSpec, Node, WorkerPool, parse_w
 @pytest.mark.parametrize(
     ("address", "local", "client", "endpoint"),
     [
-        ("ray", True, False, None),
+        ("local", True, False, None),
         ("auto", False, False, None),
         ("head:6379", False, False, ("head", 6379)),
         ("ray://head:10001", False, True, ("head", 10001)),
@@ -29,12 +29,12 @@ def test_addresses(address, local, client, endpoint):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--on", "raay"), "no place to run: 'raay'"),
-        (("--on", "ray://head"), "no place to run"),
-        (("--on", "ray://head:port"), "no place to run"),
+        (("--ray", "raay"), "not the address of a Ray cluster: 'raay'"),
+        (("--ray", "ray://head"), "not the address of a Ray cluster"),
+        (("--ray", "ray://head:port"), "not the address of a Ray cluster"),
         (("--concurrency", "2"), "--concurrency is for clusters"),
         (("--gpus-per-worker", "0"), "--gpus-per-worker is for clusters"),
-        (("--on", "ray", "--concurrency", "0"), "--concurrency"),
+        (("--ray", "local", "--concurrency", "0"), "--concurrency"),
     ],
 )
 def test_what_cannot_be_meant(options, why):
@@ -44,7 +44,7 @@ def test_what_cannot_be_meant(options, why):
 
 
 def test_texts_are_not_for_a_cluster():
-    result = run("embed", "--text", "a", "-m", "tiny", "--on", "ray")
+    result = run("embed", "--text", "a", "-m", "tiny", "--ray", "local")
     assert (result.code, "a cluster embeds images" in result.stderr) == (2, True)
 
 
@@ -52,14 +52,14 @@ def test_texts_are_not_for_a_cluster():
     ("nodes", "wishes", "device", "pool"),
     [
         # one worker a node, with all of its cores but no more than help
-        ([Node(2)], ClusterSpec("ray"), "auto", WorkerPool(1, 1, 2, 0)),
+        ([Node(2)], ClusterSpec("local"), "auto", WorkerPool(1, 1, 2, 0)),
         ([Node(64), Node(64)], ClusterSpec("auto"), "auto", WorkerPool(8, 8, 16, 0)),
         # nodes of different sizes are cut into workers of the smallest one's; one without cores is for the head alone
         ([Node(4), Node(8), Node(0)], ClusterSpec("auto"), "cpu", WorkerPool(3, 3, 4, 0)),
         # as many workers as asked for, with the cores that this leaves each
-        ([Node(2)], ClusterSpec("ray", concurrency=2), "auto", WorkerPool(2, 2, 1, 0)),
+        ([Node(2)], ClusterSpec("local", concurrency=2), "auto", WorkerPool(2, 2, 1, 0)),
         ([Node(8), Node(8)], ClusterSpec("auto", concurrency=4), "auto", WorkerPool(4, 4, 4, 0)),
-        ([Node(2)], ClusterSpec("ray", concurrency=3), "auto", WorkerPool(3, 2, 1, 0)),
+        ([Node(2)], ClusterSpec("local", concurrency=3), "auto", WorkerPool(3, 2, 1, 0)),
         # a GPU a worker where there are any; nodes without one are left alone
         ([Node(32, 8), Node(16)], ClusterSpec("auto"), "auto", WorkerPool(8, 8, 4, 1)),
         ([Node(32, 8)], ClusterSpec("auto", concurrency=2), "cuda", WorkerPool(2, 8, 4, 1)),
@@ -89,7 +89,7 @@ def test_few_images_are_spread_over_the_workers():
 
 def test_a_cluster_that_is_not_there():
     pytest.importorskip("ray", reason="ray is not installed")
-    result = run("embed", "a.png", "-m", "tiny", "--on", "ray://127.0.0.1:1")
+    result = run("embed", "a.png", "-m", "tiny", "--ray", "ray://127.0.0.1:1")
     assert (result.code, result.stdout) == (5, "")
     error, hint = result.stderr.splitlines()
     assert error == "clipcli: error: no Ray cluster at ray://127.0.0.1:1: connection refused"
@@ -100,13 +100,13 @@ def test_a_cluster_that_is_not_there():
 def test_something_else_where_the_cluster_should_be(address):
     pytest.importorskip("ray", reason="ray is not installed")
     with web_server.serve(web_server.Web()) as web:
-        result = run("embed", "a.png", "-m", "tiny", "--on", address.format(web.url.removeprefix("http://")))
+        result = run("embed", "a.png", "-m", "tiny", "--ray", address.format(web.url.removeprefix("http://")))
     assert (result.code, result.stdout) == (5, "")
     assert "something else answers there (the head's port is 6379 as a rule)" in result.stderr
 
 
 def test_without_ray(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    result = run("embed", "a.png", "-m", "tiny", "--on", "ray")
+    result = run("embed", "a.png", "-m", "tiny", "--ray", "local")
     assert (result.code, result.stdout) == (2, "")
     assert "pip install 'clipcli[ray]'" in result.stderr
