@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from clipcli.core.arrow import pyarrow
 from clipcli.core.files import is_folder
 from clipcli.errors import UsageError
 from clipcli.output.delimited import CsvWriter, TsvWriter
 from clipcli.output.json import JsonArrayWriter, JsonLinesWriter
+from clipcli.output.parquet import ParquetWriter
 from clipcli.output.path_lists import GroupsWriter, PathsWriter
 from clipcli.output.table import TableWriter
 from clipcli.output.targets import open_target
@@ -21,15 +24,18 @@ if TYPE_CHECKING:
     from clipcli.output.rows import Writer
     from clipcli.output.targets import Target
 
-Format = Literal["auto", "table", "tsv", "csv", "jsonl", "json", "groups"]
+Format = Literal["auto", "table", "tsv", "csv", "jsonl", "json", "parquet", "groups"]
 FORMATS: tuple[str, ...] = get_args(Format)[:-1]
 """For every command; `groups` is for rows that have a group."""
+_OTHER_NAMES = {"ndjson": "jsonl"}
 _BY_SUFFIX: dict[str, Format] = {
     ".tsv": "tsv",
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
     ".txt": "table",
 }
 
@@ -61,8 +67,10 @@ def parse_output(
     """Check what was asked before any work is done; `also` names formats of one command.
 
     Raises:
-        UsageError: no such format, a suffix that names none, or `-o` into a folder that is missing.
+        UsageError: no such format, a suffix that names none, `-o` into a folder, or Parquet on a terminal.
+        InputsError: Parquet, and pyarrow is not installed.
     """
+    name = _OTHER_NAMES.get(name, name)
     if name not in (*FORMATS, *also):
         raise UsageError(f"no format {name!r}", hint="one of " + ", ".join((*FORMATS, *also)))
     if paths and name != "auto":
@@ -80,6 +88,10 @@ def parse_output(
         chosen = _BY_SUFFIX[suffix]
     if escape_formulas and (paths or chosen not in {"csv", "tsv"}):
         raise UsageError("--escape-formulas is for CSV and TSV", hint="--format csv, or -o FILE.csv")
+    if chosen == "parquet" and not paths:
+        pyarrow()
+        if path in {None, "-"} and sys.stdout.isatty():
+            raise UsageError("Parquet is not shown on a terminal", hint="-o FILE.parquet")
     return Output(chosen, path, paths=paths, null=null, escape_formulas=escape_formulas)
 
 
@@ -116,6 +128,8 @@ def _writer(output: Output, target: Target, *, header: bool) -> Writer:  # noqa:
             return TsvWriter(target, header=header, escape_formulas=output.escape_formulas)
         case "table":
             return TableWriter(target)
+        case "parquet":
+            return ParquetWriter(target)
         case "groups":
             return GroupsWriter(target, null=output.null)
         case "auto":
