@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options.shared import OutputOptions, ReportOptions, default_format
+from clipcli.options.shared import OutputOptions, ReportOptions
+from clipcli.options.vocabulary import default_format
 
 
 @dataclass(frozen=True)

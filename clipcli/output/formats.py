@@ -13,7 +13,7 @@ from clipcli.core.files import is_folder
 from clipcli.errors import UsageError
 from clipcli.output.delimited import CsvWriter, TsvWriter
 from clipcli.output.json import JsonArrayWriter, JsonLinesWriter
-from clipcli.output.parquet import ParquetWriter
+from clipcli.output.parquet_rows import ParquetRowsWriter
 from clipcli.output.path_lists import GroupsWriter, PathsWriter
 from clipcli.output.table import TableWriter
 from clipcli.output.targets import open_target
@@ -129,7 +129,7 @@ def _writer(output: Output, target: Target, *, header: bool) -> Writer:  # noqa:
         case "table":
             return TableWriter(target)
         case "parquet":
-            return ParquetWriter(target)
+            return ParquetRowsWriter(target)
         case "groups":
             return GroupsWriter(target, null=output.null)
         case "auto":

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.errors import ExitCode
-from clipcli.options.shared import CacheDirOption, TableOptions
+from clipcli.options.shared import TableOptions
+from clipcli.options.vocabulary import CacheDirOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

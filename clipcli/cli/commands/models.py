@@ -7,15 +7,8 @@ from typing import Annotated
 import typer
 
 from clipcli.engines.registry import SOURCE_ENGINE
-from clipcli.options.shared import (
-    DeviceOption,
-    EngineOption,
-    HubOptions,
-    PrecisionOption,
-    StoreOptions,
-    TableOptions,
-    TalkOptions,
-)
+from clipcli.options.shared import HubOptions, StoreOptions, TableOptions, TalkOptions
+from clipcli.options.vocabulary import DeviceOption, EngineOption, PrecisionOption
 
 _ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model, as --model takes it.", show_default=False)

@@ -11,7 +11,7 @@ from run import run
 
 from clipcli.errors import OutputError, UsageError
 from clipcli.output import ErrorRow, Output, open_writer, parse_output
-from clipcli.output.parquet import ColumnType
+from clipcli.output.parquet_rows import ColumnType
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 
@@ -70,7 +70,7 @@ def test_no_rows_are_a_readable_file(tmp_path: Path):
 
 
 def test_many_rows_are_many_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("clipcli.output.parquet._ROWS_IN_A_GROUP", 3)
+    monkeypatch.setattr("clipcli.output.parquet_rows._ROWS_IN_A_GROUP", 3)
     assert written(tmp_path, *({"n": n} for n in range(8)))["n"].to_pylist() == list(range(8))
     assert pq.ParquetFile(tmp_path / "rows.parquet").metadata.num_row_groups == 3
 

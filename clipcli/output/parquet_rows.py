@@ -85,7 +85,7 @@ def _text(text: str) -> str:
 
 
 @dataclass
-class ParquetWriter:
+class ParquetRowsWriter:
     """Rows wait in memory, or in a file when they are many, until the columns of all of them are known.
 
     Every file has a last column `error` (a struct of `stage` and `reason`), which is null in good rows.

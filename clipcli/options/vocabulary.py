@@ -1,0 +1,121 @@
+"""Options that several commands offer: each is written once, as an `Annotated` type."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clipcli.engines.registry import ENGINE_HELP
+
+AnnotateOption = Annotated[
+    str,
+    typer.Option(
+        "--annotate", metavar="WHERE",
+        help="Mark failing images in the pull request: github, none, or auto (in GitHub Actions).",
+    ),
+]  # fmt: skip
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="GLOB", help="Only files that match, such as '*.jpg' or 'a/raw/*'. Repeatable."),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="GLOB", help="Skip files and folders that match. Repeatable."),
+]
+NullOption = Annotated[
+    bool, typer.Option("--null", "-0", help="Separate paths with NUL bytes in lists that are read or written.")
+]
+LabelsOption = Annotated[
+    list[str] | None,
+    typer.Option("--labels", "-l", metavar="A,B,...", help="Labels, separated by commas. @imagenet is a named set."),
+]
+LabelsFileOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels-file", metavar="FILE", help="Labels, one per line. 'name: phrase; phrase' gives a label synonyms."
+    ),
+]
+PromptsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompts", "-p", metavar="NAME|FILE",
+        help="Prompt templates: a set (see clipcli prompts list) or a file. Repeatable.",
+        show_default="photo",
+    ),
+]  # fmt: skip
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", envvar="CLIPCLI_DEVICE", help="Device: auto, cpu, cuda, cuda:N or mps."),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision", metavar="P", envvar="CLIPCLI_PRECISION", help="Numeric precision: auto, fp32, fp16 or bf16."
+    ),
+]
+EngineOption = Annotated[
+    str,
+    typer.Option("--engine", metavar="NAME", envvar="CLIPCLI_ENGINE", help=ENGINE_HELP),
+]
+OfflineOption = Annotated[bool, typer.Option("--offline", envvar="CLIPCLI_OFFLINE", help="Never use the network.")]
+WeightsDirOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights-dir", metavar="DIR", envvar="CLIPCLI_WEIGHTS_DIR",
+        help="Keep downloaded weights in DIR instead of the Hugging Face cache.",
+    ),
+]  # fmt: skip
+CacheDirOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-dir", metavar="DIR", envvar="CLIPCLI_CACHE_DIR",
+        help="Keep clipcli's own cache (vectors, fast-starting copies) in DIR.",
+        show_default="the user's cache folder",
+    ),
+]  # fmt: skip
+
+
+def default_format(context: typer.Context, value: str) -> str:
+    """A format from the environment or a file gives way to `--paths`, and to `-o FILE`, whose suffix says it."""
+    source = context.get_parameter_source("format")
+    given = source is not None and source.name == "COMMANDLINE"
+    return "auto" if not given and (context.params.get("output") or context.params.get("paths")) else value
+
+
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
+        help="table, tsv, csv, jsonl, json, parquet, or auto: a table on a terminal, TSV elsewhere.",
+    ),
+]  # fmt: skip
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Show no progress bars or notes. Failures are still shown."),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Show the model, the device and timings."),
+]
+NoCacheOption = Annotated[
+    bool,
+    typer.Option("--no-cache", envvar="CLIPCLI_NO_CACHE", help="Neither read nor write the cache of vectors."),
+]
+RefreshOption = Annotated[
+    bool, typer.Option("--refresh", help="Compute every vector again and replace it in the cache.")
+]
+CacheMaxSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-max-size", metavar="SIZE", envvar="CLIPCLI_CACHE_MAX_SIZE",
+        help="Size limit of the cache of vectors, such as 500M.", show_default="2GB",
+    ),
+]  # fmt: skip
+CacheDtypeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-dtype", metavar="TYPE", envvar="CLIPCLI_CACHE_DTYPE",
+        help="Number type in the cache: float32 or float16.", show_default="float32",
+    ),
+]  # fmt: skip
