@@ -5,6 +5,7 @@ file = open_vectors(path); file.fingerprint, file.names, file.matrix(); for star
 """
 
 from clipcli.vectorfiles.info import Failure as Failure
+from clipcli.vectorfiles.info import ImageReading as ImageReading
 from clipcli.vectorfiles.info import Kind as Kind
 from clipcli.vectorfiles.info import Shard as Shard
 from clipcli.vectorfiles.info import VectorDtype as VectorDtype

@@ -1,4 +1,4 @@
-"""CSV: the name, `fingerprint`, one column a number (`v0`, `v1`, …) and `error`."""
+"""CSV: the name, `fingerprint`, settings such as `pixels`, one column a number (`v0`, `v1`, …) and `error`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import numpy as np
 
 from clipcli.core.files import open_file, own_error, words_of
 from clipcli.errors import VectorsError
-from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
+from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo, settings, with_settings
 from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
 from clipcli.vectorfiles.vector_file import LONGEST_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+
+_FALSE = "false"
 
 
 class CsvFile(TextFile):
@@ -41,14 +44,17 @@ class CsvFile(TextFile):
         rows = _records(path)
         columns = _Columns(path, next(rows))
         with own_error(VectorsError, str(path)):
-            fingerprint = next((row[columns.fingerprint] for row in rows if not columns.error_of(row)), "")
-        return VectorsInfo(columns.kind, "", fingerprint)
+            first = next((row for row in rows if not columns.error_of(row)), [""] * len(columns.header))
+            info = VectorsInfo(columns.kind, "", first[columns.fingerprint])
+        said: dict[str, object] = dict(zip(columns.header, first, strict=False))
+        return with_settings(info, {**said, "unit_length": said.get("unit_length") != _FALSE})
 
 
 class _Columns:
     """Where in a record everything stands."""
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self.header = header
         where = {name: place for place, name in enumerate(header)}
         self.kind: Kind = "image" if "image" in where else "text"
         for name in (self.kind, "fingerprint", "v0"):
@@ -106,19 +112,21 @@ class CsvVectorsWriter(TextWriter):
         info = self.plan.info
         position = ["position"] if info.shard is not None else []
         numbers = [f"v{number}" for number in range(self.plan.dim)]
-        self.target.write(_record([info.kind, *position, "fingerprint", *numbers, "error"]))
+        said = settings(info)
+        self._model = [info.fingerprint, *(_FALSE if value is False else str(value) for value in said.values())]
+        self.target.write(_record([info.kind, *position, "fingerprint", *said, *numbers, "error"]))
 
     def line(self, name: str, position: int | None, numbers: str) -> bytes:
         """One record; the last field, the error, is empty."""
         where = [] if position is None else [str(position)]
-        head = _record([name, *where, self.plan.info.fingerprint]).removesuffix(b"\n")
+        head = _record([name, *where, *self._model]).removesuffix(b"\n")
         return head + f",{numbers},\n".encode("ascii")
 
     def fail(self, lost: Failure) -> None:
         """One record of empty numbers."""
         where = [str(lost.position)] if self.plan.info.shard is not None else []
         reason = f"{lost.stage}: {lost.reason}"
-        self.target.write(_record([lost.name, *where, self.plan.info.fingerprint, *[""] * self.plan.dim, reason]))
+        self.target.write(_record([lost.name, *where, *self._model, *[""] * self.plan.dim, reason]))
         self.target.flush()
 
 

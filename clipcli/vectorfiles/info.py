@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from clipcli.core.decode import DecodeError, decode
@@ -10,7 +10,7 @@ from clipcli.core.encoder import ModelInfo, Scoring  # noqa: TC001 - decode read
 from clipcli.errors import VectorsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -24,6 +24,8 @@ Positions: TypeAlias = "npt.NDArray[np.int64]"
 FORMAT_VERSION = 1
 _ALIKE = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding", "pixels")
 """What has to be equal in descriptions whose vectors go into one file."""
+_SETTINGS = ("precision", "unit_length", "prompts", "decoding", "pixels")
+"""What changes the vectors of a model; every row of a text format says it, so that a part of a file is still a file."""
 KEY = "clipcli"
 """Under this key the description stands in Parquet's and safetensors' metadata."""
 
@@ -60,6 +62,11 @@ class VectorsInfo:
     shard: Shard | None = None
     parameters: ModelInfo | None = None
     scoring: Scoring | None = None
+
+    @property
+    def reading(self) -> ImageReading:
+        """How the images were read."""
+        return ImageReading(self.pixels, self.decoding)
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,58 @@ class DescribedVectors:
                 raise VectorsError(f"{self.place}: {what} is {mine!r}, of {first.place} it is {others!r}", hint=hint)
         if self.dim != first.dim:
             raise VectorsError(f"{self.place}: vectors of {self.dim} numbers, {first.place} has {first.dim}")
+
+
+def settings(info: VectorsInfo) -> dict[str, str | bool]:
+    """Return what changes the vectors beside the model, as far as it is known and not as usual."""
+    return {name: value for name in _SETTINGS if (value := getattr(info, name)) not in ("", True)}
+
+
+def with_settings(info: VectorsInfo, record: Mapping[str, object]) -> VectorsInfo:
+    """Return a description with the settings that a row of a text format names; values of another kind are not ours."""
+    usual = {name: getattr(info, name) for name in _SETTINGS}
+    told = {name: record[name] for name in _SETTINGS if type(record.get(name)) is type(usual[name])}
+    return replace(info, **told)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class ImageReading:
+    """How images were read before a model saw them."""
+
+    pixels: str
+    decoding: str
+    """Both as in `VectorsInfo`."""
+
+    def unlike(self, ours: ImageReading, others: str | None = None) -> str | None:
+        """Return how images of this kind were read otherwise than `ours`; None where they were not.
+
+        What a file does not say is not held against it. Decoders that shrink (`fast`, `gpu`) change a vector little.
+
+        Args:
+            ours: how the others were read.
+            others: which vectors these are; None for images that this run reads, where options change that.
+        """
+        differences = []
+        if self.pixels and ours.pixels and self.pixels != ours.pixels:
+            differences.append((self.pixels, ours.pixels, self._options_of_pixels(ours)))
+        if self.pixels and self._is_upright != ours._is_upright:
+            words = ("upright", "unrotated", "leave out --no-orient")
+            differences.append(words if self._is_upright else (words[1], words[0], "add --no-orient"))
+        if not differences:
+            return None
+        made, now, options = (" and ".join(part) for part in zip(*differences, strict=True))
+        advice = f"; to read both alike, {options}" if others is None else ""
+        return f"its images were read {made}, those of {others or 'this run'} {now}{advice}"
+
+    @property
+    def _is_upright(self) -> bool:
+        return "unrotated" not in self.decoding.split(", ")
+
+    def _options_of_pixels(self, ours: ImageReading) -> str:
+        if self.pixels == "bare":
+            return "add --bare-transform"
+        colour = self.pixels.rpartition(" ")[2]
+        return f"{'leave out --bare-transform and ' * (ours.pixels == 'bare')}add --background '{colour}'"
 
 
 def to_json(info: VectorsInfo) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""JSON Lines: `{"image": …, "model": …, "fingerprint": …, "embedding": […]}`."""
+"""JSON Lines: `{"image": …, "model": …, "fingerprint": …, "pixels": …, "embedding": […]}`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import open_file, own_error, read_lines, reason_of, words_of
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
-from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo
+from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo, settings, with_settings
 from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
 from clipcli.vectorfiles.vector_file import LONGEST_ROW, failure, failure_record
 from clipcli.vectorfiles.writer import json_line
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class JsonlFile(TextFile):
-    """Every row says its model, so that a part of a file is still a file."""
+    """Every row says its model and how it was used, so that a part of a file is still a file."""
 
     @staticmethod
     def lines(path: Path) -> Iterator[Line | Failure]:
@@ -43,7 +43,8 @@ class JsonlFile(TextFile):
                     f"{path}:{number}: nothing says which model made it", hint="make it with clipcli embed"
                 )
             kind: Kind = "image" if "image" in record else "text"
-            return VectorsInfo(kind, str(record.get("model", "")), str(record["fingerprint"]))
+            info = VectorsInfo(kind, str(record.get("model", "")), str(record["fingerprint"]))
+            return with_settings(info, record)
         raise VectorsError(f"{path}: holds no vector")
 
 
@@ -88,7 +89,7 @@ class JsonlWriter(TextWriter):
         """Prepare what every row says."""
         super().start()
         info = self.plan.info
-        self._model = dumps({"model": info.model, "fingerprint": info.fingerprint})[1:-1]
+        self._model = dumps({"model": info.model, "fingerprint": info.fingerprint, **settings(info)})[1:-1]
 
     def line(self, name: str, position: int | None, numbers: str) -> bytes:
         """One object."""

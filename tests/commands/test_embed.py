@@ -61,7 +61,7 @@ def test_jsonl_streams_to_stdout_with_errors_among_the_rows(embed, mixed: Path):
     names = [str(mixed / f"{number:02}.png") for number in range(12)]
     assert [row["image"] for row in result.rows] == names
     good = [list(row) for row in result.rows if "error" not in row]
-    assert good == [["image", "model", "fingerprint", "embedding"]] * 8
+    assert good == [["image", "model", "fingerprint", "precision", "pixels", "embedding"]] * 8
     assert [row["error"]["stage"] for row in result.rows if "error" in row] == ["read", "decode", "decode", "decode"]
     for row in result.rows:
         if "embedding" in row:
@@ -120,7 +120,7 @@ def test_texts_from_everywhere(embed, tmp_path: Path):
     listed = embed("--texts-from", tmp_path / "lines.txt")
     piped = embed("--texts-from", "-", stdin=b"a dog\na cat")
     assert given.rows == listed.rows == piped.rows
-    assert [list(row) for row in given.rows] == [["text", "model", "fingerprint", "embedding"]] * 2
+    assert [list(row) for row in given.rows] == [["text", "model", "fingerprint", "precision", "embedding"]] * 2
     table = embed("--texts-from", tmp_path / "table.csv", "--column", "caption")
     assert [row["text"] for row in table.rows] == ["a cat", ""]
     (tmp_path / "holes.csv").write_text("id,caption\n1,a cat\n2\n")

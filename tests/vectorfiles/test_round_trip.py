@@ -7,7 +7,9 @@ import csv
 import numpy as np
 import pytest
 
-from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, WritePlan, create_vectors, open_vectors
+from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, VectorsInfo, WritePlan, create_vectors, open_vectors
+from clipcli.vectorfiles.base import description_path
+from clipcli.vectorfiles.info import settings
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -55,10 +57,40 @@ def test_csv_has_a_header_and_an_error_column(sample):
     path = sample.write("out.csv")
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         header, *rows = csv.reader(stream)
-    assert header == ["image", "fingerprint", "v0", "v1", "v2", "v3", "v4", "v5", "error"]
+    assert header == ["image", "fingerprint", "precision", "v0", "v1", "v2", "v3", "v4", "v5", "error"]
     names = sample.names
     assert [row[0] for row in rows] == [*names[:2], "bad.png", *names[2:4], "gone.png", *names[4:]]
     assert rows[2][-1] == "decode: no image"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    "info",
+    [
+        VectorsInfo("image", "m", "f" * 12, "bf16", unit_length=False, pixels="rgb on #0a0B0c".lower()),
+        VectorsInfo("image", "m", "f" * 12, "fp32", decoding="unrotated, fast", pixels="bare"),
+        VectorsInfo("text", "m", "f" * 12, "fp16", prompts='imagenet, "mine"'),
+        VectorsInfo("text", "m", "f" * 12),
+    ],
+    ids=lambda info: f"{info.kind} {info.precision}",
+)
+def test_rows_alone_say_what_changes_their_vectors(sample, suffix, info):
+    sample.info = info
+    path = sample.write(f"out.{suffix}")
+    described = open_vectors(path).info
+    description_path(path).unlink()
+    alone = open_vectors(path)
+    assert settings(alone.info) == settings(described) == settings(info)
+    assert (alone.kind, alone.fingerprint, alone.names) == (info.kind, info.fingerprint, sample.names)
+    assert len(alone.failures) == 2
+
+
+def test_columns_of_other_programs_are_not_settings(tmp_path):
+    path = tmp_path / "foreign.jsonl"
+    path.write_text(
+        '{"image": "a", "fingerprint": "0123456789ab", "pixels": 640, "decoding": null, "embedding": [1.0]}\n'
+    )
+    assert open_vectors(path).info == VectorsInfo("image", "", "0123456789ab")
 
 
 def test_failures_of_an_older_run_do_not_stay(sample):

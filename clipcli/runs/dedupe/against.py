@@ -23,7 +23,7 @@ from clipcli.tasks.dedupe.keep import is_inside
 from clipcli.tasks.dedupe.levels import LEVELS, includes
 from clipcli.tasks.dedupe.likeness import HASH_SURE
 from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, PairBuffer
-from clipcli.vectorfiles import holds_vectors, open_vectors
+from clipcli.vectorfiles import ImageReading, holds_vectors, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,6 +81,8 @@ def add_vectors(path: str, session: Session, collection: Collection, threshold: 
             f"{path} was made by {file.model or 'another model'}, not by {session.info.name}",
             hint=f"add --model {file.model}" if file.model else "embed the references again with this model",
         )
+    if unlike := file.info.reading.unlike(ImageReading(session.rendering, ", ".join(session.decoding))):
+        talk.warn(f"{path}: {unlike}")
     images = collection.peek()
     if not len(images):
         return len(file)

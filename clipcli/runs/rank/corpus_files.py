@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import ModelInfo
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.sources.globs import Globs
-    from clipcli.vectorfiles import VectorFile
+    from clipcli.vectorfiles import ImageReading, VectorFile
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,22 @@ def check_model(sources: Sources, info: ModelInfo) -> None:
             raise VectorsError(f"{file.path}: its vectors are {_what(file)}, not of {info.name}", hint=hint)
         if file.dim != info.dim:
             raise VectorsError(f"{file.path}: {file.dim} numbers a vector, {info.name} has {info.dim}")
+
+
+def warnings_of_reading(sources: Sources, ours: ImageReading | None) -> list[str]:
+    """Return what to say of vectors whose images were read otherwise than the others of this run.
+
+    Args:
+        sources: where vectors come from.
+        ours: how this run reads images; None where it reads none, then vector files are compared with the first.
+    """
+    made = [(str(file.path), file.info.reading) for file in sources.files]
+    if sources.index is not None:
+        made.append((sources.index.path, sources.index.info.reading))
+    if sources.kind == "text" or not made:
+        return []
+    others, first = made[0] if ours is None else (None, ours)
+    return [f"{place}: {text}" for place, theirs in made if (text := theirs.unlike(first, others))]
 
 
 def _what(file: VectorFile) -> str:

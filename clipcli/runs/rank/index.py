@@ -22,6 +22,7 @@ from clipcli.core.files import is_there, own_error, read_bytes, sha256_of
 from clipcli.core.vectors import unit_length
 from clipcli.errors import InputsError, OutputError, VectorsError
 from clipcli.tasks.search.flat import Hits, SearchLimits, exact_scores, rows_a_block, search
+from clipcli.vectorfiles.info import ImageReading
 from clipcli.vectorfiles.names import read_names
 
 if TYPE_CHECKING:
@@ -66,6 +67,14 @@ class IndexInfo:
     """Share of the ten best of an exact search that were found, over a sample of the rows as queries."""
     graph_sha256: str = ""
     """Of the graph, which is mapped and followed by a library that trusts every number in it."""
+    pixels: str = ""
+    """How pixels became RGB and how images were read, as the vector file says it; see `VectorsInfo`."""
+    decoding: str = ""
+
+    @property
+    def reading(self) -> ImageReading:
+        """How the images were read."""
+        return ImageReading(self.pixels, self.decoding)
 
 
 class Index:
@@ -173,7 +182,7 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
     source = os.path.relpath(file.path, folder)
     info = IndexInfo(
         file.model, file.fingerprint, file.kind, file.dim, len(file), source, stat.st_size, stat.st_mtime_ns,
-        expansion, recall,
+        expansion, recall, pixels=file.info.pixels, decoding=file.info.decoding,
     )  # fmt: skip
     return _write(target, graph, file.names, info)
 

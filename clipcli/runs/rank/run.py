@@ -12,13 +12,14 @@ from clipcli.inputs.query import Query, example, read_query
 from clipcli.output import ErrorRow
 from clipcli.runs.rank.copy_hits import Keeper, check_folder
 from clipcli.runs.rank.corpus import Corpus, FilePart, ImagePart
-from clipcli.runs.rank.corpus_files import Sources, check_model, sort_out
+from clipcli.runs.rank.corpus_files import Sources, check_model, sort_out, warnings_of_reading
 from clipcli.runs.rank.finder import CorpusFinder, HitLimits, IndexFinder
 from clipcli.runs.rank.previews import Preview
 from clipcli.runs.rank.queries import embed_queries, first_argument, read_queries
 from clipcli.runs.rank.recall import ExpectedHits, parse_expected
 from clipcli.runs.rank.rows import Searched
 from clipcli.runs.rank.validate import refuse_all_of_an_index, refuse_copies, refuse_mixtures
+from clipcli.vectorfiles import ImageReading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,6 +136,7 @@ class RankRun:
     def rows(self, session: Session, advance: Advance) -> Iterator[Row]:
         """Yield failures as they come, then the hits query by query, or the figures of a check."""
         check_model(self.sources, session.info)
+        self._warn_of_reading(session)
         asked = embed_queries(session, self.queries, self.prompts)
         yield from self._unusable_queries(asked)
         limits = HitLimits.of(self.hits, TOP)
@@ -160,6 +162,13 @@ class RankRun:
         if exact.leaves_nothing:
             raise nothing_left(self.globs)
         yield from self._hits(exact, limits, Searched(session.info.name, len(corpus), corpus.kind))
+
+    def _warn_of_reading(self, session: Session) -> None:
+        """Say which vectors are of images that were read otherwise than those that this run reads."""
+        reads = self.sources.has_images or any(term.is_image for query in self.queries for term in query.terms)
+        ours = ImageReading(session.rendering, ", ".join(session.decoding)) if reads else None
+        for text in warnings_of_reading(self.sources, ours):
+            self.report.talk.warn(text)
 
     def _keeps(self, images: ImagePart) -> Callable[[str], bool] | None:
         """Which names of vector files take part; those of images passed when they were looked up."""
