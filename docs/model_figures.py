@@ -1,4 +1,4 @@
-"""Write clipcli/published.csv: one row per published OpenCLIP weights, with figures that need no download.
+"""Write clipcli/models/published.csv: one row per published OpenCLIP weights, with figures that need no download.
 
 `python docs/model_figures.py` counts parameters and GFLOPs of every architecture on torch's meta device, where weights
 take no memory. Published accuracies and licences stand in the file itself and are kept; a row that is new in open_clip
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).parent.parent / "clipcli" / "published.csv"
+FILE = Path(__file__).parent.parent / "clipcli" / "models" / "published.csv"
 COLUMNS = (
     "name", "pretrained", "params_millions", "gflops", "imagenet_top1", "average_38_datasets", "source", "licence",
 )  # fmt: skip

@@ -424,7 +424,7 @@ def test_kill_9_then_resume_gives_the_bytes_of_an_undisturbed_run(
         )
     (place / "030.png").write_bytes(b"broken")
     common = ("embed", place, *quick_model, "--no-cache", "-q")
-    script = "import clipcli.runs.embed.run as job, clipcli.cli.app as cli, sys; job.PART_INPUTS = 7; cli.main()"
+    script = "import clipcli.runs.embed.run as job; from clipcli.cli import main; job.PART_INPUTS = 7; main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start(out: Path, *more: str) -> subprocess.Popen[bytes]:
@@ -440,7 +440,7 @@ def test_kill_9_then_resume_gives_the_bytes_of_an_undisturbed_run(
         wanted = int(np.random.default_rng(number).integers(0, 8))
         while process.poll() is None and len(list(parts.glob("0*"))) < wanted:
             time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.communicate()
     start(out, "--resume").communicate()
     assert out.read_bytes() == whole.read_bytes()
