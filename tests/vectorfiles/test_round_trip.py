@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, VectorsInfo, WritePlan, create_vectors, open_vectors
-from clipcli.vectorfiles.base import description_path
 from clipcli.vectorfiles.info import settings
+from clipcli.vectorfiles.vector_file import description_path
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
