@@ -81,7 +81,8 @@ def add_vectors(path: str, session: Session, collection: Collection, threshold: 
             f"{path} was made by {file.model or 'another model'}, not by {session.info.name}",
             hint=f"add --model {file.model}" if file.model else "embed the references again with this model",
         )
-    if unlike := file.info.reading.unlike(ImageReading(session.rendering, ", ".join(session.decoding))):
+    made = session.provenance
+    if unlike := file.info.reading.unlike(ImageReading(made.rendering, ", ".join(made.decoding))):
         talk.warn(f"{path}: {unlike}")
     images = collection.peek()
     if not len(images):

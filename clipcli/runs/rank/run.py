@@ -166,7 +166,7 @@ class RankRun:
     def _warn_of_reading(self, session: Session) -> None:
         """Say which vectors are of images that were read otherwise than those that this run reads."""
         reads = self.sources.has_images or any(term.is_image for query in self.queries for term in query.terms)
-        ours = ImageReading(session.rendering, ", ".join(session.decoding)) if reads else None
+        ours = ImageReading(session.provenance.rendering, ", ".join(session.provenance.decoding)) if reads else None
         for text in warnings_of_reading(self.sources, ours):
             self.report.talk.warn(text)
 
