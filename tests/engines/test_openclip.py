@@ -130,7 +130,12 @@ def test_siglip_scores_are_independent(specs: dict[str, str]):
 
 @pytest.mark.parametrize(
     ("precision", "threads", "few"),
-    [("fp32", 1, False), ("fp32", 2, True), ("bf16", 1, False), ("bf16", 2, True)],
+    [
+        ("fp32", 1, False),
+        ("fp32", 2, True),
+        pytest.param("bf16", 1, False, marks=pytest.mark.slow),  # minutes on a CPU that does not compute in bfloat16
+        pytest.param("bf16", 2, True, marks=pytest.mark.slow),
+    ],
 )
 def test_a_vector_is_the_same_to_the_bit_in_any_batch(precision: str, threads: int, few: bool):
     """At ViT-B-32's width, where kernels add up in another order for other numbers of rows."""
