@@ -373,7 +373,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=40)
     parser.add_argument("--imagededup", metavar="PYTHON", help="the python of an environment that has imagededup")
     parser.add_argument("--json", action="store_true", help="one part, printed")
-    parser.add_argument("-o", "--output", type=Path, help="a JSON file that takes the figures; a page stands beside it")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures; a page is written next to it")
     asked = parser.parse_args()
     if asked.json:
         print(json.dumps(run_part(asked.parts[0], asked)))

@@ -1,4 +1,4 @@
-"""What is told of a model without its weights: figures, names from elsewhere, and what a checkpoint leaves open."""
+"""Facts about a model without its weights: figures, names from elsewhere, and what a checkpoint leaves open."""
 
 from __future__ import annotations
 

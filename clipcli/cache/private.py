@@ -1,6 +1,6 @@
 """Folders and files that only this user can read or replace, whatever the umask.
 
-What is kept says which vectors belong to which model, and which files were found whole. Whoever could write there could
+The cache says which vectors belong to which model, and which files were found whole. Whoever could write there could
 answer in a model's name, and whoever could read there could see which pictures were looked at.
 """
 

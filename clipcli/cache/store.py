@@ -180,7 +180,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         self._write(lambda db: db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (space, name, value)))
 
     def info(self) -> list[SpaceInfo]:
-        """What is kept, by space, the largest first."""
+        """Return the number of vectors per space, the largest first."""
         return [SpaceInfo(*row) for row in self._read(lambda db: db.execute(_SPACES).fetchall()) or []]
 
     def clear(self) -> int:

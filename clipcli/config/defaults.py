@@ -53,7 +53,7 @@ def _holds(key: str, command: str, options: frozenset[str]) -> bool:
 
 
 def config_values(config: Config) -> Values:
-    """What the file sets, as the option parser takes it; files in it stand beside it."""
+    """Return what the file sets, as the option parser takes it; file names are relative to the config file."""
     found = config.defaults
     every: Values = {
         "model": config.model_beside(found.model) if found.model else None,

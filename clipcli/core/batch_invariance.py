@@ -1,7 +1,7 @@
 """Batches whose rows do not depend on each other, to the bit.
 
-A matrix product may add up in another order when it has few rows, and a text may be padded further when a longer one
-stands beside it. Either changes the last bits of a vector, so that the same input would give another vector in another
+A matrix product may add up in another order when it has few rows, and a text may be padded further when a longer one is
+in the batch. Either changes the last bits of a vector, so that the same input would give another vector in another
 batch, after --resume, or from the cache. On the CPU torch therefore always sees the same number of rows, and texts at
 their own multiple of sixteen tokens, for a few rows of work at the end of a batch. ONNX Runtime, which adds up in one
 order for two rows and for a hundred, needs less.

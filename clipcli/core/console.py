@@ -130,7 +130,7 @@ class Console:
             self.detail(text)
 
     def meanwhile(self, text: str) -> None:
-        """A note for who watches a terminal where nothing moves for seconds, or asked with `-v`."""
+        """Say why nothing moves for seconds, on a terminal or with `-v`."""
         if self.verbose or (not self.quiet and sys.stderr.isatty()):
             self.line(text)
 

@@ -129,7 +129,7 @@ def image_size(name: str) -> int | None:
 
 
 def preprocessing_of(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> Preprocessing:
-    """How images are prepared: the size of the config, and what stands beside the weights.
+    """How images are prepared: the size of the config, and the preprocessing published with the weights.
 
     Args:
         config: open_clip's `model_cfg`.

@@ -2,7 +2,7 @@
 
 Pillow refuses a file whose text or colour profile is larger than some limit, or has a wrong check sum. Programs that
 show pictures drop such a chunk and go on (PNG specification, 13.2 "Error handling"), and so do we, before Pillow sees
-the file. What is kept is unpacked by Pillow within its own limits.
+the file. The rest is unpacked by Pillow within its own limits.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def _read(source: str, column: str | None, say: Callable[[str], object] | None) 
 
 
 def _captions(archive: str, column: str, say: Callable[[str], object] | None) -> Iterator[TextRef]:
-    """Texts that stand beside the images of a shard: members of one extension, or a field of those that hold JSON."""
+    """Captions of the images of a shard: members of one extension, or a field of those that hold JSON."""
     extension, _, field = column.partition(":")
     name = ""
     for name, data in captions(archive, extension, say):

@@ -76,7 +76,7 @@ def _in_openclip(asked: str) -> str:
 
 
 def _path_without_form(asked: str, path: Path) -> UnknownModelError:
-    """For who names a folder or a file as it is: how it has to be written, or what it lacks."""
+    """Return a hint for a folder or a file that was named without its prefix."""
     if not is_folder(path):
         return UnknownModelError(f"{asked} is a file, which does not say its architecture", hint=f"ARCH@{asked}")
     if _is_file(path / CONFIG):

@@ -1,4 +1,4 @@
-"""JSON: a line a row as it comes, or one array."""
+"""JSON Lines, one line per row as it comes, or one JSON array."""
 
 from __future__ import annotations
 

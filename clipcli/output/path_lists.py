@@ -27,7 +27,7 @@ class GroupedRow(Protocol):
 
 @dataclass
 class GroupsWriter:
-    """In each group a file that stays, and then those that may go: who reads this deletes all but the first."""
+    """Write each group as the file that stays, then those that may go, then an empty line (the form of `fdupes`)."""
 
     target: Target
     null: bool

@@ -54,7 +54,7 @@ class Written:
 
 
 def journal_of(plan: Path) -> Path:
-    """The journal of a plan stands beside it, so that a second `apply` finds the first."""
+    """Return the path of the journal of a plan: next to the plan, so that a second `apply` finds the first."""
     return plan.with_name(plan.name + _SUFFIX)
 
 

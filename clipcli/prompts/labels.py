@@ -161,7 +161,7 @@ def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
             unreadable file, or no label anywhere.
     """
     if not comma_lists and not label_files:
-        raise UsageError("no labels given", hint="-l cat,dog or --labels-file FILE, one label a line")
+        raise UsageError("no labels given", hint="-l cat,dog or --labels-file FILE, one label per line")
     labels, faults = check_labels(comma_lists, label_files)
     if faults:
         refuse(faults, LabelsError)
@@ -225,7 +225,7 @@ def _from_file(path: str) -> tuple[list[_Found], list[Fault]]:
         else:
             faults.add(number, *label)
     if not found and not faults.found:
-        faults.add(None, "holds no labels", "one label a line")
+        faults.add(None, "holds no labels", "one label per line")
     return found, faults.in_order()
 
 
@@ -234,7 +234,7 @@ def _parse_line(line: str) -> Label | tuple[str, str]:
     colon = _NAME_ENDS.search(line)
     if colon is None:
         if ";" in line:
-            hint = "name: phrase; phrase, or one label a line; a semicolon in a label is \\;"
+            hint = "name: phrase; phrase, or one label per line; a semicolon in a label is \\;"
             return f"phrases without a name: {quoted(plain(line))}", hint
         name = plain(line)
         return Label(name, (spoken(name),))

@@ -1,4 +1,4 @@
-"""Scores that mean something: a temperature, and a threshold a label, from a few labelled images.
+"""Calibrated scores: a temperature, and one threshold per label, from a few labelled images.
 
 Temperature scaling and the expected calibration error are those of Guo et al., "On Calibration of Modern Neural
 Networks", arXiv:1706.04599. Thresholds serve a goal: F1, right decisions, or recall at a precision. What is reported

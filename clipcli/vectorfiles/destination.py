@@ -33,7 +33,7 @@ def workshop(url: str) -> Path:
 
 
 def deliver(path: Path, url: str, *, hint: str | None = None) -> None:
-    """Send a vector file and what stands beside it, the file itself last; then they are here no more.
+    """Send a vector file and its companion files, the vector file last, and remove them here.
 
     Raises:
         OutputError: the place cannot be written, with the hint; the files stay here.

@@ -1,4 +1,4 @@
-"""What stands beside the vectors of a file: of what they are, and by which model."""
+"""The description in a file of vectors: what they are of, and which model made them."""
 
 from __future__ import annotations
 

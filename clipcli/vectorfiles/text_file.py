@@ -1,4 +1,4 @@
-"""What JSON Lines and CSV share: a line a row, failures among them, and the description in a file beside."""
+"""What JSON Lines and CSV share: one line per row, failures included, and the description in a second file."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class TextFile(VectorFile):
 
 
 class TextWriter(VectorsWriter):
-    """A line a row, let out at once; on stdout nothing stands beside."""
+    """Write one line per row at once; on stdout there is no second file."""
 
     def start(self) -> None:
         """Write the description, when there is a place for it."""
@@ -113,7 +113,7 @@ class TextWriter(VectorsWriter):
             self.beside(description_path).write(json_line(self.description()))
 
     def write(self, rows: VectorRows) -> None:
-        """Write a line a row."""
+        """Write one line per row."""
         vectors = self.stored(rows).tolist()
         positions = [None] * len(vectors) if rows.positions is None else rows.positions.tolist()
         for name, vector, position in zip(rows.names, vectors, positions, strict=True):

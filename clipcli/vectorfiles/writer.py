@@ -32,7 +32,7 @@ class WritePlan:
     """What is going to be written."""
 
     path: Path | None
-    """None is stdout, for formats that can be streamed; nothing stands beside it then."""
+    """None is stdout, for formats that can be streamed; there is no second file then."""
     info: VectorsInfo
     rows: int
     """How many rows with a vector will come."""
@@ -84,7 +84,7 @@ class VectorsWriter(ABC):
     def path(self) -> Path:
         """Where the vectors go."""
         if self.plan.path is None:
-            raise UsageError("nothing can stand beside standard output", hint="give -o FILE")
+            raise UsageError("a second file cannot go to standard output", hint="give -o FILE")
         return self.plan.path
 
     def beside(self, name: Callable[[Path], Path]) -> Target:

@@ -1,4 +1,4 @@
-"""What is kept belongs to one user, and to the model that computed it."""
+"""The cache belongs to one user, and to the model that computed it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a model: whole, current, and of that model only."""
+"""Records of a model: whole, current, and of that model only."""
 
 from __future__ import annotations
 

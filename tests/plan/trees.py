@@ -164,7 +164,7 @@ def action_for(name: str, base: Path) -> Action:
 
 
 def apply(tree: Tree, base: Path, name: str) -> dict[str, str]:
-    """What becomes of each file that is to go: state and reason."""
+    """Return state and reason of each file that is to go."""
     with own_trash(base / "home"), open_journal(base / "journal") as opened:
         results = Applier(action_for(name, base), opened).run(tree.plan())
         return {one.row.path: f"{one.state} {one.reason}" for one in results}

@@ -17,7 +17,7 @@ clipcli classify new/ --thresholds thresholds.json"""
 def calibrate(
     inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, model: ModelOptions, run: RunOptions
 ) -> None:
-    """Find a temperature and a threshold a label from labelled images: a folder a label, or a table."""
+    """Find a temperature and one threshold per label from labelled images: one folder per label, or a table."""
     from clipcli.output import open_writer, parse_output
     from clipcli.runs.base import execute
     from clipcli.runs.calibrate import plan

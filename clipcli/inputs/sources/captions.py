@@ -1,4 +1,4 @@
-"""Texts that stand beside the images of a tar shard, paired by name as people name them: dots and all.
+"""Captions of the images of a tar shard, paired by name; names may contain dots.
 
 A text belongs to the image whose name it has up to the extension, the part behind the **last** dot: `22.05.txt` to
 `22.05.png`. webdataset cuts at the first dot instead, so that one `s.txt` stands for `s.left.png` and `s.right.png`;

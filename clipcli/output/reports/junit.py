@@ -1,4 +1,4 @@
-"""JUnit's XML, as CI servers read it: a suite a check, a case an image."""
+"""JUnit XML, as CI servers read it: one suite per check, one test case per image."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
     labelled.py    a check of labels, as `classify` does it
     duplicated.py  a check for duplicates, as `dedupe` does it
     running.py     all checks, grouped by model, to one exit code
-    rows.py        a row a check
+    rows.py        one row per check
     start.py       the file that `--init` writes
 
 It stands with the commands, since it speaks of their options.

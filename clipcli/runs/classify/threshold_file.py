@@ -92,7 +92,7 @@ class ThresholdFile:
 
         Raises:
             LabelsError: other labels, or other texts for them.
-            UsageError: made for `--multi-label`, or for one label an image.
+            UsageError: made for `--multi-label`, or for one label per image.
         """
         if self.multi_label != multi_label:
             made, add = ("with", "add") if self.multi_label else ("without", "leave out")

@@ -1,4 +1,4 @@
-"""What becomes of images that are no files, in commands that show, copy or compare them."""
+"""Images that are not files, in commands that show, copy or compare them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results that go to a URL: whole or not at all, with what stands beside them."""
+"""Results that go to a URL: whole or not at all, with their companion files."""
 
 from __future__ import annotations
 
