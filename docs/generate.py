@@ -30,13 +30,18 @@ _MEANINGS = {
 
 
 def help_of(arguments: list[str]) -> str:
-    """What `clipcli ARGUMENTS --help` prints on a terminal of 100 columns."""
+    """What `clipcli ARGUMENTS --help-all`, or `--help` where there is nothing more, prints on a terminal."""
     from clipcli.cli.app import app
 
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        app([*arguments, "--help"], prog_name="clipcli")
+        app([*arguments, "--help-all" if has_options(arguments) else "--help"], prog_name="clipcli")
     return "\n".join(line.rstrip() for line in shown.getvalue().strip().splitlines())
+
+
+def has_options(arguments: list[str]) -> bool:
+    """Whether this is a command or verb, and no group of them."""
+    return [arguments] == [found for found in commands() if found[: len(arguments)] == arguments]
 
 
 def commands() -> list[list[str]]:
@@ -53,7 +58,12 @@ def commands() -> list[list[str]]:
 
 def cli_page() -> str:
     """docs/cli.md."""
-    parts = ["# Commands", "", "Written by `make docs` from the program's own `--help`.", ""]
+    parts = [
+        "# Commands",
+        "",
+        "Written by `make docs` from `clipcli COMMAND --help-all`; `--help` shows the everyday options.",
+        "",
+    ]
     for arguments in [[], *commands()]:
         parts += [f"## {' '.join(['clipcli', *arguments])}", "", "```text", help_of(arguments), "```", ""]
     return "\n".join(parts)

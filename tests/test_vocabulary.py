@@ -89,7 +89,8 @@ def test_options_without_a_meaning_are_not_offered(command: str, option: str):
 
 
 def test_an_index_needs_no_model_and_no_cache():
-    assert {name for of, name, _ in options() if of == "index"} == {"--output", "--recall", "--quiet", "--verbose"}
+    offered = {name for of, name, _ in options() if of == "index"}
+    assert offered == {"--output", "--recall", "--quiet", "--verbose", "--help-all"}
 
 
 @pytest.mark.parametrize(

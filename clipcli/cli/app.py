@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HELP = "Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."
-_EPILOG = "Try it without a download: clipcli classify photos/ -l cat,dog --model tiny"
+_EXAMPLES = """clipcli classify photos/ -l cat,dog --model tiny   # needs no download
+clipcli classify --help                            # everyday options
+clipcli classify --help-all                        # all options"""
 
 _ARGUMENTS = "clipcli.arguments"
 
@@ -41,7 +43,7 @@ app = typer.Typer(
     cls=_Root,
     name="clipcli",
     help=_HELP,
-    epilog=_EPILOG,
+    epilog=_EXAMPLES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -66,7 +68,7 @@ def _root(
     ] = False,
 ) -> None:
     """Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."""
-    if not {"-h", "--help"} & set(context.meta[_ARGUMENTS]):
+    if not {"-h", "--help", "--help-all"} & set(context.meta[_ARGUMENTS]):
         try:
             context.default_map = _defaults(context)
         except ClipcliError as error:

@@ -11,56 +11,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
+from clipcli.cli.help_sections import SectionedCommand, SectionedGroup, write_examples
 from clipcli.core.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_ARGUMENTS, _OTHERS = "Arguments", "Options"
-
-
-class SectionedCommand(TyperCommand):
-    """A command whose callback says, in `sections`, under which heading each parameter stands."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments, then the sections in the order of their parameters, then what stands in none."""
-        headings: dict[str, str] = getattr(self.callback, "sections", {})
-        shown: dict[str, list[tuple[str, str]]] = {_ARGUMENTS: []}
-        others: list[tuple[str, str]] = []
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is None:
-                continue
-            if parameter.param_type_name == "argument":
-                name, _, _ = record[0].partition(" <")  # the Python type behind it tells a user nothing
-                shown[_ARGUMENTS].append((name, record[1]))
-            elif heading := headings.get(parameter.name or ""):
-                shown.setdefault(heading, []).append(record)
-            else:
-                others.append(record)
-        for heading, records in [*shown.items(), (_OTHERS, others)]:
-            if records:
-                with formatter.section(heading):
-                    formatter.write_dl(records)
-
 
 LISTED = {
     "classify": "Give each image the label that fits it best.",
     "embed": "Turn images and texts into vectors.",
     "rank": "Find images by words, by example, or both.",
     "dedupe": "Find copies, near copies and look-alikes.",
-    "apply": "Do what a plan of dedupe says; dry run first.",
-    "undo": "Bring back what apply changed.",
-    "index": "Make an index for millions of vectors.",
-    "merge": "Join the shards of one embed run.",
-    "check": "Run the checks of clipcli.toml.",
+    "apply": "Apply a plan from dedupe (default: dry run).",
+    "undo": "Undo what apply did.",
+    "index": "Build an index for millions of vectors.",
+    "merge": "Join the parts of an embed run.",
+    "check": "Run the checks in clipcli.toml.",
     "calibrate": "Find thresholds from labelled images.",
     "doctor": "Show what a bug report needs.",
-    "models": "List, fetch, check and export models.",
+    "models": "List, download, verify and export models.",
     "prompts": "List, show and check prompt templates.",
-    "cache": "Look at and clear the cache of vectors.",
+    "cache": "Show and clear the cache of vectors.",
 }
 """What `clipcli --help` says of each; a module of `clipcli.cli.commands` with the same name has the rest."""
 
@@ -85,12 +58,16 @@ class LazyCommands(Mapping[str, Any]):
 
     def _build(self, name: str, line: str) -> Any:
         module = import_module(f"clipcli.cli.commands.{name}")
-        alone = typer.Typer(name=name, help=line, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+        alone = typer.Typer(
+            name=name, help=line, cls=SectionedGroup, epilog="\n".join(module.EXAMPLES),
+            no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+        )  # fmt: skip
         verbs: dict[str, Callable[..., None]] | None = getattr(module, "COMMANDS", None)
         if verbs is None:
-            alone.command(name, cls=SectionedCommand, short_help=line, epilog=module.EPILOG)(
-                self._wrap(getattr(module, name))
-            )
+            wrapped = self._wrap(getattr(module, name))
+            wrapped.everyday = getattr(module, "EVERYDAY", ())  # type: ignore[attr-defined]
+            examples = "\n".join(module.EXAMPLES)
+            alone.command(name, cls=SectionedCommand, short_help=line, epilog=examples)(wrapped)
             return typer.main.get_command(alone)
         for verb, function in verbs.items():
             alone.command(verb, cls=SectionedCommand)(self._wrap(function))
@@ -127,5 +104,9 @@ class LazyGroup(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
         """The list for `--help`, for which no command is built."""
-        with formatter.section("LazyCommands"):
+        with formatter.section("Commands"):
             formatter.write_dl(list(LISTED.items()))
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
+        """Examples, each on a line of its own, to be copied."""
+        write_examples(formatter, self.epilog)

@@ -7,6 +7,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from clipcli.cli.help_sections import HELP_ALL, HelpAllOption
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take option groups: each field of a group becomes a parameter that Typer sees.
 
-    The command keeps one parameter a group, whatever the number of options in it.
+    The command keeps one parameter per group, whatever the number of options in it; `--help-all` is added.
     """
     hints = get_type_hints(command, include_extras=True)
     signature = inspect.signature(command)
@@ -26,7 +28,10 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         else:
             flat.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
 
+    flat.append(inspect.Parameter(HELP_ALL, inspect.Parameter.KEYWORD_ONLY, annotation=HelpAllOption, default=False))
+
     def run(**given: Any) -> None:
+        given.pop(HELP_ALL, None)
         made = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
         command(**made, **given)
 

@@ -16,14 +16,15 @@ class ApplyOptions:
         str,
         typer.Option("--action", "-a", metavar="ACTION", help="trash, move:DIR, hardlink, reflink, symlink or delete."),
     ] = "trash"
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the plan. Without it, this is a dry run.")] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the plan (default: dry run).")] = False
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only show what would be done, which is the default.")
+        bool, typer.Option("--dry-run", "-n", help="Only show what would be done. This is the default.")
     ] = False
     irreversible: Annotated[
         bool,
         typer.Option(
-            "--irreversible", help="Let --action delete remove files that are not exact copies of a kept one."
+            "--irreversible",
+            help="Let --action delete also remove inexact copies. They cannot be made again.",
         ),
     ] = False
     unreviewed: Annotated[

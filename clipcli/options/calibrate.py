@@ -14,33 +14,33 @@ class CalibrateOptions:
 
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the thresholds here, for classify --thresholds."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write the thresholds to FILE."),
     ]
     expect_from: Annotated[
         str,
         typer.Option(
             "--expect-from", metavar="parent|FILE",
-            help="Right labels: the name of each image's folder (parent), or a .csv or .jsonl of path and label.",
+            help="Right labels: parent (folder name) or a table. A table is a .csv or .jsonl of path and label.",
         ),
     ] = "parent"  # fmt: skip
     objective: Annotated[
         str,
-        typer.Option("--objective", metavar="f1|decisions", help="Maximize F1, or the number of right decisions."),
+        typer.Option("--objective", metavar="f1|decisions", help="Maximize F1 or the right decisions."),
     ] = "f1"
     target_precision: Annotated[
         float | None,
         typer.Option(
             "--target-precision", metavar="P", min=0.0, max=1.0,
-            help="Choose the lowest thresholds with at least this precision, instead of an objective.",
+            help="Choose the lowest thresholds of this precision. Replaces --objective.",
         ),
     ] = None  # fmt: skip
     multi_label: Annotated[
-        bool, typer.Option("--multi-label", help="Calibrate each label on its own, for classify --multi-label.")
+        bool, typer.Option("--multi-label", help="Calibrate each label on its own. This is for classify --multi-label.")
     ] = False
     background: Annotated[
         list[str] | None,
         typer.Option(
-            "--background", metavar="TEXT", help="Description of 'none of these', as in classify. Repeatable."
+            "--background", metavar="TEXT", help="Description of 'none of these'. As in classify. Repeatable."
         ),
     ] = None
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of the folds and the bootstrap.")] = 0
@@ -48,6 +48,6 @@ class CalibrateOptions:
         str,
         typer.Option(  # of the rows on stdout: the file of -o has no say in it
             "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT",
-            help="Format of the rows: table, tsv, csv, jsonl, json, parquet or auto.",
+            help="auto, table, tsv, csv, jsonl, json or parquet. This is the format of the rows on standard output.",
         ),
     ] = "auto"  # fmt: skip

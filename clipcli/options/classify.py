@@ -14,7 +14,7 @@ class ScoreOptions:
 
     top_k: Annotated[
         int,
-        typer.Option("--top-k", "-k", metavar="K", min=0, help="Number of labels per image. 0 shows all."),
+        typer.Option("--top-k", "-k", metavar="K", min=0, help="Labels per image. 0 shows all."),
     ] = 1
     threshold: Annotated[
         float | None,
@@ -26,7 +26,10 @@ class ScoreOptions:
     ] = None
     multi_label: Annotated[
         bool,
-        typer.Option("--multi-label", help="Give every label whose own score reaches the threshold (0.5)."),
+        typer.Option(
+            "--multi-label",
+            help="Give every label whose own score is high enough. The threshold is 0.5, or --threshold.",
+        ),
     ] = False
     none: Annotated[
         str | None,
@@ -43,7 +46,9 @@ class ScoreOptions:
     groups: Annotated[
         str | None,
         typer.Option(
-            "--groups", metavar="FILE", help="Report groups of labels: lines of 'group: label; label'. Adds the scores."
+            "--groups",
+            metavar="FILE",
+            help="Report groups of labels and add their scores. FILE has lines of 'group: label; label'.",
         ),
     ] = None
 
@@ -60,14 +65,14 @@ class CheckOptions:
         str | None,
         typer.Option(
             "--expect-from", metavar="parent|FILE",
-            help="Right labels: the name of each image's folder (parent), or a .csv or .jsonl of path and label.",
+            help="Right labels: parent (folder name) or a table. A table is a .csv or .jsonl of path and label.",
         ),
     ] = None  # fmt: skip
     min_accuracy: Annotated[
         float | None,
         typer.Option(
             "--min-accuracy", metavar="SHARE", min=0.0, max=1.0,
-            help="Exit with 1 when the share of right images is lower.", show_default="1.0",
+            help="Exit with 1 below this accuracy.", show_default="1.0",
         ),
     ] = None  # fmt: skip
     forbid: Annotated[

@@ -17,12 +17,14 @@ class DuplicateOptions:
 
     level: Annotated[
         str,
-        typer.Option("--level", metavar="LEVEL", help="Loosest level to look for: exact, near, edited or similar."),
+        typer.Option("--level", metavar="LEVEL", help="Loosest level: exact, near, edited or similar."),
     ] = "similar"
     against: Annotated[
         str | None,
         typer.Option(
-            "--against", metavar="DIR|VECTORS", help="Compare the inputs with this set only, not with each other."
+            "--against",
+            metavar="DIR|VECTORS",
+            help="Compare with this set only. The inputs are not compared with each other.",
         ),
     ] = None
     empty: Annotated[
@@ -33,17 +35,17 @@ class DuplicateOptions:
         float | None,
         typer.Option(
             "--min-similarity", metavar="COSINE", min=0.0, max=1.0,
-            help="Smallest cosine similarity that counts as similar.", show_default="depends on the model",
+            help="Smallest cosine that counts as similar. The default depends on the model.",
         ),
     ] = None  # fmt: skip
     keep: Annotated[
         str | None,
         typer.Option(
             "--keep", metavar="RULES",
-            help="Which file to keep. The first rule that decides counts: camera, real-detail, most-pixels, "
+            help="Rules for which file to keep. The first rule that decides counts: camera, real-detail, most-pixels, "
             "fewest-pixels, color, largest-file, smallest-file, plain-name, oldest, newest, shortest-path, "
-            "longest-path, in:DIR, format:NAME.",
-            show_default="camera,real-detail,most-pixels,color,largest-file,plain-name,oldest",
+            "longest-path, in:DIR, format:NAME. "
+            "The default is camera,real-detail,most-pixels,color,largest-file,plain-name,oldest.",
         ),
     ] = None  # fmt: skip
     protect: Annotated[
@@ -52,15 +54,15 @@ class DuplicateOptions:
     ] = None
     remove: Annotated[
         str,
-        typer.Option("--remove", metavar="LEVEL", help="Loosest level whose files a plan may remove."),
+        typer.Option("--remove", metavar="LEVEL", help="Loosest level that plans remove."),
     ] = "near"
     ignore_file: Annotated[
         list[str] | None,
-        typer.Option("--ignore-file", metavar="FILE", help="File of pairs that were decided to be different pictures."),
+        typer.Option("--ignore-file", metavar="FILE", help="Pairs already decided to be different."),
     ] = None
     fail_on: Annotated[
         str | None,
-        typer.Option("--fail-on", metavar="LEVEL", help="Exit with 1 when there is a duplicate of this level."),
+        typer.Option("--fail-on", metavar="LEVEL", help="Exit with 1 on a duplicate of this level."),
     ] = None
 
 
@@ -72,7 +74,8 @@ class PlanOutputOptions(OutputOptions):
         str,
         typer.Option(
             "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
-            help="table, tsv, csv, jsonl, json, parquet, groups (paths, a blank line after each group) or auto.",
+            help="auto, table, tsv, csv, jsonl, json, parquet or groups. "
+            "groups writes paths, with a blank line after each group.",
         ),
     ] = "auto"  # fmt: skip
 
@@ -112,6 +115,6 @@ class DuplicateReportOptions(ReportOptions):
         list[str] | None,
         typer.Option(
             "--report", metavar="FILE",
-            help="Write a page to review and choose on (.html), or a report: .xml (JUnit), .sarif or .md. Repeatable.",
+            help="Write a review page (.html) or a report. Reports are .xml (JUnit), .sarif or .md. Repeatable.",
         ),
     ] = None  # fmt: skip

@@ -18,7 +18,7 @@ class EmbedInputOptions(InputOptions):
         str | None,
         typer.Option(
             "--column", metavar="NAME",
-            help="Column of a table that holds images, image paths or, with --texts-from, texts.",
+            help="Column of a table with the images or texts. Images can be paths.",
         ),
     ] = None  # fmt: skip
 
@@ -34,7 +34,7 @@ class TextOptions:
         list[str] | None,
         typer.Option(
             "--texts-from", metavar="FILE",
-            help="Embed texts, one per line, of a file, a URL or - (stdin), or of a table or .tar.",
+            help="Embed texts, one per line, from FILE. FILE can be a URL, - (stdin), a table or a .tar.",
         ),
     ] = None  # fmt: skip
     prompts: Annotated[
@@ -54,14 +54,14 @@ class VectorOptions:
         str | None,
         typer.Option(
             "--output", "-o", metavar="FILE",
-            help="Write vectors to FILE or a URL (s3://…). The suffix sets the format.",
+            help="Write to FILE; its suffix sets the format. FILE can be a URL (s3://…). It appears when complete.",
         ),
     ] = None  # fmt: skip
     format: Annotated[
         str,
         typer.Option("--format", "-f", metavar="FORMAT", help="npy, npz, parquet, safetensors, jsonl or csv."),
     ] = "auto"
-    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="Number type: float32 or float16.")] = "float32"
+    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="float32 or float16.")] = "float32"
     normalize: Annotated[
         bool,
         typer.Option("--normalize/--no-normalize", help="Scale vectors to unit length, or leave them as they are."),
@@ -69,7 +69,7 @@ class VectorOptions:
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run that had the same -o.")] = False
     shard: Annotated[
         str | None,
-        typer.Option("--shard", metavar="I/N", help="Embed only part I of N. clipcli merge joins the parts."),
+        typer.Option("--shard", metavar="I/N", help="Embed only part I of N. clipcli merge joins them."),
     ] = None
 
 
@@ -81,7 +81,7 @@ class ClusterOptions:
         str | None,
         typer.Option(
             "--ray", metavar="ADDRESS",
-            help="Run on a Ray cluster: local (started for this run), auto, HOST:PORT or ray://HOST:PORT.",
+            help="Run on a Ray cluster. local starts one for this run; or auto, HOST:PORT or ray://HOST:PORT.",
         ),
     ] = None  # fmt: skip
     gpus_per_worker: Annotated[

@@ -18,7 +18,7 @@ class CorpusOptions(InputOptions):
         list[str] | None,
         typer.Argument(
             metavar="[QUERY] IMAGES|VECTORS|INDEX",
-            help="What to look for, then where: files, folders, globs, - for a list on stdin, vectors from embed, or "
+            help="What to look for, then where: files, folders, globs, - (a list on stdin), vectors from embed or "
             "an index.",
             show_default=False,
         ),
@@ -31,7 +31,9 @@ class QueryOptions:
 
     query: Annotated[
         list[str] | None,
-        typer.Option("--query", "-e", metavar="QUERY", help="Look for this. Every argument is then searched."),
+        typer.Option(
+            "--query", "-e", metavar="QUERY", help="Look for this. Every argument is then searched. Repeatable."
+        ),
     ] = None
     image: Annotated[
         list[str] | None,
@@ -40,7 +42,7 @@ class QueryOptions:
     queries: Annotated[
         str | None,
         typer.Option(
-            "--queries", metavar="FILE", help="Look for many: a file of texts, one per line, or JSONL. - is stdin."
+            "--queries", metavar="FILE", help="Look for each line of FILE. FILE can be JSON Lines; - is stdin."
         ),
     ] = None
     prompts: Annotated[
@@ -58,16 +60,13 @@ class HitOptions:
     top_k: Annotated[
         int | None,
         typer.Option(
-            "--top-k", "-k", metavar="K", min=1, help="Number of hits per query.",
-            show_default="10, or all with a cut-off",
+            "--top-k", "-k", metavar="K", min=1, help="Hits per query.", show_default="10; all with a cut-off",
         ),
     ] = None  # fmt: skip
     min_score: Annotated[
-        float | None, typer.Option("--min-score", metavar="S", help="Drop hits whose cosine similarity is below S.")
+        float | None, typer.Option("--min-score", metavar="S", help="Drop hits whose cosine is below S.")
     ] = None
-    relevant: Annotated[
-        bool, typer.Option("--relevant", help="Drop hits that do not stand out from the other images.")
-    ] = False
+    relevant: Annotated[bool, typer.Option("--relevant", help="Drop hits that do not stand out.")] = False
     all: Annotated[bool, typer.Option("--all", help="Rank every image.")] = False
     exclude_copies: Annotated[
         bool, typer.Option("--exclude-copies", help="Also leave out exact copies of the query image.")
@@ -82,7 +81,7 @@ class KeepOptions(ReportOptions):
         list[str] | None,
         typer.Option(
             "--report", metavar="FILE",
-            help="Write a page of the hits (.html) or, with --min-recall, a report: .xml (JUnit), .sarif or .md.",
+            help="Write a page of the hits (.html). With --min-recall also .xml (JUnit), .sarif or .md. Repeatable.",
         ),
     ] = None  # fmt: skip
     copy_to: Annotated[
@@ -104,10 +103,14 @@ class RecallOptions:
     relevance: Annotated[
         str | None,
         typer.Option(
-            "--relevance", metavar="FILE", help="Table of queries and their images. Reports recall@k instead of hits."
+            "--relevance",
+            metavar="FILE",
+            help="Report recall@k for a table of queries. FILE is a .csv or .jsonl of query and image.",
         ),
     ] = None
     min_recall: Annotated[
         list[str] | None,
-        typer.Option("--min-recall", metavar="K=R", help="Exit with 1 when recall@K is below R, such as 5=0.8."),
+        typer.Option(
+            "--min-recall", metavar="K=R", help="Exit with 1 when recall@K is below R. Such as 5=0.8. Repeatable."
+        ),
     ] = None

@@ -50,7 +50,7 @@ class ReportOptions:
     report: Annotated[
         list[str] | None,
         typer.Option(
-            "--report", metavar="FILE", help="Write a report: .html, .xml (JUnit), .sarif or .md. Repeatable."
+            "--report", metavar="FILE", help="Write a report: .html, .xml, .sarif or .md. JUnit is .xml. Repeatable."
         ),
     ] = None
     annotate: AnnotateOption = "auto"
@@ -80,7 +80,11 @@ class InputOptions:
     ] = None
     files_from: Annotated[
         list[str] | None,
-        typer.Option("--files-from", metavar="FILE", help="Also read paths, one per line, from FILE or a URL."),
+        typer.Option(
+            "--files-from",
+            metavar="FILE",
+            help="Read more paths, one per line, from FILE. FILE can be a URL. Repeatable.",
+        ),
     ] = None
     null: NullOption = False
     column: Annotated[
@@ -176,7 +180,8 @@ class ModelOptions:
         str,
         typer.Option(
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
-            help="tiny, fast, balanced, best, ARCH/TAG, hf-hub:org/name, local-dir:PATH, ARCH@FILE or a bundle.",
+            help="tiny, fast, balanced, best, ARCH/TAG or a bundle. "
+            "Also hf-hub:org/name, local-dir:PATH and ARCH@FILE.",
         ),
     ] = _DEFAULT_MODEL  # fmt: skip
     device: DeviceOption = "auto"
@@ -209,7 +214,7 @@ class TableOptions:
         str | None,
         typer.Option(
             "--output", "-o", metavar="FILE",
-            help="Write rows to FILE or a URL (s3://…). The suffix sets the format. FILE appears only when complete.",
+            help="Write to FILE; its suffix sets the format. FILE can be a URL (s3://…). It appears when complete.",
         ),
     ] = None  # fmt: skip
     format: FormatOption = "auto"

@@ -17,42 +17,53 @@ AnnotateOption = Annotated[
 ]  # fmt: skip
 IncludeOption = Annotated[
     list[str] | None,
-    typer.Option("--include", metavar="GLOB", help="Only files that match, such as '*.jpg' or 'a/raw/*'. Repeatable."),
+    typer.Option(
+        "--include",
+        metavar="GLOB",
+        help="Only files that match, such as '*.jpg'. Or a folder: 'raw', 'a/raw/*'. Repeatable.",
+    ),
 ]
 ExcludeOption = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="GLOB", help="Skip files and folders that match. Repeatable."),
 ]
 NullOption = Annotated[
-    bool, typer.Option("--null", "-0", help="Separate paths with NUL bytes in lists that are read or written.")
+    bool,
+    typer.Option(
+        "--null",
+        "-0",
+        help="Lists of paths are separated by NUL bytes. Both lists read and lists written.",
+    ),
 ]
 LabelsOption = Annotated[
     list[str] | None,
-    typer.Option("--labels", "-l", metavar="A,B,...", help="Labels, separated by commas. @imagenet is a named set."),
+    typer.Option(
+        "--labels", "-l", metavar="A,B,...", help="Labels, separated by commas. @imagenet is a named set. Repeatable."
+    ),
 ]
 LabelsFileOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--labels-file", metavar="FILE", help="Labels, one per line. 'name: phrase; phrase' gives a label synonyms."
+        "--labels-file",
+        metavar="FILE",
+        help="File of labels, one per line. 'name: phrase; phrase' gives a label synonyms. Repeatable.",
     ),
 ]
 PromptsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--prompts", "-p", metavar="NAME|FILE",
-        help="Prompt templates: a set (see clipcli prompts list) or a file. Repeatable.",
+        help="Prompt templates: set or file. clipcli prompts list shows the sets. Repeatable.",
         show_default="photo",
     ),
 ]  # fmt: skip
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", metavar="DEVICE", envvar="CLIPCLI_DEVICE", help="Device: auto, cpu, cuda, cuda:N or mps."),
+    typer.Option("--device", metavar="DEVICE", envvar="CLIPCLI_DEVICE", help="auto, cpu, cuda, cuda:N or mps."),
 ]
 PrecisionOption = Annotated[
     str,
-    typer.Option(
-        "--precision", metavar="P", envvar="CLIPCLI_PRECISION", help="Numeric precision: auto, fp32, fp16 or bf16."
-    ),
+    typer.Option("--precision", metavar="P", envvar="CLIPCLI_PRECISION", help="auto, fp32, fp16 or bf16."),
 ]
 EngineOption = Annotated[
     str,
@@ -87,12 +98,12 @@ FormatOption = Annotated[
     str,
     typer.Option(
         "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
-        help="table, tsv, csv, jsonl, json, parquet, or auto: a table on a terminal, TSV elsewhere.",
+        help="auto, table, tsv, csv, jsonl, json or parquet. auto is a table on a terminal and TSV elsewhere.",
     ),
 ]  # fmt: skip
 QuietOption = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Show no progress bars or notes. Failures are still shown."),
+    typer.Option("--quiet", "-q", help="No progress bars and no notes. Failures are still shown."),
 ]
 VerboseOption = Annotated[
     bool,

@@ -1,28 +1,106 @@
-"""`--help` in sections: a newcomer finds the twenty options of one thing apart from those of another."""
+"""Help: the everyday options on one screen, all of them under headings."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from typing import Any
+
+import pytest
+import typer
 from run import run
 
+from clipcli.cli.app import app
 
-def test_options_stand_under_what_their_group_says_of_itself():
-    lines = run("classify", "--help").stdout.splitlines()
+ROOT = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = {}
+for _name, _command in ROOT.commands.items():  # type: ignore[attr-defined]
+    COMMANDS[_name] = _command
+    COMMANDS.update({f"{_name} {verb}": inner for verb, inner in getattr(_command, "commands", {}).items()})
+LEAVES = {name: command for name, command in COMMANDS.items() if not hasattr(command, "commands")}
+
+
+@pytest.fixture(autouse=True)
+def screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+
+
+def help_of(name: str, option: str = "--help") -> list[str]:
+    result = run(*name.split(), option)
+    assert result.code == 0
+    return result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_a_screen(name: str):
+    lines = help_of(name)
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("...") and "[" not in line and "MODEL" not in line]
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_help_names_the_way_to_the_rest_and_that_shows_every_option(name: str):
+    assert any(line.strip().startswith("--help-all ") for line in help_of(name))
+    everything = "\n".join(help_of(name, "--help-all"))
+    for parameter in LEAVES[name].params:
+        if not parameter.hidden:
+            assert parameter.opts[0] in everything or parameter.param_type_name == "argument"
+            words = re.sub(r"\W", "", str(parameter.help))
+            assert words in re.sub(r"\W", "", everything), parameter.name
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_everyday_options_exist(name: str):
+    names = {parameter.name for parameter in LEAVES[name].params}
+    assert set(getattr(LEAVES[name].callback, "everyday", ())) <= names
+
+
+@pytest.mark.parametrize("name", ["", *(name for name in COMMANDS if " " not in name)])
+def test_examples_can_be_copied(name: str):
+    lines = help_of(name)
+    examples = lines[lines.index("Examples:") + 1 :]
+    assert examples
+    for line in examples:
+        for part in re.split(r" (?:\||&&|>) ", line):
+            words = shlex.split(part, comments=True)
+            if words[0] == "clipcli" and not words[-1].startswith("--help"):
+                command, arguments = COMMANDS[words[1]], words[2:]
+                if hasattr(command, "commands"):
+                    command, arguments = command.commands[words[2]], words[3:]
+                command.make_context(command.name, arguments)  # what is no option of it raises
+
+
+def test_all_options_stand_under_headings():
+    lines = help_of("classify", "--help-all")
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
-    assert headings[0] == "Arguments:"
-    assert headings[1:3] == ["Which images:", "Which labels, and the prompts they are put into:"]
-    assert headings[-1] == "Options:"
-    under = {line.split()[-1]: heading for heading, line in _with_heading(lines, headings) if "--model" in line}
-    assert set(under.values()) == {"Which model, and where it runs:"}
+    assert headings == [
+        "Arguments:", "Inputs:", "Labels and prompts:", "Scores and answers:", "Checks for CI:", "Model and device:",
+        "Output:", "Reports:", "Cache, verbosity and performance:", "Options:", "Examples:",
+    ]  # fmt: skip
+    under = {line.split()[-1]: heading for heading, line in _with_heading(lines, headings) if " --model" in line}
+    assert set(under.values()) == {"Model and device:"}
 
 
 def test_arguments_have_no_python_types():
-    assert "<list[str]>" not in run("classify", "--help").stdout
-    assert "<str>" not in run("models", "info", "--help").stdout
+    for name in ("classify", "models info"):
+        assert "<" not in "".join(help_of(name))
 
 
-def test_an_option_outside_of_all_groups_is_shown_too():
-    lines = run("embed", "--help").stdout.splitlines()
-    assert any("--dry-run" in line for line in lines[lines.index("Options:") :])
+def test_facts_are_said_in_words():
+    shown = " ".join(" ".join(help_of("classify", "--help-all")).split())
+    assert "[env var: CLIPCLI_BATCH_SIZE; default: depends on the device; at least 1]" in shown
+    assert "[-1.0 to 1.0]" in shown
+    assert "x>=" not in shown
+
+
+def test_help_comes_where_the_config_file_is_broken(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "clipcli.toml").write_text("nonsense", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for option in ("--help", "--help-all", "-h"):
+        assert run("embed", "x.png", option).code == 0
 
 
 def _with_heading(lines: list[str], headings: list[str]):

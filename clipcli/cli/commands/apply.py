@@ -9,29 +9,33 @@ import typer
 from clipcli.options.apply import ApplyOptions
 from clipcli.options.shared import OutputOptions
 
-EPILOG = """Examples:
-
-clipcli apply plan.jsonl --action trash
-
-clipcli apply plan.jsonl --action move:duplicates/ --yes
-
-clipcli apply plan.jsonl --keep-both --ignore-file different.txt"""
+EXAMPLES = (
+    "clipcli apply plan.jsonl",
+    "clipcli apply plan.jsonl --action move:duplicates/ --yes",
+    "clipcli apply plan.jsonl --keep-both --ignore-file different.txt",
+)
 
 
 def apply(
-    plan: Annotated[str, typer.Argument(metavar="PLAN", help="What clipcli dedupe -o FILE.jsonl wrote.")],
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="Plan from clipcli dedupe -o FILE.jsonl.")],
     out: OutputOptions,
     options: ApplyOptions,
     keep_both: Annotated[
         bool,
-        typer.Option("--keep-both", help="Touch nothing; note in --ignore-file that these are different pictures."),
+        typer.Option(
+            "--keep-both", help="Touch no file; record all pairs as different. They are recorded in --ignore-file."
+        ),
     ] = False,
     ignore_file: Annotated[
         str | None,
-        typer.Option("--ignore-file", metavar="FILE", help="Note here the pairs that the plan marks as different."),
+        typer.Option(
+            "--ignore-file",
+            metavar="FILE",
+            help="Record pairs marked as different in FILE. The plan's review page marks them.",
+        ),
     ] = None,
 ) -> None:
-    """Trash, move, link or delete what a plan removes; every file and its keeper are checked again first."""
+    """Trash, move, link or delete what a plan removes. Every file and its keeper are checked again first."""
     from clipcli.runs.apply.run import ApplyRun
 
     acting = ApplyRun.of(plan, options, touches_nothing=keep_both)

@@ -94,4 +94,9 @@ def _conclude(cache: EmbeddingCache, removed: int, talk: Console) -> None:
     talk.note(f"{removed:,} vectors removed from {cache.folder}")
 
 
+EXAMPLES = (
+    "clipcli cache info",
+    "clipcli cache prune --older-than 90",
+)
+
 COMMANDS = {"info": info, "clear": clear, "prune": prune}

@@ -7,17 +7,21 @@ import typer
 from clipcli.options.calibrate import CalibrateOptions
 from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, RunOptions
 
-EPILOG = """Examples:
-
-clipcli calibrate labelled/ -o thresholds.json
-
-clipcli classify new/ --thresholds thresholds.json"""
+EVERYDAY = (
+    "output", "labels", "labels_file", "prompts", "expect_from", "objective", "target_precision", "multi_label",
+    "background", "format", "model", "device", "include", "exclude", "verbose", "quiet",
+)  # fmt: skip
+"""What `--help` shows."""
+EXAMPLES = (
+    "clipcli calibrate labelled/ -o thresholds.json",
+    "clipcli classify new/ --thresholds thresholds.json",
+)
 
 
 def calibrate(
     inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, model: ModelOptions, run: RunOptions
 ) -> None:
-    """Find a temperature and one threshold per label from labelled images: one folder per label, or a table."""
+    """Find a temperature and per-label thresholds from labelled images: one folder per label, or a table."""
     from clipcli.output import open_writer, parse_output
     from clipcli.runs.base import execute
     from clipcli.runs.calibrate import plan

@@ -15,13 +15,16 @@ from clipcli.options.shared import CachedRunOptions, OutputOptions, ReportOption
 if TYPE_CHECKING:
     from clipcli.config import CheckSpec, Config
 
-EPILOG = """Examples:
-
-clipcli check --init
-
-clipcli check --report junit.xml
-
-clipcli check --changed-since origin/main"""
+EVERYDAY = (
+    "config", "only", "changed_since", "init", "report", "output", "format", "paths", "model", "device", "no_cache",
+    "include", "exclude", "verbose", "quiet",
+)  # fmt: skip
+"""What `--help` shows."""
+EXAMPLES = (
+    "clipcli check --init",
+    "clipcli check --report junit.xml",
+    "clipcli check --changed-since origin/main",
+)
 
 
 def check(
@@ -31,7 +34,7 @@ def check(
     reports: ReportOptions,
     run: CachedRunOptions,
 ) -> None:
-    """Run the checks of clipcli.toml: labels that pictures should or must not have, and duplicates."""
+    """Run the checks in clipcli.toml: labels that images should or must not have, and duplicates."""
     from clipcli.output import open_writer
     from clipcli.runs.check.rows import CheckRow, FailingPath
     from clipcli.runs.check.run import run_all, summary

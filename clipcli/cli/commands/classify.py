@@ -14,13 +14,18 @@ from clipcli.options.shared import (
     RunOptions,
 )
 
-EPILOG = """Examples:
-
-clipcli classify photos/ -l cat,dog,"red car"
-
-find . -name '*.jpg' -print0 | clipcli classify - -0 -l cat,dog --format jsonl
-
-clipcli classify shop/ --expect-from parent --min-accuracy 0.95 --report junit.xml"""
+EVERYDAY = (
+    "labels", "labels_file", "prompts", "top_k", "threshold", "multi_label", "none", "groups", "expect_from",
+    "min_accuracy", "report", "output", "format", "paths", "model", "device", "files_from", "null", "include",
+    "exclude", "quiet",
+)  # fmt: skip
+"""What `--help` shows."""
+EXAMPLES = (
+    'clipcli classify photos/ -l cat,dog,"red car"',
+    "clipcli classify photos/ -l cat,dog -o rows.csv",
+    'find . -name "*.jpg" -print0 | clipcli classify - -0 -l cat,dog -f jsonl',
+    "clipcli classify shop/ --expect-from parent --min-accuracy 0.95",
+)
 
 
 def classify(
@@ -33,7 +38,7 @@ def classify(
     reports: ReportOptions,
     run: RunOptions,
 ) -> None:
-    """Give each image the label that fits it best. No training: any labels, any images."""
+    """Give each image the label that fits it best, without any training."""
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
     from clipcli.runs.classify import plan

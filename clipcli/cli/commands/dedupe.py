@@ -7,17 +7,17 @@ import typer
 from clipcli.options.dedupe import ActionWords, DuplicateOptions, DuplicateReportOptions, PlanOutputOptions
 from clipcli.options.shared import InputOptions, ModelOptions, RunOptions
 
-EPILOG = """Examples:
-
-clipcli dedupe photos/
-
-clipcli dedupe photos/ -o plan.jsonl && clipcli apply plan.jsonl --action trash
-
-clipcli dedupe photos/ -o plan.jsonl --report plan.html
-
-clipcli dedupe test/ --against train/ --fail-on near
-
-clipcli dedupe photos/ --keep in:photos/best,most-pixels --protect photos/originals"""
+EVERYDAY = (
+    "level", "similar", "against", "rotations", "keep", "protect", "remove", "ignore_file", "fail_on", "report",
+    "output", "format", "paths", "model", "device", "include", "exclude", "quiet",
+)  # fmt: skip
+"""What `--help` shows."""
+EXAMPLES = (
+    "clipcli dedupe photos/",
+    "clipcli dedupe photos/ -o plan.jsonl && clipcli apply plan.jsonl",
+    "clipcli dedupe photos/ -o plan.jsonl --report plan.html",
+    "clipcli dedupe test/ --against train/ --fail-on near",
+)
 
 
 def dedupe(
@@ -29,7 +29,7 @@ def dedupe(
     run: RunOptions,
     elsewhere: ActionWords,
 ) -> None:
-    """Find copies, near copies and look-alikes. Touches nothing: `clipcli apply` acts on the plan that this writes."""
+    """Find copies, near copies and look-alikes. Touches no file."""
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
     from clipcli.runs.dedupe.report import ReportedRun, plan_of, refuse_actions

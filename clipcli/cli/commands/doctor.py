@@ -6,15 +6,14 @@ import typer
 
 from clipcli.options.shared import TableOptions
 
-EPILOG = """Examples:
-
-clipcli doctor
-
-clipcli doctor --format json > doctor.json"""
+EXAMPLES = (
+    "clipcli doctor",
+    "clipcli doctor -f json > doctor.json",
+)
 
 
 def doctor(out: TableOptions) -> None:
-    """Show what a bug report needs: versions, devices and why, caches, settings; test the embedded model."""
+    """Show what a bug report needs: versions, devices, caches and settings. Also tests the embedded model."""
     from clipcli.core.console import Console
     from clipcli.errors import ExitCode
     from clipcli.output import open_writer

@@ -9,19 +9,18 @@ import typer
 from clipcli.options.embed import ClusterOptions, EmbedInputOptions, TextOptions, VectorOptions
 from clipcli.options.shared import ModelOptions, RunOptions
 
-EPILOG = """Examples:
-
-clipcli embed photos/ -o photos.parquet
-
-clipcli embed photos/ | head -1
-
-clipcli embed --texts-from captions.csv --column caption -o captions.npy
-
-clipcli embed photos/ -o part3.npy --shard 3/8
-
-clipcli embed 's3://bucket/shards/{00000..00099}.tar' -o photos.parquet
-
-clipcli embed photos/ -o photos.parquet --ray ray://head:10001"""
+EVERYDAY = (
+    "text", "texts_from", "output", "format", "dtype", "resume", "shard", "dry_run", "model", "device", "ray",
+    "files_from", "null", "column", "include", "exclude", "verbose", "quiet",
+)  # fmt: skip
+"""What `--help` shows."""
+EXAMPLES = (
+    "clipcli embed photos/ -o photos.parquet",
+    'clipcli embed "a dog" "a cat"',
+    "clipcli embed --texts-from captions.csv --column caption -o captions.npy",
+    'clipcli embed "s3://bucket/shards/{00000..00099}.tar" -o photos.parquet',
+    "clipcli embed photos/ -o part3.npy --shard 3/8",
+)
 
 
 def embed(
@@ -31,9 +30,9 @@ def embed(
     out: VectorOptions,
     run: RunOptions,
     cluster: ClusterOptions,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much there is to do.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show how much there is to do.")] = False,
 ) -> None:
-    """Turn images, or texts, into vectors: npy, npz, Parquet, safetensors, JSON Lines or CSV."""
+    """Turn images or texts into vectors: npy, npz, Parquet, safetensors, JSON Lines or CSV."""
     from dataclasses import replace
 
     from clipcli.runs.base import execute

@@ -8,11 +8,10 @@ import typer
 
 from clipcli.options.shared import TalkOptions
 
-EPILOG = """Examples:
-
-clipcli index catalogue.npy -o catalogue.index
-
-clipcli rank "red shoes" catalogue.index"""
+EXAMPLES = (
+    "clipcli index catalogue.npy -o catalogue.index",
+    'clipcli rank "red shoes" catalogue.index',
+)
 
 
 def index(
@@ -24,7 +23,7 @@ def index(
         typer.Option("--recall", metavar="R", min=0.0, max=1.0, help="Share of the true nearest neighbours to find."),
     ] = 0.95,
 ) -> None:
-    """Make an index that searches millions of vectors in milliseconds, and say how much of an exact search it finds."""
+    """Build an index that searches millions of vectors in milliseconds, and report its recall."""
     from clipcli.errors import ExitCode
     from clipcli.runs.rank.index import build
     from clipcli.vectorfiles import open_vectors

@@ -6,32 +6,31 @@ from typing import Annotated
 
 import typer
 
-EPILOG = """Examples:
-
-clipcli merge part1.npy part2.npy part3.npy -o photos.npy
-
-clipcli merge stopped.npy.parts --incomplete -o so-far.parquet"""
+EXAMPLES = (
+    "clipcli merge part1.npy part2.npy part3.npy -o photos.npy",
+    "clipcli merge stopped.npy.parts --incomplete -o so-far.parquet",
+)
 
 
 def merge(
     parts: Annotated[
-        list[str], typer.Argument(metavar="PARTS", help="Vector files, or the folder of parts of a stopped run.")
+        list[str], typer.Argument(metavar="PARTS", help="Vector files, or the folder of parts of an interrupted run.")
     ],
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The new file, or a URL (s3://…); its suffix is the format."
+            "--output", "-o", metavar="FILE", help="File or URL (s3://…) to write. The suffix sets the format."
         ),
     ],
     format: Annotated[  # noqa: A002
         str, typer.Option("--format", "-f", metavar="FORMAT", help="npy, npz, parquet, safetensors, jsonl or csv.")
     ] = "auto",
-    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="float32 or float16.")] = "float32",
+    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="Number type: float32 or float16.")] = "float32",
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Also when shards are missing or unfinished.")
+        bool, typer.Option("--incomplete", help="Also merge when parts are missing or unfinished.")
     ] = False,
 ) -> None:
-    """Join the shards of one run in the order of its inputs, or files of one model one after the other."""
+    """Join the parts of one run in the order of its inputs, or append files of one model."""
     from clipcli.core.console import Console
     from clipcli.errors import UsageError
     from clipcli.runs.embed.target import parse_target

@@ -147,4 +147,10 @@ def bench(
             writer.write(row)
 
 
+EXAMPLES = (
+    "clipcli models list vit-b",
+    "clipcli models pull ViT-B-32/laion2b_s34b_b79k",
+    "clipcli models export ViT-B-32/laion2b_s34b_b79k -o my-bundle/",
+)
+
 COMMANDS = {"list": list_models, "info": info, "pull": pull, "verify": verify, "export": export, "bench": bench}

@@ -11,7 +11,7 @@ from clipcli.options.vocabulary import LabelsFileOption, LabelsOption
 
 
 def list_sets(output: OutputOptions) -> None:
-    """List the sets of templates that come with clipcli, and what each is for."""
+    """List the template sets that come with clipcli, and what each is for."""
     from clipcli.output import open_writer
     from clipcli.prompts import SetRow, shipped_sets
 
@@ -23,12 +23,12 @@ def list_sets(output: OutputOptions) -> None:
 def show(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME|FILE...", help="Sets or files; several are joined. @imagenet: its labels."),
+        typer.Argument(metavar="NAME|FILE...", help="Sets or files. Several are joined. @imagenet prints its labels."),
     ],
     labels: LabelsOption = None,
     labels_file: LabelsFileOption = None,
 ) -> None:
-    """Print a set, one template a line, ready to be edited; with labels, the very texts they become."""
+    """Print a set, one template per line, ready to edit. With labels, print the texts they become."""
     from clipcli.core.console import printable
     from clipcli.output.targets import open_target
     from clipcli.prompts import listing
@@ -46,9 +46,9 @@ def check(
     labels: LabelsOption = None,
     labels_file: LabelsFileOption = None,
 ) -> None:
-    """Name every fault of template files as file:line: problem; exit with 4 when there is any.
+    """Report every fault in template files as file:line: problem, and exit with 4 if there is any.
 
-    With labels, also those that a file of prompts for single labels forgets.
+    With labels, also report labels that a file of prompts per label does not cover.
     """
     from clipcli.core.console import Console, printable
     from clipcli.errors import ExitCode
@@ -66,5 +66,11 @@ def check(
         Console().note(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found")
         raise typer.Exit(ExitCode.INPUTS)
 
+
+EXAMPLES = (
+    "clipcli prompts list",
+    "clipcli prompts show photo > my-templates.txt",
+    "clipcli prompts check my-templates.txt",
+)
 
 COMMANDS = {"list": list_sets, "show": show, "check": check}

@@ -7,15 +7,17 @@ import typer
 from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
 from clipcli.options.shared import ModelOptions, OutputOptions, RunOptions
 
-EPILOG = """Examples:
-
-clipcli rank "two parrots on a branch" photos/
-
-clipcli rank "2:golden retriever + ./pool.jpg - fruit" photos/ --top-k 20 --report hits.html
-
-clipcli rank --image shoe.jpg catalogue.parquet --paths -0 | xargs -0 cp -t picks/
-
-clipcli rank --relevance captions.csv --min-recall 5=0.6 images/"""
+EVERYDAY = (
+    "query", "image", "queries", "top_k", "min_score", "relevant", "copy_to", "report", "preview", "relevance",
+    "min_recall", "output", "format", "paths", "model", "device", "include", "exclude", "quiet",
+)  # fmt: skip
+"""What `--help` shows."""
+EXAMPLES = (
+    'clipcli rank "two parrots on a branch" photos/',
+    "clipcli rank photo.jpg photos/ --report hits.html",
+    'clipcli rank "2:golden retriever + ./pool.jpg - fruit" photos/ -k 20',
+    'clipcli rank "red shoes" shop.npy --paths -0 | xargs -0 cp -t picks/',
+)
 
 
 def rank(
@@ -29,7 +31,7 @@ def rank(
     out: OutputOptions,
     run: RunOptions,
 ) -> None:
-    """Find the images that fit some words or are like an image, best first."""
+    """Find the images that match words, an example image, or both, best first."""
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
     from clipcli.runs.rank import plan

@@ -8,20 +8,18 @@ import typer
 
 from clipcli.options.shared import OutputOptions
 
-EPILOG = """Example:
-
-clipcli undo plan.jsonl.journal"""
+EXAMPLES = ("clipcli undo plan.jsonl.journal",)
 
 
 def undo(
-    journal: Annotated[str, typer.Argument(metavar="JOURNAL", help="What clipcli apply wrote beside the plan.")],
+    journal: Annotated[
+        str, typer.Argument(metavar="JOURNAL", help="Journal that clipcli apply wrote beside the plan.")
+    ],
     out: OutputOptions,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Also if the journal comes from another user or machine.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Also undo a journal from another user or machine.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went wrong.")] = False,
 ) -> None:
-    """Bring back what can be brought back, the last step first, and say what cannot."""
+    """Undo what can be undone, the last step first, and say what cannot."""
     from clipcli.runs.apply.run import undo_all
 
     raise typer.Exit(undo_all(journal, out.parse(null=False), quiet=quiet, yes=yes))
