@@ -3,7 +3,7 @@
     python benchmarks/cost_model.py [--photo-kilobytes 500] [--dim 512] [--gigabits 10]
 
 Cores, network and storage follow from measured rates by division; no price is in it, since prices change. Prints the
-tables of docs/scale.md.
+tables of docs/advanced/scale.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write the parts of the documentation that the program itself knows: help, exit codes, environment variables.
 
-`python docs/generate.py` writes docs/cli.md, docs/exit-codes.md, docs/environment.md and the man page docs/clipcli.1;
+`python docs/generate.py` writes docs/cli.md, docs/exit-codes.md, docs/configuration.md and the man page docs/clipcli.1;
 with `--check` it says whether they are current, and changes nothing.
 """
 
@@ -95,6 +95,9 @@ def _troff(text: str) -> str:
     return "\n".join(rf"\&{line}" if line.startswith(".") else line for line in lines)
 
 
+_VARIABLES = "<!-- variables: written by `make docs` -->"
+
+
 def exit_codes_page() -> str:
     """docs/exit-codes.md."""
     from clipcli.errors import ExitCode
@@ -105,20 +108,17 @@ def exit_codes_page() -> str:
     )
 
 
-def environment_page() -> str:
-    """docs/environment.md."""
+def configuration_page() -> str:
+    """docs/configuration.md, with its tables of variables written anew."""
     from clipcli.config.environment import VARIABLES
 
-    parts = ["# Environment variables", "", "Written by `make docs`. `clipcli doctor` shows which are set.", ""]
-    parts += [
-        "An option's value is that of the command line; else of its variable here; else of the",
-        "[config file](config.md); else the program's own.",
-        "",
-    ]
+    parts = []
     for title, foreign in (("clipcli's own", False), ("Read by the libraries below it", True)):
         rows = [f"| `{entry.name}` | {entry.meaning} |" for entry in VARIABLES if entry.foreign is foreign]
-        parts += [f"## {title}", "", "| variable | meaning |", "| --- | --- |", *rows, ""]
-    return "\n".join(parts)
+        parts += [f"### {title}", "", "| variable | meaning |", "| --- | --- |", *rows, ""]
+    before, begin, rest = (DOCS / "configuration.md").read_text(encoding="utf-8").partition(_VARIABLES)
+    _, end, after = rest.partition("<!-- end of variables -->")
+    return "".join((before, begin, "\n\n", "\n".join(parts), end, after))
 
 
 def main() -> int:
@@ -127,7 +127,7 @@ def main() -> int:
     for name in [name for name in os.environ if name.startswith("CLIPCLI_")]:
         del os.environ[name]
     stale = 0
-    pages = {"cli.md": cli_page(), "exit-codes.md": exit_codes_page(), "environment.md": environment_page()}
+    pages = {"cli.md": cli_page(), "exit-codes.md": exit_codes_page(), "configuration.md": configuration_page()}
     os.environ.update(COLUMNS=_MAN_WIDTH, TERMINAL_WIDTH=_MAN_WIDTH)
     pages["clipcli.1"] = man_page()
     for name, text in pages.items():

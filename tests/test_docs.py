@@ -24,7 +24,7 @@ from clipcli.models import spec
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-WRITTEN = [page for page in PAGES if page.name not in {"cli.md", "exit-codes.md", "environment.md"}]
+WRITTEN = [page for page in PAGES if page.name not in {"cli.md", "exit-codes.md"}]
 """Pages written by hand."""
 BLOCKS = [block for page in WRITTEN for block in blocks(page)]
 RUNNABLE = [page for page in WRITTEN if any(b.language in SHELL | {"python"} and not b.mark for b in blocks(page))]
@@ -185,7 +185,7 @@ def test_the_figures_of_calibration_are_those_that_were_measured():
 def test_every_key_of_the_config_file_has_its_row():
     from clipcli.config.schema import CHECK_KEYS, CHECKS, DEFAULT_KEYS
 
-    for page, keys in (("config.md", [*DEFAULT_KEYS, CHECKS]), ("ci.md", CHECK_KEYS)):
+    for page, keys in (("configuration.md", [*DEFAULT_KEYS, CHECKS]), ("ci.md", CHECK_KEYS)):
         rows = re.findall(r"^\| (`.*?) \|", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
         assert set(keys) <= {key for row in rows for key in re.findall("`([a-z_]+)`", row)}, page
 
@@ -235,7 +235,7 @@ def read_variables() -> set[str]:
 
 
 def test_every_environment_variable_is_listed_and_read():
-    """The list is what docs/environment.md is written from, and what doctor shows."""
+    """The list is what docs/configuration.md is written from, and what doctor shows."""
     built = {"CLIPCLI_CACHE_MAX_SIZE", "CLIPCLI_CACHE_DTYPE", "TF_BUILD"}  # read by a name that is put together
     ours, foreign = ({each.name for each in VARIABLES if each.foreign is other} for other in (False, True))
     assert (read_variables() | built) - foreign == ours

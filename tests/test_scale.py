@@ -1,4 +1,4 @@
-"""docs/scale.md: its figures follow from the results, and each engine takes our Parquet as the page says."""
+"""docs/advanced/scale.md: its figures follow from the results, and each engine takes our Parquet as the page says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from run import ROOT
 
 from clipcli.vectorfiles import VectorRows, VectorsInfo, WritePlan, create_vectors
 
-PAGE = ROOT / "docs" / "scale.md"
+PAGE = ROOT / "docs" / "advanced" / "scale.md"
 COUNT, DIM = 600, 64
 ENGINES = {
     "faiss": ("faiss",),

@@ -5,8 +5,8 @@
     tokenizer.json                  the `tokenizers` library's own format
     manifest.json                   what the model is, how to feed it, size and SHA-256 of every other file
 
-docs/bundles.md describes the format for those who read or make bundles without clipcli. Writing one is in `staging`,
-which readers, who are in a hurry, do not import.
+docs/advanced/bundles.md describes the format for programs that read or make bundles without clipcli. Writing is in
+`stage`, which readers do not import, so that a start stays fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every environment variable that a run listens to, compared by a test with the code and with docs/environment.md."""
+"""Every environment variable that a run listens to, compared by a test with the code and with docs/configuration.md."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_ids_are_open_clips_on_ten_thousand_texts(theirs, ours):
 
 
 # Characters that the `regex` module and the `tokenizers` library class differently, because Unicode gave or changed
-# their class later than one of the two was made; listed in docs/bundles.md.
+# their class later than one of the two was made; listed in docs/advanced/bundles.md.
 _UNSETTLED = {chr(code) for code in (0x345, 0x558, 0x58B, 0x58C, 0x88F, 0xC5C, 0xCDC, 0x208F, 0x209D, 0x209E, 0x209F)}
 
 

@@ -77,8 +77,12 @@ class Planner:
             raise ConfigError(f"{config.path} holds no checks", hint="[checks.NAME]; clipcli check --init shows some")
         talk.detail(f"checks of {config.path}")
         scope = Scope.of(selection, config, talk)
-        sizes = {name: whole_number(name) or getattr(config.defaults, name) for name in ("batch_size", "workers")}
-        return cls(config, scope, selection.globs, model, RunOptions(**vars(run), **sizes), groups, talk)
+        performance = RunOptions(
+            **vars(run),
+            batch_size=whole_number("batch_size") or config.defaults.batch_size,
+            workers=whole_number("workers") or config.defaults.workers,
+        )
+        return cls(config, scope, selection.globs, model, performance, groups, talk)
 
     @property
     def session_options(self) -> SessionOptions:

@@ -1,4 +1,4 @@
-"""The scripts of docs/schedulers: linted, and run with stand-ins for the schedulers."""
+"""The scripts of docs/advanced/schedulers: linted, and run with stand-ins for the schedulers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from run import ROOT, run
 from clipcli.models import spec
 from clipcli.vectorfiles import open_vectors
 
-PLACE = ROOT / "docs" / "schedulers"
+PLACE = ROOT / "docs" / "advanced" / "schedulers"
 SCRIPTS = sorted(PLACE.glob("*.sh"))
 STAND_INS = {
     # starts each task of an array at once, as Slurm would some time later

@@ -1,10 +1,10 @@
 #!/bin/bash
 # clipcli as a Slurm array: one shard a task, then one job that merges. Needs a file system that all nodes share.
 #
-#   PHOTOS=/data/photos OUT=/data/photos.parquet SHARDS=32 docs/schedulers/slurm.sh
+#   PHOTOS=/data/photos OUT=/data/photos.parquet SHARDS=32 docs/advanced/schedulers/slurm.sh
 #
 # A task that failed, or ran out of time, is handed in again by itself: --resume goes on where it stopped.
-#   PHOTOS=… OUT=… SHARDS=32 sbatch --array=7 docs/schedulers/slurm.sh
+#   PHOTOS=… OUT=… SHARDS=32 sbatch --array=7 docs/advanced/schedulers/slurm.sh
 #SBATCH --job-name=clipcli
 #SBATCH --cpus-per-task=8
 #SBATCH --gpus-per-task=1

@@ -1,8 +1,8 @@
 #!/bin/bash
 # clipcli through GNU parallel: shards on this machine, or over ssh on those of a file, then the merge.
 #
-#   docs/schedulers/parallel.sh /data/photos photos.parquet 8
-#   docs/schedulers/parallel.sh /data/photos /data/photos.parquet 32 hosts.txt     # one a line, such as 2/user@node1
+#   docs/advanced/schedulers/parallel.sh /data/photos photos.parquet 8
+#   docs/advanced/schedulers/parallel.sh /data/photos /data/photos.parquet 32 hosts.txt     # one a line, such as 2/user@node1
 #
 # Run again, it does only what is missing: parallel's log knows the shards that are done, --resume goes on within one.
 set -euo pipefail
