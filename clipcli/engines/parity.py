@@ -68,6 +68,12 @@ def compare(
     )
 
 
+def towers_not_finite(encoder: Encoder) -> list[str]:
+    """Return "image", "text", both or none: the towers whose answer to noise, or to words, is not finite."""
+    vectors = {"image": encoder.encode_images(probe_images(encoder.info)[0]), "text": encoder.encode_texts(TEXTS)}
+    return [tower for tower, some in vectors.items() if not np.isfinite(some).all()]
+
+
 def probe_images(info: ModelInfo) -> list[Pixels]:
     """Batches of 1, 2 and 4 normalised images: noise, flat black and white, a gradient across each axis."""
     height, width = info.preprocessing.image_size

@@ -104,6 +104,18 @@ def test_a_check_does_not_hold_for_images_without_a_vector(config: str, bad_bund
     assert result.stderr.count(f"{NOT_FINITE} (encode)") == 8
 
 
+def test_verify_says_which_tower(bad_images: str, bad_word: str, bad_bundle: str, random_model: str):
+    for model, tower in ((bad_images, "image"), (bad_bundle, "image")):
+        assert_one_error(run("models", "verify", model), f"its {tower} tower gave numbers that are not finite")
+    for model in (random_model, bad_word):  # one word of 49,408 is not looked at
+        result = run("models", "verify", model, "--format", "jsonl")
+        assert (result.code, {row["fact"]: row["value"] for row in rows(result)}["vectors"]) == (0, "finite")
+
+
+def test_what_looks_at_no_vector_still_answers(bad_images: str):
+    assert run("models", "info", bad_images).code == 0
+
+
 @pytest.mark.slow
 def test_bench_measures_no_model_that_gives_nothing(bad_images: str):
     result = run("models", "bench", bad_images, "--seconds", "0.1")
@@ -201,6 +213,8 @@ def test_a_picture_that_the_model_has_no_answer_to_is_one_row(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_bundle_is_not_made_of_a_model_without_vectors(bad_images: str, bad_word: str, tmp_path: Path):
+    pulled = run("models", "pull", bad_images)
+    assert (pulled.code, "no fast-starting copy" in pulled.stderr) == (0, True), pulled.stderr
     refused = run("models", "export", bad_images, "-o", tmp_path / "bundle")
     assert refused.code == 5, refused.stderr
     assert not (tmp_path / "bundle").exists()

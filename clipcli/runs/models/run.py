@@ -226,7 +226,7 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Cons
     Raises:
         BundleError, DownloadError: a file whose hash is wrong, by name.
         InputsError: an image that cannot be read.
-        ModelError: the bundle's vectors are not its source's, or `source` cannot be loaded.
+        ModelError: vectors that are not finite, or not those of the source; a `source` that cannot be loaded.
         UsageError: images or a source to compare, and no bundle.
     """
     model = Model(choice, talk)
@@ -237,7 +237,7 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Cons
         return rows + _checked_weights(model, choice, talk)
     pixels = [_pixels(path, model.bundle.info) for path in images]
     bundles.check_hashes(model.bundle)
-    rows.append(FactRow("hashes", "as recorded"))
+    rows += [FactRow("hashes", "as recorded"), _finite(model)]
     named = source or model.bundle.manifest.source
     original = _source_of(named, model, talk, must=source is not None)
     if original is None:
@@ -263,7 +263,18 @@ def _checked_weights(model: Model, choice: Choice, talk: Console) -> list[FactRo
     source, _ = loader.find(model.spec, choice, talk)
     hub.check_file(source.weights)
     digest = FactRow("sha256", hub.sha256_of(source.weights))
-    return [digest, FactRow("loads", value=True), FactRow("fingerprint", model.encoder.info.fingerprint)]
+    fingerprint = FactRow("fingerprint", model.encoder.info.fingerprint)
+    return [digest, FactRow("loads", value=True), fingerprint, _finite(model)]
+
+
+def _finite(model: Model) -> FactRow:
+    """Raise ModelError where a tower answers noise or words with numbers that mean nothing."""
+    from clipcli.engines.parity import towers_not_finite
+
+    if towers := towers_not_finite(model.encoder):
+        what = "both towers" if len(towers) > 1 else f"its {towers[0]} tower"
+        raise ModelError(f"{model.spec.name}: {what} gave numbers that are not finite", hint="the weights are damaged")
+    return FactRow("vectors", "finite")
 
 
 def _source_of(name: str, model: Model, talk: Console, *, must: bool) -> Encoder | None:
