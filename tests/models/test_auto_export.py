@@ -264,7 +264,7 @@ def test_without_onnx_runtime_a_model_with_a_copy_runs_through_torch(
     result = classify(random_model, folder)
     assert (result.code, result.stdout) == (0, before)
     warning, note = result.stderr.splitlines()
-    assert "ONNX Runtime is not installed (pip install onnxruntime): running through torch" in warning
+    assert "onnxruntime is not installed (pip install onnxruntime): running through torch" in warning
     assert "no fast-starting copy" in note
     assert_one_error(classify("tiny", folder, "-q"), "ONNX Runtime cannot be imported", "pip install onnxruntime")
 
