@@ -24,7 +24,7 @@ load and saves 2 ms an image in batches of 16 (benchmarks/bench_startup.py)."""
 _OUT_OF_MEMORY = ("allocate", "bad_alloc")
 
 
-class Tower:
+class OnnxTower:
     """One graph, opened at its first use for little work, and again for much work once there is much."""
 
     def __init__(self, path: Path, expected_rows: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Protocol
 
 from clipcli.core.devices import has_onnx_runtime
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 class BundleLoader(Protocol):
     """Loads a bundle."""
 
-    def __call__(self, bundle: Bundle, *, expected_images: int | None, expected_texts: int | None) -> Encoder:
-        """Load a bundle, ready for so many inputs. Raises ModelError."""
+    def __call__(
+        self, bundle: Bundle, *, expected_images: int | None, expected_texts: int | None, precision: Precision
+    ) -> Encoder:
+        """Load a bundle, ready for so many inputs; `precision` is one of the engine's. Raises ModelError."""
         ...
 
 
@@ -43,10 +46,21 @@ class EngineSpec:
         return self.load is not None
 
 
-def _load_onnx(bundle: Bundle, *, expected_images: int | None, expected_texts: int | None) -> Encoder:
+def _load_onnx(
+    bundle: Bundle, *, expected_images: int | None, expected_texts: int | None, precision: Precision
+) -> Encoder:
+    del precision  # always fp32
     from clipcli.engines import onnx
 
     return onnx.load(bundle, expected_images=expected_images, expected_texts=expected_texts)
+
+
+def _load_openvino(
+    bundle: Bundle, *, expected_images: int | None, expected_texts: int | None, precision: Precision
+) -> Encoder:
+    from clipcli.engines import openvino
+
+    return openvino.load(bundle, expected_images=expected_images, expected_texts=expected_texts, precision=precision)
 
 
 AUTO: Final = "auto"
@@ -60,6 +74,14 @@ ENGINES: Final = {
         is_installed=has_onnx_runtime,
         package="onnxruntime",
     ),
+    "openvino": EngineSpec(
+        about="OpenVINO: CPU only, also bf16",
+        devices=("cpu",),
+        precisions=("fp32", "bf16"),
+        load=_load_openvino,
+        is_installed=lambda: find_spec("openvino") is not None,
+        package="openvino",
+    ),
     "openclip": EngineSpec(
         about="torch: every model, every device",
         devices=("cpu", "cuda", "mps"),
@@ -69,7 +91,7 @@ ENGINES: Final = {
         package="open_clip_torch",
     ),
 }
-"""By name, in the order in which `auto` prefers them."""
+"""By name. `auto` takes the first that runs a bundle, where there is one, and else the first that does not."""
 BUNDLE_ENGINE: Final = next(name for name, spec in ENGINES.items() if spec.needs_bundle)
 """What `auto` runs a bundle with."""
 SOURCE_ENGINE: Final = next(name for name, spec in ENGINES.items() if not spec.needs_bundle)

@@ -76,8 +76,15 @@ class Model:
     @property
     def precision(self) -> Precision:
         """The precision that its vectors come from."""
+        if self.bundle is not None and self._bundle_precision != "fp32":
+            return self._bundle_precision
         known = self._known
         return known.precision if known else self.encoder.precision
+
+    @property
+    def _bundle_precision(self) -> Precision:
+        """What an engine is told to compute a bundle in."""
+        return "fp32" if self.choice.precision == "auto" else self.choice.precision
 
     @property
     def revision(self) -> str | None:
@@ -195,7 +202,13 @@ class Model:
     @property
     def _may_use_bundle(self) -> bool:
         choice = self.choice
-        return not choice.runs_sources and choice.precision in {"auto", "fp32"} and self._device_kind == "cpu"
+        return not choice.runs_sources and self._suits_bundles and self._device_kind == "cpu"
+
+    @property
+    def _suits_bundles(self) -> bool:
+        """Whether the engine of bundles computes in the precision that was asked for."""
+        engine = self.choice.spec or ENGINES[BUNDLE_ENGINE]
+        return self.choice.precision == "auto" or self.choice.precision in engine.precisions
 
     @cached_property
     def _device_kind(self) -> str:
@@ -234,8 +247,9 @@ class Model:
     def _load_openclip(self) -> tuple[OpenClipEncoder, ModelFiles]:
         from clipcli.models import loader
 
-        source, device = loader.find(self.spec, self.choice, self.talk)
-        encoder = loader.load(source, device, self.choice, self._record, self.talk)
+        choice = replace(self.choice, precision="fp32") if self.choice.runs_bundles else self.choice
+        source, device = loader.find(self.spec, choice, self.talk)
+        encoder = loader.load(source, device, choice, self._record, self.talk)
         self._source = source
         loader.remember(encoder, source, self._record, self._place)
         is_few = self.expected_images is not None and self.expected_images < FEW_IMAGES
@@ -251,7 +265,8 @@ class Model:
         load = ENGINES[self.engine].load
         if load is None:
             raise TypeError(f"{self.engine} runs no bundles")
-        return load(bundle, expected_images=self.expected_images, expected_texts=self.expected_texts)
+        images, texts = self.expected_images, self.expected_texts
+        return load(bundle, expected_images=images, expected_texts=texts, precision=self._bundle_precision)
 
     def _check_bundle_engine(self) -> None:
         """Refuse what the engine cannot do. Raises UsageError, DeviceError."""

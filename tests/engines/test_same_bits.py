@@ -14,7 +14,7 @@ from torch.nn import functional
 from clipcli.core.batch_invariance import ROWS, image_rows
 from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.engines import onnx_export
-from clipcli.engines.onnx_tower import Tower
+from clipcli.engines.onnx_tower import OnnxTower
 from clipcli.engines.openclip import OpenClipEncoder
 from clipcli.engines.openclip_towers import ExplicitFewQueries, few_queries_on
 from clipcli.engines.torch_devices import Streams
@@ -209,7 +209,7 @@ def hold_onnx(
     for number in threads:
         monkeypatch.setenv("OMP_NUM_THREADS", str(number))
         for expected_rows in (0, 1000):
-            tower = Tower(path, expected_rows)
+            tower = OnnxTower(path, expected_rows)
             whole = tower.run(batch)
             hold_every_place(tower.run, batch)
             for size in (2, 3, 5, 8):

@@ -1,0 +1,146 @@
+"""OpenVINO over a bundle, on the CPU: in float32, or in bfloat16 where the processor computes in it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from clipcli.core.batch_invariance import image_rows, steps, text_rows
+from clipcli.core.devices import cpu_lanes, model_threads
+from clipcli.engines.bundle_encoder import BundleEncoder
+from clipcli.errors import BundleError, DeviceError, ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from clipcli.bundle import Bundle
+    from clipcli.core.encoder import Precision
+    from clipcli.core.vectors import Vectors
+
+_HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
+"""Precisions by OpenVINO's names."""
+
+
+class OpenVinoTower:
+    """One graph, compiled at its first use for a fixed number of rows, so that a row never depends on its batch."""
+
+    def __init__(self, path: Path, rows: int, precision: Precision, lanes: int) -> None:
+        """Compile nothing yet.
+
+        Args:
+            path: the ONNX file.
+            rows: how many rows each run has; fewer are padded.
+            precision: fp32 or bf16, of activations and products.
+            lanes: runs side by side, each on its share of the cores.
+        """
+        self._path, self._rows, self._precision, self.lanes = path, rows, precision, lanes
+        self._compiled: Any = None
+        self._opening = threading.Lock()
+        self._requests = threading.local()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is compiled."""
+        return self._compiled is not None
+
+    @property
+    def sets_one_row_apart(self) -> bool:
+        """Never: every run has the same number of rows."""
+        return False
+
+    def rest(self) -> None:
+        """Keep what was compiled: compiling takes longer than the memory is worth."""
+
+    def run(self, rows: npt.NDArray[Any]) -> Vectors:
+        """(n, …) → float32 (n, dim)."""
+        compiled = self._ready()
+        if getattr(self._requests, "of", None) is not compiled:  # a request belongs to one thread
+            self._requests.request, self._requests.of = compiled.create_infer_request(), compiled
+        request = self._requests.request
+        parts = []
+        for some, indices in steps(len(rows), self._rows):
+            result = request.infer({0: np.ascontiguousarray(rows[indices])}, share_inputs=True)
+            parts.append(np.array(result[0][: some.stop - some.start], np.float32))
+        return np.concatenate(parts)
+
+    def _ready(self) -> Any:
+        with self._opening:
+            if self._compiled is None:
+                self._compiled = self._compile()
+            return self._compiled
+
+    def _compile(self) -> Any:
+        library = runtime()
+        threads = cpu_lanes()[1] * self.lanes if self.lanes > 1 else model_threads()
+        options = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self._precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": self.lanes,
+            "ENABLE_CPU_PINNING": False,
+        }
+        try:
+            core = library.Core()
+            model = core.read_model(str(self._path))
+            shape = model.inputs[0].partial_shape
+            shape[0] = self._rows
+            model.reshape({model.inputs[0]: shape})
+            compiled = core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise BundleError(
+                f"{self._path}: OpenVINO cannot load it: {str(error).strip().splitlines()[-1]}",
+                hint="Use --engine onnx, or export the model again.",
+            ) from error
+        if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() != _HINTS[self._precision]:
+            raise DeviceError(
+                f"this CPU does not compute in {self._precision}",
+                hint="leave out --precision, or use --engine openclip",
+            )
+        return compiled
+
+
+def runtime() -> Any:
+    """Return the library.
+
+    Raises:
+        ModelError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModelError(
+            f"OpenVINO cannot be imported: {error}",
+            hint="Install it with `pip install 'clipcli[openvino]'`, or use --engine onnx.",
+        ) from error
+    return openvino
+
+
+def load(
+    bundle: Bundle,
+    *,
+    expected_images: int | None = None,
+    expected_texts: int | None = None,
+    precision: Precision = "fp32",
+) -> BundleEncoder:
+    """Return an encoder over a bundle that `clipcli.bundle.read` has checked.
+
+    Args:
+        bundle: its towers may store fp32 or fp16.
+        expected_images: None when nobody knows; a lone image is not padded to a batch.
+        expected_texts: the same of texts.
+        precision: that of activations and products, fp32 or bf16.
+
+    Raises:
+        ModelError: OpenVINO is not installed.
+    """
+    runtime()
+    lanes = cpu_lanes()[0]
+    images = OpenVinoTower(
+        bundle.image_tower, 1 if expected_images == 1 else image_rows(precision), precision,
+        1 if expected_images == 1 else lanes,
+    )  # fmt: skip
+    texts = OpenVinoTower(bundle.text_tower, 1 if expected_texts == 1 else text_rows(precision), precision, 1)
+    return BundleEncoder(bundle, images, texts, "bf16" if precision == "bf16" else bundle.precision)
