@@ -28,15 +28,24 @@ _FIND = """SELECT key, data, itemsize, crc, used FROM entries JOIN vectors ON ve
     WHERE space = ? AND key IN ({})"""
 
 
+BLOB_ITEMSIZE = 1
+"""Bytes of an item where an entry holds no vector but bytes that only its reader understands."""
+
+
 @dataclass(frozen=True)
-class CachedVector:
+class CachedEntry:
     """One entry that was found whole."""
 
     key: bytes
-    vector: Vector
-    """Read-only (dim,) float32."""
+    data: bytes
+    itemsize: int
     used: int
     """The day it was last used."""
+
+    @property
+    def vector(self) -> Vector:
+        """Read-only (dim,) float32."""
+        return np.frombuffer(self.data, f"<f{self.itemsize}").astype(np.float32, copy=False)
 
 
 def stamp(path: str, stat: os.stat_result) -> bytes:
@@ -62,13 +71,12 @@ def make_space(db: sqlite3.Connection, name: str) -> int:
     return int(db.execute("SELECT id FROM spaces WHERE name = ?", (name,)).fetchone()[0])
 
 
-def find(db: sqlite3.Connection, space: int, keys: Sequence[bytes]) -> Iterator[CachedVector]:
+def find(db: sqlite3.Connection, space: int, keys: Sequence[bytes]) -> Iterator[CachedEntry]:
     """Entries among `keys`, in no order; one whose checksum is wrong counts as absent."""
     for some in _chunks(keys):
         for key, data, itemsize, crc, used in db.execute(_FIND.format(_marks(some)), (space, *some)):
             if zlib.crc32(data) == crc:
-                stored = np.frombuffer(data, f"<f{itemsize}")
-                yield CachedVector(key, stored.astype(np.float32, copy=False), used)
+                yield CachedEntry(key, data, itemsize, used)
 
 
 def insert(db: sqlite3.Connection, space: int, data: Mapping[bytes, bytes], itemsize: int, day: int) -> None:

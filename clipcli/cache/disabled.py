@@ -39,6 +39,13 @@ class NoCache(AbstractContextManager["NoCache"]):
     def put(self, _space: str, _items: Sequence[tuple[str, Vector]], /) -> None:
         """Nothing is kept."""
 
+    def get_blobs(self, _space: str, keys: Sequence[str], /) -> list[bytes | None]:
+        """Nothing is found: a None for every key."""
+        return [None] * len(keys)
+
+    def put_blobs(self, _space: str, _items: Sequence[tuple[str, bytes]], /) -> None:
+        """Nothing is kept."""
+
     def note(self, _space: str, _name: str, /) -> str | None:
         """Nothing was noted."""
         return None

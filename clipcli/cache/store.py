@@ -18,10 +18,11 @@ from clipcli.cache.private import make_folder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path
 
+    from clipcli.cache.database import CachedEntry
     from clipcli.core.vectors import Vector
 
 _LOW_WATER = 0.9  # shrink to this share of the bound, so that the next batch does not shrink again
@@ -148,6 +149,13 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
     def get(self, space: str, keys: Sequence[str]) -> list[Vector | None]:
         """The vector (read-only, (dim,) float32) of each sha256 hex key, or None; in the order of `keys`."""
+        return [None if entry is None else entry.vector for entry in self._entries(space, keys)]
+
+    def get_blobs(self, space: str, keys: Sequence[str]) -> list[bytes | None]:
+        """What `put_blobs` kept under each sha256 hex key, or None; in the order of `keys`."""
+        return [None if entry is None else entry.data for entry in self._entries(space, keys)]
+
+    def _entries(self, space: str, keys: Sequence[str]) -> list[CachedEntry | None]:
         raw = [bytes.fromhex(key) for key in keys]
         found = {} if self._refresh else self._read(lambda db: self._find(db, space, raw)) or {}
         return [found.get(key) for key in raw]
@@ -158,12 +166,19 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         with np.errstate(over="ignore"):  # half precision may not hold what float32 holds
             narrow = [(key, vector.astype(dtype)) for key, vector in items]
         data = {bytes.fromhex(key): vector.tobytes() for key, vector in narrow if np.isfinite(vector).all()}
+        self._insert(space, data, dtype.itemsize)
 
+    def put_blobs(self, space: str, items: Sequence[tuple[str, bytes]]) -> None:
+        """Keep bytes under sha256 hex keys, all or none, in one transaction. A space holds vectors or bytes."""
+        if items:
+            self._insert(space, {bytes.fromhex(key): data for key, data in items}, database.BLOB_ITEMSIZE)
+
+    def _insert(self, space: str, data: Mapping[bytes, bytes], itemsize: int) -> None:
         def write(db: sqlite3.Connection) -> None:
             number = self._spaces.get(space) or database.make_space(db, space)
             if self._refresh:
                 database.remove(db, number, list(data))
-            database.insert(db, number, data, dtype.itemsize, self._today)
+            database.insert(db, number, data, itemsize, self._today)
             self._flush(db)
             to_size(db, self._limits.max_bytes)
 
@@ -221,7 +236,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
             why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
             self._say(f"cache not used: {self.folder}: {why}")
 
-    def _find(self, db: sqlite3.Connection, space: str, keys: Sequence[bytes]) -> dict[bytes, Vector]:
+    def _find(self, db: sqlite3.Connection, space: str, keys: Sequence[bytes]) -> dict[bytes, CachedEntry]:
         number = self._spaces.get(space) or database.find_space(db, space)
         if number is None:
             return {}
@@ -230,7 +245,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         self._uses += [(number, hit.key) for hit in hits if hit.used < self._today]
         if len(self._uses) >= _PENDING_LIMIT:
             self._write(self._flush)
-        return {hit.key: hit.vector for hit in hits}
+        return {hit.key: hit for hit in hits}
 
     def _flush(self, db: sqlite3.Connection) -> None:
         database.keep_files(db, self._new_files, self._today)

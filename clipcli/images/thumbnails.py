@@ -17,8 +17,8 @@ from clipcli.images.pages import DOCUMENTS, pages_of
 if TYPE_CHECKING:
     from PIL import Image
 
-_SMALL: Final = 640
-"""JPEG decoders may shrink to no less than this: what pictures are compared at, two to six times as fast."""
+COMPARED: Final = 640
+"""What pictures are compared at."""
 _VANISHES: Final = 55
 """Grey values by which what can be seen must differ from its ground."""
 _DARK: Final = (64, 64, 64)
@@ -42,7 +42,7 @@ class Glance:
     frames: int
     """Pages of a document, frames of an animation; 1 for a picture, whatever previews and layers are beside it."""
     pictures: tuple[Image.Image, ...]
-    """The picture, the pages, or a few frames of an animation; upright, at least 640 × 640 where the file is."""
+    """The picture, the pages, or a few frames of an animation; upright, with at least `least` pixels a side."""
     camera: bool = False
     """Whether its metadata says which camera took it, or how."""
     whole: bool = True
@@ -50,10 +50,18 @@ class Glance:
 
 
 def glance(
-    data: bytes, *, orient: bool = True, rendering: Rendering = ON_WHITE, max_pixels: int = DEFAULT_MAX_PIXELS
+    data: bytes,
+    *,
+    orient: bool = True,
+    rendering: Rendering = ON_WHITE,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    least: int = COMPARED,
 ) -> Glance:
-    """Look at an image in RGB (or, by a bare rendering, its own mode). Raises ImageError as `decode` does."""
-    image = decode(data, orient=orient, max_pixels=max_pixels, draft=(_SMALL, _SMALL), rendering=rendering)
+    """Look at an image in RGB (or, by a bare rendering, its own mode). Raises ImageError as `decode` does.
+
+    JPEG decoders may shrink to no less than `least` pixels a side, two to eight times as fast.
+    """
+    image = decode(data, orient=orient, max_pixels=max_pixels, draft=(least, least), rendering=rendering)
     header = identify(data, max_pixels)
     width, height = header.size
     if (width > height) != (image.width > image.height) and width != height:

@@ -209,3 +209,19 @@ def test_a_second_opening_writes_nothing(cache):
     with reopened(cache) as again:
         assert again.get(SPACE, [key(0)])[0] is not None
     assert {file.name: file.read_bytes() for file in cache.folder.iterdir()} == before
+
+
+def test_bytes_come_back_as_they_are_and_count_as_vectors_do(cache):
+    items = [(key(number), bytes([number]) * (number + 1)) for number in range(200)]
+    cache.put_blobs("pairs", items)
+    cache.put_blobs("pairs", [])
+
+    with reopened(cache) as again:
+        assert again.get_blobs("pairs", [key(7), key(5000), key(0)]) == [items[7][1], None, items[0][1]]
+        assert again.get_blobs("facts", [key(7)]) == [None]
+        assert [(space.space, space.entries) for space in again.info()] == [("pairs", 200)]
+        assert again.clear() == 200
+        assert again.get_blobs("pairs", [key(7)]) == [None]
+    with NoCache() as none:
+        none.put_blobs("pairs", items)
+        assert none.get_blobs("pairs", [key(7)]) == [None]

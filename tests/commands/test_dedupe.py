@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dedupe_pictures import EDITS, family
+from dedupe_pictures import CHANGES, EDITS, family
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from plan.trees import snapshot
 from run import run
 
+from clipcli.cache import EmbeddingCache
 from clipcli.runs.dedupe.signatures import SignatureReader
-from clipcli.tasks.dedupe.levels import LevelThresholds
-from clipcli.tasks.dedupe.likeness import compare, sign
+from clipcli.tasks.dedupe.pairs import Pairs
+from clipcli.tasks.dedupe.sketch_join import candidate_pairs
 
 
 def draw(seed: int, size: tuple[int, int] = (180, 140)) -> Image.Image:
@@ -248,19 +249,18 @@ def test_against_vectors(tmp_path, random_model, monkeypatch, products):
 
 
 def test_an_approximate_search_finds_the_same_and_says_so(library, random_model, monkeypatch):
-    options = ("-m", random_model, "--level", "near", "--rotations", "-f", "jsonl")
+    options = ("-m", random_model, "--level", "near", "--rotations", "--no-cache", "-f", "jsonl")
     exact = [run("dedupe", library, *options), run("dedupe", library / "sub", "--against", library, *options)]
     monkeypatch.setattr("clipcli.tasks.dedupe.ivf.EXACT_PRODUCTS", 0)
     monkeypatch.setattr("clipcli.tasks.dedupe.ivf._CELL_ROWS", 2)
     again = [run("dedupe", library, *options), run("dedupe", library / "sub", "--against", library, *options)]
     assert [result.stdout for result in again] == [result.stdout for result in exact]
     assert len(exact[0].rows) == 6
-    assert re.findall(r"approximate search over \d (\w+): 100.0% of ", again[0].stderr) == ["hashes", "vectors"]
+    assert re.findall(r"approximate search of \d+ (\w+) in \d+: 100.0% of ", again[0].stderr) == ["sketches"]
 
 
 def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, random_model, monkeypatch):
-    monkeypatch.setattr("clipcli.runs.dedupe.against._COMPARISONS", 8)
-    monkeypatch.setattr("clipcli.runs.dedupe.against.DEFAULT_LIMIT", 5)
+    monkeypatch.setattr("clipcli.runs.dedupe.against._A_QUERY", 5)
     compared, compare = [], SignatureReader.compare
     monkeypatch.setattr(SignatureReader, "compare", lambda *pair: compared.append(pair[1:]) or compare(*pair))
     train, test = tmp_path / "train", tmp_path / "test"
@@ -278,16 +278,17 @@ def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, rando
 
 def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bars, monkeypatch):
     monkeypatch.setattr("clipcli.runs.dedupe.signatures._AT_ONCE", 3)
-    for _ in range(2):  # the second time hashes come from the cache, and pictures are looked at later
+    for joins in (["joining sketches", "joining vectors"], ["joining vectors"]):  # then candidates come from the cache
         run("dedupe", library, "-m", random_model, "--rotations")
-        names = ["images", "hashing", "joining hashes", "joining turns", "joining vectors", "looking", "exact pixels"]
+        names = ["images", "looking", *joins, "exact pixels"]
         assert [name for name, _, _ in bars] == [*names, "comparing", "detail", "edits"]
         assert [total for _, total, _ in bars] == [done for _, _, done in bars]
         assert bars[0][1] == 7
         assert bars[-3][1] >= 3
         bars.clear()
     run("dedupe", library / "sub", "--against", library, "-m", random_model)
-    assert [name for name, _, _ in bars] == ["images", "references", "hashing", "comparing"]
+    joins = ["joining sketches", "joining sketches", "joining vectors"]
+    assert [name for name, _, _ in bars] == ["images", "references", "looking", "comparing", *joins]
     assert [total for _, total, _ in bars] == [done for _, _, done in bars]
 
 
@@ -601,7 +602,7 @@ def test_the_page_shows_where_edited_pictures_differ(tmp_path, chromium, random_
 
 
 def test_copies_that_only_other_copies_lead_to_are_compared_with_the_keeper(tmp_path, random_model, monkeypatch):
-    """The keeper's border takes its hash far from the thumbnail's; the plain copy leads from one to the other."""
+    """The keeper has a border, and its thumbnail is no candidate; the plain copy leads from one to the other."""
     plain = draw(1, (400, 300))
     bordered = Image.new("RGB", (440, 340), "white")
     bordered.paste(plain, (20, 20))
@@ -609,12 +610,19 @@ def test_copies_that_only_other_copies_lead_to_are_compared_with_the_keeper(tmp_
     plain.save(tmp_path / "plain.png")
     thumbnail = plain.resize((36, 27)).convert("L")
     thumbnail.save(tmp_path / "thumbnail.png")
-    distance = compare(sign(bordered), sign(plain)).distance
-    monkeypatch.setattr("clipcli.tasks.dedupe.levels.UNKNOWN_MODEL", LevelThresholds(candidate=1.1, similar=1.1))
-    monkeypatch.setattr("clipcli.runs.dedupe.candidates.HASH_SURE", distance)
-    rows = run("dedupe", tmp_path, "-m", random_model, "--level", "near", "-f", "jsonl").rows
-    assert [os.path.basename(row["image"]) for row in rows] == ["plain.png", "bordered.png", "thumbnail.png"]
-    assert rows[1]["distance"] <= distance
+
+    def without_the_far_pair(*sets, **options):
+        pairs = candidate_pairs(*sets, **options)
+        near = ~((pairs.first == 0) & (pairs.second == 2))
+        return Pairs(pairs.first[near], pairs.second[near], pairs.cosine[near], pairs.crowded)
+
+    monkeypatch.setattr("clipcli.runs.dedupe.candidates.candidate_pairs", without_the_far_pair)
+    options = ("-m", random_model, "--level", "near", "--keep", "in:" + str(tmp_path / "first"), "-f", "jsonl")
+    (tmp_path / "first").mkdir()
+    (tmp_path / "bordered.png").rename(tmp_path / "first" / "bordered.png")
+    inputs = [tmp_path / "first" / "bordered.png", tmp_path / "plain.png", tmp_path / "thumbnail.png"]
+    rows = run("dedupe", *inputs, *options).rows
+    assert {os.path.basename(row["image"]) for row in rows} == {"plain.png", "bordered.png", "thumbnail.png"}
 
 
 def test_the_page_is_bounded(library, tmp_path, random_model, monkeypatch):
@@ -855,3 +863,41 @@ def photo_like() -> Image.Image:
         values += np.asarray(noise.resize((800, 600), Image.Resampling.BICUBIC)) / cells**0.6
     grey = np.clip(128 + values * 220, 0, 255).astype(np.uint8)
     return Image.merge("RGB", [Image.fromarray(np.clip(grey * f, 0, 255).astype(np.uint8)) for f in (1.0, 0.9, 0.8)])
+
+
+def test_a_verdict_depends_on_neither_the_model_nor_the_set(tmp_path, random_model, monkeypatch):
+    """Twelve copies beside their originals alone, and among other pictures, by two models."""
+    monkeypatch.chdir(tmp_path)
+    names = ("q10", "resize25", "crop10", "corner10", "border5", "screen", "grey", "caption")
+    for folder in ("few", "many"):
+        (tmp_path / folder).mkdir()
+        for seed in range(2):
+            photo = family("slides", seed, 1)[0].crop((0, 0, 960, 440))
+            photo.save(tmp_path / folder / f"{seed}.png")
+            for name in names:
+                {**EDITS, **CHANGES}[name](photo).save(tmp_path / folder / f"{seed}-{name}.png")
+    for seed in range(60):
+        draw(seed + 100).save(tmp_path / "many" / f"other {seed}.png")
+
+    def found(folder: str, *model: str) -> set[tuple[object, ...]]:
+        rows = run("dedupe", folder, *model, "--level", "edited", "-f", "jsonl").rows
+        return {(os.path.basename(r["image"]), r["level"], os.path.basename(r["keeper"]), r["structure"]) for r in rows}
+
+    first = found("few", "-m", "tiny")
+    assert len(first) == 2 * (1 + len(names))
+    assert first == found("many", "-m", "tiny") == found("few", "-m", random_model)
+
+
+def test_a_second_run_compares_and_opens_nothing(library, random_model, monkeypatch):
+    first = run("dedupe", library, "-m", random_model, "--rotations", "-f", "jsonl")
+    for method in ("compare", "_glance", "_digest", "_spectrum"):
+        monkeypatch.setattr(SignatureReader, method, lambda *_: pytest.fail("done again"))
+    monkeypatch.setattr("clipcli.tasks.dedupe.sketch_join.aligned_correlations", lambda *_: pytest.fail("done again"))
+    assert run("dedupe", library, "-m", random_model, "--rotations", "-f", "jsonl").stdout == first.stdout
+
+
+def test_what_the_cache_cannot_make_sense_of_is_done_again(library, random_model, monkeypatch):
+    monkeypatch.setattr(EmbeddingCache, "put_blobs", lambda *_: None)
+    first = run("dedupe", library, "-m", random_model, "-f", "jsonl")
+    monkeypatch.setattr(EmbeddingCache, "get_blobs", lambda _self, _space, keys: [b"\xff" * 7] * len(keys))
+    assert run("dedupe", library, "-m", random_model, "-f", "jsonl").stdout == first.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,15 +14,14 @@ from clipcli.core.vectors import unit_length
 from clipcli.errors import VectorsError
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.plan.file_state import resolve
-from clipcli.runs.dedupe.candidates import join_between
+from clipcli.runs.dedupe.candidates import join_between, kinds_of, pairs_between
 from clipcli.runs.dedupe.groups import Group, GroupMember
 from clipcli.tasks.dedupe.ivf import IvfFinder, exact_is_quick, sample_of
 from clipcli.tasks.dedupe.join import collapse, join_sets
-from clipcli.tasks.dedupe.join_rows import HashSource, VectorSource, cosine_of
+from clipcli.tasks.dedupe.join_rows import VectorSource
 from clipcli.tasks.dedupe.keep import is_inside
 from clipcli.tasks.dedupe.levels import LEVELS, includes
-from clipcli.tasks.dedupe.likeness import HASH_SURE
-from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, PairBuffer
+from clipcli.tasks.dedupe.pairs import PairBuffer, Pairs
 from clipcli.vectorfiles import ImageReading, holds_vectors, open_vectors
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from clipcli.runs.dedupe.groups import Grouper
     from clipcli.runs.dedupe.image_files import Collection
     from clipcli.session.session import Session
-    from clipcli.tasks.dedupe.join_rows import Bits, Indices, RowSource
-    from clipcli.tasks.dedupe.pairs import Pairs
+    from clipcli.tasks.dedupe.join_rows import Indices, RowSource
     from clipcli.vectorfiles.vector_file import VectorFile
 
 
@@ -119,12 +117,12 @@ def _blocks(file: VectorFile) -> Iterator[tuple[int, Vectors]]:
         yield start, vectors if file.info.unit_length else unit_length(vectors)
 
 
-_COMPARISONS: Final = 100_000
-"""Pictures that one run compares at least, if there are so many; 8 for each query otherwise."""
-_COMPARISONS_A_QUERY: Final = 8
+_A_QUERY: Final = 16
+"""References that one query is compared with on its pixels, the most alike first."""
+_QUERIES_AT_ONCE: Final = 64
 
 
-def match(decider: Grouper, bits: Bits, talk: Console) -> list[Group]:
+def match(decider: Grouper, console: Console) -> list[Group]:
     """Groups that are led by a reference, by its path; their members are the queries that it fits best."""
     contents = decider.contents
     references = np.array([n for n, c in enumerate(contents) if any(f.reference for f in c.files)], np.int64)
@@ -133,15 +131,8 @@ def match(decider: Grouper, bits: Bits, talk: Console) -> list[Group]:
     for number in references.tolist():
         if not all(file.reference for file in contents[number].files):
             members[number] = []
-    candidates = _candidates(decider, bits, queries, references, talk)
-    limit = _limit(len(queries))
-    budget = max(_COMPARISONS, _COMPARISONS_A_QUERY * len(queries))
-    with talk.progress(len(queries), doing="comparing") as advance:
-        for query in queries.tolist():
-            some = list(islice(dict.fromkeys(chain.from_iterable(one.of(query) for one in candidates)), limit))
-            decider.unseen += max(0, len(some) - budget)
-            best = _best(decider, query, some[:budget])
-            budget = max(budget - len(some), _COMPARISONS_A_QUERY)
+    with console.progress(len(queries), doing="comparing") as advance:
+        for _query, best in _best_of_each(decider, queries, references, console):
             if best is not None:
                 members[best[0]].append(best[1])
             advance(1)
@@ -149,9 +140,28 @@ def match(decider: Grouper, bits: Bits, talk: Console) -> list[Group]:
     return sorted(found, key=lambda one: decider.best(one.leader).path)
 
 
-def _limit(queries: int) -> int:
-    """References that one query is compared with, at most: the fewer queries, the more."""
-    return max(DEFAULT_LIMIT, _COMPARISONS // max(1, queries))
+def _best_of_each(
+    decider: Grouper, queries: Indices, references: Indices, console: Console
+) -> Iterator[tuple[int, tuple[int, GroupMember] | None]]:
+    if not len(queries) or not len(references):
+        yield from ((query, None) for query in queries.tolist())
+        return
+    by_pixels = _by_sketches(decider, queries, references, console)
+    by_vectors = _by_vectors(decider, queries, references, console)
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        some = queries[start : start + _QUERIES_AT_ONCE].tolist()
+        pictures = {query: _told_together(decider, query, islice(by_pixels.of(query), _A_QUERY)) for query in some}
+        decider.looker.compare_all((query, number) for query in some for number in pictures[query])
+        for query in some:
+            fits = [(number, _by_picture(decider, query, number)) for number in pictures[query]]
+            alike = [] if by_vectors is None else _told_together(decider, query, islice(by_vectors.of(query), _A_QUERY))
+            fits += [(number, _by_cosine(decider, query, number)) for number in alike]
+            yield query, _best(decider, query, fits)
+
+
+def _told_together(decider: Grouper, query: int, numbers: Iterable[int]) -> list[int]:
+    """Those that nobody called different."""
+    return [number for number in numbers if not decider.apart(query, number)]
 
 
 @dataclass(frozen=True)
@@ -185,49 +195,53 @@ class _Partners:
             yield from self.members[self.starts[partner] : self.starts[partner + 1]].tolist()
 
 
-def _candidates(
-    decider: Grouper, bits: Bits, queries: Indices, references: Indices, talk: Console
-) -> tuple[_Partners, ...]:
-    if not len(queries) or not len(references):
-        return ()
-    kinds = collapse(np.ascontiguousarray(bits).view(np.uint32))
-    ours, theirs = np.unique(kinds.kind[queries]), np.unique(kinds.kind[references])
-    turns = bits.shape[1] // 32
-    one, two = HashSource(bits[kinds.firsts[ours], :32]), HashSource(bits[kinds.firsts[theirs]].reshape(-1, 32))
-    pairs = join_between(one, two, cosine_of(HASH_SURE), talk, "hashes", limit=_limit(len(queries)))
-    by_hashes = _Partners.of_pairs(kinds.kind, references, pairs.renamed(ours, np.repeat(theirs, turns)))
-    if decider.vectors is None:
-        return (by_hashes,)
+def _by_sketches(decider: Grouper, queries: Indices, references: Indices, console: Console) -> _Partners:
+    looker = decider.looker
+    kinds = kinds_of(looker.facts, len(decider.contents))
+    pairs = pairs_between(looker.facts, kinds, queries, references, console, turns=looker.turns)
+    alone = np.unique(np.intersect1d(kinds.kind[queries], kinds.kind[references]))
+    alone = np.array([kind for kind in alone.tolist() if int(kinds.firsts[kind]) in looker.facts], np.int64)
+    same = np.ones(len(alone), np.float32)
+    every = Pairs(np.concatenate([pairs.first, alone]), np.concatenate([pairs.second, alone]),
+                  np.concatenate([pairs.cosine, same]), pairs.crowded)  # fmt: skip
+    return _Partners.of_pairs(kinds.kind, references, every)
+
+
+def _by_vectors(decider: Grouper, queries: Indices, references: Indices, console: Console) -> _Partners | None:
+    """References that are similar; None where that is not asked."""
+    if decider.vectors is None or not includes(decider.level, "similar"):
+        return None
     kinds = collapse(decider.vectors)
     ours, theirs = np.unique(kinds.kind[queries]), np.unique(kinds.kind[references])
     first, second = (VectorSource(decider.vectors, kinds.firsts[some]) for some in (ours, theirs))
-    pairs = join_between(first, second, decider.thresholds.candidate, talk, "vectors", limit=_limit(len(queries)))
-    return by_hashes, _Partners.of_pairs(kinds.kind, references, pairs.renamed(ours, theirs))
+    pairs = join_between(first, second, decider.thresholds.similar, console, "vectors")
+    return _Partners.of_pairs(kinds.kind, references, pairs.renamed(ours, theirs))
 
 
-def _best(decider: Grouper, query: int, candidates: Iterable[int]) -> tuple[int, GroupMember] | None:
+def _best(
+    decider: Grouper, query: int, fits: Iterable[tuple[int, GroupMember | None]]
+) -> tuple[int, GroupMember] | None:
     """The reference of the surest level, then of the closest picture, then the first by path."""
-    fits = []
-    some = [number for number in candidates if not decider.apart(query, number)]
-    decider.looker.prepare([query, *some])
-    for number in some:
-        member = _member(decider, query, number)
+    ranked = []
+    for number, member in fits:
         if member is not None and includes(decider.level, member.level):
             closeness = member.likeness.structure if member.likeness else decider.cosine(query, number) or 0.0
-            fits.append((LEVELS.index(member.level), -closeness, decider.best(number).path, number, member))
-    return min(fits, key=lambda fit: fit[:3])[3:] if fits else None
+            ranked.append((LEVELS.index(member.level), -closeness, decider.best(number).path, number, member))
+    return min(ranked, key=lambda fit: fit[:3])[3:] if ranked else None
 
 
-def _member(decider: Grouper, query: int, reference: int) -> GroupMember | None:
+def _by_picture(decider: Grouper, query: int, reference: int) -> GroupMember | None:
     likeness = decider.likeness(query, reference)
-    if likeness is not None and likeness.same:
-        mine, other = (decider.looker.facts[number] for number in (query, reference))
-        pixels = decider.looker.pixels([query, reference]) if mine.size == other.size else {}
-        same = len(pixels) > 1 and pixels[query] == pixels[reference]
-        return GroupMember(query, "exact" if same else "near", likeness)
-    if likeness is not None and likeness.verdict == "edited":
+    if likeness is None or likeness.verdict == "other":
+        return None
+    if not likeness.same:
         return GroupMember(query, "edited", likeness)
+    mine, other = (decider.looker.facts[number] for number in (query, reference))
+    pixels = decider.looker.pixels([query, reference]) if mine.size == other.size else {}
+    same = len(pixels) > 1 and pixels[query] == pixels[reference]
+    return GroupMember(query, "exact" if same else "near", likeness)
+
+
+def _by_cosine(decider: Grouper, query: int, reference: int) -> GroupMember | None:
     cosine = decider.cosine(query, reference)
-    if cosine is not None and cosine >= decider.thresholds.similar:
-        return GroupMember(query, "similar", likeness)
-    return None
+    return GroupMember(query, "similar") if cosine is not None and cosine >= decider.thresholds.similar else None

@@ -1,10 +1,11 @@
-"""Which contents are worth comparing: those near each other in CLIP space, and those near by perceptual hash.
+"""Which contents are worth comparing on their pixels, by their sketches, and which may look alike, by their vectors.
 
-Vectors find crops, borders and captions; hashes find what a model is blind to, such as tiny, blurred and grey copies.
+What is compared depends on the pictures alone: no model and no size of a set changes it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,23 @@ import numpy as np
 
 from clipcli.tasks.dedupe.ivf import exact_is_quick, join_self_approximately, join_sets_approximately
 from clipcli.tasks.dedupe.join import collapse, join_self, join_sets
-from clipcli.tasks.dedupe.join_rows import HashSource, VectorSource, cosine_of
-from clipcli.tasks.dedupe.likeness import HASH_SURE
-from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, Neighbours, PairBuffer, Pairs
+from clipcli.tasks.dedupe.join_rows import VectorSource
+from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, Neighbours, Pairs
+from clipcli.tasks.dedupe.sketch_join import SketchSet, candidate_pairs
+from clipcli.tasks.dedupe.sketches import SIDE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
+    from clipcli.cache import EmbeddingCache, NoCache
     from clipcli.core.console import Console
     from clipcli.core.vectors import Vectors
-    from clipcli.tasks.dedupe.join_rows import Bits, Indices, RowSource
+    from clipcli.runs.dedupe.facts import Facts
+    from clipcli.tasks.dedupe.join import Collapsed
+    from clipcli.tasks.dedupe.join_rows import Indices, RowSource
+    from clipcli.tasks.dedupe.sketch_join import Join
 
 
 @dataclass
@@ -38,7 +46,7 @@ class CandidateIndex:
     def of(cls, neighbours: Neighbours, kind: Indices) -> CandidateIndex:
         """A proposer for contents of the given kinds."""
         order = np.argsort(kind, kind="stable")
-        return cls(neighbours, kind, order, np.searchsorted(kind[order], np.arange(len(neighbours.source) + 1)))
+        return cls(neighbours, kind, order, np.searchsorted(kind[order], np.arange(len(neighbours.pairs.crowded) + 1)))
 
     def partners(self, number: int, at_least: float = -1.0) -> Indices:
         """Contents that may match one, the most alike first."""
@@ -68,16 +76,88 @@ def propose_by_vectors(vectors: Vectors, threshold: float, talk: Console) -> Can
     return CandidateIndex.of(Neighbours(source, threshold, _join(source, threshold, talk, "vectors")), kinds.kind)
 
 
-def propose_by_hashes(bits: Bits, talk: Console) -> CandidateIndex:
-    """Partners by Hamming distance; of turned pictures too, where the hashes of all eight turns are given."""
-    kinds = collapse(np.ascontiguousarray(bits).view(np.uint32))
-    source = HashSource(np.ascontiguousarray(bits[kinds.firsts, :32]))
-    threshold = cosine_of(HASH_SURE)
-    pairs = _join(source, threshold, talk, "hashes")
-    if bits.shape[1] > 32:  # noqa: PLR2004 - the hash of one turn
-        turned = HashSource(bits[kinds.firsts, 32:].reshape(-1, 32))
-        pairs = _with_turned(pairs, join_between(source, turned, threshold, talk, "turns"), len(source))
-    return CandidateIndex.of(Neighbours(source, threshold, pairs), kinds.kind)
+def propose_by_sketches(
+    facts: Mapping[int, Facts], count: int, cache: EmbeddingCache | NoCache, console: Console, *, turns: bool
+) -> CandidateIndex:
+    """Partners by what pictures look like, scored nearly 1 for copies.
+
+    Args:
+        facts: Content → what is known of its picture; those that cannot be read are missing.
+        count: How many contents there are.
+        cache: Where the pairs of the same set are kept.
+        console: For the bar, and for what an approximate search may have missed.
+        turns: Whether pictures may be turned or mirrored.
+    """
+    kinds = kinds_of(facts, count)
+    key, names = _name_of_set(facts, kinds)
+    space = "candidates/1" + ("/turns" if turns else "")
+    pairs = _unpacked(cache.get_blobs(space, [key])[0], names)
+    if pairs is None:
+        sketches = sketches_of(facts, kinds.firsts)
+        pairs = candidate_pairs(sketches, sketches, _joiner(console), turns=turns)
+        cache.put_blobs(space, [(key, _packed(pairs, names))])
+    return CandidateIndex.of(Neighbours(None, 0.0, pairs), kinds.kind)
+
+
+def pairs_between(
+    facts: Mapping[int, Facts],
+    kinds: Collapsed,
+    queries: Indices,
+    references: Indices,
+    console: Console,
+    *,
+    turns: bool,
+) -> Pairs:
+    """Pairs of a kind of query and a kind of reference, scored as by `propose_by_sketches`."""
+    sketches = sketches_of(facts, kinds.firsts)
+    one, two = (np.isin(np.arange(len(kinds.firsts)), kinds.kind[some]) for some in (queries, references))
+    return candidate_pairs(sketches.only(one), sketches.only(two), _joiner(console), turns=turns)
+
+
+def kinds_of(facts: Mapping[int, Facts], count: int) -> Collapsed:
+    """Contents of the same sketch are one kind, so that a million of them cost no more than one."""
+    keys = np.zeros((count, 8), np.uint32)
+    for number in range(count):
+        digest = facts[number].digest if number in facts else hashlib.sha256(b"%d" % number).digest()
+        keys[number] = np.frombuffer(digest, np.uint32)
+    return collapse(keys)
+
+
+def sketches_of(facts: Mapping[int, Facts], numbers: Indices) -> SketchSet:
+    """The sketches of some contents, numbered as they stand in `numbers`."""
+    nothing = np.zeros((0, SIDE, SIDE), np.uint8)
+    some = [facts.get(number) for number in numbers.tolist()]
+    return SketchSet.of([one.sketch if one else nothing for one in some], [one.drawn if one else 0.0 for one in some])
+
+
+def _name_of_set(facts: Mapping[int, Facts], kinds: Collapsed) -> tuple[str, Indices]:
+    """A digest of the sketches of a set in any order, and the place of each kind among them."""
+    digests = [facts[number].digest if number in facts else b"" for number in kinds.firsts.tolist()]
+    order = sorted(range(len(digests)), key=digests.__getitem__)
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return hashlib.sha256(b"".join(digests[number] for number in order)).hexdigest(), places
+
+
+def _packed(pairs: Pairs, places: Indices) -> bytes:
+    numbers = np.stack([places[pairs.first], places[pairs.second]]).astype("<u4")
+    return numbers.tobytes() + pairs.cosine.astype("<f4").tobytes()
+
+
+def _unpacked(data: bytes | None, places: Indices) -> Pairs | None:
+    """Pairs that `_packed` made of the same set; None for other bytes."""
+    if data is None or len(data) % 12:
+        return None
+    first, second = np.frombuffer(data, "<u4", len(data) // 6).reshape(2, -1).astype(np.int64)
+    if len(first) and max(int(first.max()), int(second.max())) >= len(places):
+        return None
+    order = np.argsort(places)
+    score = np.frombuffer(data, "<f4", offset=len(data) // 3 * 2).astype(np.float32)
+    return Pairs(order[first], order[second], score, np.zeros(len(places), bool))
+
+
+def _joiner(console: Console) -> Join:
+    return lambda one, other, threshold, limit: join_between(one, other, threshold, console, "sketches", limit=limit)
 
 
 def join_between(
@@ -101,15 +181,3 @@ def _join(source: RowSource, threshold: float, talk: Console, what: str) -> Pair
         pairs, recall = join_self_approximately(source, threshold, advance=advance)
     talk.note(f"approximate search over {len(source):,} {what}: {recall}")
     return pairs
-
-
-def _with_turned(upright: Pairs, turned: Pairs, rows: int) -> Pairs:
-    """Pairs of a row and a turned row, as pairs of rows."""
-    buffer = PairBuffer(rows, selfjoin=True)
-    buffer.add(upright.first, upright.second, upright.cosine)
-    partner = turned.second // 7
-    other = partner != turned.first
-    one, two = turned.first[other], partner[other]
-    buffer.add(np.minimum(one, two), np.maximum(one, two), turned.cosine[other])
-    pairs = buffer.finish()
-    return Pairs(pairs.first, pairs.second, pairs.cosine, pairs.crowded | upright.crowded | turned.crowded)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from clipcli.runs.dedupe.image_files import Content
-from clipcli.tasks.dedupe.clusters import group
+from clipcli.tasks.dedupe.clusters import Search, group
 from clipcli.tasks.dedupe.detail import standings
-from clipcli.tasks.dedupe.join_rows import cosine_of
 from clipcli.tasks.dedupe.keep import FileFacts, rank
 from clipcli.tasks.dedupe.levels import includes
 
@@ -32,14 +31,12 @@ if TYPE_CHECKING:
     from clipcli.tasks.dedupe.levels import Level, LevelThresholds
     from clipcli.tasks.dedupe.likeness import Likeness
 
-_SAME_HASH: Final = 6
-"""Bits of 256 by which the hashes of equal pixels may differ: JPEG files are shrunk by their own decoder first."""
-
-
+_SAME: Final = 0.97
+"""Score of two sketches of equal pixels, at least: JPEG files are shrunk by their own decoder first."""
+_PATIENCE: Final = 8
+"""Candidates that one file may be compared with in vain: a bound on the cost of a file, whatever the set holds."""
 _ELECTED: Final = 24
 """Files of a group that are held against each other at full size."""
-_KIN: Final = 64
-"""Candidates of a keeper whose own candidates by hash are looked at too."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,9 @@ class Grouper:
     vectors: Vectors | None
     looker: SignatureReader
     by_vectors: CandidateIndex | None
-    by_hashes: CandidateIndex | None
+    """What may look alike; None below that level."""
+    by_sketches: CandidateIndex | None
+    """What may be the same picture."""
     thresholds: LevelThresholds
     level: Level
     rules: Sequence[Rule]
@@ -78,7 +77,6 @@ class Grouper:
     has_references: bool = False
     """One set is compared with another."""
     unseen: int = 0
-    _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
     _twins: Indices | None = None
     _same: Indices | None = None
     """The content that each is the same picture as, before edits and look-alikes are joined."""
@@ -95,7 +93,9 @@ class Grouper:
         if includes(self.level, "near"):
             heads = order[leader[order] == order]
             with self.talk.progress(len(heads), doing="comparing") as advance:
-                near = group(heads, len(everyone), lambda n: self._open(n, leader), self._verify, advance=advance)
+                near = group(
+                    heads, len(everyone), lambda n: self._open(n, leader), self._verify, self._search(), advance=advance
+                )
             self.unseen += near.unseen
             leader = self._elected(near.leader[leader], order)
         self._same = leader
@@ -124,7 +124,7 @@ class Grouper:
     @property
     def shortened(self) -> int:
         """Times that a keeper's candidates were taken from a shortened list; 0 in any ordinary run."""
-        return sum(one.neighbours.cut for one in (self.by_vectors, self.by_hashes) if one is not None)
+        return sum(one.neighbours.cut for one in (self.by_vectors, self.by_sketches) if one is not None)
 
     def best(self, number: int) -> ImageFile:
         """The file of a content that its rules keep; a reference, where there is one."""
@@ -149,35 +149,30 @@ class Grouper:
 
     def likeness(self, one: int, other: int) -> Likeness | None:
         """How two pictures compare; None when one cannot be looked at."""
-        key = min(one, other), max(one, other)
-        if key not in self._likenesses:
-            found = self.looker.compare(one, other)
-            if found is None:
-                return None
-            self._likenesses[key] = found
-        return self._likenesses[key]
+        return self.looker.likeness(one, other)
 
     def _order(self) -> Indices:
         """Contents with any candidate, the best to keep first."""
         involved = np.zeros(len(self.contents), bool)
-        for proposer in (self.by_vectors, self.by_hashes):
+        for proposer in (self.by_vectors, self.by_sketches):
             if proposer is not None:
                 involved |= proposer.with_partner(-1.0)
         numbers = np.flatnonzero(involved)
-        unseen = [n for n in numbers.tolist() if n not in self.looker.facts]
-        with self.talk.progress(len(unseen), doing="looking") as advance:
-            self.looker.prepare(unseen, advance)
         files = [self.facts(n, self.best(n)) for n in numbers.tolist()]
         order = numbers[rank(files, self.rules)] if len(numbers) else numbers
         self._place = {number: place for place, number in enumerate(order.tolist())}
         return order
 
+    def _search(self) -> Search:
+        kinds = self.by_sketches.kind if self.by_sketches is not None else np.arange(len(self.contents))
+        return Search(_PATIENCE, kinds, self.looker.compare_all)
+
     def _exact(self, order: Indices) -> Indices:
         """Contents with equal pixels share a leader, the best of them: equality needs no representative to be safe."""
         leader = np.arange(len(self.contents))
-        if self.by_hashes is None:
+        if self.by_sketches is None:
             return leader
-        near = self.by_hashes.with_partner(cosine_of(_SAME_HASH))
+        near = self.by_sketches.with_partner(_SAME)
         sizes = {n: self.looker.facts[n].size for n in order[near[order]].tolist() if n in self.looker.facts}
         count = Counter(sizes.values())
         suspects = [n for n, size in sizes.items() if count[size] > 1]
@@ -192,24 +187,16 @@ class Grouper:
         self._twins = leader.copy()
         return leader
 
-    def _partners(self, number: int) -> Indices:
-        """Candidates, and what is near those by hash: a bordered copy may be far from a thumbnail, others not."""
-        found = [proposer.partners(number) for proposer in (self.by_hashes, self.by_vectors) if proposer is not None]
-        if self.by_hashes is not None:
-            found += [self.by_hashes.partners(kin) for kin in np.concatenate(found)[:_KIN].tolist()]
-        every: Indices = np.concatenate(found)
-        every = every[every != number]
-        _, firsts = np.unique(every, return_index=True)
-        return every[np.sort(firsts)]
-
     def _open(self, number: int, leader: Indices) -> Indices:
         """Candidates that still lead themselves."""
-        partners = self._partners(number)
+        if self.by_sketches is None:
+            return np.zeros(0, np.int64)
+        partners = self.by_sketches.partners(number)
         return np.asarray(partners[leader[partners] == partners], np.int64)
 
     def _verify(self, number: int, others: Indices) -> npt.NDArray[np.bool_]:
         some = others.tolist()
-        self.looker.prepare(some)
+        self.looker.compare_all((number, other) for other in some if not self.apart(number, other))
         return np.array([self.is_near(number, other) for other in some], bool)
 
     def is_near(self, one: int, other: int) -> bool:
@@ -253,13 +240,26 @@ class Grouper:
 
     def _edited(self, heads: Indices, leader: Indices) -> Indices:
         """Groups join a head as a whole when their own head differs from it in one place."""
+        order = np.argsort(leader, kind="stable")
+        starts = np.searchsorted(leader[order], np.arange(len(leader) + 1))
+
+        def candidates(number: int) -> Indices:
+            members = order[starts[number] : starts[number + 1]][:_ELECTED]
+            partners = [self._open(member, everyone) for member in members.tolist()]
+            every = leader[np.concatenate([np.zeros(0, np.int64), *partners])]
+            _, firsts = np.unique(every, return_index=True)
+            every = every[np.sort(firsts)]
+            return np.asarray(every[every != number], np.int64)
 
         def verify(number: int, others: Indices) -> npt.NDArray[np.bool_]:
-            self.looker.prepare(others.tolist())
-            return np.array([self._is_edited(number, other) for other in others.tolist()], bool)
+            some = others.tolist()
+            self.looker.compare_all((number, other) for other in some if not self.apart(number, other))
+            return np.array([self._is_edited(number, other) for other in some], bool)
 
+        everyone = np.arange(len(leader))
+        search = Search(_PATIENCE, everyone, self.looker.compare_all)
         with self.talk.progress(len(heads), doing="edits") as advance:
-            found = group(heads, len(leader), lambda n: self._open(n, leader), verify, advance=advance)
+            found = group(heads, len(leader), candidates, verify, search, advance=advance)
         self.unseen += found.unseen
         return found.leader[leader]
 

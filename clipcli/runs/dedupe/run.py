@@ -17,7 +17,7 @@ from clipcli.output import ErrorRow
 from clipcli.plan.decisions import read_decisions
 from clipcli.plan.file_state import look, resolve
 from clipcli.runs.dedupe.against import add_vectors, inner_reference, is_vector_file, match, outside
-from clipcli.runs.dedupe.candidates import propose_by_hashes, propose_by_vectors
+from clipcli.runs.dedupe.candidates import propose_by_sketches, propose_by_vectors
 from clipcli.runs.dedupe.freed import Freed
 from clipcli.runs.dedupe.groups import Group, Grouper
 from clipcli.runs.dedupe.image_files import Collection, Read, read_only
@@ -25,14 +25,13 @@ from clipcli.runs.dedupe.rows import DuplicateRow, RowMaker
 from clipcli.runs.dedupe.signatures import SignatureReader
 from clipcli.session.session import open_session
 from clipcli.tasks.dedupe.keep import parse_rules
-from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, is_known, measured, thresholds_of
+from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, thresholds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from clipcli.core.console import Console
-    from clipcli.core.vectors import Vectors
     from clipcli.inputs.collect import ImageRef
     from clipcli.models.choice import Choice
     from clipcli.options.dedupe import DuplicateOptions
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from clipcli.plan.decisions import Decisions
     from clipcli.runs.base import Advance
     from clipcli.session.session import Session
-    from clipcli.tasks.dedupe.join_rows import Bits
     from clipcli.tasks.dedupe.keep import Rule
     from clipcli.tasks.dedupe.levels import LevelThresholds
 
@@ -180,7 +178,7 @@ class DedupeRun:
     def _read_references(self, session: Session, collection: Collection) -> Iterator[ErrorRow]:
         against = str(self.asked.against)
         if is_vector_file(against):
-            candidate = self._thresholds(session, collection.peek()).candidate
+            candidate = self._thresholds(session).candidate
             collection.references = add_vectors(against, session, collection, candidate, self.talk)
         else:
             refs = list(collect([against], globs=self.inputs.globs, follows_links=True, detail=self.talk.detail_once))
@@ -193,18 +191,18 @@ class DedupeRun:
             contents, session.cache, self.asked.rotations, not self.inputs.no_orient, self.inputs.rendering(),
             self.inputs.max_pixels, self.run.workers,
         )  # fmt: skip
-        with self.talk.progress(len(contents), doing="hashing") as advance:
-            bits = looker.hashes(advance)
+        with self.talk.progress(len(contents), doing="looking") as advance:
+            looker.read(advance)
         decider = Grouper(
-            contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_hashes=None,
-            has_references=against, thresholds=self._thresholds(session, vectors), level=self.level, rules=self.rules,
+            contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_sketches=None,
+            has_references=against, thresholds=self._thresholds(session), level=self.level, rules=self.rules,
             decisions=self.decisions,
             talk=self.talk,
         )  # fmt: skip
         if against:
-            found = match(decider, bits, self.talk)
+            found = match(decider, self.talk)
         else:
-            self._propose(decider, bits)
+            self._propose(decider)
             found = decider.groups()
         return decider, decider.with_empty(found, collection.empty, against=against)
 
@@ -218,21 +216,16 @@ class DedupeRun:
                 self.report.fail(file.name, error)
                 yield ErrorRow.of(file.name, error)
 
-    def _propose(self, decider: Grouper, bits: Bits) -> None:
-        if len(decider.contents):
-            decider.by_hashes = propose_by_hashes(bits, self.talk)
-            if decider.vectors is not None:
-                decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.candidate, self.talk)
+    def _propose(self, decider: Grouper) -> None:
+        looker = decider.looker
+        if looker.facts:
+            count = len(decider.contents)
+            decider.by_sketches = propose_by_sketches(looker.facts, count, looker.cache, self.talk, turns=looker.turns)
+        if decider.vectors is not None and self.level == "similar" and len(decider.contents):
+            decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.similar, self.talk)
 
-    def _thresholds(self, session: Session, vectors: Vectors | None) -> LevelThresholds:
+    def _thresholds(self, session: Session) -> LevelThresholds:
         found = thresholds_of(session.info.name) if self.needs_model else UNKNOWN_MODEL
-        if self.needs_model and vectors is not None and not is_known(session.info.name):
-            guess = measured(found, vectors)
-            if guess is not None and guess != found:
-                found = guess
-                self.talk.detail(
-                    f"pictures are compared from a cosine of {found.candidate:.3f} on, by the set's own pairs"
-                )
         if self.asked.similar is None:
             return found
         return replace(found, similar=self.asked.similar, candidate=min(found.candidate, self.asked.similar))

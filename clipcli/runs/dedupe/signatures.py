@@ -1,46 +1,61 @@
-"""Pictures read again, small, to be compared with each other. Hashes are remembered between runs, pictures are not."""
+"""What is known of each picture, and how two of them compare. Facts, verdicts and digests are kept between runs."""
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from clipcli import images
 from clipcli.core.devices import usable_cores
 from clipcli.errors import ImageError
 from clipcli.images.digests import pixel_digest
-from clipcli.images.thumbnails import glance, laid_on
+from clipcli.images.thumbnails import COMPARED, glance, laid_on
+from clipcli.runs.dedupe.facts import Facts
 from clipcli.tasks.dedupe.detail import Spectrum, spectrum
-from clipcli.tasks.dedupe.likeness import Likeness, Signature, compare, sign
+from clipcli.tasks.dedupe.likeness import Likeness, Signature, Verdict, compare, sign
+from clipcli.tasks.dedupe.sheets import flat_share, is_coloured
+from clipcli.tasks.dedupe.sketches import sketch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from clipcli.cache import EmbeddingCache, NoCache
+    from clipcli.images.thumbnails import Glance
     from clipcli.runs.dedupe.image_files import Content
-    from clipcli.tasks.dedupe.join_rows import Bits
 
 _REMEMBERED: Final = 400_000_000
 """Bytes of looks in memory at once, about 1,200 photos; others are opened again when they are due."""
 _AT_ONCE: Final = 1024
-_SURE: Final = ("other", "edited", "near")
+_PAIRS_AT_ONCE: Final = 128
+_SURE: Final[tuple[Verdict, ...]] = ("other", "edited", "near")
+_SKETCHED: Final = 160
+"""Pixels a side that a sketch is made from, at least, where the file has them."""
+_RULES: Final = 1
+"""Raised whenever a verdict on two pictures may change, so that old ones are not taken for new ones."""
+_VERDICT: Final = struct.Struct("<BHdBd")
+_SPECTRUM: Final = struct.Struct("<20dqd")
+_DIGEST_BYTES: Final = 32
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def _nothing(_count: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
 class ImageSignature:
-    """What is known of a picture: 20 to 500 kB, more for an animation."""
+    """What is compared of a picture: 20 to 500 kB, more for an animation."""
 
-    width: int
-    height: int
-    format: str
     frames: int
     signatures: tuple[Signature, ...]
-    camera: bool = False
-    """Whether it says which camera took it."""
     whole: bool = True
     """Whether every page was looked at: what was not cannot be called the same."""
 
@@ -48,23 +63,6 @@ class ImageSignature:
     def nbytes(self) -> int:
         """Bytes in memory."""
         return sum(one.sheet.grey.nbytes + one.sheet.colour.nbytes + one.sheet.looks.nbytes for one in self.signatures)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The same without the picture, kept for all that were looked at."""
-
-    width: int
-    height: int
-    format: str
-    frames: int
-    coloured: bool
-    camera: bool = False
-
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """Width, height and frames: what copies in other containers share."""
-        return self.width, self.height, self.frames
 
 
 @dataclass
@@ -84,39 +82,32 @@ class SignatureReader:
     _looks: OrderedDict[int, ImageSignature | None] = field(default_factory=OrderedDict)
     _bytes: int = 0
     _pixels: dict[int, str] = field(default_factory=dict)
+    _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
+    _asked: set[tuple[int, int]] = field(default_factory=set)
+    """Pairs that were looked up in the cache."""
 
-    def hashes(self, advance: Callable[[int], object]) -> Bits:
-        """The hash of every content, (contents, 32 or 8 × 32) uint8, zeros for `errors`."""
-        width = 32 * (8 if self.turns else 1)
-        space = f"looks/2/{width}/{self.rendering.name}" + ("" if self.orient else "/unrotated")
-        bits = np.zeros((len(self.contents), width), np.uint8)
+    def read(self, advance: Callable[[int], object]) -> None:
+        """Fill `facts` for every content, and `errors` for those that cannot be read."""
+        space = self._space("facts/1")
         for start in range(0, len(self.contents), _AT_ONCE):
             some = range(start, min(start + _AT_ONCE, len(self.contents)))
-            known = self.cache.get(space, [self.contents[number].digest for number in some])
-            fresh = [number for number, vector in zip(some, known, strict=True) if vector is None]
-            self.prepare(fresh, advance)
-            for number, vector in zip(some, known, strict=True):
-                look = self.look(number) if vector is None else None
-                if vector is not None:
-                    bits[number] = vector.astype(np.uint8)
-                elif look is not None:
-                    bits[number] = look.signatures[0].hashes.ravel()
-            made = [(self.contents[n].digest, bits[n].astype(np.float32)) for n in fresh if n not in self.errors]
-            self.cache.put(space, made)
+            known = self.cache.get_blobs(space, [self.contents[number].digest for number in some])
+            kept = {number: Facts.unpack(data) for number, data in zip(some, known, strict=True) if data is not None}
+            self.facts.update((number, facts) for number, facts in kept.items() if facts is not None)
+            fresh = [number for number in some if number not in self.facts]
             advance(len(some) - len(fresh))
-        return bits
+            for number, facts in zip(fresh, self._map(self._sketch, fresh, advance), strict=True):
+                if facts is not None:
+                    self.facts[number] = facts
+            self.cache.put_blobs(
+                space, [(self.contents[n].digest, self.facts[n].pack()) for n in fresh if n in self.facts]
+            )
 
-    def prepare(self, numbers: Iterable[int], advance: Callable[[int], object] = lambda _n: None) -> None:
-        """ImageSignature at several in parallel, so that what follows finds them done."""
-        new = [number for number in numbers if number not in self._looks]
-        if not new:
-            return
-        with ThreadPoolExecutor(self.workers or usable_cores()) as pool:
-            for start in range(0, len(new), _AT_ONCE):
-                some = new[start : start + _AT_ONCE]
-                for number, look in zip(some, pool.map(self._open, some), strict=True):
-                    self._remember(number, look)
-                    advance(1)
+    def prepare(self, numbers: Iterable[int]) -> None:
+        """Look at several in parallel, so that what follows finds them done."""
+        new = [number for number in dict.fromkeys(numbers) if number not in self._looks]
+        for number, look in zip(new, self._map(self._open, new), strict=True):
+            self._remember(number, look)
 
     def look(self, number: int) -> ImageSignature | None:
         """One content; None when it can no longer be read."""
@@ -125,13 +116,36 @@ class SignatureReader:
         self._looks.move_to_end(number)
         return self._looks[number]
 
+    def likeness(self, one: int, other: int) -> Likeness | None:
+        """Whether two contents show the same picture; None when one cannot be looked at."""
+        key = min(one, other), max(one, other)
+        if key not in self._likenesses:
+            self.compare_all([key])
+        return self._likenesses.get(key)
+
+    def compare_all(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Compare pairs in parallel, or take what an earlier run kept, so that `likeness` finds them done."""
+        keys = dict.fromkeys((min(pair), max(pair)) for pair in pairs)
+        new = [key for key in keys if key not in self._likenesses]
+        self._recall(new)
+        new = [key for key in new if key not in self._likenesses]
+        for start in range(0, len(new), _PAIRS_AT_ONCE):
+            some = new[start : start + _PAIRS_AT_ONCE]
+            self.prepare(number for pair in some for number in pair)
+            found = zip(some, self._map(lambda pair: self.compare(*pair), some), strict=True)
+            fresh = {pair: likeness for pair, likeness in found if likeness is not None}
+            self._likenesses.update(fresh)
+            self.cache.put_blobs(
+                self._space(f"pairs/{_RULES}"), [(self._key(pair), _packed(one)) for pair, one in fresh.items()]
+            )
+
     def compare(self, one: int, other: int) -> Likeness | None:
         """Whether two contents show the same picture, or the same moving one; None when one cannot be looked at.
 
         The lower digest comes first, so that the answer does not depend on the order of inputs.
         """
         first, second = sorted((one, other), key=lambda number: self.contents[number].digest)
-        a, b = self.look(first), self.look(second)
+        a, b = (self._looks.get(number) or self._open(number) for number in (first, second))
         if a is None or b is None:
             return None
         found = [compare(s, t) for s, t in zip(a.signatures, b.signatures, strict=False)]
@@ -142,8 +156,113 @@ class SignatureReader:
 
     def spectra(self, numbers: Sequence[int]) -> list[Spectrum | None]:
         """What pictures hold at full size; None for those that cannot be read, and for animations and documents."""
-        with ThreadPoolExecutor(self.workers or usable_cores()) as pool:
-            return list(pool.map(self._spectrum, numbers))
+        space, keys = self._space("spectrum/1"), [self.contents[number].digest for number in numbers]
+        kept = [_spectrum_of(data) for data in self.cache.get_blobs(space, keys)]
+        new = [number for number, one in zip(numbers, kept, strict=True) if one is None]
+        made = dict(zip(new, self._map(self._spectrum, new), strict=True))
+        self.cache.put_blobs(
+            space,
+            [(self.contents[n].digest, _SPECTRUM.pack(*s.power, s.pixels, s.waste)) for n, s in made.items() if s],
+        )
+        return [one or made[number] for number, one in zip(numbers, kept, strict=True)]
+
+    def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = _nothing) -> dict[int, str]:
+        """Digests of the full pixels of some contents; those that cannot be read are left out."""
+        new = [number for number in numbers if number not in self._pixels]
+        advance(len(numbers) - len(new))
+        space = "pixels/1" + ("" if self.orient else "/unrotated")
+        kept = self.cache.get_blobs(space, [self.contents[number].digest for number in new])
+        whole = (pair for pair in zip(new, kept, strict=True) if pair[1] is not None and len(pair[1]) == _DIGEST_BYTES)
+        self._pixels.update((number, data.hex()) for number, data in whole if data is not None)
+        fresh = [number for number in new if number not in self._pixels]
+        advance(len(new) - len(fresh))
+        made = dict(zip(fresh, self._map(self._digest, fresh, advance), strict=True))
+        self._pixels.update(made)
+        self.cache.put_blobs(
+            space, [(self.contents[n].digest, bytes.fromhex(digest)) for n, digest in made.items() if digest]
+        )
+        return {number: self._pixels[number] for number in numbers if self._pixels[number]}
+
+    @property
+    def _limit(self) -> int:
+        return self.max_pixels or images.DEFAULT_MAX_PIXELS
+
+    def _space(self, what: str) -> str:
+        ways = ("" if self.orient else "/unrotated") + ("/turns" if self.turns and what.startswith("pairs") else "")
+        return f"{what}/{self.rendering.name}{ways}"
+
+    def _map(
+        self, work: Callable[[_Item], _Result], items: Sequence[_Item], advance: Callable[[int], object] = _nothing
+    ) -> list[_Result]:
+        """The results of all items, in their order, on every core."""
+        found = []
+        if items:
+            with ThreadPoolExecutor(self.workers or usable_cores()) as pool:
+                for result in pool.map(work, items):
+                    found.append(result)
+                    advance(1)
+        return found
+
+    def _recall(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Take verdicts from the cache that were not looked up before."""
+        new = [pair for pair in pairs if pair not in self._asked]
+        self._asked.update(new)
+        for pair, data in zip(
+            new, self.cache.get_blobs(self._space(f"pairs/{_RULES}"), list(map(self._key, new))), strict=True
+        ):
+            likeness = _likeness_of(data)
+            if likeness is not None:
+                self._likenesses[pair] = likeness
+
+    def _key(self, pair: tuple[int, int]) -> str:
+        digests = sorted(self.contents[number].digest for number in pair)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def _remember(self, number: int, look: ImageSignature | None) -> None:
+        if number in self._looks:
+            return
+        self._looks[number] = look
+        self._bytes += look.nbytes if look is not None else 0
+        while self._bytes > _REMEMBERED and len(self._looks) > 1:
+            _, old = self._looks.popitem(last=False)
+            self._bytes -= old.nbytes if old is not None else 0
+
+    def _glance(self, number: int, least: int) -> Glance | None:
+        try:
+            data = images.read(self.contents[number].files[0].path)
+            return glance(
+                data, orient=self.orient, rendering=images.Rendering(bare=True), max_pixels=self._limit, least=least
+            )
+        except ImageError as error:
+            self.errors[number] = error.bare()
+            return None
+
+    def _sketch(self, number: int) -> Facts | None:
+        seen = self._glance(number, _SKETCHED)
+        if seen is None:
+            return None
+        try:
+            pictures = [_shrunk(laid_on(picture, self.rendering)) for picture in seen.pictures]
+        except ImageError as error:
+            self.errors[number] = error.bare()
+            return None
+        grey = np.asarray(pictures[0].convert("L"), np.uint8)
+        coloured = any(map(is_coloured, pictures))
+        return Facts(seen.width, seen.height, seen.frames, seen.format, coloured, seen.camera, flat_share(grey),
+                     sketch_of(grey))  # fmt: skip
+
+    def _open(self, number: int) -> ImageSignature | None:
+        seen = self._glance(number, COMPARED)
+        if seen is None:
+            return None
+        try:
+            pictures = [laid_on(picture, self.rendering) for picture in seen.pictures]
+        except ImageError as error:
+            self.errors[number] = error.bare()
+            return None
+        size = seen.height, seen.width
+        signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in pictures)
+        return ImageSignature(seen.frames, signatures, seen.whole)
 
     def _spectrum(self, number: int) -> Spectrum | None:
         look = self.look(number)
@@ -157,47 +276,37 @@ class SignatureReader:
             return None
         return spectrum(grey, look.signatures[0].sheet.stretches[-1])
 
-    def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = lambda _n: None) -> dict[int, str]:
-        """Digests of the full pixels of some contents; those that cannot be read are left out."""
-        new = [number for number in numbers if number not in self._pixels]
-        advance(len(numbers) - len(new))
-        with ThreadPoolExecutor(self.workers or usable_cores()) as pool:
-            for number, digest in zip(new, pool.map(self._digest, new), strict=True):
-                self._pixels[number] = digest
-                advance(1)
-        return {number: self._pixels[number] for number in numbers if self._pixels[number]}
-
-    @property
-    def _limit(self) -> int:
-        return self.max_pixels or images.DEFAULT_MAX_PIXELS
-
-    def _remember(self, number: int, look: ImageSignature | None) -> None:
-        if number in self._looks:
-            return
-        self._looks[number] = look
-        if look is not None:
-            coloured = any(signature.coloured for signature in look.signatures)
-            self.facts[number] = Facts(look.width, look.height, look.format, look.frames, coloured, look.camera)
-            self._bytes += look.nbytes
-        while self._bytes > _REMEMBERED and len(self._looks) > 1:
-            _, old = self._looks.popitem(last=False)
-            self._bytes -= old.nbytes if old is not None else 0
-
-    def _open(self, number: int) -> ImageSignature | None:
-        try:
-            data = images.read(self.contents[number].files[0].path)
-            seen = glance(data, orient=self.orient, rendering=images.Rendering(bare=True), max_pixels=self._limit)
-        except ImageError as error:
-            self.errors[number] = error.bare()
-            return None
-        size = seen.height, seen.width
-        pictures = [laid_on(picture, self.rendering) for picture in seen.pictures]
-        signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in pictures)
-        return ImageSignature(seen.width, seen.height, seen.format, seen.frames, signatures, seen.camera, seen.whole)
-
     def _digest(self, number: int) -> str:
         try:
             data = images.read(self.contents[number].files[0].path)
             return pixel_digest(data, orient=self.orient, max_pixels=self._limit)
         except ImageError:
             return ""
+
+
+def _shrunk(picture: Image.Image) -> Image.Image:
+    """At most 320 pixels a side: enough for a sketch."""
+    share = 2 * _SKETCHED / max(picture.size)
+    if share >= 1:
+        return picture
+    size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
+    return picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+
+
+def _packed(likeness: Likeness) -> bytes:
+    verdict = _SURE.index(likeness.verdict)
+    return _VERDICT.pack(verdict, likeness.distance, likeness.structure, likeness.turn, likeness.peak)
+
+
+def _likeness_of(data: bytes | None) -> Likeness | None:
+    if data is None or len(data) != _VERDICT.size:
+        return None
+    verdict, distance, structure, turn, peak = _VERDICT.unpack(data)
+    return Likeness(_SURE[verdict], distance, structure, turn, peak) if verdict < len(_SURE) else None
+
+
+def _spectrum_of(data: bytes | None) -> Spectrum | None:
+    if data is None or len(data) != _SPECTRUM.size:
+        return None
+    *power, pixels, waste = _SPECTRUM.unpack(data)
+    return Spectrum(np.array(power), pixels, waste)

@@ -1,9 +1,9 @@
-"""Rows that a join multiplies block by block, made float32 only when their block is due."""
+"""Rows that a join multiplies block by block."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,6 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 """(n,) int64, numbers of rows."""
 Bits: TypeAlias = npt.NDArray[np.uint8]
 """(n, bytes) uint8, eight bits each."""
-
-HASH_BITS: Final = 256
 
 
 class RowSource(Protocol):
@@ -62,41 +60,3 @@ class VectorSource:
     def take(self, rows: Indices) -> Vectors:
         """Gathered rows."""
         return self.vectors[rows if self.rows is None else self.rows[rows]]
-
-
-@dataclass(frozen=True)
-class HashSource:
-    """Hashes of 256 bits as vectors of ±1/16, whose dot product is `1 - 2 × distance / 256`.
-
-    So one join serves both, and a Hamming distance becomes a cosine: `cosine_of(distance)`.
-    """
-
-    bits: Bits
-
-    @property
-    def dim(self) -> int:
-        """One number a bit."""
-        return int(self.bits.shape[1]) * 8
-
-    def __len__(self) -> int:
-        return len(self.bits)
-
-    def block(self, start: int, stop: int) -> Vectors:
-        """Unpacked as ±1/16."""
-        return _signs(self.bits[start:stop])
-
-    def take(self, rows: Indices) -> Vectors:
-        """Unpacked as ±1/16."""
-        return _signs(self.bits[rows])
-
-
-def cosine_of(distance: int) -> float:
-    """The dot product of two hashes that differ in `distance` of 256 bits, less a little for rounding."""
-    return 1 - 2 * distance / HASH_BITS - 1e-4
-
-
-def _signs(bits: Bits) -> Vectors:
-    rows = np.unpackbits(bits, axis=1).astype(np.float32)
-    rows *= np.float32(2 / 16)
-    rows -= np.float32(1 / 16)
-    return rows

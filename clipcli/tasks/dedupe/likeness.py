@@ -44,8 +44,6 @@ def turn(array: npt.NDArray[Any], number: int) -> npt.NDArray[Any]:
 
 Verdict = Literal["near", "edited", "other"]
 
-HASH_SURE: Final = 56
-"""Bits of 256 within which pictures are worth comparing; strangers differ by 70 at least."""
 _SIDE: Final = 64
 _PEAK: Final = 10.0
 """The largest block of a copy, in multiples of what its blocks have everywhere."""
@@ -59,8 +57,6 @@ _CORRELATES: Final = 0.85
 _EDITED_CORRELATES: Final = 0.7
 _SLOPES: Final = (0.25, 4.0)
 _FLAT_SHIFT: Final = 3.0
-_COLOURED: Final = 8.0
-"""Up to this Cb or Cr a place counts as grey: compression tints grey pictures."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,6 @@ class Signature:
     hashes: Bits
     """(1 or 8, 32) uint8: the hash upright, and of the seven turns where they were asked for."""
     sheet: Sheet
-    coloured: bool
-    """Whether any place is not grey."""
 
 
 class Likeness(NamedTuple):
@@ -107,7 +101,7 @@ def sign(image: Image.Image, *, turns: bool = False, pixels: tuple[int, int] | N
     grey = np.asarray(Pillow.fromarray(sheet.grey).resize((_SIDE, _SIDE), Pillow.Resampling.BOX), np.uint8)
     which = range(TURNS) if turns else range(1)
     hashes = np.stack([_hash(turn(grey, number)) for number in which])
-    return Signature(hashes, sheet, bool(np.abs(sheet.colour[..., :2].astype(np.int16)).max() * 2 > _COLOURED))
+    return Signature(hashes, sheet)
 
 
 def compare(first: Signature, second: Signature) -> Likeness:

@@ -22,7 +22,8 @@ _ROWS_AT_ONCE: Final = 65_536
 class Neighbours:
     """Partners of each row of a set joined with itself, from both sides of each pair."""
 
-    source: RowSource
+    source: RowSource | None
+    """The rows, to look at all of them again for one that had to let some go; None where no list need be longer."""
     threshold: float
     pairs: Pairs
     scans_left: int = _SCANS
@@ -38,23 +39,23 @@ class Neighbours:
         order = np.lexsort((partners, rows))
         self._partners = partners[order]
         self._cosines = np.tile(self.pairs.cosine, 2)[order]
-        self._starts = np.searchsorted(rows[order], np.arange(len(self.source) + 1))
+        self._starts = np.searchsorted(rows[order], np.arange(len(self.pairs.crowded) + 1))
 
     def of(self, row: int) -> tuple[Indices, npt.NDArray[np.float32]]:
         """All partners of a row and their cosines, by number."""
         if self.pairs.crowded[row]:
-            if self.scans_left:
+            if self.scans_left and self.source is not None:
                 self.scans_left -= 1
-                return self._scan(row)
+                return self._scan(self.source, row)
             self.cut += 1
         some = slice(self._starts[row], self._starts[row + 1])
         return self._partners[some], self._cosines[some]
 
-    def _scan(self, row: int) -> tuple[Indices, npt.NDArray[np.float32]]:
-        vector = self.source.take(np.array([row]))[0]
+    def _scan(self, source: RowSource, row: int) -> tuple[Indices, npt.NDArray[np.float32]]:
+        vector = source.take(np.array([row]))[0]
         rows, cosines = [], []
-        for start in range(0, len(self.source), _ROWS_AT_ONCE):
-            found = self.source.block(start, start + _ROWS_AT_ONCE) @ vector
+        for start in range(0, len(source), _ROWS_AT_ONCE):
+            found = source.block(start, start + _ROWS_AT_ONCE) @ vector
             hits = np.flatnonzero(found >= self.threshold)
             rows.append(hits + start)
             cosines.append(found[hits])
@@ -186,10 +187,10 @@ class PairBuffer:
         if self._twice:
             first, second, cosine = _sorted_once(first, second, cosine)
         if self.selfjoin:
-            ranks = _ranks(np.concatenate([first, second]), np.concatenate([second, first]), np.tile(cosine, 2))
+            ranks = ranks_of(np.concatenate([first, second]), np.concatenate([second, first]), np.tile(cosine, 2))
             rank = np.minimum(ranks[: len(first)], ranks[len(first) :])
         else:
-            rank = _ranks(first, second, cosine)
+            rank = ranks_of(first, second, cosine)
         kept = rank < self.limit
         self._crowded[first[~kept]] = True
         if self.selfjoin:
@@ -209,7 +210,7 @@ def _sorted_once(
     return first[fresh], second[fresh], cosine[fresh]
 
 
-def _ranks(rows: Indices, partners: Indices, cosine: npt.NDArray[np.float32]) -> Indices:
+def ranks_of(rows: Indices, partners: Indices, cosine: npt.NDArray[np.float32]) -> Indices:
     """Place of each pair in its row's list, best first."""
     order = np.lexsort((partners, -cosine, rows))
     ordered = rows[order]

@@ -30,6 +30,8 @@ _PLAIN: Final = 10.0
 """Grey values by which a border may vary: compression leaves some."""
 _BRIGHT: Final = 200.0
 _DARK_GROUND: Final = 64.0
+_COLOURED: Final = 8.0
+"""Up to this Cb or Cr a place counts as grey."""
 _STEP: Final = 3.0
 """Up to this slope a place is flat."""
 _FLAT_CELL: Final = 8
@@ -123,15 +125,29 @@ def sheet_of(image: Image.Image, pixels: tuple[int, int] | None = None) -> Sheet
     return sheet_from(grey, np.dstack([colour, clipped]), own)
 
 
+def is_coloured(image: Image.Image) -> bool:
+    """Whether any place of a picture is not grey; compression tints grey pictures a little."""
+    from PIL import Image as Pillow
+
+    square = grounded(image).resize((_COLOURS, _COLOURS), Pillow.Resampling.BOX).convert("YCbCr")
+    return bool(np.abs(np.asarray(square, np.int16)[..., 1:] - 128).max() > _COLOURED)
+
+
 def sheet_from(grey: npt.NDArray[np.uint8], colour: npt.NDArray[np.int8], pixels: tuple[int, int]) -> Sheet:
     """A sheet of grey values and colours that were made before, such as turned ones."""
+    plain = int(np.ptp(grey)) <= _PLAIN
+    return Sheet(grey, colour, pixels, content_stretches(grey), flat_share(grey), plain)
+
+
+def content_stretches(grey: npt.NDArray[np.uint8]) -> tuple[Stretch, ...]:
+    """The whole; what is left without a plain border; and once more where that has a plain border."""
     stretches: list[Stretch] = [WHOLE]
     for _ in range(2):
         inner = _content(grey, stretches[-1])
         if inner is None or inner == stretches[-1]:
             break
         stretches.append(inner)
-    return Sheet(grey, colour, pixels, tuple(stretches), _flat_share(grey), int(np.ptp(grey)) <= _PLAIN)
+    return tuple(stretches)
 
 
 def grounded(image: Image.Image) -> Image.Image:
@@ -208,7 +224,8 @@ def _lead(
     return (found[0], found[1]), shade
 
 
-def _flat_share(grey: npt.NDArray[np.uint8]) -> float:
+def flat_share(grey: npt.NDArray[np.uint8]) -> float:
+    """How much of grey values (height, width) is flat, or of one shade with grain, 0 to 1."""
     values = grey.astype(np.int16)
     slope = np.zeros_like(values)
     slope[:, 1:] = np.abs(np.diff(values, axis=1))

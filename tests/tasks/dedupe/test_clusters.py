@@ -9,7 +9,7 @@ from clipcli.core.console import Console
 from clipcli.core.vectors import unit_length
 from clipcli.errors import UsageError
 from clipcli.runs.dedupe.candidates import propose_by_vectors
-from clipcli.tasks.dedupe.clusters import group, smallest_cosine
+from clipcli.tasks.dedupe.clusters import Search, group, smallest_cosine
 from clipcli.tasks.dedupe.keep import FileFacts, is_inside, parse_rules, rank, reason
 
 POINTS = st.lists(st.integers(0, 30), min_size=1, max_size=25, unique=True)
@@ -49,17 +49,39 @@ def test_a_chain_is_not_one_group():
     assert grouped([0, 3, 6, 9]) == {0: 0, 3: 0, 6: 6, 9: 6}
 
 
-def test_too_many_candidates_are_counted_not_compared(monkeypatch):
-    monkeypatch.setattr("clipcli.tasks.dedupe.clusters._COMPARISONS_AT_LEAST", 50)
+def test_of_candidates_that_fail_a_few_are_compared_and_the_rest_counted():
     compared = []
 
     def verify(row, others):
         compared.extend(others.tolist())
         return np.zeros(len(others), bool)
 
-    found = group(np.arange(100), 100, lambda row: np.setdiff1d(np.arange(100), [row]), verify)
-    assert len(compared) < 2000
-    assert found.unseen > 2000
+    search = Search(patience=5, kinds=np.arange(100))
+    found = group(np.arange(100), 100, lambda row: np.setdiff1d(np.arange(100), [row]), verify, search)
+    assert len(compared) <= 100 * 8
+    assert len(compared) + found.unseen == 100 * 99 // 2
+
+
+def test_members_lead_to_what_is_near_them_and_is_compared_with_the_leader():
+    near = {0: [1], 1: [0, 2], 2: [1, 3], 3: [2]}
+    matches = {(0, 1), (0, 2)}
+    told = []
+    search = Search(8, np.arange(4), told.append)
+
+    def verify(row, others):
+        return np.array([(row, int(other)) in matches for other in others], bool)
+
+    found = group(np.arange(4), 4, lambda row: np.array(near[row]), verify, search)
+    assert found.leader.tolist() == [0, 0, 0, 3]
+    assert told[0][:1] == [(0, 1)]
+
+
+def test_a_leader_that_always_matches_has_as_many_members_as_there_are():
+    everyone = np.arange(500)
+    search = Search(2, np.zeros(500, np.int64))
+    found = group(everyone, 500, lambda row: everyone[everyone != row], lambda _row, others: others > 0, search)
+    assert found.leader.tolist() == [0] * 500
+    assert found.unseen == 0
 
 
 def test_the_smallest_cosine_is_of_any_two():
@@ -87,7 +109,7 @@ def test_rows_of_one_vector_cost_no_more_than_their_number(rows):
         compared.append(len(others))
         return np.ones(len(others), bool)
 
-    found = group(np.arange(rows), rows, proposer.partners, verify)
+    found = group(np.arange(rows), rows, proposer.partners, verify, Search(8, proposer.kind))
     assert len(proposer.neighbours.pairs.first) == 0
     assert len(np.unique(found.leader)) == 2
     assert sum(compared) == rows - 2

@@ -9,7 +9,7 @@ from clipcli.core.vectors import unit_length
 from clipcli.tasks.dedupe import ivf, join
 from clipcli.tasks.dedupe.cells import Cells
 from clipcli.tasks.dedupe.join import collapse, join_self, join_sets
-from clipcli.tasks.dedupe.join_rows import HashSource, VectorSource, cosine_of
+from clipcli.tasks.dedupe.join_rows import VectorSource
 from clipcli.tasks.dedupe.pairs import Neighbours
 
 
@@ -85,15 +85,6 @@ def test_a_million_identical_rows_are_one():
     found = collapse(np.ones((1_000_000, 4), np.float32))
     assert found.firsts.tolist() == [0]
     assert len(join_self(VectorSource(np.ones((1_000_000, 4), np.float32), found.firsts), 0.5).first) == 0
-
-
-def test_a_hamming_distance_is_a_cosine():
-    generator = np.random.default_rng(3)
-    bits = generator.integers(0, 256, (40, 32), dtype=np.uint8)
-    bits[1::2] = bits[::2] ^ (generator.random((20, 32)) < 0.08).astype(np.uint8)
-    distance = np.unpackbits(bits[:, None] ^ bits[None], axis=2).sum(axis=2)
-    found = join_self(HashSource(bits), cosine_of(3))
-    assert pairs_of(found) == {(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(distance <= 3, 1)), strict=True)}
 
 
 def planted(count: int = 6000, copies: int = 300) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""One picture → a sketch: its grey values at 32 × 32, whole and without plain borders. What candidates are found by.
+
+A sketch knows nothing of a model. Its windows (the whole, and with a tenth of some sides cut off) are described by the
+lowest 8 × 8 coefficients of their cosine transform, evened out so that fine structure counts as much as coarse. The
+whole of one picture then lies near some window of any copy of it: scaled, recompressed, cropped, bordered or turned a
+little.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from clipcli.tasks.dedupe.sheets import WHOLE, Grey, Stretch, content_stretches, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SIDE: Final = 32
+_CUT: Final = 0.1
+_HALF: Final = _CUT / 2
+WINDOWS: Final[tuple[Stretch, ...]] = (
+    WHOLE,
+    (_HALF, 1 - _HALF, _HALF, 1 - _HALF),
+    (_CUT, 1 - _CUT, _CUT, 1 - _CUT),
+    *((top, top + 1 - _CUT, left, left + 1 - _CUT) for top in (0, _CUT) for left in (0, _CUT)),
+    *((top, top + 1 - _CUT, 0.0, 1.0) for top in (0, _CUT)),
+    *((0.0, 1.0, left, left + 1 - _CUT) for left in (0, _CUT)),
+)
+"""Windows of a stretch: any crop of up to 14 % is near one of them."""
+_COEFFICIENTS: Final = 8
+DIM: Final = _COEFFICIENTS**2 + 2
+"""Numbers of a description: 63 coefficients, and 3 that tell flat pictures from others and from each other."""
+_FLAT: Final = 1.5
+"""Standard deviation, in grey values, below which a picture has no structure to be described by."""
+
+
+def sketch_of(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The sketch of a picture, 1 to 3 kB.
+
+    Args:
+        grey: (height, width) at any size.
+
+    Returns:
+        (stretches, 32, 32): the whole, and what is left without plain borders, each stretched to a square.
+    """
+    rows, columns = grey.shape
+    cuts = [
+        span(top, bottom, rows, SIDE) @ grey @ span(left, right, columns, SIDE).T
+        for top, bottom, left, right in content_stretches(grey)
+    ]
+    return np.clip(np.round(np.stack(cuts)), 0, 255).astype(np.uint8)
+
+
+def describe(grey: npt.NDArray[np.uint8], windows: Sequence[Stretch] = WINDOWS) -> Grey:
+    """Descriptions of windows of stretches.
+
+    Args:
+        grey: (n, 32, 32) stretches of sketches.
+        windows: Which windows of each.
+
+    Returns:
+        (n, windows, 66) float32 of unit length: the dot product of two is 1 for what looks the same.
+    """
+    values = grey.astype(np.float32)
+    found = np.empty((len(values), len(windows), DIM), np.float32)
+    for place, window in enumerate(windows):
+        rows, columns = _transform(window[0], window[1]), _transform(window[2], window[3])
+        found[:, place, :-3] = (rows @ values @ columns.T * _evened()).reshape(len(values), -1)[:, 1:]
+    lengths = np.linalg.norm(found[..., :-3], axis=2, keepdims=True)
+    found[..., :-3] /= np.maximum(lengths, 1e-6)
+    square = np.einsum("nij,nij->n", values, values) / SIDE**2
+    flat = square - values.mean(axis=(1, 2)) ** 2 < _FLAT**2
+    shade = values[flat].mean(axis=(1, 2)) * (np.pi / 255)
+    found[..., -3:] = 0
+    found[flat] = 0
+    found[flat, :, -2], found[flat, :, -1] = np.cos(shade)[:, None], np.sin(shade)[:, None]
+    return found
+
+
+@cache
+def _transform(low: float, high: float) -> Grey:
+    """(8, 32): the lowest coefficients of the cosine transform of a part of 32 values."""
+    places = (np.arange(SIDE) + 0.5) / SIDE
+    waves = np.cos(np.pi * np.arange(_COEFFICIENTS)[:, None] * places)
+    return np.asarray(waves @ span(low, high, SIDE, SIDE), np.float32)
+
+
+@cache
+def _evened() -> Grey:
+    """(8, 8) by how much each coefficient counts: power falls with the square of the frequency in any photo."""
+    along = np.arange(_COEFFICIENTS, dtype=np.float32)
+    return np.hypot(along[:, None], along[None, :])
