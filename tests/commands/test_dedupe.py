@@ -280,7 +280,7 @@ def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bar
     monkeypatch.setattr("clipcli.runs.dedupe.signatures._AT_ONCE", 3)
     for joins in (["joining sketches", "joining vectors"], ["joining vectors"]):  # then candidates come from the cache
         run("dedupe", library, "-m", random_model, "--rotations")
-        names = ["images", "looking", *joins, "exact pixels"]
+        names = ["", "looking", *joins, "exact pixels"]
         assert [name for name, _, _ in bars] == [*names, "comparing", "detail", "edits"]
         assert [total for _, total, _ in bars] == [done for _, _, done in bars]
         assert bars[0][1] == 7
@@ -288,7 +288,7 @@ def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bar
         bars.clear()
     run("dedupe", library / "sub", "--against", library, "-m", random_model)
     joins = ["joining sketches", "joining sketches", "joining vectors"]
-    assert [name for name, _, _ in bars] == ["images", "references", "looking", "comparing", *joins]
+    assert [name for name, _, _ in bars] == ["", "references", "looking", "comparing", *joins]
     assert [total for _, total, _ in bars] == [done for _, _, done in bars]
 
 
