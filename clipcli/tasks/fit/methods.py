@@ -1,0 +1,195 @@
+"""How a head is learnt from a few examples. Every method starts from the labels' texts, and adds what the pictures say.
+
+All of them score a label with the zero-shot logit plus a learnt term, so that with little to learn from, or with
+examples that teach nothing, what is left is the zero-shot head. Each has a few strengths to choose from; which is best
+is decided on examples that were held out (`clipcli.tasks.fit.held_out`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from clipcli.tasks.fit.few_shot_head import FewShotHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy.typing as npt
+
+    from clipcli.core.vectors import Scores, Vectors
+
+    Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled vectors, and the vectors of the labels' texts."""
+
+    vectors: Vectors
+    """(examples, dim), unit length."""
+    truth: npt.NDArray[np.int64]
+    """(examples,): the label's number."""
+    texts: Vectors
+    """(labels, dim), unit length."""
+    scale: float
+    """What the model's own head multiplies cosines with."""
+
+    def some(self, chosen: npt.NDArray[np.bool_]) -> Examples:
+        """Only the chosen examples."""
+        return Examples(self.vectors[chosen], self.truth[chosen], self.texts, self.scale)
+
+    def zero_shot(self) -> Scores:
+        """(examples, labels): the logits of the labels' texts alone."""
+        return np.asarray(self.vectors @ self.texts.T * np.float32(self.scale), np.float32)
+
+    @property
+    def answers(self) -> Floats:
+        """(examples, labels): 1 at the right label, else 0."""
+        return np.asarray(self.truth[:, None] == np.arange(len(self.texts)), np.float64)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to learn a head."""
+
+    about: str
+    """For `--help`, in a few words."""
+    heads: Callable[[Examples], Iterator[FewShotHead]]
+    """Yields a head for each strength; always the same number of them."""
+    default: int
+    """The strength, by number, where none can be held against examples: a cautious one."""
+
+
+def prototypes(examples: Examples) -> Iterator[FewShotHead]:
+    """Each label's mean picture beside its text: discriminant analysis with one shared, shrunk covariance.
+
+    Wang et al., "A Hard-to-Beat Baseline for Training-Free CLIP-based Adaptation", arXiv:2402.04087, section 3.2. With
+    one picture of each label nothing is known of the covariance, and the means count as they are.
+    """
+    vectors, truth, labels = examples.vectors.astype(np.float64), examples.truth, len(examples.texts)
+    counts = np.bincount(truth, minlength=labels).astype(np.float64)
+    sums = np.zeros((labels, vectors.shape[1]))
+    np.add.at(sums, truth, vectors)
+    means = sums / np.maximum(counts, 1.0)[:, None]
+    middle = means[counts > 0].mean(axis=0)
+    # A mean of few pictures is uncertain: it is drawn towards the middle as if one more picture lay there.
+    offsets = (means - middle) * (counts / (counts + _PSEUDO_COUNT))[:, None]
+    directions = _whitened(vectors - means[truth], offsets, float(len(vectors) - (counts > 0).sum()))
+    bias = -np.einsum("ij,ij->i", directions, middle + offsets / 2.0)
+    for strength in _STRENGTHS:
+        yield _added(examples, directions * strength, bias * strength)
+
+
+def _whitened(deviations: Floats, offsets: Floats, degrees: float) -> Floats:
+    """(labels, dim): offsets times the inverse of the pooled covariance, shrunk towards a multiple of the identity."""
+    dim = offsets.shape[1]
+    trace = float((deviations**2).sum())
+    if degrees <= 0 or trace <= 0:
+        return offsets * dim
+    # Woodbury: with fewer examples than dimensions the inverse is found among the examples.
+    if len(deviations) < dim:
+        inner = deviations @ deviations.T + trace / degrees * np.eye(len(deviations))
+        corrected = offsets - np.linalg.solve(inner, deviations @ offsets.T).T @ deviations
+        return np.asarray(corrected * (dim * degrees / trace))
+    spread = deviations.T @ deviations + trace / degrees * np.eye(dim)
+    return np.asarray(np.linalg.solve(spread, offsets.T).T * dim)
+
+
+def ridge(examples: Examples) -> Iterator[FewShotHead]:
+    """Kernel ridge regression of what the texts get wrong: a closed form, and no example is forgotten.
+
+    Bendou et al., "ProKeR: A Kernel Perspective on Few-Shot Adaptation of Large Vision-Language Models",
+    arXiv:2501.11175, section 3.
+    """
+    vectors = examples.vectors.astype(np.float64)
+    cosines = vectors @ vectors.T
+    wrong = examples.answers - np.exp(_log_softmax(examples.zero_shot().astype(np.float64)))
+    for sharpness in _SHARPNESS:
+        values, axes = np.linalg.eigh(np.exp(sharpness * (cosines - 1.0)))
+        turned = axes.T @ wrong
+        for penalty in _PENALTIES:
+            votes = axes @ (turned / (np.maximum(values, 0.0) + penalty)[:, None])
+            head = _texts_alone(examples)
+            for strength in _VOTES:
+                yield replace(head, examples=examples.vectors, votes=(votes * strength).astype(np.float32),
+                              sharpness=sharpness)  # fmt: skip
+
+
+def knn(examples: Examples) -> Iterator[FewShotHead]:
+    """The nearest examples vote, each for its own label (Tip-Adapter, arXiv:2207.09519)."""
+    head = replace(_texts_alone(examples), examples=examples.vectors)
+    answers = examples.answers.astype(np.float32)
+    for strength in _VOTES:
+        for sharpness in _SHARPNESS:
+            for neighbours in _NEIGHBOURS:
+                yield replace(head, votes=answers * np.float32(strength), sharpness=sharpness, neighbours=neighbours)
+
+
+def linear(examples: Examples) -> Iterator[FewShotHead]:
+    """L2 logistic regression on top of the texts' logits: no penalty for what the texts say already."""
+    from scipy.optimize import minimize
+
+    start = examples.zero_shot().astype(np.float64)
+    vectors, answers = examples.vectors.astype(np.float64), examples.answers
+    middle = vectors.mean(axis=0)
+    basis, reduced = _reduced(vectors - middle)
+    theta = np.zeros((reduced.shape[1] + 1, start.shape[1]))
+
+    def loss(flat: Floats, penalty: float) -> tuple[float, Floats]:
+        weights = flat.reshape(theta.shape)
+        logs = _log_softmax(start + reduced @ weights[:-1] + weights[-1])
+        off = np.exp(logs) - answers
+        gradient = np.vstack([reduced.T @ off + penalty * weights[:-1], off.sum(axis=0) + penalty * weights[-1]])
+        return float(-(logs * answers).sum() + penalty / 2.0 * (weights**2).sum()), gradient.ravel()
+
+    for penalty in _RIDGES:
+        found = minimize(loss, theta.ravel(), args=(penalty,), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+        theta = found.x.reshape(theta.shape)
+        directions = theta[:-1].T @ basis
+        yield _added(examples, directions, theta[-1] - directions @ middle)
+
+
+def _reduced(vectors: Floats) -> tuple[Floats, Floats]:
+    """An orthonormal basis of the space that vectors span, (rank, dim), and the vectors in it, (n, rank)."""
+    left, lengths, basis = np.linalg.svd(vectors, full_matrices=False)
+    kept = lengths > lengths.max(initial=0.0) * 1e-7
+    return basis[kept], left[:, kept] * lengths[kept]
+
+
+def _added(examples: Examples, directions: Floats, bias: Floats) -> FewShotHead:
+    """The texts' own head, and a linear one on top of it."""
+    head = _texts_alone(examples)
+    return replace(
+        head, weights=(head.weights + directions).astype(np.float32), bias=bias.astype(np.float32)
+    )
+
+
+def _texts_alone(examples: Examples) -> FewShotHead:
+    labels, dim = examples.texts.shape
+    return FewShotHead(
+        examples.texts * np.float32(examples.scale), np.zeros(labels, np.float32),
+        np.zeros((0, dim), np.float32), np.zeros((0, labels), np.float32),
+    )  # fmt: skip
+
+
+def _log_softmax(logits: Floats) -> Floats:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+_PSEUDO_COUNT = 1.0
+_STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+_SHARPNESS = (2.0, 6.0)
+_PENALTIES = (0.1, 1.0)
+_VOTES = (1.0, 3.0, 10.0, 30.0)
+_NEIGHBOURS = (3, 10, 0)
+_RIDGES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+METHODS: Final[Mapping[str, Method]] = {
+    "prototypes": Method("the mean picture of each label, beside its text", prototypes, 1),
+    "linear": Method("logistic regression", linear, 3),
+    "ridge": Method("kernel ridge regression", ridge, 1),
+    "knn": Method("votes of the nearest pictures", knn, 0),
+}
