@@ -28,10 +28,10 @@ ROWS = [
     {"__main__"},
 ]
 """The layers, from the bottom to the top; docs/architecture.md shows the same table."""
-SIDE_STEPS = {("check", "classify"), ("check", "dedupe"), ("calibrate", "classify")}
+SIDE_STEPS = {("check", "classify"), ("check", "dedupe"), ("calibrate", "classify"), ("fit", "classify")}
 """Runs that may use another command's run."""
 COMMANDS = {
-    "apply", "cache", "calibrate", "check", "classify", "dedupe", "doctor", "embed", "index", "merge", "models",
+    "apply", "cache", "calibrate", "check", "classify", "dedupe", "doctor", "embed", "fit", "index", "merge", "models",
     "prompts", "rank", "undo",
 }  # fmt: skip
 MAY_REPEAT = {"run", "rows", "validate", "errors", "read", "write", "__init__"} | COMMANDS
@@ -40,6 +40,7 @@ SMALL = {
     "__main__": "`python -m clipcli` needs a module of this name",
     "cli.commands.calibrate": "a command has a module of its own, however short",
     "cli.commands.doctor": "a command has a module of its own, however short",
+    "cli.commands.fit": "a command has a module of its own, however short",
     "cli.commands.index": "a command has a module of its own, however short",
     "cli.commands.undo": "a command has a module of its own, however short",
     "runs.doctor.run": "every command has a run",

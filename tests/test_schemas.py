@@ -83,6 +83,12 @@ def test_calibrate_and_its_file(random_model: str, folder: Path, tmp_path: Path)
         check([json.loads(target.read_text(encoding="utf-8"))], "thresholds", failures=False)
 
 
+def test_fit(random_model: str, folder: Path, tmp_path: Path):
+    check(rows_of(random_model, "fit", folder, "-o", tmp_path / "x.head", "--force"), "fit", failures=False)
+    one = [folder / "disc" / "red.png", folder / "square" / "red.png"]
+    check(rows_of(random_model, "fit", *one, "-o", tmp_path / "x.head"), "fit", failures=False)
+
+
 def test_check(random_model: str, folder: Path, tmp_path: Path):
     (tmp_path / "red.png").write_bytes((folder / "disc" / "red.png").read_bytes())
     (tmp_path / "broken.jpg").write_bytes(b"no picture")

@@ -30,6 +30,7 @@ LISTED = {
     "merge": "Join the parts of an embed run.",
     "check": "Run the checks in clipcli.toml.",
     "calibrate": "Find thresholds from labelled images.",
+    "fit": "Learn labels from a few pictures of each.",
     "doctor": "Show what a bug report needs.",
     "models": "List, download, verify and export models.",
     "prompts": "List, show and check prompt templates.",

@@ -24,6 +24,10 @@ class ScoreOptions:
         str | None,
         typer.Option("--thresholds", metavar="FILE", help="Per-label thresholds from clipcli calibrate."),
     ] = None
+    head: Annotated[
+        list[str] | None,
+        typer.Option("--head", metavar="FILE", help="Labels learnt from pictures, by clipcli fit."),
+    ] = None
     multi_label: Annotated[
         bool,
         typer.Option(

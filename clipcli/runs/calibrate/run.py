@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 
-from clipcli.errors import InputsError, ModelError, UsageError
+from clipcli.errors import InputsError, UsageError
 from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.output.targets import open_target
 from clipcli.runs import classify
 from clipcli.runs.calibrate.rows import CalibratedRow
+from clipcli.runs.classify.labelled_vectors import read_labelled
 from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile, digest_of_texts, write_thresholds
 from clipcli.tasks.calibrate import Goal, Objective, Samples, calibrate
 
@@ -32,7 +33,6 @@ THIN = 10
 _NAMED = 5
 _HOPELESS = 50.0
 """The temperature at which scores say nothing any more; the fit ends at 55."""
-_FEWEST = 2
 
 
 def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, talk: Console) -> CalibrateRun:
@@ -107,30 +107,10 @@ class CalibrateRun:
         if classifier.meaning == "softmax" and len(names) == 1:
             hint = "give more labels, folders of other things, or --multi-label"
             raise InputsError(f"{names[0]} alone always scores 1: there is nothing to calibrate", hint=hint)
-        logits, truth, strangers, several = [], [], set(), 0
-        for embedded in session.embed_images(job.refs):
-            advance(1)
-            right = job.expected.of(embedded.ref, names) if job.expected else ()
-            if embedded.error is not None:
-                job.report.fail(embedded.ref.name, embedded.error)
-            elif embedded.vector is not None and right:
-                job.report.ok()
-                wanted = right[0]
-                several += len(right) > 1
-                logits.append(classifier.logits(embedded.vector).astype(np.float64))
-                truth.append(names.index(wanted) if wanted in names else -1)
-                strangers |= {wanted} - set(names)
-        if not truth and job.report.failed_in_model:
-            raise ModelError("the model gave no image a usable vector", hint="name another model with -m")
-        if len(set(truth) - {-1}) < 1 or len(truth) < _FEWEST:
-            raise InputsError("too few labelled images to calibrate", hint="a folder a label, with images in each")
-        if strangers:
-            shown = ", ".join(sorted(strangers)[:_NAMED])
-            job.report.talk.note(f"{truth.count(-1)} images of no label count as none of these ({shown})")
-        if several:
-            job.report.talk.note(f"{several} images have several right labels: the first of each counts here")
+        found = read_labelled(job, session, advance, "calibrate")
+        logits = np.stack([classifier.logits(vector) for vector in found.vectors]).astype(np.float64)
         head: Literal["softmax", "sigmoid"] = "softmax" if classifier.meaning == "softmax" else "sigmoid"
-        return Samples(np.stack(logits), np.array(truth), head, classifier.multi_label)
+        return Samples(logits, found.truth, head, classifier.multi_label)
 
     def _thresholds(self, session: Session, found: Calibration, images: int, goal: Goal, seed: int) -> ThresholdFile:
         job = self.job

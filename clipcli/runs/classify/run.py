@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from clipcli.options.classify import ScoreOptions
     from clipcli.prompts import LabelGroup, PromptSet
     from clipcli.runs.base import Advance
+    from clipcli.runs.classify.head_file import HeadFile
     from clipcli.runs.classify.threshold_file import ThresholdFile
     from clipcli.session.pipeline import Embedded
     from clipcli.session.session import Session
     from clipcli.tasks.classify import Meaning
+    from clipcli.tasks.fit import HeadClassifier
 
 BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", "a blurry picture", "an empty picture")
 """What a picture of nothing in particular is called, where `--background` says nothing else."""
@@ -56,6 +58,8 @@ class ClassifyRun:
     reporting: Reporting = field(default_factory=Reporting)
     findings: list[Finding] = field(default_factory=list)
     thresholds: ThresholdFile | None = None
+    head: HeadFile | None = None
+    """What was learnt from pictures, in place of the labels' texts."""
 
     unit: ClassVar[str] = "image"
 
@@ -74,7 +78,7 @@ class ClassifyRun:
 
     def rows(self, session: Session, advance: Advance) -> Iterator[ClassifiedRow | ErrorRow]:
         """Yield one row per image, in input order."""
-        classifier = self.classifier(session)
+        classifier = self._head_classifier(session) or self.classifier(session)
         self._explain(classifier)
         for embedded in session.embed_images(self.refs):
             advance(1)
@@ -121,7 +125,7 @@ class ClassifyRun:
         if self.reporting.needs(ok=finding.ok):
             self.findings.append(finding)
 
-    def _row(self, embedded: Embedded, classifier: Classifier, wanted: Sequence[str]) -> ClassifiedRow:
+    def _row(self, embedded: Embedded, classifier: Classifier | HeadClassifier, wanted: Sequence[str]) -> ClassifiedRow:
         assert embedded.vector is not None  # noqa: S101 - no error means a vector
         result = classifier.classify(embedded.vector)
         shown = result.ranked[: self.score.top_k] if self.score.top_k else result.ranked
@@ -176,7 +180,14 @@ class ClassifyRun:
             self.score.none, self.score.threshold, self.score.multi_label, bins, limits,
         )  # fmt: skip
 
-    def _explain(self, classifier: Classifier) -> None:
+    def _head_classifier(self, session: Session) -> HeadClassifier | None:
+        """The head as a classifier, if there is one. Raises ModelError for one of another model."""
+        if self.head is None:
+            return None
+        self.head.require_model(session.info)
+        return self.head.classifier(self.score.none, self.score.threshold)
+
+    def _explain(self, classifier: Classifier | HeadClassifier) -> None:
         talk = self.report.talk
         if classifier.meaning == "softmax" and len(self.answers) == 1:
             talk.warn("one label alone always scores 1; add labels, or use --none, --multi-label or --similarity")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clipcli.inputs.collect import ImageRef
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.runs.classify.head_file import HeadFile
     from clipcli.runs.classify.threshold_file import ThresholdFile
 
 
@@ -35,12 +36,17 @@ def plan(
     _refuse_conflicts(inputs, labels, score)
     expected = parse_expected(check)
     refs = _refs(inputs, expected, talk)
-    thresholds = _thresholds(score.thresholds)
-    chosen = _labels(labels, expected, refs if family is None else family, thresholds)
+    head, thresholds = _head(score, labels), _thresholds(score.thresholds)
+    if head is not None:
+        chosen: tuple[Label, ...] = tuple(Label(name, (name,)) for name in head.description.labels)
+    else:
+        chosen = _labels(labels, expected, refs if family is None else family, thresholds)
     prompts = load_prompts(labels.prompts or [])
     require_prompts(chosen, prompts)
     groups = parse_groups(score.groups, chosen) if score.groups else ()
-    job = ClassifyRun(refs, chosen, prompts, groups, score, expected, RunSummary(talk), thresholds=thresholds)
+    job = ClassifyRun(
+        refs, chosen, prompts, groups, score, expected, RunSummary(talk), thresholds=thresholds, head=head
+    )
     if score.none in job.answers[:-1]:
         raise UsageError(f"--none {score.none!r} is one of the labels", hint="give it a name that no label has")
     job.tally.minimum = 1.0 if check.min_accuracy is None else check.min_accuracy
@@ -57,6 +63,30 @@ def _thresholds(file: str | None) -> ThresholdFile | None:
     from clipcli.runs.classify.threshold_file import read_thresholds
 
     return read_thresholds(file)
+
+
+def _head(score: ScoreOptions, labels: LabelOptions) -> HeadFile | None:
+    """The few-shot head, if there is one. Raises UsageError, LabelsError."""
+    if not score.head:
+        return None
+    if len(score.head) > 1:
+        raise UsageError("--head can be given once", hint="fit one head for all labels")
+    given = {
+        "--labels": labels.labels, "--labels-file": labels.labels_file, "--prompts": labels.prompts,
+        "--thresholds": score.thresholds, "--multi-label": score.multi_label, "--similarity": score.similarity,
+        "--background": score.background, "--groups": score.groups,
+    }  # fmt: skip
+    if others := [option for option, value in given.items() if value]:
+        raise UsageError(f"--head and {others[0]} do not go together", hint="a head has labels and scores of its own")
+    from clipcli.runs.classify.head_file import KEY, parse_head, read_tensors
+
+    path = score.head[0]
+    metadata, tensors = read_tensors(path)
+    found = parse_head(path, metadata.get(KEY, "null"), tensors)
+    if score.none is not None and found.novelty.limit is None:
+        hint = "fit it again with two pictures or more of a label"
+        raise UsageError(f"{path}: it was not learnt what is none of its labels, so --none has no effect", hint=hint)
+    return found
 
 
 def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOptions) -> None:

@@ -4,6 +4,7 @@ from clipcli.tasks.fit.few_shot_head import FewShotHead as FewShotHead
 from clipcli.tasks.fit.head_classifier import HeadClassifier as HeadClassifier
 from clipcli.tasks.fit.held_out import Comparison as Comparison
 from clipcli.tasks.fit.held_out import Fit as Fit
+from clipcli.tasks.fit.held_out import compare as compare
 from clipcli.tasks.fit.held_out import fit_head as fit_head
 from clipcli.tasks.fit.held_out import share as share
 from clipcli.tasks.fit.methods import METHODS as METHODS

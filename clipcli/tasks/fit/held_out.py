@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,8 @@ _TEMPERATURES: Final = np.geomspace(0.05, 20.0, 13)
 _SURE: Final = 0.05
 """A head is kept when chance alone would make it look as good less often than this."""
 _RESAMPLES: Final = 2000
+_FEWEST: Final = 10
+"""Examples under which the z test says nothing."""
 _PAIR: Final = 2
 """Pictures that a label needs before one of them can be held out."""
 
@@ -43,12 +46,15 @@ class Comparison:
     gain: Interval
     """The head's accuracy less that of the texts, with its 95 % bootstrap interval over pairs."""
     chance: float
-    """How often examples that both do equally well would show such a gain: the sign test over pairs that differ."""
+    """How often chance alone would show such a gain in right answers: the sign test over pairs that differ."""
+    loss_chance: float
+    """How often chance alone would show such a gain in the probability of the right answer, after calibration of both:
+    the paired z test over log losses. With few examples it tells more than counts of right answers do."""
 
     @property
     def helps(self) -> bool:
-        """Whether the head is better, beyond what chance explains."""
-        return self.gain.value > 0 and self.chance < _SURE
+        """Whether the head gives more right answers, and by one of the two tests not by chance."""
+        return self.gain.value > 0 and min(self.chance, self.loss_chance) < _SURE
 
 
 @dataclass(frozen=True)
@@ -82,23 +88,38 @@ def fit_head(examples: Examples, strangers: Vectors, method: str, *, seed: int =
     if not can_hold.any():
         return Fit(head, novelty, None)
     seen = Samples(logits[can_hold], examples.truth[can_hold], "softmax")
-    zero_shot = examples.zero_shot()[can_hold].argmax(axis=1) == seen.truth
-    compared = compare(seen.truth, seen.logits.argmax(axis=1) == seen.truth, zero_shot, generator)
-    return Fit(head.cooled(fit_temperature(seen)), novelty, compared)
+    texts = Samples(examples.zero_shot()[can_hold].astype(np.float64), seen.truth, "softmax")
+    return Fit(head.cooled(fit_temperature(seen)), novelty, compare(seen, texts, generator))
 
 
-def compare(
-    truth: npt.NDArray[np.int64], head: Flags, zero_shot: Flags, generator: np.random.Generator
-) -> Comparison:
-    """Compare two answers to the same questions, (examples,) each."""
+def compare(learnt: Samples, texts: Samples, generator: np.random.Generator) -> Comparison:
+    """Compare the logits of a head with those of the texts alone, on the same examples."""
     from scipy.stats import binomtest
 
+    truth = learnt.truth
+    head, zero_shot = learnt.logits.argmax(axis=1) == truth, texts.logits.argmax(axis=1) == truth
     better, worse = int((head & ~zero_shot).sum()), int((zero_shot & ~head).sum())
     total = len(truth)
     drawn = generator.multinomial(total, np.array([better, worse, total - better - worse]) / total, _RESAMPLES)
     low, high = np.percentile((drawn[:, 0] - drawn[:, 1]) / total, (2.5, 97.5))
     chance = binomtest(better, better + worse, alternative="greater").pvalue if better + worse else 1.0
-    return Comparison(truth, head, zero_shot, Interval((better - worse) / total, float(low), float(high)), float(chance))
+    gain = Interval((better - worse) / total, float(low), float(high))
+    return Comparison(truth, head, zero_shot, gain, float(chance), _loss_chance(_losses(texts) - _losses(learnt)))
+
+
+def _losses(samples: Samples) -> Floats:
+    """(examples,): negative log likelihood of the right label, at the best temperature."""
+    logits = samples.logits / fit_temperature(samples)
+    top = logits.max(axis=1)
+    total = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
+    return np.asarray(total - logits[np.arange(len(samples.truth)), samples.truth])
+
+
+def _loss_chance(gains: Floats) -> float:
+    """One-sided p of a mean gain above 0; 1 where too few examples tell."""
+    if len(gains) < _FEWEST or gains.std() == 0.0:
+        return 1.0
+    return 0.5 * math.erfc(float(gains.mean() / gains.std(ddof=1)) * math.sqrt(len(gains) / 2.0))
 
 
 def share(right: Flags, generator: np.random.Generator) -> Interval | None:

@@ -107,7 +107,7 @@ def ridge(examples: Examples) -> Iterator[FewShotHead]:
     vectors = examples.vectors.astype(np.float64)
     cosines = vectors @ vectors.T
     wrong = examples.answers - np.exp(_log_softmax(examples.zero_shot().astype(np.float64)))
-    for sharpness in _SHARPNESS:
+    for sharpness in _sharpness(examples):
         values, axes = np.linalg.eigh(np.exp(sharpness * (cosines - 1.0)))
         turned = axes.T @ wrong
         for penalty in _PENALTIES:
@@ -123,7 +123,7 @@ def knn(examples: Examples) -> Iterator[FewShotHead]:
     head = replace(_texts_alone(examples), examples=examples.vectors)
     answers = examples.answers.astype(np.float32)
     for strength in _VOTES:
-        for sharpness in _SHARPNESS:
+        for sharpness in _sharpness(examples):
             for neighbours in _NEIGHBOURS:
                 yield replace(head, votes=answers * np.float32(strength), sharpness=sharpness, neighbours=neighbours)
 
@@ -145,11 +145,26 @@ def linear(examples: Examples) -> Iterator[FewShotHead]:
         gradient = np.vstack([reduced.T @ off + penalty * weights[:-1], off.sum(axis=0) + penalty * weights[-1]])
         return float(-(logs * answers).sum() + penalty / 2.0 * (weights**2).sum()), gradient.ravel()
 
+    spread = float((reduced**2).sum()) / len(vectors)
     for penalty in _RIDGES:
-        found = minimize(loss, theta.ravel(), args=(penalty,), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+        found = minimize(
+            loss,
+            theta.ravel(),
+            args=(penalty * max(spread, 1e-12),),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 300},
+        )
         theta = found.x.reshape(theta.shape)
         directions = theta[:-1].T @ basis
         yield _added(examples, directions, theta[-1] - directions @ middle)
+
+
+def _sharpness(examples: Examples) -> list[float]:
+    """How fast votes fade, by how far apart pictures lie: models differ much in that."""
+    middle = examples.vectors.mean(axis=0, dtype=np.float64)
+    distance = 1.0 - float(middle @ middle)  # the mean of 1 - cosine over all pairs
+    return [share / max(distance, 1e-6) for share in _SHARES]
 
 
 def _reduced(vectors: Floats) -> tuple[Floats, Floats]:
@@ -162,9 +177,7 @@ def _reduced(vectors: Floats) -> tuple[Floats, Floats]:
 def _added(examples: Examples, directions: Floats, bias: Floats) -> FewShotHead:
     """The texts' own head, and a linear one on top of it."""
     head = _texts_alone(examples)
-    return replace(
-        head, weights=(head.weights + directions).astype(np.float32), bias=bias.astype(np.float32)
-    )
+    return replace(head, weights=(head.weights + directions).astype(np.float32), bias=bias.astype(np.float32))
 
 
 def _texts_alone(examples: Examples) -> FewShotHead:
@@ -181,8 +194,8 @@ def _log_softmax(logits: Floats) -> Floats:
 
 
 _PSEUDO_COUNT = 1.0
-_STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
-_SHARPNESS = (2.0, 6.0)
+_STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_SHARES = (1.0, 3.0)
 _PENALTIES = (0.1, 1.0)
 _VOTES = (1.0, 3.0, 10.0, 30.0)
 _NEIGHBOURS = (3, 10, 0)

@@ -1,0 +1,30 @@
+"""`clipcli fit`: a head for `classify` from a few pictures of each label."""
+
+from __future__ import annotations
+
+import typer
+
+from clipcli.options.fit import FitOptions
+from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, RunOptions
+
+EPILOG = """Examples:
+
+clipcli fit shoes/ -o shoes.head
+
+clipcli classify new/ --head shoes.head --none other"""
+
+
+def fit(inputs: InputOptions, labels: LabelOptions, options: FitOptions, model: ModelOptions, run: RunOptions) -> None:
+    """Learn labels from a few pictures of each: a folder per label, or a table. Writes a head for classify --head.
+
+    Exits with 1, and writes nothing, when the head is not better than the labels' texts alone.
+    """
+    from clipcli.output import open_writer, parse_output
+    from clipcli.runs.base import execute
+    from clipcli.runs.fit import plan
+    from clipcli.session.session import open_session
+
+    talk = run.talk()
+    job, output = plan(inputs, labels, options, talk), parse_output(options.format, None)
+    opened = open_session(model.choice(), talk, run.session(inputs), expected_images=job.total)
+    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))

@@ -1,0 +1,44 @@
+"""The options of `clipcli fit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Learning and output."""
+
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the head here, for classify --head."),
+    ]
+    expect_from: Annotated[
+        str,
+        typer.Option(
+            "--expect-from", metavar="parent|FILE",
+            help="Right labels: the name of each image's folder (parent), or a .csv or .jsonl of path and label.",
+        ),
+    ] = "parent"  # fmt: skip
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", metavar="NAME",
+            help="How to learn: prototypes (mean pictures beside the texts), linear (logistic regression), "
+            "ridge (kernel ridge regression) or knn (nearest pictures).",
+        ),
+    ] = "prototypes"  # fmt: skip
+    force: Annotated[
+        bool, typer.Option("--force", help="Write the head even if it is not better than the labels' texts alone.")
+    ] = False
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of the folds and intervals.")] = 0
+    format: Annotated[
+        str,
+        typer.Option(  # of the rows on stdout: the file of -o has no say in it
+            "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT",
+            help="Format of the rows: table, tsv, csv, jsonl, json, parquet or auto.",
+        ),
+    ] = "auto"  # fmt: skip

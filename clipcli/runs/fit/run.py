@@ -1,0 +1,171 @@
+"""One run of `fit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from clipcli.core.suggest import did_you_mean
+from clipcli.errors import ExitCode, InputsError, UsageError
+from clipcli.options.classify import CheckOptions, ScoreOptions
+from clipcli.output.targets import open_target
+from clipcli.runs import classify
+from clipcli.runs.classify.head_file import FORMAT, HeadDescription, HeadFile, write_head
+from clipcli.runs.classify.labelled_vectors import read_labelled
+from clipcli.runs.fit.rows import FitRow
+from clipcli.tasks.fit import METHODS, Examples, fit_head, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipcli.core.console import Console
+    from clipcli.options.fit import FitOptions
+    from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.runs.base import Advance
+    from clipcli.runs.classify import ClassifyRun
+    from clipcli.runs.classify.labelled_vectors import LabelledVectors
+    from clipcli.session.session import Session
+    from clipcli.tasks.calibrate import Interval
+    from clipcli.tasks.fit import Fit
+
+_NAMED = 5
+_FEWEST_LABELS = 2
+
+
+class _DeclinedError(Exception):
+    """The head is not better than the texts, so that its file is not written."""
+
+
+def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, talk: Console) -> FitRun:
+    """Check everything that was asked before a model is touched.
+
+    Raises:
+        UsageError: no such method, stdout for both rows and head, or a single label.
+        ClipcliError: what `classify` raises.
+    """
+    if options.output == "-":
+        raise UsageError("rows go to stdout, so the head needs a file", hint="-o shoes.head")
+    if options.method not in METHODS:
+        hint = did_you_mean(options.method, METHODS) or f"one of {', '.join(METHODS)}"
+        raise UsageError(f"no method {options.method!r}", hint=hint)
+    check = CheckOptions(expect_from=options.expect_from)
+    job = classify.plan(inputs, labels, ScoreOptions(), check, talk)
+    if len(job.labels) < _FEWEST_LABELS:
+        hint = "give a folder of other things too, so that there is something to tell apart"
+        raise UsageError(f"one label alone, {job.labels[0].name}, is nothing to learn", hint=hint)
+    return FitRun(job, options.method, options.seed, options.output, force=options.force)
+
+
+@dataclass
+class FitRun:
+    """One run, ready to go."""
+
+    job: ClassifyRun
+    method: str
+    seed: int
+    output: str
+    """The file that the head is written to."""
+    force: bool = False
+    """Whether it is written even if it does not help."""
+    declined: bool = field(default=False, init=False)
+    unit: ClassVar[str] = "image"
+
+    @property
+    def total(self) -> int | None:
+        """How many images there are; None for a list that is still coming."""
+        return self.job.total
+
+    def rows(self, session: Session, advance: Advance) -> Iterator[FitRow]:
+        """Read all images, learn, write the head if it helps, and yield one row per label and one for all.
+
+        Raises:
+            InputsError: too few images, or images of fewer than two labels.
+            OutputError: the head cannot be written.
+        """
+        try:
+            with open_target(self.output) as target:  # first: no work is done for a file that cannot be written
+                samples = read_labelled(self.job, session, advance, "fit")
+                made, rows = self._fit(session, samples)
+                self._judge(made)
+                write_head(self._file(session, samples, made, rows[-1]), target)
+        except _DeclinedError:
+            pass
+        yield from rows
+
+    def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run
+        """Say what could not be read, and return the exit code: 1 where the head was declined."""
+        self.job.report.summarise()
+        return ExitCode.CHECK_FAILED if self.declined else self.job.report.exit_code
+
+    def _fit(self, session: Session, samples: LabelledVectors) -> tuple[Fit, list[FitRow]]:
+        known = samples.truth >= 0
+        vectors, truth = samples.vectors[known], samples.truth[known]
+        counts = np.bincount(truth, minlength=len(self.job.labels))
+        if (counts > 0).sum() < _FEWEST_LABELS:
+            raise InputsError("images of one label only: nothing to tell apart", hint="give images of two labels")
+        if missing := [label.name for label, count in zip(self.job.labels, counts, strict=True) if not count]:
+            self._talk.warn(f"no image of {', '.join(missing[:_NAMED])}: only its text speaks for it")
+        texts = session.embed_labels(self.job.labels, self.job.prompts)
+        examples = Examples(vectors, truth, texts, session.scoring.scale)
+        made = fit_head(examples, samples.vectors[~known], self.method, seed=self.seed)
+        return made, self._rows(made, counts.tolist())
+
+    def _rows(self, made: Fit, counts: list[int]) -> list[FitRow]:
+        compared, generator = made.comparison, np.random.default_rng(self.seed)
+        if compared is None:
+            rows = [FitRow(label.name, counts[number], None, None) for number, label in enumerate(self.job.labels)]
+            return [*rows, FitRow(None, sum(counts), None, None)]
+        rows = []
+        for number, label in enumerate(self.job.labels):
+            own = compared.truth == number
+            of_head, of_texts = share(compared.head[own], generator), share(compared.zero_shot[own], generator)
+            rows.append(FitRow(label.name, counts[number], of_head, of_texts))
+        of_head, of_texts = share(compared.head, generator), share(compared.zero_shot, generator)
+        return [*rows, FitRow(None, sum(counts), of_head, of_texts, compared.gain)]
+
+    def _judge(self, made: Fit) -> None:
+        """Say how the head does. Raises _DeclinedError where it is not to be kept."""
+        compared = made.comparison
+        if compared is None:
+            said = "no label has two pictures, so none could be held out"
+            self.declined = not self.force
+        else:
+            gain = compared.gain
+            said = (
+                f"on {len(compared.truth)} held-out pictures {compared.head.mean():.1%} right, the labels' texts alone "
+                f"{compared.zero_shot.mean():.1%}: {_points(gain.value)} points ({_points(gain.low)} to "
+                f"{_points(gain.high)})"
+            )
+            self.declined = not compared.helps and not self.force
+        self._talk.note(said)
+        if self.declined:
+            why = "nothing could be measured" if compared is None else "that may be chance, or no gain at all"
+            self._talk.line(f"no head written: {why}; give more pictures, or --force to write it all the same")
+            raise _DeclinedError
+
+    def _file(self, session: Session, samples: LabelledVectors, made: Fit, together: FitRow) -> HeadFile:
+        counts = np.bincount(samples.truth[samples.truth >= 0], minlength=len(self.job.labels))
+        info = session.info
+        return HeadFile(
+            HeadDescription(
+                FORMAT, "few-shot", info.name, info.fingerprint, self.method,
+                tuple(label.name for label in self.job.labels), tuple(counts.tolist()), made.head.sharpness,
+                made.head.neighbours, made.novelty.limit, _numbers(together.held_out), _numbers(together.zero_shot),
+                self.seed,
+            ),
+            made.head, made.novelty,
+        )  # fmt: skip
+
+    @property
+    def _talk(self) -> Console:
+        return self.job.report.talk
+
+
+def _points(share_of: float) -> str:
+    return f"{100 * share_of:+.1f}"
+
+
+def _numbers(interval: Interval | None) -> tuple[float, float, float] | None:
+    return None if interval is None else (interval.value, interval.low, interval.high)
