@@ -79,7 +79,8 @@ def prototypes(examples: Examples) -> Iterator[FewShotHead]:
     offsets = (means - middle) * (counts / (counts + _PSEUDO_COUNT))[:, None]
     directions = _whitened(vectors - means[truth], offsets, float(len(vectors) - (counts > 0).sum()))
     bias = -np.einsum("ij,ij->i", directions, middle + offsets / 2.0)
-    for strength in _STRENGTHS:
+    for share in _STRENGTHS:
+        strength = share * examples.scale / _USUAL_SCALE
         yield _added(examples, directions * strength, bias * strength)
 
 
@@ -194,7 +195,9 @@ def _log_softmax(logits: Floats) -> Floats:
 
 
 _PSEUDO_COUNT = 1.0
-_STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_USUAL_SCALE = 100.0
+"""What most CLIP models multiply cosines with; strengths are meant for it."""
+_STRENGTHS = (0.03, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 10.0, 30.0)
 _SHARES = (1.0, 3.0)
 _PENALTIES = (0.1, 1.0)
 _VOTES = (1.0, 3.0, 10.0, 30.0)
