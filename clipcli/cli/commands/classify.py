@@ -15,7 +15,7 @@ from clipcli.options.shared import (
 )
 
 EVERYDAY = (
-    "labels", "labels_file", "prompts", "top_k", "threshold", "multi_label", "none", "groups", "expect_from",
+    "labels", "labels_file", "prompts", "head", "top_k", "threshold", "multi_label", "none", "groups", "expect_from",
     "min_accuracy", "report", "output", "format", "paths", "model", "device", "files_from", "null", "include",
     "exclude", "quiet",
 )  # fmt: skip

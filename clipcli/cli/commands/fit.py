@@ -7,11 +7,15 @@ import typer
 from clipcli.options.fit import FitOptions
 from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, RunOptions
 
-EPILOG = """Examples:
-
-clipcli fit shoes/ -o shoes.head
-
-clipcli classify new/ --head shoes.head --none other"""
+EVERYDAY = (
+    "output", "labels", "labels_file", "prompts", "expect_from", "method", "force", "format", "model", "device",
+    "include", "exclude", "verbose", "quiet",
+)  # fmt: skip
+"""What `--help` shows."""
+EXAMPLES = (
+    "clipcli fit shoes/ -o shoes.head",
+    "clipcli classify new/ --head shoes.head --none other",
+)
 
 
 def fit(inputs: InputOptions, labels: LabelOptions, options: FitOptions, model: ModelOptions, run: RunOptions) -> None:
