@@ -9,7 +9,7 @@ from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, Run
 
 EVERYDAY = (
     "output", "labels", "labels_file", "prompts", "expect_from", "method", "force", "format", "model", "device",
-    "include", "exclude", "verbose", "quiet",
+    "include", "quiet",
 )  # fmt: skip
 """What `--help` shows."""
 EXAMPLES = (
