@@ -32,7 +32,7 @@ SIDE_STEPS = {("check", "classify"), ("check", "dedupe"), ("calibrate", "classif
 """Runs that may use another command's run."""
 COMMANDS = {
     "apply", "cache", "calibrate", "check", "classify", "dedupe", "doctor", "embed", "fit", "index", "merge", "models",
-    "prompts", "rank", "undo",
+    "prompts", "rank", "score", "undo",
 }  # fmt: skip
 MAY_REPEAT = {"run", "rows", "validate", "errors", "read", "write", "__init__"} | COMMANDS
 """Module names that may stand in several packages."""

@@ -23,6 +23,7 @@ LISTED = {
     "classify": "Give each image the label that fits it best.",
     "embed": "Turn images and texts into vectors.",
     "rank": "Find images by words, by example, or both.",
+    "score": "Score how well each image fits its own text.",
     "dedupe": "Find copies, near copies and look-alikes.",
     "apply": "Apply a plan from dedupe (default: dry run).",
     "undo": "Undo what apply did.",

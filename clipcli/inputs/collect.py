@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING
 
 from clipcli.core.files import LineTooLongError, is_file, open_file, read_lines, words_of
 from clipcli.core.redaction import redact, redact_url
 from clipcli.errors import ImageError, InputsError, UsageError
-from clipcli.inputs.sources import IMAGE_SUFFIXES, ImageRef, expand, is_elsewhere
+from clipcli.inputs.sources import IMAGE_SUFFIXES, ImageRef, ListedPath, TableColumns, expand, is_elsewhere
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.globs import FolderSearch, Globs
-from clipcli.inputs.sources.suffixes import SHARDS, TABLES, is_image_name
+from clipcli.inputs.sources.suffixes import SHARDS, TABLES, TEXT_TABLES, has_suffix, is_image_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["IMAGE_SUFFIXES", "STDIN", "ImageRef", "collect", "is_stream"]
 
 STDIN = "-"
+_TABLES = (*TABLES, *TEXT_TABLES)
 _READ_SIZE = 1 << 16
 _LONGEST_NAME = 1 << 16
 """Characters of a path or URL; no system opens one as long."""
@@ -39,6 +41,7 @@ def collect(
     files_from: Sequence[str] = (),
     null: bool = False,
     column: str | None = None,
+    keep: Sequence[str] = (),
     globs: Globs | None = None,
     follows_links: bool = False,
     warn: Callable[[str], object] | None = None,
@@ -49,10 +52,12 @@ def collect(
     Below a folder hidden names, links to folders, recycle bins and the like are passed over; what is named is tried.
 
     Args:
-        arguments: files, folders, tar shards, Parquet tables, URLs of such, or `-` for a list on stdin.
+        arguments: files, folders, tar shards, tables (Parquet, CSV, TSV, JSON Lines), URLs of such, or `-` for a list
+            on stdin.
         files_from: files or URLs that hold a list of the same; `-` is stdin.
         null: lists are separated by NUL instead of newlines.
-        column: of tables, that holds images or paths; None takes the only one with images.
+        column: of tables, that holds images or paths; None takes the only one with images, or one of a usual name.
+        keep: of tables, the columns that go along as `ImageRef.fields`; `all` is all of them.
         globs: which names take part; None is all.
         follows_links: links to folders below a folder are entered too.
         warn: is told of folders without images when others have some.
@@ -67,15 +72,23 @@ def collect(
     if [*arguments, *files_from].count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give - once")
     lists = [*files_from, *(argument for argument in arguments if argument == STDIN)]
-    if column is not None and not lists and not any(argument.lower().endswith(TABLES) for argument in arguments):
-        raise UsageError("--column is for tables", hint="a .parquet file of images; or --texts-from, for texts")
-    named = _named(arguments, files_from, null=null)
+    if (column is not None or keep) and not lists and not any(has_suffix(argument, _TABLES) for argument in arguments):
+        option = "--column" if column is not None else "--keep-columns"
+        raise UsageError(f"{option} is for tables", hint="a .parquet, .csv, .tsv or .jsonl file of images")
+    named = named_inputs(arguments, files_from, null=null)
     alone = len(arguments) == 1 and not lists
-    return _expand_all(named, column, FolderSearch(globs or Globs(), follows_links), warn, detail, alone=alone)
+    return _expand_all(
+        named,
+        TableColumns(column, tuple(keep)),
+        FolderSearch(globs or Globs(), follows_links),
+        warn,
+        detail,
+        alone=alone,
+    )
 
 
-def _named(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str]:
-    """Arguments, and what the lists name, as it arrives."""
+def named_inputs(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str]:
+    """Arguments, and what the lists name, as it arrives. Raises InputsError for a list that cannot be read."""
     return chain(
         chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments),
         chain.from_iterable(_read_list(source, null=null) for source in files_from),
@@ -104,7 +117,7 @@ def _names_urls(file: str) -> bool:
 
 def _expand_all(
     named: Iterable[str],
-    column: str | None,
+    column: TableColumns,
     search: FolderSearch,
     warn: Callable[[str], object] | None,
     detail: Callable[[str], object] | None,
@@ -137,7 +150,7 @@ def _expand_all(
             warn(f"no images in {redact(argument)}")
 
 
-def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef]:
+def _expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef]:
     if problem := _why_no_name(argument):
         shown = argument if len(argument) <= _LONGEST_NAME else f"{argument[:_SHOWN]}…"
         yield ImageRef(shown, shown, problem=problem)
@@ -145,6 +158,8 @@ def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator
         for one in expand(argument, column, search):
             if isinstance(one, ImageRef):
                 yield one
+            elif isinstance(one, ListedPath):
+                yield from (replace(ref, fields=one.fields) for ref in _listed(one.path, search))
             elif one != argument:
                 yield from _expand(one, column, search)
             elif search.takes(one):
@@ -153,6 +168,19 @@ def _expand(argument: str, column: str | None, search: FolderSearch) -> Iterator
         yield from _walk(argument, argument, search, (os.path.realpath(argument),) if search.follows_links else ())
     elif search.takes(argument):
         yield ImageRef(argument, argument)
+
+
+def _listed(path: str, search: FolderSearch) -> Iterator[ImageRef]:
+    """What a row of a table names; one that cannot be used is a failure of its own."""
+    count = 0
+    try:
+        for ref in _expand(path, TableColumns(), search):
+            count += 1
+            yield ref
+        if not count and os.path.isdir(path):  # noqa: PTH112
+            yield ImageRef(path, path, "a folder without images")
+    except (InputsError, UsageError) as error:
+        yield ImageRef(path, redact_url(path), error.message + (f" ({error.hint})" if error.hint else ""))
 
 
 def _why_no_name(argument: str) -> str | None:
@@ -255,7 +283,7 @@ def _nothing_found(barren: Iterable[str], search: FolderSearch) -> InputsError:
         what = " (the folder is empty)"
     if len(names) > 1:
         what = f" and {len(names) - 1} more"
-    if any(file.lower().endswith((*SHARDS, *TABLES)) for file in files):
+    if any(file.lower().endswith((*SHARDS, *_TABLES)) for file in files):
         return InputsError(f"no images in {first}{what}", hint="shards and tables have to be named: FOLDER/*.tar")
     if search.summary:
         return InputsError(f"no images in {first}{what}", hint=f"passed over: {search.summary}; name one to search it")

@@ -62,7 +62,7 @@ class ReportOptions:
         return parse_reporting(self.report or [], self.annotate)
 
 
-_DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
+DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class InputOptions:
         list[str] | None,
         typer.Argument(
             metavar="IMAGES",
-            help="Files, folders, globs, URLs, tar shards or Parquet tables. - reads a list of paths, or one image, "
+            help="Files, folders, globs, URLs, tar shards or tables (.csv, .jsonl, .parquet). - reads a list of paths, or "
+            "one image, "
             "from stdin.",
             show_default=False,
         ),
@@ -89,7 +90,7 @@ class InputOptions:
     null: NullOption = False
     column: Annotated[
         str | None,
-        typer.Option("--column", metavar="NAME", help="Column of a Parquet table that holds images or image paths."),
+        typer.Option("--column", metavar="NAME", help="Column of a table that holds images, or their paths or URLs."),
     ] = None
     include: IncludeOption = None
     exclude: ExcludeOption = None
@@ -149,6 +150,27 @@ class InputOptions:
 
 
 @dataclass(frozen=True)
+class CarriedOptions:
+    """Columns of tables."""
+
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", "--keep-columns", metavar="A,B,...|all",
+            help="Columns of the input table to add to every row, comma-separated.",
+        ),
+    ] = None  # fmt: skip
+
+    @property
+    def names(self) -> list[str]:
+        """Each column by its name; one with a comma stands in double quotes."""
+        import csv
+
+        every = [name.strip() for row in csv.reader(self.keep or [], skipinitialspace=True) for name in row]
+        return list(dict.fromkeys(name for name in every if name))
+
+
+@dataclass(frozen=True)
 class LabelOptions:
     """Labels and prompts."""
 
@@ -183,7 +205,7 @@ class ModelOptions:
             help="tiny, fast, balanced, best, ARCH/TAG or a bundle. "
             "Also hf-hub:org/name, local-dir:PATH and ARCH@FILE.",
         ),
-    ] = _DEFAULT_MODEL  # fmt: skip
+    ] = DEFAULT_MODEL  # fmt: skip
     device: DeviceOption = "auto"
     precision: PrecisionOption = "auto"
     engine: EngineOption = "auto"

@@ -11,6 +11,7 @@
     braces.py     `{00000..00099}` → names
     patterns.py   braces and `*` → names of what is there
     shards.py     tar files of webdataset's form, read in place
+    records.py    CSV, TSV and JSON Lines with a column of paths or URLs, and what every table has in common
     tables.py     Parquet files with a column of images or of their paths
     finding.py    an argument or a line of a list → image references; a path → its source
 
@@ -20,8 +21,11 @@ process and costs no memory; what is kept open and read ahead is shared by all t
 
 from __future__ import annotations
 
-from clipcli.inputs.sources.expand import expand, is_elsewhere, locate
-from clipcli.inputs.sources.refs import ByteSource, ImageRef
+from clipcli.inputs.sources.expand import TableColumns, expand, is_elsewhere, locate
+from clipcli.inputs.sources.refs import NO_FIELDS, ByteSource, ImageRef, ListedPath
 from clipcli.inputs.sources.suffixes import IMAGE_SUFFIXES
 
-__all__ = ["IMAGE_SUFFIXES", "ByteSource", "ImageRef", "expand", "is_elsewhere", "locate"]
+__all__ = [
+    "IMAGE_SUFFIXES", "NO_FIELDS", "ByteSource", "ImageRef", "ListedPath", "TableColumns", "expand", "is_elsewhere",
+    "locate",
+]  # fmt: skip

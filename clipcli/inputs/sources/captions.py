@@ -7,17 +7,19 @@ that is followed where no image is called `s` alone. `s.en.txt` beside `s.png` i
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ImageError
 from clipcli.inputs.sources.suffixes import is_image_name
-from clipcli.inputs.sources.tar import entries, is_hidden
+from clipcli.inputs.sources.tar import entries, image_of, is_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from clipcli.inputs.sources.refs import ImageRef
     from clipcli.inputs.sources.tar import TarEntry
 
 
@@ -48,6 +50,42 @@ def captions(
         say(f"{count} in {shown} have no .{extension} beside them: {lost[0]}{more}")
 
 
+def captioned_images(archive: str, extension: str) -> Iterator[tuple[ImageRef, bytes | ImageError | None]]:
+    """Each image of an archive, in order, with the bytes of its text; None where none stands beside it.
+
+    Where a name stands in an archive several times, its first image has its first text, and so on.
+
+    Args:
+        archive: a file or URL.
+        extension: without its first dot; capitals do not matter.
+    """
+    shown, names = redact_url(archive), _Names(f".{extension.lower()}")
+    every = list(entries(archive))
+    texts: dict[str, list[TarEntry]] = defaultdict(list)
+    for entry in list(names.sort_out(iter(every))):
+        if entry.name.lower().endswith(names.ending) and names.is_caption(entry.name):
+            texts[entry.name[: -len(names.ending)]].append(entry)
+    times = Counter(entry.name for entry in every if is_image_name(entry.name))
+    seen: Counter[str] = Counter()
+    for entry in every:
+        if entry.member is None and entry.name.lower().endswith(names.ending):
+            continue  # its image has the failure
+        if (ref := image_of(archive, shown, entry)) is not None:
+            own = texts.get(names.text_of(entry.name) or "", [])
+            yield ref, _text_among(own, seen[entry.name], times[entry.name])
+            seen[entry.name] += 1
+
+
+def _text_among(texts: Sequence[TarEntry], number: int, times: int) -> bytes | ImageError | None:
+    """The text of an image whose name stands in its archive so many times, counted from 0."""
+    if not texts:
+        return None
+    if len(texts) not in {1, times} or len(texts) < times:
+        return ImageError("read", f"{len(texts)} texts and {times} images have this name, so that none is its own")
+    entry = texts[number if len(texts) == times else 0]
+    return ImageError("read", f"its text is unusable: {entry.problem}") if entry.member is None else _content(entry)
+
+
 @dataclass
 class _Names:
     """The images and texts of an archive by their stems: folder and name without the extension."""
@@ -62,6 +100,8 @@ class _Names:
         """Remember names; give back failures and what may be a text."""
         for entry in found:
             if entry.member is None:
+                if entry.name.lower().endswith(self.ending):
+                    self.texts.add(entry.name[: -len(self.ending)])
                 yield entry
             elif not is_hidden(entry.name):
                 if entry.name.lower().endswith(self.ending):
@@ -77,8 +117,14 @@ class _Names:
 
     def has_caption(self, image: str) -> bool:
         """Whether a text stands for the image: its own, or that of a sample of several images."""
+        return self.text_of(image) is not None
+
+    def text_of(self, image: str) -> str | None:
+        """The stem of the text that stands for an image, if there is one."""
         stem = image.rpartition(".")[0]
-        return stem in self.texts or any(s in self.texts and s not in self.images for s in _shorter(stem))
+        if stem in self.texts:
+            return stem
+        return next((s for s in _shorter(stem) if s in self.texts and s not in self.images), None)
 
 
 def _shorter(stem: str) -> Iterator[str]:

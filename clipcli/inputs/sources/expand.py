@@ -13,13 +13,25 @@ from clipcli.inputs.sources.fetch import attempt, read_object
 from clipcli.inputs.sources.filesystems import file_system, is_url, scheme
 from clipcli.inputs.sources.patterns import full_url, has_braces, has_magic, names_of
 from clipcli.inputs.sources.refs import ImageRef
-from clipcli.inputs.sources.suffixes import INSIDE, MAX_BYTES, PACKED, SHARDS, TABLES, has_suffix, is_image_name
+from clipcli.inputs.sources.suffixes import (
+    INSIDE,
+    MAX_BYTES,
+    PACKED,
+    SHARDS,
+    TABLES,
+    TEXT_TABLES,
+    has_suffix,
+    is_image_name,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from clipcli.inputs.sources.globs import FolderSearch
-    from clipcli.inputs.sources.refs import ByteSource
+    from clipcli.inputs.sources.refs import ByteSource, ListedPath
+
+_HOLDERS = (*SHARDS, *PACKED, *TABLES, *TEXT_TABLES)
+"""Files with several images in them, or with their paths."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +53,29 @@ def is_elsewhere(argument: str) -> bool:
         return True
     if os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
         return False
-    if has_suffix(argument, (*SHARDS, *PACKED, *TABLES)):
+    if has_suffix(argument, _HOLDERS):
         return True
     if INSIDE.fullmatch(argument) or has_braces(argument):
         return not os.path.lexists(argument)
     return False
 
 
-def expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef | str]:
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns of tables are used."""
+
+    image: str | None = None
+    """That holds images, or paths of images; None takes the only one with images, or one of a usual name."""
+    keep: tuple[str, ...] = ()
+    """That are carried to the output; `all` is all of them."""
+
+
+def expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
     """The images that an argument stands for; strings are paths of local files or folders.
 
     Args:
         argument: for which `is_elsewhere` holds.
-        column: of tables; None takes the only one with images.
+        column: which columns of tables are used.
         search: which folders below a URL are entered, and which images are taken.
 
     Raises:
@@ -66,7 +88,12 @@ def expand(argument: str, column: str | None, search: FolderSearch) -> Iterator[
         elif is_url(name) and not found:
             yield from _expand_url(name, column, search)
         else:
-            yield from (one for one in _named(name, column) if isinstance(one, str) or search.takes(one.name))
+            yield from _taken(_named(name, column), search)
+
+
+def _taken(every: Iterable[ImageRef | ListedPath | str], search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
+    """What the globs leave; of a path they are asked where it is looked up."""
+    return (one for one in every if not isinstance(one, ImageRef) or search.takes(one.name))
 
 
 def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
@@ -107,7 +134,7 @@ def locate(path: str) -> ByteSource | None:
     return parquet.find_cell(outer, int(inner))
 
 
-def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
+def _named(name: str, column: TableColumns) -> Iterator[ImageRef | ListedPath | str]:
     """One file that is named outright, local or remote."""
     if has_suffix(name, SHARDS):
         from clipcli.inputs.sources import tar
@@ -119,7 +146,11 @@ def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
     elif has_suffix(name, TABLES):
         from clipcli.inputs.sources import parquet
 
-        yield from parquet.images(name, column)
+        yield from parquet.images(name, column.image, column.keep)
+    elif has_suffix(name, TEXT_TABLES):
+        from clipcli.inputs.sources import records
+
+        yield from records.read_rows(name, column.image, column.keep)
     elif is_url(name):
         yield ImageRef(name, redact_url(name), None, RemoteObject(name))
     else:
@@ -130,13 +161,15 @@ def _named(name: str, column: str | None) -> Iterator[ImageRef | str]:
             yield ImageRef(name, name, error.reason)
 
 
-def _expand_url(url: str, column: str | None, search: FolderSearch) -> Iterator[ImageRef | str]:
+def _expand_url(url: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
     shown = redact_url(url)
     try:
         system, path = file_system(url)
         if _is_file(system, url, path):
-            some = [ImageRef(url, _shown(url), None, locate(url))] if INSIDE.fullmatch(url) else _named(url, column)
-            yield from (one for one in some if isinstance(one, str) or search.takes(one.name))
+            inside = INSIDE.fullmatch(url)
+            yield from _taken(
+                [ImageRef(url, _shown(url), None, locate(url))] if inside else _named(url, column), search
+            )
         else:
             yield from _walk(system, url, path, search, top=True)
     except ImageError as error:
@@ -156,7 +189,7 @@ def _is_file(system: Any, url: str, path: str) -> bool:
     plain = url.partition("?")[0] if scheme(url) in {"http", "https"} else url
     if plain.endswith("/"):
         return False
-    if scheme(url) in {"http", "https"} or is_image_name(plain) or has_suffix(plain, (*SHARDS, *PACKED, *TABLES)):
+    if scheme(url) in {"http", "https"} or is_image_name(plain) or has_suffix(plain, _HOLDERS):
         return True
     if INSIDE.fullmatch(url):
         return True

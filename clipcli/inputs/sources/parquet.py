@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from clipcli.core.arrow import check_sizes, no_such_column, pyarrow
@@ -17,11 +17,13 @@ from clipcli.errors import ClipcliError, ImageError, InputsError
 from clipcli.inputs.sources.errors import message
 from clipcli.inputs.sources.fetch import attempt, open_random
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.refs import ImageRef
-from clipcli.inputs.sources.suffixes import INSIDE, TABLES
+from clipcli.inputs.sources.records import IMAGE_COLUMNS, column_of, kept_columns, listed
+from clipcli.inputs.sources.refs import NO_FIELDS, ImageRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from clipcli.inputs.sources.refs import ListedPath
 
 _OPEN_TABLES: Final = 4
 _GROUPS: Final = 2
@@ -100,15 +102,23 @@ class Table:
             values = self._groups[key]
         return cast("bytes | None", _plain(values[row].as_py()))
 
+    def fields(self, group: int, columns: Sequence[str], rows: int) -> Iterable[Mapping[str, object]]:
+        """The values of some columns for each row of a row group. Raises ImageError."""
+        if not columns:
+            return repeat(NO_FIELDS, rows)
+        return self._read(group, columns).to_pylist()  # type: ignore[no-any-return]
+
     def column(self, group: int, column: str) -> Any:
         """A column of a row group, as pyarrow has it.
 
         Raises:
             ImageError: at stage `read`.
         """
+        return self._read(group, [column]).column(0)
 
+    def _read(self, group: int, columns: Sequence[str]) -> Any:
         def once() -> Any:
-            return self.file.read_row_group(group, columns=[column]).column(0)
+            return self.file.read_row_group(group, columns=list(columns))
 
         try:
             return attempt(once) if is_url(self.path) else once()
@@ -118,29 +128,34 @@ class Table:
             raise ImageError("read", f"the table is damaged ({message(words_of(error))})") from error
 
 
-def images(path: str, wanted: str | None) -> Iterator[ImageRef | str]:
+def images(path: str, wanted: str | None, keep: Sequence[str] = ()) -> Iterator[ImageRef | ListedPath]:
     """The images of a table: references to its cells, named `TABLE/ROW` from 0 on, or the paths that it holds.
 
     Args:
         path: a file or URL.
-        wanted: the column; None takes the only one that holds bytes.
+        wanted: the column; None takes the only one that holds bytes, else the first of the usual names.
+        keep: columns that go along as fields; `all` is every other one that holds no bytes.
 
     Raises:
         InputsError: the table cannot be read, or has no such column.
     """
     table = _opened(path, _state(path))
     column = _column(table, wanted)
+    top = column.name.partition(".bytes")[0] if column.holds == "bytes" else column.name
+    carried = [field.name for field in table.file.schema_arrow if not _is_bytes(field.type) or field.name == top]
+    kept = kept_columns(table.shown, keep, carried, but=top)
     number = 0
     for group, rows in enumerate(table.groups):
-        if column.holds == "paths":
-            try:
-                yield from _paths(table, column.name, group, number)
-            except ImageError as error:
-                yield ImageRef(path, table.shown, error.reason)
-        else:
-            for row in range(rows):
-                tail = f"/{number + row}"
-                yield ImageRef(path + tail, table.shown + tail, None, Cell(path, column.name, group, row))
+        try:
+            fields = table.fields(group, kept, rows)
+            if column.holds == "paths":
+                yield from _paths(table, column.name, group, number, fields)
+            else:
+                for row, own in zip(range(rows), fields, strict=True):
+                    tail = f"/{number + row}"
+                    yield ImageRef(path + tail, table.shown + tail, None, Cell(path, column.name, group, row), own)
+        except ImageError as error:
+            yield ImageRef(path, table.shown, error.reason)
         number += rows
 
 
@@ -170,38 +185,26 @@ def find_cell(path: str, number: int) -> Cell:
     raise ImageError("read", f"no such row in {table.shown}")
 
 
-def _paths(table: Table, column: str, group: int, number: int) -> Iterator[ImageRef | str]:
-    for row, value in enumerate(table.column(group, column).to_pylist()):
+def _paths(
+    table: Table, column: str, group: int, number: int, fields: Iterable[Mapping[str, object]]
+) -> Iterator[ImageRef | ListedPath]:
+    values = table.column(group, column).to_pylist()
+    for row, (value, own) in enumerate(zip(values, fields, strict=True)):
         path = _plain(value)
-        if isinstance(path, str) and path.lower().endswith(TABLES):
-            yield ImageRef(path, redact_url(path), "a table within a table")
-        elif isinstance(path, str) and path:
-            yield path if is_url(path) else _beside(table.path, path)
+        if isinstance(path, str) and path:
+            yield listed(table.path, path, own)
         else:
             tail = f"/{number + row}"
-            yield ImageRef(table.path + tail, table.shown + tail, "no path in this row")
-
-
-def _beside(table: str, path: str) -> str:
-    """A path as it stands, or from the folder of its table."""
-    if is_url(table):
-        return path if posixpath.isabs(path) else f"{table.rpartition('/')[0]}/{path}"
-    beside = os.path.join(os.path.dirname(table), path)  # noqa: PTH118, PTH120 - any bytes
-    return beside if not _exists(path) and _exists(beside) else path
-
-
-def _exists(path: str) -> bool:
-    inside = INSIDE.fullmatch(path)
-    return os.path.exists(inside["outer"] if inside else path)  # noqa: PTH110
+            yield ImageRef(table.path + tail, table.shown + tail, "no path in this row", fields=own)
 
 
 def _column(table: Table, wanted: str | None) -> Column:
     arrow, schema = pyarrow(), table.file.schema_arrow
     if wanted is None:
         found = [field.name for field in schema if _is_bytes(field.type)]
-        if len(found) != 1:
+        if len(found) > 1:
             raise no_such_column(table.shown, None, schema.names)
-        wanted = found[0]
+        wanted = found[0] if found else column_of(table.shown, None, schema.names, IMAGE_COLUMNS)
     if wanted not in schema.names:
         raise no_such_column(table.shown, wanted, schema.names)
     kind = schema.field(wanted).type

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NO_FIELDS: Final[Mapping[str, object]] = {}
+"""The fields of an input that is no row of a table."""
 
 
 class ByteSource(Protocol):
@@ -40,3 +46,13 @@ class ImageRef:
     """Why it cannot be read, when that is known before trying (a folder that may not be listed)."""
     source: ByteSource | None = None
     """Where the bytes are when that is no file."""
+    fields: Mapping[str, object] = field(default_factory=lambda: NO_FIELDS, compare=False, repr=False)
+    """Other columns of the table that the input is a row of: those that are carried to the output."""
+
+
+@dataclass(frozen=True)
+class ListedPath:
+    """A path or URL in a row of a table; what it stands for is looked up as for an argument."""
+
+    path: str
+    fields: Mapping[str, object]

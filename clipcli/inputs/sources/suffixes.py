@@ -62,6 +62,8 @@ SHARDS = (".tar",)
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 """Shards that cannot be read in place."""
 TABLES = (".parquet", ".pq")
+TEXT_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
+"""Tables that are read row by row."""
 
 INSIDE = re.compile(r"(?P<outer>.+?\.(?:tar|parquet|pq)(?:\?[^/]*)?)/(?P<inner>.+)", re.IGNORECASE | re.DOTALL)
 """`shard.tar/000012.jpg`, `photos.parquet/17`."""

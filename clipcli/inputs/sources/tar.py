@@ -70,10 +70,17 @@ def images(archive: str) -> Iterator[ImageRef]:
     """The images of an archive in the order they stand; failures have their place among them."""
     shown = redact_url(archive)
     for entry in entries(archive):
-        if entry.member is None:
-            yield _failure(archive, shown, entry)
-        elif is_image_name(entry.name) and not is_hidden(entry.name):
-            yield ImageRef(f"{archive}/{entry.name}", f"{shown}/{entry.name}", None, entry.member)
+        if (ref := image_of(archive, shown, entry)) is not None:
+            yield ref
+
+
+def image_of(archive: str, shown: str, entry: TarEntry) -> ImageRef | None:
+    """The image or the failure that an entry is; None for other files. `shown` is the archive without secrets."""
+    if entry.member is None:
+        return _failure(archive, shown, entry)
+    if is_image_name(entry.name) and not is_hidden(entry.name):
+        return ImageRef(f"{archive}/{entry.name}", f"{shown}/{entry.name}", None, entry.member)
+    return None
 
 
 def find_member(archive: str, name: str) -> TarMember:

@@ -1,0 +1,230 @@
+"""Tables of text, CSV, TSV and JSON Lines, row by row: where their images are, and which columns are carried along.
+
+Rows are read as they come, so that a table of any length needs no memory. A row that cannot be read is a failure of its
+own and ends nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import posixpath
+from codecs import BOM_UTF8
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from clipcli.core.arrow import no_such_column
+from clipcli.core.decode import DecodeError, parse_json
+from clipcli.core.files import read_lines, words_of
+from clipcli.core.redaction import redact_url
+from clipcli.core.suggest import did_you_mean
+from clipcli.errors import ImageError, InputsError
+from clipcli.inputs.sources.fetch import open_list
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.refs import ImageRef, ListedPath
+from clipcli.inputs.sources.suffixes import INSIDE, TEXT_TABLES, has_suffix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+IMAGE_COLUMNS: Final = (
+    "image", "image_path", "image_url", "image_link", "img", "img_url", "photo", "photo_url", "picture", "picture_url",
+    "path", "file", "filepath", "file_path", "file_name", "filename", "url",
+)  # fmt: skip
+"""Names of columns that are taken for images where none is named, best first."""
+TEXT_COLUMNS: Final = ("text", "caption", "alt", "alt_text", "prompt", "title", "description")
+"""The same of the texts that belong to the images."""
+ALL_COLUMNS: Final = "all"
+"""In place of names: every column."""
+_LONGEST: Final = 16 << 20
+"""Bytes of a line, or characters of a field."""
+_JSON_LINES: Final = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A row, or what is wrong with it."""
+
+    values: Mapping[str, object]
+    problem: str | None = None
+
+
+def read_rows(path: str, column: str | None, keep: Sequence[str]) -> Iterator[ImageRef | ListedPath]:
+    """The images of a table, in its order: paths and URLs; failures are named `TABLE/ROW`, from 0 on.
+
+    Args:
+        path: a file or URL that `is_text_table` is true of.
+        column: that holds paths or URLs; None takes the first of IMAGE_COLUMNS that there is.
+        keep: columns that go along as fields; `all` is every other one.
+
+    Raises:
+        InputsError: the table cannot be read, or has no such column.
+    """
+    shown = redact_url(path)
+    try:
+        with open_list(path) as stream:
+            names, records = _records(stream, path, shown)
+            chosen = column_of(shown, column, names, IMAGE_COLUMNS)
+            kept = kept_columns(shown, keep, names, but=chosen)
+            for number, record in enumerate(records):
+                fields = {name: record.values.get(name) for name in kept}
+                yield _reference(path, f"{shown}/{number}", record, chosen, fields)
+    except (OSError, ValueError) as error:
+        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
+    except ImageError as error:
+        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
+
+
+def is_text_table(path: str) -> bool:
+    """Whether a name's suffix is that of a table of text."""
+    return has_suffix(path, TEXT_TABLES)
+
+
+def header_of(path: str) -> list[str]:
+    """The names of a table's columns. Raises InputsError."""
+    shown = redact_url(path)
+    try:
+        with open_list(path) as stream:
+            return list(_records(stream, path, shown)[0])
+    except (OSError, ValueError) as error:
+        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
+    except ImageError as error:
+        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
+
+
+def column_of(shown: str, wanted: str | None, names: Sequence[str], usual: Sequence[str]) -> str:
+    """The column that is wanted, else the first of the usual names that a table has, whatever its case.
+
+    Raises:
+        InputsError: there is none.
+    """
+    if wanted is not None:
+        if wanted not in names:
+            raise no_such_column(shown, wanted, list(names))
+        return wanted
+    by_name = {name.strip().casefold(): name for name in reversed(names)}
+    for name in usual:
+        if name in by_name:
+            return by_name[name]
+    if len(names) == 1:
+        return names[0]
+    raise no_such_column(shown, None, list(names))
+
+
+def kept_columns(shown: str, keep: Sequence[str], names: Sequence[str], *, but: str) -> list[str]:
+    """The columns that are carried along, each once, in the order in which they were asked for.
+
+    Raises:
+        InputsError: the table does not have one of them.
+    """
+    others = [name for name in names if name != but]
+    chosen = dict.fromkeys(chain.from_iterable(others if name == ALL_COLUMNS else [name] for name in keep))
+    for name in chosen:
+        if name not in names:
+            hint = did_you_mean(name, names) or "its columns are " + ", ".join(names)
+            raise InputsError(f"{shown}: has no column {name}", hint=hint)
+    return list(chosen)
+
+
+def beside(table: str, path: str) -> str:
+    """A path as it stands, or from the folder of its table."""
+    if is_url(table):
+        return path if posixpath.isabs(path) else f"{table.rpartition('/')[0]}/{path}"
+    from_table = os.path.join(os.path.dirname(table), path)  # noqa: PTH118, PTH120 - any bytes
+    return from_table if not _exists(path) and _exists(from_table) else path
+
+
+def _exists(path: str) -> bool:
+    inside = INSIDE.fullmatch(path)
+    return os.path.exists(inside["outer"] if inside else path)  # noqa: PTH110
+
+
+def _reference(
+    table: str, name: str, record: _Record, column: str, fields: Mapping[str, object]
+) -> ImageRef | ListedPath:
+    value = record.values.get(column)
+    if record.problem is not None:
+        return ImageRef(name, name, record.problem, fields=fields)
+    if not isinstance(value, str) or not value.strip():
+        return ImageRef(name, name, f"no image in the column {column}", fields=fields)
+    return listed(table, value, fields)
+
+
+def listed(table: str, value: str, fields: Mapping[str, object]) -> ImageRef | ListedPath:
+    """What a row of a table names."""
+    if has_suffix(value, TEXT_TABLES) or value.lower().endswith((".parquet", ".pq")):
+        return ImageRef(value, redact_url(value), "a table within a table", fields=fields)
+    return ListedPath(value if is_url(value) else beside(table, value), fields)
+
+
+def _records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str], Iterator[_Record]]:
+    if has_suffix(path, _JSON_LINES):
+        return _json_lines(stream, shown)
+    return _delimited(stream, shown, "\t" if has_suffix(path, (".tsv",)) else ",")
+
+
+def _delimited(stream: IO[bytes], shown: str, separator: str) -> tuple[Sequence[str], Iterator[_Record]]:
+    csv.field_size_limit(_LONGEST)
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    first = text.readline(_LONGEST)
+    if separator == "," and separator not in first and ";" in first:
+        separator = ";"  # as spreadsheets write it where a comma is a decimal mark
+    rows = csv.reader(chain([first], text), delimiter=separator)
+    try:
+        header = next(rows, [])
+    except csv.Error as error:
+        raise InputsError(f"{shown}: not a table ({error})") from error
+    if not any(header):
+        raise InputsError(f"{shown}: not a table (its first line names no columns)")
+    if twice := next((name for name in header if name and header.count(name) > 1), None):
+        raise InputsError(f"{shown}: two columns are called {twice}", hint="give each a name of its own")
+    return header, _delimited_rows(rows, header)
+
+
+def _delimited_rows(rows: Any, header: Sequence[str]) -> Iterator[_Record]:
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield _Record({}, f"not a row of a table ({error})")
+            continue
+        if not row:
+            continue
+        many = f"{len(row)} fields in a table of {len(header)} columns" if len(row) > len(header) else None
+        yield _Record(dict(zip(header, row, strict=False)), many)
+
+
+def _json_lines(stream: IO[bytes], shown: str) -> tuple[Sequence[str], Iterator[_Record]]:
+    """The columns are those of the first row that can be read."""
+    records = _json_rows(stream)
+    before: list[_Record] = []
+    for record in records:
+        before.append(record)
+        if record.problem is None:
+            return list(record.values), chain(before, records)
+        if len(before) == _TRIED_LINES:
+            break
+    why = before[0].problem if before else "it is empty"
+    raise InputsError(f"{shown}: not a table of JSON Lines ({why})", hint='one object a line: {"image": …, …}')
+
+
+_TRIED_LINES: Final = 100
+"""Damaged lines at the beginning after which a file is no table."""
+
+
+def _json_rows(stream: IO[bytes]) -> Iterator[_Record]:
+    lines: Iterable[bytes] = read_lines(stream, _LONGEST)
+    for number, line in enumerate(lines):
+        plain = line if number else line.removeprefix(BOM_UTF8)
+        if not plain.strip():
+            continue
+        try:
+            record = parse_json(plain)
+        except DecodeError as error:
+            yield _Record({}, str(error))
+            continue
+        yield _Record(record) if isinstance(record, dict) else _Record({}, "not a JSON object")
