@@ -60,6 +60,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "labels.txt").write_text("cat\ndog: puppy; dog\ncar\n", encoding="utf-8")
     (tmp_path / "night.txt").write_text("# night\na photo\n\n{}\na {label}\n", encoding="utf-8")
     (tmp_path / "captions.csv").write_text("id,caption\n1,a red car\n2,a dog\n", encoding="utf-8")
+    rows = [f"A{number},photos/{name}.jpg,a {name},{number}5" for number, name in enumerate(("apple", "car", "dog"))]
+    (tmp_path / "catalogue.csv").write_text("\n".join(["sku,photo,title,price", *rows]) + "\n", encoding="utf-8")
     (tmp_path / "expected.csv").write_text("path,label\nphotos/cat.jpg,cat\nphotos/dog.jpg,dog\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPCLI_MODEL", "tiny")

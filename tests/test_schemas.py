@@ -68,6 +68,16 @@ def test_figures_of_rank(random_model: str, folder: Path, tmp_path: Path):
     check(rows, "rank", failures=False)
 
 
+def test_score(random_model: str, pictures_with_a_bad_one: list[Path], tmp_path: Path):
+    files = [next(pictures_with_a_bad_one[0].rglob("red.png")), pictures_with_a_bad_one[1]]
+    (tmp_path / "t.csv").write_text("image,text\n" + "".join(f"{file},a disc\n" for file in files), encoding="utf-8")
+    check(rows_of(random_model, "score", tmp_path / "t.csv"), "score")
+    check(rows_of(random_model, "score", tmp_path / "t.csv", "--min-score", "0", "--fail-under", "0"), "score")
+    result = run("score", tmp_path / "t.csv", "-m", random_model, "-m", "tiny", "--format", "jsonl")
+    assert len(result.rows[0]["scores"]) == 2
+    check(result.rows, "score")
+
+
 def test_dedupe(random_model: str, folder: Path, tmp_path: Path):
     for number in range(2):
         (tmp_path / f"{number}.png").write_bytes((folder / "disc" / "red.png").read_bytes())

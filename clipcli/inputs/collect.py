@@ -67,6 +67,15 @@ def collect(
         UsageError: nothing was named, or stdin was named twice.
         InputsError: a list or table cannot be used, a package is missing, or nothing at all came out.
     """
+    lists = _checked(arguments, files_from, column, keep)
+    named = named_inputs(arguments, files_from, null=null)
+    alone = len(arguments) == 1 and not lists
+    columns, search = TableColumns(column, tuple(keep)), FolderSearch(globs or Globs(), follows_links)
+    return _expand_all(named, columns, search, warn, detail, alone=alone)
+
+
+def _checked(arguments: Sequence[str], files_from: Sequence[str], column: str | None, keep: Sequence[str]) -> list[str]:
+    """All lists, those among the arguments too. Raises UsageError for what does not go together."""
     if not arguments and not files_from:
         raise UsageError("no images given", hint="name files or folders, or - for a list of paths on stdin")
     if [*arguments, *files_from].count(STDIN) > 1:
@@ -75,16 +84,7 @@ def collect(
     if (column is not None or keep) and not lists and not any(has_suffix(argument, _TABLES) for argument in arguments):
         option = "--column" if column is not None else "--keep-columns"
         raise UsageError(f"{option} is for tables", hint="a .parquet, .csv, .tsv or .jsonl file of images")
-    named = named_inputs(arguments, files_from, null=null)
-    alone = len(arguments) == 1 and not lists
-    return _expand_all(
-        named,
-        TableColumns(column, tuple(keep)),
-        FolderSearch(globs or Globs(), follows_links),
-        warn,
-        detail,
-        alone=alone,
-    )
+    return lists
 
 
 def named_inputs(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str]:

@@ -36,7 +36,7 @@ class PairOptions(InputOptions):
         str | None,
         typer.Option(
             "--text", metavar="NAME",
-            help="Column of a table that holds texts. In shards and folders, the extension of text files, or json:FIELD.",
+            help="Column of a table that holds texts. In shards and folders, the extension of text files.",
             show_default="text, caption, title, …; txt",
         ),
     ] = None  # fmt: skip

@@ -73,9 +73,8 @@ class InputOptions:
         list[str] | None,
         typer.Argument(
             metavar="IMAGES",
-            help="Files, folders, globs, URLs, tar shards or tables (.csv, .jsonl, .parquet). - reads a list of paths, or "
-            "one image, "
-            "from stdin.",
+            help="Files, folders, globs, URLs, tar shards or tables (.csv, .jsonl, .parquet). - reads a list of paths, "
+            "or one image, from stdin.",
             show_default=False,
         ),
     ] = None

@@ -11,7 +11,7 @@
     braces.py     `{00000..00099}` → names
     patterns.py   braces and `*` → names of what is there
     shards.py     tar files of webdataset's form, read in place
-    records.py    CSV, TSV and JSON Lines with a column of paths or URLs, and what every table has in common
+    text_tables.py  CSV, TSV and JSON Lines with a column of paths or URLs, and what every table has in common
     tables.py     Parquet files with a column of images or of their paths
     finding.py    an argument or a line of a list → image references; a path → its source
 

@@ -148,9 +148,9 @@ def _named(name: str, column: TableColumns) -> Iterator[ImageRef | ListedPath | 
 
         yield from parquet.images(name, column.image, column.keep)
     elif has_suffix(name, TEXT_TABLES):
-        from clipcli.inputs.sources import records
+        from clipcli.inputs.sources import text_tables
 
-        yield from records.read_rows(name, column.image, column.keep)
+        yield from text_tables.read_rows(name, column.image, column.keep)
     elif is_url(name):
         yield ImageRef(name, redact_url(name), None, RemoteObject(name))
     else:

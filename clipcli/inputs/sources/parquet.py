@@ -17,8 +17,8 @@ from clipcli.errors import ClipcliError, ImageError, InputsError
 from clipcli.inputs.sources.errors import message
 from clipcli.inputs.sources.fetch import attempt, open_random
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.records import IMAGE_COLUMNS, column_of, kept_columns, listed
 from clipcli.inputs.sources.refs import NO_FIELDS, ImageRef
+from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, column_of, kept_columns, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

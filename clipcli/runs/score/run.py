@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clipcli.core.run_summary import RunSummary
     from clipcli.core.vectors import Vector
     from clipcli.inputs.collect import ImageRef
-    from clipcli.inputs.pairs import Pair
+    from clipcli.inputs.image_texts import Pair
     from clipcli.models.choice import Choice
     from clipcli.options.score import ScoreLimitOptions
     from clipcli.output import CarriedColumns, Row

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clipcli.core.run_summary import RunSummary
 from clipcli.errors import UsageError
 from clipcli.inputs.collect import STDIN
-from clipcli.inputs.pairs import PairColumns, read_pairs
+from clipcli.inputs.image_texts import PairColumns, read_pairs
 from clipcli.output import CarriedColumns
 from clipcli.prompts import load_prompts
 from clipcli.runs.score.rows import OWN_COLUMNS

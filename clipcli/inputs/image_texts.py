@@ -17,8 +17,8 @@ from clipcli.inputs.collect import ImageRef, collect, named_inputs
 from clipcli.inputs.sources.captions import captioned_images
 from clipcli.inputs.sources.parquet import Table
 from clipcli.inputs.sources.patterns import names_of
-from clipcli.inputs.sources.records import TEXT_COLUMNS, column_of, header_of, is_text_table
 from clipcli.inputs.sources.suffixes import SHARDS, TABLES, has_suffix
+from clipcli.inputs.sources.text_tables import TEXT_COLUMNS, column_of, header_of, is_text_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
