@@ -26,7 +26,11 @@ class ScoreOptions:
     ] = None
     head: Annotated[
         list[str] | None,
-        typer.Option("--head", metavar="FILE", help="Labels learnt from pictures, by clipcli fit."),
+        typer.Option(
+            "--head",
+            metavar="FILE",
+            help="Head on the vectors, as FILE or NAME=FILE: labels of clipcli fit, or a predictor. Repeatable.",
+        ),
     ] = None
     multi_label: Annotated[
         bool,
@@ -82,4 +86,12 @@ class CheckOptions:
     forbid: Annotated[
         list[str] | None,
         typer.Option("--forbid", metavar="LABEL", help="No image should get LABEL. Repeatable."),
+    ] = None
+    lowest: Annotated[
+        list[str] | None,
+        typer.Option("--min", metavar="NAME=X", help="The score of predictor NAME should be at least X. Repeatable."),
+    ] = None
+    highest: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="NAME=X", help="The score of predictor NAME should be at most X. Repeatable."),
     ] = None

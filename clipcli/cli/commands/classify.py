@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from clipcli.options.classify import CheckOptions, ScoreOptions
@@ -13,6 +15,11 @@ from clipcli.options.shared import (
     ReportOptions,
     RunOptions,
 )
+
+if TYPE_CHECKING:
+    from clipcli.output import Row
+    from clipcli.runs.base import Run
+    from clipcli.session.session import Session
 
 EVERYDAY = (
     "labels", "labels_file", "prompts", "head", "top_k", "threshold", "multi_label", "none", "groups", "expect_from",
@@ -41,11 +48,12 @@ def classify(
     """Give each image the label that fits it best, without any training."""
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
-    from clipcli.runs.classify import plan
+    from clipcli.runs.classify import plan_command
     from clipcli.session.session import open_session
 
     talk = run.talk()
-    job = plan(inputs, labels, score, check, talk)
+    job = plan_command(inputs, labels, score, check, talk)
     output, choice, job.reporting = out.parse(null=inputs.null), model.choice(), reports.parse()
     opened = open_session(choice, talk, run.session(inputs), expected_images=job.total)
-    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))
+    run_of: Run[Session, Row] = job
+    raise typer.Exit(execute(run_of, opened, lambda _: open_writer(output), talk))

@@ -2,3 +2,4 @@
 
 from clipcli.runs.classify.run import ClassifyRun as ClassifyRun
 from clipcli.runs.classify.validate import plan as plan
+from clipcli.runs.classify.validate import plan_command as plan_command

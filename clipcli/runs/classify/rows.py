@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Protocol
 
     class Entry(Protocol):
@@ -72,3 +72,35 @@ class ClassifiedRow:
         if len(self.labels) > 1 or (self.multi_label and self.labels):
             return [(self.image, e.label, f"{e.score:.{_DIGITS}f}", *check) for e in self.labels]
         return [(self.image, self.label or "", f"{self.score:.{_DIGITS}f}", *check)]
+
+
+@dataclass(frozen=True)
+class PredictedRow:
+    """One image and what predictors say of it."""
+
+    image: str
+    scores: Mapping[str, float]
+    holds: bool | None
+    """Whether it keeps all limits; None where there are none."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """A column for each score; with limits, whether they are kept."""
+        return ("image", *self.scores) if self.holds is None else ("image", *self.scores, "ok")
+
+    @property
+    def path(self) -> str | None:
+        """In a list of bare paths: all images, or those that break a limit."""
+        return None if self.holds else self.image
+
+    def record(self) -> dict[str, object]:
+        """The documented JSON object."""
+        scores = {name: round(value, _JSON_DIGITS) for name, value in self.scores.items()}
+        row: dict[str, object] = {"image": self.image, "scores": scores}
+        return row if self.holds is None else {**row, "ok": self.holds}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        scores = [f"{value:.{_DIGITS}f}" for value in self.scores.values()]
+        check = () if self.holds is None else ("yes" if self.holds else "no",)
+        return [(self.image, *scores, *check)]

@@ -10,6 +10,7 @@ from clipcli.inputs.collect import STDIN, is_stream
 from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts, spoken
 from clipcli.prompts.shipped import wordnet_labels
 from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name, parse_expected
+from clipcli.runs.classify.predictor_run import PredictorRun, parse_limits, read_heads
 from clipcli.runs.classify.run import ClassifyRun
 
 if TYPE_CHECKING:
@@ -57,6 +58,33 @@ def plan(
     return job
 
 
+def plan_command(
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console
+) -> ClassifyRun | PredictorRun:
+    """Check what was asked of the command: labels for images, or the scores of predictors.
+
+    Raises:
+        ClipcliError: as `plan`, and for predictors with what they have no use for.
+    """
+    heads, predictors = read_heads(score.head or [])
+    limits = parse_limits(check.lowest or [], check.highest or [], predictors)
+    if not predictors:
+        return plan(inputs, labels, score, check, talk)
+    if heads:
+        raise UsageError("a head of clipcli fit and predictors do not go together", hint="run classify for each")
+    given = {
+        "--labels": labels.labels, "--labels-file": labels.labels_file, "--prompts": labels.prompts,
+        "--threshold": score.threshold, "--thresholds": score.thresholds, "--multi-label": score.multi_label,
+        "--none": score.none, "--background": score.background, "--similarity": score.similarity,
+        "--groups": score.groups, "--expect": check.expect, "--expect-from": check.expect_from,
+        "--min-accuracy": check.min_accuracy, "--forbid": check.forbid,
+    }  # fmt: skip
+    if others := [option for option, value in given.items() if value not in (None, False, [])]:
+        hint = "predictors give scores, not labels: --min and --max check them"
+        raise UsageError(f"{predictors[0].source} is a predictor: {others[0]} has no effect", hint=hint)
+    return PredictorRun(_refs(inputs, None, talk), predictors, limits, RunSummary(talk))
+
+
 def _thresholds(file: str | None) -> ThresholdFile | None:
     if file is None:
         return None
@@ -78,11 +106,10 @@ def _head(score: ScoreOptions, labels: LabelOptions) -> HeadFile | None:
     }  # fmt: skip
     if others := [option for option, value in given.items() if value]:
         raise UsageError(f"--head and {others[0]} do not go together", hint="a head has labels and scores of its own")
-    from clipcli.runs.classify.head_file import KEY, parse_head, read_tensors
-
-    path = score.head[0]
-    metadata, tensors = read_tensors(path)
-    found = parse_head(path, metadata.get(KEY, "null"), tensors)
+    heads, predictors = read_heads(score.head)
+    if predictors:
+        raise UsageError(f"{predictors[0].source} is a predictor, not a head of clipcli fit", hint="see docs/heads.md")
+    path, found = score.head[0], heads[0]
     if score.none is not None and found.novelty.limit is None:
         hint = "fit it again with two pictures or more of a label"
         raise UsageError(f"{path}: it was not learnt what is none of its labels, so --none has no effect", hint=hint)

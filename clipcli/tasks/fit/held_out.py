@@ -26,6 +26,8 @@ _INNER_FOLDS: Final = 3
 _TEMPERATURES: Final = np.geomspace(0.05, 20.0, 13)
 _SURE: Final = 0.05
 """A head is kept when chance alone would make it look as good less often than this."""
+_VERY_SURE: Final = 0.01
+"""The same for log losses, which can fall while right answers stay."""
 _RESAMPLES: Final = 2000
 _FEWEST: Final = 10
 """Examples under which the z test says nothing."""
@@ -54,7 +56,7 @@ class Comparison:
     @property
     def helps(self) -> bool:
         """Whether the head gives more right answers, and by one of the two tests not by chance."""
-        return self.gain.value > 0 and min(self.chance, self.loss_chance) < _SURE
+        return self.gain.value > 0 and (self.chance < _SURE or self.loss_chance < _VERY_SURE)
 
 
 @dataclass(frozen=True)
