@@ -29,7 +29,7 @@ class ScoreOptions:
         typer.Option(
             "--head",
             metavar="FILE",
-            help="Head on the vectors, as FILE or NAME=FILE: labels of clipcli fit, or a predictor. Repeatable.",
+            help="Labels from clipcli fit, or a predictor.",
         ),
     ] = None
     multi_label: Annotated[
