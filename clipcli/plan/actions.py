@@ -1,7 +1,6 @@
-"""Trash, move, links, delete: how each is done and how it is taken back.
+"""Trash, move, links, delete: how to do and how to revert each.
 
-Taking back looks at the files, not at what the journal believes: after a kill nobody knows whether the last step was
-taken.
+`revert` looks at the files, not at the journal: after a kill the journal cannot tell whether the last step was done.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _FICLONE: Final = 0x40049409
 
 
 class Link:
-    """A link is made beside the file and then takes its name in one step, so there is never a moment without a file."""
+    """Replace a file by a link. The link is made beside the file and renamed over it, so the path always exists."""
 
     same_bytes_only = True
 
@@ -36,15 +35,15 @@ class Link:
         self.name = name
 
     def can_undo(self, *, same_bytes: bool) -> bool:
-        """Nothing but copies become links."""
+        """Only files with the same bytes become links."""
         return same_bytes
 
-    def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """It stays where it is."""
+    def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """A link stays at the path of the file."""
         return "", ()
 
     def act(self, step: Step) -> None:
-        """Make the link, then let it replace the file, which has a second name until it is let go of."""
+        """Make the link, then rename it over the file, which keeps its quarantine name until `finish`."""
         fresh = safe_move.part_of(step.path)
         safe_move.clean_up(step.path)
         try:
@@ -56,15 +55,15 @@ class Link:
             raise
 
     def finish(self, step: Step) -> None:
-        """The file itself goes."""
+        """Remove the file under its quarantine name."""
         quarantine.let_go(step)
 
     def is_done(self, step: Step) -> bool:
-        """The file is the link now, and waits no longer."""
+        """Whether the path is the link and the quarantine name is gone."""
         return self._is_linked(step) and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
-        """A copy of the keeper takes the link's place, with what the file had besides its bytes."""
+        """Replace the link by a copy of the keeper with the attributes of the file."""
         safe_move.clean_up(step.path)
         if step.size:
             safe_move.drop_placeholder(step.path, step.began)
@@ -93,7 +92,7 @@ class Link:
         here, keeper = look(step.path), look(step.keeper)
         if here is None:
             return False
-        if self.name == "symlink":  # also when it leads nowhere
+        if self.name == "symlink":  # also a broken link
             return here.is_link and descriptors.readlink(step.path) == _relative(step)
         if self.name == "hardlink":
             return keeper is not None and here.is_same(keeper)
@@ -101,7 +100,7 @@ class Link:
 
 
 def _relative(step: Step) -> str:
-    """The keeper as seen from the link, so that the tree may move as a whole. Folders are resolved in both."""
+    """The path of the keeper relative to the link, so that the whole tree can be moved. Both paths are resolved."""
     return os.path.relpath(step.keeper, os.path.dirname(step.path))
 
 
@@ -111,17 +110,17 @@ def _clone(step: Step, fresh: str) -> None:
     except ImportError as error:
         raise OSError(errno.ENOTSUP, "shared copies are made on Linux only") from error
     with (
-        open(descriptors.open_to_read(step.keeper), "rb") as kept,
-        open(descriptors.create(fresh), "wb") as made,
+        open(descriptors.open_to_read(step.keeper), "rb") as source,
+        open(descriptors.create(fresh), "wb") as clone,
     ):
         try:
-            ioctl(made.fileno(), _FICLONE, kept.fileno())
+            ioctl(clone.fileno(), _FICLONE, source.fileno())
         except OSError as error:
             if error.errno in {errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.EXDEV}:
                 raise OSError(error.errno, "this file system has no shared copies") from error
             raise
-        step.attributes.put_on(made.fileno(), fresh)
-        os.fsync(made.fileno())
+        step.attributes.put_on(clone.fileno(), fresh)
+        os.fsync(clone.fileno())
     if not holds(fresh, step.sha256):
         raise safe_move.ChangedWhileCopiedError(errno.EIO, "the bytes are not those that were planned")
 
@@ -130,44 +129,44 @@ NAMES: Final = ("trash", "move:DIR", "hardlink", "reflink", "symlink", "delete")
 
 
 class CannotUndoError(Exception):
-    """Why a file cannot be brought back."""
+    """Raised with the reason why a file cannot be restored."""
 
 
 class Action(Protocol):
-    """One way to be rid of a file, in two steps, so that everything can be looked at once more in between."""
+    """One way to remove a file, in two steps, with a last check between them."""
 
     @property
     def name(self) -> str:
-        """As in the journal."""
+        """The name in the journal."""
         ...
 
     @property
     def same_bytes_only(self) -> bool:
-        """Whether the keeper takes the file's place, so that nothing but a copy may go."""
+        """Whether the keeper replaces the file, so that only files with the same bytes may go."""
         ...
 
     def can_undo(self, *, same_bytes: bool) -> bool:
-        """Whether `undo` can bring a file back; `same_bytes`: what is kept has the same bytes."""
+        """Whether `undo` can restore a file; `same_bytes`: the keeper has the same bytes."""
         ...
 
-    def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Where the file goes, and the folders that must be made for it; nothing for most actions. Raises OSError."""
+    def target_of(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """The path the file moves to and the folders to make for it; empty for most actions. Raises OSError."""
         ...
 
     def act(self, step: Step) -> None:
-        """Do what can be taken back. May raise OSError at any point; `revert` then finds everything as it was."""
+        """Do the part that `revert` can undo completely, also after an OSError at any point."""
         ...
 
     def finish(self, step: Step) -> None:
-        """Do the rest. Raises OSError."""
+        """Do the rest, after the last check. Raises OSError."""
         ...
 
     def is_done(self, step: Step) -> bool:
-        """Whether the files look as they do afterwards."""
+        """Whether the files are in the state after `finish`."""
         ...
 
     def revert(self, step: Step) -> str:
-        """Bring the file back and say how, or `""` when it was never away. Raises CannotUndoError, OSError."""
+        """Restore the file and say how; `""` when it was never removed. Raises CannotUndoError, OSError."""
         ...
 
 
@@ -198,114 +197,114 @@ def action_of(step: Step) -> Action:
 
 
 class Delete:
-    """Gone for good, unless a copy of the same bytes was kept."""
+    """Delete the file. Only a kept copy of the same bytes can restore it."""
 
     name = "delete"
     same_bytes_only = False
 
     def can_undo(self, *, same_bytes: bool) -> bool:
-        """Copied from the keeper, if that has the same bytes."""
+        """Only from a keeper with the same bytes."""
         return same_bytes
 
-    def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Nowhere."""
+    def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """A deleted file has no target."""
         return "", ()
 
     def act(self, step: Step) -> None:
-        """Rename it."""
+        """Rename the file to its quarantine name."""
         quarantine.take_aside(step)
 
     def finish(self, step: Step) -> None:
-        """Unlink: that removes a name and follows nothing."""
+        """Unlink the quarantine name, which follows no link."""
         quarantine.let_go(step)
 
     def is_done(self, step: Step) -> bool:
-        """Nothing is there."""
+        """Whether neither the path nor the quarantine name exists."""
         return look(step.path) is None and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
-        """Copied from the keeper when it has the same bytes."""
+        """Copy the file from a keeper with the same bytes."""
         if _is_back(step):
             return ""
         return _copy_from_keeper(step, "it was deleted for good")
 
 
 class Trash:
-    """Into the desktop's trash."""
+    """Move the file to the desktop's trash."""
 
     name = "trash"
     same_bytes_only = False
 
     def __init__(self) -> None:
-        self._can = trashcan.Trashcan()
+        self._trashcan = trashcan.Trashcan()
 
     def can_undo(self, *, same_bytes: bool) -> bool:
-        """From the trash, where it can be found there; else as for `Delete`."""
+        """From the trash, where this system lets us read it; otherwise as for `Delete`."""
         return trashcan.IS_OURS or same_bytes
 
-    def place(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """The system chooses."""
+    def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """The trash chooses the name."""
         return "", ()
 
     def act(self, step: Step) -> None:
-        """Rename it, look at it once more, then as the system does it."""
+        """Quarantine the file, check it once more, and put it into the trash."""
         trashcan.refuse_read_only(step.path)
         quarantine.take_aside(step)
         trashcan.put(step)
 
     def finish(self, step: Step) -> None:
-        """It waits in the trash."""
+        """Nothing is left to do: the file is in the trash."""
 
     def is_done(self, step: Step) -> bool:
-        """Nothing is there."""
+        """Whether neither the path nor the quarantine name exists."""
         return look(step.path) is None and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
-        """From the trash, or copied from a keeper of the same bytes when the trash was emptied."""
+        """Restore from the trash, or from a keeper with the same bytes when the trash was emptied."""
         if _is_back(step):
             return ""
-        found = self._can.find(step.path, step.sha256)
-        if found is None:
+        trashed = self._trashcan.find(step.path, step.sha256)
+        if trashed is None:
             return _copy_from_keeper(step, "it is not in the trash any more")
-        _move_back(found[0], step)
-        trashcan.forget(found[1])
+        _move_back(trashed[0], step)
+        trashcan.forget(trashed[1])
         return "from the trash"
 
 
 class Move:
-    """Into a folder, under the path it had below the folder that was searched."""
+    """Move the file into a folder, under its path relative to the searched folder."""
 
     name = "move"
     same_bytes_only = False
 
     def __init__(self, folder: str) -> None:
         self.folder = os.path.realpath(folder)
-        self._places = FreeNames(self.folder)
+        self._free_names = FreeNames(self.folder)
 
     def can_undo(self, *, same_bytes: bool) -> bool:  # noqa: ARG002 - it is moved back
-        """Always."""
+        """A moved file can always be moved back."""
         return True
 
-    def place(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """A free name."""
-        return self._places.of(os.path.relpath(row.path, row.root))
+    def target_of(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
+        """A free name in the folder."""
+        return self._free_names.of(os.path.relpath(row.path, row.root))
 
     def act(self, step: Step) -> None:
-        """Make its folders, rename it, look at it once more, and move it."""
+        """Make the target folders, quarantine the file, check it once more, and move it."""
         for folder in step.made:
             descriptors.make_folder(folder)
         quarantine.take_aside(step)
         safe_move.move(quarantine.place_of(step.path), step.target, step.sha256)
 
     def finish(self, step: Step) -> None:
-        """It waits in its new place."""
+        """Nothing is left to do: the file is at its target."""
 
     def is_done(self, step: Step) -> bool:
-        """It is there and no longer here."""
+        """Whether the file is at its target and no longer at its path."""
         return look(step.path) is None and not quarantine.waits(step) and holds(step.target, step.sha256)
 
     def revert(self, step: Step) -> str:
-        """Moved back; a move that was cut off leaves a part or an empty file, which goes."""
+        """Move the file back; remove the part or empty file that an interrupted move left."""
         safe_move.clean_up(step.target)
         if _is_back(step):
             if step.state != "failed" and _is_ours(step):
@@ -321,7 +320,7 @@ class Move:
 
 
 def _is_back(step: Step) -> bool:
-    """Whether the file is where it was, after what was cut off is undone. Raises CannotUndoError when another is."""
+    """Clean up after an interruption; whether the file is at its path. Raises CannotUndoError when another file is."""
     safe_move.clean_up(step.path)
     if step.size or (step.target and holds(step.target, step.sha256)):
         safe_move.drop_placeholder(step.path, step.began)
@@ -339,7 +338,7 @@ def _move_back(source: str, step: Step) -> None:
 
 
 def _is_ours(step: Step) -> bool:
-    """Whether what is at the target came there by this step: an empty file that held the place, or a whole copy."""
+    """Whether this step put the file at the target: an empty placeholder or a whole copy."""
     if safe_move.is_placeholder(step.target, step.began):
         return True
     state = look(step.target)
@@ -355,6 +354,6 @@ def _copy_from_keeper(step: Step, otherwise: str) -> str:
 
 
 def take_back(step: Step) -> None:
-    """Undo what a step that failed has done, as far as that can be told."""
+    """Undo what a failed step did, as far as it can be determined."""
     with suppress(CannotUndoError, OSError):
         action_of(step).revert(replace(step, state="failed"))

@@ -1,4 +1,4 @@
-"""Groups of a plan → checked steps. Whatever is not as planned is left alone, and said."""
+"""Groups of a plan → checked steps. A file that differs from the plan is reported and left alone."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ State = Literal["planned", "done", "already", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of one file that was to go."""
+    """The result for one file that the plan removes."""
 
     row: PlanRow
     state: State
     reason: str = ""
     target: str = ""
     can_undo: bool | None = None
-    """Whether `undo` can bring it back; None where nothing is done."""
+    """Whether `undo` can restore it; None where nothing was done."""
 
 
 @dataclass(frozen=True)
 class Applier:
-    """Applies one action to what a plan removes. Without a journal it only says what it would do."""
+    """Apply one action to the files that a plan removes. Without a journal it is a dry run."""
 
     action: Action
     journal: Journal | None = None
     earlier: Sequence[Step] = ()
     """Steps of earlier runs, where there is no journal to write to."""
     protected: Sequence[str] = ()
-    """Folders, resolved, whose files stay whatever the plan says."""
+    """Resolved folders whose files are never removed."""
 
     def run(self, plan: Plan) -> Iterator[Applied]:
-        """Take the steps one by one, each result as it is there."""
+        """Do the steps one by one and yield each result at once."""
         before = {step.path: step for step in (self.journal.steps if self.journal else self.earlier)}
         for group in plan.groups:
             for row in group.removed:
@@ -60,14 +60,14 @@ class Applier:
 
     def _apply(self, row: PlanRow, keeper: PlanRow, before: Step | None) -> Applied:
         if before and before.state == "begun" and self.journal:
-            before = self._settle(self.journal, before)
+            before = self._recover(self.journal, before)
         if before and before.state in {"begun", "done"} and action_of(before).is_done(before):
             return Applied(row, "already", f"{before.action} was done before", before.target)
         reason = self._objection(row, keeper)
         if reason:
             return Applied(row, "skipped", reason)
         try:
-            target, made = self.action.place(row)
+            target, made = self.action.target_of(row)
             can_undo = self.action.can_undo(same_bytes=row.sha256 == keeper.sha256)
             if self.journal is None:
                 return Applied(row, "planned", "", target, can_undo)
@@ -84,7 +84,7 @@ class Applier:
         return obstacle(row, keeper)
 
     def _act(self, journal: Journal, row: PlanRow, keeper: PlanRow, target: str, made: tuple[str, ...]) -> None:
-        """Take a step. Raises OSError; the file is at its place then."""
+        """Do a step. After an OSError the file is at its path."""
         with open(descriptors.open_to_read(row.path), "rb") as file:
             attributes = {**asdict(attributes_of(file.fileno())), "mtime_ns": row.mtime_ns}
         step = journal.begin(
@@ -95,10 +95,10 @@ class Applier:
             )
         )  # fmt: skip
         try:
-            _insist(visible_change_of(row))
+            _stop_on(visible_change_of(row))
             self.action.act(step)
             if change := visible_change_of(keeper):
-                _insist(f"the file to keep, {keeper.image}, is not as it was: {change}")
+                _stop_on(f"the file to keep, {keeper.image}, is not as it was: {change}")
             self.action.finish(step)
         except OSError:
             take_back(step)
@@ -107,8 +107,8 @@ class Applier:
         journal.mark(step, "done")
 
     @staticmethod
-    def _settle(journal: Journal, step: Step) -> Step:
-        """A step that an earlier run began and did not finish: either it was done, or it is taken back."""
+    def _recover(journal: Journal, step: Step) -> Step:
+        """Recover a step that an earlier run began and did not finish: mark it done, or revert it."""
         action = action_of(step)
         state = "done"
         if not action.is_done(step):
@@ -121,36 +121,36 @@ class Applier:
         return replace(step, state=state)
 
 
-def _insist(change: str | None) -> None:
-    """Whatever happened since the check, while the journal was written or the file was moved, stops the step."""
+def _stop_on(change: str | None) -> None:
+    """Stop the step when a file changed between the check and now. Raises OSError."""
     if change:
         raise OSError(errno.EBUSY, change)
 
 
 def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
-    """Why a file must not be acted upon now; None when it may be."""
+    """The reason why a file must not be removed now; None when there is none."""
     if change := change_of(row):
         return change
     if change := change_of(keeper):
         return f"the file to keep, {keeper.image}, is not as it was: {change}"
-    here, kept = look(row.path), look(keeper.path)
-    if here is None or kept is None or here.is_same(kept):
+    here, there = look(row.path), look(keeper.path)
+    if here is None or there is None or here.is_same(there):
         return f"it is the same file as {keeper.image}, under another name"
     return None
 
 
 def change_of(row: PlanRow) -> str | None:
-    """How a file differs from what the plan says of it; None when it does not."""
+    """How a file differs from its row in the plan; None when it does not."""
     if change := visible_change_of(row):
         return change
-    found = digest_of(row.path)
-    if found is None:
+    digest = digest_of(row.path)
+    if digest is None:
         return "it cannot be read"
-    return None if found == row.sha256 else "its bytes have changed"
+    return None if digest == row.sha256 else "its bytes have changed"
 
 
 def visible_change_of(row: PlanRow) -> str | None:
-    """The same without reading the file again."""
+    """As `change_of`, without reading the file again."""
     state = look(row.path)
     if resolve(row.path) != row.path:
         return "a folder above it is a link now"

@@ -1,7 +1,7 @@
-"""What a file has besides its bytes: permissions, owner, times, extended attributes with the access lists among them.
+"""The attributes of a file: permissions, owner, times, and extended attributes including access control lists.
 
-Nothing here makes a file run as another user: of the mode only the nine permission bits are kept, and of the extended
-attributes only those that give nobody a right of the system's.
+No restored attribute grants privileges: of the mode only the nine permission bits are kept, and no extended attribute
+of the `security` or `trusted` kind.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from clipcli.core.decode import is_file_name
 PERMISSIONS: Final = 0o777
 """Never set-user-id, set-group-id or sticky."""
 _ACCESS_LIST: Final = "system.posix_acl_access"
-_MOST: Final = 16_384
-"""Characters of extended attributes that are kept for one file."""
+_MAX_XATTR_SIZE: Final = 16_384
+"""Largest size of the extended attributes of one file, in characters."""
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is restored beside the bytes, as far as the system permits."""
+    """The attributes that are restored with a file, as far as the system permits."""
 
     mode: int
     """Permission bits."""
@@ -36,10 +36,10 @@ class Attributes:
     """Each `name=value`, the value in hex digits."""
 
     def put_on(self, descriptor: int, path: str) -> None:
-        """Give these to an open file that this process made at `path`. Raises OSError where the mode cannot be set."""
+        """Set these on an open file that this process made at `path`. Raises OSError where the mode cannot be set."""
         file: int | str = descriptor if os.chmod in os.supports_fd else path
         if hasattr(os, "fchown"):
-            _give(descriptor, self.uid, self.gid)
+            _set_owner(descriptor, self.uid, self.gid)
         os.chmod(file, self.mode & PERMISSIONS)  # after the owner: a change of the owner may clear bits
         for text in self.xattrs if hasattr(os, "setxattr") else ():
             name, _, value = text.rpartition("=")
@@ -72,8 +72,8 @@ def _is_kept(name: str) -> bool:
     return (name.startswith("user.") or name == _ACCESS_LIST) and is_file_name(name)
 
 
-def _give(descriptor: int, uid: int, gid: int) -> None:
-    """To its owner and group, or to its group alone: only root may give files away."""
+def _set_owner(descriptor: int, uid: int, gid: int) -> None:
+    """Set owner and group, or the group alone: only root may change the owner."""
     try:
         os.fchown(descriptor, uid, gid)
     except OSError:
@@ -82,9 +82,9 @@ def _give(descriptor: int, uid: int, gid: int) -> None:
 
 
 def _xattrs_of(descriptor: int) -> tuple[str, ...]:
-    kept: list[str] = []
+    xattrs: list[str] = []
     if hasattr(os, "listxattr"):
         with suppress(OSError):  # a file system without them
             names = [name for name in sorted(os.listxattr(descriptor)) if _is_kept(name)]
-            kept = [f"{name}={os.getxattr(descriptor, name).hex()}" for name in names]
-    return tuple(kept) if sum(map(len, kept)) <= _MOST else ()
+            xattrs = [f"{name}={os.getxattr(descriptor, name).hex()}" for name in names]
+    return tuple(xattrs) if sum(map(len, xattrs)) <= _MAX_XATTR_SIZE else ()

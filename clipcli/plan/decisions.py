@@ -1,4 +1,4 @@
-"""Pairs that a person called different pictures: a text file, by content, that can be committed and edited."""
+"""Pairs that a person called different pictures: an editable text file of pairs of content digests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from itertools import combinations
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from clipcli.plan.read import Plan
 
-_LARGEST: Final = 256 << 20
+_MAX_FILE_SIZE: Final = 256 << 20
 """Bytes: a million pairs, with names as comments."""
 _HEADER: Final = (
     "# Pictures that are no duplicates of each other: pairs of the sha256 of their bytes (dedupe --ignore-file)\n"
@@ -28,24 +29,24 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Decisions:
-    """Pairs of sha256 hex digests, each pair sorted, with the comment that stands behind it."""
+    """Pairs of sha256 hex digests, each pair sorted, with the comment after it."""
 
     pairs: dict[tuple[str, str], str]
 
-    def tells_apart(self, one: str, other: str) -> bool:
+    def tells_apart(self, digest: str, other: str) -> bool:
         """Whether two contents were called different."""
-        return (min(one, other), max(one, other)) in self.pairs
+        return (min(digest, other), max(digest, other)) in self.pairs
 
 
 def read_decisions(path: str | Path) -> Decisions:
-    """Read the file; one that does not exist yet holds nothing.
+    """Read the file; a missing file holds no pairs.
 
     Raises:
         PlanError: unreadable, or a line that is no pair of digests.
     """
-    place = Path(path)
+    file = Path(path)
     try:
-        lines = read_text(place, _LARGEST).splitlines()
+        lines = read_text(file, _MAX_FILE_SIZE).splitlines()
     except FileNotFoundError:
         return Decisions({})
     except (OSError, ValueError) as error:
@@ -66,14 +67,14 @@ def read_decisions(path: str | Path) -> Decisions:
 
 def write_decisions(path: str | Path, decisions: Decisions) -> None:
     """Write the file whole or not at all, sorted, so that it merges well. Raises OutputError."""
-    place = Path(path)
+    file = Path(path)
     lines = [f"{a} {b}" + (f"  # {comment}" if comment else "") for (a, b), comment in sorted(decisions.pairs.items())]
     try:
-        handle, part = tempfile.mkstemp(dir=place.resolve().parent, suffix=".part")
+        handle, part = tempfile.mkstemp(dir=file.resolve().parent, suffix=".part")
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(_HEADER + "".join(f"{line}\n" for line in lines))
         Path(part).chmod(0o644)
-        Path(part).replace(place)
+        Path(part).replace(file)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -86,17 +87,17 @@ def decided(plan: Plan, *, keep_all: bool) -> Decisions:
     pairs: dict[tuple[str, str], str] = {}
     for group in plan.groups:
         rows = {row.sha256: row for row in (*group.kept, *group.removed)}
-        for one, two in combinations(rows.values(), 2):
-            if keep_all or one.distinct or two.distinct:
-                first, second = sorted((one, two), key=lambda row: row.sha256)
+        for row, other in combinations(rows.values(), 2):
+            if keep_all or row.distinct or other.distinct:
+                first, second = sorted((row, other), key=attrgetter("sha256"))
                 pairs[first.sha256, second.sha256] = _comment(first.image, second.image)
     return Decisions(pairs)
 
 
-def joined(many: Iterable[Decisions]) -> Decisions:
-    """All pairs of several; the first comment stays."""
+def joined(sources: Iterable[Decisions]) -> Decisions:
+    """Merge the pairs of several files; the first comment of a pair is kept."""
     pairs: dict[tuple[str, str], str] = {}
-    for decisions in many:
+    for decisions in sources:
         pairs = {**decisions.pairs, **pairs}
     return Decisions(pairs)
 

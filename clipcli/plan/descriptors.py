@@ -1,11 +1,11 @@
 """System calls on files through descriptors of their folders, which are opened without following a link anywhere.
 
-A path is looked up anew in every system call. Who may write to a folder above a file can swap that folder for a link
-between two calls, and the second call then acts on another file. So each folder is opened part by part from the root,
-never through a link, and the calls name the file relative to that descriptor. `held` keeps the descriptors for one
-step, so that all its calls act in the same folders, wherever those are moved meanwhile.
+Every system call resolves a path again. Another user who may write to a parent folder can replace it by a link between
+two calls, and the second call then acts on another file. So each folder is opened one component at a time from the
+root, never through a link, and the calls name the file relative to that descriptor. `held` keeps the descriptors for
+one step, so that all its calls act in the same folders even if those are moved.
 
-Windows has no such calls; there the paths are used as they are.
+Windows has no such calls; there the plain paths are used.
 """
 
 from __future__ import annotations
@@ -24,64 +24,64 @@ _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NO_LINK
 """O_PATH needs no permission to list the folder."""
-_held: ContextVar[dict[str, int] | None] = ContextVar("held", default=None)
+_open_folders: ContextVar[dict[str, int] | None] = ContextVar("held", default=None)
 
 
 @contextmanager
 def held() -> Iterator[None]:
     """Keep the descriptor of each folder that is used inside, and close all of them at the end."""
-    if _held.get() is not None:
+    if _open_folders.get() is not None:
         yield
         return
     folders: dict[str, int] = {}
-    token = _held.set(folders)
+    token = _open_folders.set(folders)
     try:
         yield
     finally:
-        _held.reset(token)
+        _open_folders.reset(token)
         for descriptor in folders.values():
             os.close(descriptor)
 
 
 def lstat(path: str) -> os.stat_result:
-    """Return what the file is, a link not followed. Raises OSError, ValueError."""
-    with _place(path) as (folder, name):
+    """Return the status of a file without following a link. Raises OSError, ValueError."""
+    with _parent_of(path) as (folder, name):
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
 
 def readlink(path: str) -> str:
     """Return where a symbolic link leads. Raises OSError."""
-    with _place(path) as (folder, name):
+    with _parent_of(path) as (folder, name):
         return os.readlink(name, dir_fd=folder)
 
 
 def open_to_read(path: str) -> int:
-    """Open a file that is no link; a pipe does not block. Raises OSError."""
-    with _place(path) as (folder, name):
+    """Open a file without following a link; opening a pipe does not block. Raises OSError."""
+    with _parent_of(path) as (folder, name):
         return os.open(name, os.O_RDONLY | _NO_LINK | _BINARY | getattr(os, "O_NONBLOCK", 0), dir_fd=folder)
 
 
 def create(path: str, mode: int = 0o600) -> int:
-    """Make a new file, and open it to write. Raises OSError, also where something has the name."""
-    with _place(path) as (folder, name):
+    """Create a new file and open it for writing. Raises OSError, also where the name exists."""
+    with _parent_of(path) as (folder, name):
         return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_LINK | _BINARY, mode, dir_fd=folder)
 
 
 def rename(source: str, target: str) -> None:
     """Rename a file. Raises OSError."""
-    with _two_places(source, target) as (old, name, new, other):
+    with _parents_of(source, target) as (old, name, new, other):
         os.rename(name, other, src_dir_fd=old, dst_dir_fd=new)
 
 
 def replace(source: str, target: str) -> None:
     """Rename a file over another one. Raises OSError."""
-    with _two_places(source, target) as (old, name, new, other):
+    with _parents_of(source, target) as (old, name, new, other):
         os.replace(name, other, src_dir_fd=old, dst_dir_fd=new)
 
 
 def link(source: str, target: str) -> None:
-    """Give a file a second name; a symbolic link gets one itself. Raises OSError."""
-    with _two_places(source, target) as (old, name, new, other):
+    """Make a hard link; a symbolic link is not followed. Raises OSError."""
+    with _parents_of(source, target) as (old, name, new, other):
         if os.link in os.supports_follow_symlinks:
             os.link(name, other, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
         else:
@@ -90,32 +90,32 @@ def link(source: str, target: str) -> None:
 
 def symlink(text: str, path: str) -> None:
     """Make a symbolic link with this text. Raises OSError."""
-    with _place(path) as (folder, name):
+    with _parent_of(path) as (folder, name):
         os.symlink(text, name, dir_fd=folder)
 
 
 def unlink(path: str) -> None:
     """Remove a name. Raises OSError."""
-    with _place(path) as (folder, name):
+    with _parent_of(path) as (folder, name):
         os.unlink(name, dir_fd=folder)
 
 
 def rmdir(path: str) -> None:
     """Remove an empty folder. Raises OSError."""
-    with _place(path) as (folder, name):
+    with _parent_of(path) as (folder, name):
         os.rmdir(name, dir_fd=folder)
-    folders = _held.get() or {}
-    if (gone := folders.pop(os.path.abspath(path), None)) is not None:  # one of this name may be made again
+    folders = _open_folders.get() or {}
+    if (gone := folders.pop(os.path.abspath(path), None)) is not None:  # a folder of this name may be made again
         os.close(gone)
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:
-    """Make a folder where there is none yet; one that root makes belongs to whom the folder above belongs.
+    """Make a folder if it does not exist; one that root makes gets the owner of its parent.
 
     Raises:
         OSError: it cannot be made, or the name is a link or another file.
     """
-    with _place(path) as (folder, name):
+    with _parent_of(path) as (folder, name):
         try:
             os.mkdir(name, mode, dir_fd=folder)
         except FileExistsError:
@@ -131,7 +131,7 @@ def sync_folder(path: str) -> None:
     """Make the names in the folder of a file durable. Raises OSError."""
     if not _BY_DESCRIPTOR:
         return
-    with _place(path) as (folder, _):
+    with _parent_of(path) as (folder, _):
         descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
     try:
         os.fsync(descriptor)
@@ -140,15 +140,15 @@ def sync_folder(path: str) -> None:
 
 
 @contextmanager
-def _place(path: str) -> Iterator[tuple[int | None, str]]:
-    """A folder's descriptor and the name in it. An error that comes out of it names the whole path."""
+def _parent_of(path: str) -> Iterator[tuple[int | None, str]]:
+    """The descriptor of the parent folder and the file name. Errors raised inside name the whole path."""
     folder, name = os.path.split(os.path.abspath(path))
-    folders = _held.get()
-    kept = folders.get(folder) if folders is not None else None
+    folders = _open_folders.get()
+    open_already = folders.get(folder) if folders is not None else None
     if not _BY_DESCRIPTOR or not name:
         yield None, path
         return
-    descriptor = _open_folder(folder) if kept is None else kept
+    descriptor = _open_folder(folder) if open_already is None else open_already
     if folders is not None:
         folders[folder] = descriptor
     try:
@@ -163,9 +163,9 @@ def _place(path: str) -> Iterator[tuple[int | None, str]]:
 
 
 @contextmanager
-def _two_places(source: str, target: str) -> Iterator[tuple[int | None, str, int | None, str]]:
-    """Both of a call with two names."""
-    with _place(source) as (old, name), _place(target) as (new, other):
+def _parents_of(source: str, target: str) -> Iterator[tuple[int | None, str, int | None, str]]:
+    """The parents and names of a call with two paths."""
+    with _parent_of(source) as (old, name), _parent_of(target) as (new, other):
         try:
             yield old, name, new, other
         except OSError as error:
@@ -175,7 +175,7 @@ def _two_places(source: str, target: str) -> Iterator[tuple[int | None, str, int
 
 
 def _open_folder(path: str) -> int:
-    """Open a folder part by part, through no link. Raises OSError."""
+    """Open a folder one component at a time, through no link. Raises OSError."""
     descriptor = os.open(os.sep, _FOLDER)
     try:
         for part in path.split(os.sep):

@@ -1,4 +1,4 @@
-"""A file as it is now against the file as it was planned. Whatever differs is a reason to leave it alone."""
+"""The state of a file now, to compare it with the plan. Any difference is a reason to leave it alone."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class FileState:
     inode: int
     mode: int
     ctime_ns: int
-    """When its inode last changed: where a file was made later than its bytes."""
+    """Last change of the inode, in nanoseconds; later than `mtime_ns` where a file was copied with its times."""
     names: int = field(default=1, compare=False)
-    """Hard links to it, on the whole disk: its bytes go with the last of them."""
+    """Number of hard links to the file: its bytes are freed with the last one."""
 
     @property
     def is_file(self) -> bool:
-        """Whether it is an ordinary file: no link, no folder."""
+        """Whether it is a regular file: no link, no folder."""
         return stat.S_ISREG(self.mode)
 
     @property
@@ -41,8 +41,8 @@ class FileState:
     def is_same(self, other: FileState) -> bool:
         """Whether two names lead to one file.
 
-        One disk that is mounted at two places may have two device numbers, so a file with the same number, size and
-        times on another device counts too: no copy has those.
+        A disk that is mounted twice may have two device numbers, so a file with the same inode, size and times on
+        another device counts too: no copy has those.
         """
         if self.device == other.device:
             return self.inode == other.inode
@@ -53,10 +53,10 @@ class FileState:
 def look(path: str) -> FileState | None:
     """The file at a path, reached through no link; None when there is none."""
     try:
-        found = descriptors.lstat(path)
+        status = descriptors.lstat(path)
     except (OSError, ValueError):
         return None
-    return _state(found)
+    return _state(status)
 
 
 def look_through(path: str) -> FileState | None:
@@ -67,20 +67,26 @@ def look_through(path: str) -> FileState | None:
         return None
 
 
-def _state(found: os.stat_result) -> FileState:
+def _state(status: os.stat_result) -> FileState:
     return FileState(
-        found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino, found.st_mode, found.st_ctime_ns, found.st_nlink
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_dev,
+        status.st_ino,
+        status.st_mode,
+        status.st_ctime_ns,
+        status.st_nlink,
     )
 
 
 def resolve(path: str) -> str:
-    """An absolute path with every folder above the file resolved, and the last part left as it is, link or not."""
+    """An absolute path with every parent folder resolved. The last component stays as it is, link or not."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(folder), name)
 
 
 def named(image: str, path: str) -> str:
-    """What a file of a plan or journal is called: as the user wrote it, unless that is the name of another file."""
+    """The name to show for a file of a plan or journal: as the user wrote it, unless that names another file."""
     return image if is_file_name(image) and resolve(image) == path else path
 
 
@@ -103,9 +109,9 @@ def holds(path: str, sha256: str) -> bool:
 
 
 def words_of(error: OSError, path: str) -> str:
-    """Why the system refused, and where, when that is in another folder than `path`."""
+    """The system's reason, with the path when it is in another folder than `path`."""
     words = error.strerror or str(error)
-    place = error.filename2 or error.filename  # of two the second is where something was to be written
-    place = os.fsdecode(place) if isinstance(place, str | bytes) else path
-    near = os.path.dirname(place) == os.path.dirname(path) or not place
-    return words[:1].lower() + words[1:] + ("" if near else f": {place}")
+    named = error.filename2 or error.filename  # of two paths the second is the target
+    named = os.fsdecode(named) if isinstance(named, str | bytes) else path
+    near = os.path.dirname(named) == os.path.dirname(path) or not named
+    return words[:1].lower() + words[1:] + ("" if near else f": {named}")

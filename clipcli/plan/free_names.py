@@ -1,4 +1,4 @@
-"""Where files go inside a folder, by names that are free also where case and accents do not count."""
+"""Unused file names in a folder, also unused where case and accents do not count."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from clipcli.plan.file_state import look
 
 
 class FreeNames:
-    """Free names in one folder. Each folder is listed once, so a hundred thousand files go in as fast as ten."""
+    """Unused names in one folder. Each folder is listed once, so the cost per file does not grow with the folder."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._taken: dict[str, dict[str, str]] = {}
-        """Folder → folded name → the name as it is written there, or as it was given away here."""
+        self._names_in: dict[str, dict[str, str]] = {}
+        """Folder → folded name → the name on disk, or the name handed out here."""
 
     def of(self, relative: str) -> tuple[str, tuple[str, ...]]:
-        """Where `relative` goes, and the folders that must be made for it, outermost first.
+        """The target path for `relative`, and the folders to make for it, outermost first.
 
         Names that differ only in case or in how an accent is written count as equal, since on many disks they are:
         folders are joined, a file becomes `name (2).jpg`.
         """
         *parents, name = relative.split(os.sep)
-        place, missing = self.folder, _missing_above(self.folder)
+        folder, missing = self.folder, _missing_above(self.folder)
         for parent in parents:
-            place = os.path.join(place, self._folder_in(place, parent))
-            if look(place) is None:
-                missing.append(place)
-        taken = self._names(place)
+            folder = os.path.join(folder, self._folder_in(folder, parent))
+            if look(folder) is None:
+                missing.append(folder)
+        taken = self._names(folder)
         stem, suffix = os.path.splitext(name)
         candidate, count = name, 1
         while _folded(candidate) in taken:
             count += 1
             candidate = f"{stem} ({count}){suffix}"
         taken[_folded(candidate)] = candidate
-        return os.path.join(place, candidate), tuple(missing)
+        return os.path.join(folder, candidate), tuple(missing)
 
-    def _folder_in(self, place: str, name: str) -> str:
-        return name if look(os.path.join(place, name)) else self._names(place).setdefault(_folded(name), name)
+    def _folder_in(self, folder: str, name: str) -> str:
+        return name if look(os.path.join(folder, name)) else self._names(folder).setdefault(_folded(name), name)
 
     def _names(self, folder: str) -> dict[str, str]:
-        if folder not in self._taken:
-            self._taken[folder] = {}
+        if folder not in self._names_in:
+            self._names_in[folder] = {}
             with suppress(FileNotFoundError, NotADirectoryError):
-                self._taken[folder] = {_folded(name): name for name in sorted(os.listdir(folder), reverse=True)}
-        return self._taken[folder]
+                self._names_in[folder] = {_folded(name): name for name in sorted(os.listdir(folder), reverse=True)}
+        return self._names_in[folder]
 
 
 def _missing_above(folder: str) -> list[str]:

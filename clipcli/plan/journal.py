@@ -1,7 +1,7 @@
-"""What was begun and what was done, on disk before anything moves; a torn last line is the mark of a killed run.
+"""The journal: each step is on disk before a file moves. An incomplete last line means that the run was killed.
 
-A journal that is read may be anybody's work. Its first line must be a journal's, or the file is left as it is; every
-path in it must obey the rules of a plan; and its seals tell whether this user's clipcli wrote it here.
+A journal is untrusted input. Without a journal's first line the file is left as it is; every path in it must obey the
+rules of a plan; and its seals tell whether this user's clipcli wrote it on this machine.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ VERSION: Final = 1
 _SUFFIX: Final = ".journal"
 _START: Final = b'{"journal": '
 """What every line begins with."""
-_LONGEST: Final = 1 << 18
+_MAX_LINE_SIZE: Final = 1 << 18
 """Bytes of a line: some paths of 4,096 bytes, each byte written as six."""
-_LARGEST: Final = 1 << 30
+_MAX_FILE_SIZE: Final = 1 << 30
 _LOCKED_BYTE: Final = 1 << 40
-"""Windows locks bytes, and this one is in nobody's way."""
+"""Windows locks byte ranges; this byte lies beyond any journal."""
 _NEW: Final = os.O_CREAT | os.O_EXCL
 _FLAGS: Final = os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -108,7 +108,7 @@ def read_journal(path: Path) -> list[Step]:
 
 @contextmanager
 def open_journal(path: Path, *, planned: Collection[tuple[str, str]] | None = None) -> Iterator[Journal]:
-    """Open a journal to go on with it, or begin one. Only one process can hold it.
+    """Open a journal to continue it, or create one. Only one process can hold it.
 
     Where a file that an earlier run took away is not `planned` (path and sha256), the journal belongs to a plan that
     had the same name before; it is kept under another name.
@@ -146,7 +146,7 @@ def _go_on(path: Path, stream: IO[bytes], written: Written, retired: Path | None
 
 
 def _retire(path: Path) -> Path:
-    """Give an old journal another name, so that the plan's journal has the steps of this plan only."""
+    """Rename an old journal, so that the plan's journal has the steps of this plan only."""
     number = 1
     while os.path.lexists(other := path.with_name(f"{path.name}.{number}")):
         number += 1
@@ -177,7 +177,7 @@ def _open(path: Path, access: int) -> IO[bytes]:
 
 
 def _create(path: Path) -> IO[bytes]:
-    """Begin a journal, which has its first line before it has its name. Raises OutputError."""
+    """Create a journal; its first line is written before it gets its name. Raises OutputError."""
     part = path.with_name(f".clipcli-journal-{secrets.token_hex(8)}.part")
     try:
         stream = os.fdopen(os.open(part, _NEW | os.O_RDWR | _FLAGS, 0o600), "r+b", buffering=0)
@@ -206,13 +206,13 @@ def _write_header(stream: IO[bytes], line: bytes) -> None:
 
 
 def _name(part: Path, path: Path) -> None:
-    """Give a new journal its name, which nothing may have. Raises OSError."""
+    """Give a new journal its name, which must be free. Raises OSError."""
     try:
         os.link(part, path)
     except OSError:
         if os.path.lexists(path):
             raise
-        os.rename(part, path)  # a disk without second names
+        os.rename(part, path)  # a file system without hard links
 
 
 def _line(record: dict[str, Any], seals: Seals) -> bytes:
@@ -220,7 +220,7 @@ def _line(record: dict[str, Any], seals: Seals) -> bytes:
 
 
 def _lock(path: Path, stream: IO[bytes]) -> None:
-    """Hold the journal itself: only who may write it can. Raises OutputError when another process does."""
+    """Lock the journal file itself, which needs write permission. Raises OutputError when another process holds it."""
     try:
         if os.name == "posix":
             import fcntl
@@ -250,10 +250,10 @@ def _read(path: Path, stream: IO[bytes]) -> Written:
     seals = Seals(own_key(make=False))
     try:
         stream.seek(0)
-        if os.fstat(stream.fileno()).st_size > _LARGEST:
-            raise TooLargeError(_LARGEST)
-        for number, line in enumerate(read_lines(stream, _LONGEST), 1):
-            if not line.endswith(b"\n"):  # it was being written when the run ended
+        if os.fstat(stream.fileno()).st_size > _MAX_FILE_SIZE:
+            raise TooLargeError(_MAX_FILE_SIZE)
+        for number, line in enumerate(read_lines(stream, _MAX_LINE_SIZE), 1):
+            if not line.endswith(b"\n"):  # the run ended while this line was written
                 last = line
                 break
             _take(line, number, steps)
@@ -268,7 +268,7 @@ def _read(path: Path, stream: IO[bytes]) -> Written:
 
 
 def _check_end(length: int, line: bytes) -> None:
-    """What follows the last whole line must be the beginning of one, or what a power cut left. Raises DecodeError."""
+    """Check that an incomplete last line is the start of a line, or zeros from a power cut. Raises DecodeError."""
     if not length:
         raise DecodeError("it has no whole line")
     if not line.startswith(_START[: len(line)]) and line.strip(b"\0"):
@@ -276,7 +276,7 @@ def _check_end(length: int, line: bytes) -> None:
 
 
 def _take(line: bytes, number: int, steps: list[Step]) -> None:
-    """One line. Raises DecodeError."""
+    """Read one line into the journal. Raises DecodeError."""
     if not line.startswith(_START):
         raise DecodeError(f"it does not begin with {_START.decode()!r}")
     record = parse_json(line)
@@ -300,7 +300,7 @@ def _take(line: bytes, number: int, steps: list[Step]) -> None:
 
 
 def _hint(path: Path) -> str:
-    """What to do with a file that is no journal: most likely it is the plan."""
+    """The hint for a file that is no journal: most likely it is the plan."""
     other = journal_of(path)
     return f"clipcli undo {other}" if other.exists() else "clipcli apply writes journals"
 

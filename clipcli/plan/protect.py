@@ -1,6 +1,6 @@
-"""Whether a file lies in one of some folders, whatever they are called: by what the folders are, not by their names.
+"""Whether a file lies in one of several folders, compared by device and inode, not by name.
 
-A folder can be written in another case, reached through a link, or mounted a second time, and it is the same folder.
+The same folder can be written in another case, reached through a link, or mounted a second time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ def is_below(path: str, folders: Collection[str]) -> bool:
     """Whether an absolute path is one of the folders or lies in one."""
     if any(is_inside(path, folder) for folder in folders):
         return True
-    wanted = {key for folder in folders if (key := _key(folder))}
-    while wanted:
-        if _key(path) in wanted:
+    keys = {key for folder in folders if (key := _key(folder))}
+    while keys:
+        if _key(path) in keys:
             return True
         path, below = os.path.dirname(path), path
         if path == below:
@@ -30,7 +30,7 @@ def is_below(path: str, folders: Collection[str]) -> bool:
 
 def _key(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

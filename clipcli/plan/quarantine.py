@@ -1,9 +1,9 @@
-"""What is to go, under another name until everything was looked at once more: only then its bytes are let go of.
+"""Quarantine: a file that goes gets a temporary name and is checked once more before its last name is removed.
 
-Between the check of a file and the system call that removes it, another program may put a file of its own there, or
-take the file that was to be kept. So the file gets a name that nobody else uses, what has that name is compared with
-what was planned, the keeper is looked at again, and only then the last name goes. Of two runs that each want to keep
-what the other removes, one at least sees that its keeper is gone, and puts its own file back.
+Between the check of a file and the system call that removes it, another program may replace the file or remove the
+keeper. So the file is renamed to a name that nobody else uses, the renamed file is compared with the plan, the keeper
+is checked again, and only then the last name is removed. When each of two runs removes the keeper of the other, at
+least one of them sees that its keeper is gone and restores its own file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def place_of(path: str) -> str:
-    """The name beside a file under which it waits."""
+    """The quarantine name of a file, in the same folder."""
     return safe_move.hidden_name(path, "aside")
 
 
 def take_aside(step: Step) -> None:
-    """Rename the file to its waiting name. Raises OSError; the file is at its place then."""
+    """Rename the file to its quarantine name. After an OSError the file is at its path."""
     aside = _free(step.path)
     descriptors.rename(step.path, aside)
     if not is_planned(step, aside):
@@ -36,11 +36,11 @@ def take_aside(step: Step) -> None:
 
 
 def name_aside(step: Step) -> None:
-    """Give the file its waiting name too, so that there is never a moment without a file. Raises OSError."""
+    """Link the file to its quarantine name too, so that the path always exists. Raises OSError."""
     aside = _free(step.path)
     try:
         descriptors.link(step.path, aside)
-    except OSError:  # a disk without second names
+    except OSError:  # a file system without hard links
         take_aside(step)
         return
     if not is_planned(step, aside):
@@ -49,16 +49,16 @@ def name_aside(step: Step) -> None:
 
 
 def bring_back(step: Step, *, over: bool) -> bool:
-    """Give a waiting file its place again, `over` what stands there; whether one was waiting.
+    """Restore a quarantined file to its path, replacing what is there if `over`; whether there was one.
 
     Raises:
-        OSError: another file has the place; the file waits on.
+        OSError: another file is at the path; the file stays in quarantine.
     """
     aside, here = place_of(step.path), look(step.path)
     waiting = look(aside)
     if waiting is None:
         return False
-    if not holds(aside, step.sha256):  # written to through a descriptor from before, or not ours
+    if not holds(aside, step.sha256):  # changed through an open descriptor, or not our file
         if here is None and waiting.is_file:
             safe_move.move(aside, step.path, step.sha256)
         return False
@@ -74,19 +74,19 @@ def bring_back(step: Step, *, over: bool) -> bool:
 
 
 def let_go(step: Step) -> None:
-    """Remove the waiting name: from here on only a copy of the bytes can come back. Raises OSError."""
+    """Remove the quarantine name; after this only a copy of the bytes can be restored. Raises OSError."""
     descriptors.unlink(place_of(step.path))
 
 
 def waits(step: Step) -> bool:
-    """Whether something has the waiting name."""
+    """Whether the quarantine name exists."""
     return look(place_of(step.path)) is not None
 
 
 def is_planned(step: Step, path: str) -> bool:
-    """Whether the file that was checked is at a path: its size, its time and its bytes, read again.
+    """Whether the checked file is at a path: same size, time and bytes, read again.
 
-    Its number is not asked for: some disks give a file another one with another name.
+    The inode is not compared: some file systems change it on a rename.
     """
     state = look(path)
     if state is None or not state.is_file or (state.size, state.mtime_ns) != (step.size, step.mtime_ns):

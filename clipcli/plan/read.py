@@ -1,4 +1,4 @@
-"""A plan file → groups that make sense, or the line and the reason why they do not."""
+"""A plan file → checked groups, or an error that names the line and the reason."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _UNSAVED: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|~%\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]')
-_LONGEST: Final = 1 << 18
+_MAX_LINE_SIZE: Final = 1 << 18
 """Bytes of a line: some paths of 4,096 bytes, each byte written as six."""
 
 
 @dataclass(frozen=True)
 class PlanGroup:
-    """Files of one group: who stays, and who goes."""
+    """Files of one group: those that are kept and those that are removed."""
 
     number: int
     kept: tuple[PlanRow, ...]
@@ -33,7 +33,7 @@ class PlanGroup:
     removed: tuple[PlanRow, ...]
 
     def keeper_of(self, row: PlanRow) -> PlanRow:
-        """The kept file that stands for a removed one: the one it was verified against, else one of its bytes."""
+        """The keeper of a removed file: the one it was verified against, else a kept file with the same bytes."""
         verified = [kept for kept in self.kept if kept.path == row.keeper]
         same = [kept for kept in self.kept if kept.sha256 == row.sha256]
         return (verified or same or list(self.kept))[0]
@@ -45,16 +45,16 @@ class Plan:
 
     path: Path
     groups: tuple[PlanGroup, ...]
-    """None where there is nothing to remove, nor to keep."""
+    """Empty where the plan has no files."""
 
     @property
     def page(self) -> str:
-        """The page on which this plan was to be looked at; empty where there is none, or it was."""
+        """The review page of this plan; empty where there is none, or the plan was reviewed."""
         return next((row.page for group in self.groups for row in (*group.kept, *group.removed) if row.page), "")
 
 
 def reviewed_name(plan: str) -> str:
-    """Return the name under which a page saves what was chosen of a plan: `plan-reviewed.jsonl` for `plan.jsonl`.
+    """Return the file name of a reviewed plan: `plan-reviewed.jsonl` for `plan.jsonl`.
 
     Characters that browsers change in the names of downloads become `_`.
     """
@@ -66,13 +66,13 @@ def read_plan(path: str | Path) -> Plan:
     """Read and check a plan in JSON Lines.
 
     Raises:
-        PlanError: unreadable, of another version, or nonsense: a group that keeps nothing, a file that is kept here and
-            removed there, a protected file that is to go, a path outside the folder that was searched.
+        PlanError: unreadable, of another version, or inconsistent: a group that keeps nothing, a file that is both kept
+            and removed, a protected file that is removed, a path outside the searched folder.
     """
-    place = Path(path)
+    file = Path(path)
     groups: dict[int, list[PlanRow]] = {}
     seen: dict[str, PlanRow] = {}
-    for number, row in _rows(place):
+    for number, row in _rows(file):
         problem = _problem(row, seen.get(row.path))
         if problem:
             raise PlanError(
@@ -80,14 +80,14 @@ def read_plan(path: str | Path) -> Plan:
             )
         seen[row.path] = row
         groups.setdefault(row.group, []).append(row)
-    return Plan(place, tuple(_group(place, number, rows) for number, rows in groups.items()))
+    return Plan(file, tuple(_group(file, number, rows) for number, rows in groups.items()))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
     number = 0
     try:
         with open_file(path) as stream:
-            for number, line in enumerate(read_lines(stream, _LONGEST), 1):
+            for number, line in enumerate(read_lines(stream, _MAX_LINE_SIZE), 1):
                 text = _element(line)
                 row = parse_row(parse_json(text)) if text else None
                 if row is not None:
@@ -106,13 +106,13 @@ def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
 
 
 def _element(line: bytes) -> bytes:
-    """The object of a line: as in JSON Lines, or as in an array with one element per line."""
+    """The object on a line of JSON Lines, or of an array with one element per line."""
     text = line.strip()
     return b"" if text in {b"[", b"]", b"[]"} else text.removesuffix(b",")
 
 
 def _problem(row: PlanRow, before: PlanRow | None) -> str | None:
-    far = is_url(row.path) and row.keep  # told of, and never touched
+    far = is_url(row.path) and row.keep  # listed, never touched
     mine = {} if far else {"path": row.path, "root": row.root}
     for name, path in (mine if is_url(row.keeper) else {**mine, "keeper": row.keeper}).items():
         if fault := path_fault(name, path):

@@ -1,4 +1,4 @@
-"""One line of a plan: a file, its group, what is to become of it, and what it was when that was decided."""
+"""One line of a plan: a file, its group, whether it is kept, and its state when that was decided."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _REQUIRED: Final[dict[str, type | tuple[type, ...]]] = {
 }  # fmt: skip
 _LEVELS: Final = ("exact", "near", "edited", "similar")
 _INTEGERS: Final = 2**64
-"""Numbers of devices and files are without a sign."""
+"""Device and inode numbers are unsigned 64-bit integers."""
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A file of a group. Paths are absolute, with every folder above the file resolved."""
+    """A file of a group. Paths are absolute, with every parent folder resolved."""
 
     group: int
     image: str
@@ -44,13 +44,13 @@ class PlanRow:
     sha256: str
     protected: bool = False
     distinct: bool = False
-    """A person said that this is not the same picture as the keeper."""
+    """Whether a person marked this as a different picture than the keeper."""
     page: str = ""
-    """The page on which a person was to look at it; empty on what the page saved."""
+    """The review page of the plan; empty in a reviewed plan."""
 
     @property
     def leads(self) -> bool:
-        """Whether the others of its group were verified against this file."""
+        """Whether the other files of the group were verified against this file."""
         return self.path == self.keeper
 
     def record(self) -> dict[str, object]:
@@ -73,10 +73,10 @@ class BadRowError(ValueError):
 
 
 def parse_row(record: object) -> PlanRow | None:
-    """A line of a plan. None for a line about an image that could not be read, which every report may hold.
+    """Parse a line of a plan. None for an error row (an image that could not be read).
 
     Raises:
-        BadRowError: not a row, of another version, or with a value that means nothing.
+        BadRowError: not a row, of another version, or with an invalid value.
     """
     if not isinstance(record, dict):
         raise BadRowError("not a JSON object")

@@ -1,4 +1,4 @@
-"""A file to another place: never over another file, whole or not at all, also across file systems."""
+"""Move and copy files: never over another file, whole or not at all, also across file systems."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _CLOCK_SLACK: Final = 2.0
 """Seconds by which a file system's clock may differ from ours."""
 _READ_SIZE: Final = 1 << 20
 _SHOWN: Final = 40
-"""Characters of a file's name in the hidden one, so that a person can tell which it is."""
+"""Characters of the file's name that its hidden name shows, so that a person can recognise it."""
 
 
 class ChangedWhileCopiedError(OSError):
-    """What arrived is not what was planned."""
+    """The copied bytes differ from the plan."""
 
 
 def hidden_name(path: str, kind: str) -> str:
-    """A name beside a file that no search finds and that is not too long, however long the file's own is."""
+    """A hidden name in the same folder, short enough however long the file's own name is."""
     folder, name = os.path.split(path)
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
     return os.path.join(folder, f".clipcli-{kind}-{digest}-{name[-_SHOWN:]}")
 
 
 def part_of(path: str) -> str:
-    """What a copy or a link is called until it is whole."""
+    """The temporary name of a copy or link until it is complete."""
     return hidden_name(path, "part")
 
 
 def move(source: str, target: str, sha256: str) -> None:
-    """Move a file to a place that must be free. Nothing is overwritten, even if something appears there meanwhile.
+    """Move a file to a free path. Nothing is overwritten, even if a file appears there meanwhile.
 
     Raises:
-        OSError: the place is taken, not writable or full, or the file changed on the way; the source is there then.
+        OSError: the path exists, is not writable, the disk is full, or the file changed; the source remains.
     """
-    os.close(descriptors.create(target, _PRIVATE))  # ours alone: a rename may replace it
+    os.close(descriptors.create(target, _PRIVATE))  # our own placeholder, which the rename may replace
     try:
         descriptors.replace(source, target)
     except OSError as error:
@@ -57,12 +57,12 @@ def move(source: str, target: str, sha256: str) -> None:
 
 
 def copy(source: str, target: str, sha256: str, attributes: Attributes, *, over: bool) -> None:
-    """Write a copy to `target`, in one step when it is whole and verified; `over` a link that is there, or not at all.
+    """Write a copy to `target`, renamed into place once it is complete and verified; with `over` it replaces a link.
 
-    It has the attributes that the system lets this user give it.
+    The copy gets the attributes that the system lets this user set.
 
     Raises:
-        OSError: it cannot be written, the bytes are not those of `sha256`, or the place is taken.
+        OSError: it cannot be written, the bytes do not match `sha256`, or the path exists.
     """
     part = part_of(target)
     _copy_bytes(source, part, sha256, attributes)
@@ -74,7 +74,7 @@ def copy(source: str, target: str, sha256: str, attributes: Attributes, *, over:
 
 
 def is_placeholder(path: str, began: float) -> bool:
-    """Whether an empty file at `path` is one with which a move that began then (seconds since 1970) held the place."""
+    """Whether `path` is the empty placeholder of a move that began at `began` (seconds since 1970)."""
     state = look(path)
     if state is None or not state.is_file or state.size or state.mode & 0o777 != _PRIVATE:
         return False
@@ -82,7 +82,7 @@ def is_placeholder(path: str, began: float) -> bool:
 
 
 def drop_placeholder(path: str, began: float) -> None:
-    """Remove the empty file with which a move back that was cut off held the place. Raises OSError."""
+    """Remove the empty placeholder of an interrupted move back. Raises OSError."""
     if is_placeholder(path, began):
         descriptors.unlink(path)
 
@@ -94,15 +94,15 @@ def clean_up(target: str) -> None:
 
 
 def make_folders(folder: str, root: str) -> None:
-    """Make a folder that was removed, and those above it up to `root`, as long as that is there. Raises OSError."""
+    """Make a removed folder again, with its parents up to `root`, if `root` exists. Raises OSError."""
     if look(root) is None or not is_inside(folder, root):
         return
     missing: list[str] = []
     while folder != root and look(folder) is None:
         missing.append(folder)
         folder = os.path.dirname(folder)
-    for one in reversed(missing):
-        descriptors.make_folder(one)
+    for path in reversed(missing):
+        descriptors.make_folder(path)
 
 
 def remove_empty(folders: Iterable[str]) -> None:

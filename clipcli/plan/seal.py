@@ -1,7 +1,7 @@
-"""Whether a journal was written by this user on this machine: each line is sealed with a key that never leaves it.
+"""Seals: whether this user wrote a journal on this machine. Each line has an HMAC with a local key.
 
-`undo` writes files at paths that a journal names. A journal from anybody else is only shown, until the user has looked
-at its paths and says that they are right.
+`undo` writes files to the paths in a journal. A journal from anybody else is only shown until the user confirms its
+paths.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _BEHIND: Final = b'"}'
 
 
 class Seals:
-    """Seals lines one after another, or follows the seals of lines that are read."""
+    """Seal lines one after another, or verify the seals of lines that are read."""
 
     def __init__(self, key: bytes | None, last: str = "") -> None:
         self.last = last
-        """The seal of the line before: lines cannot be left out, doubled or taken from another journal."""
+        """The seal of the previous line: lines cannot be left out, repeated or taken from another journal."""
         self.is_own = key is not None
-        """Whether every line so far has the seal that the key gives it."""
+        """Whether every line so far has a valid seal."""
         self._key = key
 
     def put_on(self, line: bytes) -> bytes:
-        """Return a line, a JSON object, with its seal; as it is where there is no key."""
+        """Return a line, a JSON object, with its seal; unchanged where there is no key."""
         if self._key is None:
             return line
         self.last = self._of(line)
         return line[:-1] + _BEFORE + self.last.encode("ascii") + _BEHIND
 
     def follow(self, line: bytes) -> None:
-        """Look at the seal of the next line."""
+        """Verify the seal of the next line."""
         body, _, seal = line.rpartition(_BEFORE)
         self.is_own = self.is_own and hmac.compare_digest(self._of(body + b"}").encode("ascii") + _BEHIND, seal)
         self.last = seal.removesuffix(_BEHIND).decode("ascii", "replace")
@@ -50,7 +50,7 @@ class Seals:
 
 
 def own_key(*, make: bool) -> bytes | None:
-    """Return the user's key, made when there is none yet; None where there is none or nowhere to keep one."""
+    """Return the user's key; with `make`, create a missing one. None where there is no key."""
     from platformdirs import user_state_path
 
     file = user_state_path("clipcli") / "journal.key"
@@ -62,7 +62,7 @@ def own_key(*, make: bool) -> bytes | None:
 
 
 def _read(file: Path) -> bytes | None:
-    """A key counts only where nobody else can read or replace it."""
+    """Read a key that only its owner can read and write; None otherwise."""
     try:
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
@@ -81,7 +81,7 @@ def _make(file: Path) -> None:
         with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
             stream.write(secrets.token_bytes(KEY_SIZE))
         try:
-            os.link(part, file)  # two runs at once have one key
+            os.link(part, file)  # two concurrent runs share one key
         except OSError:
             if not file.exists():
                 os.replace(part, file)

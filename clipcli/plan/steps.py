@@ -1,4 +1,4 @@
-"""One step of a journal, and what every step must say to be believed."""
+"""One step of a journal and its checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDS: Final = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action on one file, with all that is needed to take it back."""
+    """One action on one file, with all that is needed to undo it."""
 
     number: int
     action: str
@@ -34,9 +34,9 @@ class Step:
     root: str = ""
     """The folder that was searched."""
     target: str = ""
-    """Where it moves to."""
+    """The path it moves to."""
     made: tuple[str, ...] = ()
-    """Folders that are made for it, outermost first."""
+    """Folders made for the move, outermost first."""
     began: float = 0.0
     """Seconds since 1970."""
     state: str = "begun"
@@ -49,7 +49,7 @@ class Step:
 
     @property
     def attributes(self) -> Attributes:
-        """What the file had besides its bytes."""
+        """Permissions, owner, times and extended attributes of the file."""
         return Attributes(self.mode, self.mtime_ns, self.atime_ns, self.uid, self.gid, self.xattrs)
 
 
@@ -58,12 +58,12 @@ class Header:
     """The first line."""
 
     nonce: str
-    """Chosen by chance, so that no line has the seal of a line in another journal."""
+    """Random, so that no line has the seal of a line in another journal."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What became of a step."""
+    """The state of a step after it was begun."""
 
     number: int
     state: State
@@ -78,19 +78,19 @@ def parse_step(record: dict[str, object]) -> Step:
 
 
 def parse_mark(record: dict[str, object]) -> Mark:
-    """Return what became of a step. Raises DecodeError."""
+    """Return a checked mark. Raises DecodeError."""
     return decode(Mark, record)
 
 
 def path_fault(name: str, path: str) -> str | None:
-    """Say why a path cannot be that of a file that is acted upon; None when it can."""
+    """Say why a path is not acceptable for a file to act on; None when it is."""
     if not is_file_name(path) or not os.path.isabs(path) or os.path.normpath(path) != path:
         return f"{name!r} must be an absolute path without . or .., not {path!r}"
     return None
 
 
 def place_fault(path: str, root: str) -> str | None:
-    """Say why a file is not one of those that were searched; None when it is."""
+    """Say why a path lies outside the searched folder; None when it lies inside."""
     if not is_inside(path, root) or path == root:
         return f"{path} lies outside {root}, the folder that was searched"
     return None

@@ -1,8 +1,8 @@
 """The desktop's trash, as the freedesktop.org trash specification 1.0 lays it down.
 
-A file comes here under its waiting name (`asides`), after it was looked at once more; `send2trash` takes paths, and so
-what another program puts at a path at that moment. On macOS and Windows the trash is the system's own: `send2trash`
-puts files there, and only a person can take them out again.
+A file comes here under its quarantine name, after the last check. `send2trash` takes a path, and with it whatever
+another program put there at that moment. On macOS and Windows the trash belongs to the system: `send2trash` puts files
+there, and only a person can take them out again.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from clipcli.plan.steps import Step
 
 IS_OURS: Final = os.name == "posix" and sys.platform != "darwin"
-"""Whether files are found again in this system's trash."""
+"""Whether files can be restored from this system's trash."""
 _SUFFIX: Final = ".trashinfo"
-_LONGEST_NAME: Final = 255 - len(_SUFFIX) - len(" (99999)")
+_MAX_NAME_SIZE: Final = 255 - len(_SUFFIX) - len(" (99999)")
 """Bytes."""
-_LARGEST_NOTE: Final = 1 << 16
+_MAX_NOTE_SIZE: Final = 1 << 16
 
 
 def refuse_read_only(path: str) -> None:
-    """A file that is read-only stays out of the trash, as on the desktop. Raises PermissionError."""
+    """Refuse to trash a read-only file, as desktops do. Raises PermissionError."""
     if not os.access(path, os.W_OK):
         words = "the trash takes no read-only files (chmod u+w, or --action move:DIR)"
         raise PermissionError(errno.EACCES, words)
 
 
 def put(step: Step) -> None:
-    """Move a file that waits to the trash, under the name that it had.
+    """Move a quarantined file to the trash, under its own name.
 
     Raises:
-        OSError: there is no trash on its file system, or it may not be written. The file waits on.
+        OSError: there is no writable trash on its file system. The file stays in quarantine.
     """
     waiting = quarantine.place_of(step.path)
     if not IS_OURS:
@@ -65,33 +65,33 @@ def put(step: Step) -> None:
 
 
 class Trashcan:
-    """Looks files up in the trash. Its notes are read once, so that taking back ten thousand files reads them once."""
+    """Look files up in the trash. The `.trashinfo` files are read once, however many files are restored."""
 
     def __init__(self) -> None:
         self._notes: dict[str, dict[str, list[Path]]] = {}
-        """Trash folder → where a file was → its notes."""
+        """Trash folder → original path → `.trashinfo` files."""
 
     def find(self, path: str, sha256: str) -> tuple[str, str] | None:
-        """A trashed file that was at `path` and has these bytes: itself and its `.trashinfo`; of several the last."""
-        found: list[tuple[float, str, str]] = []
+        """The last trashed file from `path` with these bytes and its `.trashinfo`, as paths; None without one."""
+        matches: list[tuple[float, str, str]] = []
         for trash, base in _trashes(path):
             if trash not in self._notes:
                 self._notes[trash] = _read_notes(trash, base)
             for info in self._notes[trash].get(path, []):
                 file = os.path.join(trash, "files", info.name.removesuffix(".trashinfo"))
                 if holds(file, sha256):
-                    found.append((info.stat().st_mtime, file, str(info)))
-        return max(found)[1:] if found else None
+                    matches.append((info.stat().st_mtime, file, str(info)))
+        return max(matches)[1:] if matches else None
 
 
 def forget(info: str) -> None:
-    """Remove the note about a file that is no longer in the trash."""
+    """Remove the `.trashinfo` of a file that is no longer in the trash."""
     with suppress(OSError):
         descriptors.unlink(info)
 
 
 def _trash_for(path: str) -> tuple[str, str]:
-    """The trash folder for a file, ready to be used, and the folder from which its notes count, if not from the root.
+    """The trash folder for a file, and the folder that its `.trashinfo` paths are relative to (empty: absolute).
 
     Raises:
         OSError: there is none, and none can be made.
@@ -100,15 +100,15 @@ def _trash_for(path: str) -> tuple[str, str]:
     (home, data), *others = _trashes(path)
     os.makedirs(data, mode=0o700, exist_ok=True)
     if os.stat(data).st_dev == device:
-        return _made_ready(home), ""
+        return _prepare(home), ""
     for trash, top in others:
         if os.path.basename(trash).startswith(".Trash-") or _is_shared_trash(os.path.dirname(trash)):
-            return _made_ready(trash), top
+            return _prepare(trash), top
     raise OSError(errno.EXDEV, "there is no trash on its file system (--action move:DIR)")
 
 
 def _is_shared_trash(folder: str) -> bool:
-    """Whether an administrator made a folder in which each user has a trash: no link, and nobody removes another's."""
+    """Whether a folder is a shared trash as an administrator makes it: no link, and with the sticky bit."""
     try:
         state = os.lstat(folder)
     except OSError:
@@ -116,8 +116,8 @@ def _is_shared_trash(folder: str) -> bool:
     return stat.S_ISDIR(state.st_mode) and bool(state.st_mode & stat.S_ISVTX)
 
 
-def _made_ready(trash: str) -> str:
-    """A trash folder with its two parts, ours alone. Raises OSError."""
+def _prepare(trash: str) -> str:
+    """Make a trash folder with its two subfolders, owned by this user. Raises OSError."""
     for folder in (trash, os.path.join(trash, "files"), os.path.join(trash, "info")):
         descriptors.make_folder(folder, 0o700)
         state = descriptors.lstat(folder)
@@ -127,9 +127,9 @@ def _made_ready(trash: str) -> str:
 
 
 def _note(path: str, trash: str, top: str) -> str:
-    """Write the note about a file, and return the free name that it gets in the trash. Raises OSError."""
+    """Write the `.trashinfo` of a file and return its free name in the trash. Raises OSError."""
     stem, suffix = os.path.splitext(os.path.basename(path))
-    stem = os.fsdecode(os.fsencode(stem)[: max(1, _LONGEST_NAME - len(os.fsencode(suffix)))])
+    stem = os.fsdecode(os.fsencode(stem)[: max(1, _MAX_NAME_SIZE - len(os.fsencode(suffix)))])
     origin = quote_from_bytes(os.fsencode(os.path.relpath(path, top) if top else path))
     text = f"[Trash Info]\nPath={origin}\nDeletionDate={time.strftime('%Y-%m-%dT%H:%M:%S')}\n"
     for number in count(1):
@@ -144,7 +144,7 @@ def _note(path: str, trash: str, top: str) -> str:
 
 
 def _trashes(path: str) -> Iterator[tuple[str, str]]:
-    """Folders that may hold the file, and what relative paths in them start from."""
+    """Possible trash folders of a file, each with the base folder of its relative paths."""
     data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
     yield os.path.realpath(os.path.join(data, "Trash")), data
     top = os.path.dirname(path)
@@ -169,7 +169,7 @@ def _origin(info: Path, base: str) -> str | None:
     """The path that a `.trashinfo` names."""
     with suppress(OSError):
         with open(descriptors.open_to_read(str(info)), "rb") as stream:
-            lines = read_stream(stream, _LARGEST_NOTE).splitlines()
+            lines = read_stream(stream, _MAX_NOTE_SIZE).splitlines()
         for line in lines:
             if line.startswith(b"Path="):
                 path = os.fsdecode(unquote_to_bytes(line.removeprefix(b"Path=")))

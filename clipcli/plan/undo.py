@@ -1,4 +1,4 @@
-"""A journal, read backwards: each file back in its place, or the reason why it cannot be."""
+"""Undo a journal in reverse order: each file is restored, or the reason why it cannot be is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ State = Literal["planned", "restored", "untouched", "lost", "failed"]
 
 @dataclass(frozen=True)
 class Undone:
-    """What became of one step."""
+    """The result for one step."""
 
     step: Step
     state: State
@@ -29,7 +29,7 @@ class Undone:
 
 
 def undo(journal: Journal) -> Iterator[Undone]:
-    """Take back the steps that were begun or done, the last first. May be repeated and interrupted like `apply`."""
+    """Undo the steps that were begun or done, last first. Can be repeated and interrupted like `apply`."""
     trash = Trash()
     for step in reversed(journal.steps):
         if step.state in {"begun", "done"}:
@@ -37,7 +37,7 @@ def undo(journal: Journal) -> Iterator[Undone]:
 
 
 def preview(journal: Journal) -> Iterator[Undone]:
-    """Say which files `undo` would bring back, and touch none."""
+    """Say which files `undo` would restore, without touching them."""
     for step in reversed(journal.steps):
         if step.state in {"begun", "done"}:
             yield Undone(step, "planned", f"undo {step.action}")
