@@ -36,6 +36,12 @@ class SectionedCommand(TyperCommand):
         """Names of the parameters of `--help`."""
         return getattr(self.callback, "everyday", ())
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read `-labels` as `--labels`: as letters it would mean `-l abels`, which nobody means."""
+        known = {option for parameter in self.get_params(ctx) for option in parameter.opts}
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [_with_two_dashes(word, known) for word in args[:end]] + args[end:])
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments and everyday options; or arguments and all options by section."""
         parameters = self.get_params(ctx)
@@ -74,6 +80,11 @@ class SectionedGroup(TyperGroup):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
         """Examples, each on a line of its own, to be copied."""
         write_examples(formatter, self.epilog)
+
+
+def _with_two_dashes(word: str, known: set[str]) -> str:
+    name, equals, value = word.partition("=")
+    return f"-{name}{equals}{value}" if len(name) > 2 and f"-{name}" in known else word  # noqa: PLR2004 - `-x`
 
 
 def write_examples(formatter: Any, examples: str | None) -> None:

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import os
-import sys
+import re
 from dataclasses import replace
 from itertools import chain, islice
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from clipcli.core.files import LineTooLongError, is_file, open_file, read_lines, words_of
+from clipcli.core.files import is_file, open_file, read_lines
 from clipcli.core.redaction import redact, redact_url
-from clipcli.errors import ImageError, InputsError, UsageError
+from clipcli.errors import InputsError, UsageError
+from clipcli.inputs.listed_paths import LONGEST_NAME, read_list
 from clipcli.inputs.sources import IMAGE_SUFFIXES, ImageRef, ListedPath, TableColumns, expand, is_elsewhere
-from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.globs import FolderSearch, Globs
+from clipcli.inputs.sources.patterns import has_magic, is_local_pattern, local_names
 from clipcli.inputs.sources.suffixes import SHARDS, TABLES, TEXT_TABLES, has_suffix, is_image_name
+from clipcli.inputs.text_files import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["IMAGE_SUFFIXES", "STDIN", "ImageRef", "collect", "is_stream"]
 
-STDIN = "-"
 _TABLES = (*TABLES, *TEXT_TABLES)
-_READ_SIZE = 1 << 16
-_LONGEST_NAME = 1 << 16
-"""Characters of a path or URL; no system opens one as long."""
 _SHOWN = 80
-_ENDLESS = 64 << 20
-"""Bytes of a line after which a list is no list."""
+_LONG = 1000
+"""Characters of a faulty name from which on only its beginning is shown."""
 _LOOKED_AT = 1_000_000
 """Lines of a list in which URLs are looked for beforehand."""
+_NAME = re.compile(r"[/\\]|\.\w{1,8}$")
+"""What a name of a file has, and words do not: a folder, or a suffix."""
 _SUFFIXES_COUNT = "folders are searched for suffixes such as .jpg and .png; a file named outright is always tried"
 
 
@@ -52,8 +52,8 @@ def collect(
     Below a folder hidden names, links to folders, recycle bins and the like are passed over; what is named is tried.
 
     Args:
-        arguments: files, folders, tar shards, tables (Parquet, CSV, TSV, JSON Lines), URLs of such, or `-` for a list
-            on stdin.
+        arguments: files, folders, tar shards, tables (Parquet, CSV, TSV, JSON Lines), URLs or patterns of such, or `-`
+            for stdin: a list, or the bytes of one image.
         files_from: files or URLs that hold a list of the same; `-` is stdin.
         null: lists are separated by NUL instead of newlines.
         column: of tables, that holds images or paths; None takes the only one with images, or one of a usual name.
@@ -87,11 +87,36 @@ def _checked(arguments: Sequence[str], files_from: Sequence[str], column: str | 
     return lists
 
 
-def named_inputs(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str]:
-    """Arguments, and what the lists name, as it arrives. Raises InputsError for a list that cannot be read."""
+def named_inputs(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str | ImageRef]:
+    """Arguments, and what the lists name, as it arrives; an image on stdin, and a pattern of nothing, are references.
+
+    Raises:
+        InputsError: a list that cannot be read.
+    """
     return chain(
-        chain.from_iterable(_read_list(a, null=null) if a == STDIN else (a,) for a in arguments),
-        chain.from_iterable(_read_list(source, null=null) for source in files_from),
+        chain.from_iterable(_names_of(argument, null=null) for argument in arguments),
+        chain.from_iterable(read_list(source, null=null) for source in files_from),
+    )
+
+
+def _names_of(argument: str, *, null: bool) -> Iterator[str | ImageRef]:
+    if argument == STDIN:
+        yield from read_list(argument, null=null)
+    elif is_local_pattern(argument):  # quoted, or of a shell that leaves patterns to programs
+        yield from local_names(argument)
+    else:
+        yield argument
+
+
+def is_words(argument: str) -> bool:
+    """Whether an argument can only be meant as words: it is no file or URL, and looks like none and like no pattern."""
+    is_phrase = " " in argument.strip()
+    return (
+        argument.strip() not in {"", STDIN}
+        and _NAME.search(argument) is None
+        and (is_phrase or not has_magic(argument))
+        and not is_url(argument)
+        and not os.path.lexists(argument)
     )
 
 
@@ -110,13 +135,13 @@ def _names_urls(file: str) -> bool:
         if not is_file(file):  # what a pipe gives can be read only once
             return False
         with open_file(file) as stream:
-            return any(b"://" in line for line in islice(read_lines(stream, _LONGEST_NAME), _LOOKED_AT))
+            return any(b"://" in line for line in islice(read_lines(stream, LONGEST_NAME), _LOOKED_AT))
     except (OSError, ValueError):
         return False
 
 
 def _expand_all(
-    named: Iterable[str],
+    named: Iterable[str | ImageRef],
     column: TableColumns,
     search: FolderSearch,
     warn: Callable[[str], object] | None,
@@ -128,6 +153,7 @@ def _expand_all(
     barren: list[str] = []
     for argument in named:
         count = 0
+        name = argument.name if isinstance(argument, ImageRef) else argument
         try:
             for ref in _expand(argument, column, search):
                 count += 1
@@ -136,11 +162,10 @@ def _expand_all(
             if alone:
                 raise
             count += 1
-            shown = redact_url(argument)
-            yield ImageRef(argument, shown, problem=error.message + (f" ({error.hint})" if error.hint else ""))
+            yield ImageRef(name, redact_url(name), problem=error.message + (f" ({error.hint})" if error.hint else ""))
         found = found or count > 0
         if not count:
-            barren.append(argument)
+            barren.append(name)
     if detail is not None and search.summary:
         detail(f"folders passed over: {search.summary}; name one to search it")
     if not found:
@@ -150,9 +175,11 @@ def _expand_all(
             warn(f"no images in {redact(argument)}")
 
 
-def _expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef]:
-    if problem := _why_no_name(argument):
-        shown = argument if len(argument) <= _LONGEST_NAME else f"{argument[:_SHOWN]}…"
+def _expand(argument: str | ImageRef, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef]:
+    if isinstance(argument, ImageRef):
+        yield argument
+    elif problem := _why_no_name(argument):
+        shown = argument if len(argument) <= _LONG else f"{argument[:_SHOWN]}…"
         yield ImageRef(shown, shown, problem=problem)
     elif is_elsewhere(argument):
         for one in expand(argument, column, search):
@@ -189,7 +216,7 @@ def _why_no_name(argument: str) -> str | None:
         return "an empty name (a variable that is not set?)"
     if "\0" in argument:
         return "a file name cannot hold a NUL byte (is the list NUL-separated? use -0)"
-    return f"a name of more than {_LONGEST_NAME:,} characters" if len(argument) > _LONGEST_NAME else None
+    return f"a name of more than {LONGEST_NAME:,} characters" if len(argument) > LONGEST_NAME else None
 
 
 def _walk(folder: str, root: str, search: FolderSearch, chain: tuple[str, ...]) -> Iterator[ImageRef]:
@@ -220,54 +247,6 @@ def _walk(folder: str, root: str, search: FolderSearch, chain: tuple[str, ...]) 
 
 def _is_folder_link(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and os.path.isdir(entry.path)  # noqa: PTH112
-
-
-def _read_list(source: str, *, null: bool) -> Iterator[str]:
-    try:
-        if source == STDIN:
-            yield from _split(_stdin(), null=null)
-            return
-        with open_list(source) as stream:
-            yield from _split(stream, null=null)
-    except (OSError, ValueError, ImageError) as error:
-        reason = error.reason if isinstance(error, ImageError) else words_of(error).lower()
-        raise InputsError(
-            f"cannot read the list {redact(source)}: {reason}", hint="--files-from takes a file of paths"
-        ) from error
-
-
-def _stdin() -> IO[bytes]:
-    """Stdin without a buffer: a thread may still wait in it when the process ends, and would hold a buffer's lock."""
-    try:
-        return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
-    except (OSError, ValueError):  # stdin is not a file, as in a program that runs the command line itself
-        return sys.stdin.buffer
-
-
-def _split(stream: IO[bytes], *, null: bool) -> Iterator[str]:
-    """Paths of a list as they arrive, so that the first is out before the last is written."""
-    separator = b"\0" if null else b"\n"
-    for raw in _pieces(stream, separator):
-        piece = raw if null else raw.removesuffix(b"\r")
-        if piece:
-            yield os.fsdecode(piece)
-
-
-def _pieces(stream: IO[bytes], separator: bytes) -> Iterator[bytes]:
-    rest, skipped = b"", 0
-    read = getattr(stream, "read1", stream.read)
-    while block := read(_READ_SIZE):
-        *whole, rest = (rest + block).split(separator)
-        yield from whole
-        if len(rest) > _LONGEST_NAME * 4:
-            skipped += len(rest) - _LONGEST_NAME * 4
-            rest = rest[: _LONGEST_NAME * 4]  # of a line without an end, enough is kept to refuse it
-            if skipped > _ENDLESS:
-                raise LineTooLongError(_ENDLESS)
-        else:
-            skipped = 0
-    if rest:
-        yield rest
 
 
 def _nothing_found(barren: Iterable[str], search: FolderSearch) -> InputsError:

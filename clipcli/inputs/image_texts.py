@@ -77,7 +77,7 @@ def read_pairs(
     return _all(named_inputs(arguments, files_from, null=null), columns, globs, alone=alone)
 
 
-def _all(named: Iterator[str], columns: PairColumns, globs: Globs, *, alone: bool) -> Iterator[Pair]:
+def _all(named: Iterator[str | ImageRef], columns: PairColumns, globs: Globs, *, alone: bool) -> Iterator[Pair]:
     count = 0
     for argument in named:
         for pair in _expand(argument, columns, globs) if alone else _expand_safely(argument, columns, globs):
@@ -87,16 +87,21 @@ def _all(named: Iterator[str], columns: PairColumns, globs: Globs, *, alone: boo
         raise InputsError("no pairs in the inputs", hint="an image belongs to the text that has its name: a.jpg, a.txt")
 
 
-def _expand_safely(argument: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
+def _expand_safely(argument: str | ImageRef, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
     """The pairs of one argument of several: what is wrong with it is a failure of its own."""
     try:
         yield from _expand(argument, columns, globs)
     except (InputsError, UsageError) as error:
         problem = error.message + (f" ({error.hint})" if error.hint else "")
-        yield Pair(ImageRef(argument, redact_url(argument), problem), None)
+        name = argument.name if isinstance(argument, ImageRef) else argument
+        yield Pair(ImageRef(name, redact_url(name), problem), None)
 
 
-def _expand(argument: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
+def _expand(argument: str | ImageRef, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
+    if isinstance(argument, ImageRef):
+        problem = argument.problem or "an image on stdin has no text beside it"
+        yield Pair(ImageRef(argument.path, argument.name, problem), None)
+        return
     for name in names_of(argument):
         if isinstance(name, ImageRef):
             yield Pair(name, None)

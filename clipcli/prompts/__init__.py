@@ -4,6 +4,7 @@ from clipcli.inputs.text_files import Fault as Fault
 from clipcli.prompts.labels import Label as Label
 from clipcli.prompts.labels import LabelGroup as LabelGroup
 from clipcli.prompts.labels import check_labels as check_labels
+from clipcli.prompts.labels import labels_of as labels_of
 from clipcli.prompts.labels import parse_groups as parse_groups
 from clipcli.prompts.labels import parse_labels as parse_labels
 from clipcli.prompts.labels import spoken as spoken

@@ -39,10 +39,11 @@ class LabelGroup:
     labels: tuple[str, ...]
 
 
-def parse_groups(path: str, labels: Sequence[Label]) -> tuple[LabelGroup, ...]:
+def parse_groups(path: str, labels: Sequence[Label] | None = None) -> tuple[LabelGroup, ...]:
     """The groups of a file, one `group: label; label` a line; a group may go on in a later line.
 
-    Labels that no group names are left out; what becomes of them is the caller's choice.
+    Labels that no group names are left out; what becomes of them is the caller's choice. Without `labels` every label
+    is known: `labels_of` makes them of the groups.
 
     Raises:
         LabelsError: an unreadable file, a line without `group:`, an unknown label (the nearest are named), a label in
@@ -51,7 +52,7 @@ def parse_groups(path: str, labels: Sequence[Label]) -> tuple[LabelGroup, ...]:
     text, faults = read_text(path), Faults(shown_name(path))
     if isinstance(text, Fault):
         refuse([text], LabelsError)
-    reader = _Reader(frozenset(label.name for label in labels), faults)
+    reader = _Reader(None if labels is None else frozenset(label.name for label in labels), faults)
     for number, line in content_lines(text, faults):
         reader.take(number, line)
     groups = reader.finish()
@@ -62,10 +63,15 @@ def parse_groups(path: str, labels: Sequence[Label]) -> tuple[LabelGroup, ...]:
     return groups
 
 
+def labels_of(groups: Sequence[LabelGroup]) -> tuple[Label, ...]:
+    """Return the labels of groups, in the order of the file."""
+    return tuple(Label(name, (spoken(name),)) for group in groups for name in group.labels)
+
+
 class _Reader:
     """Collects groups line by line, and what is wrong with them."""
 
-    def __init__(self, known: frozenset[str], faults: Faults) -> None:
+    def __init__(self, known: frozenset[str] | None, faults: Faults) -> None:
         self._known = known
         self._faults = faults
         self._members: dict[str, list[str]] = {}
@@ -91,8 +97,9 @@ class _Reader:
 
     def finish(self) -> tuple[LabelGroup, ...]:
         """The groups, once all lines are read."""
+        known = self._taken.keys() if self._known is None else self._known
         for name, number in self._group_lines.items():
-            if name in self._known and name not in self._members[name]:
+            if name in known and name not in self._members[name]:
                 problem = f"the group {quoted(name)} is called like a label that it does not hold"
                 self._faults.add(number, problem, "give the group another name")
         return tuple(LabelGroup(name, tuple(members)) for name, members in self._members.items())
@@ -100,7 +107,7 @@ class _Reader:
     def _problem(self, group: str, label: str, piece: str) -> tuple[str, str] | None:
         if not label:
             return f"an empty label in the group {quoted(group)}", "group: label; label"
-        if label not in self._known:
+        if self._known is not None and label not in self._known:
             apart = [plain(part) for part in piece.split(",")]
             commas = len(apart) > 1 and self._known.issuperset(apart)
             guess = did_you_mean(label, self._known) if len(self._faults.found) < GUESSES else ""

@@ -11,7 +11,7 @@ from clipcli.errors import PromptsError, UsageError
 from clipcli.inputs.text_files import STDIN, Fault, quoted, read_text, refuse, shown_name
 from clipcli.prompts.json_sets import JsonPrompts, parse_json
 from clipcli.prompts.labels import label_line, parse_labels
-from clipcli.prompts.shipped import DEFAULT_SET, shipped_sets
+from clipcli.prompts.shipped import DEFAULT_SET, OTHER_NAMES, shipped_sets
 from clipcli.prompts.templates import PLACE, check_template, fill, normal, parse_lines, template_line
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def load_prompts(names: Sequence[str]) -> PromptSet:
     Raises:
         PromptsError: an unknown name (the nearest and all known ones are named), or a faulty file.
     """
-    chosen = list(names) or [DEFAULT_SET]
+    chosen = [OTHER_NAMES.get(name, name) for name in names] or [DEFAULT_SET]
     templates: dict[str, None] = {}
     per_label: dict[str, dict[str, None]] = {}
     for name in chosen:

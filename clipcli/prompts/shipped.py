@@ -86,7 +86,9 @@ def _constant(name: str, error: type[InputsError]) -> Any:
 
 DEFAULT_SET = "photo"
 _IMAGENET = "imagenet"
-_IMAGENET_PURPOSE = "the 80 templates that open_clip ships for ImageNet; made for photos of one object"
+_IMAGENET_PURPOSE = "the 80 templates of OpenAI for ImageNet, also called openai; made for photos of one object"
+OTHER_NAMES = {"openai": _IMAGENET}
+"""What other programs call a set."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from clipcli.core.console import printable
 from clipcli.core.files import is_folder
 from clipcli.errors import VectorsError
 from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.patterns import named_files
 from clipcli.vectorfiles.checkpoints import Chunk, write_chunk
 from clipcli.vectorfiles.info import DescribedVectors, VectorRows
 from clipcli.vectorfiles.parquet_dataset import no_parts, parts_of
@@ -128,7 +129,7 @@ def open_all(paths: Sequence[str]) -> list[VectorFile]:
         VectorsError: one of them cannot be used, or a folder holds no part.
     """
     files: list[VectorFile] = []
-    for path in paths:
+    for path in named_files(paths):
         folder = Path(path)
         stopped = [str(part) for part in sorted(folder.glob("[0-9]*.safetensors"))] if is_folder(folder) else []
         parts = stopped or parts_of(path)

@@ -135,8 +135,10 @@ def names_of(pattern: str) -> Iterator[str | ImageRef]:
 
 def too_wild(name: str) -> str | None:
     """Say why a pattern would be looked for without an end; None when it would not."""
-    if not _is_glob(name):
-        return None
+    return _wildness(name) if _is_glob(name) else None
+
+
+def _wildness(name: str) -> str | None:
     if name.count("**") > _MOST_DEEP or sum(map(name.count, "*?[")) > _MOST_WILD:
         return f"more than {_MOST_WILD} wildcards, or ** more than {_MOST_DEEP} times"
     return None
@@ -157,6 +159,42 @@ def match(pattern: str) -> list[str]:
         elif name != pattern and _exists(name):
             found.append(name)
     return found
+
+
+def is_local_pattern(argument: str) -> bool:
+    """Whether an argument is a pattern of local files: what is there under this very name is none."""
+    return (
+        has_magic(argument)
+        and not is_url(argument)
+        and not has_suffix(argument, (*SHARDS, *PACKED, *TABLES))
+        and not os.path.lexists(argument)
+    )
+
+
+def named_files(arguments: Sequence[str]) -> list[str]:
+    """Arguments, with the files and folders in the place of each pattern of local files that stands for some."""
+    names: list[str] = []
+    for argument in arguments:
+        found = list(local_names(argument)) if is_local_pattern(argument) else []
+        names += [name for name in found if isinstance(name, str)] or [argument]
+    return names
+
+
+def local_names(pattern: str) -> Iterator[str | ImageRef]:
+    """The files and folders that a pattern of local files stands for, sorted; a reference that says so where none is.
+
+    As in a shell, names that begin with a dot have to be named with it; `**` stands for any number of folders.
+    """
+    if problem := too_many(pattern) or _wildness(pattern):
+        yield ImageRef(pattern, pattern, problem)
+        return
+    empty = True
+    for each in expand_braces(pattern):
+        for name in _glob(each) if has_magic(each) else [each]:
+            empty = False
+            yield name
+    if empty:
+        yield ImageRef(pattern, pattern, _NOTHING)
 
 
 def has_magic(name: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clipcli.core.run_summary import RunSummary
 from clipcli.errors import LabelsError, UsageError
-from clipcli.inputs.collect import STDIN, is_stream
-from clipcli.prompts import Label, load_prompts, parse_groups, parse_labels, require_prompts, spoken
+from clipcli.inputs.collect import STDIN, is_stream, is_words
+from clipcli.prompts import Label, labels_of, load_prompts, parse_groups, parse_labels, require_prompts, spoken
 from clipcli.prompts.shipped import wordnet_labels
 from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name, parse_expected
 from clipcli.runs.classify.predictor_run import PredictorRun, parse_limits, read_heads
@@ -34,14 +36,17 @@ def plan(
         UsageError: options that do not go together.
         InputsError: no images, or labels, prompts, groups or expectations that cannot be used.
     """
-    _refuse_conflicts(inputs, labels, score)
     expected = parse_expected(check)
+    if not (score.groups or score.thresholds or score.head or expected):
+        inputs, labels = _arguments_as_labels(inputs, labels, talk)
+    _refuse_conflicts(inputs, labels, score)
     refs = _refs(inputs, expected, talk)
     head, thresholds = _head(score, labels), _thresholds(score.thresholds)
     if head is not None:
         chosen: tuple[Label, ...] = tuple(Label(name, (name,)) for name in head.description.labels)
     else:
-        chosen = _labels(labels, expected, refs if family is None else family, thresholds)
+        among = refs if family is None else family
+        chosen = _group_labels(labels, score) or _labels(labels, expected, among, thresholds)
     prompts = load_prompts(labels.prompts or [])
     require_prompts(chosen, prompts)
     groups = parse_groups(score.groups, chosen) if score.groups else ()
@@ -83,6 +88,25 @@ def plan_command(
         hint = "predictors give scores, not labels: --min and --max check them"
         raise UsageError(f"{predictors[0].source} is a predictor: {others[0]} has no effect", hint=hint)
     return PredictorRun(_refs(inputs, None, talk), predictors, limits, RunSummary(talk))
+
+
+def _arguments_as_labels(
+    inputs: InputOptions, labels: LabelOptions, talk: Console
+) -> tuple[InputOptions, LabelOptions]:
+    """Take the words behind the images for labels, where no others are given: `classify photos/ cat dog`."""
+    arguments = inputs.images or []
+    end = next((place for place, argument in enumerate(arguments) if is_words(argument)), len(arguments))
+    words = arguments[end:]
+    if not words:
+        return inputs, labels
+    if labels.labels or labels.labels_file:
+        hint = f"-l {','.join([*(labels.labels or []), words[0]])}"
+        talk.note_once(f"{words[0]!r} is no file; if it is a label, separate labels by commas: {hint}")
+        return inputs, labels
+    if not (end or inputs.files_from) or not all(map(is_words, words)):
+        return inputs, labels
+    talk.note(f"labels: {', '.join(words)} (the same as -l {shlex.quote(','.join(words))})")
+    return replace(inputs, images=arguments[:end]), replace(labels, labels=words)
 
 
 def _thresholds(file: str | None) -> ThresholdFile | None:
@@ -138,6 +162,12 @@ def _refs(inputs: InputOptions, expected: ExpectationCheck | None, talk: Console
         return [ref for ref in expected.refs() if inputs.globs.takes(ref.name)]
     refs = inputs.collect(talk, warn=talk.warn)
     return refs if is_stream(arguments, lists) else list(refs)
+
+
+def _group_labels(options: LabelOptions, score: ScoreOptions) -> tuple[Label, ...]:
+    """Return the labels of the groups, where nothing else says which labels there are."""
+    alone = score.groups and not (options.labels or options.labels_file or score.thresholds)
+    return labels_of(parse_groups(str(score.groups))) if alone else ()
 
 
 def _labels(

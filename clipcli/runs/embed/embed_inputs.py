@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from clipcli.errors import ImageError, UsageError
-from clipcli.inputs.collect import is_stream
+from clipcli.inputs.collect import is_stream, is_words
 from clipcli.inputs.texts import read_texts
 from clipcli.prompts import Label, load_prompts
 from clipcli.session.features import NoVectorError
@@ -219,12 +220,31 @@ def text_source(options: TextOptions, column: str | None, talk: Console) -> Text
     return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count)
 
 
+def _arguments_as_texts(images: InputOptions, texts: TextOptions, talk: Console) -> tuple[InputOptions, TextOptions]:
+    """Take arguments for texts where none of them can be a file: `embed "a dog"`."""
+    arguments = images.images or []
+    words = [argument for argument in arguments if is_words(argument)]
+    phrases = [argument for argument in words if " " in argument.strip()]
+    if not words:
+        return images, texts
+    if not phrases:
+        talk.note_once(f"{words[0]!r} is no file; to embed it as a text: --text {shlex.quote(words[0])}")
+        return images, texts
+    if len(words) < len(arguments) or images.files_from:
+        hint = f"images and texts go into separate outputs; for a text: --text {shlex.quote(phrases[0])}"
+        raise UsageError(f"{phrases[0]!r} is no file", hint=hint)
+    what = f"{words[0]!r} is no file, and" if len(words) == 1 else f"these {len(words)} are no files, and"
+    talk.note(f"{what} embedded as text (the same as --text {shlex.quote(words[0])})")
+    return replace(images, images=None), replace(texts, text=[*words, *(texts.text or [])])
+
+
 def parse_source(images: InputOptions, texts: TextOptions, talk: Console) -> ImageSource | TextSource:
     """What to embed.
 
     Raises:
         UsageError: images and texts at once, or options without what they need.
     """
+    images, texts = _arguments_as_texts(images, texts, talk)
     if texts.text or texts.texts_from:
         if images.images or images.files_from:
             raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.errors import UsageError, VectorsError
 from clipcli.inputs.collect import collect, is_stream
+from clipcli.inputs.sources.patterns import named_files
 from clipcli.runs.rank.index import Index, is_index
 from clipcli.vectorfiles import holds_vectors, open_vectors
 
@@ -85,6 +86,7 @@ def sort_out(
         raise UsageError("no images to search", hint="name files, folders or vector files after the query")
     if "+" in arguments and not os.path.exists("+"):  # noqa: PTH110 - paths are strings here, any bytes included
         raise UsageError("a query with + or - is one argument", hint="quote it as a whole: 'horse + stripes'")
+    arguments = named_files(arguments)
     if any(map(is_index, arguments)):
         if len(arguments) > 1 or lists:
             raise UsageError("an index is searched alone", hint="search other images in a run of their own")

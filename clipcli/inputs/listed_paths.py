@@ -1,0 +1,142 @@
+"""Lists of paths from files, URLs and stdin; and one image on stdin, which is told from a list by its first bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import IO, TYPE_CHECKING, ClassVar, Final
+
+from clipcli.core.files import LineTooLongError, words_of
+from clipcli.core.redaction import redact
+from clipcli.errors import ImageError, InputsError
+from clipcli.inputs.sources.fetch import open_list
+from clipcli.inputs.sources.refs import ImageRef
+from clipcli.inputs.sources.suffixes import MAX_BYTES
+from clipcli.inputs.text_files import STDIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+LONGEST_NAME: Final = 1 << 16
+"""Characters of a path or URL; no system opens one as long."""
+_READ_SIZE: Final = 1 << 16
+_ENDLESS: Final = 64 << 20
+"""Bytes of a line after which a list is no list."""
+_IMAGE: Final = re.compile(
+    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|BM....\0\0\0\0|II\*\0|MM\0\*|II\+\0|MM\0\+|\0\0\0.ftyp|"
+    rb"\0\0\0\x0c(JXL|jP) |\xff\x0a|\xff\x4f\xff\x51|8BPS\0|\0\0[\x01\x02]\0|qoif\0|DDS |icns\0|"
+    rb"P[1-7]\s+(#[^\n]*\n\s*)?(\d+\s+\d+|WIDTH )",
+    re.DOTALL,
+)
+"""How files of images begin; no list of paths does."""
+_LIST: Final = re.compile(
+    rb"(?!\x89P|\xff[\xd8\x0a\x4f]|GI|RI|BM|II|MM|\0|8B|qo|DD|ic|P[1-7])..|[ -~]{3,}\n", re.DOTALL
+)
+"""How no image begins: these bytes need not wait for more."""
+_ENOUGH: Final = 32
+"""Bytes that tell in any case."""
+
+
+@dataclass(frozen=True)
+class StdinImage:
+    """The bytes of one image."""
+
+    data: bytes = field(repr=False)
+    is_remote: ClassVar[bool] = False
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data)
+
+    def read(self) -> bytes:
+        """The bytes."""
+        return self.data
+
+
+def read_list(source: str, *, null: bool) -> Iterator[str | ImageRef]:
+    """Yield the paths of a list as they arrive, or the one image that stdin holds.
+
+    Args:
+        source: a file or URL; `-` is stdin.
+        null: paths are separated by NUL instead of newlines.
+
+    Raises:
+        InputsError: it cannot be read, or is separated by NUL and `null` is not set.
+    """
+    try:
+        if source == STDIN:
+            yield from _stdin_inputs(_stdin(), null=null)
+            return
+        with open_list(source) as stream:
+            yield from _split(_blocks(stream), source, null=null)
+    except (OSError, ValueError, ImageError) as error:
+        reason = error.reason if isinstance(error, ImageError) else words_of(error).lower()
+        raise InputsError(
+            f"cannot read the list {redact(source)}: {reason}", hint="--files-from takes a file of paths"
+        ) from error
+
+
+def _stdin() -> IO[bytes]:
+    """Stdin without a buffer: a thread may still wait in it when the process ends, and would hold a buffer's lock."""
+    try:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
+    except (OSError, ValueError):  # stdin is not a file, as in a program that runs the command line itself
+        return sys.stdin.buffer
+
+
+def _stdin_inputs(stream: IO[bytes], *, null: bool) -> Iterator[str | ImageRef]:
+    blocks, first = _blocks(stream), b""
+    for block in blocks:
+        first += block
+        if _IMAGE.match(first) or len(first) >= _ENOUGH or _LIST.match(first):
+            break
+    if _IMAGE.match(first):
+        yield _image_of(first, blocks)
+    else:
+        yield from _split(chain([first], blocks), "standard input", null=null)
+
+
+def _image_of(first: bytes, blocks: Iterable[bytes]) -> ImageRef:
+    pieces, size = [first], len(first)
+    for block in blocks:
+        size += len(block)
+        if size > MAX_BYTES:
+            return ImageRef(STDIN, STDIN, f"more than {MAX_BYTES / 1e9:.1f} GB, more than any image has")
+        pieces.append(block)
+    return ImageRef(STDIN, STDIN, source=StdinImage(b"".join(pieces)))
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    while block := read(_READ_SIZE):
+        yield block
+
+
+def _split(blocks: Iterable[bytes], source: str, *, null: bool) -> Iterator[str]:
+    """Paths of a list as they arrive, so that the first is out before the last is written."""
+    for raw in _pieces(blocks, b"\0" if null else b"\n"):
+        if not null and b"\0" in raw:
+            raise InputsError(f"{redact(source)}: the paths are separated by NUL bytes", hint="-0 reads such a list")
+        piece = raw if null else raw.removesuffix(b"\r")
+        if piece:
+            yield os.fsdecode(piece)
+
+
+def _pieces(blocks: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
+    rest, skipped = b"", 0
+    for block in blocks:
+        *whole, rest = (rest + block).split(separator)
+        yield from whole
+        if len(rest) > LONGEST_NAME * 4:
+            skipped += len(rest) - LONGEST_NAME * 4
+            rest = rest[: LONGEST_NAME * 4]  # of a line without an end, enough is kept to refuse it
+            if skipped > _ENDLESS:
+                raise LineTooLongError(_ENDLESS)
+        else:
+            skipped = 0
+    if rest:
+        yield rest
