@@ -17,10 +17,12 @@ PIXELS = (8, 16)
 
 @dataclass
 class Terminal:
-    """80 columns and 40 lines; `answers` maps what a program asks to what it is told."""
+    """80 columns and 40 lines, unless `cells` says otherwise; `answers` maps what a program asks to what it is told."""
 
     answers: dict[bytes, bytes] = field(default_factory=dict)
     pixels: bool = True
+    cells: tuple[int, int] = (80, 40)
+    """Columns and lines."""
     seen: bytes = b""
 
     def run(self, argv: list[str], *, stdin: bytes | None = None, environment: dict[str, str] | None = None) -> int:
@@ -47,8 +49,8 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
     def _size(self, fd: int) -> None:
-        width, height = PIXELS if self.pixels else (0, 0)
-        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 80 * width, 40 * height))
+        (columns, lines), (width, height) = self.cells, PIXELS if self.pixels else (0, 0)
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, columns * width, lines * height))
 
     def _attend(self, screen: int) -> None:
         waiting, end = dict(self.answers), time.monotonic() + 120

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Final
@@ -24,6 +25,9 @@ _PIPE_WAIT_MS: Final = 2000
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 _LONGEST: Final = 160
 """Characters of a library's own words."""
+_STREAMS: Final = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})")
+STDOUT: Final = 1
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -132,6 +136,15 @@ def read_stream(stream: IO[bytes], limit: int) -> bytes:
 def is_there(path: str | Path) -> bool:
     """Whether something has the name. A folder that cannot be entered has nothing in it, as far as we can tell."""
     return os.path.exists(path)  # noqa: PTH110 - pathlib raises where a folder cannot be entered, or a name is too long
+
+
+def descriptor_of(path: str | os.PathLike[str]) -> int | None:
+    """Return the open file that a name such as `/dev/stdout` or `/dev/fd/3` stands for; None for every other name."""
+    name = os.fspath(path)
+    if name in _STREAMS:
+        return _STREAMS[name]
+    match = _DESCRIPTOR.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def is_file(path: str | Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from clipcli.core.arrow import pyarrow
-from clipcli.core.files import is_folder
+from clipcli.core.files import STDOUT, descriptor_of, is_file, is_folder, is_there
 from clipcli.errors import UsageError
 from clipcli.output.delimited import CsvWriter, TsvWriter
 from clipcli.output.json import JsonArrayWriter, JsonLinesWriter
@@ -78,7 +78,8 @@ def parse_output(
     if path is not None and is_folder(path):
         raise UsageError(f"{path} is a folder", hint="-o takes the name of a file to write")
     chosen = cast("Format", name)
-    if path not in (None, "-") and chosen == "auto" and not paths:
+    path = None if path is None or descriptor_of(path) == STDOUT else path
+    if path is not None and not _is_stream(path) and chosen == "auto" and not paths:
         suffix = Path(str(path)).suffix.lower()
         if suffix not in _BY_SUFFIX:
             known = ", ".join(_BY_SUFFIX)
@@ -93,6 +94,11 @@ def parse_output(
         if path in {None, "-"} and sys.stdout.isatty():
             raise UsageError("Parquet is not shown on a terminal", hint="-o FILE.parquet")
     return Output(chosen, path, paths=paths, null=null, escape_formulas=escape_formulas)
+
+
+def _is_stream(path: str) -> bool:
+    """Whether a name is no file whose suffix says something: `-`, a pipe, a device, an open file."""
+    return path == "-" or descriptor_of(path) is not None or (is_there(path) and not is_file(path))
 
 
 @contextmanager

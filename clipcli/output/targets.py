@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipcli.core.console import above_bars, disarm_log, is_build_log
-from clipcli.core.files import is_file, is_there
+from clipcli.core.files import STDOUT, descriptor_of, is_file, is_there
 from clipcli.core.redaction import redact
 from clipcli.errors import OutputError
 from clipcli.inputs.sources.filesystems import is_url
@@ -65,22 +65,23 @@ def open_target(path: str | None) -> Iterator[Target]:
     """Bytes to stdout (None or `-`), to a file or to a URL.
 
     A file is written beside its place and moved there when the block ends well; on any exception nothing is left. What
-    goes to a URL is kept on disk until then. A name that is no ordinary file, such as a device or a pipe, is written
-    directly.
+    goes to a URL is kept on disk until then. What is no ordinary file, such as a device, a pipe or `/dev/fd/3`, is
+    written directly.
 
     Raises:
         OutputError: the folder or bucket is missing or not writable, or the disk is full.
         UsageError: a URL that nothing is written to.
     """
-    if path is None or path == "-":
+    number = None if path is None else descriptor_of(path)
+    if path is None or path == "-" or number == STDOUT:
         target = Target("standard output", sys.stdout.buffer, is_log=is_build_log())
         yield target
         target.flush()
     elif is_url(path):
         yield from _sending(path)
-    elif is_there(path) and not is_file(path):
-        with _plain_words(path):
-            stream = Path(path).open("wb")  # noqa: SIM115 - closed below, outside the translation of errors
+    elif number is not None or (is_there(path) and not is_file(path)):
+        with _plain_words(path):  # an open file goes on where it is: it may have been opened to be appended to
+            stream = os.fdopen(os.dup(number), "wb") if number is not None else Path(path).open("wb")  # noqa: SIM115
         with _closing(stream):
             target = Target(path, stream)
             yield target

@@ -42,6 +42,9 @@ def why_none() -> str | None:
     """Why no picture can be shown; None where it can."""
     if sys.__stdout__ is None or sys.stdout is not sys.__stdout__ or not sys.__stdout__.isatty():
         return "stdout is not a terminal"
+    columns, lines = os.get_terminal_size(sys.__stdout__.fileno())
+    if columns < _SLOT_COLUMNS or lines < 1:
+        return f"the terminal has {columns} × {lines} cells (stty cols 80 rows 24 sets others)"
     if os.environ.get("TERM", "") in {"", "dumb"}:
         return "the terminal is a plain one (TERM)"
     if os.environ.get("NO_COLOR"):

@@ -32,6 +32,8 @@ def rank(
     run: RunOptions,
 ) -> None:
     """Find the images that match words, an example image, or both, best first."""
+    from dataclasses import replace
+
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
     from clipcli.runs.rank import plan
@@ -42,5 +44,7 @@ def rank(
     source = context.get_parameter_source("model")
     choice = job.follow(model, given=source is not None and source.name == "COMMANDLINE").choice()
     output = out.parse(null=corpus.null)
+    if job.stream is not None and output.format == "auto":  # a table waits for the last row
+        output = replace(output, format="tsv")
     opened = open_session(choice, talk, run.session(corpus), expected_images=job.total)
     raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))

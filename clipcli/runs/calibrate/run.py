@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 
+from clipcli.core.files import STDOUT, descriptor_of
 from clipcli.errors import InputsError, UsageError
 from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.output.targets import open_target
@@ -42,7 +43,7 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, 
         UsageError: no such objective, or stdout for both rows and thresholds.
         ClipcliError: what `classify` raises.
     """
-    if options.output == "-":
+    if options.output == "-" or descriptor_of(options.output) == STDOUT:
         raise UsageError("rows go to stdout, so the thresholds need a file", hint="-o thresholds.json")
     goal = parse_goal(options.objective, options.target_precision)
     score = ScoreOptions(multi_label=options.multi_label, background=options.background)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from clipcli.core.files import is_file, is_folder, is_there
+from clipcli.core.files import STDOUT, descriptor_of, is_file, is_folder, is_there
 from clipcli.core.redaction import redact, redact_url
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import UsageError
@@ -53,6 +53,7 @@ def parse_target(
     """
     if dtype not in {"float32", "float16"}:
         raise UsageError(f"no type {dtype!r}", hint="float32 or float16")
+    output = None if output is not None and descriptor_of(output) == STDOUT else output
     url = output if output is not None and is_url(output) else None
     path = None if output in {None, "-"} else Path(redact_url(url).rpartition("/")[2] if url else str(output))
     pipe = str(path) if url is None and path is not None and _is_pipe(path) else None
@@ -70,7 +71,7 @@ def parse_target(
 
 
 def _is_pipe(path: Path) -> bool:
-    return is_there(path) and not is_file(path) and not is_folder(path)
+    return descriptor_of(path) is not None or (is_there(path) and not is_file(path) and not is_folder(path))
 
 
 def _format(name: str, path: Path | None) -> VectorFormat:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,10 @@ class IndexFinder:
     limits: HitLimits
     keeps: Callable[[str], bool] | None
 
+    def with_queries(self, asked: EncodedQueries) -> IndexFinder:
+        """Return a finder of other queries over the same index."""
+        return replace(self, asked=asked)
+
     def results(self) -> Iterator[Result]:
         """What each query found, in the order asked."""
         names, keeps = self.index.names, self.keeps
@@ -124,6 +128,12 @@ class CorpusFinder:
     talk: Console
     device: str = "cpu"
     """Where products of many queries may be made; `auto` weighs what that costs."""
+
+    def with_queries(self, asked: EncodedQueries) -> CorpusFinder:
+        """Return a finder of other queries over the same corpus, which need not be looked through again."""
+        other = replace(self, asked=asked)
+        other.__dict__["_allowed"] = self._allowed
+        return other
 
     @property
     def leaves_nothing(self) -> bool:

@@ -64,13 +64,18 @@ def read_queries(path: str) -> list[Query]:
     queries = [
         query
         for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip() and (query := _json_query(number, line, faults) if is_json else _plain(number, line, faults))
+        if line.strip() and (query := query_of_line(number, line, faults, is_json=is_json))
     ]
     if not queries and not faults.found:
         faults.add(None, "holds no queries", "one query a line")
     if faults.found:
         refuse(faults.in_order(), InputsError)
     return queries
+
+
+def query_of_line(number: int, line: str, faults: Faults, *, is_json: bool) -> Query | None:
+    """Return the query of one line; None, and one more of the faults, where there is none."""
+    return _json_query(number, line, faults) if is_json else _plain(number, line, faults)
 
 
 def first_argument(arguments: list[str]) -> Query:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.core.run_summary import RunSummary
-from clipcli.errors import ExitCode, InputsError, ModelError, UsageError
+from clipcli.errors import ExitCode, ImageError, InputsError, ModelError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, nothing_left
 from clipcli.inputs.query import Query, example, read_query
 from clipcli.output import ErrorRow
@@ -16,6 +16,7 @@ from clipcli.runs.rank.corpus_files import Sources, check_model, sort_out, warni
 from clipcli.runs.rank.finder import CorpusFinder, HitLimits, IndexFinder
 from clipcli.runs.rank.previews import Preview
 from clipcli.runs.rank.queries import embed_queries, first_argument, read_queries
+from clipcli.runs.rank.query_stream import QueryStream
 from clipcli.runs.rank.recall import ExpectedHits, parse_expected
 from clipcli.runs.rank.rows import Searched
 from clipcli.runs.rank.validate import refuse_all_of_an_index, refuse_copies, refuse_mixtures
@@ -56,7 +57,9 @@ def plan(  # noqa: PLR0917 - a group of options each
         raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
     refuse_mixtures(hits, keep, check, reporting)
     expected = parse_expected(check.relevance, check.min_recall or [])
-    queries = _queries(query, arguments, expected)
+    kept = keep.copy_to or keep.link_to or keep.preview
+    stream = QueryStream() if query.queries == STDIN and expected is None and not kept else None
+    queries = _queries(query, arguments, expected, arrive=stream is not None)
     for asked in queries:
         if asked.is_example and not query.queries and not query.image:
             talk.note_once(f"looking for pictures like {asked.name}; for these words, quote them: '\"{asked.name}\"'")
@@ -76,19 +79,22 @@ def plan(  # noqa: PLR0917 - a group of options each
     refs = sources.refs() if sources.has_images else []
     return RankRun(
         queries, sources, refs, globs, hits, keep, expected, query.prompts or [], RunSummary(talk), reporting,
-        corpus.no_orient, Preview(talk, not corpus.no_orient, keep.fetch_names) if keep.preview else None,
+        corpus.no_orient, Preview(talk, not corpus.no_orient, keep.fetch_names) if keep.preview else None, stream,
     )  # fmt: skip
 
 
-def _queries(query: QueryOptions, arguments: list[str], expected: ExpectedHits | None) -> list[Query]:
-    """What is asked; where no option says it, the first argument, which is then taken from them."""
+def _queries(query: QueryOptions, arguments: list[str], expected: ExpectedHits | None, *, arrive: bool) -> list[Query]:
+    """What is asked; where no option says it, the first argument, which is then taken from them.
+
+    With `arrive`, those of stdin come later.
+    """
     if "" in (query.image or []):
         raise UsageError("--image is empty", hint="name the image to look for; is a variable of the shell unset?")
     queries = [read_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
-    queries += read_queries(query.queries) if query.queries else []
+    queries += read_queries(query.queries) if query.queries and not arrive else []
     if not queries and expected is not None:
         queries += expected.queries
-    if not queries:
+    if not queries and not arrive:
         queries.append(first_argument(arguments))
     if any(asked.id is not None for asked in queries):  # then every row has the column
         queries = [asked if asked.id is not None else replace(asked, id="") for asked in queries]
@@ -111,6 +117,8 @@ class RankRun:
     reporting: Reporting
     no_orient: bool = False
     preview: Preview | None = None
+    stream: QueryStream | None = None
+    """Queries that come while the run lasts."""
     _device: str = "auto"
     _failed_check: bool = False
     _found: list[Finding] = field(default_factory=list)
@@ -144,7 +152,7 @@ class RankRun:
             index = self.sources.index
             finder = IndexFinder(index, asked, limits, self.globs.keeps)
             self.report.done += index.info.rows
-            yield from self._hits(finder, limits, Searched(session.info.name, index.info.rows, index.info.kind))
+            yield from self._answers(session, finder, Searched(session.info.name, index.info.rows, index.info.kind))
             return
         images = ImagePart(session.info.dim)
         yield from self._embed(session, images, advance)
@@ -161,7 +169,37 @@ class RankRun:
             return
         if exact.leaves_nothing:
             raise nothing_left(self.globs)
-        yield from self._hits(exact, limits, Searched(session.info.name, len(corpus), corpus.kind))
+        yield from self._answers(session, exact, Searched(session.info.name, len(corpus), corpus.kind))
+
+    def _answers(self, session: Session, finder: CorpusFinder | IndexFinder, searched: Searched) -> Iterator[Row]:
+        """Yield the hits of the queries that were given, then of those that arrive."""
+        results: list[Result] = []
+        yield from self._hits(finder, searched, results)
+        for batch in self.stream.batches() if self.stream is not None else ():
+            for where, error in batch.faults:
+                self.report.fail(where, error)
+                yield ErrorRow.of(where, error, "query")
+            yield from self._answer(session, finder, searched, results, batch.queries)
+        self._write_pages(results, searched)
+
+    def _answer(
+        self, session: Session, finder: CorpusFinder | IndexFinder, searched: Searched, results: list[Result],
+        queries: Sequence[Query],
+    ) -> Iterator[Row]:  # fmt: skip
+        """Yield the hits of queries that arrived together; one that cannot be answered is a row."""
+        try:
+            asked = embed_queries(session, queries, self.prompts)
+        except UsageError as error:  # its terms cancel each other
+            if len(queries) == 1:
+                unusable = ImageError("read", error.message)
+                self.report.fail(queries[0].name, unusable)
+                yield ErrorRow.of(queries[0].name, unusable, "query")
+            else:
+                for query in queries:
+                    yield from self._answer(session, finder, searched, results, [query])
+            return
+        yield from self._unusable_queries(asked)
+        yield from self._hits(finder.with_queries(asked), searched, results)
 
     def _warn_of_reading(self, session: Session) -> None:
         """Say which vectors are of images that were read otherwise than those that this run reads."""
@@ -189,7 +227,7 @@ class RankRun:
         return ExitCode.CHECK_FAILED if self._failed_check else self.report.exit_code
 
     def _unusable_queries(self, asked: EncodedQueries) -> Iterator[ErrorRow]:
-        if asked.errors and not asked.queries:
+        if asked.errors and not asked.queries and self.stream is None:
             term, error = next(iter(asked.errors.items()))
             more = f" (and {len(asked.errors) - 1} more)" if len(asked.errors) > 1 else ""
             what = f"image {term.text}" if term.is_image else repr(term.text)
@@ -230,17 +268,19 @@ class RankRun:
         if self._found and self.reporting.needs(ok=False):
             self._missed += self.expected.findings(figures)
 
-    def _hits(self, finder: CorpusFinder | IndexFinder, limits: HitLimits, searched: Searched) -> Iterator[Row]:
-        results: list[Result] = []
+    def _hits(self, finder: CorpusFinder | IndexFinder, searched: Searched, results: list[Result]) -> Iterator[Row]:
+        """Yield the hits query by query; where pages want them, they are kept in `results`."""
         for result in finder.results():
             yield from result.rows(searched.kind)
-            yield from self._kept(result, len(finder.asked.queries), limits)
+            yield from self._kept(result, len(finder.asked.queries), finder.limits)
             if not result.hits:
                 self.report.talk.note(f"nothing found for {result.query.name!r}")
             if self.preview is not None:
                 self.preview.add(result, searched.kind)
             if self.reporting.pages:
-                results.append(result)
+                results.append(replace(result, number=len(results) + 1))
+
+    def _write_pages(self, results: Sequence[Result], searched: Searched) -> None:
         for page in self.reporting.pages:
             from clipcli.runs.rank.hits_page import HitsPage
 
