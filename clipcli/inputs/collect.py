@@ -155,7 +155,7 @@ def _expand_all(
         count = 0
         name = argument.name if isinstance(argument, ImageRef) else argument
         try:
-            for ref in _expand(argument, column, search):
+            for ref in _refs_of(argument, column, search):
                 count += 1
                 yield ref
         except (InputsError, UsageError) as error:
@@ -175,10 +175,12 @@ def _expand_all(
             warn(f"no images in {redact(argument)}")
 
 
-def _expand(argument: str | ImageRef, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef]:
-    if isinstance(argument, ImageRef):
-        yield argument
-    elif problem := _why_no_name(argument):
+def _refs_of(argument: str | ImageRef, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef]:
+    return iter([argument]) if isinstance(argument, ImageRef) else _expand(argument, column, search)
+
+
+def _expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef]:
+    if problem := _why_no_name(argument):
         shown = argument if len(argument) <= _LONG else f"{argument[:_SHOWN]}…"
         yield ImageRef(shown, shown, problem=problem)
     elif is_elsewhere(argument):
