@@ -28,23 +28,23 @@ class PairOptions(InputOptions):
     column: Annotated[
         str | None,
         typer.Option(
-            "--image", "--column", metavar="NAME", help="Column of a table that holds images, or their paths or URLs.",
-            show_default="image, image_url, path, …",
+            "--image", "--column", metavar="NAME",
+            help="Column of a table with the images. Or with their paths or URLs. By default image, image_url, path, …",
         ),
     ] = None  # fmt: skip
     text: Annotated[
         str | None,
         typer.Option(
             "--text", metavar="NAME",
-            help="Column of a table that holds texts. In shards and folders, the extension of text files.",
-            show_default="text, caption, title, …; txt",
+            help="Column of a table with the texts. In shards and folders, the extension of text files. "
+            "The default is text, caption, title, …; txt.",
         ),
     ] = None  # fmt: skip
     prompts: Annotated[
         list[str] | None,
         typer.Option(
             "--prompts", "-p", metavar="NAME|FILE",
-            help="Put each text into these templates and take the mean. Repeatable.", show_default="none",
+            help="Put each text into these templates. The mean is taken. Repeatable.", show_default="none",
         ),
     ] = None  # fmt: skip
 
@@ -67,7 +67,7 @@ class ScoreLimitOptions:
         float | None,
         typer.Option(
             "--fail-under", metavar="SHARE", min=0.0, max=1.0,
-            help="Exit with 1 when a smaller share of pairs reaches --min-score. All pairs are written then.",
+            help="Exit with 1 when fewer reach --min-score. SHARE is that of all pairs; all of them are written then.",
         ),
     ] = None  # fmt: skip
 
