@@ -13,17 +13,17 @@ help: ## list the targets
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("clipcli needs Python 3.10 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 10) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --disable-pip-version-check --upgrade pip
 	$(RUN) pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/dev: $(VENV)/installed
+	$(RUN) pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'   # which knows --group
 	$(RUN) pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
 	@touch $@
 
-setup: $(VENV)/dev ## install clipcli and everything a developer needs into .venv
+setup: $(VENV)/dev ## install clipcli with torch, and everything a developer needs, into .venv
 
-demo: $(VENV)/installed ## label example pictures with the embedded model, offline
+demo: $(VENV)/installed ## install clipcli without torch and label example pictures, offline
 	cd examples && ../$(BIN)/clipcli classify *.png \
 		-l "apple,banana,car,cat,dog,fish,flower,house,red circle,sun,tree,umbrella" --model tiny --offline
 

@@ -11,6 +11,7 @@
     │   └── VectorsError         a vector file that is broken or of another model
     ├── ModelError        5      a model that cannot be named, fetched, checked or run
     │   ├── UnknownModelError
+    │   ├── TorchMissingError    a model that runs through torch, in an installation without it
     │   ├── DownloadError
     │   ├── DeviceError
     │   │   └── ClusterError     a cluster that is not there, has no room, or whose workers keep dying
@@ -98,6 +99,10 @@ class ModelError(ClipcliError):
 
 class UnknownModelError(ModelError):
     """No model of that name; the hint offers the nearest ones."""
+
+
+class TorchMissingError(ModelError):
+    """A model that runs through torch, in an installation without it; the hint says how to add it."""
 
 
 class DownloadError(ModelError):

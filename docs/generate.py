@@ -1,6 +1,7 @@
 """Write the parts of the documentation that the program itself knows: help, exit codes, environment variables.
 
-`python docs/generate.py` writes docs/cli.md, docs/exit-codes.md, docs/configuration.md and the man page docs/clipcli.1;
+`python docs/generate.py` writes docs/cli.md, docs/api.md, docs/exit-codes.md, docs/configuration.md and the man page
+docs/clipcli.1;
 with `--check` it says whether they are current, and changes nothing.
 """
 
@@ -121,13 +122,109 @@ def configuration_page() -> str:
     return "".join((before, begin, "\n\n", "\n".join(parts), end, after))
 
 
+def api_page() -> str:
+    """docs/api.md: the public names of `clipcli`, with their signatures and docstrings."""
+    import inspect
+    import re
+
+    import clipcli
+
+    parts = [
+        "# The Python interface",
+        "",
+        "Written by `make docs` from the docstrings. [From Python](python.md) shows it at work.",
+        "",
+        "These names are stable: they change as the [versions](../CHANGELOG.md) say, semantically.",
+        "What is beneath them may change at any time.",
+        "",
+    ]
+    for name in ("classify", "embed", "rank", "dedupe", "open_session"):
+        function = getattr(clipcli, name)
+        signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(inspect.unwrap(function))))
+        parts += [f"## clipcli.{name}", "", "```text", _folded(f"{name}{signature}"), "```", "", *_described(function)]
+    for name in (
+        "ClipSession",
+        "Results",
+        "Classification",
+        "Embeddings",
+        "Embedding",
+        "RankedImage",
+        "DuplicateImage",
+    ):
+        kind = getattr(clipcli, name)
+        parts += [f"## clipcli.{name}", "", inspect.getdoc(kind) or "", "", *_members(kind)]
+    parts += ["## clipcli.ClipcliError", "", inspect.getdoc(clipcli.ClipcliError) or "", ""]
+    return "\n".join(parts)
+
+
+def _folded(signature: str) -> str:
+    """A signature, one parameter a line."""
+    name, _, rest = signature.partition("(")
+    inside, _, result = rest.rpartition(")")
+    depth, lines, line = 0, [], ""
+    for character in inside:
+        depth += character in "([{"
+        depth -= character in ")]}"
+        if character == "," and not depth:
+            lines.append(f"    {line.strip()},")
+            line = ""
+        else:
+            line += character
+    return "\n".join([f"{name}(", *lines, f"    {line.strip()},", f"){result}"])
+
+
+def _described(function: object) -> list[str]:
+    """A docstring of Google's style as Markdown: its sections as lists."""
+    import inspect
+    import re
+
+    lines: list[str] = []
+    for line in (inspect.getdoc(function) or "").splitlines():
+        if re.fullmatch(r"(Args|Returns|Raises|Yields):", line):
+            lines += [f"**{line.removesuffix(':')}**", ""]
+        elif found := re.match(r"    (\w+): (.*)", line):
+            lines.append(f"- `{found[1]}`: {found[2]}")
+        else:
+            lines.append(f"  {line.strip()}" if line.startswith("        ") else line.strip())
+    return [*lines, ""]
+
+
+def _members(kind: type) -> list[str]:
+    """Fields with what the source says of them, and methods with the first line of their docstrings."""
+    import ast
+    import inspect
+    import textwrap
+
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)  # noqa: S101 - it is the source of a class
+    lines = ["| | |", "| --- | --- |"]
+    for node, after in zip(body.body, [*body.body[1:], None], strict=True):
+        text = ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            text = str(after.value.value)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            lines.append(
+                f"| `{node.target.id}: {ast.unparse(node.annotation)}` | {text} |".replace(" | None`", " or None`")
+            )
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            said = (ast.get_docstring(node) or "").replace("\n", " ")
+            is_field = any(ast.unparse(each) == "property" for each in node.decorator_list)
+            lines.append(f"| `{node.name}{'' if is_field else '()'}` | {said} |")
+    return [*lines, ""]
+
+
 def main() -> int:
     """Write or check the pages; 1 when a checked page is stale."""
     os.environ.update(COLUMNS=_WIDTH, TERMINAL_WIDTH=_WIDTH, NO_COLOR="1")
     for name in [name for name in os.environ if name.startswith("CLIPCLI_")]:
         del os.environ[name]
     stale = 0
-    pages = {"cli.md": cli_page(), "exit-codes.md": exit_codes_page(), "configuration.md": configuration_page()}
+    pages = {
+        "cli.md": cli_page(),
+        "api.md": api_page(),
+        "exit-codes.md": exit_codes_page(),
+        "configuration.md": configuration_page(),
+    }
     os.environ.update(COLUMNS=_MAN_WIDTH, TERMINAL_WIDTH=_MAN_WIDTH)
     pages["clipcli.1"] = man_page()
     for name, text in pages.items():

@@ -1,5 +1,6 @@
-"""Write clipcli/models/published.csv: one row per published OpenCLIP weights, with figures that need no download.
+"""Write what is known of OpenCLIP's models without a download: models/published.csv and engines/openclip_zoo.json.
 
+The second is open_clip's lists of architectures and weights, for installations without it (`--zoo` writes it alone).
 `python docs/model_figures.py` counts parameters and GFLOPs of every architecture on torch's meta device, where weights
 take no memory. Published accuracies and licences stand in the file itself and are kept; a row that is new in open_clip
 has them blank until somebody fills them in, with the source. Architectures whose text tower's sizes stand in another
@@ -10,6 +11,7 @@ cache.
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,10 +52,33 @@ def _build(architecture: str) -> Any:
         return open_clip.create_model(architecture, device="meta", load_weights=False, pretrained_text=False)
 
 
-def main() -> None:
-    """Write the file anew, in open_clip's order."""
+def write_zoo() -> None:
+    """Write the lists as the installed open_clip has them, without its addresses of files outside the hub."""
+    import open_clip
+
     from clipcli.engines import openclip_registry
 
+    configs = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in openclip_registry.configs().items()}
+    tags = {
+        architecture: {
+            tag: {key: value for key, value in facts.items() if key != "url"} for tag, facts in known.items()
+        }
+        for architecture, known in openclip_registry.tags().items()
+    }
+    parts = [f'"version":{json.dumps(open_clip.__version__)}']
+    for name, entries in (("configs", configs), ("tags", tags)):
+        lines = [f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}" for key, value in entries.items()]
+        parts.append(f'"{name}":{{\n' + ",\n".join(lines) + "\n}")
+    openclip_registry.ZOO.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write the files anew, in open_clip's order."""
+    from clipcli.engines import openclip_registry
+
+    write_zoo()
+    if "--zoo" in sys.argv:
+        return
     with FILE.open(encoding="utf-8", newline="") as stream:
         kept = {(row["name"], row["pretrained"]): row for row in csv.DictReader(stream)}
     counts: dict[str, tuple[float, float] | None] = {}

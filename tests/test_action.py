@@ -111,7 +111,7 @@ class TestAction:
         assert runner.run(offline="true", report="junit.xml\nout.sarif\n") == 1, runner.log
         marked = re.findall(r"^::error file=([^,]*),title=clipcli%3A shop::", runner.log, re.MULTILINE)
         assert marked == sorted(WRONG)
-        assert f"{PIP}-I -m pip install --disable-pip-version-check --quiet {ROOT}" in runner.log
+        assert f"{PIP}-I -m pip install --disable-pip-version-check --quiet {ROOT}[torch]" in runner.log
         assert runner.outputs["check"] == {"exit-code": "1"}
         assert runner.summary.startswith("## clipcli: a check fails")
         assert all(f"| `{name}` |" in runner.summary for name in WRONG)

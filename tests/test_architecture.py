@@ -24,6 +24,7 @@ ROWS = [
     {"session", "vectorfiles", "config"},
     {"options"},
     {"runs"},
+    {"api"},
     {"cli"},
     {"__main__"},
 ]

@@ -145,8 +145,8 @@ def _say(error: ClipcliError) -> None:
 
     talk = Console()
     talk.line(f"error: {error.message}")
-    if error.hint:
-        talk.line(f"  {error.hint}")
+    for line in (error.hint or "").splitlines():
+        talk.line(f"  {line}")
 
 
 def _out_of_memory(error: MemoryError) -> ClipcliError:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from clipcli.core.decode import DecodeError
 from clipcli.core.files import size_words
+from clipcli.core.optional_packages import require_packages
 from clipcli.errors import InputsError
 
 _LARGEST_COLUMN: Final = 4 << 30
@@ -16,13 +17,12 @@ def pyarrow() -> Any:
     """The package, with its Parquet module.
 
     Raises:
-        InputsError: it is not installed.
+        PackageMissingError: it is not installed.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputsError("Parquet needs the package pyarrow", hint="pip install 'clipcli[parquet]'") from error
+    require_packages("parquet", "Parquet")
+    import pyarrow as pa
+    import pyarrow.parquet
+
     return pa
 
 

@@ -1,7 +1,8 @@
-"""open_clip's own lists of architectures and weights, read where it is installed without importing torch.
+"""open_clip's own lists of architectures and weights, read without importing torch.
 
 Importing open_clip takes seconds. Its list of weights is one module without need of torch, and its architectures are
-JSON files; both are loaded alone.
+JSON files; both are loaded alone. Where it is not installed, the lists are those of `openclip_zoo.json`, which
+`python docs/model_figures.py` writes, so that names can be checked and models described.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from clipcli.core.encoder import Interpolation, Preprocessing, ResizeMode
+from clipcli.core.optional_packages import install_command, require_torch
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ModelError, UnknownModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from clipcli.core.encoder import Activation, ModelSpec
 
+ZOO = Path(__file__).parent / "openclip_zoo.json"
 _STAND_IN = "clipcli_open_clip"
 """A package of this name, with open_clip's folder as its path, gives its modules without running its `__init__`."""
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -39,8 +42,10 @@ def tags() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """Architecture → tag → what open_clip knows of those weights (`hf_hub`, `mean`, `std`, `quick_gelu`, …).
 
     Raises:
-        ModelError: open_clip is missing, or keeps its list elsewhere.
+        ModelError: this open_clip keeps its list elsewhere.
     """
+    if _installed() is None:
+        return _kept()["tags"]
     package = types.ModuleType(_STAND_IN)
     package.__path__ = [str(_folder())]
     sys.modules[_STAND_IN] = package
@@ -48,16 +53,19 @@ def tags() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         module = importlib.import_module(f"{_STAND_IN}.pretrained")
     found = getattr(module, "_PRETRAINED", None)
     if not isinstance(found, dict):
-        raise ModelError(
-            "this version of open_clip keeps its list of weights elsewhere", hint="pip install 'open_clip_torch>=3'"
-        )
+        raise ModelError("this version of open_clip keeps its list of weights elsewhere", hint=install_command("torch"))
     return found
 
 
 @cache
 def configs() -> Mapping[str, Path]:
-    """Architecture → its JSON config."""
+    """Architecture → its JSON config. Raises TorchMissingError where open_clip is not installed."""
     return {path.stem: path for path in sorted((_folder() / "model_configs").glob("*.json"))}
+
+
+def architectures() -> Collection[str]:
+    """The names of all architectures."""
+    return configs() if _installed() else _kept()["configs"]
 
 
 def repository(architecture: str, tag: str) -> tuple[str, str]:
@@ -109,8 +117,10 @@ class Architecture:
 @cache
 def architecture(name: str) -> Architecture | None:
     """An architecture by its name; None where open_clip has none of that name."""
-    if name not in configs():
+    if name not in architectures():
         return None
+    if _installed() is None:
+        return architecture_of(_kept()["configs"][name])
     return architecture_of(json.loads(configs()[name].read_text(encoding="utf-8")))
 
 
@@ -156,8 +166,8 @@ def check_name(spec: ModelSpec) -> None:
     """
     if spec.kind not in {"tag", "checkpoint"}:
         return
-    if spec.where not in configs():
-        near = did_you_mean(spec.where, [*configs(), "tiny", "fast", "balanced", "best"])
+    if spec.where not in architectures():
+        near = did_you_mean(spec.where, [*architectures(), "tiny", "fast", "balanced", "best"])
         if spec.kind == "tag" and spec.version and not near:
             hint = f"a repository of the hub that holds open_clip_config.json is written hf-hub:{spec.name};"
             raise UnknownModelError(f"no published weights are called {spec.name!r}", hint=_all(hint))
@@ -181,10 +191,23 @@ def _all(near: str) -> str:
 
 
 def _folder() -> Path:
+    require_torch("open_clip")
+    folder = _installed()
+    assert folder is not None  # noqa: S101 - it was just required
+    return folder
+
+
+def _installed() -> Path | None:
+    """The folder of open_clip's package; None where it is not installed."""
     package = find_spec("open_clip")
-    if package is None or package.origin is None:
-        raise ModelError("open_clip is not installed", hint="pip install open_clip_torch")
-    return Path(package.origin).parent
+    return None if package is None or package.origin is None else Path(package.origin).parent
+
+
+@cache
+def _kept() -> Mapping[str, Mapping[str, Any]]:
+    """What open_clip said when this version of clipcli was made: `version`, `configs` and `tags`."""
+    kept: Mapping[str, Mapping[str, Any]] = json.loads(ZOO.read_text(encoding="utf-8"))
+    return kept
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 
 from clipcli.core.batch_invariance import image_rows, steps, text_rows
 from clipcli.core.devices import cpu_lanes, model_threads
+from clipcli.core.optional_packages import install_command
 from clipcli.engines.bundle_encoder import BundleEncoder
 from clipcli.errors import BundleError, DeviceError, ModelError
 
@@ -113,7 +114,7 @@ def runtime() -> Any:
     except ImportError as error:
         raise ModelError(
             f"OpenVINO cannot be imported: {error}",
-            hint="Install it with `pip install 'clipcli[openvino]'`, or use --engine onnx.",
+            hint=f"{install_command('openvino')}, or use --engine onnx.",
         ) from error
     return openvino
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Protocol
 
 from clipcli.core.devices import has_onnx_runtime
+from clipcli.core.optional_packages import has_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ ENGINES: Final = {
         devices=("cpu", "cuda", "mps"),
         precisions=("fp32", "fp16", "bf16"),
         load=None,
-        is_installed=lambda: True,
+        is_installed=lambda: has_packages("torch"),
         package="open_clip_torch",
     ),
 }

@@ -128,9 +128,9 @@ def _open(data: bytes) -> Image.Image:
         with _PLUGINS:
             Image.init()
             if messages.is_heif(data) and not _register_heif():
-                raise ImageError("decode", messages.HEIF_IS_OPTIONAL) from None
+                raise ImageError("decode", messages.needs_package("a HEIC image", "heic")) from None
             if messages.is_jpeg_xl(data) and not _register_jpeg_xl():
-                raise ImageError("decode", messages.JPEG_XL_IS_OPTIONAL) from None
+                raise ImageError("decode", messages.needs_package("a JPEG XL image", "jxl")) from None
         return Image.open(io.BytesIO(data), formats=_known())
 
 

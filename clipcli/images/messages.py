@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-HEIF_IS_OPTIONAL: Final = "a HEIC image; reading it takes an optional package: pip install 'clipcli[heic]'"
-JPEG_XL_IS_OPTIONAL: Final = "a JPEG XL image; reading it takes another package: pip install pillow-jxl-plugin"
+from clipcli.core.optional_packages import install_command
+
+if TYPE_CHECKING:
+    from clipcli.core.optional_packages import Extra
+
 SVG: Final = "an SVG drawing; convert it to PNG first: pip install cairosvg; cairosvg drawing.svg -o drawing.png"
 EPS_IS_A_PROGRAM: Final = "an EPS file is a program; convert it to an image first"
 """Pillow would run it, with Ghostscript, for as long as the program likes."""
@@ -48,9 +51,9 @@ def is_jpeg_xl(data: bytes) -> bool:
     return data.startswith(_JPEG_XL)
 
 
-def raw_is_optional(kind: str) -> str:
-    """A camera raw file, and LibRaw is not installed."""
-    return f"a camera raw file ({kind}); reading it takes an optional package: pip install 'clipcli[raw]'"
+def needs_package(kind: str, extra: Extra) -> str:
+    """A file of a kind, such as "a HEIC image", that only an optional package reads."""
+    return f"{kind}; reading it takes an optional package: {install_command(extra)}"
 
 
 def unidentified(data: bytes) -> str:

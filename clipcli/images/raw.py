@@ -68,7 +68,7 @@ def full_preview(data: bytes, kind: str, max_pixels: int) -> bytes:
     try:
         rawpy: Any = importlib.import_module("rawpy")
     except ImportError:
-        raise ImageError("decode", messages.raw_is_optional(kind)) from None
+        raise ImageError("decode", messages.needs_package(f"a camera raw file ({kind})", "raw")) from None
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             width, height = raw.sizes.width, raw.sizes.height

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
+from clipcli import bundle as bundles
+from clipcli.core.optional_packages import has_packages
 from clipcli.core.suggest import did_you_mean
 from clipcli.engines.registry import AUTO, ENGINES
 from clipcli.errors import UsageError
+from clipcli.models import records
+from clipcli.models.catalogue import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from clipcli.engines.registry import EngineSpec
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -20,12 +26,14 @@ class Choice:
 
     model: str
     device: str = "auto"
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: Precision = "auto"
     engine: str = AUTO
     """`auto`, or a name of `ENGINES`."""
     offline: bool = False
     weights_dir: str | None = None
     """Where weights are kept; None is huggingface_hub's own cache."""
+    is_substitute: bool = False
+    """Whether no model was named, and the default one cannot run here for want of torch."""
 
     @property
     def spec(self) -> EngineSpec | None:
@@ -57,7 +65,7 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 def parse_choice(
     model: str, device: str, precision: str, engine: str, *, offline: bool, weights_dir: str | None
 ) -> Choice:
-    """The model options as one value.
+    """The model options as one value; an empty name is the default model, or `tiny` where that cannot run.
 
     Raises:
         UsageError: a device, precision or engine that does not exist.
@@ -68,7 +76,17 @@ def parse_choice(
         raise _no_such("precision", precision, _PRECISIONS)
     if engine not in _ENGINES:
         raise _no_such("engine", engine, _ENGINES)
-    return Choice(model, device, cast("Choice", precision), engine, offline, weights_dir)  # type: ignore[arg-type]
+    named = Choice(model, device, cast("Precision", precision), engine, offline, weights_dir)
+    if model:
+        return named
+    needs_torch = device.startswith(("cuda", "mps")) or precision in {"bf16", "fp16"} or named.runs_sources
+    is_substitute = not needs_torch and not _default_runs()
+    return replace(named, model="tiny" if is_substitute else DEFAULT_MODEL, is_substitute=is_substitute)
+
+
+def _default_runs() -> bool:
+    """Whether the default model can run here: through torch, or as the fast-starting copy of an earlier run."""
+    return has_packages("torch") or bundles.is_bundle(records.bundle_folder(DEFAULT_MODEL))
 
 
 def _no_such(what: str, word: str, known: tuple[str, ...]) -> UsageError:

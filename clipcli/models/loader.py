@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipcli.cache.private import close_to_others, make_folder
 from clipcli.core import devices as machine
+from clipcli.core.optional_packages import require_torch
 from clipcli.engines.openclip_registry import check_name, repository
 from clipcli.errors import ModelError, OutputError
 from clipcli.hub import Hub
@@ -33,9 +34,11 @@ def find(spec: ModelSpec, choice: Choice, talk: Console) -> tuple[ModelFiles, st
 
     Raises:
         ModelError: no such model, or it is not to be had.
+        TorchMissingError: torch is not installed.
         DeviceError: the device is not there.
     """
     check_name(spec)
+    require_torch(spec.name)
     if choice.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     hub = Hub(talk, choice.weights_dir, offline=choice.offline)

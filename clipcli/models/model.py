@@ -12,6 +12,7 @@ from clipcli import bundle as bundles
 from clipcli.cache import is_private
 from clipcli.core.batch_invariance import FEW_IMAGES
 from clipcli.core.devices import accelerator
+from clipcli.core.optional_packages import has_packages, install_command
 from clipcli.engines.registry import AUTO, BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.models import records
@@ -47,8 +48,15 @@ class Model:
             self._check_bundle_engine()
 
     def introduced(self) -> Model:
-        """Return the model itself; the first time that the embedded one is used here, say what it is."""
-        if self.spec.name == "tiny" and not self.talk.quiet and is_first_use("tiny"):
+        """Return the model itself; say what the embedded one is, at its first use here or when it stands in."""
+        if self.spec.name != "tiny" or self.talk.quiet:
+            return self
+        if self.choice.is_substitute:
+            self.talk.note(
+                "the model is tiny, since torch is not installed (-m tiny turns this note off); for larger models: "
+                f"{install_command('torch')}"
+            )
+        elif is_first_use("tiny"):
             self.talk.note(
                 "tiny is the small model that comes with clipcli: quick, offline, for everyday pictures; a larger one "
                 "knows far more (--model fast). This is said once."
@@ -214,7 +222,9 @@ class Model:
     def _device_kind(self) -> str:
         """`cpu`, `cuda` or `mps`, as far as can be told without torch."""
         asked = self.choice.own_device.partition(":")[0]
-        return (accelerator() or "cpu") if asked == "auto" else asked
+        if asked != "auto":
+            return asked
+        return (accelerator() if has_packages("torch") else None) or "cpu"
 
     @property
     def _place(self) -> str:

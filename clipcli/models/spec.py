@@ -10,7 +10,7 @@ from pathlib import Path
 from clipcli.core.encoder import ModelSpec
 from clipcli.core.files import is_file, is_folder
 from clipcli.core.redaction import redact_url
-from clipcli.engines.openclip_registry import configs, first_tag, tag_of_repository
+from clipcli.engines.openclip_registry import architectures, first_tag, tag_of_repository
 from clipcli.errors import UnknownModelError
 from clipcli.hub import CONFIG
 from clipcli.models.catalogue import default_tag, resolve_alias
@@ -49,7 +49,7 @@ def parse_model(name: str) -> ModelSpec:
     folder = _absolute(asked)
     if _is_file(folder / MANIFEST):
         return ModelSpec("bundle", str(folder), str(folder))
-    if asked and os.path.exists(folder) and asked.partition("/")[0] not in configs():  # noqa: PTH110 - see `_is_file`
+    if asked and os.path.exists(folder) and asked.partition("/")[0] not in architectures():  # noqa: PTH110 - see `_is_file`
         raise _path_without_form(asked, folder)
     return _tag(asked)
 
@@ -66,7 +66,7 @@ def _in_openclip(asked: str) -> str:
         return asked
     if same := same_weights(repo):
         return same
-    if asked == repo and (published := tag_of_repository(repo)) and repo.partition("/")[0] not in configs():
+    if asked == repo and (published := tag_of_repository(repo)) and repo.partition("/")[0] not in architectures():
         return published
     if is_of_another_library(repo):
         raise UnknownModelError(
@@ -123,7 +123,7 @@ def _tag(asked: str) -> ModelSpec:
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", asked):
         raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")
     parts = asked.split("/")
-    if len(parts) > 1 and (parts[1].isdigit() or f"{parts[0]}-{parts[1]}" in configs()):
+    if len(parts) > 1 and (parts[1].isdigit() or f"{parts[0]}-{parts[1]}" in architectures()):
         parts[:2] = [f"{parts[0]}-{parts[1]}"]
     if len(parts) > 2:  # noqa: PLR2004 - architecture and tag
         raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")

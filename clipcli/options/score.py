@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.options.shared import DEFAULT_MODEL, InputOptions, ModelOptions
+from clipcli.options.shared import InputOptions, ModelOptions
 
 if TYPE_CHECKING:
     from clipcli.models.choice import Choice
@@ -81,7 +81,7 @@ class SeveralModelOptions(ModelOptions):
         typer.Option(
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
             help="tiny, fast, balanced, best, ARCH/TAG or a bundle. Repeat it for a score from each model.",
-            show_default=DEFAULT_MODEL,
+            show_default="fast; tiny without torch",
         ),
     ] = None  # fmt: skip
 

@@ -62,9 +62,6 @@ class ReportOptions:
         return parse_reporting(self.report or [], self.annotate)
 
 
-DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
-
-
 @dataclass(frozen=True)
 class InputOptions:
     """Inputs."""
@@ -203,8 +200,9 @@ class ModelOptions:
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
             help="tiny, fast, balanced, best, ARCH/TAG or a bundle. "
             "Also hf-hub:org/name, local-dir:PATH and ARCH@FILE.",
+            show_default="fast; tiny without torch",
         ),
-    ] = DEFAULT_MODEL  # fmt: skip
+    ] = ""  # fmt: skip
     device: DeviceOption = "auto"
     precision: PrecisionOption = "auto"
     engine: EngineOption = "auto"

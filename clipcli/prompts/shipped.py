@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import clipcli
+from clipcli.core.optional_packages import install_command
 from clipcli.errors import LabelsError, PromptsError
 from clipcli.inputs.text_files import Fault, read_text, refuse
 from clipcli.prompts.templates import parse_lines, purpose
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from clipcli.errors import InputsError
 
-_INSTALL = "pip install 'open_clip_torch>=3'"
 _LABEL = "\0"
 """Stands for the label while a template function is turned into text: no template holds it."""
 
@@ -69,18 +69,22 @@ def templates() -> tuple[str, ...]:
     return tuple(text.replace("{", "{{").replace("}", "}}").replace(_LABEL, "{}") for text in texts)
 
 
+def _install() -> str:
+    return install_command("torch")
+
+
 def _constant(name: str, error: type[InputsError]) -> Any:
     package = find_spec("open_clip")
     if package is None or package.origin is None:
-        raise error("open_clip is missing, and the ImageNet names and templates with it", hint=_INSTALL)
+        raise error("the ImageNet names and templates come with open_clip, which is not installed", hint=_install())
     path = Path(package.origin).with_name("zero_shot_metadata.py")
     spec = spec_from_file_location("clipcli_open_clip_metadata", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise error(f"this version of open_clip has no {path.name}", hint=_INSTALL)
+        raise error(f"this version of open_clip has no {path.name}", hint=_install())
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, name):
-        raise error(f"this version of open_clip has no {name}", hint=_INSTALL)
+        raise error(f"this version of open_clip has no {name}", hint=_install())
     return getattr(module, name)
 
 

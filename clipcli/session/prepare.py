@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from clipcli import images
 from clipcli.core.devices import accelerator
+from clipcli.core.optional_packages import require_torch
 from clipcli.errors import DeviceError, ImageError, UsageError
 from clipcli.images.preprocess import to_pixels
 from clipcli.session.features import fault_of
@@ -38,10 +39,12 @@ def gpu_decoder(device: str) -> GpuDecoder:
 
     Raises:
         UsageError: that is another kind of device.
+        TorchMissingError: torch is not installed.
         DeviceError: there is no CUDA device here.
     """
     if device.partition(":")[0] not in {"auto", "cuda"}:
         raise UsageError(f"--gpu-decode decodes on a CUDA device, and --device says {device}", hint=_HINT)
+    require_torch("--gpu-decode")
     if accelerator() != "cuda":
         raise DeviceError("--gpu-decode: no CUDA device here", hint=_HINT)
     return GpuDecoder("cuda" if device == "auto" else device)

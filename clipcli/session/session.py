@@ -13,6 +13,7 @@ import numpy as np
 
 from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
 from clipcli.core.devices import usable_cores
+from clipcli.core.type_checks import require_several
 from clipcli.core.vectors import ensemble
 from clipcli.errors import ImageError
 from clipcli.models.auto_export import export_if_due
@@ -161,8 +162,10 @@ class Session:
         """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept.
 
         Raises:
+            TypeError: one string, which would be taken letter by letter.
             NoVectorError: the model gave a text no vector.
         """
+        require_several(texts, "embed_texts")
         return require_vectors(texts, self._texts_or_faults(texts), self.info.dim)
 
     def _texts_or_faults(self, texts: Sequence[str]) -> list[Vector | ImageError]:

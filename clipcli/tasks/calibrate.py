@@ -7,6 +7,7 @@ is measured on folds that the temperature and the thresholds did not see; what i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -116,10 +117,10 @@ def proportion(hits: int, misses: int, others: int, generator: np.random.Generat
 
 def _wilson(hits: int, count: int) -> tuple[float, float]:
     """Wilson's score interval (Wilson, 1927)."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(hits, count).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, z2 = hits / count, _Z_95**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z_95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 Floats: TypeAlias = "npt.NDArray[np.float64]"
@@ -136,6 +137,9 @@ _F1 = Goal()
 _LOG_RANGE = (-4.0, 4.0)
 """Temperatures from 0.02 to 55."""
 _LOG_TOLERANCE = 1e-6
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_Z_95 = 1.959963984540054
+"""The 97.5 % point of the normal distribution: 95 % lie between it and its negative."""
 
 
 @dataclass(frozen=True)
@@ -245,10 +249,23 @@ def fit_temperature(samples: Samples) -> float:
         cooled = Samples(known.logits / np.exp(log), known.truth, known.head, known.multi_label)
         return loss(cooled, doubt=1.0 / (len(known.truth) + 2.0))
 
-    from scipy.optimize import minimize_scalar
+    return float(np.exp(_lowest(at, *_LOG_RANGE)))
 
-    found = minimize_scalar(at, bounds=_LOG_RANGE, method="bounded", options={"xatol": _LOG_TOLERANCE})
-    return float(np.exp(found.x))
+
+def _lowest(function: Callable[[float], float], low: float, high: float) -> float:
+    """The lowest point of a function with one minimum, by golden-section search (Kiefer, 1953)."""
+    inside = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
+    values = [function(inside[0]), function(inside[1])]
+    while high - low > _LOG_TOLERANCE:
+        if values[0] < values[1]:
+            high, inside[1], values[1] = inside[1], inside[0], values[0]
+            inside[0] = high - _GOLDEN * (high - low)
+            values[0] = function(inside[0])
+        else:
+            low, inside[0], values[0] = inside[0], inside[1], values[1]
+            inside[1] = low + _GOLDEN * (high - low)
+            values[1] = function(inside[1])
+    return (low + high) / 2
 
 
 def loss(samples: Samples, doubt: float = 0.0) -> float:

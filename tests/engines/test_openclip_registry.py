@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from importlib.metadata import version
 
 import pytest
 from run import run_script
@@ -62,12 +64,35 @@ def test_only_names_of_open_clip_are_checked():
         openclip_registry.check_name(ModelSpec(kind, "anything", "anywhere"))  # type: ignore[arg-type]
 
 
-def test_without_open_clip(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(openclip_registry, "find_spec", lambda _name: None)
-    openclip_registry.configs.cache_clear()
-    with pytest.raises(ModelError, match="open_clip is not installed") as caught:
-        openclip_registry.configs()
-    assert caught.value.hint == "pip install open_clip_torch"
+def test_without_open_clip_the_lists_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch):
+    named, sizes = (
+        set(openclip_registry.architectures()),
+        {name: openclip_registry.image_size(name) for name in openclip_registry.architectures()},
+    )
+    tags = {
+        (name, tag): openclip_registry.repository(name, tag)
+        for name, known in openclip_registry.tags().items()
+        for tag in known
+    }
+    for function in (openclip_registry.tags, openclip_registry.architecture):
+        function.cache_clear()
+    monkeypatch.setattr(openclip_registry, "_installed", lambda: None)
+    try:
+        kept = {
+            (name, tag): openclip_registry.repository(name, tag)
+            for name, known in openclip_registry.tags().items()
+            for tag in known
+        }
+        assert set(openclip_registry.architectures()) <= named, "make them anew: python docs/model_figures.py --zoo"
+        assert {
+            name: openclip_registry.image_size(name) for name in openclip_registry.architectures()
+        }.items() <= sizes.items()
+        assert kept.items() <= tags.items()
+        if json.loads(openclip_registry.ZOO.read_text(encoding="utf-8"))["version"] == version("open_clip_torch"):
+            assert (set(openclip_registry.architectures()), kept) == (named, tags)
+    finally:
+        for function in (openclip_registry.tags, openclip_registry.architecture):
+            function.cache_clear()
 
 
 def test_an_open_clip_that_keeps_its_list_elsewhere(monkeypatch: pytest.MonkeyPatch):

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 
+from clipcli.core.optional_packages import install_command
 from clipcli.errors import ImageError
 from clipcli.images import decode, decoder, messages
 
@@ -200,7 +201,7 @@ def test_heic_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
     decoder._register_heif.cache_clear()
-    assert reason(HEIC_HEADER).endswith("pip install 'clipcli[heic]'")
+    assert reason(HEIC_HEADER).endswith(install_command("heic"))
     decoder._register_heif.cache_clear()
 
 

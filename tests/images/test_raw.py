@@ -11,6 +11,7 @@ import pytest
 import raw_files
 from PIL import Image
 
+from clipcli.core.optional_packages import install_command
 from clipcli.errors import ImageError
 from clipcli.images import ON_WHITE, decode, decoder
 from clipcli.images.digests import pixel_digest
@@ -48,7 +49,7 @@ def reason(data, **options):
 def test_it_is_known_by_its_content(no_rawpy, data, kind):
     assert kind_of(data) == kind
     assert reason(data) == (
-        f"a camera raw file ({kind}); reading it takes an optional package: pip install 'clipcli[raw]'"
+        f"a camera raw file ({kind}); reading it takes an optional package: {install_command('raw')}"
     )
 
 
@@ -131,7 +132,7 @@ def test_a_preview_alone_makes_no_exact_copy():
 
 def test_the_file_that_showed_its_thumbnail(no_rawpy, shared):
     data = (shared / "data/faults/pictures/photo.dng").read_bytes()
-    assert reason(data).endswith("(DNG); reading it takes an optional package: pip install 'clipcli[raw]'")
+    assert reason(data).endswith(f"(DNG); reading it takes an optional package: {install_command('raw')}")
 
 
 def test_the_file_that_showed_its_thumbnail_has_nothing_else(shared):
@@ -144,7 +145,7 @@ def test_the_file_that_showed_its_thumbnail_has_nothing_else(shared):
 def test_jpeg_xl_says_what_to_install(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
     decoder._register_jpeg_xl.cache_clear()
-    assert reason(data) == "a JPEG XL image; reading it takes another package: pip install pillow-jxl-plugin"
+    assert reason(data) == f"a JPEG XL image; reading it takes an optional package: {install_command('jxl')}"
     decoder._register_jpeg_xl.cache_clear()
 
 

@@ -71,4 +71,4 @@ def test_aliases_get_better():
 
 
 def test_the_default_is_one_model_everywhere():
-    assert ModelOptions().model == catalogue.DEFAULT_MODEL == catalogue.resolve_alias("fast")
+    assert ModelOptions().choice().model == catalogue.DEFAULT_MODEL == catalogue.resolve_alias("fast")

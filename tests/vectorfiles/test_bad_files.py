@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipcli.core.optional_packages import install_command
 from clipcli.errors import InputsError, OutputError, UsageError, VectorsError
 from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, WritePlan, create_vectors, open_vectors
 
@@ -128,7 +129,7 @@ def test_parquet_without_pyarrow(sample, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(InputsError) as caught:
         sample.write("out.parquet")
-    assert caught.value.hint == "pip install 'clipcli[parquet]'"
+    assert caught.value.hint == install_command("parquet")
 
 
 @pytest.mark.parametrize("suffix", VECTOR_FORMATS)

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from clipcli.core import files
 from clipcli.core.files import read_bytes, read_stream, reason_of
-from clipcli.errors import ClipcliError, ImageError, PackageMissingError
+from clipcli.core.optional_packages import require_packages
+from clipcli.errors import ClipcliError, ImageError
 from clipcli.inputs.sources.errors import is_passing, reason
 from clipcli.inputs.sources.filesystems import file_system, is_url, scheme, seconds
 from clipcli.inputs.sources.suffixes import MAX_BYTES
@@ -277,8 +278,7 @@ def _opened_remote(url: str) -> RemoteFile:
 
 
 def _tenacity() -> Any:
-    try:
-        import tenacity
-    except ImportError as error:
-        raise PackageMissingError("URLs need the package tenacity", hint="pip install 'clipcli[remote]'") from error
+    require_packages("remote", "reading URLs")
+    import tenacity
+
     return tenacity

@@ -12,14 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from clipcli.core.optional_packages import install_command, require_packages
 from clipcli.errors import ClipcliError, InputsError, PackageMissingError, UsageError
 from clipcli.inputs.sources.errors import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from clipcli.core.optional_packages import Extra
+
 _URL: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
-_EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "remote", "https": "remote"}
+_EXTRAS: Final[dict[str, Extra]] = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "http": "remote",
+    "https": "remote",
+}
 _LOCAL: Final = frozenset(("file", "local", "memory"))
 SCHEMES: Final = (
     "file", "http", "https", "s3", "s3a", "gs", "gcs", "hf", "az", "abfs", "abfss", "sftp", "local", "memory",
@@ -134,16 +144,15 @@ def _driver(name: str, protocol: str) -> Any:
 
 def _missing(protocol: str, error: ImportError) -> PackageMissingError:
     extra = _EXTRAS.get(protocol)
-    hint = f"pip install 'clipcli[{extra}]'" if extra else message(str(error))
+    hint = install_command(extra) if extra else message(str(error))
     return PackageMissingError(f"{protocol}:// needs a driver that is not installed", hint=hint)
 
 
 @functools.cache
 def _fsspec() -> Any:
-    try:
-        import fsspec
-    except ImportError as error:
-        raise PackageMissingError("URLs need the package fsspec", hint="pip install 'clipcli[remote]'") from error
+    require_packages("remote", "reading URLs")
+    import fsspec
+
     for name in _MUTTERING:
         logging.getLogger(name).addHandler(logging.NullHandler())  # the error row says it better
     return fsspec

@@ -13,7 +13,7 @@ from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ConfigError, UsageError
 from clipcli.inputs.text_files import escape, tidy
 from clipcli.models.choice import parse_choice
-from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, RunOptions
+from clipcli.options.shared import InputOptions, LabelOptions, RunOptions
 from clipcli.runs.check.classify import LabelCheck
 from clipcli.runs.check.dedupe import DuplicateCheck
 from clipcli.runs.check.run import Planned, named
@@ -153,7 +153,7 @@ class Planner:
         own = spec.model or (None if os.environ.get("CLIPCLI_MODEL") else defaults.model)
         name = asked.model or (self.config.model_beside(own) if own else "")
         return parse_choice(
-            name or os.environ.get("CLIPCLI_MODEL") or ModelOptions().model,
+            name or os.environ.get("CLIPCLI_MODEL") or "",
             asked.device if asked.device != "auto" else defaults.device or "auto",
             asked.precision if asked.precision != "auto" else defaults.precision or "auto",
             asked.engine if asked.engine != "auto" else defaults.engine or "auto",

@@ -57,6 +57,8 @@ class DedupeRun:
     decisions: Decisions
     report: RunSummary
     talk: Console
+    refs: list[ImageRef] | None = None
+    """What to look at where that is no matter of `inputs`."""
 
     unit: ClassVar[str] = "image"
 
@@ -75,6 +77,8 @@ class DedupeRun:
 
     @cached_property
     def _refs(self) -> Iterable[ImageRef]:
+        if self.refs is not None:
+            return self.refs
         against = self.asked.against
         refs = self.inputs.collect(self.talk, follows_links=against is not None)
         refs = outside(refs, inner_reference(self._folders, against))

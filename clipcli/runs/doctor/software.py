@@ -12,6 +12,7 @@ from clipcli import __version__
 from clipcli.config import NAME, foreign_config, load_config
 from clipcli.config.defaults import config_values
 from clipcli.config.environment import VARIABLES
+from clipcli.core.optional_packages import has_packages, install_command
 from clipcli.errors import ConfigError
 from clipcli.runs.doctor.rows import DoctorRow
 
@@ -45,16 +46,13 @@ def config_file() -> Iterator[DoctorRow]:
     yield DoctorRow("config", "checks", ", ".join(check.name for check in config.checks) or "none")
 
 
-_SHOWN = (
-    "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "onnx", "tokenizers",
-    "safetensors", "huggingface_hub", "pillow", "numpy", "scipy", "typer", "rich",
-)  # fmt: skip
+_SHOWN = ("onnxruntime", "tokenizers", "safetensors", "huggingface_hub", "pillow", "numpy", "typer", "rich")
 """What answers depend on most."""
-_NEEDED = (
-    "filelock", "ftfy", "imagehash", "onnxscript", "pathspec", "platformdirs", "send2trash", "textual-image", "tqdm",
-)  # fmt: skip
+_NEEDED = ("filelock", "ftfy", "pathspec", "platformdirs", "send2trash", "textual-image", "tqdm")
 """Shown where one is missing."""
-_OPTIONAL = ("pyarrow", "usearch", "pillow-heif", "fsspec", "s3fs", "gcsfs", "ray")
+_TORCH = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx", "onnxscript")
+"""What the extra `torch` brings."""
+_OPTIONAL = ("pyarrow", "usearch", "pillow-heif", "pillow-jxl-plugin", "rawpy", "fsspec", "s3fs", "gcsfs", "ray")
 
 
 def versions() -> Iterator[DoctorRow]:
@@ -65,8 +63,9 @@ def versions() -> Iterator[DoctorRow]:
         found = _version(name)
         if found is None or name in _SHOWN:
             yield DoctorRow("version", name, found or "not installed", None if found else False)
-    for name in _OPTIONAL:
+    for name in _TORCH + _OPTIONAL:
         yield DoctorRow("version", name, _version(name) or "not installed (optional)")
+    yield DoctorRow("version", "models", _models())
 
 
 def machine() -> Iterator[DoctorRow]:
@@ -77,6 +76,13 @@ def machine() -> Iterator[DoctorRow]:
     memory = _memory_bytes()
     yield DoctorRow("platform", "memory", "unknown" if memory is None else f"{memory / 2**30:.1f} GiB")
     yield DoctorRow("platform", "encoding", f"{sys.getfilesystemencoding()} file names, {sys.stdout.encoding} output")
+
+
+def _models() -> str:
+    """Which models this installation runs, and what would make it run all."""
+    if has_packages("torch"):
+        return "all: through torch, and bundles through ONNX Runtime"
+    return f"tiny and bundles; for all others: {install_command('torch')}"
 
 
 def _version(package: str) -> str | None:

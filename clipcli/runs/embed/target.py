@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from clipcli.core.files import STDOUT, descriptor_of, is_file, is_folder, is_there
+from clipcli.core.optional_packages import require_packages
 from clipcli.core.redaction import redact, redact_url
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import UsageError
@@ -49,6 +50,7 @@ def parse_target(
 
     Raises:
         UsageError: no such format or type, or none that goes with the output.
+        PackageMissingError: the format needs a package that is not installed.
         OutputError: a URL that cannot be written.
     """
     if dtype not in {"float32", "float16"}:
@@ -64,6 +66,8 @@ def parse_target(
     if url is not None and url.endswith("/"):
         raise UsageError(f"{redact(url)} is a folder", hint=f"-o names a file: {redact(url)}all.parquet")
     chosen = _format(format_name, path)
+    if chosen == "parquet":
+        require_packages("parquet", "Parquet")
     if url is not None:
         check_place(url)
         path = workshop(url)

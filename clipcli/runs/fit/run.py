@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from clipcli.core.optional_packages import require_packages
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ExitCode, InputsError, UsageError
 from clipcli.options.classify import CheckOptions, ScoreOptions
@@ -43,6 +44,7 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, talk: 
 
     Raises:
         UsageError: no such method, stdout for both rows and head, or a single label.
+        PackageMissingError: scipy is not installed.
         ClipcliError: what `classify` raises.
     """
     if options.output == "-":
@@ -50,6 +52,7 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, talk: 
     if options.method not in METHODS:
         hint = did_you_mean(options.method, METHODS) or f"one of {', '.join(METHODS)}"
         raise UsageError(f"no method {options.method!r}", hint=hint)
+    require_packages("fit", "learning a head")
     check = CheckOptions(expect_from=options.expect_from)
     job = classify.plan(inputs, labels, ScoreOptions(), check, talk)
     if len(job.labels) < _FEWEST_LABELS:

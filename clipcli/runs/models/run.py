@@ -10,6 +10,7 @@ from clipcli import hub
 from clipcli.bundle import stage
 from clipcli.core.decode import parse_json
 from clipcli.core.files import read_bytes
+from clipcli.core.optional_packages import has_packages, install_command
 from clipcli.engines import openclip_registry
 from clipcli.engines.registry import SOURCE_ENGINE
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
@@ -108,10 +109,13 @@ def _without_weights(model: Model) -> list[FactRow] | None:
     openclip_registry.check_name(spec)
     repo, filename = openclip_registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
     at = hub.Hub(model.talk, choice.weights_dir, offline=choice.offline)
-    if at.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename):
+    is_here = at.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename)
+    if is_here and has_packages("torch"):
         return None
     described, overlay, revision = _described(spec, at)
     lacking = f"unknown until the weights are here: clipcli models pull {spec.name}"
+    if not has_packages("torch"):
+        lacking = f"unknown without torch, which runs this model: {install_command('torch')}"
     return [
         FactRow("model", spec.name),
         FactRow("fingerprint", lacking),

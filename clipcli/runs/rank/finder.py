@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipcli.core.devices import accelerator
+from clipcli.core.optional_packages import has_packages, require_torch
 from clipcli.core.vectors import stack
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.runs.rank.corpus import ImagePart, rows_named
@@ -47,12 +48,15 @@ def accelerated(device: str, queries: int, rows: int, dim: int, talk: Console) -
         talk: told where the search runs.
 
     Raises:
+        TorchMissingError: torch is not installed.
         DeviceError: the device that was asked for is not there.
     """
     if device == "cpu" or queries < FEWEST_QUERIES:
         return None
-    if device == "auto" and (queries * rows * dim < WORTHWHILE or accelerator() is None):
+    has_torch = has_packages("torch")
+    if device == "auto" and (queries * rows * dim < WORTHWHILE or not has_torch or accelerator() is None):
         return None
+    require_torch(f"a search on {device}")
     from clipcli.engines.torch_search import TorchKernel
 
     kernel = TorchKernel(device, talk.note)

@@ -19,6 +19,7 @@ import numpy as np
 
 from clipcli.core.decode import DecodeError, decode, is_file_name, parse_json
 from clipcli.core.files import is_there, own_error, read_bytes, sha256_of
+from clipcli.core.optional_packages import require_packages
 from clipcli.core.vectors import unit_length
 from clipcli.errors import InputsError, OutputError, VectorsError
 from clipcli.tasks.search.flat import Hits, SearchLimits, exact_scores, rows_a_block, search
@@ -83,6 +84,7 @@ class Index:
     def __init__(self, folder: str) -> None:
         self.path = folder
         self.info = _read(Path(folder))
+        require_packages("index", "an index", VectorsError)
         self._refuse_stale()
 
     @cached_property
@@ -256,8 +258,7 @@ def _read(folder: Path) -> IndexInfo:
 
 
 def _usearch() -> Any:
-    try:
-        from usearch import index
-    except ImportError as error:
-        raise VectorsError("an index needs the package usearch", hint="pip install 'clipcli[index]'") from error
+    require_packages("index", "an index", VectorsError)
+    from usearch import index
+
     return index

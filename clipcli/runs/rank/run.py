@@ -136,7 +136,7 @@ class RankRun:
         """The model that made the vectors, where the command line names none."""
         self._device = model.choice().own_device
         own = self.sources.model
-        if given or own is None or own == model.model:
+        if given or own is None or own == model.choice().model:
             return model
         self.report.talk.note(f"{self.sources.made_by_model} was made by {own}; using it")
         return replace(model, model=own)

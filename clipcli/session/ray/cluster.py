@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from clipcli.core.optional_packages import require_packages
 from clipcli.errors import ClipcliError, ClusterError, UsageError
 from clipcli.session.ray.resources import Node, WorkerPool, plan_pool
 from clipcli.session.ray.worker import Worker, describe
@@ -237,11 +238,10 @@ def connect(wishes: ClusterSpec, talk: Console) -> Iterator[Cluster]:
 
 
 def _ray() -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise UsageError("--ray needs the package ray", hint="pip install 'clipcli[ray]'") from error
+    require_packages("ray", "--ray", UsageError)
+    import ray
+    import ray.data
+
     return ray
 
 

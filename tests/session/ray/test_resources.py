@@ -109,4 +109,4 @@ def test_without_ray(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     result = run("embed", "a.png", "-m", "tiny", "--ray", "local")
     assert (result.code, result.stdout) == (2, "")
-    assert "pip install 'clipcli[ray]'" in result.stderr
+    assert "[ray]" in result.stderr

@@ -1,0 +1,204 @@
+"""One call each: a session is opened, used and closed. For several calls `open_session` keeps the model."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from clipcli.api.clip_session import open_clip_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from clipcli.api.clip_session import ClipSession
+    from clipcli.api.pictures import Picture, Pictures
+    from clipcli.api.results import Classification, DuplicateImage, Embeddings, RankedImage, Results
+    from clipcli.core.vectors import Vectors
+
+
+def classify(
+    images: Pictures,
+    labels: Sequence[str] | Mapping[str, Sequence[str]],
+    *,
+    prompts: str | Sequence[str] | None = None,
+    top_k: int = 1,
+    threshold: float | None = None,
+    multi_label: bool = False,
+    none: str | None = None,
+    model: str = "",
+    device: str = "auto",
+    offline: bool = False,
+    cache: bool = True,
+) -> Results[Classification]:
+    """Give each image the label that fits it best, as `clipcli classify` does.
+
+    Args:
+        images: a path, folder, URL, PIL image or uint8 array, or a list of them.
+        labels: a list of names; or a dict from each name to the phrases that stand for it.
+        prompts: the set of templates, a file, or templates with `{}`; a list joins several. The default is `photo`.
+        top_k: how many labels each result has in `labels`; 0 is all.
+        threshold: a score, below which an image gets no label.
+        multi_label: score each label by itself, and give all that reach the threshold (0.5).
+        none: the answer where no label fits.
+        model: as `--model`; the default is that of the commands.
+        device: auto, cpu, cuda, cuda:N or mps.
+        offline: never use the network.
+        cache: use and keep vectors of earlier runs.
+
+    Returns:
+        One `Classification` for each image, in order. One that cannot be used has an `error`, and ends nothing.
+
+    Raises:
+        ClipcliError: nothing can be done: no images, no such model, unusable labels or prompts.
+        TypeError: an argument of the wrong kind, such as one string for `labels`.
+    """
+    with open_session(model, device=device, offline=offline, cache=cache) as session:
+        return session.classify(
+            images, labels, prompts=prompts, top_k=top_k, threshold=threshold, multi_label=multi_label, none=none
+        )
+
+
+def embed(
+    images: Pictures | None = None,
+    *,
+    texts: Sequence[str] | None = None,
+    prompts: str | Sequence[str] | None = None,
+    model: str = "",
+    device: str = "auto",
+    offline: bool = False,
+    cache: bool = True,
+) -> Embeddings:
+    """Turn images, or texts, into unit vectors, as `clipcli embed` does.
+
+    Args:
+        images: a path, folder, URL, PIL image or uint8 array, or a list of them.
+        texts: a list of texts, in place of images.
+        prompts: put each text into these templates, and take the mean of their vectors.
+        model: as `--model`; the default is that of the commands.
+        device: auto, cpu, cuda, cuda:N or mps.
+        offline: never use the network.
+        cache: use and keep vectors of earlier runs.
+
+    Returns:
+        `names`, and `vectors`: (n, dim) float32 of unit length, a row for each name. Images that cannot be used stand
+        in `errors`.
+
+    Raises:
+        ClipcliError: nothing can be done: no images, no such model.
+        TypeError: both or neither of images and texts, or one string for `texts`.
+    """
+    with open_session(model, device=device, offline=offline, cache=cache) as session:
+        return session.embed(images, texts=texts, prompts=prompts)
+
+
+def rank(
+    query: Picture | Sequence[Picture],
+    images: Pictures | Embeddings | Vectors,
+    *,
+    top_k: int | None = 10,
+    min_score: float | None = None,
+    prompts: str | Sequence[str] | None = None,
+    model: str = "",
+    device: str = "auto",
+    offline: bool = False,
+    cache: bool = True,
+) -> Results[RankedImage]:
+    """Find the images that fit some words or are like an image, best first, as `clipcli rank` does.
+
+    Args:
+        query: words, or a sum such as `"./photo.jpg - a dog + a cat"`; a Path, PIL image or uint8 array; or a list of
+            such queries, each ranked by itself.
+        images: a path, folder, URL, PIL image or uint8 array, or a list of them; or vectors: what `embed` returned, a
+            file of vectors, or a float array (n, dim).
+        top_k: hits of a query at most; None is all.
+        min_score: the lowest cosine that counts, -1 to 1.
+        prompts: put words into these templates, and take the mean of their vectors.
+        model: as `--model`; the default is that of the commands.
+        device: auto, cpu, cuda, cuda:N or mps.
+        offline: never use the network.
+        cache: use and keep vectors of earlier runs.
+
+    Returns:
+        The hits, query by query. Images that cannot be used stand in `errors`.
+
+    Raises:
+        ClipcliError: nothing can be done: no images, no such model, vectors of another model.
+        TypeError: an argument of the wrong kind.
+    """
+    with open_session(model, device=device, offline=offline, cache=cache) as session:
+        return session.rank(query, images, top_k=top_k, min_score=min_score, prompts=prompts)
+
+
+def dedupe(
+    images: Pictures,
+    *,
+    level: str = "similar",
+    min_similarity: float | None = None,
+    rotations: bool = False,
+    keep: str | None = None,
+    model: str = "",
+    device: str = "auto",
+    offline: bool = False,
+    cache: bool = True,
+) -> Results[DuplicateImage]:
+    """Find exact, near, edited and similar duplicates, as `clipcli dedupe` does. Nothing is removed.
+
+    Args:
+        images: a path, folder, URL, PIL image or uint8 array, or a list of them.
+        level: the loosest level to look for: exact, near, edited or similar.
+        min_similarity: the smallest cosine that counts as similar; the default depends on the model.
+        rotations: also find rotated and mirrored pictures.
+        keep: rules for the one to keep, as `--keep`.
+        model: as `--model`; the default is that of the commands.
+        device: auto, cpu, cuda, cuda:N or mps.
+        offline: never use the network.
+        cache: use and keep vectors of earlier runs.
+
+    Returns:
+        The images that have a duplicate, group by group, the one to keep first. Unusable ones stand in `errors`.
+
+    Raises:
+        ClipcliError: nothing can be done: no images, no such model, no such level.
+        TypeError: an argument of the wrong kind.
+    """
+    with open_session(model, device=device, offline=offline, cache=cache) as session:
+        return session.dedupe(images, level=level, min_similarity=min_similarity, rotations=rotations, keep=keep)
+
+
+@contextmanager
+def open_session(
+    model: str = "",
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    offline: bool = False,
+    cache: bool = True,
+) -> Iterator[ClipSession]:
+    """Hold a model open for several calls: `with clipcli.open_session("tiny") as session: …`.
+
+    The session has the methods `classify`, `embed`, `rank` and `dedupe`, with the arguments of the functions; and
+    `iter_classify` and `iter_embed`, which take a generator, give results one by one, and need little memory.
+
+    Args:
+        model: as `--model`; the default is that of the commands.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, fp16 or bf16.
+        engine: auto, onnx or openclip.
+        batch_size: images that go to the model at once; the default depends on the device.
+        workers: threads that read and decode; the default is one per core.
+        offline: never use the network.
+        cache: use and keep vectors of earlier runs.
+
+    Yields:
+        A `ClipSession`, with `model`, `fingerprint` and `dim` of the model.
+
+    Raises:
+        ClipcliError: no such model, device, precision or engine.
+    """
+    with open_clip_session(
+        model, device, precision, engine, batch_size, workers, offline=offline, cache=cache
+    ) as session:
+        yield session

@@ -1,0 +1,155 @@
+"""What Python code calls a picture, as the references that a session takes."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from clipcli.errors import ImageError, UsageError
+from clipcli.inputs.collect import collect
+from clipcli.inputs.sources.refs import ImageRef
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+    Picture: TypeAlias = "str | os.PathLike[str] | Image | npt.NDArray[Any]"
+    """A file, folder, URL or pattern; a PIL image; or a uint8 array, (height, width) or (height, width, 1 to 4)."""
+    Pictures: TypeAlias = "Picture | Iterable[Picture]"
+    """One of them, or any iterable of them; an array of four dimensions is a list of arrays."""
+
+_CHANNELS = (1, 2, 3, 4)
+_BATCH = 4
+"""Dimensions of an array of pictures."""
+_QUICK = {"RGB", "L", "1"}
+_IN_PNG = {"LA", "P", "RGBA", "I;16"}
+_ORIENTATION = 0x0112
+_LOADING = Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryImage:
+    """A picture of this process. It is encoded without loss when a thread reads it, and goes the way of a file then."""
+
+    picture: Any
+    """A PIL image, or a uint8 array."""
+    is_remote: ClassVar[bool] = False
+    size: ClassVar[int | None] = None
+
+    def read(self) -> bytes:
+        """A file's bytes, without loss.
+
+        Raises:
+            ImageError: it was opened from a file, and that is damaged.
+        """
+        image = self.picture if _is_image(self.picture) else _from_array(self.picture)
+        try:
+            with _LOADING:  # the same image may stand in a list twice
+                image.load()
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise ImageError("decode", str(error)) from error
+        stream, exif = io.BytesIO(), image.getexif()
+        if image.mode in _QUICK and _ORIENTATION not in exif:
+            image.save(stream, "PPM")
+        elif image.mode in _QUICK | _IN_PNG:
+            image.save(stream, "PNG", compress_level=1, exif=exif)
+        else:
+            image.save(stream, "TIFF", exif=exif)
+        return stream.getvalue()
+
+
+def is_one(pictures: object) -> bool:
+    """Whether this is one picture, and no list of some."""
+    if isinstance(pictures, (str, os.PathLike)) or _is_image(pictures):
+        return True
+    return hasattr(pictures, "ndim") and getattr(pictures, "ndim", 0) != _BATCH
+
+
+def references(pictures: Pictures, what: str = "images") -> Iterator[ImageRef]:
+    """One or many pictures → the references of a session, as they come; folders and patterns are expanded.
+
+    Raises:
+        TypeError: something that is no picture.
+        InputsError: a folder or pattern without any.
+    """
+    several: Iterable[Any] = [pictures] if is_one(pictures) else pictures  # type: ignore[assignment, list-item]
+    if not isinstance(several, Iterable):
+        raise TypeError(f"{what}: {_KINDS}, or a list of them, not {type(pictures).__name__}")
+    for number, picture in enumerate(several):
+        yield from _references_of(picture, f"{what}[{number}]")
+
+
+def listed(pictures: Pictures) -> list[ImageRef]:
+    """The same as a list; all paths of a list of paths are expanded at once.
+
+    Raises:
+        TypeError, InputsError: as `references`; and where the list is empty.
+    """
+    if (
+        isinstance(pictures, (list, tuple))
+        and pictures
+        and all(isinstance(one, (str, os.PathLike)) for one in pictures)
+    ):
+        return list(collect([_path(one) for one in pictures]))
+    found = list(references(pictures))
+    if not found:
+        raise UsageError("no images given", hint="name files or folders, or give PIL images or arrays")
+    return found
+
+
+def as_files(refs: Iterable[ImageRef], folder: Path) -> Iterator[ImageRef]:
+    """The references, those of memory as files in a folder: for what looks at files again and again."""
+    for number, ref in enumerate(refs):
+        if isinstance(ref.source, MemoryImage):
+            path = folder / f"{number:09d}.image"
+            path.write_bytes(ref.source.read())
+            yield ImageRef(str(path), ref.name)
+        else:
+            yield ref
+
+
+_KINDS = "a path, a PIL image or a uint8 array"
+
+
+def _references_of(picture: Any, name: str) -> Iterator[ImageRef]:
+    if isinstance(picture, (str, os.PathLike)):
+        yield from collect([_path(picture)])
+    elif _is_image(picture):
+        yield ImageRef(name, name, source=MemoryImage(picture))
+    elif hasattr(picture, "ndim") and hasattr(picture, "dtype"):
+        _check_array(picture, name)
+        yield ImageRef(name, name, source=MemoryImage(picture.copy()))  # a generator may fill it anew
+    else:
+        raise TypeError(f"{name}: {_KINDS}, not {type(picture).__name__}")
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    """As an argument of a command; `-` is a file of that name, since there is no list on stdin here."""
+    text = os.fsdecode(path)
+    return os.path.join(os.curdir, text) if text == "-" else text  # noqa: PTH118 - any bytes
+
+
+def _is_image(picture: object) -> bool:
+    return hasattr(picture, "getexif") and hasattr(picture, "mode")
+
+
+def _check_array(array: Any, name: str) -> None:
+    shape = tuple(array.shape)
+    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in _CHANNELS)  # noqa: PLR2004 - height and width
+    if array.dtype.name != "uint8" or not fits or 0 in shape:
+        hint = "uint8, 0 to 255, (height, width) or (height, width, channels)"
+        raise TypeError(f"{name}: {hint}; this one is {array.dtype} {shape}")
+
+
+def _from_array(array: Any) -> Image:
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(array)
+    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)  # noqa: PLR2004
