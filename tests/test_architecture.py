@@ -66,6 +66,7 @@ HEAVY = {
 MAY_IMPORT = {
     "torch": {
         "engines/openclip_registry.py",
+        "engines/text_states.py",
         "engines/text_tokens.py",
         "engines/torch_devices.py",
         "engines/nvjpeg.py",

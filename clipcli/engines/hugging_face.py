@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from clipcli.engines.checkpoint import ModelFiles
 
+CLIP_CONTEXT: Final = 77
+"""Tokens that CLIP reads, start and end included."""
 _KNOWN_KINDS: Final = "a model's tokenizer has to be one that its published relatives use, such as T5Tokenizer"
 _FAMILIES: Final = (
     "Albert", "Bart", "Bert", "CLIP", "Camembert", "DebertaV2", "DistilBert", "Electra", "GPT2", "Gemma", "Llama",
@@ -79,6 +81,12 @@ def load_tokenizer(source: ModelFiles) -> Any:
 def _byte_pair_tokenizer(context_length: int) -> Any:
     """CLIP's own tokenizer; reading its word list takes longer than building a small model."""
     return SimpleTokenizer(context_length=context_length)
+
+
+def clip_token_texts(text: str) -> list[tuple[int, str]]:
+    """Return the tokens of a text as CLIP's own encoding has them, without start and end: ids, and what each says."""
+    tokenizer = _byte_pair_tokenizer(CLIP_CONTEXT)
+    return [(int(number), tokenizer.decode([number])) for number in tokenizer.encode(text)]
 
 
 @contextmanager

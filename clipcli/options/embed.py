@@ -94,3 +94,27 @@ class ClusterOptions:
             "--concurrency", metavar="N", min=1, help="Number of workers.", show_default="all that fit on the cluster"
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class StateOptions:
+    """States of the text encoder."""
+
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Write the text encoder's states for each token, not one vector per text.")
+    ] = False
+    layer: Annotated[
+        int, typer.Option("--layer", metavar="N", max=-1, help="Layer of --tokens: -1 is the last, -2 the one before.")
+    ] = -1
+    final_norm: Annotated[
+        bool,
+        typer.Option(
+            "--final-norm/--no-final-norm", help="Apply the encoder's final layer norm to the states, or not."
+        ),
+    ] = True
+    pad_with_end: Annotated[
+        bool, typer.Option("--pad-with-end", help="Pad with the end token, as Stable Diffusion 1 does, not with 0.")
+    ] = False
+    chunks: Annotated[
+        bool, typer.Option("--chunks", help="Read long texts in several chunks, one row each, instead of cutting them.")
+    ] = False

@@ -10,6 +10,7 @@ from clipcli.prompts.labels import parse_labels as parse_labels
 from clipcli.prompts.labels import spoken as spoken
 from clipcli.prompts.sets import PromptSet as PromptSet
 from clipcli.prompts.sets import SetRow as SetRow
+from clipcli.prompts.sets import TokenRow as TokenRow
 from clipcli.prompts.sets import check_file as check_file
 from clipcli.prompts.sets import expand as expand
 from clipcli.prompts.sets import listing as listing

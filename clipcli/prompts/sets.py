@@ -46,6 +46,30 @@ class SetRow:
         return [(self.name, str(self.templates), self.use)]
 
 
+@dataclass(frozen=True)
+class TokenRow:
+    """`{"text", "position", "id", "token", "kept"}`: one token of a text."""
+
+    text: str
+    position: int
+    """Counted from the start token, which is 0."""
+    id: int
+    token: str
+    """What it stands for."""
+    kept: bool
+    """Whether the model reads it, or it is cut."""
+    columns: ClassVar[tuple[str, ...]] = ("text", "position", "id", "token", "kept")
+    path: ClassVar[None] = None
+
+    def record(self) -> Mapping[str, object]:
+        """One JSON object."""
+        return {name: getattr(self, name) for name in self.columns}
+
+    def cells(self) -> Sequence[tuple[str, ...]]:
+        """One line."""
+        return [(self.text, str(self.position), str(self.id), self.token, "yes" if self.kept else "no")]
+
+
 def listing(names: Sequence[str], comma_lists: Sequence[str], label_files: Sequence[str]) -> list[str]:
     """The templates of the joined sets as lines of a file; with labels, the texts that are embedded for each instead.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options.embed import ClusterOptions, EmbedInputOptions, TextOptions, VectorOptions
+from clipcli.options.embed import ClusterOptions, EmbedInputOptions, StateOptions, TextOptions, VectorOptions
 from clipcli.options.shared import ModelOptions, RunOptions
 
 EVERYDAY = (
@@ -28,6 +28,7 @@ def embed(
     texts: TextOptions,
     model: ModelOptions,
     out: VectorOptions,
+    states: StateOptions,
     run: RunOptions,
     cluster: ClusterOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show how much there is to do.")] = False,
@@ -39,6 +40,8 @@ def embed(
     from clipcli.runs.embed import open_embedder, plan
     from clipcli.session.ray.resources import parse_wishes
 
+    if states.tokens:
+        raise typer.Exit(_embed_tokens(inputs, texts, states, model, out, run))
     wishes = parse_wishes(cluster.ray, cluster.gpus_per_worker, cluster.concurrency)
     talk, choice = run.talk(), model.choice()
     job = plan(inputs, texts, out, talk)
@@ -51,3 +54,22 @@ def embed(
     with job.hold_target():
         code = execute(job, embedder, job.open_sink, talk)
     raise typer.Exit(code)
+
+
+def _embed_tokens(
+    inputs: EmbedInputOptions,
+    texts: TextOptions,
+    states: StateOptions,
+    model: ModelOptions,
+    out: VectorOptions,
+    run: RunOptions,
+) -> int:
+    """Write the text encoder's states."""
+    from clipcli.runs.base import execute
+    from clipcli.runs.embed.token_states import plan_states
+    from clipcli.session.session import open_session
+
+    talk = run.talk()
+    job = plan_states(inputs, texts, states, out, talk)
+    opened = open_session(job.choice(model.choice()), talk, run.session(inputs), expected_texts=job.total)
+    return execute(job, opened, job.open_sink, talk)

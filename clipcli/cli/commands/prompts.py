@@ -1,4 +1,4 @@
-"""`clipcli prompts list | show | check`."""
+"""`clipcli prompts list | show | check | tokens`."""
 
 from __future__ import annotations
 
@@ -67,10 +67,35 @@ def check(
         raise typer.Exit(ExitCode.INPUTS)
 
 
+def tokens(
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts, as a model would read them.")],
+    output: OutputOptions,
+    context: Annotated[
+        int, typer.Option("--context", metavar="N", min=3, help="Tokens that the model reads, start and end included.")
+    ] = 77,
+) -> None:
+    """Show the tokens of texts in CLIP's own encoding, and which of them are cut."""
+    from clipcli.core.console import Console, printable
+    from clipcli.engines.hugging_face import clip_token_texts
+    from clipcli.output import open_writer
+    from clipcli.prompts import TokenRow
+
+    with open_writer(output.parse(null=False)) as writer:
+        for text in texts:
+            found = clip_token_texts(text)
+            for position, (number, shown) in enumerate(found, start=1):
+                writer.write(TokenRow(text, position, number, shown, kept=position < context - 1))
+            if (cut := len(found) + 2 - context) > 0:
+                Console().note(
+                    f"{printable(text[:40])}: {len(found) + 2} tokens with start and end, the last {cut} are cut"
+                )
+
+
 EXAMPLES = (
     "clipcli prompts list",
     "clipcli prompts show photo > my-templates.txt",
     "clipcli prompts check my-templates.txt",
+    'clipcli prompts tokens "a photo of a dog"',
 )
 
-COMMANDS = {"list": list_sets, "show": show, "check": check}
+COMMANDS = {"list": list_sets, "show": show, "check": check, "tokens": tokens}
