@@ -76,7 +76,7 @@ def write_chunk(writer: VectorsWriter, chunk: Chunk) -> None:
     """Write rows and failures in the order of their positions; shards alone keep the positions themselves."""
     rows, start = chunk.rows, 0
     positions = np.zeros(len(rows.names), np.int64) if rows.positions is None else rows.positions
-    for lost in sorted(chunk.failures, key=lambda one: one.position):
+    for lost in sorted(chunk.failures, key=lambda failure: failure.position):
         stop = int(np.searchsorted(positions, lost.position))
         _write_rows(writer, rows, start, stop)
         writer.fail(lost)
@@ -125,11 +125,11 @@ class PartsFolder:
         """
         self._info, self._dim = replace(info, shard=_unfinished(info.shard)), dim
         for file in self.files():
-            found = _opened(file)
-            if found.info != self._info:
-                raise _differ(self.folder, *_difference(found.info, self._info))
-            if found.vectors.dtype != self._dtype:
-                raise _differ(self.folder, "dtype", found.vectors.dtype, self._dtype)
+            part = _opened(file)
+            if part.info != self._info:
+                raise _differ(self.folder, *_difference(part.info, self._info))
+            if part.vectors.dtype != self._dtype:
+                raise _differ(self.folder, "dtype", part.vectors.dtype, self._dtype)
         self._count = len(self.files())
 
     def files(self) -> list[Path]:
@@ -163,7 +163,7 @@ class PartsFolder:
             positions = [] if chunk.rows.positions is None else chunk.rows.positions.tolist()
             good = (Done(*pair) for pair in zip(positions, chunk.rows.names, strict=True))
             lost = (Done(lost.position, lost.name, failed=True) for lost in chunk.failures)
-            yield from sorted([*good, *lost], key=lambda one: one.position)
+            yield from sorted([*good, *lost], key=lambda done: done.position)
 
     def rows(self) -> int:
         """How many rows with a vector the parts hold."""
@@ -224,13 +224,13 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, shown: str = "") 
 
 def _clean(parts: PartsFolder, out: Path, *, resume: bool) -> None:
     """Remove what a kill left half written, here and beside `out`, and without `resume` the parts of an earlier run."""
-    kept = {"lock", *(file.name for file in parts.files() if resume)}
+    kept_names = {"lock", *(file.name for file in parts.files() if resume)}
     for file in parts.folder.iterdir():
-        if file.name not in kept:
+        if file.name not in kept_names:
             file.unlink()
-    place = out.resolve()
-    for name in (place.name, description_path(place).name, errors_path(place).name):
-        for file in place.parent.glob(glob.escape(unfinished_prefix(name)) + "????????" + UNFINISHED):
+    target = out.resolve()
+    for name in (target.name, description_path(target).name, errors_path(target).name):
+        for file in target.parent.glob(glob.escape(unfinished_prefix(name)) + "????????" + UNFINISHED):
             file.unlink()
 
 
@@ -245,10 +245,10 @@ def _unfinished(shard: Shard | None) -> Shard:
     return _UNFINISHED if shard is None else replace(shard, inputs=0, listing="")
 
 
-def _difference(one: VectorsInfo, other: VectorsInfo) -> tuple[str, object, object]:
+def _difference(info: VectorsInfo, other: VectorsInfo) -> tuple[str, object, object]:
     names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "decoding", "pixels", "shard")
-    name = next((name for name in names if getattr(one, name) != getattr(other, name)), "parameters")
-    return name.replace("_", " "), _shown(name, getattr(one, name)), _shown(name, getattr(other, name))
+    name = next((name for name in names if getattr(info, name) != getattr(other, name)), "parameters")
+    return name.replace("_", " "), _shown(name, getattr(info, name)), _shown(name, getattr(other, name))
 
 
 def _shown(name: str, value: object) -> object:

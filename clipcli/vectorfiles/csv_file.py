@@ -46,8 +46,8 @@ class CsvFile(TextFile):
         with own_error(VectorsError, str(path)):
             first = next((row for row in rows if not columns.error_of(row)), [""] * len(columns.header))
             info = VectorsInfo(columns.kind, "", first[columns.fingerprint])
-        said: dict[str, object] = dict(zip(columns.header, first, strict=False))
-        return with_settings(info, {**said, "unit_length": said.get("unit_length") != _FALSE})
+        record: dict[str, object] = dict(zip(columns.header, first, strict=False))
+        return with_settings(info, {**record, "unit_length": record.get("unit_length") != _FALSE})
 
 
 class _Columns:
@@ -55,17 +55,17 @@ class _Columns:
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
         self.header = header
-        where = {name: place for place, name in enumerate(header)}
-        self.kind: Kind = "image" if "image" in where else "text"
+        index_of = {name: index for index, name in enumerate(header)}
+        self.kind: Kind = "image" if "image" in index_of else "text"
         for name in (self.kind, "fingerprint", "v0"):
-            if name not in where:
+            if name not in index_of:
                 raise VectorsError(f"{path}: has no column {name}", hint="make it with clipcli embed")
-        self.name = where[self.kind]
-        self.fingerprint = where["fingerprint"]
-        self.position = where.get("position")
-        self.error = where.get("error")
-        dim = next(number for number in range(len(header) + 1) if f"v{number}" not in where)
-        self.vector = slice(where["v0"], where["v0"] + dim)
+        self.name = index_of[self.kind]
+        self.fingerprint = index_of["fingerprint"]
+        self.position = index_of.get("position")
+        self.error = index_of.get("error")
+        dim = next(number for number in range(len(header) + 1) if f"v{number}" not in index_of)
+        self.vector = slice(index_of["v0"], index_of["v0"] + dim)
 
     def error_of(self, row: Sequence[str]) -> str:
         return "" if self.error is None else row[self.error]
@@ -112,9 +112,9 @@ class CsvVectorsWriter(TextWriter):
         info = self.plan.info
         position = ["position"] if info.shard is not None else []
         numbers = [f"v{number}" for number in range(self.plan.dim)]
-        said = settings(info)
-        self._model = [info.fingerprint, *(_FALSE if value is False else str(value) for value in said.values())]
-        self.target.write(_record([info.kind, *position, "fingerprint", *said, *numbers, "error"]))
+        shared = settings(info)
+        self._model = [info.fingerprint, *(_FALSE if value is False else str(value) for value in shared.values())]
+        self.target.write(_record([info.kind, *position, "fingerprint", *shared, *numbers, "error"]))
 
     def line(self, name: str, position: int | None, numbers: str) -> bytes:
         """One record; the last field, the error, is empty."""

@@ -60,12 +60,16 @@ class Twice:
         for bucket in range(_BUCKETS):
             records = np.frombuffer(self._all_of(bucket), _RECORD)
             records = records[np.lexsort((records["file"], records["low"], records["high"]))]
-            one, other = records[:-1], records[1:]
-            same = (one["high"] == other["high"]) & (one["low"] == other["low"]) & (one["file"] != other["file"])
+            previous, following = records[:-1], records[1:]
+            same = (
+                (previous["high"] == following["high"])
+                & (previous["low"] == following["low"])
+                & (previous["file"] != following["file"])
+            )
             if same.any():
-                place = int(same.argmax())
-                digest = records[place].tobytes()[:_DIGEST_BYTES]
-                return int(one["file"][place]), int(other["file"][place]), digest
+                index = int(same.argmax())
+                digest = records[index].tobytes()[:_DIGEST_BYTES]
+                return int(previous["file"][index]), int(following["file"][index]), digest
         return None
 
     def _put_away(self) -> None:
@@ -152,25 +156,25 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
 
 
 def _check_complete(files: Sequence[VectorFile]) -> None:
-    found = [file.info.shard for file in files if file.info.shard is not None]
-    if any(shard.inputs == 0 for shard in found):
+    shards = [file.info.shard for file in files if file.info.shard is not None]
+    if any(shard.inputs == 0 for shard in shards):
         raise VectorsError(
             "these parts are of a run that was not finished", hint="--resume it, or merge with --incomplete"
         )
-    if len({(shard.count, shard.inputs, shard.listing) for shard in found}) > 1:
+    if len({(shard.count, shard.inputs, shard.listing) for shard in shards}) > 1:
         raise VectorsError(
             "the shards did not see the same inputs", hint="run all shards on the same files in the same way"
         )
-    indices = sorted(shard.index for shard in found)
-    count = found[0].count
-    if twice := {index for index in indices if indices.count(index) > 1}:
-        raise VectorsError(f"shard {min(twice)}/{count} is there twice")
+    indices = sorted(shard.index for shard in shards)
+    count = shards[0].count
+    if repeated := {index for index in indices if indices.count(index) > 1}:
+        raise VectorsError(f"shard {min(repeated)}/{count} is there twice")
     if missing := set(range(1, count + 1)) - set(indices):
         listed = ", ".join(f"{index}/{count}" for index in sorted(missing)[:5])
         raise VectorsError(f"{len(missing)} of {count} shards missing: {listed}", hint="or merge with --incomplete")
     dealt_with = sum(len(file) + len(file.failures) for file in files)
-    if dealt_with != found[0].inputs:
-        raise VectorsError(f"the shards hold {dealt_with} inputs of {found[0].inputs}")
+    if dealt_with != shards[0].inputs:
+        raise VectorsError(f"the shards hold {dealt_with} inputs of {shards[0].inputs}")
 
 
 def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
@@ -182,13 +186,13 @@ def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
     while any(rows is not None for rows in waiting):
         bound = min(int(_positions(rows)[-1]) for rows in waiting if rows is not None)
         parts: list[VectorRows] = []
-        for place, rows in enumerate(waiting):
+        for index, rows in enumerate(waiting):
             if rows is None:
                 continue
             ready = int(np.searchsorted(_positions(rows), bound, side="right"))
             parts.append(_cut(rows, 0, ready))
             rest = _cut(rows, ready, len(rows.names))
-            waiting[place] = rest if rest.names else next(streams[place], None)
+            waiting[index] = rest if rest.names else next(streams[index], None)
         chunk = _sorted(parts)
         _check_apart(chunk, last)
         last = bound
@@ -204,7 +208,7 @@ def _sorted(parts: Sequence[VectorRows]) -> VectorRows:
     names = [name for rows in parts for name in rows.names]
     order = np.argsort(positions, kind="stable")
     vectors = np.concatenate([rows.vectors for rows in parts])[order]
-    return VectorRows([names[place] for place in order], vectors, positions[order])
+    return VectorRows([names[index] for index in order], vectors, positions[order])
 
 
 def _check_apart(rows: VectorRows, last: int) -> None:
@@ -221,10 +225,10 @@ def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
                 twice.add(rows.names, number)
                 yield Chunk(VectorRows(rows.names, rows.vectors))
             yield Chunk(VectorRows([], np.zeros((0, file.dim), np.float32)), file.failures)
-        if found := twice.find():
-            one, other, digest = found
-            name = next(name for name in files[one].names if digest_of(name) == digest)
-            raise VectorsError(f"{printable(name)} is both in {files[one].path} and in {files[other].path}")
+        if duplicate := twice.find():
+            first, second, digest = duplicate
+            name = next(name for name in files[first].names if digest_of(name) == digest)
+            raise VectorsError(f"{printable(name)} is both in {files[first].path} and in {files[second].path}")
 
 
 def _positions(rows: VectorRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -58,17 +58,17 @@ class Names(Sequence[str]):
     def __getitem__(self, row: slice) -> Sequence[str]: ...
     def __getitem__(self, row: int | slice) -> str | Sequence[str]:
         if isinstance(row, slice):
-            some = range(len(self))[row]
-            return self._all[row] if len(some) > _FEW else [self[one] for one in some]
+            indices = range(len(self))[row]
+            return self._all[row] if len(indices) > _FEW else [self[index] for index in indices]
         self._looked_up += 1
         if self._looked_up > _FEW:
             return self._all[row]
-        place = range(len(self))[row]
-        first = int(self._ends[place - 1]) + 1 if place else 1
-        last = int(self._ends[place]) if place < len(self._ends) else len(self._array) - 1
+        index = range(len(self))[row]
+        first = int(self._ends[index - 1]) + 1 if index else 1
+        last = int(self._ends[index]) if index < len(self._ends) else len(self._array) - 1
         here = _parsed(b"[%s]" % self._array[first:last].tobytes().rstrip(b" \r,"), self._where)
         if len(here) != 1:
-            raise VectorsError(f"{self._where}: its names are damaged (at row {place})")
+            raise VectorsError(f"{self._where}: its names are damaged (at row {index})")
         return here[0]
 
     def __iter__(self) -> Iterator[str]:

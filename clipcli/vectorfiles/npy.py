@@ -104,23 +104,23 @@ class NpyFile(MappedFile):
     def names(self) -> Sequence[str]:
         """From the file beside, where they stay until they are looked up."""
         if self._listed is None:
-            found = self._record.get("names")
-            if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            names = self._record.get("names")
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise VectorsError(f"{description_path(self.path)}: damaged (its names are not texts)")
-            return found
+            return names
         return read_names(self._listed, len(self.vectors), str(description_path(self.path)))
 
     @cached_property
     def positions(self) -> Positions | None:
         """From the file beside."""
-        found = self._record.get("positions")
+        positions = self._record.get("positions")
         with own_error(VectorsError, str(description_path(self.path))):
-            return None if found is None else whole_numbers(found, len(self.vectors))
+            return None if positions is None else whole_numbers(positions, len(self.vectors))
 
 
 def whole_numbers(values: object, count: int) -> Positions:
     """A list of so many whole numbers that fit 64 bits. Raises DecodeError."""
-    if not isinstance(values, list) or len(values) != count or not all(type(one) is int for one in values):
+    if not isinstance(values, list) or len(values) != count or not all(type(value) is int for value in values):
         raise DecodeError(f"its positions are not {count} whole numbers")
     return np.array(values, np.int64)
 

@@ -70,10 +70,10 @@ class NpzFile(MappedFile):
         with own_error(VectorsError, str(self.path)), zipfile.ZipFile(self.path) as archive:
             if "positions.npy" not in archive.namelist():
                 return None
-            found = _load(archive, "positions", 8 * len(self.vectors) + 1024)
-            if found.shape != (len(self.vectors),) or found.dtype.kind not in "iu":
+            positions = _load(archive, "positions", 8 * len(self.vectors) + 1024)
+            if positions.shape != (len(self.vectors),) or positions.dtype.kind not in "iu":
                 raise DecodeError("its positions are no numbers of its rows")
-            return found.astype(np.int64)
+            return positions.astype(np.int64)
 
 
 def _load(archive: zipfile.ZipFile, name: str, largest: int) -> npt.NDArray[Any]:
@@ -138,7 +138,7 @@ class NpzWriter(VectorsWriter):
         width = max(self._index.longest, 1)
         if self.plan.rows * width * 4 <= _NAMES_AS_ARRAY_LIMIT:
             dtype = np.dtype(f"<U{width}")
-            self._add("names", dtype, self.plan.rows, (np.array(some, dtype).tobytes() for some in self._pieces()))
+            self._add("names", dtype, self.plan.rows, (np.array(piece, dtype).tobytes() for piece in self._pieces()))
         else:
             size = sum(map(len, self._index.json_array()))
             self._add("names_json", np.dtype("u1"), size, self._index.json_array())
@@ -157,8 +157,8 @@ class NpzWriter(VectorsWriter):
 
     def _pieces(self) -> Iterator[list[str]]:
         names = self._index.names()
-        while some := list(islice(names, _NAMES_A_PIECE)):
-            yield some
+        while piece := list(islice(names, _NAMES_A_PIECE)):
+            yield piece
 
 
 def _member(name: str, compression: int) -> zipfile.ZipInfo:

@@ -41,39 +41,39 @@ _GROUPS: Final = 256
 _PARTS: Final = "parts are Parquet files of clipcli embed, and nothing else may lie among them"
 
 
-def parts_of(place: str) -> list[str]:
+def parts_of(location: str) -> list[str]:
     """The parts of a data set, in order; empty where there is none.
 
     Args:
-        place: a folder or URL that holds nothing but Parquet files, also in folders such as `day=3`; or a pattern of
+        location: a folder or URL that holds nothing but Parquet files, also in folders such as `day=3`; or a pattern of
             Parquet files with `*` or `{0..9}`.
 
     Raises:
         VectorsError: a pattern cannot be looked up.
     """
-    if place.lower().endswith(_SUFFIXES):
+    if location.lower().endswith(_SUFFIXES):
         try:
-            return sorted(match(place)) if not os.path.exists(place) else []  # noqa: PTH110 - any bytes
+            return sorted(match(location)) if not os.path.exists(location) else []  # noqa: PTH110 - any bytes
         except ImageError as error:
-            raise VectorsError(f"{redact(place)}: {error.reason}", hint=_PARTS) from error
-    plain = is_image_name(place) or place.lower().endswith(SHARDS)
-    if is_url(place) and (plain or (scheme(place) in {"http", "https"} and not place.endswith("/"))):
+            raise VectorsError(f"{redact(location)}: {error.reason}", hint=_PARTS) from error
+    plain = is_image_name(location) or location.lower().endswith(SHARDS)
+    if is_url(location) and (plain or (scheme(location) in {"http", "https"} and not location.endswith("/"))):
         return []  # a file, which need not be asked for
     try:
-        found = list(_below(place))
+        files = list(_below(location))
     except (ImageError, OSError):
         return []
-    return sorted(found) if found and all(name.lower().endswith(_SUFFIXES) for name in found) else []
+    return sorted(files) if files and all(name.lower().endswith(_SUFFIXES) for name in files) else []
 
 
-def no_parts(place: str) -> VectorsError:
+def no_parts(location: str) -> VectorsError:
     """Why a folder or URL is no data set."""
     why = "holds no parts"
     try:
-        next(iter(list_folder(place)), None)
+        next(iter(list_folder(location)), None)
     except ImageError as error:
         why = error.reason
-    return VectorsError(f"{redact(place)}: {why}", hint=_PARTS)
+    return VectorsError(f"{redact(location)}: {why}", hint=_PARTS)
 
 
 def _below(folder: str) -> Iterator[str]:
@@ -103,7 +103,7 @@ class _Head:
 class ParquetDataset(VectorFile):
     """Parts of one model, one after the other."""
 
-    def __init__(self, place: str, parts: Sequence[str]) -> None:
+    def __init__(self, location: str, parts: Sequence[str]) -> None:
         self.parts = parts
         self._open = lru_cache(maxsize=_OPEN_PARTS)(ParquetFile)
         with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
@@ -111,7 +111,7 @@ class ParquetDataset(VectorFile):
         for part, head in zip(parts, self._heads, strict=True):
             _check_alike(part, head, parts[0], self._heads[0])
         self._starts = [0, *accumulate(sum(head.groups) for head in self._heads)]
-        super().__init__(redact(place), replace(self._heads[0].info, shard=None), self._heads[0].dim)
+        super().__init__(redact(location), replace(self._heads[0].info, shard=None), self._heads[0].dim)
         self._names = _Names(self)
 
     def __len__(self) -> int:
@@ -130,8 +130,8 @@ class ParquetDataset(VectorFile):
     def read(self, rows: int) -> Iterator[VectorRows]:
         """Part by part."""
         for part in self.parts:
-            for some in self._open(part).read(rows):
-                yield replace(some, positions=None)
+            for block in self._open(part).read(rows):
+                yield replace(block, positions=None)
 
     def group_of(self, row: int) -> tuple[int, int, int]:
         """The part, the row group in it, and the number in that."""
@@ -178,5 +178,7 @@ def _head(part: str) -> _Head:
 
 
 def _check_alike(part: str, head: _Head, first: str, other: _Head) -> None:
-    mine, others = (DescribedVectors(redact(place), one.info, one.dim) for place, one in ((part, head), (first, other)))
+    mine, others = (
+        DescribedVectors(redact(path), footer.info, footer.dim) for path, footer in ((part, head), (first, other))
+    )
     mine.require_like(others)

@@ -178,7 +178,7 @@ class ParquetWriter(VectorsWriter):
     def write(self, rows: VectorRows) -> None:
         """Let a row group out when it is full."""
         self._waiting.append(rows)
-        while sum(len(some.names) for some in self._waiting) >= _ROWS_A_GROUP:
+        while sum(len(block.names) for block in self._waiting) >= _ROWS_A_GROUP:
             whole = _join(self._waiting)
             self._write_group(_slice(whole, 0, _ROWS_A_GROUP))
             self._waiting = [_slice(whole, _ROWS_A_GROUP, len(whole.names))]

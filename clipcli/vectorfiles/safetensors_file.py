@@ -74,10 +74,10 @@ class SafetensorsFile(MappedFile):
     def positions(self) -> Positions | None:
         """The tensor `positions`."""
         with own_error(VectorsError, str(self.path), what="its positions are damaged"):
-            found = self._map(self.path, "positions") if "positions" in self._header else None
-            if found is not None and (found.shape != (len(self.vectors),) or found.dtype != np.int64):
+            positions = self._map(self.path, "positions") if "positions" in self._header else None
+            if positions is not None and (positions.shape != (len(self.vectors),) or positions.dtype != np.int64):
                 raise DecodeError("not a number for each row")
-            return found
+            return positions
 
     @cached_property
     def failures(self) -> Sequence[Failure]:

@@ -73,8 +73,8 @@ class TextFile(VectorFile):
         """In shards, from every row."""
         if self._first is None or self._first.position is None:
             return None
-        found = [line.position for line in self.lines(self.path) if isinstance(line, Line)]
-        return np.array(found, np.int64)
+        positions = [line.position for line in self.lines(self.path) if isinstance(line, Line)]
+        return np.array(positions, np.int64)
 
     @cached_property
     def failures(self) -> Sequence[Failure]:
@@ -90,17 +90,17 @@ class TextFile(VectorFile):
         """Parse block by block."""
         good = (line for line in self.lines(self.path) if isinstance(line, Line))
         start = 0
-        while some := list(islice(good, rows)):
-            for number, line in enumerate(some, start):
+        while block := list(islice(good, rows)):
+            for number, line in enumerate(block, start):
                 if len(line.vector) != self.dim:
                     raise VectorsError(
                         f"{self.path}: row {number} has {len(line.vector)} numbers, the first {self.dim}"
                     )
-            start += len(some)
+            start += len(block)
             positions = None
-            if some[0].position is not None:
-                positions = np.array([line.position for line in some], np.int64)
-            yield VectorRows([line.name for line in some], np.stack([line.vector for line in some]), positions)
+            if block[0].position is not None:
+                positions = np.array([line.position for line in block], np.int64)
+            yield VectorRows([line.name for line in block], np.stack([line.vector for line in block]), positions)
 
 
 class TextWriter(VectorsWriter):

@@ -93,13 +93,13 @@ class VectorFile(ABC):
         reader = self.read(rows)
         while True:
             with own_error(VectorsError, str(self.path)):
-                some = next(reader, None)
-            if some is None:
+                block = next(reader, None)
+            if block is None:
                 return
             if check:
-                self.check(start, some)
-            yield start, some.vectors
-            start += len(some.names)
+                self.check(start, block)
+            yield start, block.vectors
+            start += len(block.names)
 
     def matrix(self) -> Vectors:
         """All vectors, (n, dim) float32, unchecked: mapped where the file holds them so, else read into memory."""

@@ -66,18 +66,18 @@ def _open(path: str | Path) -> VectorFile:
 
     if parts := parts_of(str(path)):
         return ParquetDataset(str(path), parts)
-    place = Path(path)
-    chosen = format_of(place)
+    file = Path(path)
+    chosen = format_of(file)
     remote = is_url(str(path))
-    if not remote and not is_there(place):
+    if not remote and not is_there(file):
         raise VectorsError(f"{path}: no such file")
     if chosen is None:
         raise VectorsError(f"{path}: no vector file by its suffix", hint="known are " + ", ".join(_BY_SUFFIX))
     if remote:
         return _open_remote(str(path), chosen)
-    if not is_file(place):
+    if not is_file(file):
         raise VectorsError(f"{path}: not a file")
-    return _classes(chosen)[0](place)
+    return _classes(chosen)[0](file)
 
 
 def _open_remote(url: str, chosen: VectorFormat) -> VectorFile:
