@@ -156,10 +156,10 @@ class Bundle:
 
         What the bundle says of itself (name, source, fingerprint) is not in it, so no bundle can pass for another.
         """
-        found = self.manifest
-        fed = {key: value for key, value in asdict(found.info).items() if key not in {"name", "fingerprint"}}
-        files = sorted((entry.name, entry.size, entry.sha256) for entry in found.files)
-        text = json.dumps([fed, asdict(found.tokenizer), found.vocab_size, found.precision, files], sort_keys=True)
+        listed = self.manifest
+        fed = {key: value for key, value in asdict(listed.info).items() if key not in {"name", "fingerprint"}}
+        files = sorted((entry.name, entry.size, entry.sha256) for entry in listed.files)
+        text = json.dumps([fed, asdict(listed.tokenizer), listed.vocab_size, listed.precision, files], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
@@ -220,14 +220,14 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{folder}: not a bundle: it has no {MANIFEST}") from error
     except (OSError, ValueError) as error:
         raise BundleError(f"{folder / MANIFEST}: cannot be read: {reason_of(error)}") from error
-    found = manifest.parse(text, str(folder))
-    names = {entry.name for entry in found.files}
-    for entry in found.files:
+    parsed = manifest.parse(text, str(folder))
+    names = {entry.name for entry in parsed.files}
+    for entry in parsed.files:
         _check_name(folder, entry)
     for needed in (IMAGE_TOWER, TEXT_TOWER, TOKENIZER):
         if needed not in names:
             raise BundleError(f"{folder}: {MANIFEST} does not list {needed}", hint=_AGAIN)
-    return found
+    return parsed
 
 
 def _check_name(folder: Path, entry: FileEntry) -> None:
@@ -263,10 +263,10 @@ def _check_sizes(bundle: Bundle) -> None:
 def _check_external(tower: Path, sizes: dict[str, int]) -> None:
     """Every external tensor must lie inside a file that the manifest lists, so that no engine is sent elsewhere."""
     try:
-        found = list(extents(read_bytes(tower, _LARGEST_GRAPH)))
+        tensor_extents = list(extents(read_bytes(tower, _LARGEST_GRAPH)))
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{tower}: {words_of(error)}", hint=_AGAIN) from error
-    for extent in found:
+    for extent in tensor_extents:
         if extent.location not in sizes:
             raise BundleError(
                 f"{tower}: its weights point outside the bundle: {extent.location!r}",

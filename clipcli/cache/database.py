@@ -73,15 +73,15 @@ def make_space(db: sqlite3.Connection, name: str) -> int:
 
 def find(db: sqlite3.Connection, space: int, keys: Sequence[bytes]) -> Iterator[CachedEntry]:
     """Entries among `keys`, in no order; one whose checksum is wrong counts as absent."""
-    for some in _chunks(keys):
-        for key, data, itemsize, crc, used in db.execute(_FIND.format(_marks(some)), (space, *some)):
+    for chunk in _chunks(keys):
+        for key, data, itemsize, crc, used in db.execute(_FIND.format(_marks(chunk)), (space, *chunk)):
             if zlib.crc32(data) == crc:
                 yield CachedEntry(key, data, itemsize, used)
 
 
 def insert(db: sqlite3.Connection, space: int, data: Mapping[bytes, bytes], itemsize: int, day: int) -> None:
     """Add entries for keys that have none."""
-    present = {row[0] for some in _chunks(list(data)) for row in _entries(db, "key", space, some)}
+    present = {row[0] for chunk in _chunks(list(data)) for row in _entries(db, "key", space, chunk)}
     new = [(key, blob) for key, blob in data.items() if key not in present]
     first = (db.execute("SELECT max(id) FROM vectors").fetchone()[0] or 0) + 1
     numbered = list(enumerate(new, start=first))
@@ -94,10 +94,10 @@ def insert(db: sqlite3.Connection, space: int, data: Mapping[bytes, bytes], item
 
 def remove(db: sqlite3.Connection, space: int, keys: Sequence[bytes]) -> None:
     """Drop entries and their vectors."""
-    for some in _chunks(keys):
-        numbers = [row[0] for row in _entries(db, "vector", space, some)]
+    for chunk in _chunks(keys):
+        numbers = [row[0] for row in _entries(db, "vector", space, chunk)]
         db.execute(f"DELETE FROM vectors WHERE id IN ({_marks(numbers)})", numbers)  # noqa: S608 - question marks only
-        db.execute(f"DELETE FROM entries WHERE space = ? AND key IN ({_marks(some)})", (space, *some))  # noqa: S608
+        db.execute(f"DELETE FROM entries WHERE space = ? AND key IN ({_marks(chunk)})", (space, *chunk))  # noqa: S608
 
 
 def touch(db: sqlite3.Connection, uses: Iterable[tuple[int, bytes]], day: int) -> None:
@@ -166,8 +166,8 @@ def generations(folder: Path) -> list[tuple[int, bool]]:
 
 def current_file(folder: Path) -> Path:
     """The database in use, or the one to make next."""
-    found = generations(folder)
-    number, broken = found[-1] if found else (0, True)
+    files = generations(folder)
+    number, broken = files[-1] if files else (0, True)
     return folder / f"vectors-{number + broken}.sqlite"
 
 

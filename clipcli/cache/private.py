@@ -78,8 +78,8 @@ def close_to_others(path: Path) -> None:
         if stat.S_ISLNK(state.st_mode) or (hasattr(os, "geteuid") and state.st_uid != os.geteuid()):
             return
         is_folder = stat.S_ISDIR(state.st_mode)
-        wanted = _FOLDER if is_folder else _FILE
-        if stat.S_IMODE(state.st_mode) & _OTHERS or stat.S_IMODE(state.st_mode) & wanted != wanted:
-            path.chmod(wanted)
+        owner_mode = _FOLDER if is_folder else _FILE
+        if stat.S_IMODE(state.st_mode) & _OTHERS or stat.S_IMODE(state.st_mode) & owner_mode != owner_mode:
+            path.chmod(owner_mode)
         for below in path.iterdir() if is_folder else ():
             close_to_others(below)

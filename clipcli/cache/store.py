@@ -157,8 +157,8 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
     def _entries(self, space: str, keys: Sequence[str]) -> list[CachedEntry | None]:
         raw = [bytes.fromhex(key) for key in keys]
-        found = {} if self._refresh else self._read(lambda db: self._find(db, space, raw)) or {}
-        return [found.get(key) for key in raw]
+        entries = {} if self._refresh else self._read(lambda db: self._find(db, space, raw)) or {}
+        return [entries.get(key) for key in raw]
 
     def put(self, space: str, items: Sequence[tuple[str, Vector]]) -> None:
         """Keep vectors, all or none, in one transaction; vectors that are not finite are left out."""

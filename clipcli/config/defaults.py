@@ -37,8 +37,8 @@ def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> d
     config = load_config()
     values = config_values(config)
     if verbose and values:
-        said = ", ".join(f"{name} = {value}" for name, value in values.items())
-        Console(verbose=True).detail(f"defaults of {config.path}: {said}")
+        settings = ", ".join(f"{name} = {value}" for name, value in values.items())
+        Console(verbose=True).detail(f"defaults of {config.path}: {settings}")
     return {
         name: {key: values[key] for key in values if _holds(key, name, options)} for name, options in commands.items()
     }
@@ -54,17 +54,17 @@ def _holds(key: str, command: str, options: frozenset[str]) -> bool:
 
 def config_values(config: Config) -> Values:
     """Return what the file sets, as the option parser takes it; file names are relative to the config file."""
-    found = config.defaults
+    defaults = config.defaults
     every: Values = {
-        "model": config.model_beside(found.model) if found.model else None,
-        "device": found.device,
-        "precision": found.precision,
-        "engine": found.engine,
-        "offline": found.offline,
+        "model": config.model_beside(defaults.model) if defaults.model else None,
+        "device": defaults.device,
+        "precision": defaults.precision,
+        "engine": defaults.engine,
+        "offline": defaults.offline,
         "weights_dir": config.weights_dir,
-        "prompts": [config.beside(name) for name in found.prompts] or None,
-        "format": found.format,
-        "batch_size": found.batch_size,
-        "workers": found.workers,
+        "prompts": [config.beside(name) for name in defaults.prompts] or None,
+        "format": defaults.format,
+        "batch_size": defaults.batch_size,
+        "workers": defaults.workers,
     }
     return {name: value for name, value in every.items() if value is not None}

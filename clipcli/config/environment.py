@@ -104,9 +104,9 @@ def options_as_variables(given: Mapping[str, object]) -> Iterator[None]:
     Args:
         given: all options of the command by name; those without a value leave their variable alone.
     """
-    wanted = {variable_of(name): _text(given[name]) for name in _KEPT if given.get(name) is not None}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    variables = {variable_of(name): _text(given[name]) for name in _KEPT if given.get(name) is not None}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

@@ -43,8 +43,8 @@ def foreign_config(start: str = ".") -> str | None:
 def _candidates(start: str) -> Iterator[Path]:
     here = Path(start).absolute()
     above = [here, *here.parents]
-    marks = ((place, folder / ".git") for place, folder in enumerate(above))
-    top = next((place for place, mark in marks if is_there(mark) and is_own(mark)), 0)
+    marks = ((depth, folder / ".git") for depth, folder in enumerate(above))
+    top = next((depth for depth, mark in marks if is_there(mark) and is_own(mark)), 0)
     for folder in above[: top + 1]:
         if is_file(folder / NAME):
             yield folder / NAME
@@ -89,10 +89,10 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         return parse_toml(text)
     except DecodeError as error:
-        said = str(error)
-        where = re.search(r"line (\d+)", said)
+        message = str(error)
+        where = re.search(r"line (\d+)", message)
         line = int(where[1]) if where else text.count("\n") + 1
-        problem = re.sub(r"\s*\(at .*\)$", "", said.removeprefix("not TOML: "))
+        problem = re.sub(r"\s*\(at .*\)$", "", message.removeprefix("not TOML: "))
         refuse([Fault(source, line, f"not TOML: {problem[:1].lower()}{problem[1:]}")], ConfigError)
 
 
@@ -110,42 +110,42 @@ def _config(data: Mapping[str, Any], path: str, faults: ConfigFaults) -> Config:
     return Config(path, os.path.dirname(path), Defaults(**defaults), tuple(checks))  # noqa: PTH120
 
 
-def _check_trust(place: Place, values: Mapping[str, Any], faults: ConfigFaults) -> None:
+def _check_trust(key_path: Place, values: Mapping[str, Any], faults: ConfigFaults) -> None:
     """Add what a file that nobody named may not say."""
     if not faults.is_named:
         for key, problem, hint in forbidden(values, os.path.dirname(faults.source)):  # noqa: PTH120
-            faults.add((*place, key), problem, hint)
+            faults.add((*key_path, key), problem, hint)
 
 
 def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
-    place = (CHECKS, name)
+    key_path = (CHECKS, name)
     if not isinstance(table, dict):
         near = nearest(name, CHECK_KEYS)
         hint = f"[{CHECKS}.NAME] has to stand above {name}" if name in near else f"[{CHECKS}.NAME]"
-        faults.add(place, f"the check {name!r} should be a table", hint)
+        faults.add(key_path, f"the check {name!r} should be a table", hint)
         return None
     if not name.strip():
-        faults.add(place, "a check needs a name", f"[{CHECKS}.NAME]")
-    values = faults.values(place, table, CHECK_KEYS)
-    _check_trust(place, values, faults)
+        faults.add(key_path, "a check needs a name", f"[{CHECKS}.NAME]")
+    values = faults.values(key_path, table, CHECK_KEYS)
+    _check_trust(key_path, values, faults)
     if faults.found:
         return None
-    spec = CheckSpec(**{"name": name, "line": faults.line(place), "include": (), **values})
+    spec = CheckSpec(**{"name": name, "line": faults.line(key_path), "include": (), **values})
     if problem := _problem(spec):
-        faults.add(place, f"the check {name!r} {problem[0]}", problem[1])
+        faults.add(key_path, f"the check {name!r} {problem[0]}", problem[1])
     return spec
 
 
 def _problem(spec: CheckSpec) -> tuple[str, str] | None:
     """What is wrong with a check as a whole, and what to do about it."""
-    asked = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid)]
+    expectations = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid)]
     if not spec.include:
         return "names no images", 'include = ["pictures/"]'
-    if sum(asked) > 1:
+    if sum(expectations) > 1:
         return "asks for more than one thing", "one of expect, expect_from and forbid, and another check for the other"
-    if not sum(asked) and spec.duplicates is None:
+    if not sum(expectations) and spec.duplicates is None:
         return "expects nothing", "give it expect, expect_from, forbid or duplicates"
-    if not sum(asked) and (idle := [key for key in LABEL_KEYS if getattr(spec, key)]):
+    if not sum(expectations) and (idle := [key for key in LABEL_KEYS if getattr(spec, key)]):
         return f"has {idle[0]}, which has no say in duplicates", "give it expect, expect_from or forbid too"
     if spec.expect is not None and not spec.has_labels:
         return "has no labels", "expect needs other labels to choose from: labels, labels_file or thresholds"

@@ -21,7 +21,7 @@ _FENCE = re.compile(r'"""|\'\'\'')
 
 def lines_of(text: str) -> Mapping[Place, int]:
     """The line, from 1, on which each table and each key is first named; keys of inline tables are not found."""
-    found: dict[Place, int] = {}
+    lines: dict[Place, int] = {}
     table: Place = ()
     for number, line in _outside_strings(text):
         if header := _HEADER.match(line):
@@ -31,13 +31,13 @@ def lines_of(text: str) -> Mapping[Place, int]:
         else:
             continue
         for end in range(1, len(named) + 1):
-            found.setdefault(named[:end], number)
-    return found
+            lines.setdefault(named[:end], number)
+    return lines
 
 
-def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
+def line_of(lines: Mapping[Place, int], key_path: Place) -> int | None:
     """The line of a place, or of the nearest thing around it that has one."""
-    return next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), None)
+    return next((lines[key_path[:end]] for end in range(len(key_path), 0, -1) if key_path[:end] in lines), None)
 
 
 def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
@@ -103,7 +103,7 @@ LABEL_KEYS = (
     "groups",
 )  # fmt: skip
 """Keys that mean nothing where nothing is said of labels."""
-_WANTED: Mapping[Kind, str] = {
+_EXPECTED_KINDS: Mapping[Kind, str] = {
     "text": "a text",
     "texts": "a text or a list of texts",
     "labels": "a list of texts",
@@ -126,31 +126,31 @@ class ConfigFaults:
     """Whether the user named the file; one that was merely found is trusted with less."""
     found: list[Fault] = field(default_factory=list)
 
-    def line(self, place: Place) -> int | None:
+    def line(self, key_path: Place) -> int | None:
         """The line of a key or table of clipcli's part."""
-        return line_of(self.lines, (*self.section, *place))
+        return line_of(self.lines, (*self.section, *key_path))
 
-    def add(self, place: Place, problem: str, suggestion: str = "") -> None:
+    def add(self, key_path: Place, problem: str, suggestion: str = "") -> None:
         """Note one more."""
-        self.found.append(Fault(self.source, self.line(place), problem, suggestion))
+        self.found.append(Fault(self.source, self.line(key_path), problem, suggestion))
 
     def in_order(self) -> list[Fault]:
         """By line."""
         return sorted(self.found, key=lambda fault: fault.line or 0)
 
     def values(
-        self, place: Place, table: Mapping[str, Any], keys: Mapping[str, Kind], also: tuple[str, ...] = ()
+        self, key_path: Place, table: Mapping[str, Any], keys: Mapping[str, Kind], also: tuple[str, ...] = ()
     ) -> dict[str, Any]:
         """The values of a table by key, checked; unknown keys and values of the wrong kind are added to the faults."""
         values: dict[str, Any] = {}
         for key, raw in table.items():
             if key not in keys:
                 hint = did_you_mean(key, (*keys, *also)) or "one of " + ", ".join((*keys, *also))
-                self.add((*place, key), f"unknown key {quoted(key)}", hint)
+                self.add((*key_path, key), f"unknown key {quoted(key)}", hint)
                 continue
             value = _read(raw, keys[key])
             if value is None:
-                self.add((*place, key), f"{key} should be {_WANTED[keys[key]]}, not {quoted(str(raw))}")
+                self.add((*key_path, key), f"{key} should be {_EXPECTED_KINDS[keys[key]]}, not {quoted(str(raw))}")
             else:
                 values[key] = value
         return values

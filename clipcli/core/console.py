@@ -64,7 +64,7 @@ def disarm_log(data: bytes) -> bytes:
     """The same for bytes that go into a log, where control characters are escapes too; lines and tabs stay."""
     if not _SUSPECT.search(data):
         return data
-    text = _CONTROL.sub(lambda found: _escape(found[0]), data.decode("utf-8", "surrogateescape"))
+    text = _CONTROL.sub(lambda match: _escape(match[0]), data.decode("utf-8", "surrogateescape"))
     return disarm(text).encode("utf-8", "surrogateescape")
 
 

@@ -94,12 +94,12 @@ def decode(kind: type[T], value: object, *, unknown: Literal["refuse", "ignore"]
     hints = _hints(typing.cast("Any", kind))
     given: dict[str, Any] = {}
     known: set[str] = set()
-    for one in fields(typing.cast("Any", kind)):
-        key = one.metadata.get("key", one.name)
+    for field in fields(typing.cast("Any", kind)):
+        key = field.metadata.get("key", field.name)
         known.add(key)
         if key in value:
-            given[one.name] = _converted(hints[one.name], value[key], key, unknown)
-        elif one.default is MISSING and one.default_factory is MISSING:
+            given[field.name] = _converted(hints[field.name], value[key], key, unknown)
+        elif field.default is MISSING and field.default_factory is MISSING:
             raise DecodeError(f"no {key!r}")
     strange = sorted(set(value) - known) if unknown == "refuse" else []
     if strange:
@@ -146,15 +146,15 @@ def _converted(kind: Any, value: Any, key: str, unknown: Literal["refuse", "igno
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in {Union, types.UnionType}:
         return _any_of(inner, value, key, unknown)
-    if origin is Literal and any(value == one and type(value) is type(one) for one in inner):
+    if origin is Literal and any(value == choice and type(value) is type(choice) for choice in inner):
         return value
     if origin in {tuple, list} and isinstance(value, list):
         kinds = [inner[0]] * len(value) if origin is list or inner[-1] is Ellipsis else list(inner)
         if len(kinds) != len(value):
             raise DecodeError(f"{key} should have {len(kinds)} values, not {len(value)}")
-        return origin(_converted(one, item, key, unknown) for one, item in zip(kinds, value, strict=True))
+        return origin(_converted(item_kind, item, key, unknown) for item_kind, item in zip(kinds, value, strict=True))
     if origin is dict and isinstance(value, dict):
-        return {name: _converted(inner[1], one, f"{key}.{name}"[:_LONGEST], unknown) for name, one in value.items()}
+        return {name: _converted(inner[1], item, f"{key}.{name}"[:_LONGEST], unknown) for name, item in value.items()}
     if is_dataclass(kind) and isinstance(value, dict):
         try:
             return decode(typing.cast("type", kind), value, unknown=unknown)
@@ -166,13 +166,13 @@ def _converted(kind: Any, value: Any, key: str, unknown: Literal["refuse", "igno
 
 
 def _unfit(kind: Any, value: Any, key: str) -> DecodeError:
-    """Say what was wanted, and what came."""
+    """Say which type is expected and which was given."""
     if typing.get_origin(kind) is Literal:
         return DecodeError(f"{key} should be one of {', '.join(map(str, typing.get_args(kind)))}, not {shown(value)}")
-    wanted = "dict" if is_dataclass(kind) else getattr(typing.get_origin(kind) or kind, "__name__", str(kind))
-    wanted = "list" if wanted == "tuple" else wanted
-    came = type(value).__name__
-    return DecodeError(f"{key} should be {wanted}, not {came if came != wanted else shown(value)}")
+    expected = "dict" if is_dataclass(kind) else getattr(typing.get_origin(kind) or kind, "__name__", str(kind))
+    expected = "list" if expected == "tuple" else expected
+    actual = type(value).__name__
+    return DecodeError(f"{key} should be {expected}, not {actual if actual != expected else shown(value)}")
 
 
 def _any_of(kinds: tuple[Any, ...], value: Any, key: str, unknown: Literal["refuse", "ignore"]) -> Any:
@@ -209,9 +209,9 @@ def _check_depth(value: Any) -> None:
     for _ in range(_DEEPEST):
         level = [
             child
-            for one in level
-            if isinstance(one, dict | list)
-            for child in (one.values() if isinstance(one, dict) else one)
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
             if isinstance(child, dict | list)
         ]
         if not level:

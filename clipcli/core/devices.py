@@ -62,8 +62,8 @@ def model_threads() -> int:
     `OMP_NUM_THREADS` says otherwise; torch listens to it as well, and Ray gives it to a worker that may use a part of
     the cores.
     """
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return max(1, int(asked)) if asked.isdigit() else usable_cores()
+    setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return max(1, int(setting)) if setting.isdigit() else usable_cores()
 
 
 def cpu_lanes() -> tuple[int, int]:

@@ -78,8 +78,8 @@ def words_of(error: BaseException) -> str:
         return "not enough memory for it"
     if isinstance(error, RecursionError):
         return "nested too deeply"
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    words = " ".join(said.split()) or type(error).__name__
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    words = " ".join(message.split()) or type(error).__name__
     if isinstance(error, KeyError):
         words = f"no {words}"
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…"

@@ -67,11 +67,11 @@ def redact_variables(text: str) -> str:
 def _redacted(url: re.Match[str]) -> str:
     start, rest = url["scheme"] + url["mark"], url["rest"]
     authority = _AUTHORITY.match(rest)
-    place = authority[0] if authority else ""
-    host = place.rpartition("@")[2]
+    user_and_host = authority[0] if authority else ""
+    host = user_and_host.rpartition("@")[2]
     if not _HOST.fullmatch(host):  # a password with a slash in it: where it ends cannot be told
         return f"{start}***"
-    return f"{start}{host}{_path(rest[len(place) :], is_web=url['scheme'].lower() in _WEB)}"
+    return f"{start}{host}{_path(rest[len(user_and_host) :], is_web=url['scheme'].lower() in _WEB)}"
 
 
 def _path(tail: str, *, is_web: bool) -> str:
@@ -82,8 +82,8 @@ def _path(tail: str, *, is_web: bool) -> str:
     path, hash_mark, _ = path.partition("#")
     if is_web:
         path = _MATRIX.sub("", path)
-    kept = [] if hash_mark else [pair for pair in query.partition("#")[0].split("&") if _is_allowed(pair)]
-    return path + ("?" + "&".join(kept) if kept else "")
+    allowed = [] if hash_mark else [pair for pair in query.partition("#")[0].split("&") if _is_allowed(pair)]
+    return path + ("?" + "&".join(allowed) if allowed else "")
 
 
 def _is_allowed(pair: str) -> bool:

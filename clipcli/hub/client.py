@@ -49,9 +49,9 @@ class Hub:
         Raises:
             DownloadError: no network, no such repository or revision, refused, or damaged on the way.
         """
-        found = self._look_up(repo, filename, revision)
-        if found is not None:
-            return found or None
+        cached = self._look_up(repo, filename, revision)
+        if cached is not None:
+            return cached or None
         if self._is_offline:
             raise DownloadError(
                 f"{filename} of {repo} is not on this disk, and offline it cannot be fetched", hint=OFFLINE_HINT
@@ -74,9 +74,9 @@ class Hub:
         """
         names = preferred(filename)
         for name in names:
-            found = self.cached(repo, name, revision)
-            if found is not None:
-                return found
+            local = self.cached(repo, name, revision)
+            if local is not None:
+                return local
         for name in names:
             path = self.fetch(repo, name, revision)
             if path is not None:
@@ -109,12 +109,12 @@ class Hub:
         here = [path for name in TOKENIZER_FILES if (path := self.cached(repo, name)) is not None]
         if self._is_offline and any(path.name in _WORDS for path in here):
             return str(here[0].parent)
-        found = [path for name in TOKENIZER_FILES if (path := self.fetch(repo, name)) is not None]
-        if not found:
+        paths = [path for name in TOKENIZER_FILES if (path := self.fetch(repo, name)) is not None]
+        if not paths:
             raise DownloadError(
                 f"{repo} has no tokenizer files", hint="the model's config names it as hf_tokenizer_name"
             )
-        return str(found[0].parent)
+        return str(paths[0].parent)
 
     @property
     def _is_offline(self) -> bool:
@@ -128,14 +128,14 @@ class Hub:
         from huggingface_hub.errors import HFValidationError
 
         try:
-            found = try_to_load_from_cache(repo, filename, cache_dir=self.cache_dir, revision=revision)
+            cached = try_to_load_from_cache(repo, filename, cache_dir=self.cache_dir, revision=revision)
         except HFValidationError as error:
             raise UnknownModelError(
                 f"not the name of a repository: {repo!r}", hint="hf-hub:org/name or hf-hub:org/name@revision"
             ) from error
-        if isinstance(found, str):
-            return Path(found)
-        return None if found is None else False
+        if isinstance(cached, str):
+            return Path(cached)
+        return None if cached is None else False
 
     def _download(self, repo: str, filename: str, revision: str | None) -> Path | None:
         from huggingface_hub import errors

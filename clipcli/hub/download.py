@@ -106,18 +106,18 @@ def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str 
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(repo, filename, revision=revision)
-    found = get_hf_file_metadata(url)
-    if found.etag is None or found.size is None or not is_sha256(found.etag):
+    metadata = get_hf_file_metadata(url)
+    if metadata.etag is None or metadata.size is None or not is_sha256(metadata.etag):
         return
     folder = repository_folder(repo, cache_dir)
-    blob = folder / "blobs" / found.etag
+    blob = folder / "blobs" / metadata.etag
     blob.parent.mkdir(parents=True, exist_ok=True)
-    lock = _lock_folder(folder) / f"{found.etag}.lock"
+    lock = _lock_folder(folder) / f"{metadata.etag}.lock"
     with _alone(lock, filename, talk):
         if not is_there(blob):
-            part = blob.with_name(f"{found.etag}.incomplete")
-            _fetch_rest(url, part, found.size, filename, talk)
-            refuse_damaged(part, found.etag, filename)
+            part = blob.with_name(f"{metadata.etag}.incomplete")
+            _fetch_rest(url, part, metadata.size, filename, talk)
+            refuse_damaged(part, metadata.etag, filename)
             part.replace(blob)
 
 

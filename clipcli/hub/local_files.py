@@ -60,11 +60,11 @@ def refuse_damaged(blob: Path, expected: str, name: str) -> None:
     Raises:
         DownloadError: it was removed.
     """
-    found = sha256_of(blob)
-    if found != expected:
+    actual = sha256_of(blob)
+    if actual != expected:
         blob.unlink(missing_ok=True)
         raise DownloadError(
-            f"{name} is damaged: sha256 {found[:12]}…, expected {expected[:12]}…; it was removed",
+            f"{name} is damaged: sha256 {actual[:12]}…, expected {expected[:12]}…; it was removed",
             hint="run the command again to fetch it anew",
         )
 

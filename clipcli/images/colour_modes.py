@@ -114,11 +114,11 @@ def _extremes(samples: Samples) -> tuple[float, float]:
     """The lowest and highest finite number. Raises ValueError."""
     low, high = math.inf, -math.inf
     for rows in _blocks(samples):
-        some = samples[rows]
-        if some.dtype.kind == "f":
-            some = some[np.isfinite(some)]
-        if some.size:
-            low, high = min(low, float(some.min())), max(high, float(some.max()))
+        block = samples[rows]
+        if block.dtype.kind == "f":
+            block = block[np.isfinite(block)]
+        if block.size:
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low > high:
         raise ValueError("none of its numbers is finite")
     return low, high

@@ -120,11 +120,11 @@ def _is_deeper(data: bytes, image: Image.Image) -> bool:
             bits = image.tag_v2.get(_BITS_PER_SAMPLE, (_EIGHT,))  # type: ignore[attr-defined]  # of a TIFF file
             return bool(max(bits if isinstance(bits, tuple) else (bits,)) > _EIGHT)
         case "JPEG2000":
-            place = data.find(b"\xff\x51")
-            return place >= 0 and (struct.unpack_from(">B", data, place + 40)[0] & 0x7F) + 1 > _EIGHT
+            offset = data.find(b"\xff\x51")
+            return offset >= 0 and (struct.unpack_from(">B", data, offset + 40)[0] & 0x7F) + 1 > _EIGHT
         case "AVIF" | "HEIF":
-            place = data.find(b"av1C")
-            deep = place >= 0 and len(data) > place + _ONE_BOX and bool(data[place + _ONE_BOX] & _HIGH_DEPTH)
+            offset = data.find(b"av1C")
+            deep = offset >= 0 and len(data) > offset + _ONE_BOX and bool(data[offset + _ONE_BOX] & _HIGH_DEPTH)
             return deep or int(image.info.get("bit_depth", _EIGHT)) > _EIGHT
         case _:
             return False

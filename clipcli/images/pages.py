@@ -34,14 +34,14 @@ def pages_of(image: Image.Image) -> list[int]:
         return _of_camera(image, count)
     if image.format != "TIFF":
         return list(range(count))
-    found = []
+    pages = []
     for number in range(count):
         image.seek(number)
         kind = image.tag_v2.get(_SUBFILE, 0)  # type: ignore[attr-defined]  # of a TIFF file
         if not (isinstance(kind, int) and kind & _REDUCED):
-            found.append(number)
+            pages.append(number)
     image.seek(0)
-    return found or [0]
+    return pages or [0]
 
 
 def _of_camera(image: Image.Image, count: int) -> list[int]:

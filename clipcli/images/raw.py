@@ -93,10 +93,10 @@ def _require_at_most(max_pixels: int, count: int) -> None:
 def _embedded(rawpy: Any, raw: Any, least: int) -> bytes | None:
     """The largest preview as a JPEG file, if its longer side has `least` pixels."""
     try:
-        found = raw.extract_thumb()
-        if found.format == rawpy.ThumbFormat.JPEG:
-            return found.data if max(Image.open(io.BytesIO(found.data)).size) >= least else None
-        return _encoded(found.data) if max(found.data.shape[:2]) >= least else None
+        preview = raw.extract_thumb()
+        if preview.format == rawpy.ThumbFormat.JPEG:
+            return preview.data if max(Image.open(io.BytesIO(preview.data)).size) >= least else None
+        return _encoded(preview.data) if max(preview.data.shape[:2]) >= least else None
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError, OSError, AttributeError, TypeError):
         return None
 
@@ -160,9 +160,9 @@ def _tags(data: bytes, offset: int, order: str) -> Iterator[tuple[int, tuple[int
             continue
         layout = struct.Struct(f"{order}{min(count, _MOST_VALUES)}{letter}")
         inline = struct.calcsize(f"{order}{letter}") * count <= 4  # noqa: PLR2004 - bytes of a value's place
-        place = start + 8 if inline else _number(data, start + 8, order, "I")
-        if place + layout.size <= len(data):
-            yield tag, layout.unpack_from(data, place)
+        position = start + 8 if inline else _number(data, start + 8, order, "I")
+        if position + layout.size <= len(data):
+            yield tag, layout.unpack_from(data, position)
 
 
 def _next_ifd(data: bytes, offset: int, order: str) -> int:

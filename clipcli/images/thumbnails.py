@@ -68,11 +68,11 @@ def glance(
         width, height = height, width
     try:
         shown = pages_of(header)
-        wanted = _some(shown, header)
-        pictures = tuple(rendering.apply(_page(header, page)) for page in wanted) if len(shown) > 1 else (image,)
+        selected = _sample_pages(shown, header)
+        pictures = tuple(rendering.apply(_page(header, page)) for page in selected) if len(shown) > 1 else (image,)
     except Exception as error:
         raise ImageError("decode", messages.failed(error, header.format)) from error
-    whole = len(wanted) == len(shown) or header.format not in DOCUMENTS
+    whole = len(selected) == len(shown) or header.format not in DOCUMENTS
     return Glance(width, height, (header.format or "").lower(), len(shown), pictures, _by_camera(header), whole)
 
 
@@ -107,11 +107,11 @@ def _by_camera(image: Image.Image) -> bool:
     return any(exif.get(tag) for tag in tags[0]) or any(more.get(tag) for tag in tags[1])
 
 
-def _some(pages: list[int], image: Image.Image) -> list[int]:
+def _sample_pages(pages: list[int], image: Image.Image) -> list[int]:
     most = _PAGES if image.format in DOCUMENTS else _FRAMES
     if len(pages) <= most:
         return pages
-    return [pages[place] for place in sorted({round(n * (len(pages) - 1) / (most - 1)) for n in range(most)})]
+    return [pages[index] for index in sorted({round(n * (len(pages) - 1) / (most - 1)) for n in range(most)})]
 
 
 def _page(image: Image.Image, number: int) -> Image.Image:

@@ -38,12 +38,12 @@ class GroupsWriter:
         if "group" not in row.columns:
             return
         grouped = cast("GroupedRow", row)
-        if (kept := grouped.copy_of) is None:
+        if (keeper := grouped.copy_of) is None:
             return
-        if kept != self._kept:
-            self.target.write(b"" if self._kept is None else b"\n")
-            self._line(kept)
-        self._kept = kept
+        if keeper != self._keeper:
+            self.target.write(b"" if self._keeper is None else b"\n")
+            self._line(keeper)
+        self._keeper = keeper
         self._line(grouped.image)
         self.target.flush()
 

@@ -95,6 +95,6 @@ def _failure(row: ErrorRow, columns: tuple[str, ...]) -> list[Text]:
 
     name, reason = (Text(printable(cell)) for cell in row.cells()[0])
     reason.stylize("red")
-    if place := columns.index("image") if "image" in columns else 0:
-        return [*[Text()] * place, Text.assemble(name, "  ", reason)]
+    if column := columns.index("image") if "image" in columns else 0:
+        return [*[Text()] * column, Text.assemble(name, "  ", reason)]
     return [name, reason][: len(columns)]

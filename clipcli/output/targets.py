@@ -96,9 +96,11 @@ def unfinished_prefix(name: str) -> str:
 
 
 def _replacing(path: Path) -> Iterator[Target]:
-    place = path.resolve() if path.is_symlink() else path
+    destination = path.resolve() if path.is_symlink() else path
     with _plain_words(str(path)):
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=unfinished_prefix(place.name), suffix=UNFINISHED)
+        handle, name = tempfile.mkstemp(
+            dir=destination.parent, prefix=unfinished_prefix(destination.name), suffix=UNFINISHED
+        )
     part = Path(name)
     try:
         with _closing(os.fdopen(handle, "wb")) as stream:
@@ -108,8 +110,8 @@ def _replacing(path: Path) -> Iterator[Target]:
             with _plain_words(str(path)):
                 os.fsync(stream.fileno())
         with _plain_words(str(path)):
-            part.chmod(place.stat().st_mode if is_there(place) else _PLAIN_FILE & ~_umask())
-            part.replace(place)
+            part.chmod(destination.stat().st_mode if is_there(destination) else _PLAIN_FILE & ~_umask())
+            part.replace(destination)
     finally:
         part.unlink(missing_ok=True)
 

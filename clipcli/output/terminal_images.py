@@ -82,11 +82,11 @@ def _strip(line: Sequence[Thumbnail]) -> PillowImage.Image:
     column = SLOT_PIXELS // _SLOT_COLUMNS
     step, height = SLOT_PIXELS + _GAP_COLUMNS * column, int(SLOT_PIXELS * _SHAPE)
     strip = Image.new("RGB", (len(line) * step - _GAP_COLUMNS * column, height))
-    for place, thumbnail in enumerate(line):
+    for slot, thumbnail in enumerate(line):
         if thumbnail.picture is not None:
             picture = thumbnail.picture.copy()
             picture.thumbnail((SLOT_PIXELS, height))
-            strip.paste(picture, (place * step + (SLOT_PIXELS - picture.width) // 2, (height - picture.height) // 2))
+            strip.paste(picture, (slot * step + (SLOT_PIXELS - picture.width) // 2, (height - picture.height) // 2))
     return strip
 
 

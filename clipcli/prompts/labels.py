@@ -136,7 +136,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _LabelLine:
     """A label and the place it was read from."""
 
     label: Label
@@ -177,13 +177,13 @@ def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
 
 def check_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tuple[tuple[Label, ...], list[Fault]]:
     """The usable labels, and everything that is wrong with the files. Raises LabelsError for the command line's own."""
-    found = [item for text in comma_lists for item in _from_argument(text)]
+    items = [item for text in comma_lists for item in _from_argument(text)]
     faults: list[Fault] = []
     for path in label_files:
         in_file, wrong = _from_file(path)
-        found += in_file
+        items += in_file
         faults += wrong
-    labels, clashes = _merge(found)
+    labels, clashes = _merge(items)
     return labels, faults + clashes
 
 
@@ -195,7 +195,7 @@ def label_line(label: Label) -> str:
     return f"{name}: " + "; ".join(escape(phrase, _SEPARATORS) for phrase in label.phrases)
 
 
-def _from_argument(text: str) -> Iterator[_Found]:
+def _from_argument(text: str) -> Iterator[_LabelLine]:
     if problem := unusable(text):
         raise LabelsError(f"{_ARGUMENT} {quoted(text)}: {problem}")
     for piece in protect(text).split(","):
@@ -206,10 +206,10 @@ def _from_argument(text: str) -> Iterator[_Found]:
         if piece.lstrip().startswith("@"):
             yield from _named_set(name.removeprefix("@"))
         else:
-            yield _Found(Label(name, (spoken(name),)), _ARGUMENT, None)
+            yield _LabelLine(Label(name, (spoken(name),)), _ARGUMENT, None)
 
 
-def _named_set(name: str) -> Iterator[_Found]:
+def _named_set(name: str) -> Iterator[_LabelLine]:
     if name not in NAMED_SETS:
         known = ", ".join(f"@{known}" for known in NAMED_SETS)
         hint = f"there is {known}"
@@ -217,23 +217,23 @@ def _named_set(name: str) -> Iterator[_Found]:
             hint = f"labels of a file: --labels-file {name}"
         raise LabelsError(f"{_ARGUMENT} @{name}: no such label set", hint=f"{hint}; a label that starts with @ is \\@")
     for label, text in NAMED_SETS[name]().items():
-        yield _Found(Label(tidy(label), (tidy(text),)), f"@{name}", None)
+        yield _LabelLine(Label(tidy(label), (tidy(text),)), f"@{name}", None)
 
 
-def _from_file(path: str) -> tuple[list[_Found], list[Fault]]:
+def _from_file(path: str) -> tuple[list[_LabelLine], list[Fault]]:
     text, faults = read_text(path), Faults(shown_name(path))
     if isinstance(text, Fault):
         return [], [text]
-    found: list[_Found] = []
+    items: list[_LabelLine] = []
     for number, line in content_lines(text, faults):
         label = _parse_line(line)
         if isinstance(label, Label):
-            found.append(_Found(label, faults.source, number))
+            items.append(_LabelLine(label, faults.source, number))
         else:
             faults.add(number, *label)
-    if not found and not faults.found:
+    if not items and not faults.found:
         faults.add(None, "holds no labels", "one label per line")
-    return found, faults.in_order()
+    return items, faults.in_order()
 
 
 def _parse_line(line: str) -> Label | tuple[str, str]:
@@ -255,10 +255,10 @@ def _parse_line(line: str) -> Label | tuple[str, str]:
     return Label(name, tuple(dict.fromkeys(phrases)))
 
 
-def _merge(found: Sequence[_Found]) -> tuple[tuple[Label, ...], list[Fault]]:
+def _merge(items: Sequence[_LabelLine]) -> tuple[tuple[Label, ...], list[Fault]]:
     faults: list[Fault] = []
-    first: dict[str, _Found] = {}
-    for item in found:
+    first: dict[str, _LabelLine] = {}
+    for item in items:
         earlier = first.setdefault(item.label.name, item)
         if earlier.label.phrases != item.label.phrases:
             problem = f"{quoted(item.label.name)} stands for other phrases than at {earlier.place}"

@@ -143,8 +143,8 @@ def check_file(path: str, labels: Sequence[Label] = ()) -> list[Fault]:
     missing = without_prompts(labels, PromptSet(path, prompts.templates, prompts.per_label))
     source, known = shown_name(path), prompts.per_label
     return faults + [
-        Fault(source, None, f"no prompts for {quoted(name)}", did_you_mean(name, known) if place < GUESSES else "")
-        for place, name in enumerate(missing)
+        Fault(source, None, f"no prompts for {quoted(name)}", did_you_mean(name, known) if index < GUESSES else "")
+        for index, name in enumerate(missing)
     ]
 
 

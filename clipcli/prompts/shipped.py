@@ -114,9 +114,9 @@ def folder() -> Path:
         PromptsError: in neither place; the installation is damaged.
     """
     package = Path(clipcli.__file__).resolve().parent
-    for place in (package / "_prompts", package.parent / "prompts"):
-        if (place / f"{DEFAULT_SET}.txt").is_file():
-            return place
+    for directory in (package / "_prompts", package.parent / "prompts"):
+        if (directory / f"{DEFAULT_SET}.txt").is_file():
+            return directory
     raise PromptsError("the template files of clipcli are missing", hint="install clipcli again")
 
 

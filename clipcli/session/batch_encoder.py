@@ -104,16 +104,16 @@ class BatchSize:
         """
         start = 0
         while start < len(vectors):
-            some = slice(start, min(start + self.size, len(vectors)))
+            batch = slice(start, min(start + self.size, len(vectors)))
             with self._turns.one() as was_alone:
                 try:
-                    vectors[some] = encode(some)
-                    start = some.stop
+                    vectors[batch] = encode(batch)
+                    start = batch.stop
                     continue
                 except MemoryError as error:
                     short = error
             if was_alone():
-                self._halve(some.stop - start, device, short)
+                self._halve(batch.stop - start, device, short)
             self._turns.one_by_one = True  # the same once more, without the others' batches beside it
 
     def _halve(self, rows: int, device: str, error: MemoryError) -> None:
@@ -174,8 +174,8 @@ class BatchEncoder:
         """
         vectors = np.empty((len(pixels), self.model.info.dim), np.float32)
 
-        def encode(some: slice) -> Vectors:
-            return self._features.vectors(lambda encoder, rows: encoder.encode_images(pixels[some][rows]))
+        def encode(batch: slice) -> Vectors:
+            return self._features.vectors(lambda encoder, rows: encoder.encode_images(pixels[batch][rows]))
 
         self.images.fill(vectors, encode, self.model.encoder.device)
         return vectors
@@ -196,13 +196,13 @@ class BatchEncoder:
         def encode(start: int) -> None:
             part = np.array(order[start : start + TEXT_BATCH])
 
-            def encode_some(some: slice) -> Vectors:
+            def encode_batch(batch: slice) -> Vectors:
                 return self._features.vectors(
-                    lambda model, rows: model.encode_texts([texts[index] for index in part[some][rows]])
+                    lambda model, rows: model.encode_texts([texts[index] for index in part[batch][rows]])
                 )
 
             with self.timings.measure("model"):
-                self._texts.fill(rows[start : start + TEXT_BATCH], encode_some, encoder.device)
+                self._texts.fill(rows[start : start + TEXT_BATCH], encode_batch, encoder.device)
 
         begun, threads = deque[Future[None]](), ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="model")
         try:

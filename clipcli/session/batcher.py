@@ -53,7 +53,7 @@ class Batcher:
         self,
         encode: Encode,
         batch_size: int,
-        wanted: Callable[[], int],
+        max_batches: Callable[[], int],
         finished: Callable[[], object],
         least: int = 1,
     ) -> None:
@@ -62,11 +62,11 @@ class Batcher:
         Args:
             encode: the model.
             batch_size: images that it is given at once.
-            wanted: how many batches it takes side by side; may grow, and asking may load the model.
+            max_batches: number of batches that the model encodes in parallel; may grow, and a call may load the model.
             finished: called after each batch.
             least: images that take the model as long as fewer of them.
         """
-        self._encode, self._wanted, self._finished = encode, wanted, finished
+        self._encode, self._max_batches, self._finished = encode, max_batches, finished
         self._batch_size, self._least = batch_size, least
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -80,17 +80,17 @@ class Batcher:
 
     def add(self, digest: str, pixels: npt.NDArray[np.float32]) -> Future[Vector | ImageError]:
         """Have the model see an image, once however often its content comes while it waits."""
-        wanted = self._wanted()
+        thread_count = self._max_batches()
         with self._changed:
             if digest not in self._vectors:
-                one = _Waiting(digest, pixels)
-                self._waiting.append(one)
-                self._vectors[digest] = one.vector
-            found = self._vectors[digest]
-            while len(self._threads) < wanted:
+                image = _Waiting(digest, pixels)
+                self._waiting.append(image)
+                self._vectors[digest] = image.vector
+            vector = self._vectors[digest]
+            while len(self._threads) < thread_count:
                 self._begin()
             self._changed.notify_all()
-        return found
+        return vector
 
     def hurry(self) -> None:
         """Let nothing that waits now wait for more to come."""
@@ -128,17 +128,17 @@ class Batcher:
         """What each thread does until the end."""
         while batch := self._next():
             try:
-                vectors = self._encode([one.digest for one in batch], np.stack([one.pixels for one in batch]))
+                vectors = self._encode([image.digest for image in batch], np.stack([image.pixels for image in batch]))
             except BaseException as error:  # noqa: BLE001 - raised again by who waits for the vectors
-                for one in batch:
-                    one.vector.set_exception(error)
+                for image in batch:
+                    image.vector.set_exception(error)
             else:
-                for one, vector in zip(batch, vectors, strict=True):
-                    one.vector.set_result(vector)
+                for image, vector in zip(batch, vectors, strict=True):
+                    image.vector.set_result(vector)
             with self._changed:
                 self._idle += 1
-                for one in batch:
-                    del self._vectors[one.digest]
+                for image in batch:
+                    del self._vectors[image.digest]
             self._finished()
 
     def _next(self) -> list[_Waiting]:
@@ -150,10 +150,10 @@ class Batcher:
                     self._hurry = True
             share = -(-len(self._waiting) // (self._idle * self._least)) * self._least
             self._idle -= 1
-            some = [] if self._closed else self._waiting[: min(share, self._batch_size)]
-            del self._waiting[: len(some)]
+            batch = [] if self._closed else self._waiting[: min(share, self._batch_size)]
+            del self._waiting[: len(batch)]
             self._hurry = self._hurry and bool(self._waiting)
-            return some
+            return batch
 
     def _is_time(self) -> bool:
         """Whether there is a batch for every lane that is idle, or no reason to wait for that."""

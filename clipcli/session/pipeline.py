@@ -48,19 +48,19 @@ class _Coming:
     """An image of which something will become, or has."""
 
     ref: ImageRef
-    found: Future[Vector | ImageError] | Vector | ImageError
+    outcome: Future[Vector | ImageError] | Vector | ImageError
     digest: str = ""
 
     @property
     def is_done(self) -> bool:
-        return not isinstance(self.found, Future) or self.found.done()
+        return not isinstance(self.outcome, Future) or self.outcome.done()
 
     def result(self) -> Embedded:
         """Waits for the model; raises what it raised."""
-        found = self.found.result() if isinstance(self.found, Future) else self.found
-        if isinstance(found, ImageError):
-            return Embedded(self.ref, None, found)
-        return Embedded(self.ref, found, None, self.digest)
+        outcome = self.outcome.result() if isinstance(self.outcome, Future) else self.outcome
+        if isinstance(outcome, ImageError):
+            return Embedded(self.ref, None, outcome)
+        return Embedded(self.ref, outcome, None, self.digest)
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,11 @@ class GpuDecoder:
                 from clipcli.engines.nvjpeg import JpegDecoder
 
                 self._decoder = JpegDecoder(self._device)
-        found = self._decoder(data, least)
+        image = self._decoder(data, least)
         with self._changing:
             self.asked += 1
-            self.taken += found is not None
-        return found
+            self.taken += image is not None
+        return image
 
 
 @dataclass

@@ -172,15 +172,15 @@ class Session:
         """As `embed_texts`: for each text its vector, (dim,), or why it has none."""
         space = f"{self.space}/text"
         distinct = list(dict.fromkeys(texts))
-        found = dict(zip(distinct, self._kept(space, list(map(_key, distinct))), strict=True))
-        missing = [text for text in distinct if found[text] is None]
+        vector_by_text = dict(zip(distinct, self._cached(space, list(map(_key, distinct))), strict=True))
+        missing = [text for text in distinct if vector_by_text[text] is None]
         self.timings.count(encoded=len(missing), cached=len(texts) - len(missing))
         for start in range(0, len(missing), _TEXTS_AT_ONCE):
-            some = missing[start : start + _TEXTS_AT_ONCE]
-            results = vectors_or_faults(self._encoder.encode_texts(some))
-            self._keep(space, list(map(_key, some)), results)
-            found.update(zip(some, results, strict=True))
-        return [_present(found[text]) for text in texts]
+            batch = missing[start : start + _TEXTS_AT_ONCE]
+            results = vectors_or_faults(self._encoder.encode_texts(batch))
+            self._keep(space, list(map(_key, batch)), results)
+            vector_by_text.update(zip(batch, results, strict=True))
+        return [_present(vector_by_text[text]) for text in texts]
 
     def embed_labels(self, labels: Sequence[Label], prompts: PromptSet) -> Vectors:
         """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, kept as one vector.
@@ -195,19 +195,19 @@ class Session:
         space = f"{self.space}/ensemble"
         texts = [expand(label, prompts) for label in labels]
         keys = list(map(_key, texts))
-        found = self._kept(space, keys)
-        missing = [index for index, vector in enumerate(found) if vector is None]
+        vectors = self._cached(space, keys)
+        missing = [index for index, vector in enumerate(vectors) if vector is None]
         self.timings.count(encoded=len(missing), cached=len(labels) - len(missing))
         with self.talk.progress(len(missing), "label") as advance:
             step = max(1, _TEXTS_AT_ONCE // max(map(len, texts), default=1))
             for start in range(0, len(missing), step):
-                some = missing[start : start + step]
-                made = self._ensembles([texts[index] for index in some])
-                self._keep(space, [keys[index] for index in some], made)
-                for index, result in zip(some, made, strict=True):
-                    found[index] = result
-                advance(len(some))
-        return list(map(_present, found))
+                batch = missing[start : start + step]
+                ensembles = self._ensembles([texts[index] for index in batch])
+                self._keep(space, [keys[index] for index in batch], ensembles)
+                for index, result in zip(batch, ensembles, strict=True):
+                    vectors[index] = result
+                advance(len(batch))
+        return list(map(_present, vectors))
 
     def count_kept(self, texts: Sequence[str], prompts: PromptSet | None = None) -> int:
         """How many texts, put into prompts or as they are, have a vector in the cache."""
@@ -215,7 +215,7 @@ class Session:
             kind, keys = "text", list(map(_key, texts))
         else:
             kind, keys = "ensemble", [_key(expand(Label(text, (text,)), prompts)) for text in texts]
-        return sum(vector is not None for vector in self._kept(f"{self.space}/{kind}", keys))
+        return sum(vector is not None for vector in self._cached(f"{self.space}/{kind}", keys))
 
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
@@ -227,10 +227,10 @@ class Session:
             self.talk.detail(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
         export_if_due(self.model)
 
-    def _kept(self, space: str, keys: Sequence[str]) -> list[Vector | ImageError | None]:
-        """What the cache has; None for what has to be computed."""
-        found = self.cache.get(space, keys)
-        return [vector if vector is not None and fault_of(vector) is None else None for vector in found]
+    def _cached(self, space: str, keys: Sequence[str]) -> list[Vector | ImageError | None]:
+        """Vectors from the cache; None for those that have to be computed."""
+        cached = self.cache.get(space, keys)
+        return [vector if vector is not None and fault_of(vector) is None else None for vector in cached]
 
     def _keep(self, space: str, keys: Sequence[str], results: Sequence[Vector | ImageError]) -> None:
         rows = zip(keys, results, strict=True)
@@ -238,9 +238,9 @@ class Session:
 
     def _ensembles(self, texts: Sequence[Sequence[str]]) -> list[Vector | ImageError]:
         distinct = list(dict.fromkeys(text for group in texts for text in group))
-        place = {text: index for index, text in enumerate(distinct)}
+        row_of = {text: index for index, text in enumerate(distinct)}
         rows = self._encoder.encode_texts(distinct)
-        return [self._mean(rows[[place[text] for text in group]]) for group in texts]
+        return [self._mean(rows[[row_of[text] for text in group]]) for group in texts]
 
     def _mean(self, rows: Vectors) -> Vector | ImageError:
         """One vector for all phrasings; one of them without a vector leaves the whole without."""

@@ -35,7 +35,7 @@ def write_annotations(target: Target, checks: Sequence[CheckReport]) -> None:
     """
     errors = [(check, finding) for check in checks if not check.holds for finding in check.failed]
     warnings = [(check, finding) for check in checks if check.holds for finding in check.failed]
-    lines = [*_some("error", errors), *_some("warning", warnings)]
+    lines = [*_lines_of("error", errors), *_lines_of("warning", warnings)]
     lines += [_line("error", check, None, check.outcome) for check in checks if not check.holds and not check.failed]
     for line in lines:
         safe = printable(line) if target.is_terminal else line
@@ -43,12 +43,12 @@ def write_annotations(target: Target, checks: Sequence[CheckReport]) -> None:
     target.flush()
 
 
-def _some(level: str, found: Sequence[tuple[CheckReport, Finding]]) -> Iterator[str]:
-    shown = found if len(found) <= SHOWN else found[: SHOWN - 1]
+def _lines_of(level: str, findings: Sequence[tuple[CheckReport, Finding]]) -> Iterator[str]:
+    shown = findings if len(findings) <= SHOWN else findings[: SHOWN - 1]
     for check, finding in shown:
         yield _line(level, check, finding.image, f"{printable(finding.image)}: {printable(finding.message)}")
-    if len(found) > len(shown):
-        rest = len(found) - len(shown)
+    if len(findings) > len(shown):
+        rest = len(findings) - len(shown)
         yield f"::{level} title=clipcli::{rest} more images fail; the log and the reports name them all"
 
 

@@ -58,10 +58,10 @@ class Finding:
     def message(self) -> str:
         """One sentence, without the image's name."""
         if self.error is not None:
-            wanted = f"expected {self.expected}, but it " if self.expected else ""
-            return f"{wanted}cannot be used: {self.error}"
-        found = f"found {self.found or 'no label'}{_score(self.found_score)}"
-        return f"expected {self.expected}{_score(self.expected_score)}, {found}" if self.expected else found
+            expected = f"expected {self.expected}, but it " if self.expected else ""
+            return f"{expected}cannot be used: {self.error}"
+        actual = f"found {self.found or 'no label'}{_score(self.found_score)}"
+        return f"expected {self.expected}{_score(self.expected_score)}, {actual}" if self.expected else actual
 
 
 @dataclass(frozen=True)

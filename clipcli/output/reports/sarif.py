@@ -35,10 +35,10 @@ def write_sarif(target: Target, checks: Sequence[CheckReport]) -> None:
         OutputError: the target cannot be written.
     """
     results: list[JsonObject] = []
-    for place, check in enumerate(checks):
-        results += [_result(place, check, finding) for finding in check.failed]
+    for index, check in enumerate(checks):
+        results += [_result(index, check, finding) for finding in check.failed]
         if not check.holds and not check.failed:
-            results.append(_of_check(place, check))
+            results.append(_of_check(index, check))
     driver = {"name": "clipcli", "version": __version__, "rules": [_rule(check) for check in checks]}
     run = {
         "tool": {"driver": driver},
@@ -68,23 +68,23 @@ def _level(check: CheckReport) -> str:
     return "warning" if check.holds else "error"
 
 
-def _of_check(place: int, check: CheckReport) -> JsonObject:
+def _of_check(index: int, check: CheckReport) -> JsonObject:
     return {
         "ruleId": printable(check.name),
-        "ruleIndex": place,
+        "ruleIndex": index,
         "level": _level(check),
         "message": {"text": printable(check.outcome)},
     }
 
 
-def _result(place: int, check: CheckReport, finding: Finding) -> JsonObject:
+def _result(index: int, check: CheckReport, finding: Finding) -> JsonObject:
     known = "\0".join((check.name, finding.image, finding.expected or "")).encode("utf-8", "surrogatepass")
     # Viewers want a line to hang a result on; a picture has only its first.
     where = {"artifactLocation": _location(finding.image), "region": {"startLine": 1}}
     scores = {"expectedScore": finding.expected_score, "foundScore": finding.found_score}
     return {
         "ruleId": printable(check.name),
-        "ruleIndex": place,
+        "ruleIndex": index,
         "level": _level(check),
         "message": {"text": f"{printable(finding.image)}: {printable(finding.message)}"},
         "locations": [{"physicalLocation": where}],

@@ -97,11 +97,11 @@ class Reporting:
 
 def writer_for(path: str) -> Write:
     """The writer that a suffix names. Raises UsageError when it names none."""
-    found = next((write for suffix, write in WRITERS.items() if path.lower().endswith(suffix)), None)
-    if found is None:
+    writer = next((write for suffix, write in WRITERS.items() if path.lower().endswith(suffix)), None)
+    if writer is None:
         hint = "a name that ends in one of " + ", ".join(WRITERS)
         raise UsageError(f"cannot tell what kind of report {path} is", hint=hint)
-    return found
+    return writer
 
 
 def parse_reporting(paths: Sequence[str], annotate: str = "auto") -> Reporting:

@@ -33,14 +33,14 @@ _LOW_MEMORY = re.compile(r"low on memory|memory pressure|OutOfMemory")
 def start_muted() -> Iterator[None]:
     """While Ray's core starts nothing else of this process speaks, so its descriptor leads nowhere."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 @contextmanager
@@ -66,8 +66,8 @@ class _Words:
         """Take lines as they are completed."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            if said := _COLOUR.sub("", line).strip():
-                self._talk.detail(said)
+            if message := _COLOUR.sub("", line).strip():
+                self._talk.detail(message)
             if _LOW_MEMORY.search(line):
                 self._talk.note_once("a node ran low on memory and Ray ended a worker there; it is started again")
         return len(text)
@@ -130,8 +130,8 @@ class Cluster:
             result = remote.remote(order)
             if not self.ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
                 self.talk.note("waiting for the first worker: a free place in the cluster, or the model")
-            found: WorkerModel = self.ray.get(result)
-            return found
+            model: WorkerModel = self.ray.get(result)
+            return model
 
     def run(self, tables: Sequence[Any], order: WorkerSpec, expected: WorkerModel, pool: WorkerPool) -> Iterator[Any]:
         """Tables of references → tables of results, in their order.
@@ -270,12 +270,12 @@ def _plain_errors(ray: Any) -> Iterator[None]:
     try:
         yield
     except errors.RayError as error:
-        found: BaseException | None = error
-        while found is not None:
-            cause = getattr(found, "cause", None)
+        exception: BaseException | None = error
+        while exception is not None:
+            cause = getattr(exception, "cause", None)
             if isinstance(cause, ClipcliError):
                 raise cause from None
-            found = cause if isinstance(cause, BaseException) else found.__cause__
+            exception = cause if isinstance(cause, BaseException) else exception.__cause__
         if "No module named 'clipcli'" in str(error):
             raise ClusterError("clipcli is not installed on the cluster's nodes") from error
         deaths = (errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError, errors.ObjectLostError)

@@ -68,8 +68,8 @@ def ref_tables(refs: Iterable[ImageRef], rows: int, at_most: int) -> list[Any]:
     stream = iter(refs)
     arrow = pyarrow()
     tables: list[Any] = []
-    while len(tables) < at_most and (some := list(islice(stream, rows))):
-        tables.append(arrow.table({"ref": arrow.array(list(map(to_json, some)), arrow.string())}))
+    while len(tables) < at_most and (batch := list(islice(stream, rows))):
+        tables.append(arrow.table({"ref": arrow.array(list(map(to_json, batch)), arrow.string())}))
     return tables
 
 
@@ -78,28 +78,30 @@ def refs_of(table: Any) -> list[ImageRef]:
     return [from_json(text) for text in table.column("ref").to_pylist()]
 
 
-def result_table(refs: Any, found: Sequence[Embedded], dim: int, aside: WorkerStats) -> Any:
+def result_table(refs: Any, results: Sequence[Embedded], dim: int, aside: WorkerStats) -> Any:
     """Results in the order of the references, which travel back with them.
 
     Args:
         refs: the column of references.
-        found: a result for each.
+        results: one result per reference.
         dim: length of a vector.
         aside: goes along with the first row.
     """
     arrow = pyarrow()
-    vectors = np.zeros((len(found), dim), np.float32)
-    for row, one in enumerate(found):
-        if one.vector is not None:
-            vectors[row] = one.vector
+    vectors = np.zeros((len(results), dim), np.float32)
+    for row, result in enumerate(results):
+        if result.vector is not None:
+            vectors[row] = result.vector
     flat = arrow.array(vectors.reshape(-1), arrow.float32())
-    asides = [json.dumps(asdict(aside))] + [""] * (len(found) - 1)
+    asides = [json.dumps(asdict(aside))] + [""] * (len(results) - 1)
     return arrow.table(
         {
             "ref": refs,
-            "digest": arrow.array([one.digest for one in found], arrow.string()),
-            "stage": arrow.array([one.error.stage if one.error else None for one in found], arrow.string()),
-            "reason": arrow.array([_utf8(one.error.reason) if one.error else None for one in found], arrow.string()),
+            "digest": arrow.array([result.digest for result in results], arrow.string()),
+            "stage": arrow.array([result.error.stage if result.error else None for result in results], arrow.string()),
+            "reason": arrow.array(
+                [_utf8(result.error.reason) if result.error else None for result in results], arrow.string()
+            ),
             "vector": arrow.FixedSizeListArray.from_arrays(flat, dim),
             "aside": arrow.array(asides, arrow.string()),
         }

@@ -89,7 +89,7 @@ class Worker:
         before = session.timings
         read, decode, model = before.read, before.decode, before.model
         encoded, cached = before.encoded, before.cached
-        found = list(session.embed_images(refs_of(batch)))
+        results = list(session.embed_images(refs_of(batch)))
         now = session.timings
         aside = WorkerStats(
             read=now.read - read,
@@ -99,7 +99,7 @@ class Worker:
             cached=now.cached - cached,
             restarts=self._restarts(),
         )
-        return result_table(batch.column("ref"), found, session.info.dim, aside)
+        return result_table(batch.column("ref"), results, session.info.dim, aside)
 
     def _open(self) -> Session:
         session = self._order.open(self._stack)
@@ -120,9 +120,9 @@ def check_alike(here: WorkerModel, there: WorkerModel) -> None:
         ("precision", "name one with --precision"),
         ("scoring", "the nodes have different files of this model"),
     ):
-        one, other = getattr(here, name), getattr(there, name)
-        if one != other:
-            shown = (one.fingerprint, other.fingerprint) if name == "info" else (one, other)
+        local, remote = getattr(here, name), getattr(there, name)
+        if local != remote:
+            shown = (local.fingerprint, remote.fingerprint) if name == "info" else (local, remote)
             what = {"version": "clipcli", "info": "the model"}.get(name, name)
             raise ClusterError(f"the nodes differ in {what}: {shown[0]} here, {shown[1]} there", hint=hint)
 

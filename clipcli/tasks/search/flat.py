@@ -112,9 +112,9 @@ def refuse_unusable(products: Scores, start: int, block: Block) -> None:
     finite = np.isfinite(products)
     if not finite.all():
         raise UnusableRowError(start + int(finite.argmin()), "holds a number that is not finite")
-    for place in np.flatnonzero(products == 0).tolist():
-        if not block[place].any():
-            raise UnusableRowError(start + place, "is zero")
+    for row in np.flatnonzero(products == 0).tolist():
+        if not block[row].any():
+            raise UnusableRowError(start + row, "is zero")
 
 
 def refuse_lengths(vectors: Vectors, rows: Rows) -> None:
@@ -169,7 +169,7 @@ def rows_a_block(dim: int, queries: int) -> int:
 def search(
     queries: Vectors,
     blocks: Blocks,
-    wanted: SearchLimits,
+    limits: SearchLimits,
     names: Sequence[str] | None = None,
     kernel: Kernel | None = None,
 ) -> list[Hits]:
@@ -178,14 +178,14 @@ def search(
     Args:
         queries: (n, dim), unit length.
         blocks: the corpus; read once.
-        wanted: how many, how good.
+        limits: how many rows per query, and the lowest score.
         names: of all rows, to order rows of equal score; by number without them.
         kernel: proposes rows in place of this CPU.
 
     Raises:
         UnusableRowError: a row is not finite or zero, or one among the best is not of unit length.
     """
-    pool = BestRows(queries, wanted, names, kernel)
+    pool = BestRows(queries, limits, names, kernel)
     for start, block in blocks:
         pool.add(start, block)
     return pool.hits()
@@ -195,8 +195,8 @@ def exact_scores(queries: Vectors, rows: Vectors) -> Scores:
     """Cosine of each pair (queries[i], rows[i]), (n,): in float64, rounded to float32 once."""
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _PAIRS_AT_ONCE):
-        some = slice(start, start + _PAIRS_AT_ONCE)
-        scores[some] = np.einsum("ij,ij->i", queries[some].astype(np.float64), rows[some].astype(np.float64))
+        chunk = slice(start, start + _PAIRS_AT_ONCE)
+        scores[chunk] = np.einsum("ij,ij->i", queries[chunk].astype(np.float64), rows[chunk].astype(np.float64))
     return scores
 
 
@@ -209,19 +209,19 @@ class BestRows:
     """The best rows so far; give it the blocks of a corpus, then ask for `hits`."""
 
     def __init__(
-        self, queries: Vectors, wanted: SearchLimits, names: Sequence[str] | None = None, kernel: Kernel | None = None
+        self, queries: Vectors, limits: SearchLimits, names: Sequence[str] | None = None, kernel: Kernel | None = None
     ) -> None:
         self.queries = np.ascontiguousarray(queries, dtype=np.float32)
-        self.wanted = wanted
+        self.limits = limits
         self.names = names
         self._kernel = kernel
         self._scanner = Scanner()
         count = len(queries)
         self._limit: Scores = np.full(count, _BELOW_ALL, np.float32)
-        if wanted.floors is not None:
-            self._limit = np.maximum(wanted.floors.astype(np.float32), _BELOW_ALL)
+        if limits.floors is not None:
+            self._limit = np.maximum(limits.floors.astype(np.float32), _BELOW_ALL)
         self._error = np.float32(product_error(self.queries.shape[1]))
-        self._filled = wanted.top is None
+        self._filled = limits.top is None
         self._owners = np.empty(0, np.int64)
         self._rows = np.empty(0, np.int64)
         self._scores = np.empty(0, np.float32)
@@ -229,44 +229,44 @@ class BestRows:
 
     def add(self, start: int, block: Block) -> None:
         """Take the rows from number `start` on."""
-        if not len(block) or not len(self.queries) or self.wanted.top == 0:
+        if not len(block) or not len(self.queries) or self.limits.top == 0:
             return
-        for owners, places in self._by_kernel(start, block) or self._by_cpu(start, block):
-            self._propose(owners, places, start, block)
-        if self.wanted.top is not None and len(self._rows) - self._sorted > self._sorted // 2:
+        for owners, columns in self._by_kernel(start, block) or self._by_cpu(start, block):
+            self._propose(owners, columns, start, block)
+        if self.limits.top is not None and len(self._rows) - self._sorted > self._sorted // 2:
             self._keep_best()
 
     def _by_cpu(self, start: int, block: Block) -> Iterator[tuple[Rows, Rows]]:
-        """Queries and places that may count, some queries at a time."""
+        """Candidate (query, column) pairs, for a chunk of queries at a time."""
         step = max(SCORES_AT_ONCE // len(block), 1)
         few = len(self.queries) <= FEW
         rows = block if few else np.asarray(block, np.float32)
         for first in range(0, len(self.queries), step):
-            some = slice(first, first + step)
-            products = self._scanner.products(self.queries[some], rows) if few else self.queries[some] @ rows.T
+            chunk = slice(first, first + step)
+            products = self._scanner.products(self.queries[chunk], rows) if few else self.queries[chunk] @ rows.T
             if first == 0:
                 refuse_unusable(products[0], start, block)
             self._leave_out(products, first, start)
-            owners, places = _at_least(products, self._proposed(products, self._limit[some]) - self._error)
-            yield owners + first, places
+            owners, columns = _at_least(products, self._proposed(products, self._limit[chunk]) - self._error)
+            yield owners + first, columns
 
     def _by_kernel(self, start: int, block: Block) -> list[tuple[Rows, Rows]]:
         """The same from the kernel, all at once; empty without one, which the first refusal of it makes so."""
         if self._kernel is None:
             return []
         stop = start + len(block)
-        allowed = None if self.wanted.allowed is None else self.wanted.allowed[start:stop]
-        hidden = [rows[(rows >= start) & (rows < stop)] - start for rows in self.wanted.excluded]
+        allowed = None if self.limits.allowed is None else self.limits.allowed[start:stop]
+        hidden = [rows[(rows >= start) & (rows < stop)] - start for rows in self.limits.excluded]
         owners = np.repeat(np.arange(len(hidden)), [len(rows) for rows in hidden])
         pairs = owners, np.concatenate([np.empty(0, np.int64), *hidden])
-        top = None if self._filled else self.wanted.top
+        top = None if self._filled else self.limits.top
         rows = np.asarray(block, np.float32)
-        found = self._kernel(BlockQuery(self.queries, rows, self._limit, float(self._error), top, allowed, pairs))
-        if found is None:
+        matches = self._kernel(BlockQuery(self.queries, rows, self._limit, float(self._error), top, allowed, pairs))
+        if matches is None:
             self._kernel = None
             return []
-        refuse_unusable(found.first, start, block)
-        return [(found.queries, found.rows)]
+        refuse_unusable(matches.first, start, block)
+        return [(matches.queries, matches.rows)]
 
     def hits(self) -> list[Hits]:
         """What each query found."""
@@ -276,32 +276,32 @@ class BestRows:
 
     def _proposed(self, products: Scores, limit: Scores) -> Scores:
         """The limit to reach in this block: where no full set of best rows is known yet, the block's own."""
-        top = self.wanted.top
+        top = self.limits.top
         if self._filled or top is None or products.shape[1] <= top:
             return limit
-        place = products.shape[1] - top
+        kth = products.shape[1] - top
         own = np.empty(len(products), np.float32)
         for first in range(0, len(products), _QUERIES_AT_ONCE):  # a partition is a copy
-            some = slice(first, first + _QUERIES_AT_ONCE)
-            own[some] = np.partition(products[some], place, axis=1)[:, place] - self._error
+            chunk = slice(first, first + _QUERIES_AT_ONCE)
+            own[chunk] = np.partition(products[chunk], kth, axis=1)[:, kth] - self._error
         return np.maximum(limit, own, dtype=np.float32)
 
     def _leave_out(self, products: Scores, first: int, start: int) -> None:
         stop = start + products.shape[1]
-        if self.wanted.allowed is not None:
-            products[:, ~self.wanted.allowed[start:stop]] = -np.inf
-        for query, rows in enumerate(self.wanted.excluded[first : first + len(products)]):
+        if self.limits.allowed is not None:
+            products[:, ~self.limits.allowed[start:stop]] = -np.inf
+        for query, rows in enumerate(self.limits.excluded[first : first + len(products)]):
             products[query, rows[(rows >= start) & (rows < stop)] - start] = -np.inf
 
-    def _propose(self, owners: Rows, places: Rows, start: int, block: Block) -> None:
+    def _propose(self, owners: Rows, columns: Rows, start: int, block: Block) -> None:
         for first in range(0, len(owners), _PAIRS_AT_ONCE):
-            some = slice(first, first + _PAIRS_AT_ONCE)
-            vectors = np.asarray(block[places[some]], np.float32)
-            scores = exact_scores(self.queries[owners[some]], vectors)
-            good = scores >= self._limit[owners[some]]
-            refuse_lengths(vectors[good], start + places[some][good])
-            self._owners = np.concatenate([self._owners, owners[some][good]])
-            self._rows = np.concatenate([self._rows, start + places[some][good]])
+            chunk = slice(first, first + _PAIRS_AT_ONCE)
+            vectors = np.asarray(block[columns[chunk]], np.float32)
+            scores = exact_scores(self.queries[owners[chunk]], vectors)
+            good = scores >= self._limit[owners[chunk]]
+            refuse_lengths(vectors[good], start + columns[chunk][good])
+            self._owners = np.concatenate([self._owners, owners[chunk][good]])
+            self._rows = np.concatenate([self._rows, start + columns[chunk][good]])
             self._scores = np.concatenate([self._scores, scores[good]])
 
     def _keep_best(self) -> None:
@@ -309,11 +309,11 @@ class BestRows:
         order = np.lexsort((self._rows, -self._scores, self._owners))
         owners, rows, scores = self._owners[order], self._rows[order], self._scores[order]
         rows = self._tied_by_name(owners, rows, scores)
-        top = self.wanted.top
+        top = self.limits.top
         if top is not None:
             starts = np.searchsorted(owners, np.arange(len(self.queries)))
-            kept = np.arange(len(owners)) - starts[owners] < top
-            owners, rows, scores = owners[kept], rows[kept], scores[kept]
+            best = np.arange(len(owners)) - starts[owners] < top
+            owners, rows, scores = owners[best], rows[best], scores[best]
             lasts = np.searchsorted(owners, np.arange(len(self.queries))) + top - 1
             full = np.flatnonzero(np.bincount(owners, minlength=len(self.queries)) == top)
             self._limit[full] = scores[lasts[full]]
@@ -335,13 +335,13 @@ class BestRows:
 
 
 def _at_least(products: Scores, limit: Scores) -> tuple[Rows, Rows]:
-    """Where products reach their query's limit: queries and places."""
+    """The (query, column) pairs whose product reaches the limit of the query."""
     if len(products) == 1:
-        places = np.flatnonzero(products[0] >= limit[0])
-        return np.zeros(len(places), np.int64), places
-    found = []
+        columns = np.flatnonzero(products[0] >= limit[0])
+        return np.zeros(len(columns), np.int64), columns
+    matches = []
     for first in range(0, len(products), _QUERIES_AT_ONCE):  # the answers of a comparison take memory as well
-        some = slice(first, first + _QUERIES_AT_ONCE)
-        owners, places = np.divmod(np.flatnonzero(products[some] >= limit[some, None]), products.shape[1])
-        found.append((owners + first, places))
-    return np.concatenate([owners for owners, _ in found]), np.concatenate([places for _, places in found])
+        chunk = slice(first, first + _QUERIES_AT_ONCE)
+        owners, columns = np.divmod(np.flatnonzero(products[chunk] >= limit[chunk, None]), products.shape[1])
+        matches.append((owners + first, columns))
+    return np.concatenate([owners for owners, _ in matches]), np.concatenate([columns for _, columns in matches])

@@ -53,20 +53,20 @@ class Relevant:
     """Rows that are no hits and have no rank, query by query; empty for none."""
 
 
-def relevant_ranks(wanted: Relevant, blocks: Blocks, name_of: Callable[[int], str]) -> list[Ranks]:
+def relevant_ranks(relevant: Relevant, blocks: Blocks, name_of: Callable[[int], str]) -> list[Ranks]:
     """The rank of each relevant row in the full order that `search` would give, 1 for the best; rising, query by query.
 
     Nothing is sorted: a row's rank is the number of rows before it, counted block by block. Rows whose product is
     within its error bound of the relevant row's are scored again, as `search` does.
     """
-    owners = np.repeat(np.arange(len(wanted.rows)), [len(rows) for rows in wanted.rows])
-    rows = np.concatenate(wanted.rows) if len(owners) else np.empty(0, np.int64)
-    vectors = np.concatenate(wanted.vectors) if len(owners) else np.empty_like(wanted.queries[:0])
-    counter = _Counter(wanted.queries[owners], rows, exact_scores(wanted.queries[owners], vectors), name_of)
-    counter.leave_out([wanted.excluded[owner] for owner in owners.tolist()] if wanted.excluded else [])
+    owners = np.repeat(np.arange(len(relevant.rows)), [len(rows) for rows in relevant.rows])
+    rows = np.concatenate(relevant.rows) if len(owners) else np.empty(0, np.int64)
+    vectors = np.concatenate(relevant.vectors) if len(owners) else np.empty_like(relevant.queries[:0])
+    counter = _Counter(relevant.queries[owners], rows, exact_scores(relevant.queries[owners], vectors), name_of)
+    counter.leave_out([relevant.excluded[owner] for owner in owners.tolist()] if relevant.excluded else [])
     for start, block in blocks:
         counter.add(start, block)
-    return [np.sort(counter.before[owners == query] + 1) for query in range(len(wanted.rows))]
+    return [np.sort(counter.before[owners == query] + 1) for query in range(len(relevant.rows))]
 
 
 def evaluate(
@@ -79,12 +79,12 @@ def evaluate(
         depths: of recall.
         relevant: how many rows each query should find, where some of them have no rank at all.
     """
-    best = np.array([found.min() if len(found) else np.inf for found in ranks])
+    best = np.array([ranks_of_query.min() if len(ranks_of_query) else np.inf for ranks_of_query in ranks])
     recall = {depth: float(np.mean(best <= depth)) if len(best) else 0.0 for depth in depths}
-    counts = [len(found) for found in ranks] if relevant is None else relevant
+    counts = [len(ranks_of_query) for ranks_of_query in ranks] if relevant is None else relevant
     precision = [
-        float(np.sum(np.arange(1, len(found) + 1) / np.sort(found))) / max(count, 1)
-        for found, count in zip(ranks, counts, strict=True)
+        float(np.sum(np.arange(1, len(ranks_of_query) + 1) / np.sort(ranks_of_query))) / max(count, 1)
+        for ranks_of_query, count in zip(ranks, counts, strict=True)
     ]
     median = float(np.median(best)) if len(best) else float("nan")
     return Retrieval(len(ranks), recall, median, float(np.mean(precision)) if precision else 0.0)
@@ -110,21 +110,21 @@ class _Counter:
         error = np.float32(product_error(block.shape[1]))
         step = max(SCORES_AT_ONCE // max(len(block), 1), 1)
         for first in range(0, len(self.rows), step):
-            some = slice(first, first + step)
-            products = self.queries[some] @ block.T
+            chunk = slice(first, first + step)
+            products = self.queries[chunk] @ block.T
             pairs, rows = self._excluded - [[first], [start]]
             here = (pairs >= 0) & (pairs < len(products)) & (rows >= 0) & (rows < len(block))
             products[pairs[here], rows[here]] = -np.inf
-            limit = self.scores[some][:, None]
+            limit = self.scores[chunk][:, None]
             above = products > limit + error
-            self.before[some] += above.sum(axis=1)
-            pairs, places = np.nonzero((products >= limit - error) & ~above)
-            self._decide(pairs + first, places, start, block)
+            self.before[chunk] += above.sum(axis=1)
+            pairs, columns = np.nonzero((products >= limit - error) & ~above)
+            self._decide(pairs + first, columns, start, block)
 
-    def _decide(self, pairs: Rows, places: Rows, start: int, block: Vectors) -> None:
-        scores = exact_scores(self.queries[pairs], block[places])
+    def _decide(self, pairs: Rows, columns: Rows, start: int, block: Vectors) -> None:
+        scores = exact_scores(self.queries[pairs], block[columns])
         np.add.at(self.before, pairs[scores > self.scores[pairs]], 1)
-        tied = (scores == self.scores[pairs]) & (start + places != self.rows[pairs])
-        for pair, row in zip(pairs[tied].tolist(), (start + places[tied]).tolist(), strict=True):
+        tied = (scores == self.scores[pairs]) & (start + columns != self.rows[pairs])
+        for pair, row in zip(pairs[tied].tolist(), (start + columns[tied]).tolist(), strict=True):
             own = int(self.rows[pair])
             self.before[pair] += (self.name_of(row), row) < (self.name_of(own), own)
