@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from model_zoo import MEMBERS, Member
 from PIL import Image
-from run import run
+from run import ROOT, run
 
 from clipcli.core.console import Console
 from clipcli.engines import openclip_registry
@@ -31,6 +31,7 @@ LABELS = ("cat", "red car")
 TEXTS = ["", "dog", "naïve café &amp; more — 東京 🙂", "the old house that is parked in front of a cat", "word " * 200]
 QUERY = "a photo of a cat"
 CLOSE = 1e-5
+HEAD = "| family | weights | `openclip`: vectors | scores | `onnx`: vectors | scores |"
 by_family = pytest.mark.parametrize(
     "member", [member for member in MEMBERS if not member.is_variant], ids=lambda member: member.family
 )
@@ -160,7 +161,7 @@ def scores_of(rows: list[dict[str, Any]]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """The rows of the table in docs/models.md; printed when the last of them is there."""
-    rows = ["| family | weights | engine | vectors | scores |", "| --- | --- | --- | --: | --: |"]
+    rows = [HEAD, "| --- | --- | --: | --: | --: | --: |"]
     yield rows
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         sys.stdout.write("\n".join(["", *rows, ""]))
@@ -172,18 +173,29 @@ def test_every_command_and_engine_answers_as_open_clip_does(
     member: Member, photos: Path, tmp_path: Path, table: list[str]
 ):
     with model_zoo.published(member, tmp_path) as name:
-        expected = reference(member, name, photos)
+        expected, figures = reference(member, name, photos), []
         for engine in ("openclip", "onnx"):
             if engine == "onnx":
                 exported = run("models", "export", name, "-q")
                 assert exported.code == 0, exported.stderr
             vectors, scores = compare(expected, partial(ask, name, engine), photos, tmp_path)
-            shown = member.architecture + (f"/{member.tag}" if member.tag else "@FILE")
-            table.append(f"| {member.family} | `{shown}` | {engine} | {vectors:.0e} | {scores:.0e} |")
+            figures += [f"{vectors:.0e}", f"{scores:.0e}"]
             with open_session(Choice(name, "cpu", "fp32", engine), Console(quiet=True)) as session:
                 contract.check(session.model.encoder)
             assert vectors <= CLOSE
             assert scores <= CLOSE
+    table.append(f"| {member.family} | `{shown(member)}` | {' | '.join(figures)} |")
+
+
+def shown(member: Member) -> str:
+    return member.architecture + (f"/{member.tag}" if member.tag else "@FILE")
+
+
+def test_the_docs_have_the_figures_of_every_family():
+    _, _, below = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").partition(HEAD)
+    rows = [line.strip("| ").split(" | ") for line in below.partition("\n\n")[0].splitlines()[2:]]
+    assert [(family, weights) for family, weights, *_ in rows] == [(m.family, f"`{shown(m)}`") for m in MEMBERS]
+    assert all(len(figures) == 4 and max(map(float, figures)) <= CLOSE for _, _, *figures in rows)
 
 
 def ask(name: str, engine: str, command: str, *arguments: str | Path) -> Any:

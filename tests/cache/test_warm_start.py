@@ -1,0 +1,51 @@
+"""A start with everything kept: the model is neither opened nor imported."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from run import Result, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WATCHED = """
+import json
+import sys
+opened = set()
+sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
+from clipcli.cli import main
+try:
+    main()
+except SystemExit as stop:
+    model = [path for path in opened if path.endswith((".onnx", ".data", ".safetensors", ".bin", "tokenizer.json"))]
+    engines = {"torch", "open_clip", "onnxruntime", "tokenizers", "transformers", "timm"} & set(sys.modules)
+    print(json.dumps([stop.code or 0, sorted(model), sorted(engines)]))
+"""
+"""The command; its last line has the exit code, the files of models that were opened, and the engines in memory."""
+
+
+def start(*arguments: str | Path) -> tuple[Result, tuple[int, list[str], list[str]]]:
+    result = run_script(WATCHED, *arguments)
+    assert result.lines, result.stderr
+    code, model, engines = json.loads(result.lines[-1])
+    return result, (code, model, engines)
+
+
+@pytest.mark.parametrize(
+    "command", [("classify", "-l", "disc,square"), ("rank", "-e", "a red disc"), ("embed",)], ids=lambda value: value[0]
+)
+@pytest.mark.parametrize("engine", ["onnx", pytest.param("openclip", marks=pytest.mark.slow)])
+def test_nothing_of_the_model_is_opened(command: tuple[str, ...], engine: str, folder: Path, random_model: str):
+    name, *options = command
+    model = "tiny" if engine == "onnx" else random_model
+    call = (name, folder, *options, "-m", model, "--engine", engine, "-f", "jsonl")
+    first, (code, opened, engines) = start(*call)
+    assert code == 0, first.stderr
+    assert opened
+    assert engines
+    second, again = start(*call)
+    assert again == (0, [], []), second.stderr
+    assert second.lines[:-1] == first.lines[:-1]
