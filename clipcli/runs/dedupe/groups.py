@@ -35,6 +35,7 @@ _SAME: Final = 0.97
 """Score of two sketches of equal pixels, at least: JPEG files are shrunk by their own decoder first."""
 _PATIENCE: Final = 8
 """Candidates that one file may be compared with in vain: a bound on the cost of a file, whatever the set holds."""
+_COMPARED_TOGETHER: Final = 8
 _ELECTED: Final = 24
 """Files of a group that are held against each other at full size."""
 
@@ -223,7 +224,7 @@ class Grouper:
             for head, some in several.items():
                 best = self._most_real(some)
                 others = [number for number in members[head] if number != best]
-                if best != head and all(self._is_copy(best, other) for other in others):
+                if best != head and self._are_copies(best, others):
                     leader[members[head]] = best
                 advance(1)
         return leader
@@ -233,6 +234,14 @@ class Grouper:
         if all(one is not None for one in spectra):
             self._unreal.update(zip(numbers, standings([one for one in spectra if one is not None]), strict=True))
         return numbers[rank([self.facts(number, self.best(number)) for number in numbers], self.rules)[0]]
+
+    def _are_copies(self, best: int, others: list[int]) -> bool:
+        for start in range(0, len(others), _COMPARED_TOGETHER):  # the first that is none ends it
+            some = others[start : start + _COMPARED_TOGETHER]
+            self.looker.compare_all((best, other) for other in some if not self.apart(best, other))
+            if not all(self._is_copy(best, other) for other in some):
+                return False
+        return True
 
     def _is_copy(self, one: int, other: int) -> bool:
         twins = self._twins is not None and self._twins[one] == self._twins[other]

@@ -129,12 +129,13 @@ def _prepare(order: Indices, place: int, leader: Indices, candidates: Callable[[
     while place < len(order) and leaders < _LEADERS_AHEAD:
         row = int(order[place])
         place += 1
-        if leader[row] >= 0 or row in touched:  # most likely a member of a leader before it
+        if leader[row] >= 0 or row in touched:
             continue
         others = candidates(row)
-        some = others[leader[others] < 0][:_FIRST].tolist()
-        pairs += [(row, other) for other in some]
-        touched.update(some)
+        some = others[leader[others] < 0].tolist()
+        if touched.isdisjoint(some):  # else it is most likely a member of a leader before it
+            pairs += [(row, other) for other in some[:_FIRST]]
+        touched.update(some, [row])
         leaders += 1
     search.prepare(pairs)
     return place
