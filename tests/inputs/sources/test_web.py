@@ -202,12 +202,12 @@ def test_who_stops_waiting_is_not_held_up(web, images):
     web.silent.add("/a.png")
     stopped = threading.Event()
 
-    def fetch() -> None:
+    def wait_for_answer() -> None:
         fetch.give_up_when(stopped)
         with pytest.raises(ImageError):
             reading.read(f"{web.url}/a.png")
 
-    thread = threading.Thread(target=fetch)
+    thread = threading.Thread(target=wait_for_answer)
     thread.start()
     stopped.set()
     thread.join(timeout=20)
