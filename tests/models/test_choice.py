@@ -22,7 +22,7 @@ def test_devices(device: str):
         ("CPU", "auto", "auto", "no device 'CPU'", "did you mean 'cpu'"),
         ("auto", "float16", "auto", "no precision 'float16'", "one of auto, fp32, fp16, bf16"),
         ("auto", "fb16", "auto", "no precision 'fb16'", "did you mean"),
-        ("auto", "auto", "torch", "no engine 'torch'", "one of auto, onnx, openclip"),
+        ("auto", "auto", "torch", "no engine 'torch'", "one of auto, onnx, openvino, openclip"),
         ("auto", "auto", "open_clip", "no engine 'open_clip'", "did you mean 'openclip'"),
     ],
 )

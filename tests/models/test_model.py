@@ -198,7 +198,7 @@ def test_another_device_is_another_record(random_model: str, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"engine": "openclip"}, UsageError, "is a bundle: it runs through onnx only"),
+        ({"engine": "openclip"}, UsageError, "is a bundle: it runs through onnx or openvino only"),
         ({"device": "cuda"}, DeviceError, "is a bundle: it runs on the CPU only"),
         ({"device": "cuda:1"}, DeviceError, "is a bundle: it runs on the CPU only"),
         ({"device": "mps"}, DeviceError, "is a bundle: it runs on the CPU only"),
