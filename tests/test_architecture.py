@@ -32,8 +32,8 @@ ROWS = [
 SIDE_STEPS = {("check", "classify"), ("check", "dedupe"), ("calibrate", "classify"), ("fit", "classify")}
 """Runs that may use another command's run."""
 COMMANDS = {
-    "apply", "cache", "calibrate", "check", "classify", "dedupe", "doctor", "embed", "fit", "index", "merge", "models",
-    "prompts", "rank", "score", "undo",
+    "apply", "cache", "calibrate", "check", "classify", "dedupe", "detect", "doctor", "embed", "fit", "index", "merge",
+    "models", "prompts", "rank", "score", "undo",
 }  # fmt: skip
 MAY_REPEAT = {"run", "rows", "validate", "errors", "read", "write", "__init__"} | COMMANDS
 """Module names that may stand in several packages."""
@@ -41,6 +41,7 @@ SMALL = {
     "__main__": "`python -m clipcli` needs a module of this name",
     "cli.commands.calibrate": "a command has a module of its own, however short",
     "cli.commands.doctor": "a command has a module of its own, however short",
+    "cli.commands.detect": "a command has a module of its own, however short",
     "cli.commands.fit": "a command has a module of its own, however short",
     "cli.commands.index": "a command has a module of its own, however short",
     "cli.commands.undo": "a command has a module of its own, however short",

@@ -99,6 +99,11 @@ def test_fit(random_model: str, folder: Path, tmp_path: Path):
     check(rows_of(random_model, "fit", *one, "-o", tmp_path / "x.head"), "fit", failures=False)
 
 
+def test_detect(random_model: str, pictures_with_a_bad_one: list[Path]):
+    rows = rows_of(random_model, "detect", *pictures_with_a_bad_one, "-l", "disc,square", "--threshold", "0.2")
+    check(rows, "detect")
+
+
 def test_check(random_model: str, folder: Path, tmp_path: Path):
     (tmp_path / "red.png").write_bytes((folder / "disc" / "red.png").read_bytes())
     (tmp_path / "broken.jpg").write_bytes(b"no picture")

@@ -31,6 +31,7 @@ LISTED = {
     "merge": "Join the parts of an embed run.",
     "check": "Run the checks in clipcli.toml.",
     "calibrate": "Find thresholds from labelled images.",
+    "detect": "Find where labels are in images, as boxes.",
     "fit": "Learn labels from a few pictures of each.",
     "doctor": "Show what a bug report needs.",
     "models": "List, download, verify and export models.",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.core.encoder import ModelInfo, Scoring
-    from clipcli.core.vectors import Vector, Vectors
+    from clipcli.core.vectors import Pixels, Vector, Vectors
     from clipcli.inputs.collect import ImageRef
     from clipcli.models.choice import Choice
     from clipcli.prompts import PromptSet
@@ -157,6 +157,15 @@ class Session:
             on_gpu=self.on_gpu,
         )
         return ImagePipeline(preparation, self._encoder, self.workers).run(refs, self.batch_size)
+
+    def encode_pixels(self, pixels: Pixels) -> Vectors:
+        """(n, 3, height, width) as the model wants it → (n, dim), unit length; nothing is kept.
+
+        A row that `fault_of` refuses is no vector. Raises DeviceError where not even one image fits into memory.
+        """
+        self.timings.count(encoded=len(pixels), cached=0)
+        with self.timings.measure("model"):
+            return self._encoder.encode_images(pixels)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept.

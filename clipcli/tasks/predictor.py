@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -21,9 +22,8 @@ OUTPUT_KINDS: Final[tuple[str, ...]] = get_args(OutputKind)
 
 
 def _gelu(values: Scores) -> Scores:
-    from scipy.special import erf
-
-    return np.asarray(values * 0.5 * (1.0 + erf(values / np.sqrt(2.0))), np.float32)
+    erf = np.vectorize(math.erf, otypes=[np.float64])
+    return np.asarray(values * 0.5 * (1.0 + erf(values / math.sqrt(2.0))), np.float32)
 
 
 _FUNCTIONS: Final[Mapping[str, Callable[[Scores], Scores]]] = {

@@ -76,6 +76,9 @@ def tokens(
 ) -> None:
     """Show the tokens of texts in CLIP's own encoding, and which of them are cut."""
     from clipcli.core.console import Console, printable
+    from clipcli.core.optional_packages import require_torch
+
+    require_torch("CLIP's tokenizer")
     from clipcli.engines.hugging_face import clip_token_texts
     from clipcli.output import open_writer
     from clipcli.prompts import TokenRow

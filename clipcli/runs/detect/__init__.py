@@ -1,0 +1,4 @@
+"""`clipcli detect`: where in each image the labels are."""
+
+from clipcli.runs.detect.run import DetectRun as DetectRun
+from clipcli.runs.detect.run import plan as plan

@@ -1,0 +1,53 @@
+"""Parts of images → unit vectors. They are not kept in the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcli import images
+from clipcli.errors import ImageError
+from clipcli.images.preprocess import to_pixels
+from clipcli.session.features import fault_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+    from clipcli.core.vectors import Vectors
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.session.session import Session
+
+    Propose = Callable[[int, int], npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Parts of one upright image."""
+
+    image: Image
+    boxes: npt.NDArray[np.int64]
+    """(n, 4): x0, y0, x1, y1 in pixels."""
+    vectors: Vectors
+    """(n, dim), unit length."""
+
+
+def embed_regions(session: Session, ref: ImageRef, propose: Propose) -> Regions | ImageError:
+    """Read one image upright, cut out the boxes that `propose(width, height)` gives, and embed each."""
+    options = session.options
+    limit = images.DEFAULT_MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    try:
+        data = images.read_ref(ref)
+        image = images.decode(data, orient=options.orient, max_pixels=limit, rendering=options.rendering)
+        boxes = propose(*image.size)
+        how = session.info.preprocessing
+        pixels = np.stack([to_pixels(image.crop(tuple(box)), how) for box in boxes.tolist()])
+    except ImageError as error:
+        return error.bare()
+    vectors = session.encode_pixels(pixels)
+    fault = next(filter(None, map(fault_of, vectors)), None)
+    return fault or Regions(image, boxes, vectors)
