@@ -1,4 +1,5 @@
 """`clipcli detect`: where in each image the labels are."""
 
+from clipcli.runs.detect.rows import DetectedRow as DetectedRow
 from clipcli.runs.detect.run import DetectRun as DetectRun
 from clipcli.runs.detect.run import plan as plan
