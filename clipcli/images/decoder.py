@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from clipcli.errors import ImageError
 from clipcli.images import messages, png, raw
 from clipcli.images.colour_modes import BARE
-from clipcli.images.silence import hush
+from clipcli.images.silence import silence_pillow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def decode(
     Raises:
         ImageError: At stage `decode`, for every file that is not a whole image. Half of an image is not an image.
     """
-    hush()
+    silence_pillow()
     if not data:
         raise ImageError("decode", "empty file")
     data = _picture(data, max_pixels)

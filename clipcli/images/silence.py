@@ -12,7 +12,7 @@ import warnings
 _FILTER = ("ignore", None, Warning, re.compile("PIL"), 0)
 
 
-def hush() -> None:
+def silence_pillow() -> None:
     """Silence Pillow's warnings, its log and libtiff's own messages, for the whole process.
 
     Cheap enough to call before every image, and called so: whoever leaves a `warnings.catch_warnings` block puts the

@@ -47,10 +47,10 @@ class Model:
         if self.spec.kind == "bundle" or choice.runs_bundles:
             self._check_bundle_engine()
 
-    def introduced(self) -> Model:
-        """Return the model itself; say what the embedded one is, at its first use here or when it stands in."""
+    def warn_if_tiny(self) -> None:
+        """Say what the embedded model is, at its first use here or when it stands in for the default."""
         if self.spec.name != "tiny" or self.talk.quiet:
-            return self
+            return
         if self.choice.is_substitute:
             self.talk.note(
                 "the model is tiny, since torch is not installed (-m tiny turns this note off); for larger models: "
@@ -61,7 +61,6 @@ class Model:
                 "tiny is the small model that comes with clipcli: quick, offline, for everyday pictures; a larger one "
                 "knows far more (--model fast). This is said once."
             )
-        return self
 
     @property
     def info(self) -> ModelInfo:

@@ -56,7 +56,7 @@ class Link:
 
     def finish(self, step: Step) -> None:
         """Remove the file under its quarantine name."""
-        quarantine.let_go(step)
+        quarantine.discard(step)
 
     def is_done(self, step: Step) -> bool:
         """Whether the path is the link and the quarantine name is gone."""
@@ -67,7 +67,7 @@ class Link:
         safe_move.clean_up(step.path)
         if step.size:
             safe_move.drop_placeholder(step.path, step.began)
-        if quarantine.bring_back(step, over=self._is_linked(step)):
+        if quarantine.restore(step, over=self._is_linked(step)):
             return ""
         if not self._is_linked(step):
             if holds(step.path, step.sha256):
@@ -212,11 +212,11 @@ class Delete:
 
     def act(self, step: Step) -> None:
         """Rename the file to its quarantine name."""
-        quarantine.take_aside(step)
+        quarantine.quarantine(step)
 
     def finish(self, step: Step) -> None:
         """Unlink the quarantine name, which follows no link."""
-        quarantine.let_go(step)
+        quarantine.discard(step)
 
     def is_done(self, step: Step) -> bool:
         """Whether neither the path nor the quarantine name exists."""
@@ -249,7 +249,7 @@ class Trash:
     def act(self, step: Step) -> None:
         """Quarantine the file, check it once more, and put it into the trash."""
         trashcan.refuse_read_only(step.path)
-        quarantine.take_aside(step)
+        quarantine.quarantine(step)
         trashcan.put(step)
 
     def finish(self, step: Step) -> None:
@@ -293,7 +293,7 @@ class Move:
         """Make the target folders, quarantine the file, check it once more, and move it."""
         for folder in step.made:
             descriptors.make_folder(folder)
-        quarantine.take_aside(step)
+        quarantine.quarantine(step)
         safe_move.move(quarantine.place_of(step.path), step.target, step.sha256)
 
     def finish(self, step: Step) -> None:
@@ -324,7 +324,7 @@ def _is_back(step: Step) -> bool:
     safe_move.clean_up(step.path)
     if step.size or (step.target and holds(step.target, step.sha256)):
         safe_move.drop_placeholder(step.path, step.began)
-    quarantine.bring_back(step, over=False)
+    quarantine.restore(step, over=False)
     if look(step.path) is None:
         return False
     if not holds(step.path, step.sha256):

@@ -23,7 +23,7 @@ def place_of(path: str) -> str:
     return safe_move.hidden_name(path, "aside")
 
 
-def take_aside(step: Step) -> None:
+def quarantine(step: Step) -> None:
     """Rename the file to its quarantine name. After an OSError the file is at its path."""
     aside = _free(step.path)
     descriptors.rename(step.path, aside)
@@ -41,14 +41,14 @@ def name_aside(step: Step) -> None:
     try:
         descriptors.link(step.path, aside)
     except OSError:  # a file system without hard links
-        take_aside(step)
+        quarantine(step)
         return
     if not is_planned(step, aside):
         descriptors.unlink(aside)
         raise _replaced()
 
 
-def bring_back(step: Step, *, over: bool) -> bool:
+def restore(step: Step, *, over: bool) -> bool:
     """Restore a quarantined file to its path, replacing what is there if `over`; whether there was one.
 
     Raises:
@@ -73,7 +73,7 @@ def bring_back(step: Step, *, over: bool) -> bool:
     return True
 
 
-def let_go(step: Step) -> None:
+def discard(step: Step) -> None:
     """Remove the quarantine name; after this only a copy of the bytes can be restored. Raises OSError."""
     descriptors.unlink(place_of(step.path))
 

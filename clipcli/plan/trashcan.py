@@ -52,7 +52,7 @@ def put(step: Step) -> None:
     if not IS_OURS:
         from send2trash import send2trash
 
-        quarantine.bring_back(step, over=False)
+        quarantine.restore(step, over=False)
         send2trash(step.path)
         return
     trash, top = _trash_for(step.path)

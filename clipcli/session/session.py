@@ -70,7 +70,7 @@ def open_session(
     on_gpu = gpu_decoder(choice.device) if options.gpu_decode and needs_model else None
     model = Model(choice, talk, expected_images, expected_texts)
     if needs_model:
-        model.introduced()
+        model.warn_if_tiny()
     cache = EmbeddingCache.open(refresh=options.refresh, say=talk.warn) if options.use_cache else NoCache()
     with cache:
         yield Session(model, cache, talk, options, on_gpu=on_gpu, needs_model=needs_model)
