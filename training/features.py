@@ -89,6 +89,7 @@ class Reader:
     def __init__(self, archives: list[Archive], work: Path) -> None:
         self.archives = {archive.path.name: archive for archive in archives}
         self.icons = {style: packages.icons(work, style) for style in packages.STYLES}
+        packages.make_importable(work)
 
     def read(self, row: Row) -> Image.Image:
         """The picture in RGB, drawings on white."""

@@ -53,6 +53,13 @@ def fetch(work: Path) -> None:
             _unpack(into, name, package)
 
 
+def make_importable(work: Path) -> None:
+    """Let `import resvg_py` find the wheel in WORK/packages: it was unpacked there, not installed."""
+    unpacked = str(folder(work))
+    if unpacked not in sys.path:
+        sys.path.append(unpacked)
+
+
 def _unpack(into: Path, name: str, package: str) -> None:
     printed = _run(["npm", "pack", "--silent", "--json", "--pack-destination", str(into), package])
     archive = into / json.loads(printed)[0]["filename"].replace("@", "").replace("/", "-")

@@ -37,12 +37,17 @@ class Archive:
         self.path = path
         self.stem = path.stem
         self._zip = zipfile.ZipFile(path) if path.is_file() else None
+        self._names = self._list()
+        self._known = frozenset(self._names)
 
-    def names(self) -> list[str]:
-        """The files inside, sorted, with forward slashes."""
+    def _list(self) -> list[str]:
         if self._zip is not None:
             return sorted(name for name in self._zip.namelist() if not name.endswith("/"))
         return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
+
+    def names(self) -> list[str]:
+        """The files inside, sorted, with forward slashes; listed once, when the archive is opened."""
+        return self._names
 
     def read(self, name: str) -> bytes:
         """One file's bytes."""
@@ -51,7 +56,7 @@ class Archive:
         return (self.path / name).read_bytes()
 
     def __contains__(self, name: str) -> bool:
-        return name in self.names()
+        return name in self._known
 
 
 def is_held_out(key: str) -> bool:

