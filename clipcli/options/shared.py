@@ -31,7 +31,7 @@ from clipcli.options.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from clipcli.core.console import Console
     from clipcli.images import Rendering
@@ -128,13 +128,19 @@ class InputOptions:
         return Globs(tuple(self.include or ()), tuple(self.exclude or ()))
 
     def collect(
-        self, talk: Console, warn: Callable[[str], object] | None = None, *, follows_links: bool = False
+        self,
+        talk: Console,
+        warn: Callable[[str], object] | None = None,
+        *,
+        follows_links: bool = False,
+        keep: Sequence[str] = (),
     ) -> Iterator[ImageRef]:
         """Return the images of these options; `warn` is told of folders without any. Raises UsageError, InputsError."""
         from clipcli.inputs.collect import collect
 
         return collect(
-            self.images or [], files_from=self.files_from or [], null=self.null, column=self.column, globs=self.globs,
+            self.images or [], files_from=self.files_from or [], null=self.null, column=self.column, keep=keep,
+            globs=self.globs,
             follows_links=follows_links, warn=warn, detail=talk.detail_once,
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from clipcli.core.encoder import Scoring
 from clipcli.core.vectors import Scores, cosines, sigmoid, softmax, top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from clipcli.core.encoder import Scoring
     from clipcli.core.vectors import Scores, Vector, Vectors
@@ -80,7 +80,10 @@ class Classifier:
         """Rank the labels for one image, (dim,), unit length."""
         names, values, similarity = self._read(image)
         order = top_k(values, len(names))
-        ranked = tuple(LabelScore(names[i], float(values[i]), float(similarity[i])) for i in order)
+        return self._decide(tuple(LabelScore(names[i], float(values[i]), float(similarity[i])) for i in order))
+
+    def _decide(self, ranked: tuple[LabelScore, ...]) -> Prediction:
+        """The answer, of labels by falling score."""
         best = ranked[0]
         if self.multi_label:
             kept = tuple(entry for entry in ranked if entry.score >= self._limit(entry.label))
@@ -88,11 +91,27 @@ class Classifier:
         passed = best.score >= self._limit(best.label)
         return Prediction(best.label if passed else self.none_name, best.score, ranked)
 
+    def classify_block(self, images: Vectors, top: int) -> Iterator[Prediction]:
+        """Rank the labels for each of (n, dim) unit vectors; with `top` above 0 only so many, where that is enough.
+
+        The same answers as `classify`, up to the last bits of a matrix product.
+        """
+        names, values, similarity = self._read_block(images)
+        if self.multi_label or not 0 < top < len(names):
+            order = np.argsort(-values, axis=1, kind="stable")
+        elif top == 1:
+            order = values.argmax(axis=1)[:, None]
+        else:
+            order = np.argsort(-values, axis=1, kind="stable")[:, :top]
+        columns = (np.take_along_axis(each, order, axis=1).tolist() for each in (values, similarity))
+        for row in zip(order.tolist(), *columns, strict=True):
+            yield self._decide(tuple(LabelScore(names[i], v, s) for i, v, s in zip(*row, strict=True)))
+
     def logits(self, image: Vector) -> Scores:
         """What the head makes scores of, (labels,), for one image, (dim,), unit length; a temperature divides it."""
         similarity = cosines(image[None], self.vectors)[0]
         if self.meaning == "background":
-            return np.asarray(self._apart(image, similarity) * np.float32(self.scoring.scale))
+            return np.asarray(self._apart(image[None], similarity[None])[0] * np.float32(self.scoring.scale))
         return np.asarray(similarity * np.float32(self.scoring.scale) + np.float32(self.scoring.bias))
 
     def _limit(self, label: str) -> float:
@@ -104,22 +123,27 @@ class Classifier:
 
     def _read(self, image: Vector) -> tuple[Sequence[str], Scores, Scores]:
         """Names, scores and cosines of everything that can be the answer."""
-        similarity = cosines(image[None], self.vectors)[0]
+        names, values, similarity = self._read_block(image[None])
+        return names, values[0], similarity[0]
+
+    def _read_block(self, images: Vectors) -> tuple[Sequence[str], Scores, Scores]:
+        """Of (n, dim) images: names, scores and cosines (n, names)."""
+        similarity = cosines(images, self.vectors)
         if self.meaning == "background":
-            apart = self._apart(image, similarity)
+            apart = self._apart(images, similarity)
             return self.names, sigmoid(apart * np.float32(self.scoring.scale)), similarity
         names = self.names
         if self.none_name is not None and self.background is not None and not self.multi_label:
             names = (*names, self.none_name)
-            similarity = np.append(similarity, cosines(image[None], self.background[None])[0])
-        values = similarity if self.meaning == "cosine" else scores(similarity[None], self.scoring)[0]
+            similarity = np.hstack([similarity, cosines(images, self.background[None])])
+        values = similarity if self.meaning == "cosine" else scores(similarity, self.scoring)
         return self._binned(names, values, similarity) if self.bins else (names, values, similarity)
 
-    def _apart(self, image: Vector, similarity: Scores) -> Scores:
+    def _apart(self, images: Vectors, similarity: Scores) -> Scores:
         """Each label alone against the background: the softmax of two is the sigmoid of their difference."""
         if self.background is None:
             raise ValueError("scores against the background need a background vector")
-        return np.asarray(similarity - cosines(image[None], self.background[None])[0])
+        return np.asarray(similarity - cosines(images, self.background[None]))
 
     def _binned(self, names: Sequence[str], values: Scores, similarity: Scores) -> tuple[Sequence[str], Scores, Scores]:
         """Bins in place of their members: softmax scores are added; of independent ones the best stands."""
@@ -129,8 +153,8 @@ class Classifier:
         members = [list(entry.members) for entry in self.bins] + [[index] for index in alone]
         return (
             [entry.name for entry in self.bins] + [names[index] for index in alone],
-            np.array([together(values[some]) for some in members], np.float32),
-            np.array([similarity[some].max() for some in members], np.float32),
+            np.stack([together(values[:, some], axis=1) for some in members], axis=1).astype(np.float32, copy=False),
+            np.stack([similarity[:, some].max(axis=1) for some in members], axis=1),
         )
 
 

@@ -18,6 +18,7 @@ from clipcli.vectorfiles.vector_formats import VectorFormat as VectorFormat
 from clipcli.vectorfiles.vector_formats import create_vectors as create_vectors
 from clipcli.vectorfiles.vector_formats import format_of as format_of
 from clipcli.vectorfiles.vector_formats import holds_vectors as holds_vectors
+from clipcli.vectorfiles.vector_formats import is_vector_file as is_vector_file
 from clipcli.vectorfiles.vector_formats import open_vectors as open_vectors
 from clipcli.vectorfiles.writer import VectorsWriter as VectorsWriter
 from clipcli.vectorfiles.writer import WritePlan as WritePlan

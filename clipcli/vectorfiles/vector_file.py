@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from clipcli.core.encoder import ModelInfo
     from clipcli.core.vectors import Vectors
     from clipcli.vectorfiles.info import Kind, Positions, VectorRows, VectorsInfo
 
@@ -70,6 +71,15 @@ class VectorFile(ABC):
     def failures(self) -> Sequence[Failure]:
         """The inputs that have no vector."""
         return read_failures(self.path)
+
+    def require_model(self, info: ModelInfo) -> None:
+        """Refuse vectors that a model did not make. Raises VectorsError."""
+        if self.fingerprint != info.fingerprint:
+            made = self.model or f"another model ({self.fingerprint})"
+            hint = f"--model {self.model}" if self.model else "name the model that made it with --model"
+            raise VectorsError(f"{self.path}: its vectors are of {made}, not of {info.name}", hint=hint)
+        if self.dim != info.dim:
+            raise VectorsError(f"{self.path}: {self.dim} numbers a vector, {info.name} has {info.dim}")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from clipcli.core.files import is_file, is_there
 from clipcli.core.redaction import redact
-from clipcli.errors import OutputError, UsageError, VectorsError
+from clipcli.errors import InputsError, OutputError, UsageError, VectorsError
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.parquet import is_image_table
+from clipcli.inputs.sources.parquet import has_column, is_image_table
+from clipcli.inputs.sources.text_tables import header_of, is_image_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,9 +45,34 @@ def holds_vectors(path: str, column: str | None = None) -> bool:
     chosen = format_of(path)
     if chosen is None or os.path.isdir(path):  # noqa: PTH112 - any bytes
         return bool(parts_of(path))
+    if chosen in {"csv", "jsonl"}:
+        return column is None and not is_image_list(path)
     if chosen != "parquet":
         return True
     return not (column is not None or is_image_table(next(iter(parts_of(path)), path)))
+
+
+def is_vector_file(path: str) -> bool:
+    """Whether a file holds vectors for certain: by its suffix; a table, by its columns."""
+    chosen = format_of(path)
+    if chosen is None or os.path.isdir(path):  # noqa: PTH112 - any bytes
+        return False
+    if chosen in {"csv", "jsonl"}:
+        return _has_vector_columns(path)
+    if chosen != "parquet":
+        return True
+    from clipcli.vectorfiles.parquet_dataset import parts_of
+
+    return has_column(next(iter(parts_of(path)), path), "embedding")
+
+
+def _has_vector_columns(path: str) -> bool:
+    """Whether a table of text is one of vectors; what cannot be read is left to its reader."""
+    try:
+        names = set(header_of(path))
+    except InputsError:
+        return False
+    return {"fingerprint", "v0"} <= names or "embedding" in names or names == {"image", "error"}
 
 
 def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:

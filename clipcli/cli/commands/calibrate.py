@@ -19,7 +19,12 @@ EXAMPLES = (
 
 
 def calibrate(
-    inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, model: ModelOptions, run: RunOptions
+    context: typer.Context,
+    inputs: InputOptions,
+    labels: LabelOptions,
+    options: CalibrateOptions,
+    model: ModelOptions,
+    run: RunOptions,
 ) -> None:
     """Find a temperature and per-label thresholds from labelled images: one folder per label, or a table."""
     from clipcli.output import open_writer, parse_output
@@ -29,5 +34,9 @@ def calibrate(
 
     talk = run.talk()
     job, output = plan(inputs, labels, options, talk), parse_output(options.format, None)
-    opened = open_session(model.choice(), talk, run.session(inputs), expected_images=job.total)
+    source = context.get_parameter_source("model")
+    given = source is not None and source.name == "COMMANDLINE"
+    opened = open_session(
+        job.job.follow(model, given=given).choice(), talk, run.session(inputs), expected_images=job.total
+    )
     raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))

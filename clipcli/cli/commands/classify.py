@@ -8,6 +8,7 @@ import typer
 
 from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.options.shared import (
+    CarriedOptions,
     InputOptions,
     LabelOptions,
     ModelOptions,
@@ -36,7 +37,9 @@ EXAMPLES = (
 
 
 def classify(
+    context: typer.Context,
     inputs: InputOptions,
+    carried: CarriedOptions,
     labels: LabelOptions,
     score: ScoreOptions,
     check: CheckOptions,
@@ -48,12 +51,15 @@ def classify(
     """Give each image the label that fits it best, without any training."""
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
-    from clipcli.runs.classify import plan_command
+    from clipcli.runs.classify import ClassifyRun, plan_command
     from clipcli.session.session import open_session
 
     talk = run.talk()
-    job = plan_command(inputs, labels, score, check, talk)
-    output, choice, job.reporting = out.parse(null=inputs.null), model.choice(), reports.parse()
+    job = plan_command(inputs, labels, score, check, talk, keep=carried.names)
+    source = context.get_parameter_source("model")
+    given = source is not None and source.name == "COMMANDLINE"
+    choice = (job.follow(model, given=given) if isinstance(job, ClassifyRun) else model).choice()
+    output, job.reporting = out.parse(null=inputs.null), reports.parse()
     opened = open_session(choice, talk, run.session(inputs), expected_images=job.total)
     run_of: Run[Session, Row] = job
     raise typer.Exit(execute(run_of, opened, lambda _: open_writer(output), talk))

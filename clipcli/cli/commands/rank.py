@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
-from clipcli.options.shared import ModelOptions, OutputOptions, RunOptions
+from clipcli.options.shared import CarriedOptions, ModelOptions, OutputOptions, RunOptions
 
 EVERYDAY = (
     "query", "image", "queries", "top_k", "min_score", "relevant", "copy_to", "report", "preview", "relevance",
@@ -23,6 +23,7 @@ EXAMPLES = (
 def rank(
     context: typer.Context,
     corpus: CorpusOptions,
+    carried: CarriedOptions,
     query: QueryOptions,
     hits: HitOptions,
     keep: KeepOptions,
@@ -40,7 +41,7 @@ def rank(
     from clipcli.session.session import open_session
 
     talk = run.talk()
-    job = plan(corpus, query, hits, keep, check, talk)
+    job = plan(corpus, query, hits, keep, check, talk, carry=carried.names)
     source = context.get_parameter_source("model")
     choice = job.follow(model, given=source is not None and source.name == "COMMANDLINE").choice()
     output = out.parse(null=corpus.null)

@@ -160,9 +160,19 @@ def images(path: str, wanted: str | None, keep: Sequence[str] = ()) -> Iterator[
 
 
 def is_image_table(path: str) -> bool:
-    """Whether a table holds bytes of images. False too for what is no table, which its reader says better."""
+    """Whether a table holds images, or paths under a usual name; False for what is no table, as its reader says."""
     try:
-        return any(_is_bytes(field.type) for field in _opened(path, _state(path)).file.schema_arrow)
+        schema = _opened(path, _state(path)).file.schema_arrow
+    except InputsError:
+        return False
+    usual = {name.casefold() for name in schema.names} & set(IMAGE_COLUMNS)
+    return any(_is_bytes(field.type) for field in schema) or (bool(usual) and "embedding" not in schema.names)
+
+
+def has_column(path: str, name: str) -> bool:
+    """Whether a table has a column of this name. False too for what is no table."""
+    try:
+        return name in _opened(path, _state(path)).file.schema_arrow.names
     except InputsError:
         return False
 

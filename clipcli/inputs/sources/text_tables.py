@@ -94,6 +94,15 @@ def header_of(path: str) -> list[str]:
         raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
 
 
+def is_image_list(path: str) -> bool:
+    """Whether a table has a column of images by its name, and none that only tables of vectors have."""
+    try:
+        names = {name.strip().casefold() for name in header_of(path)}
+    except InputsError:
+        return False
+    return not names & {"embedding", "fingerprint", "v0", "error"} and bool(names & set(IMAGE_COLUMNS))
+
+
 def column_of(shown: str, wanted: str | None, names: Sequence[str], usual: Sequence[str]) -> str:
     """The column that is wanted, else the first of the usual names that a table has, whatever its case.
 

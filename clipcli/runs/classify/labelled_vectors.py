@@ -48,7 +48,7 @@ def read_labelled(job: ClassifyRun, session: Session, advance: Advance, purpose:
     names = [label.name for label in job.labels]
     numbers = {name: number for number, name in enumerate(names)}
     vectors, truth, strangers, several = [], [], set(), 0
-    for embedded in session.embed_images(job.refs):
+    for embedded in job.embedded(session):
         advance(1)
         right = job.expected.of(embedded.ref, names) if job.expected else ()
         if embedded.error is not None:

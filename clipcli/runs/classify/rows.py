@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         def similarity(self) -> float: ...  # noqa: D102
 
 
+OWN_COLUMNS = ("image", "label", "score", "labels", "expected", "ok", "error")
+"""Names that a column of a table cannot have in the output."""
 _DIGITS = 4
 _JSON_DIGITS = 6
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.errors import ExitCode
-from clipcli.output import ErrorRow
+from clipcli.inputs.collect import ImageRef
+from clipcli.output import CarriedColumns, ErrorRow
 from clipcli.output.reports import CheckReport, Finding, Reporting
 from clipcli.prompts import Label, expand, load_prompts
 from clipcli.runs.classify.expectation_check import (
@@ -17,7 +18,8 @@ from clipcli.runs.classify.expectation_check import (
     say_outcome,
     say_unmatched,
 )
-from clipcli.runs.classify.rows import ClassifiedRow
+from clipcli.runs.classify.rows import OWN_COLUMNS, ClassifiedRow
+from clipcli.session.pipeline import Embedded
 from clipcli.tasks.accuracy import Tally, joined, unreadable
 from clipcli.tasks.classify import Classifier, LabelBin
 
@@ -25,15 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from clipcli.core.run_summary import RunSummary
-    from clipcli.inputs.collect import ImageRef
     from clipcli.options.classify import ScoreOptions
+    from clipcli.options.shared import ModelOptions
+    from clipcli.output import Row
     from clipcli.prompts import LabelGroup, PromptSet
     from clipcli.runs.base import Advance
     from clipcli.runs.classify.head_file import HeadFile
+    from clipcli.runs.classify.stored_vectors import StoredVectors
     from clipcli.runs.classify.threshold_file import ThresholdFile
-    from clipcli.session.pipeline import Embedded
     from clipcli.session.session import Session
-    from clipcli.tasks.classify import Meaning
+    from clipcli.tasks.classify import Meaning, Prediction
     from clipcli.tasks.fit import HeadClassifier
 
 BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", "a blurry picture", "an empty picture")
@@ -60,12 +63,17 @@ class ClassifyRun:
     thresholds: ThresholdFile | None = None
     head: HeadFile | None = None
     """What was learnt from pictures, in place of the labels' texts."""
+    stored: StoredVectors | None = None
+    """Vectors in place of images."""
+    carried: CarriedColumns = field(default_factory=lambda: CarriedColumns((), OWN_COLUMNS))
 
     unit: ClassVar[str] = "image"
 
     @property
     def total(self) -> int | None:
         """How many images there are; None for a list that is still coming."""
+        if self.stored is not None:
+            return len(self.stored)
         return len(self.refs) if isinstance(self.refs, list) else None
 
     @property
@@ -76,11 +84,11 @@ class ClassifyRun:
         none = [self.score.none] if self.score.none else []
         return [*(group.name for group in self.groups), *alone, *none]
 
-    def rows(self, session: Session, advance: Advance) -> Iterator[ClassifiedRow | ErrorRow]:
+    def rows(self, session: Session, advance: Advance) -> Iterator[Row]:
         """Yield one row per image, in input order."""
         classifier = self._head_classifier(session) or self.classifier(session)
         self._explain(classifier)
-        for embedded in session.embed_images(self.refs):
+        for embedded, result in self._results(session, classifier):
             advance(1)
             wanted = self.expected.of(embedded.ref, self.answers) if self.expected else ()
             if embedded.error is not None:
@@ -93,10 +101,39 @@ class ClassifyRun:
                         embedded.ref.name, embedded.ref.path, ok=False, expected=joined(wanted) or None, error=reason
                     )
                 )
-                yield ErrorRow.of(embedded.ref.name, embedded.error)
-            else:
+                yield ErrorRow.of(embedded.ref.name, embedded.error, fields=self.carried.renamed(embedded.ref.fields))
+            elif result is not None:
                 self.report.ok()
-                yield self._row(embedded, classifier, wanted)
+                row = self._row(embedded.ref, result, wanted, multi_label=classifier.multi_label)
+                yield self.carried.row(row, embedded.ref.fields)
+
+    def embedded(self, session: Session) -> Iterator[Embedded]:
+        """Yield the vector of each image, or why there is none: of the session, or of files of vectors."""
+        if self.stored is None:
+            return session.embed_images(self.refs)
+        return self.stored.embedded(session.info)
+
+    def follow(self, model: ModelOptions, *, given: bool) -> ModelOptions:
+        """Return the model that made the vectors, where the command line names none."""
+        own = self.stored.model if self.stored is not None else None
+        if given or own is None or own == model.model:
+            return model
+        self.report.talk.note(f"the vectors were made by {own}; using it")
+        return replace(model, model=own)
+
+    def _results(
+        self, session: Session, classifier: Classifier | HeadClassifier
+    ) -> Iterator[tuple[Embedded, Prediction | None]]:
+        """Each image with its answer, if it has a vector; vectors of files are answered block by block."""
+        if self.stored is None or not isinstance(classifier, Classifier):
+            for embedded in self.embedded(session):
+                yield embedded, None if embedded.vector is None else classifier.classify(embedded.vector)
+            return
+        top = 0 if self.expected is not None else self.score.top_k
+        for names, vectors in self.stored.blocks(session.info):
+            results = classifier.classify_block(vectors, top)
+            for name, vector, result in zip(names, vectors, results, strict=True):
+                yield Embedded(ImageRef(name, name), vector, None), result
 
     def finish(self, session: Session) -> ExitCode:
         """Say how it went, write the reports, and return the exit code."""
@@ -125,27 +162,23 @@ class ClassifyRun:
         if self.reporting.needs(ok=finding.ok):
             self.findings.append(finding)
 
-    def _row(self, embedded: Embedded, classifier: Classifier | HeadClassifier, wanted: Sequence[str]) -> ClassifiedRow:
-        assert embedded.vector is not None  # noqa: S101 - no error means a vector
-        result = classifier.classify(embedded.vector)
+    def _row(self, ref: ImageRef, result: Prediction, wanted: Sequence[str], *, multi_label: bool) -> ClassifiedRow:
         shown = result.ranked[: self.score.top_k] if self.score.top_k else result.ranked
-        if classifier.multi_label and self.score.top_k == 1:
+        if multi_label and self.score.top_k == 1:
             shown = result.ranked
         holds = None
         if not wanted or self.expected is None:
-            self._note(
-                Finding(embedded.ref.name, embedded.ref.path, ok=True, found=result.label, found_score=result.score)
-            )
+            self._note(Finding(ref.name, ref.path, ok=True, found=result.label, found_score=result.score))
         else:
-            verdict = self.expected.judge(wanted, result, multi_label=classifier.multi_label)
-            self._note(finding_of(embedded.ref, verdict))
+            verdict = self.expected.judge(wanted, result, multi_label=multi_label)
+            self._note(finding_of(ref, verdict))
             self.tally.add(verdict)
             holds = verdict.holds
             if not holds:
-                say_failure(self.report.talk, embedded.ref.name, verdict, self.answers)
+                say_failure(self.report.talk, ref.name, verdict, self.answers)
         return ClassifiedRow(
-            embedded.ref.name, result.label, result.score, shown, joined(wanted) or None, holds,
-            checked=self.expected is not None, multi_label=classifier.multi_label,
+            ref.name, result.label, result.score, shown, joined(wanted) or None, holds,
+            checked=self.expected is not None, multi_label=multi_label,
         )  # fmt: skip
 
     @property

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from clipcli.core.run_summary import RunSummary
 from clipcli.errors import LabelsError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, is_words
+from clipcli.output import CarriedColumns
 from clipcli.prompts import Label, labels_of, load_prompts, parse_groups, parse_labels, require_prompts, spoken
 from clipcli.prompts.shipped import wordnet_labels
 from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name, parse_expected
 from clipcli.runs.classify.predictor_run import PredictorRun, parse_limits, read_heads
+from clipcli.runs.classify.rows import OWN_COLUMNS
 from clipcli.runs.classify.run import ClassifyRun
+from clipcli.runs.classify.stored_vectors import stored_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,9 +31,18 @@ if TYPE_CHECKING:
 
 def plan(
     inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console,
-    *, family: Sequence[ImageRef] | None = None,
+    *, family: Sequence[ImageRef] | None = None, keep: Sequence[str] = (),
 ) -> ClassifyRun:  # fmt: skip
-    """Check everything that was asked before a model is touched; `family` are images that these are a part of.
+    """Check everything that was asked before a model is touched.
+
+    Args:
+        inputs: images, or files of vectors.
+        labels: what they are called.
+        score: how scores are made and shown.
+        check: what is expected.
+        talk: says what a person should know.
+        family: images that these are a part of.
+        keep: columns of tables that rows keep.
 
     Raises:
         UsageError: options that do not go together.
@@ -40,7 +52,10 @@ def plan(
     if not (score.groups or score.thresholds or score.head or expected):
         inputs, labels = _arguments_as_labels(inputs, labels, talk)
     _refuse_conflicts(inputs, labels, score)
-    refs = _refs(inputs, expected, talk)
+    stored = stored_vectors(inputs)
+    if stored is not None and keep:
+        raise UsageError("--keep takes columns of tables of images, not of vectors", hint="leave out --keep")
+    refs = _refs(inputs, expected, keep, talk) if stored is None else []
     head, thresholds = _head(score, labels), _thresholds(score.thresholds)
     if head is not None:
         chosen: tuple[Label, ...] = tuple(Label(name, (name,)) for name in head.description.labels)
@@ -51,8 +66,9 @@ def plan(
     require_prompts(chosen, prompts)
     groups = parse_groups(score.groups, chosen) if score.groups else ()
     job = ClassifyRun(
-        refs, chosen, prompts, groups, score, expected, RunSummary(talk), thresholds=thresholds, head=head
-    )
+        refs, chosen, prompts, groups, score, expected, RunSummary(talk), thresholds=thresholds, head=head,
+        stored=stored, carried=CarriedColumns(keep, OWN_COLUMNS),
+    )  # fmt: skip
     if score.none in job.answers[:-1]:
         raise UsageError(f"--none {score.none!r} is one of the labels", hint="give it a name that no label has")
     job.tally.minimum = 1.0 if check.min_accuracy is None else check.min_accuracy
@@ -64,8 +80,9 @@ def plan(
 
 
 def plan_command(
-    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console
-) -> ClassifyRun | PredictorRun:
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console,
+    *, keep: Sequence[str] = (),
+) -> ClassifyRun | PredictorRun:  # fmt: skip
     """Check what was asked of the command: labels for images, or the scores of predictors.
 
     Raises:
@@ -74,7 +91,7 @@ def plan_command(
     heads, predictors = read_heads(score.head or [])
     limits = parse_limits(check.lowest or [], check.highest or [], predictors)
     if not predictors:
-        return plan(inputs, labels, score, check, talk)
+        return plan(inputs, labels, score, check, talk, keep=keep)
     if heads:
         raise UsageError("a head of clipcli fit and predictors do not go together", hint="run classify for each")
     given = {
@@ -82,12 +99,12 @@ def plan_command(
         "--threshold": score.threshold, "--thresholds": score.thresholds, "--multi-label": score.multi_label,
         "--none": score.none, "--background": score.background, "--similarity": score.similarity,
         "--groups": score.groups, "--expect": check.expect, "--expect-from": check.expect_from,
-        "--min-accuracy": check.min_accuracy, "--forbid": check.forbid,
+        "--min-accuracy": check.min_accuracy, "--forbid": check.forbid, "--keep": list(keep),
     }  # fmt: skip
     if others := [option for option, value in given.items() if value not in (None, False, [])]:
         hint = "predictors give scores, not labels: --min and --max check them"
         raise UsageError(f"{predictors[0].source} is a predictor: {others[0]} has no effect", hint=hint)
-    return PredictorRun(_refs(inputs, None, talk), predictors, limits, RunSummary(talk))
+    return PredictorRun(_refs(inputs, None, (), talk), predictors, limits, RunSummary(talk))
 
 
 def _arguments_as_labels(
@@ -155,12 +172,14 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
         raise UsageError("stdin can hold one of images, labels and prompts", hint="give the others in files")
 
 
-def _refs(inputs: InputOptions, expected: ExpectationCheck | None, talk: Console) -> Iterable[ImageRef]:
+def _refs(
+    inputs: InputOptions, expected: ExpectationCheck | None, keep: Sequence[str], talk: Console
+) -> Iterable[ImageRef]:
     """A list wherever its length can be known beforehand; the images of a table when no others are named."""
     arguments, lists = inputs.images or [], inputs.files_from or []
     if not arguments and not lists and expected is not None and expected.table is not None:
         return [ref for ref in expected.refs() if inputs.globs.takes(ref.name)]
-    refs = inputs.collect(talk, warn=talk.warn)
+    refs = inputs.collect(talk, warn=talk.warn, keep=keep)
     return refs if is_stream(arguments, lists) else list(refs)
 
 

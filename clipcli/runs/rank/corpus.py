@@ -15,9 +15,10 @@ import numpy as np
 from clipcli.core.vectors import unit_length
 from clipcli.errors import VectorsError
 from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.refs import NO_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -85,13 +86,16 @@ class ImagePart:
         self.names: list[str] = []
         self.paths: list[str] = []
         self.digests: list[str] = []
+        self._fields: dict[int, Mapping[str, object]] = {}
         self._new: list[Vector] = []
         self._blocks: list[Vectors] = []
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - empty and unnamed until it is needed; gone with its part
         self._in_file = 0
 
-    def add(self, name: str, path: str, vector: Vector, digest: str) -> None:
-        """Take one more image."""
+    def add(self, name: str, path: str, vector: Vector, digest: str, fields: Mapping[str, object] = NO_FIELDS) -> None:
+        """Take one more image; `fields` are columns of its table."""
+        if fields:
+            self._fields[len(self.names)] = fields
         self.names.append(name)
         self.paths.append(path)
         self.digests.append(digest)
@@ -102,6 +106,10 @@ class ImagePart:
     def path(self, row: int) -> str:
         """As it was opened."""
         return self.paths[row]
+
+    def fields(self, row: int) -> Mapping[str, object]:
+        """Columns of the table that the image is a row of."""
+        return self._fields.get(row, NO_FIELDS)
 
     def where(self, row: int) -> str:
         """The image itself."""
@@ -219,6 +227,11 @@ class Corpus:
         """What the operating system opens for a row."""
         part, own = self.place(row)
         return part.path(own)
+
+    def fields(self, row: int) -> Mapping[str, object]:
+        """Columns of the table that a row came from."""
+        part, own = self.place(row)
+        return part.fields(own) if isinstance(part, ImagePart) else NO_FIELDS
 
     def is_far(self, row: int) -> bool:
         """Whether a row is a URL that a vector file names."""

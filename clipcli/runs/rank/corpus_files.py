@@ -36,6 +36,8 @@ class Sources:
     """Of tables of images."""
     globs: Globs
     """Which names are searched."""
+    keep: tuple[str, ...] = ()
+    """Columns of tables that hits keep."""
     index: Index | None = None
     """In place of all others."""
     detail: Callable[[str], object] | None = None
@@ -68,7 +70,13 @@ class Sources:
     def refs(self) -> Iterable[ImageRef]:
         """The images; a list wherever their number can be known."""
         refs: Iterator[ImageRef] = collect(
-            self.images, files_from=self.lists, null=self.null, column=self.column, globs=self.globs, detail=self.detail
+            self.images,
+            files_from=self.lists,
+            null=self.null,
+            column=self.column,
+            keep=self.keep,
+            globs=self.globs,
+            detail=self.detail,
         )
         return refs if is_stream(self.images, self.lists) else list(refs)
 
@@ -90,7 +98,7 @@ def sort_out(
     if any(map(is_index, arguments)):
         if len(arguments) > 1 or lists:
             raise UsageError("an index is searched alone", hint="search other images in a run of their own")
-        return Sources((), (), (), null, column, globs, Index(arguments[0]))
+        return Sources((), (), (), null, column, globs, index=Index(arguments[0]))
     vectors = [path for path in arguments if holds_vectors(path, column)]
     files = tuple(map(open_vectors, vectors))
     for other in files[1:]:

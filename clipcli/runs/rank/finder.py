@@ -179,9 +179,9 @@ class CorpusFinder:
         return accelerated(self.device, queries, len(self.corpus), self.corpus.dim, self.talk)
 
     def _result(self, number: int, query: Query, hits: Hits) -> Result:
-        pairs = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
+        corpus, pairs = self.corpus, zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
         found = (
-            Hit(rank, self.corpus.name(row), self.corpus.path(row), score, self.corpus.is_far(row))
+            Hit(rank, corpus.name(row), corpus.path(row), score, corpus.is_far(row), corpus.fields(row))
             for rank, (row, score) in enumerate(pairs, start=1)
         )
         return Result(number, query, tuple(found))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from clipcli.inputs.query import Query
 
@@ -31,6 +31,8 @@ class Hit:
     score: float
     is_far: bool = False
     """Whether it is a URL that a vector file or an index names: whoever made that file chose it, not the user."""
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """Columns of the table that the image is a row of."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Result:
             yield RankedRow(self.query.name, hit.rank, hit.name, hit.score, self.query.id, kind)
 
 
+OWN_COLUMNS = ("id", "query", "rank", "image", "text", "score", "error")
+"""Names that a column of a table cannot have in the output."""
 _DIGITS = 4
 _JSON_DIGITS = 6
 

@@ -9,7 +9,7 @@ from clipcli.core.run_summary import RunSummary
 from clipcli.errors import ExitCode, ImageError, InputsError, ModelError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, nothing_left
 from clipcli.inputs.query import Query, example, read_query
-from clipcli.output import ErrorRow
+from clipcli.output import CarriedColumns, ErrorRow
 from clipcli.runs.rank.copy_hits import Keeper, check_folder
 from clipcli.runs.rank.corpus import Corpus, FilePart, ImagePart
 from clipcli.runs.rank.corpus_files import Sources, check_model, sort_out, warnings_of_reading
@@ -18,7 +18,7 @@ from clipcli.runs.rank.previews import Preview
 from clipcli.runs.rank.queries import embed_queries, first_argument, read_queries
 from clipcli.runs.rank.query_stream import QueryStream
 from clipcli.runs.rank.recall import ExpectedHits, parse_expected
-from clipcli.runs.rank.rows import Searched
+from clipcli.runs.rank.rows import OWN_COLUMNS, Searched
 from clipcli.runs.rank.validate import refuse_all_of_an_index, refuse_copies, refuse_mixtures
 from clipcli.vectorfiles import ImageReading
 
@@ -43,9 +43,10 @@ TOP = 10
 
 
 def plan(  # noqa: PLR0917 - a group of options each
-    corpus: CorpusOptions, query: QueryOptions, hits: HitOptions, keep: KeepOptions, check: RecallOptions, talk: Console
-) -> RankRun:
-    """Check everything that was asked before a model is touched.
+    corpus: CorpusOptions, query: QueryOptions, hits: HitOptions, keep: KeepOptions, check: RecallOptions,
+    talk: Console, *, carry: Sequence[str] = (),
+) -> RankRun:  # fmt: skip
+    """Check everything that was asked before a model is touched; `carry` are columns of tables that hits keep.
 
     Raises:
         UsageError: options that do not go together, or a query that cannot be read.
@@ -67,7 +68,9 @@ def plan(  # noqa: PLR0917 - a group of options each
             talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
     globs = corpus.globs
     sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
-    sources = replace(sources, detail=talk.detail_once)
+    sources = replace(sources, detail=talk.detail_once, keep=tuple(carry))
+    if carry and not sources.has_images:
+        raise UsageError("--keep-columns takes columns of tables of images", hint="leave it out")
     if sources.index is not None:
         refuse_all_of_an_index(hits, check)
     if expected and globs.keeps and sources.files:
@@ -80,6 +83,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     return RankRun(
         queries, sources, refs, globs, hits, keep, expected, query.prompts or [], RunSummary(talk), reporting,
         corpus.no_orient, Preview(talk, not corpus.no_orient, keep.fetch_names) if keep.preview else None, stream,
+        CarriedColumns(carry, OWN_COLUMNS),
     )  # fmt: skip
 
 
@@ -119,6 +123,7 @@ class RankRun:
     preview: Preview | None = None
     stream: QueryStream | None = None
     """Queries that come while the run lasts."""
+    carried: CarriedColumns = field(default_factory=lambda: CarriedColumns((), OWN_COLUMNS))
     _device: str = "auto"
     _failed_check: bool = False
     _found: list[Finding] = field(default_factory=list)
@@ -247,10 +252,10 @@ class RankRun:
                 if embedded.error is not None:
                     self._lost.add(ref.name)
                     self.report.fail(ref.name, embedded.error)
-                    yield ErrorRow.of(ref.name, embedded.error)
+                    yield ErrorRow.of(ref.name, embedded.error, fields=self.carried.renamed(ref.fields))
             else:
                 self.report.ok()
-                images.add(ref.name, ref.path, embedded.vector, embedded.digest)
+                images.add(ref.name, ref.path, embedded.vector, embedded.digest, ref.fields)
 
     def _measures(self, finder: CorpusFinder) -> Iterator[Row]:
         assert self.expected is not None  # noqa: S101 - the caller looked
@@ -271,7 +276,8 @@ class RankRun:
     def _hits(self, finder: CorpusFinder | IndexFinder, searched: Searched, results: list[Result]) -> Iterator[Row]:
         """Yield the hits query by query; where pages want them, they are kept in `results`."""
         for result in finder.results():
-            yield from result.rows(searched.kind)
+            for hit, row in zip(result.hits, result.rows(searched.kind), strict=True):
+                yield self.carried.row(row, hit.fields)
             yield from self._kept(result, len(finder.asked.queries), finder.limits)
             if not result.hits:
                 self.report.talk.note(f"nothing found for {result.query.name!r}")

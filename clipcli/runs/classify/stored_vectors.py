@@ -1,0 +1,90 @@
+"""Vectors that an earlier `embed` made, in place of images: only the text side of the model runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from clipcli.core.vectors import unit_length
+from clipcli.errors import UsageError
+from clipcli.inputs.collect import ImageRef, nothing_left
+from clipcli.session.pipeline import Embedded
+from clipcli.vectorfiles import is_vector_file, open_vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.core.encoder import ModelInfo
+    from clipcli.core.vectors import Vectors
+    from clipcli.inputs.sources.globs import Globs
+    from clipcli.options.shared import InputOptions
+    from clipcli.vectorfiles import VectorFile
+
+_ROWS: Final = 8192
+"""Vectors in memory together."""
+
+
+@dataclass(frozen=True)
+class StoredVectors:
+    """Files of vectors of images, read one after the other."""
+
+    files: Sequence[VectorFile]
+    globs: Globs
+
+    @property
+    def model(self) -> str | None:
+        """The model that made them, where a file says it."""
+        return next((file.model for file in self.files if file.model), None)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.files))
+
+    def blocks(self, info: ModelInfo) -> Iterator[tuple[Sequence[str], Vectors]]:
+        """Yield names and unit vectors, (≤ 8192, dim), block by block.
+
+        Raises:
+            VectorsError: another model made them, or a row is damaged.
+            InputsError: no name passes the globs.
+        """
+        for file in self.files:
+            file.require_model(info)
+        keeps, count = self.globs.keeps, 0
+        for file in self.files:
+            start = 0
+            for rows in file.read(_ROWS):
+                file.check(start, rows)
+                start += len(rows.names)
+                names, vectors = rows.names, rows.vectors
+                if keeps is not None:
+                    kept = [row for row, name in enumerate(names) if keeps(name)]
+                    names, vectors = [names[row] for row in kept], vectors[kept]
+                if names:
+                    count += len(names)
+                    yield names, vectors if file.info.unit_length else unit_length(vectors)
+        if not count:
+            raise nothing_left(self.globs)
+
+    def embedded(self, info: ModelInfo) -> Iterator[Embedded]:
+        """Yield them as a session yields images. Raises as `blocks`."""
+        for names, vectors in self.blocks(info):
+            for name, vector in zip(names, vectors, strict=True):
+                yield Embedded(ImageRef(name, name), vector, None)
+
+
+def stored_vectors(inputs: InputOptions) -> StoredVectors | None:
+    """The files of vectors that are named as inputs, if there are any.
+
+    Raises:
+        UsageError: images are named beside them, or they are of texts.
+        VectorsError: a file cannot be used.
+    """
+    arguments = inputs.images or []
+    named = [path for path in arguments if inputs.column is None and is_vector_file(path)]
+    if not named:
+        return None
+    if len(named) < len(arguments) or inputs.files_from:
+        raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
+    files = [open_vectors(path) for path in named]
+    if texts := next((file for file in files if file.kind == "text"), None):
+        raise UsageError(f"{texts.path} holds vectors of texts", hint="make some of images with clipcli embed")
+    return StoredVectors(files, inputs.globs)

@@ -1,0 +1,145 @@
+"""Tables of images and files of vectors as inputs of the commands: columns go through, order stays, nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pictures
+import pytest
+from run import assert_one_error, run
+
+from clipcli.core.encoder import Scoring
+from clipcli.tasks.classify import Classifier, LabelBin
+
+
+@pytest.fixture
+def clip(random_model: str):
+    """Run a command with the small random model."""
+
+    def call(command: str, *arguments: str | Path):
+        return run(command, *arguments, "-m", random_model, "--engine", "openclip", "--format", "jsonl")
+
+    return call
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A JSON Lines table beside its pictures; the third row's picture is missing."""
+    lines = []
+    for number, colour in enumerate(pictures.COLOURS):
+        pictures.disc(colour).save(tmp_path / f"{colour}.png")
+        lines.append({"sku": f"0{number}", "photo": f"{colour}.png", "label": colour, "price": number + 0.5})
+    lines[2]["photo"] = "lost.png"
+    (tmp_path / "shop.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return tmp_path / "shop.jsonl"
+
+
+def test_classify_keeps_columns_of_a_table(clip, shop: Path):
+    result = clip("classify", shop, "-l", "disc,square", "--keep", "sku,label,price")
+    assert result.code == 3
+    assert [row["sku"] for row in result.rows] == ["00", "01", "02", "03"]
+    assert [row["price"] for row in result.rows] == [0.5, 1.5, 2.5, 3.5]
+    assert [row["table_label"] for row in result.rows] == list(pictures.COLOURS)
+    assert result.rows[2]["error"]["stage"] == "read"
+    plain = clip("classify", shop, "-l", "disc,square").rows
+    assert [row | {} for row in plain] == [
+        {key: value for key, value in row.items() if key not in {"sku", "price", "table_label"}} for row in result.rows
+    ]
+
+
+def test_csv_of_several_lines_a_row_has_the_columns_on_each(random_model: str, shop: Path):
+    result = run(
+        "classify", shop, "-l", "disc,square", "-k", "2", "--keep", "all", "--format", "csv", "-m", random_model
+    )
+    table = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["sku"] for row in table] == ["00", "00", "01", "01", "02", "03", "03"]
+    assert table[4]["error"].startswith("read: ")
+    assert table[0]["price"] == "0.5"
+
+
+def test_rank_keeps_columns_with_its_hits(clip, shop: Path):
+    result = clip("rank", "a red disc", shop, "--keep", "sku,price", "-k", "2")
+    hits = [row for row in result.rows if "error" not in row]
+    assert len(hits) == 2
+    for hit in hits:
+        colour = Path(hit["image"]).stem
+        number = list(pictures.COLOURS).index(colour)
+        assert (hit["sku"], hit["price"]) == (f"0{number}", number + 0.5)
+    (lost,) = [row for row in result.rows if "error" in row]
+    assert lost["sku"] == "02"
+
+
+@pytest.mark.parametrize("suffix", ["npy", "jsonl", "csv", "parquet", "npz", "safetensors"])
+def test_classify_takes_vectors_in_place_of_images(clip, random_model: str, folder: Path, tmp_path: Path, suffix: str):
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    file = tmp_path / f"v.{suffix}"
+    assert run("embed", folder, "-o", file, "-m", random_model, "--engine", "openclip").code == 0
+    for options in ((), ("-k", "2"), ("--none", "other"), ("--multi-label",), ("--expect-from", "parent"), ("-k", "0")):
+        direct = clip("classify", folder, "-l", "disc,square,house", *options)
+        stored = clip("classify", file, "-l", "disc,square,house", *options)
+        assert stored.code == direct.code
+        assert [row["image"] for row in stored.rows] == [row["image"] for row in direct.rows]
+        for ours, theirs in zip(stored.rows, direct.rows, strict=True):
+            assert ours["label"] == theirs["label"]
+            assert ours["score"] == pytest.approx(theirs["score"], abs=5e-6)
+            assert [entry["label"] for entry in ours["labels"]] == [entry["label"] for entry in theirs["labels"]]
+
+
+def test_vectors_name_their_model_and_refuse_another(random_model: str, folder: Path, tmp_path: Path):
+    file = tmp_path / "v.npy"
+    run("embed", folder, "-o", file, "-m", random_model, "--engine", "openclip")
+    result = run("classify", file, "-l", "disc,square", "--format", "jsonl", "--engine", "openclip")
+    assert (result.code, len(result.rows)) == (0, 8)
+    assert "using it" in result.stderr
+    other = run("classify", file, "-l", "disc,square", "-m", "tiny")
+    assert other.code == 4
+    assert "its vectors are of" in other.stderr
+    assert_one_error(run("classify", file, folder, "-l", "a,b"), "holds vectors, other inputs are images", code=2)
+    run("embed", "-t", "a", "-o", tmp_path / "t.npy", "-m", random_model, "--engine", "openclip")
+    assert_one_error(run("classify", tmp_path / "t.npy", "-l", "a,b"), "vectors of texts", code=2)
+    some = run(
+        "classify", file, "-l", "disc,square", "--include", "red.png", "--format", "jsonl", "--engine", "openclip"
+    )
+    assert [Path(row["image"]).name for row in some.rows] == ["red.png", "red.png"]
+
+
+def test_calibrate_takes_vectors(clip, random_model: str, folder: Path, tmp_path: Path):
+    file, labels = tmp_path / "v.npy", tmp_path / "labels.csv"
+    run("embed", folder, "-o", file, "-m", random_model, "--engine", "openclip")
+    paths = sorted(folder.rglob("*.png"))
+    labels.write_text("path,label\n" + "".join(f"{path},{path.parent.name}\n" for path in paths), encoding="utf-8")
+    options = ("--expect-from", labels, "-l", "disc,square")
+    direct = clip("calibrate", folder, *options, "-o", tmp_path / "a.json")
+    stored = clip("calibrate", file, *options, "-o", tmp_path / "b.json")
+    assert direct.code == stored.code == 0, stored.stderr
+    ours, theirs = (json.loads((tmp_path / name).read_text(encoding="utf-8")) for name in ("b.json", "a.json"))
+    assert ours["temperature"] == pytest.approx(theirs["temperature"], rel=1e-3)
+
+
+@pytest.mark.parametrize("meaning", ["softmax", "sigmoid", "background", "cosine"])
+@pytest.mark.parametrize("top", [0, 1, 3])
+def test_a_block_is_answered_like_its_rows(meaning, top: int):
+    random = np.random.default_rng(5)
+    vectors = random.normal(size=(12, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = tuple("abcdef")
+    for none, bins, many in (
+        (None, (), False),
+        ("z", (), False),
+        (None, (LabelBin("x", (0, 2)),), False),
+        (None, (), True),
+    ):
+        scoring = Scoring(5.0, 0.0, "sigmoid" if meaning == "sigmoid" else "softmax")
+        classifier = Classifier(names, vectors[:6], scoring, meaning, vectors[6], none, 0.4, many, bins)
+        for ours, vector in zip(classifier.classify_block(vectors, top), vectors, strict=True):
+            one = classifier.classify(vector)
+            assert (ours.label, [e.label for e in ours.ranked]) == (
+                one.label, [e.label for e in one.ranked][: len(ours.ranked)]
+            )  # fmt: skip
+            assert ours.score == pytest.approx(one.score, abs=1e-6)
+            assert many or len(ours.ranked) == (top or len(one.ranked))
