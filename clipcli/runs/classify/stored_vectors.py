@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clipcli.core.vectors import Vectors
     from clipcli.inputs.sources.globs import Globs
     from clipcli.options.shared import InputOptions
+    from clipcli.runs.classify.expectation_check import ExpectationCheck
     from clipcli.vectorfiles import VectorFile
 
 _ROWS: Final = 8192
@@ -38,6 +39,12 @@ class StoredVectors:
 
     def __len__(self) -> int:
         return sum(map(len, self.files))
+
+    def refs(self, expected: ExpectationCheck | None) -> list[ImageRef]:
+        """All names, where the labels are those of their folders; else none, since there may be many."""
+        if expected is None or not expected.parent:
+            return []
+        return [ImageRef(name, name) for file in self.files for name in file.names]
 
     def blocks(self, info: ModelInfo) -> Iterator[tuple[Sequence[str], Vectors]]:
         """Yield names and unit vectors, (≤ 8192, dim), block by block.
@@ -71,8 +78,8 @@ class StoredVectors:
                 yield Embedded(ImageRef(name, name), vector, None)
 
 
-def stored_vectors(inputs: InputOptions) -> StoredVectors | None:
-    """The files of vectors that are named as inputs, if there are any.
+def stored_vectors(inputs: InputOptions, keep: Sequence[str] = ()) -> StoredVectors | None:
+    """The files of vectors that are named as inputs, if there are any; `keep` are columns that rows should keep.
 
     Raises:
         UsageError: images are named beside them, or they are of texts.
@@ -84,6 +91,8 @@ def stored_vectors(inputs: InputOptions) -> StoredVectors | None:
         return None
     if len(named) < len(arguments) or inputs.files_from:
         raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
+    if keep:
+        raise UsageError("--keep takes columns of tables of images, not of vectors", hint="leave out --keep")
     files = [open_vectors(path) for path in named]
     if texts := next((file for file in files if file.kind == "text"), None):
         raise UsageError(f"{texts.path} holds vectors of texts", hint="make some of images with clipcli embed")

@@ -35,14 +35,7 @@ def plan(
 ) -> ClassifyRun:  # fmt: skip
     """Check everything that was asked before a model is touched.
 
-    Args:
-        inputs: images, or files of vectors.
-        labels: what they are called.
-        score: how scores are made and shown.
-        check: what is expected.
-        talk: says what a person should know.
-        family: images that these are a part of.
-        keep: columns of tables that rows keep.
+    `family` are images that these are a part of, `keep` are columns of tables that rows keep.
 
     Raises:
         UsageError: options that do not go together.
@@ -52,10 +45,8 @@ def plan(
     if not (score.groups or score.thresholds or score.head or expected):
         inputs, labels = _arguments_as_labels(inputs, labels, talk)
     _refuse_conflicts(inputs, labels, score)
-    stored = stored_vectors(inputs)
-    if stored is not None and keep:
-        raise UsageError("--keep takes columns of tables of images, not of vectors", hint="leave out --keep")
-    refs = _refs(inputs, expected, keep, talk) if stored is None else []
+    stored = stored_vectors(inputs, keep)
+    refs = _refs(inputs, expected, keep, talk) if stored is None else stored.refs(expected)
     head, thresholds = _head(score, labels), _thresholds(score.thresholds)
     if head is not None:
         chosen: tuple[Label, ...] = tuple(Label(name, (name,)) for name in head.description.labels)

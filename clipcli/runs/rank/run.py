@@ -19,7 +19,7 @@ from clipcli.runs.rank.queries import embed_queries, first_argument, read_querie
 from clipcli.runs.rank.query_stream import QueryStream
 from clipcli.runs.rank.recall import ExpectedHits, parse_expected
 from clipcli.runs.rank.rows import OWN_COLUMNS, Searched
-from clipcli.runs.rank.validate import refuse_all_of_an_index, refuse_copies, refuse_mixtures
+from clipcli.runs.rank.validate import refuse_all_of_an_index, refuse_columns, refuse_copies, refuse_mixtures
 from clipcli.vectorfiles import ImageReading
 
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ def plan(  # noqa: PLR0917 - a group of options each
     """Check everything that was asked before a model is touched; `carry` are columns of tables that hits keep.
 
     Raises:
-        UsageError: options that do not go together, or a query that cannot be read.
-        InputsError: a file of queries or vectors that cannot be used.
+        ClipcliError: options that do not go together, or a query, file of queries or of vectors that cannot be used.
     """
-    arguments, lists = list(corpus.images or []), corpus.files_from or []
-    reporting = keep.parse()
+    arguments, lists, reporting = list(corpus.images or []), corpus.files_from or [], keep.parse()
     if query.queries == STDIN and is_stream(arguments, lists):
         raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
     refuse_mixtures(hits, keep, check, reporting)
@@ -69,8 +67,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     globs = corpus.globs
     sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
     sources = replace(sources, detail=talk.detail_once, keep=tuple(carry))
-    if carry and not sources.has_images:
-        raise UsageError("--keep-columns takes columns of tables of images", hint="leave it out")
+    refuse_columns(sources, carry)
     if sources.index is not None:
         refuse_all_of_an_index(hits, check)
     if expected and globs.keeps and sources.files:

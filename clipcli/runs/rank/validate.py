@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clipcli.options.rank import HitOptions, KeepOptions, RecallOptions
     from clipcli.output.reports import Reporting
     from clipcli.runs.rank.corpus_files import Sources
@@ -59,3 +61,9 @@ def refuse_copies(sources: Sources) -> None:
             f"{sources.made_by_model} holds texts: there are no files to keep",
             hint="leave out --copy-to and --link-to",
         )
+
+
+def refuse_columns(sources: Sources, carry: Sequence[str]) -> None:
+    """Refuse columns of tables where no images are embedded. Raises UsageError."""
+    if carry and not sources.has_images:
+        raise UsageError("--keep takes columns of tables of images, not of vectors", hint="leave out --keep")
