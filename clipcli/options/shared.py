@@ -153,7 +153,7 @@ class InputOptions:
 
 @dataclass(frozen=True)
 class CarriedOptions:
-    """Columns of tables."""
+    """Inputs."""
 
     keep: Annotated[
         list[str] | None,
