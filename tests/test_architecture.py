@@ -39,7 +39,6 @@ MAY_REPEAT = {"run", "rows", "validate", "errors", "read", "write", "__init__"} 
 """Module names that may stand in several packages."""
 SMALL = {
     "__main__": "`python -m clipcli` needs a module of this name",
-    "cli.commands.calibrate": "a command has a module of its own, however short",
     "cli.commands.doctor": "a command has a module of its own, however short",
     "cli.commands.detect": "a command has a module of its own, however short",
     "cli.commands.fit": "a command has a module of its own, however short",
