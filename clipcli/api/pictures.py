@@ -78,7 +78,7 @@ def references(pictures: Pictures, what: str = "images") -> Iterator[ImageRef]:
         TypeError: something that is no picture.
         InputsError: a folder or pattern without any.
     """
-    several: Iterable[Any] = [pictures] if is_one(pictures) else pictures  # type: ignore[assignment, list-item]
+    several: Iterable[Any] = [pictures] if is_one(pictures) else pictures  # type: ignore[assignment]
     if not isinstance(several, Iterable):
         raise TypeError(f"{what}: {_KINDS}, or a list of them, not {type(pictures).__name__}")
     for number, picture in enumerate(several):

@@ -82,7 +82,7 @@ class Results(Sequence[T]):
     """The results of one call, in order: a sequence of dataclasses that turns into a table."""
 
     def __init__(self, items: Sequence[T], errors: Sequence[tuple[str, str]] = ()) -> None:
-        self._items = tuple(items)
+        self._items: tuple[T, ...] = tuple(items)
         self.errors: tuple[tuple[str, str], ...] = tuple(errors)
         """Images that could not be used, each with the reason."""
 
