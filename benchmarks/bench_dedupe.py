@@ -28,10 +28,10 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from clipcli.core.console import Console
 from clipcli.core.vectors import Vectors, unit_length
 from clipcli.runs.dedupe.candidates import propose_by_vectors
-from clipcli.tasks.dedupe.clusters import group
+from clipcli.tasks.dedupe.clusters import Search, group
 from clipcli.tasks.dedupe.ivf import join_self_approximately
 from clipcli.tasks.dedupe.join import _COLUMNS, _ROWS, join_self
-from clipcli.tasks.dedupe.join_rows import HashSource, VectorSource, cosine_of
+from clipcli.tasks.dedupe.join_rows import VectorSource
 from clipcli.vectorfiles import open_vectors
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ def bench_same(rows: int) -> Figures:
 
     def work() -> int:
         proposer = propose_by_vectors(vectors, 0.9, Console(quiet=True))
-        found = group(np.arange(rows), rows, proposer.partners, lambda _row, others: np.ones(len(others), bool))
+        search = Search(8, proposer.kind)
+        found = group(np.arange(rows), rows, proposer.partners, lambda _row, others: np.ones(len(others), bool), search)
         return len(np.unique(found.leader))
 
     groups, clock, processor = measured(work)
@@ -302,14 +303,11 @@ def bench_imagededup(python: str) -> Figures:
     done = subprocess.run([python, "-c", IMAGEDEDUP_SEARCH], capture_output=True, text=True, check=True)
     theirs = dict(line.split() for line in done.stdout.splitlines()[-2:])
     vectors = unit_length(np.random.default_rng(0).standard_normal((10_000, DIM)))
-    bits = np.random.default_rng(0).integers(0, 256, (10_000, 32), dtype=np.uint8)
     _, clock, _ = measured(lambda: join_self(VectorSource(vectors), 0.9))
-    _, hashes, _ = measured(lambda: join_self(HashSource(bits), cosine_of(40)))
     return {
         "rows": 10_000,
         "vectors_s": round(clock, 3),
         "imagededup_vectors_s": round(float(theirs["cosine"]), 3),
-        "hashes_of_256_bits_s": round(hashes, 3),
         "imagededup_hashes_of_64_bits_s": round(float(theirs["hashes"]), 3),
     }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import raw_files
 from dedupe_pictures import CHANGES, EDITS, family
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -900,3 +901,42 @@ def test_what_the_cache_cannot_make_sense_of_is_done_again(library, random_model
     first = run("dedupe", library, "-m", random_model, "-f", "jsonl")
     monkeypatch.setattr(EmbeddingCache, "get_blobs", lambda _self, _space, keys: [b"\xff" * 7] * len(keys))
     assert run("dedupe", library, "-m", random_model, "-f", "jsonl").stdout == first.stdout
+
+
+@pytest.mark.parametrize("level", ["exact", "near"])
+def test_a_raw_file_and_its_preview_are_not_exact_copies(tmp_path, random_model, level):
+    pytest.importorskip("rawpy")
+    preview = raw_files.jpeg((128, 96), (20, 160, 40))
+    (tmp_path / "photo.dng").write_bytes(raw_files.dng(preview))
+    (tmp_path / "preview.jpg").write_bytes(preview)
+    draw(1).save(tmp_path / "other.png")
+    inputs = [tmp_path / "photo.dng", tmp_path / "preview.jpg", tmp_path / "other.png"]
+    rows = run("dedupe", *inputs, "-m", random_model, "--level", level, "-f", "jsonl").rows
+    assert {row["level"] for row in rows} == ({"near"} if level == "near" else set())
+
+
+FRAMES = st.lists(st.integers(0, 2), min_size=1, max_size=3)
+
+
+@given(documents=st.lists(st.tuples(FRAMES, st.booleans()), min_size=2, max_size=4))
+@settings(max_examples=4, deadline=None)
+def test_of_pages_and_alpha_a_keeper_stays_and_undo_brings_all_back(documents, tmp_path_factory):
+    """What is kept has every page and the alpha of what goes; apply then undo is the identity."""
+    root = tmp_path_factory.mktemp("pages")
+    folder = root / "scans"
+    folder.mkdir()
+    for number, (frames, clear) in enumerate(documents):
+        pages = [draw(seed, (48, 40)).convert("RGBA" if clear else "RGB") for seed in frames]
+        for page in pages if clear else []:
+            page.putalpha(128)
+        options = {"save_all": True, "append_images": pages[1:], "description": str(number)}
+        pages[0].save(folder / f"{number}.tif", **options)
+    before, plan = snapshot(folder), root / "plan.jsonl"
+    assert run("dedupe", folder, "--level", "exact", "-o", plan, "-f", "jsonl").code == 0
+    gone = [row for row in map(json.loads, plan.read_text().splitlines()) if not row["keep"]]
+    assert run("apply", plan, "--action", "move:" + str(root / "aside"), "--yes").code == 0
+    staying = {(tuple(documents[int(file.stem)][0]), documents[int(file.stem)][1]) for file in folder.iterdir()}
+    assert staying == {(tuple(frames), clear) for frames, clear in documents}
+    if gone:
+        assert run("undo", str(plan) + ".journal").code == 0
+    assert snapshot(folder) == before
