@@ -166,7 +166,8 @@ def is_image_table(path: str) -> bool:
     except InputsError:
         return False
     usual = {name.casefold() for name in schema.names} & set(IMAGE_COLUMNS)
-    return any(_is_bytes(field.type) for field in schema) or (bool(usual) and "embedding" not in schema.names)
+    is_vectors = "embedding" in schema.names or b"clipcli" in (schema.metadata or {})
+    return any(_is_bytes(field.type) for field in schema) or (bool(usual) and not is_vectors)
 
 
 def has_column(path: str, name: str) -> bool:
