@@ -78,12 +78,12 @@ def long_run(count: int, folder: Path) -> None:
     texts = folder / "texts.txt"
     with texts.open("w", encoding="utf-8") as stream:
         stream.writelines(f"a photo of thing number {number}\n" for number in range(count))
-    talk = Console(quiet=True)
+    console = Console(quiet=True)
     target = parse_target(str(folder / "out.npy"), "auto", "float32")
-    job = EmbedRun(TextSource(read_texts([], [str(texts)], None), None), target, RunSummary(talk))
+    job = EmbedRun(TextSource(read_texts([], [str(texts)], None), None), target, RunSummary(console))
     began = time.perf_counter()
     with EmbeddingCache.open(folder / "cache", say=sys.exit) as cache, job.place() as parts:
-        job.run(Session(StandIn(), cache, talk), parts, lambda _: None)  # type: ignore[arg-type]
+        job.run(Session(StandIn(), cache, console), parts, lambda _: None)  # type: ignore[arg-type]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(time.perf_counter() - began, peak)
 

@@ -58,10 +58,10 @@ def main() -> None:
 
 def embed(folder: str, model: str) -> Examples:
     """All pictures of a folder of folders, and the texts of the labels."""
-    talk = Console(quiet=True)
+    console = Console(quiet=True)
     names = sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
     refs = list(collect([folder]))
-    with open_session(Choice(model), talk, expected_images=len(refs)) as session:
+    with open_session(Choice(model), console, expected_images=len(refs)) as session:
         found = [(item.vector, Path(item.ref.path).parent.name) for item in session.embed_images(refs)]
         texts = session.embed_labels([Label(name, (spoken(name),)) for name in names], load_prompts([]))
         kept = [(vector, names.index(name)) for vector, name in found if vector is not None]

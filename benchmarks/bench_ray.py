@@ -140,10 +140,10 @@ def writing_rate(folder: Path) -> float:
     names = [f"s3://bucket/photos/{number // 1000:04}/{number:07}.jpg" for number in range(WRITTEN)]
     source = ImageSource([ImageRef(name, name) for name in names], WRITTEN)
     target = parse_target(str(folder / "out.parquet"), "auto", "float32")
-    cluster, talk = Instant(), Console(quiet=True)
+    cluster, console = Instant(), Console(quiet=True)
     order = WorkerSpec(Choice("none"), SessionOptions(workers=1), A_TASK * 1000, ".")
-    session: Any = ClusterSession(cluster, order, WorkerPool(1, 1, 1, 1), model, talk)  # type: ignore[arg-type]
-    job = EmbedRun(source, target, RunSummary(talk))
+    session: Any = ClusterSession(cluster, order, WorkerPool(1, 1, 1, 1), model, console)  # type: ignore[arg-type]
+    job = EmbedRun(source, target, RunSummary(console))
     began = time.process_time()
     with job.place() as parts:
         job.run(session, parts, lambda _: None)

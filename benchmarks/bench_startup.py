@@ -155,8 +155,8 @@ def once(case: Case, work: Path) -> tuple[float, float]:
     if case.cache:
         shutil.copytree(case.cache, cache)
     began = time.perf_counter()
-    with (work / "answer").open("wb") as answer, (work / "talk").open("wb") as talk:
-        process = subprocess.Popen(case.command, stdout=answer, stderr=talk, env=_environment(cache))
+    with (work / "answer").open("wb") as answer, (work / "talk").open("wb") as console:
+        process = subprocess.Popen(case.command, stdout=answer, stderr=console, env=_environment(cache))
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -139,5 +139,5 @@ class ImageError(Exception):
         self.reason = reason
 
     def bare(self) -> ImageError:
-        """The same to keep: without the traceback, whose frames hold the file's bytes and pixels."""
+        """Return the same to keep: without the traceback, whose frames hold the file's bytes and pixels."""
         return ImageError(self.stage, self.reason)

@@ -70,7 +70,7 @@ class ClipSession:
 
     @property
     def model(self) -> str:
-        """The model's full name."""
+        """Return the model's full name."""
         return self.session.info.name
 
     @property
@@ -108,7 +108,7 @@ class ClipSession:
     ) -> Iterator[Classification]:  # fmt: skip
         wanted, templates = as_labels(labels), load_prompts(as_names(prompts))
         require_prompts(wanted, templates)
-        run = ClassifyRun(refs, wanted, templates, (), options, None, RunSummary(self.session.talk))
+        run = ClassifyRun(refs, wanted, templates, (), options, None, RunSummary(self.session.console))
         return (_classification(row) for row in run.rows(self.session, _nothing))
 
     def embed(
@@ -167,7 +167,7 @@ class ClipSession:
         return Results(hits, corpus.errors)
 
     def _queries(self, query: object, prompts: Sequence[str]) -> tuple[list[str], Vectors]:
-        """What is asked, by name, and the vectors (queries, dim)."""
+        """Return what is asked, by name, and the vectors (queries, dim)."""
         several: Iterable[object] = [query] if is_one(query) else query  # type: ignore[assignment]
         names, rows = [], []
         for number, one in enumerate(several):
@@ -190,7 +190,7 @@ class ClipSession:
         return names, stack(rows, self.dim)
 
     def _corpus(self, images: Pictures | Embeddings | npt.NDArray[np.floating]) -> Embeddings:
-        """What is searched, with its names."""
+        """Return what is searched, with its names."""
         if isinstance(images, Embeddings):
             found = images
         elif isinstance(images, np.ndarray) and images.ndim == _VECTORS and np.issubdtype(images.dtype, np.floating):
@@ -213,7 +213,7 @@ class ClipSession:
     ) -> Results[DuplicateImage]:  # fmt: skip
         """See `clipcli.dedupe`."""
         asked = DuplicateOptions(level=level, similar=min_similarity, rotations=rotations, keep=keep)
-        run = plan_dedupe(InputOptions(images=[]), asked, RunOptions(), self.session.talk)
+        run = plan_dedupe(InputOptions(images=[]), asked, RunOptions(), self.session.console)
         with tempfile.TemporaryDirectory(prefix="clipcli-") as folder:
             run.refs = list(as_files(listed(images), Path(folder)))
             rows = list(run.rows(self.session, _nothing))
@@ -249,8 +249,8 @@ def open_clip_session(  # noqa: PLR0917 - as the options of a command
     name = model or os.environ.get("CLIPCLI_MODEL", "")
     choice = parse_choice(name, device, precision, engine, offline=offline, weights_dir=None)
     options = SessionOptions(batch_size=batch_size, workers=workers, use_cache=cache)
-    talk = LogConsole()
+    console = LogConsole()
     if choice.is_substitute:
-        talk.warn("the model is tiny, since torch is not installed (model='tiny' says that you want it)")
-    with open_session(choice, talk, options) as session:
+        console.warning("the model is tiny, since torch is not installed (model='tiny' says that you want it)")
+    with open_session(choice, console, options) as session:
         yield ClipSession(session)

@@ -43,7 +43,7 @@ class MemoryImage:
     size: ClassVar[int | None] = None
 
     def read(self) -> bytes:
-        """A file's bytes, without loss.
+        """Return a file's bytes, without loss.
 
         Raises:
             ImageError: it was opened from a file, and that is damaged.
@@ -65,7 +65,7 @@ class MemoryImage:
 
 
 def is_one(pictures: object) -> bool:
-    """Whether this is one picture, and no list of some."""
+    """Return whether this is one picture, and no list of some."""
     if isinstance(pictures, (str, os.PathLike)) or _is_image(pictures):
         return True
     return hasattr(pictures, "ndim") and getattr(pictures, "ndim", 0) != _BATCH
@@ -86,7 +86,7 @@ def references(pictures: Pictures, what: str = "images") -> Iterator[ImageRef]:
 
 
 def listed(pictures: Pictures) -> list[ImageRef]:
-    """The same as a list; all paths of a list of paths are expanded at once.
+    """Return the same as a list; all paths of a list of paths are expanded at once.
 
     Raises:
         TypeError, InputsError: as `references`; and where the list is empty.
@@ -104,7 +104,7 @@ def listed(pictures: Pictures) -> list[ImageRef]:
 
 
 def as_files(refs: Iterable[ImageRef], folder: Path) -> Iterator[ImageRef]:
-    """The references, those of memory as files in a folder: for what looks at files again and again."""
+    """Yield the references, those of memory as files in a folder: for what looks at files again and again."""
     for number, ref in enumerate(refs):
         if isinstance(ref.source, MemoryImage):
             path = folder / f"{number:09d}.image"

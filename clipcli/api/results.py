@@ -101,17 +101,20 @@ class Results(Sequence[T]):
         return f"Results({list(self._items)!r})"
 
     def records(self) -> list[dict[str, Any]]:
-        """The results as dicts of plain values: what a table's rows are made of."""
+        """Return the results as dicts of plain values: what a table's rows are made of."""
         return [asdict(item) for item in self._items]
 
     def to_pandas(self) -> Any:
-        """The results as a pandas.DataFrame, one row each. Raises ImportError where pandas is not installed."""
+        """Return the results as a pandas.DataFrame, one row each. Raises ImportError where pandas is not installed."""
         import pandas as pd
 
         return pd.DataFrame(self.records())
 
     def to_arrow(self) -> Any:
-        """The results as a pyarrow.Table, one row each. Raises PackageMissingError where pyarrow is not installed."""
+        """Return the results as a pyarrow.Table, one row each.
+
+        Raises PackageMissingError where pyarrow is not installed.
+        """
         return _table(self.records())
 
 
@@ -138,13 +141,19 @@ class Embeddings:
         return [{"name": name, "vector": vector} for name, vector in zip(self.names, self.vectors, strict=True)]
 
     def to_pandas(self) -> Any:
-        """The rows as a pandas.DataFrame: `name` and `vector`. Raises ImportError where pandas is not installed."""
+        """Return the rows as a pandas.DataFrame: `name` and `vector`.
+
+        Raises ImportError where pandas is not installed.
+        """
         import pandas as pd
 
         return pd.DataFrame(self.records())
 
     def to_arrow(self) -> Any:
-        """The rows as a pyarrow.Table: `name` and `vector`. Raises PackageMissingError where pyarrow is missing."""
+        """Return the rows as a pyarrow.Table: `name` and `vector`.
+
+        Raises PackageMissingError where pyarrow is missing.
+        """
         return _table([row | {"vector": row["vector"].tolist()} for row in self.records()])
 
 

@@ -48,7 +48,7 @@ class Extent:
 
 
 def extents(graph: bytes) -> Iterator[Extent]:
-    """Every external tensor of a serialised ModelProto. Raises ValueError where the bytes are no such message."""
+    """Yield every external tensor of a serialised ModelProto. Raises ValueError where the bytes are no such message."""
     try:
         for entries in _external(memoryview(graph), "model"):
             yield Extent(entries.get("location", ""), int(entries.get("offset", "0")), int(entries.get("length", "0")))
@@ -122,32 +122,32 @@ class Bundle:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """Return what the model is."""
         return self.manifest.info
 
     @property
     def scoring(self) -> Scoring:
-        """How its cosines are read."""
+        """Return how its cosines are read."""
         return self.manifest.scoring
 
     @property
     def precision(self) -> Precision:
-        """How its weights are stored."""
+        """Return how its weights are stored."""
         return self.manifest.precision
 
     @property
     def image_tower(self) -> Path:
-        """The image tower's graph."""
+        """Return the image tower's graph."""
         return self.folder / IMAGE_TOWER
 
     @property
     def text_tower(self) -> Path:
-        """The text tower's graph."""
+        """Return the text tower's graph."""
         return self.folder / TEXT_TOWER
 
     @property
     def tokenizer(self) -> Path:
-        """The tokenizer."""
+        """Return the tokenizer."""
         return self.folder / TOKENIZER
 
     @cached_property
@@ -169,7 +169,7 @@ class Bundle:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether the folder says that it is one; `read` finds out whether it is right."""
+    """Return whether the folder says that it is one; `read` finds out whether it is right."""
     return is_file(folder / MANIFEST)
 
 
@@ -239,7 +239,7 @@ def _check_name(folder: Path, entry: FileEntry) -> None:
 
 
 def _is_plain_name(name: str) -> bool:
-    """Whether it can only mean a file in the folder itself, on any system."""
+    """Return whether it can only mean a file in the folder itself, on any system."""
     return bool(name) and name not in {".", ".."} and not any(mark in name for mark in "/\\:\0")
 
 
@@ -294,7 +294,7 @@ def _states(bundle: Bundle) -> list[tuple[str, os.stat_result]]:
 
 
 def _have_settled(states: list[tuple[str, os.stat_result]]) -> bool:
-    """Whether no file was changed just now: a second change in the same tick of the clock would not be seen."""
+    """Return whether no file was changed just now: a second change in the same tick of the clock would not be seen."""
     return time.time() - max(state.st_ctime for _, state in states) > _RACY_SECONDS
 
 

@@ -66,7 +66,7 @@ class Manifest:
 
 
 def to_json(manifest: Manifest) -> str:
-    """The text of manifest.json, keys in a stable order."""
+    """Return the text of manifest.json, keys in a stable order."""
     return json.dumps({"format": FORMAT, **dataclasses.asdict(manifest)}, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -128,7 +128,7 @@ def _rename(stage: Path, folder: Path) -> None:
 
 
 def _as_good(folder: Path, stage: Path) -> bool:
-    """Whether an intact bundle of the same model, files and all, is there already."""
+    """Return whether an intact bundle of the same model, files and all, is there already."""
     try:
         return contents.read(folder).manifest == contents.read(stage).manifest
     except BundleError:

@@ -60,13 +60,13 @@ def stamp(path: str, stat: os.stat_result) -> bytes:
 
 
 def find_space(db: sqlite3.Connection, name: str) -> int | None:
-    """The number of a space, if it has one yet. Numbers are never used again, so callers may remember them."""
+    """Return the number of a space, if it has one yet. Numbers are never used again, so callers may remember them."""
     row = db.execute("SELECT id FROM spaces WHERE name = ?", (name,)).fetchone()
     return row[0] if row else None
 
 
 def make_space(db: sqlite3.Connection, name: str) -> int:
-    """The number of a space, new or not."""
+    """Return the number of a space, new or not."""
     db.execute("INSERT OR IGNORE INTO spaces (name) VALUES (?)", (name,))
     return int(db.execute("SELECT id FROM spaces WHERE name = ?", (name,)).fetchone()[0])
 
@@ -150,7 +150,10 @@ class CacheUnusableError(ClipcliError):
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:
-    """Whether the file itself is damaged or lacks a table; other errors mean a lock, a full disk or a missing right."""
+    """Return whether the file itself is damaged or lacks a table.
+
+    Other errors mean a lock, a full disk or a missing right.
+    """
     return type(error) is sqlite3.DatabaseError or "no such" in str(error)
 
 
@@ -165,7 +168,7 @@ def generations(folder: Path) -> list[tuple[int, bool]]:
 
 
 def current_file(folder: Path) -> Path:
-    """The database in use, or the one to make next."""
+    """Return the database in use, or the one to make next."""
     files = generations(folder)
     number, broken = files[-1] if files else (0, True)
     return folder / f"vectors-{number + broken}.sqlite"

@@ -34,7 +34,7 @@ class SpaceInfo:
 
     @property
     def last_day(self) -> str:
-        """The day of the last use, as `2025-01-31`."""
+        """Return the day of the last use, as `2025-01-31`."""
         return (_FIRST_DAY + timedelta(days=self.last_used)).isoformat()
 
     def record(self) -> Mapping[str, object]:
@@ -53,7 +53,7 @@ _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**
 
 
 def cache_folder() -> Path:
-    """The folder of everything that can be computed again: `CLIPCLI_CACHE_DIR`, else the user's cache folder."""
+    """Return the folder of everything that can be computed again: `CLIPCLI_CACHE_DIR`, else the user's cache folder."""
     chosen = os.environ.get("CLIPCLI_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser()

@@ -54,7 +54,10 @@ def make_folder(folder: Path) -> Path:
 
 
 def _is_open_to_all(folder: Path) -> bool:
-    """Whether everybody may rename what is in a folder; in one like /tmp, with the sticky bit, only its owner may."""
+    """Return whether everybody may rename what is in a folder.
+
+    In one like /tmp, with the sticky bit, only its owner may.
+    """
     try:
         mode = folder.stat().st_mode
     except OSError:

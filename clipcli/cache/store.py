@@ -113,7 +113,10 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
     @classmethod
     def open(cls, folder: Path | None = None, *, refresh: bool = False, say: Callable[[str], None]) -> EmbeddingCache:
-        """The cache in `folder`, `cache_folder()` if none; with `refresh` nothing is found, everything rewritten."""
+        """Return the cache in `folder`, `cache_folder()` if none.
+
+        With `refresh` nothing is found, everything rewritten.
+        """
         cache = cls(folder or cache_folder(), refresh=refresh, say=say)
         cache._connect()
         return cache
@@ -123,11 +126,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
     @property
     def is_writable(self) -> bool:
-        """Whether what is asked of it can be done: the file is there, and no write has failed."""
+        """Return whether what is asked of it can be done: the file is there, and no write has failed."""
         return self._db is not None and self._writable
 
     def known_digest(self, path: str, stat: os.stat_result) -> str | None:
-        """The sha256 (hex) of a file that has not changed since it was remembered; no byte of it is read."""
+        """Return the sha256 (hex) of a file that has not changed since it was remembered; no byte of it is read."""
         if self._refresh:
             return None
         key = database.stamp(path, stat)
@@ -148,11 +151,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
                 self._write(self._flush)
 
     def get(self, space: str, keys: Sequence[str]) -> list[Vector | None]:
-        """The vector (read-only, (dim,) float32) of each sha256 hex key, or None; in the order of `keys`."""
+        """Return the vector (read-only, (dim,) float32) of each sha256 hex key, or None; in the order of `keys`."""
         return [None if entry is None else entry.vector for entry in self._entries(space, keys)]
 
     def get_blobs(self, space: str, keys: Sequence[str]) -> list[bytes | None]:
-        """What `put_blobs` kept under each sha256 hex key, or None; in the order of `keys`."""
+        """Return what `put_blobs` kept under each sha256 hex key, or None; in the order of `keys`."""
         return [None if entry is None else entry.data for entry in self._entries(space, keys)]
 
     def _entries(self, space: str, keys: Sequence[str]) -> list[CachedEntry | None]:
@@ -185,7 +188,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         self._write(write)
 
     def note(self, space: str, name: str) -> str | None:
-        """A small fact that an earlier run kept under a fingerprint or a space."""
+        """Return a small fact that an earlier run kept under a fingerprint or a space."""
         query = "SELECT value FROM notes WHERE space = ? AND name = ?"
         row = self._read(lambda db: db.execute(query, (space, name)).fetchone())
         return row[0] if row else None

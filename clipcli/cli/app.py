@@ -79,7 +79,7 @@ def _root(
 
 
 def _defaults(context: typer.Context) -> dict[str, Any]:
-    """The config file's values for the command that runs, by its name and verb."""
+    """Return the config file's values for the command that runs, by its name and verb."""
     from clipcli.config.defaults import file_defaults
 
     name = context.invoked_subcommand or ""
@@ -143,10 +143,10 @@ def _network(*, forbidden: bool) -> contextlib.AbstractContextManager[None]:
 def _say(error: ClipcliError) -> None:
     from clipcli.core.console import Console
 
-    talk = Console()
-    talk.line(f"error: {error.message}")
+    console = Console()
+    console.line(f"error: {error.message}")
     for line in (error.hint or "").splitlines():
-        talk.line(f"  {line}")
+        console.line(f"  {line}")
 
 
 def _out_of_memory(error: MemoryError) -> ClipcliError:

@@ -119,7 +119,7 @@ def _argument(parameter: Any, ctx: Any) -> tuple[str, str] | None:
 
 
 def _full(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """An option with its default, and the variable that sets it."""
+    """Return an option with its default, and the variable that sets it."""
     if parameter.name == "help":
         return parameter.get_help_record(ctx)[0], "Show the everyday options and exit."
     record = parameter.get_help_record(ctx)
@@ -134,7 +134,7 @@ def _in_words(text: str) -> str:
 
 
 def _everyday(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """An option, the first sentence about it, and its default: the rest is for `--help-all`."""
+    """Return an option, the first sentence about it, and its default: the rest is for `--help-all`."""
     if parameter.name == "help":
         return parameter.get_help_record(ctx)[0], "Show this help and exit."
     record = _full(parameter, ctx)

@@ -43,7 +43,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _sections(groups: Iterable[type]) -> dict[str, str]:
-    """The heading that each option stands under in `--help`: the first line of its group's docstring."""
+    """Return the heading that each option stands under in `--help`: the first line of its group's docstring."""
     return {
         field.name: (group.__doc__ or "").partition("\n")[0].rstrip(".") for group in groups for field in fields(group)
     }

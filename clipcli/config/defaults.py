@@ -38,7 +38,7 @@ def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> d
     values = config_values(config)
     if verbose and values:
         settings = ", ".join(f"{name} = {value}" for name, value in values.items())
-        Console(verbose=True).detail(f"defaults of {config.path}: {settings}")
+        Console(verbose=True).debug(f"defaults of {config.path}: {settings}")
     return {
         name: {key: values[key] for key in values if _holds(key, name, options)} for name, options in commands.items()
     }

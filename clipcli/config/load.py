@@ -27,7 +27,7 @@ _SECTION = ("tool", "clipcli")
 
 
 def find_config(start: str = ".") -> str | None:
-    """The config file that rules a folder, if there is one.
+    """Return the config file that rules a folder, if there is one.
 
     clipcli.toml, else a pyproject.toml with `[tool.clipcli]`, in the folder or in one above it as far as the top of the
     repository; outside of a repository the folder alone counts. Files and repositories of another user do not count.
@@ -36,7 +36,7 @@ def find_config(start: str = ".") -> str | None:
 
 
 def foreign_config(start: str = ".") -> str | None:
-    """A config file that `find_config` passes over because it belongs to another user."""
+    """Return a config file that `find_config` passes over because it belongs to another user."""
     return next((os.path.relpath(path) for path in _candidates(start) if not is_own(path)), None)
 
 
@@ -78,7 +78,7 @@ def load_config(path: str | None = None) -> Config:
 
 
 def _has_section(path: Path) -> bool:
-    """Whether a pyproject.toml has a part for clipcli; one that is broken and has none is not our business."""
+    """Return whether a pyproject.toml has a part for clipcli; one that is broken and has none is not our business."""
     if not is_file(path):
         return False
     text = read_text(str(path))
@@ -137,7 +137,7 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
 
 
 def _problem(spec: CheckSpec) -> tuple[str, str] | None:
-    """What is wrong with a check as a whole, and what to do about it."""
+    """Return what is wrong with a check as a whole, and what to do about it."""
     expectations = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid)]
     if not spec.include:
         return "names no images", 'include = ["pictures/"]'

@@ -20,7 +20,7 @@ _FENCE = re.compile(r'"""|\'\'\'')
 
 
 def lines_of(text: str) -> Mapping[Place, int]:
-    """The line, from 1, on which each table and each key is first named; keys of inline tables are not found."""
+    """Return the line, from 1, on which each table and each key is first named; keys of inline tables are not found."""
     lines: dict[Place, int] = {}
     table: Place = ()
     for number, line in _outside_strings(text):
@@ -36,7 +36,7 @@ def lines_of(text: str) -> Mapping[Place, int]:
 
 
 def line_of(lines: Mapping[Place, int], key_path: Place) -> int | None:
-    """The line of a place, or of the nearest thing around it that has one."""
+    """Return the line of a place, or of the nearest thing around it that has one."""
     return next((lines[key_path[:end]] for end in range(len(key_path), 0, -1) if key_path[:end] in lines), None)
 
 
@@ -51,7 +51,7 @@ def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _keys(written: str) -> Place:
-    """The parts of a dotted key, quotes and escapes undone by the parser itself."""
+    """Return the parts of a dotted key, quotes and escapes undone by the parser itself."""
     try:
         node: Any = parse_toml(f"{written} = 0")
     except DecodeError:
@@ -127,7 +127,7 @@ class ConfigFaults:
     found: list[Fault] = field(default_factory=list)
 
     def line(self, key_path: Place) -> int | None:
-        """The line of a key or table of clipcli's part."""
+        """Return the line of a key or table of clipcli's part."""
         return line_of(self.lines, (*self.section, *key_path))
 
     def add(self, key_path: Place, problem: str, suggestion: str = "") -> None:
@@ -141,7 +141,10 @@ class ConfigFaults:
     def values(
         self, key_path: Place, table: Mapping[str, Any], keys: Mapping[str, Kind], also: tuple[str, ...] = ()
     ) -> dict[str, Any]:
-        """The values of a table by key, checked; unknown keys and values of the wrong kind are added to the faults."""
+        """Return the values of a table by key, checked.
+
+        Unknown keys and values of the wrong kind are added to the faults.
+        """
         values: dict[str, Any] = {}
         for key, raw in table.items():
             if key not in keys:
@@ -157,7 +160,7 @@ class ConfigFaults:
 
 
 def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - a return a kind
-    """The value, or None where it is of another kind; true is no number."""
+    """Return the value, or None where it is of another kind; true is no number."""
     match kind:
         case "text":
             return raw if isinstance(raw, str) and raw.strip() else None

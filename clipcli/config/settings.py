@@ -58,12 +58,15 @@ class CheckSpec:
 
     @property
     def has_labels(self) -> bool:
-        """Whether it says which labels there are to choose from; thresholds know those that they were made for."""
+        """Return whether it says which labels there are to choose from.
+
+        Thresholds know those that they were made for.
+        """
         return bool(self.labels or self.labels_file or self.thresholds)
 
     @property
     def names_labels(self) -> bool:
-        """Whether it says what images should, or should not, look like."""
+        """Return whether it says what images should, or should not, look like."""
         return self.expect is not None or self.expect_from is not None or bool(self.forbid)
 
 
@@ -85,12 +88,15 @@ class Config:
         return os.path.join(self.folder, name) if name else None  # noqa: PTH118
 
     def beside(self, name: str) -> str:
-        """A file that the config names, openable from the working folder; a name that is no file stays as it is."""
+        """Return a file that the config names, openable from the working folder.
+
+        A name that is no file stays as it is.
+        """
         path = os.path.join(self.folder, name)  # noqa: PTH118 - any bytes included
         return path if os.path.exists(path) else name  # noqa: PTH110 - never raises
 
     def model_beside(self, name: str) -> str:
-        """The same for a model: a bundle's folder, `local-dir:PATH`, or the checkpoint of `ARCH@FILE`."""
+        """Return the same for a model: a bundle's folder, `local-dir:PATH`, or the checkpoint of `ARCH@FILE`."""
         if name.startswith("local-dir:"):
             return "local-dir:" + self.beside(name.removeprefix("local-dir:"))
         architecture, at, checkpoint = name.partition("@")

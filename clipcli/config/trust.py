@@ -27,7 +27,7 @@ NAME_IT: Final = "name the file to trust it: --config FILE (check), or CLIPCLI_C
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file, and the link that leads to it, belong to this user; always true on systems without owners.
+    """Return whether a file, and the link that leads to it, belong to this user; always true on systems without owners.
 
     As in git, root also trusts what belongs to the user who became root through sudo.
     """
@@ -43,7 +43,7 @@ def is_own(path: Path) -> bool:
 
 
 def forbidden(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str, str]]:
-    """What a found file may not say in one of its tables: key, problem and what to do instead.
+    """Yield what a found file may not say in one of its tables: key, problem and what to do instead.
 
     Args:
         table: keys and checked values.
@@ -74,7 +74,7 @@ def _is_allowed(model: str, folder: str) -> bool:
 
 
 def _leads_out(name: str, folder: str) -> bool:
-    """Whether a name, from the file's folder or from the working one, is or would be a path outside the tree."""
+    """Return whether a name, from the file's folder or from the working one, is or would be a path outside the tree."""
     if name.startswith("~") or os.path.isabs(name) or os.pardir in re.split(r"[/\\]", name):  # noqa: PTH117
         return not _is_inside(os.path.expanduser(os.path.join(folder, name)), folder)  # noqa: PTH111, PTH118
     paths = (os.path.join(folder, name), name)  # noqa: PTH118
@@ -82,7 +82,7 @@ def _leads_out(name: str, folder: str) -> bool:
 
 
 def _is_inside(path: str, folder: str) -> bool:
-    """Whether a path is in a folder, links followed."""
+    """Return whether a path is in a folder, links followed."""
     top, real = os.path.realpath(folder or os.curdir), os.path.realpath(path)
     return real == top or real.startswith(top.rstrip(os.sep) + os.sep)
 

@@ -14,7 +14,7 @@ _LARGEST_COLUMN: Final = 4 << 30
 
 
 def pyarrow() -> Any:
-    """The package, with its Parquet module.
+    """Return the package, with its Parquet module.
 
     Raises:
         PackageMissingError: it is not installed.
@@ -27,7 +27,7 @@ def pyarrow() -> Any:
 
 
 def no_such_column(source: str, column: str | None, names: list[str]) -> InputsError:
-    """What to say when `--column` names none of the columns, or is missing."""
+    """Return what to say when `--column` names none of the columns, or is missing."""
     problem = f"has no column {column}" if column else "has several columns"
     return InputsError(f"{source}: {problem}", hint="--column takes one of " + ", ".join(map(str, names)))
 

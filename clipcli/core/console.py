@@ -30,7 +30,7 @@ _BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def printable(text: str) -> str:
-    r"""A text that cannot steer a terminal: control, bidirectional and undecodable characters become escapes.
+    r"""Return a text that cannot steer a terminal: control, bidirectional and undecodable characters become escapes.
 
     `\\n` and `\\t` are spelt so, undecodable bytes as `\\xff`, anything else by its code point.
     """
@@ -61,7 +61,7 @@ def disarm(text: str) -> str:
 
 
 def disarm_log(data: bytes) -> bytes:
-    """The same for bytes that go into a log, where control characters are escapes too; lines and tabs stay."""
+    """Return the same for bytes that go into a log, where control characters are escapes too; lines and tabs stay."""
     if not _SUSPECT.search(data):
         return data
     text = _CONTROL.sub(lambda match: _escape(match[0]), data.decode("utf-8", "surrogateescape"))
@@ -69,7 +69,7 @@ def disarm_log(data: bytes) -> bytes:
 
 
 def is_build_log() -> bool:
-    """Whether the output of this process is likely to become the log of a build, which a server reads."""
+    """Return whether the output of this process is likely to become the log of a build, which a server reads."""
     return any(os.environ.get(name, "").strip().casefold() not in _NO for name in ("CI", "GITHUB_ACTIONS", "TF_BUILD"))
 
 
@@ -103,31 +103,31 @@ class Console:
             sys.stderr.write(safe + "\n")
             sys.stderr.flush()
 
-    def warn(self, text: str) -> None:
+    def warning(self, text: str) -> None:
         """Something the user should know even with `-q`."""
         self.line(f"warning: {text}")
 
-    def note(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Something worth a line in an ordinary run."""
         if not self.quiet:
             self.line(text)
 
-    def note_once(self, text: str) -> None:
+    def info_once(self, text: str) -> None:
         """A note that is not repeated within one run."""
         if text not in self._said:
             self._said.add(text)
-            self.note(text)
+            self.info(text)
 
-    def detail(self, text: str) -> None:
+    def debug(self, text: str) -> None:
         """Something for who asked with `-v`."""
         if self.verbose:
             self.line(text)
 
-    def detail_once(self, text: str) -> None:
+    def debug_once(self, text: str) -> None:
         """A detail that is not repeated within one run."""
         if text not in self._said:
             self._said.add(text)
-            self.detail(text)
+            self.debug(text)
 
     def meanwhile(self, text: str) -> None:
         """Say why nothing moves for seconds, on a terminal or with `-v`."""

@@ -122,7 +122,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a text can be the name of a file: no NUL, and no character that no file name has."""
+    """Return whether a text can be the name of a file: no NUL, and no character that no file name has."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
@@ -130,7 +130,7 @@ def is_file_name(text: str) -> bool:
 
 
 def _shallow(text: str) -> str:
-    """A text of TOML whose lines are not nested without an end, which a parser takes long to find out."""
+    """Return a text of TOML whose lines are not nested without an end, which a parser takes long to find out."""
     if any(line.count(".") + line.count("[") + line.count("{") > _MANY_DOTS for line in text.splitlines()):
         raise DecodeError("nested too deeply")
     return text
@@ -191,7 +191,7 @@ def _any_of(kinds: tuple[Any, ...], value: Any, key: str, unknown: Literal["refu
 
 
 def _is(kind: Any, value: Any) -> bool:
-    """Whether a value is of a plain kind: whole numbers fit 64 bits, others are finite."""
+    """Return whether a value is of a plain kind: whole numbers fit 64 bits, others are finite."""
     if kind in {Any, object}:
         return True
     if isinstance(value, bool):

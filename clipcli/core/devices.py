@@ -33,7 +33,7 @@ def _cuda_devices() -> int:
 
 
 def cpu_with_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The CPU's name where it says that it computes in bfloat16, empty where it does not or cannot be asked."""
+    """Return the CPU's name where it says that it computes in bfloat16, empty where it does not or cannot be asked."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -45,7 +45,7 @@ def cpu_with_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def has_onnx_runtime() -> bool:
-    """Whether ONNX Runtime is installed; it is not imported."""
+    """Return whether ONNX Runtime is installed; it is not imported."""
     return find_spec("onnxruntime") is not None
 
 
@@ -67,7 +67,7 @@ def model_threads() -> int:
 
 
 def cpu_lanes() -> tuple[int, int]:
-    """How many batches go through a model side by side on the CPU, and the threads of each.
+    """Return how many batches go through a model side by side on the CPU, and the threads of each.
 
     Batches side by side keep the cores busy where the threads of one batch wait for each other at the end of every
     layer (benchmarks/results/embed.md). Each takes memory of its own, so that there are not as many as a server has

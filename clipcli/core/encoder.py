@@ -80,22 +80,22 @@ class Encoder(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """Return what the model is."""
         ...
 
     @property
     def scoring(self) -> Scoring:
-        """How its cosines are read."""
+        """Return how its cosines are read."""
         ...
 
     @property
     def device(self) -> str:
-        """Where it runs: `cpu`, `cuda:0`, `mps`."""
+        """Return where it runs: `cpu`, `cuda:0`, `mps`."""
         ...
 
     @property
     def precision(self) -> Precision:
-        """The precision of its weights and activations."""
+        """Return the precision of its weights and activations."""
         ...
 
     @property
@@ -113,7 +113,10 @@ class Encoder(Protocol):
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """N texts → float32 (n, dim), not unit length. Longer texts are cut at the context length, end token kept."""
+        """Encode N texts → float32 (n, dim), not unit length.
+
+        Longer texts are cut at the context length, end token kept.
+        """
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -134,7 +134,10 @@ def read_stream(stream: IO[bytes], limit: int) -> bytes:
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether something has the name. A folder that cannot be entered has nothing in it, as far as we can tell."""
+    """Return whether something has the name.
+
+    A folder that cannot be entered has nothing in it, as far as we can tell.
+    """
     return os.path.exists(path)  # noqa: PTH110 - pathlib raises where a folder cannot be entered, or a name is too long
 
 
@@ -148,12 +151,12 @@ def descriptor_of(path: str | os.PathLike[str]) -> int | None:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether it is a file, or a link to one; likewise."""
+    """Return whether it is a file, or a link to one; likewise."""
     return os.path.isfile(path)  # noqa: PTH113 - likewise
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether it is a folder, or a link to one; likewise."""
+    """Return whether it is a folder, or a link to one; likewise."""
     return os.path.isdir(path)  # noqa: PTH112 - likewise
 
 

@@ -41,7 +41,7 @@ _CPU_INDEX: Final = "https://download.pytorch.org/whl/cpu"
 
 
 def has_packages(extra: Extra) -> bool:
-    """Whether an extra's packages are installed; none of them is imported."""
+    """Return whether an extra's packages are installed; none of them is imported."""
     return all(find_spec(name) is not None for name in EXTRAS[extra])
 
 
@@ -76,7 +76,7 @@ def require_torch(what: str) -> None:
 
 
 def torch_hint() -> str:
-    """The ways to a model that needs torch, one a line: the whole, that without CUDA, and none at all."""
+    """Return the ways to a model that needs torch, one a line: the whole, that without CUDA, and none at all."""
     lines = [install_command("torch")]
     if sys.platform == "linux":  # elsewhere the usual build is without CUDA
         lines[0] += f"   # {TORCH_SIZE}, with CUDA"
@@ -87,7 +87,7 @@ def torch_hint() -> str:
 
 
 def install_command(extra: Extra, *, cpu_only: bool = False) -> str:
-    """The command that adds an extra to this installation, for the shell, by the installer that made it.
+    """Return the command that adds an extra to this installation, for the shell, by the installer that made it.
 
     Args:
         extra: one of `EXTRAS`.
@@ -116,7 +116,7 @@ def _command(tool: Installer, extra: Extra, *, cpu_only: bool) -> str:
 
 @functools.cache
 def installer() -> Installer:
-    """What made this installation, by the files that it leaves in the environment."""
+    """Return what made this installation, by the files that it leaves in the environment."""
     prefix = Path(sys.prefix)
     if (prefix / "uv-receipt.toml").is_file():
         return "uv tool"
@@ -126,7 +126,7 @@ def installer() -> Installer:
 
 
 def _present(extra: Extra) -> list[str]:
-    """The other extras that are here: pipx and uv's tools are made anew, and should not lose them."""
+    """Return the other extras that are here: pipx and uv's tools are made anew, and should not lose them."""
     return [name for name in EXTRAS if name not in {extra, "ray"} and has_packages(name)]
 
 
@@ -148,13 +148,13 @@ def _requirement(extras: list[str]) -> str:
 
 
 def _is_first_on_path(program: str) -> bool:
-    """Whether the shell's own program of this name is that of this Python."""
+    """Return whether the shell's own program of this name is that of this Python."""
     found = shutil.which(program)
     return found is not None and Path(found).parent == Path(sys.executable).parent
 
 
 def _shown(path: str) -> str:
-    """A path below the working folder is shown from there."""
+    """Return a path below the working folder is shown from there."""
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -162,7 +162,7 @@ def _shown(path: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """A word for the shell; cmd.exe knows only double quotes."""
+    """Return a word for the shell; cmd.exe knows only double quotes."""
     if sys.platform == "win32":
         return f'"{word}"' if set(word) & set(" [],<>@&^") else word
     return shlex.quote(word)

@@ -51,13 +51,13 @@ def redact(text: str) -> str:
 
 
 def redact_url(text: str) -> str:
-    """The same for a text that is one URL from its beginning to its end, spaces and quotation marks included."""
+    """Return the same for a text that is one URL from its beginning to its end, spaces and quotation marks included."""
     whole = _WHOLE.fullmatch(text)
     return redact(_redacted(whole)) if whole else redact(text)
 
 
 def redact_variables(text: str) -> str:
-    """A text without the values of environment variables whose names say that they are secret."""
+    """Return a text without the values of environment variables whose names say that they are secret."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_VARIABLES.search(name):
             text = text.replace(value, "***")

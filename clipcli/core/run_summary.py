@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class RunSummary:
     """Counts of one run. `exit_code` follows from them, so a run with failures never ends in 0."""
 
-    talk: Console
+    console: Console
     done: int = 0
     failed: int = 0
     checks_failed: int = 0
@@ -34,11 +34,14 @@ class RunSummary:
         self.failed_in_model += error.stage == "encode"
         shown = printable(name) if name.strip() == name else f"'{printable(name)}'"
         which = f"{shown}: " if name else ""  # a row without a text: the reason says where it is
-        self.talk.line(f"{which}{error.reason} ({error.stage})")
+        self.console.line(f"{which}{error.reason} ({error.stage})")
 
     @property
     def exit_code(self) -> ExitCode:
-        """A failed check weighs most; then nothing usable (the model's fault or the inputs'); then some failures."""
+        """Return the exit code: a failed check weighs most, then nothing usable (the model's fault or the inputs').
+
+        Then some failures.
+        """
         if self.checks_failed:
             return ExitCode.CHECK_FAILED
         if self.failed and not self.done:
@@ -50,4 +53,4 @@ class RunSummary:
         if not self.failed:
             return
         total = self.done + self.failed
-        self.talk.line(f"{self.failed} of {total} {unit}{'' if total == 1 else 's'} could not be used")
+        self.console.line(f"{self.failed} of {total} {unit}{'' if total == 1 else 's'} could not be used")

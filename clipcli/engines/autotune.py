@@ -53,26 +53,26 @@ class _Trial:
 
 
 def quicker(
-    load_wide: Callable[[], _E], load_narrow: Callable[[], _E], talk: Console, clock: Clock = time.perf_counter
+    load_wide: Callable[[], _E], load_narrow: Callable[[], _E], console: Console, clock: Clock = time.perf_counter
 ) -> _E:
-    """The fp32 encoder, or its bf16 twin where that is worth it and ranks texts for images alike.
+    """Return the fp32 encoder, or its bf16 twin where that is worth it and ranks texts for images alike.
 
     One is gone before the other comes, so that measuring takes no more memory than running does; an fp32 that wins is
     loaded twice.
     """
-    talk.detail("measuring bf16 against fp32, once for this model on this CPU")
+    console.debug("measuring bf16 against fp32, once for this model on this CPU")
     before = _Trial.of(load_wide(), clock)
     gc.collect()  # modules point back at themselves here and there
     try:
         narrow = load_narrow()
         after = _Trial.of(narrow, clock)
     except (ModelError, MemoryError, RuntimeError) as error:
-        talk.detail(f"bf16 does not run here ({error}); fp32 it is")
+        console.debug(f"bf16 does not run here ({error}); fp32 it is")
         return load_wide()
     ratio = before.seconds / max(after.seconds, 1e-9)
     alike = _ranks_alike(before, after)
     is_worth_it = alike and ratio >= WORTH
-    talk.detail(
+    console.debug(
         f"bf16 is {ratio:.2f} times as fast as fp32 and ranks {'alike' if alike else 'otherwise'}: "
         f"{'bf16' if is_worth_it else 'fp32'}"
     )
@@ -91,7 +91,7 @@ def probe_images(size: tuple[int, int]) -> Pixels:
 
 
 def _ranks_alike(wide: _Trial, narrow: _Trial) -> bool:
-    """Whether the narrow vectors are close to the wide ones, and no two texts that are apart change places."""
+    """Return whether the narrow vectors are close to the wide ones, and no two texts that are apart change places."""
     if not (wide.images * narrow.images).sum(axis=1).min() >= CLOSE:  # nor is what is not finite
         return False
     before, after = (trial.images @ trial.texts.T for trial in (wide, narrow))

@@ -66,12 +66,12 @@ class BundleEncoder:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """Return what the model is."""
         return self.bundle.info
 
     @property
     def scoring(self) -> Scoring:
-        """How its cosines are read."""
+        """Return how its cosines are read."""
         return self.bundle.scoring
 
     @property
@@ -81,7 +81,7 @@ class BundleEncoder:
 
     @property
     def precision(self) -> Precision:
-        """The precision that its vectors come from."""
+        """Return the precision that its vectors come from."""
         return self._precision
 
     @property
@@ -136,7 +136,7 @@ class BundleEncoder:
         return [len(ids) for ids in self._tokenizing().ids(texts)] if texts else []
 
     def tokens(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
-        """What open_clip's tokenizer gives: int64 (n, context_length)."""
+        """Return what open_clip's tokenizer gives: int64 (n, context_length)."""
         tokenizer = self._tokenizing()
         return tokenizer.batch(tokenizer.ids(texts))
 

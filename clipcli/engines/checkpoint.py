@@ -52,7 +52,7 @@ class ModelFiles:
         return int(self.config.get("text_cfg", {}).get("context_length", 77))
 
     def info(self, *, causal: bool, digest: Callable[[Path], str]) -> ModelInfo:
-        """The model's description; `digest` gives the sha256 (hex) of its files.
+        """Return the model's description; `digest` gives the sha256 (hex) of its files.
 
         The fingerprint is over everything that a vector depends on, the tokenizer included: vectors are kept under it.
         """
@@ -126,7 +126,7 @@ def _from_checkpoint(spec: ModelSpec, hub: Hub) -> ModelFiles:
     quick_gelu = activations == {True}
     for doubt in (_preprocessing_doubt(spec.where, kinds, preprocessing), _activation_doubt(spec.where, activations)):
         if doubt:
-            hub.talk.warn(doubt)
+            hub.console.warning(doubt)
     return ModelFiles(
         spec.name, config, preprocessing, Path(spec.version), quick_gelu=quick_gelu,
         tokenizer_folder=None, revision=None, described_by=definition(spec.where),
@@ -134,7 +134,10 @@ def _from_checkpoint(spec: ModelSpec, hub: Hub) -> ModelFiles:
 
 
 def _preprocessing_doubt(architecture: str, kinds: set[Preprocessing], taken: Preprocessing) -> str:
-    """What to say where an architecture's published weights are not all preprocessed alike; nothing where they are."""
+    """Return what to say where an architecture's published weights are not all preprocessed alike.
+
+    Nothing where they are.
+    """
     if not kinds:  # one kind, which was taken out, or no published weights at all
         return ""
     ways = [
@@ -165,7 +168,7 @@ def _from_hub(spec: ModelSpec, hub: Hub) -> ModelFiles:
 
 
 def _reference(path: Path, revision: str | None) -> tuple[Path, ...]:
-    """The file of the hub's cache that says which commit a branch or tag was when it was last looked up."""
+    """Return the file of the hub's cache that says which commit a branch or tag was when it was last looked up."""
     found = path.parent.parent.parent / "refs" / (revision or "main")
     return (found,) if is_file(found) else ()
 
@@ -189,7 +192,7 @@ def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> Mode
 
 
 def _weights_in(folder: Path) -> Path:
-    """The weights in a folder: those of a known name, safetensors before pickles, or else the only ones."""
+    """Return the weights in a folder: those of a known name, safetensors before pickles, or else the only ones."""
     for name in (*WEIGHTS, "open_clip_pytorch_model.safetensors"):
         if is_file(folder / name):
             return folder / name

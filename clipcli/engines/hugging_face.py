@@ -121,7 +121,10 @@ def _tokenizer_files(source: Path) -> Iterator[Path]:
 
 
 def _checked(path: Path) -> dict[str, Any]:
-    """What a tokenizer's config says of words and sizes. Raises ModelError where it names code or an unknown class."""
+    """Return what a tokenizer's config says of words and sizes.
+
+    Raises ModelError where it names code or an unknown class.
+    """
     found = read_json(path)
     if path.name == SPECIAL_TOKENS:
         return {key: value for key, value in found.items() if key.endswith(("_token", "_tokens"))}
@@ -136,13 +139,13 @@ def _checked(path: Path) -> dict[str, Any]:
 
 
 def _is_known(kind: str) -> bool:
-    """Whether a `model_type`, such as xlm-roberta, is one whose tokenizer is on the list."""
+    """Return whether a `model_type`, such as xlm-roberta, is one whose tokenizer is on the list."""
     plain = kind.replace("-", "").replace("_", "").casefold()
     return plain in {family.casefold() for family in _FAMILIES}
 
 
 def _without_files(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What says how a tokenizer works, without what says where other files are."""
+    """Return what says how a tokenizer works, without what says where other files are."""
     return {
         key: _without_files(value) if isinstance(value, dict) else value
         for key, value in config.items()
@@ -151,7 +154,7 @@ def _without_files(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text_tower_config(path: Path) -> dict[str, Any]:
-    """The sizes of a text tower: keys that its kind of config has, and no others."""
+    """Return the sizes of a text tower: keys that its kind of config has, and no others."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     given = read_json(path)

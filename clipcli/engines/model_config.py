@@ -42,7 +42,7 @@ _CODE_HINT: Final = "clipcli runs no code of a model; ask its maker for one that
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """The files of a tokenizer that are in a folder, what is read of it besides them included."""
+    """Return the files of a tokenizer that are in a folder, what is read of it besides them included."""
     names = (*TOKENIZER_DATA, SPECIAL_TOKENS, TOKENIZER_CONFIG, TYPE_CONFIG)
     return [folder / name for name in names if is_file(folder / name)]
 
@@ -78,12 +78,12 @@ def check_model_config(config: Mapping[str, Any], name: str) -> None:
 
 
 def is_repository(name: object) -> bool:
-    """Whether a text can only be a repository of the hub: `org/name` or `name`, never a path."""
+    """Return whether a text can only be a repository of the hub: `org/name` or `name`, never a path."""
     return _matches(_REPOSITORY, name)
 
 
 def tokenizer_options(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The arguments that a config gives to its tokenizer, all of them on the list of those that are known.
+    """Return the arguments that a config gives to its tokenizer, all of them on the list of those that are known.
 
     Raises:
         ModelError: another argument, or a value of the wrong kind.
@@ -110,7 +110,7 @@ def tokenizer_options(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds one object, refused where it names code.
+    """Return a JSON file that holds one object, refused where it names code.
 
     Raises:
         ModelError: it cannot be read, is too large, names code, or is something else.
@@ -127,7 +127,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(path: Path) -> Any:
-    """The value of a JSON file of bounded size and depth. Raises OSError and ValueError."""
+    """Return the value of a JSON file of bounded size and depth. Raises OSError and ValueError."""
     with path.open("rb") as stream:
         data = stream.read(_LARGEST_BYTES + 1)
     if len(data) > _LARGEST_BYTES:
@@ -154,7 +154,10 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every value in a JSON document under the nearest key above it; without recursion, so that depth does no harm."""
+    """Yield every value in a JSON document under the nearest key above it.
+
+    Without recursion, so that depth does no harm.
+    """
     waiting: list[tuple[str, Any]] = [("", config)]
     while waiting:
         key, value = waiting.pop()

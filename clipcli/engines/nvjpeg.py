@@ -32,7 +32,7 @@ class JpegDecoder:
         self._decode = _decoder()
 
     def __call__(self, data: bytes, least: tuple[int, int]) -> Image.Image | None:
-        """A JPEG file → an RGB image, smaller where it is large, or None where the CPU has to do it.
+        """Decode a JPEG file → an RGB image, smaller where it is large, or None where the CPU has to do it.
 
         The mean of a few by a few pixels becomes one, so that no less than `least` is left.
 

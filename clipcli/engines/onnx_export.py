@@ -127,7 +127,7 @@ def _multiply_after(model: Any, rows: Any, right: Any, rank: int) -> None:
 
 
 def _tables(model: Any) -> list[tuple[Any, Any]]:
-    """The embedding tables of a graph, each with its rows: large matrices that one Gather takes rows from."""
+    """Return the embedding tables of a graph, each with its rows: large matrices that one Gather takes rows from."""
     found = []
     for table in model.graph.initializers.values():
         uses = list(table.uses())
@@ -200,7 +200,7 @@ class Exportable(Protocol):
 
     @property
     def model(self) -> Any:
-        """The open_clip module, in eval mode."""
+        """Return the open_clip module, in eval mode."""
         ...
 
     @property
@@ -210,12 +210,12 @@ class Exportable(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """Return what the model is."""
         ...
 
     @property
     def scoring(self) -> Scoring:
-        """How its cosines are read."""
+        """Return how its cosines are read."""
         ...
 
 
@@ -389,7 +389,7 @@ def _silence() -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in one line: the exporter wraps what went wrong in pages of advice."""
+    """Return the innermost cause in one line: the exporter wraps what went wrong in pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

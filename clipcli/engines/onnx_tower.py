@@ -39,7 +39,7 @@ class OnnxTower:
 
     @property
     def is_open(self) -> bool:
-        """Whether its weights are mapped."""
+        """Return whether its weights are mapped."""
         return self._session is not None
 
     @property
@@ -49,7 +49,7 @@ class OnnxTower:
 
     @property
     def sets_one_row_apart(self) -> bool:
-        """Whether a row that comes alone is multiplied by another kernel, which adds up in another order.
+        """Return whether a row that comes alone is multiplied by another kernel, which adds up in another order.
 
         ONNX Runtime has one for weights that are not packed. Work that is one row to begin with has no other to match.
         """
@@ -73,7 +73,7 @@ class OnnxTower:
         return np.asarray(features, np.float32)
 
     def _ready(self, coming: int) -> Any:
-        """A session for the work there is, with `coming` rows more."""
+        """Return a session for the work there is, with `coming` rows more."""
         with self._opening:
             if self._session is None or (self._has_much_to_do and not self._bulk):
                 self._bulk = self._has_much_to_do
@@ -88,7 +88,7 @@ class OnnxTower:
 
 
 def runtime() -> Any:
-    """The library.
+    """Return the library.
 
     Raises:
         ModelError: it is not installed.
@@ -106,7 +106,7 @@ def runtime() -> Any:
 
 
 def open_graph(path: Path, *, bulk: bool) -> Any:
-    """A session for much or little work. Without packing the weights stay in the memory-mapped file."""
+    """Open a session for much or little work. Without packing the weights stay in the memory-mapped file."""
     library = runtime()
     options = library.SessionOptions()
     options.intra_op_num_threads = _threads(bulk=bulk)

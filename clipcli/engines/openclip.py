@@ -91,7 +91,7 @@ class OpenClipEncoder:
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """N texts → float32 (n, dim), not unit length; a causal tower reads no further than it must.
+        """Encode N texts → float32 (n, dim), not unit length; a causal tower reads no further than it must.
 
         Raises:
             MemoryError: as for images.
@@ -116,7 +116,7 @@ class OpenClipEncoder:
         return image_tower(self.model, few_queries_on(self.device))
 
     def _steps(self, count: int, size: int) -> Iterator[tuple[slice, npt.NDArray[np.intp]]]:
-        """A batch on a GPU is one step, whatever its size: kernels there differ from batch to batch."""
+        """Return the lanes. A GPU takes a batch in one step, whatever its size."""
         return steps(count, size if self.device == "cpu" else max(count, 1))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -64,12 +64,12 @@ def configs() -> Mapping[str, Path]:
 
 
 def architectures() -> Collection[str]:
-    """The names of all architectures."""
+    """Return the names of all architectures."""
     return configs() if _installed() else _kept()["configs"]
 
 
 def repository(architecture: str, tag: str) -> tuple[str, str]:
-    """Where on the hub a tag's weights are: the repository, and the file's name or nothing for the usual ones.
+    """Return where on the hub a tag's weights are: the repository, and the file's name or nothing for the usual ones.
 
     Raises:
         ModelError: they are not on the hub.
@@ -82,7 +82,7 @@ def repository(architecture: str, tag: str) -> tuple[str, str]:
 
 
 def definition(architecture: str) -> tuple[Path, ...]:
-    """The files in which open_clip describes an architecture and its weights."""
+    """Return the files in which open_clip describes an architecture and its weights."""
     return configs()[architecture], _folder() / "pretrained.py"
 
 
@@ -116,7 +116,7 @@ class Architecture:
 
 @cache
 def architecture(name: str) -> Architecture | None:
-    """An architecture by its name; None where open_clip has none of that name."""
+    """Return an architecture by its name; None where open_clip has none of that name."""
     if name not in architectures():
         return None
     if _installed() is None:
@@ -125,7 +125,7 @@ def architecture(name: str) -> Architecture | None:
 
 
 def architecture_of(config: Mapping[str, Any]) -> Architecture:
-    """The same of a config. Raises KeyError, TypeError or ValueError where it is none."""
+    """Return the same of a config. Raises KeyError, TypeError or ValueError where it is none."""
     head: Activation = "softmax" if config.get("init_logit_bias") is None else "sigmoid"
     return Architecture(
         int(config["embed_dim"]), int(config["text_cfg"].get("context_length", 77)), head, config
@@ -139,7 +139,7 @@ def image_size(name: str) -> int | None:
 
 
 def preprocessing_of(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> Preprocessing:
-    """How images are prepared: the size of the config, and the preprocessing published with the weights.
+    """Return how images are prepared: the size of the config, and the preprocessing published with the weights.
 
     Args:
         config: open_clip's `model_cfg`.
@@ -182,7 +182,7 @@ def check_name(spec: ModelSpec) -> None:
 
 
 def first_tag(architecture: str) -> str:
-    """The tag that a bare architecture means where no figures were published: the first that open_clip lists."""
+    """Return the tag that a bare architecture means where no figures were published: the first that open_clip lists."""
     return next(iter(tags().get(architecture, {})), "")
 
 
@@ -198,14 +198,14 @@ def _folder() -> Path:
 
 
 def _installed() -> Path | None:
-    """The folder of open_clip's package; None where it is not installed."""
+    """Return the folder of open_clip's package; None where it is not installed."""
     package = find_spec("open_clip")
     return None if package is None or package.origin is None else Path(package.origin).parent
 
 
 @cache
 def _kept() -> Mapping[str, Mapping[str, Any]]:
-    """What open_clip said when this version of clipcli was made: `version`, `configs` and `tags`."""
+    """Return what open_clip said when this version of clipcli was made: `version`, `configs` and `tags`."""
     kept: Mapping[str, Mapping[str, Any]] = json.loads(ZOO.read_text(encoding="utf-8"))
     return kept
 

@@ -45,7 +45,7 @@ class ExplicitFewQueries(TorchFunctionMode):
 
 
 def few_queries_on(device: str) -> Callable[[], AbstractContextManager[Any]]:
-    """What a tower has to enter before it pools on `device`: only the CPU needs anything."""
+    """Return what a tower has to enter before it pools on `device`: only the CPU needs anything."""
     return ExplicitFewQueries if device == "cpu" else nullcontext
 
 
@@ -53,7 +53,7 @@ _CAUSAL_POOLS = frozenset({"argmax", "eos"})
 
 
 def causal_tower(model: Any) -> bool:
-    """Whether the text tower reads from left to right and pools at the end token, so that padding cannot matter.
+    """Return whether the text tower reads from left to right and pools at the end token, so that padding cannot matter.
 
     Towers with an appended class token (CoCa) or a padding mask see their padding, and Hugging Face towers are not
     looked into: none of them may be cut.
@@ -106,7 +106,10 @@ def image_tower(model: Any, attention: Attention = nullcontext) -> nn.Module:
 
 
 def _reads_one_token(visual: Any) -> bool:
-    """Whether the embedding is the class token's, behind a block that is understood; anything else runs as it is."""
+    """Return whether the embedding is the class token's, behind a block that is understood.
+
+    Anything else runs as it is.
+    """
     if type(visual) is not VisionTransformer or visual.attn_pool is not None or visual.output_tokens:
         return False
     transformer = visual.transformer

@@ -45,7 +45,7 @@ class OpenVinoTower:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is compiled."""
+        """Return whether it is compiled."""
         return self._compiled is not None
 
     @property

@@ -44,7 +44,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether both are within the limit; a NaN is not."""
+        """Return whether both are within the limit; a NaN is not."""
         return self.images <= self.limit and self.texts <= self.limit
 
 

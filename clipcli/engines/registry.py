@@ -43,7 +43,7 @@ class EngineSpec:
 
     @property
     def needs_bundle(self) -> bool:
-        """Whether it runs bundles, and nothing else."""
+        """Return whether it runs bundles, and nothing else."""
         return self.load is not None
 
 

@@ -26,7 +26,10 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def clean(text: str, how: str) -> str:
-    """What open_clip does to a text before it is cut into tokens; `how` is its name for it, as in `TokenizerSpec`."""
+    """Return what open_clip does to a text before it is cut into tokens.
+
+    `how` is its name for it, as in `TokenizerSpec`.
+    """
     text = _mended(text)
     if how == "canonicalize":
         # big_vision's canonical form, which SigLIP was trained with: no punctuation, one case.

@@ -20,7 +20,7 @@ _CLEAN_UPS = {f"_clean_{name}": name for name in get_args(Clean)}
 
 
 def portable(tokenizer: Any) -> tuple[str, TokenizerSpec]:
-    """An open_clip tokenizer → the text of tokenizer.json, and its spec.
+    """Turn an open_clip tokenizer into the text of tokenizer.json, and its spec.
 
     Raises:
         ModelError: it does something that a bundle cannot repeat.
@@ -88,7 +88,7 @@ def _hugging_face(tokenizer: Any) -> tuple[RawTokenizer, int, int | None]:
 
 
 def _end_ids(raw: RawTokenizer) -> tuple[int, ...]:
-    """What the post-processor puts behind every text."""
+    """Return what the post-processor puts behind every text."""
     return _common_end(raw.encode("").ids, raw.encode("a").ids)
 
 

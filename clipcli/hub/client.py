@@ -35,7 +35,7 @@ _WORDS = frozenset({"tokenizer.json", "sentencepiece.bpe.model", "spiece.model",
 class Hub:
     """How files are fetched: where they are kept, and whether the network may be used."""
 
-    talk: Console
+    console: Console
     cache_dir: str | None = None
     """None: huggingface_hub's own cache, shared with the user's other tools."""
     offline: bool = False
@@ -59,15 +59,15 @@ class Hub:
         return self._download(repo, filename, revision)
 
     def cached(self, repo: str, filename: str, revision: str | None = None) -> Path | None:
-        """The local copy if there is one; no network."""
+        """Return the local copy if there is one; no network."""
         return self._look_up(repo, filename, revision) or None
 
     def has_weights(self, repo: str, revision: str | None = None, filename: str = "") -> bool:
-        """Whether a repository's weights of a revision are on this disk; no network."""
+        """Return whether a repository's weights of a revision are on this disk; no network."""
         return any(self.cached(repo, name, revision) for name in preferred(filename))
 
     def fetch_weights(self, repo: str, revision: str | None = None, filename: str = "") -> Path:
-        """A repository's weights, safetensors before pickles.
+        """Return a repository's weights, safetensors before pickles.
 
         Raises:
             DownloadError: as `fetch`, and when the repository has no weights of a known name.
@@ -86,7 +86,7 @@ class Hub:
         )
 
     def fetch_model(self, repo: str, revision: str | None) -> Path:
-        """The config of an OpenCLIP repository, its weights beside it.
+        """Return the config of an OpenCLIP repository, its weights beside it.
 
         Raises:
             DownloadError: as `fetch_weights`, and when it has no config.
@@ -98,7 +98,7 @@ class Hub:
         return config
 
     def fetch_tokenizer(self, repo: str) -> str:
-        """The folder of a repository's tokenizer files.
+        """Return the folder of a repository's tokenizer files.
 
         Offline, the files that are there are taken as all there are: other programs that filled the cache do not
         always leave a note of those that a repository lacks.
@@ -123,7 +123,10 @@ class Hub:
         return self.offline or constants.HF_HUB_OFFLINE
 
     def _look_up(self, repo: str, filename: str, revision: str | None) -> Path | Literal[False] | None:
-        """The local copy; False where the hub said before that there is no such file; None when nothing is known."""
+        """Return the local copy; False where the hub said before that there is no such file.
+
+        None when nothing is known.
+        """
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
@@ -143,7 +146,7 @@ class Hub:
         from clipcli.hub.download import download
 
         try:
-            return download(repo, filename, revision, self.cache_dir, self.talk)
+            return download(repo, filename, revision, self.cache_dir, self.console)
         except errors.LocalEntryNotFoundError as error:
             raise failure(error, filename, repo) from error
         except errors.GatedRepoError as error:

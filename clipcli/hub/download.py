@@ -44,14 +44,14 @@ def network_errors() -> tuple[type[Exception], ...]:
 
 
 def failure(error: Exception, filename: str, repo: str) -> DownloadError:
-    """The error for the user, from any of `network_errors`."""
+    """Return the error for the user, from any of `network_errors`."""
     cause = _innermost(error)
     hint = DISK_HINT if isinstance(cause, OSError) and cause.errno in _DISK else _AGAIN_HINT
     return DownloadError(f"cannot fetch {filename} of {repo}: {_reason(cause)}", hint=hint)
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The hub's client wraps what happened several times."""
+    """Return the innermost cause: the hub's client wraps what happened several times."""
     cause = error
     while cause.__cause__ is not None or (cause.__context__ is not None and not cause.__suppress_context__):
         cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
@@ -81,7 +81,7 @@ _PATIENCE = 1.0
 """Seconds after which waiting is worth a word."""
 
 
-def download(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Console) -> Path:
+def download(repo: str, filename: str, revision: str | None, cache_dir: str | None, console: Console) -> Path:
     """Fetch one file.
 
     Raises:
@@ -93,15 +93,15 @@ def download(repo: str, filename: str, revision: str | None, cache_dir: str | No
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    if talk.quiet:
+    if console.quiet:
         disable_progress_bars()
-    talk.detail(f"fetching {filename} of {repo}")
+    console.debug(f"fetching {filename} of {repo}")
     with suppress(EntryNotFoundError):  # asked again below, where huggingface_hub keeps the answer
-        _fetch_large(repo, filename, revision, cache_dir, talk)
+        _fetch_large(repo, filename, revision, cache_dir, console)
     return Path(hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir))
 
 
-def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str | None, talk: Console) -> None:
+def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str | None, console: Console) -> None:
     """Put a file that the hub knows by its sha256 into the cache's blobs; leave any other to huggingface_hub."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
@@ -113,16 +113,16 @@ def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str 
     blob = folder / "blobs" / metadata.etag
     blob.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock_folder(folder) / f"{metadata.etag}.lock"
-    with _alone(lock, filename, talk):
+    with _alone(lock, filename, console):
         if not is_there(blob):
             part = blob.with_name(f"{metadata.etag}.incomplete")
-            _fetch_rest(url, part, metadata.size, filename, talk)
+            _fetch_rest(url, part, metadata.size, filename, console)
             refuse_damaged(part, metadata.etag, filename)
             part.replace(blob)
 
 
 def _lock_folder(folder: Path) -> Path:
-    """Where huggingface_hub has its locks, unless other users could make and hold them there."""
+    """Return where huggingface_hub has its locks, unless other users could make and hold them there."""
     theirs = folder.parent / ".locks" / folder.name
     if all(map(is_private, (folder.parent, theirs.parent, theirs))):
         theirs.mkdir(parents=True, exist_ok=True)
@@ -131,13 +131,13 @@ def _lock_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def _alone(lock: Path, filename: str, talk: Console) -> Iterator[None]:
+def _alone(lock: Path, filename: str, console: Console) -> Iterator[None]:
     """Only one process fetches a file; who waits for another says so."""
     turn = FileLock(lock, mode=0o600)  # who cannot open it cannot hold it
     try:
         turn.acquire(timeout=_PATIENCE)
     except Timeout:
-        talk.note(f"waiting for another program that is fetching {filename}")
+        console.info(f"waiting for another program that is fetching {filename}")
         turn.acquire()
     try:
         yield
@@ -145,7 +145,7 @@ def _alone(lock: Path, filename: str, talk: Console) -> Iterator[None]:
         turn.release()
 
 
-def _fetch_rest(url: str, part: Path, size: int, filename: str, talk: Console) -> None:
+def _fetch_rest(url: str, part: Path, size: int, filename: str, console: Console) -> None:
     """Append to `part` what it lacks; connections that break are taken up as long as each brings something."""
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
@@ -157,7 +157,7 @@ def _fetch_rest(url: str, part: Path, size: int, filename: str, talk: Console) -
         _check_space(size - have, part.parent, filename)
         while True:
             if have:
-                talk.detail(f"going on with {filename} after {have / 1e6:.0f} MB")
+                console.debug(f"going on with {filename} after {have / 1e6:.0f} MB")
             try:
                 http_get(
                     url,

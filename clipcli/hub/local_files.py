@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 
 
 def is_sha256(text: str | None) -> bool:
-    """Whether a text is a hex sha256; the hub names large files so, and small ones by git's shorter hash."""
+    """Return whether a text is a hex sha256; the hub names large files so, and small ones by git's shorter hash."""
     return text is not None and _SHA256.fullmatch(text) is not None
 
 
@@ -33,13 +33,13 @@ def sha256_of(path: Path) -> str:
 
 
 def expected_sha256(path: Path) -> str | None:
-    """What the hub said the sha256 of a file in its cache is; None for any other file."""
+    """Return what the hub said the sha256 of a file in its cache is; None for any other file."""
     name = _blob(path).name
     return name if is_sha256(name) else None
 
 
 def _blob(path: Path) -> Path:
-    """What a file of a snapshot links to; one step only, for blobs may link on to a store with other names."""
+    """Return what a file of a snapshot links to; one step only, for blobs may link on to a store with other names."""
     return path.parent / path.readlink() if path.is_symlink() else path
 
 
@@ -76,12 +76,12 @@ WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def repository_folder(repo: str, cache_dir: str | None) -> Path:
-    """Where the files of a repository are kept: `blobs`, `refs` and `snapshots`."""
+    """Return where the files of a repository are kept: `blobs`, `refs` and `snapshots`."""
     return _root(cache_dir) / f"models--{repo.replace('/', '--')}"
 
 
 def is_cached(repo: str, filename: str, cache_dir: str | None) -> bool:
-    """Whether a repository's weights are on this disk; no filename stands for the usual ones."""
+    """Return whether a repository's weights are on this disk; no filename stands for the usual ones."""
     return any(_weights(repository_folder(repo, cache_dir), filename))
 
 

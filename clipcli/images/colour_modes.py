@@ -32,7 +32,7 @@ _SIGNED: Final = 2
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether the picture is grey with numbers of more than 8 bits."""
+    """Return whether the picture is grey with numbers of more than 8 bits."""
     return image.mode in {"I", "F"} or image.mode.startswith("I;16")
 
 
@@ -73,7 +73,7 @@ def lift(image: Image.Image) -> Image.Image:
 
 
 def _range(image: Image.Image, tags: Tags, low: float, high: float) -> tuple[float, float]:
-    """The numbers that are black and white."""
+    """Return the numbers that are black and white."""
     stated = _stated_depth(tags)
     if stated is not None and low >= 0 and high <= stated:
         return 0, stated
@@ -95,7 +95,7 @@ def _whole_ranges(tags: Tags) -> Sequence[float]:
 
 
 def _stated_depth(tags: Tags) -> float | None:
-    """The largest number of the depth that a TIFF file states, where that is not simply its 16 or 32 bits."""
+    """Return the largest number of the depth that a TIFF file states, where that is not simply its 16 or 32 bits."""
     bits, highest = _first(tags, _BITS_PER_SAMPLE, 16), _first(tags, _MAX_SAMPLE_VALUE, 0)
     if isinstance(highest, int) and highest > 0:
         # As the number of bits, since the tag may as well hold the largest value that occurs.
@@ -111,7 +111,7 @@ def _first(tags: Tags, tag: int, default: int) -> Any:
 
 
 def _extremes(samples: Samples) -> tuple[float, float]:
-    """The lowest and highest finite number. Raises ValueError."""
+    """Return the lowest and highest finite number. Raises ValueError."""
     low, high = math.inf, -math.inf
     for rows in _blocks(samples):
         block = samples[rows]
@@ -153,11 +153,11 @@ class Rendering:
 
     @property
     def name(self) -> str:
-        """What a cache and a file of vectors call it: `bare`, or `rgb on #ffffff`."""
+        """Return what a cache and a file of vectors call it: `bare`, or `rgb on #ffffff`."""
         return "bare" if self.bare else "rgb on #{:02x}{:02x}{:02x}".format(*self.background)
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """The picture in mode RGB, or as it is where the rendering is bare.
+        """Return the picture in mode RGB, or as it is where the rendering is bare.
 
         Pictures in 8-bit RGB without transparency come back unchanged. Palettes, bilevel, grey, CMYK, YCbCr, LAB and
         HSV become RGB as Pillow converts them, at full size, so that a later resize mixes colours and not indexes.
@@ -201,7 +201,7 @@ BARE: Final = Rendering(bare=True)
 
 
 def parse_colour(text: str) -> Colour:
-    """A name that CSS knows, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
+    """Return a name that CSS knows, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
 
     Raises:
         UsageError: none of these, or a colour that Pillow does not know.

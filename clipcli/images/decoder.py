@@ -86,7 +86,7 @@ def decode(
 
 
 def _picture(data: bytes, max_pixels: int) -> bytes:
-    """The part of a file that holds what is seen: without metadata, or a camera's preview. Raises ImageError."""
+    """Return the part of a file that holds what is seen: without metadata, or a camera's preview. Raises ImageError."""
     kind = raw.kind_of(data)
     return png.without_metadata(data) if kind is None else raw.full_preview(data, kind, max_pixels)
 

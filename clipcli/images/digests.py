@@ -36,7 +36,7 @@ _BY_COLUMNS: Final = {_T.TRANSPOSE: False, _T.ROTATE_270: False, _T.TRANSVERSE: 
 
 
 def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS) -> str:
-    """The sha256 (hex) of all pixels: equal for the same picture in PNG and BMP, with and without metadata.
+    """Return the sha256 (hex) of all pixels: equal for the same picture in PNG and BMP, with and without metadata.
 
     Of a file whose pixels Pillow cannot hand on (camera raw, colours of more than eight bits) it is the digest of the
     file itself.
@@ -66,7 +66,7 @@ def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_
 
 
 def _frames(image: Image.Image, max_pixels: int) -> Iterator[Image.Image]:
-    """All pictures of a file, decoded one after another in the same memory."""
+    """Yield all pictures of a file, decoded one after another in the same memory."""
     count = count_of(image)
     image.load()
     yield image
@@ -80,7 +80,7 @@ def _frames(image: Image.Image, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _icons(image: Image.Image, sizes: list[tuple[int, ...]]) -> Iterator[Image.Image]:
-    """An icon in each of its sizes."""
+    """Yield an icon in each of its sizes."""
     for size in sizes:
         image.size = size  # type: ignore[misc,assignment]  # as Pillow documents for ICO and ICNS
         image.load()
@@ -96,7 +96,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _strips(image: Image.Image, turn: Image.Transpose | None) -> Iterator[Image.Image]:
-    """The upright picture from its top to its bottom, without a second copy of it."""
+    """Yield the upright picture from its top to its bottom, without a second copy of it."""
     width, height = image.size
     columns = turn in _BY_COLUMNS
     backwards = turn is not None and (_BY_COLUMNS if columns else _BY_ROWS)[turn]
@@ -110,7 +110,7 @@ def _strips(image: Image.Image, turn: Image.Transpose | None) -> Iterator[Image.
 
 
 def _is_deeper(data: bytes, image: Image.Image) -> bool:
-    """Whether the file has more than eight bits of a colour and Pillow hands on eight."""
+    """Return whether the file has more than eight bits of a colour and Pillow hands on eight."""
     if image.mode.startswith(("I", "F")):
         return False
     match image.format:

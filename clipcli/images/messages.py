@@ -35,7 +35,7 @@ _LONGEST_DETAIL: Final = 120
 
 
 def is_heif(data: bytes) -> bool:
-    """Whether the file says it is HEIC or HEIF, and not AVIF, which Pillow reads by itself.
+    """Return whether the file says it is HEIC or HEIF, and not AVIF, which Pillow reads by itself.
 
     ISO/IEC 23008-12 keeps these names ("brands") in the `ftyp` box that the file starts with.
     """
@@ -47,17 +47,17 @@ def is_heif(data: bytes) -> bool:
 
 
 def is_jpeg_xl(data: bytes) -> bool:
-    """Whether the file says it is JPEG XL (ISO/IEC 18181-2)."""
+    """Return whether the file says it is JPEG XL (ISO/IEC 18181-2)."""
     return data.startswith(_JPEG_XL)
 
 
 def needs_package(kind: str, extra: Extra) -> str:
-    """A file of a kind, such as "a HEIC image", that only an optional package reads."""
+    """Return a file of a kind, such as "a HEIC image", that only an optional package reads."""
     return f"{kind}; reading it takes an optional package: {install_command(extra)}"
 
 
 def unidentified(data: bytes) -> str:
-    """Why no decoder took the file: what it is instead, where its beginning shows that."""
+    """Return why no decoder took the file: what it is instead, where its beginning shows that."""
     start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<?xml", b"<!--")) and b"<svg" in start:
         start = b"<svg"
@@ -68,12 +68,12 @@ def unidentified(data: bytes) -> str:
 
 
 def too_many_pixels(count: int, limit: int) -> str:
-    """The file is larger than the limit that keeps decompression bombs out."""
+    """Say that the file is larger than the limit that keeps decompression bombs out."""
     return f"{count:,} pixels, more than the limit of {limit:,}; --max-pixels raises it"
 
 
 def failed(error: Exception, kind: str | None) -> str:
-    """Why decoding a file of a known format (`kind`, as Pillow calls it) failed."""
+    """Return why decoding a file of a known format (`kind`, as Pillow calls it) failed."""
     name = kind or "image"  # "image file": damaged so early that its format has no name yet
     if isinstance(error, MemoryError):
         return "not enough memory for its pixels"

@@ -45,7 +45,7 @@ def pages_of(image: Image.Image) -> list[int]:
 
 
 def _of_camera(image: Image.Image, count: int) -> list[int]:
-    """The first picture, and those that are another view: the other eye, a part of a panorama."""
+    """Return the first picture, and those that are another view: the other eye, a part of a panorama."""
     entries = (getattr(image, "mpinfo", None) or {}).get(0xB002) or []
     kinds = [str(entry.get("Attribute", {}).get("MPType", "")) for entry in entries]
     return [0, *(number for number, kind in enumerate(kinds[:count]) if number and kind.startswith("Multi-Frame"))]

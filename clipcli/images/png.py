@@ -89,7 +89,7 @@ def _chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _is_of_use(data: bytes, start: int, end: int, kind: bytes) -> bool:
-    """Whether an ancillary chunk matters, and is whole."""
+    """Return whether an ancillary chunk matters, and is whole."""
     if kind == b"fdAT":
         return True
     body = memoryview(data)[start + _HEAD.size : end - _CRC]
@@ -106,7 +106,7 @@ def _is_of_use(data: bytes, start: int, end: int, kind: bytes) -> bool:
 
 
 def _unpacks(kind: bytes, body: bytes) -> bool:
-    """Whether a text or profile that may be compressed is whole and within the limit."""
+    """Return whether a text or profile that may be compressed is whole and within the limit."""
     rest = body.partition(b"\0")[2]
     if kind == b"iTXt":
         if rest[:1] == b"\0":

@@ -55,7 +55,7 @@ def to_pixels(
 
 
 def _framed(image: Image.Image, how: Preprocessing) -> Image.Image:
-    """The image at the model's size, in its own mode."""
+    """Return the image at the model's size, in its own mode."""
     height, width = how.image_size
     method = _FILTERS[how.interpolation]
     if how.resize_mode == "squash":

@@ -51,7 +51,7 @@ _QUALITY: Final = 95
 
 
 def kind_of(data: bytes) -> str | None:
-    """What kind of camera raw file this is, in a word (`DNG`, `CR2`, a camera's maker); None for other files."""
+    """Return what kind of camera raw file this is, in a word (`DNG`, `CR2`, a camera's maker); None for other files."""
     for start, magic, name in _MAGIC:
         if data.startswith(magic, start):
             return name
@@ -60,7 +60,7 @@ def kind_of(data: bytes) -> str | None:
 
 
 def full_preview(data: bytes, kind: str, max_pixels: int) -> bytes:
-    """A JPEG file of what the camera saw, with its orientation.
+    """Return a JPEG file of what the camera saw, with its orientation.
 
     Raises:
         ImageError: at stage `decode`: LibRaw is not installed, or cannot read the file, or it is too large.
@@ -91,7 +91,7 @@ def _require_at_most(max_pixels: int, count: int) -> None:
 
 
 def _embedded(rawpy: Any, raw: Any, least: int) -> bytes | None:
-    """The largest preview as a JPEG file, if its longer side has `least` pixels."""
+    """Return the largest preview as a JPEG file, if its longer side has `least` pixels."""
     try:
         preview = raw.extract_thumb()
         if preview.format == rawpy.ThumbFormat.JPEG:
@@ -102,7 +102,10 @@ def _embedded(rawpy: Any, raw: Any, least: int) -> bytes | None:
 
 
 def _developed(raw: Any, size: tuple[int, int]) -> bytes:
-    """The sensor's data by the camera's white balance; at half the size, four times as fast, where that is enough."""
+    """Return the sensor's data by the camera's white balance.
+
+    At half the size, four times as fast, where that is enough.
+    """
     half = min(size) >= 2 * _ENOUGH
     return _encoded(raw.postprocess(use_camera_wb=True, half_size=half, user_flip=0))
 
@@ -115,7 +118,7 @@ def _encoded(pixels: Any) -> bytes:
 
 
 def _turned(jpeg: bytes, orientation: int) -> bytes:
-    """The file with an orientation, where it has none of its own."""
+    """Return the file with an orientation, where it has none of its own."""
     own = Image.open(io.BytesIO(jpeg)).getexif()
     if orientation == 1 or ExifTags.Base.Orientation in own:
         return jpeg
@@ -126,7 +129,7 @@ def _turned(jpeg: bytes, orientation: int) -> bytes:
 
 
 def _kind_of_tiff(data: bytes, order: str) -> str | None:
-    """A raw file says that it is DNG, or has an image of sensor data, often in an IFD below the first."""
+    """Return the kind: a file that says it is DNG, or has an image of sensor data, often below the first IFD."""
     queue = [_number(data, 4, order, "I")]
     seen: set[int] = set()
     make, holds_raw = "", False
@@ -170,6 +173,6 @@ def _next_ifd(data: bytes, offset: int, order: str) -> int:
 
 
 def _number(data: bytes, start: int, order: str, letter: str) -> int:
-    """An unsigned number of the file; 0 beyond its end."""
+    """Return an unsigned number of the file; 0 beyond its end."""
     layout = struct.Struct(order + letter)
     return int(layout.unpack_from(data, start)[0]) if 0 <= start <= len(data) - layout.size else 0

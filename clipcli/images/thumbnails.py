@@ -77,7 +77,7 @@ def glance(
 
 
 def laid_on(image: Image.Image, rendering: Rendering) -> Image.Image:
-    """The picture in RGB, on another ground where what can be seen of it would vanish: white icons on white.
+    """Return the picture in RGB, on another ground where what can be seen of it would vanish: white icons on white.
 
     Raises:
         ImageError: at stage `decode`, for a mode that Pillow cannot turn into RGB.

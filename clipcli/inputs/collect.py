@@ -75,7 +75,7 @@ def collect(
 
 
 def _checked(arguments: Sequence[str], files_from: Sequence[str], column: str | None, keep: Sequence[str]) -> list[str]:
-    """All lists, those among the arguments too. Raises UsageError for what does not go together."""
+    """Return all lists, those among the arguments too. Raises UsageError for what does not go together."""
     if not arguments and not files_from:
         raise UsageError("no images given", hint="name files or folders, or - for a list of paths on stdin")
     if [*arguments, *files_from].count(STDIN) > 1:
@@ -121,14 +121,14 @@ def is_words(argument: str) -> bool:
 
 
 def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
-    """Whether the inputs come from a pipe or from far away, so that their number is not known beforehand."""
+    """Return whether the inputs come from a pipe or from far away, so that their number is not known beforehand."""
     if STDIN in arguments or STDIN in files_from:
         return True
     return any(map(is_url, arguments)) or any(map(_names_urls, files_from))
 
 
 def _names_urls(file: str) -> bool:
-    """Whether a list has a URL in it, or is far away itself; a list that cannot be read says so later."""
+    """Return whether a list has a URL in it, or is far away itself; a list that cannot be read says so later."""
     if is_url(file):
         return True
     try:
@@ -200,7 +200,7 @@ def _expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterat
 
 
 def _listed(path: str, search: FolderSearch) -> Iterator[ImageRef]:
-    """What a row of a table names; one that cannot be used is a failure of its own."""
+    """Yield what a row of a table names; one that cannot be used is a failure of its own."""
     count = 0
     try:
         for ref in _expand(path, TableColumns(), search):
@@ -272,7 +272,7 @@ def _nothing_found(barren: Iterable[str], search: FolderSearch) -> InputsError:
 
 
 def nothing_left(globs: Globs) -> InputsError:
-    """The error of a run where no name passes the globs."""
+    """Return the error of a run where no name passes the globs."""
     if not globs.words:
         return InputsError("there is nothing to search")
     hint = "a pattern with a slash is held against the path: '*/cats/*'" if "/" in globs.words else None

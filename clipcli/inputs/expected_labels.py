@@ -50,7 +50,7 @@ class Expectations:
     rows: tuple[Expectation, ...]
 
     def match(self, path: str) -> Expectation | None:
-        """The row that speaks of this image, if one does; `path` as the operating system opens it."""
+        """Return the row that speaks of this image, if one does; `path` as the operating system opens it."""
         key = _key(path)
         return self._as_written.get(key) or self._from_folder.get(key) or self._by_target.get(os.path.realpath(key))
 
@@ -169,7 +169,7 @@ def _csv_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, Sequence[st
 
 
 def _numbered(text: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV that are not blank, each with the line it starts on."""
+    """Yield the rows of a CSV that are not blank, each with the line it starts on."""
     reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
     line = 1
     try:

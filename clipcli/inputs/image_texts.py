@@ -56,7 +56,7 @@ class PairColumns:
 def read_pairs(
     arguments: Sequence[str], files_from: Sequence[str], columns: PairColumns, globs: Globs, *, null: bool
 ) -> Iterator[Pair]:
-    """The pairs that arguments and lists name, in order.
+    """Return the pairs that arguments and lists name, in order.
 
     Args:
         arguments: shards, tables, folders, files, URLs and patterns of such, or `-` for a list on stdin.
@@ -88,7 +88,7 @@ def _all(named: Iterator[str | ImageRef], columns: PairColumns, globs: Globs, *,
 
 
 def _expand_safely(argument: str | ImageRef, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
-    """The pairs of one argument of several: what is wrong with it is a failure of its own."""
+    """Yield the pairs of one argument of several: what is wrong with it is a failure of its own."""
     try:
         yield from _expand(argument, columns, globs)
     except (InputsError, UsageError) as error:
@@ -154,7 +154,7 @@ def _beside(name: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
 def _pair(
     ref: ImageRef, data: bytes | ImageError | None, extension: str, key: str, carried: Mapping[str, object]
 ) -> Pair:
-    """An image with the bytes of its text."""
+    """Return an image with the bytes of its text."""
     where = f"the .{extension} beside it"
     if ref.problem is not None:
         return Pair(ref, None, carried)

@@ -53,7 +53,7 @@ class StdinImage:
         return len(self.data)
 
     def read(self) -> bytes:
-        """The bytes."""
+        """Return the bytes."""
         return self.data
 
 

@@ -70,16 +70,16 @@ class Query:
 
     @property
     def is_example(self) -> bool:
-        """Whether it is one picture and nothing else."""
+        """Return whether it is one picture and nothing else."""
         return len(self.terms) == 1 and self.terms[0].is_image and self.terms[0].weight == 1
 
     @property
     def is_sum(self) -> bool:
-        """Whether signs or weights were read, which the user may not have meant."""
+        """Return whether signs or weights were read, which the user may not have meant."""
         return len(self.terms) > 1 or self.terms[0].weight != 1
 
     def __str__(self) -> str:
-        """The terms as they were understood."""
+        """Return the terms as they were understood."""
         return " ".join(map(str, self.terms)).removeprefix("+ ")
 
 
@@ -142,17 +142,17 @@ def _native(path: str) -> str:
 
 
 def literal(text: str, *, identifier: str | None = None) -> Query:
-    """A query of plain words, whatever signs are in them."""
+    """Return a query of plain words, whatever signs are in them."""
     return Query(redact(text), (Term(text),), identifier)
 
 
 def example(path: str, *, name: str | None = None, identifier: str | None = None) -> Query:
-    """A query by an image, whatever its path looks like."""
+    """Return a query by an image, whatever its path looks like."""
     return Query(redact(name or path), (Term(path, is_image=True),), identifier)
 
 
 def looks_like_image(text: str) -> bool:
-    """Whether a term would be read as the path of an image."""
+    """Return whether a term would be read as the path of an image."""
     return _IMAGE.match(text) is not None
 
 
@@ -188,7 +188,7 @@ def _weighed(source: str, text: str, place: int) -> tuple[float | None, str]:
 
 
 def _refusal(source: str, place: int, problem: str, hint: str) -> UsageError:
-    """The problem, the query, and a caret under the place."""
+    """Return the problem, the query, and a caret under the place."""
     from rich.cells import cell_len  # a Chinese character takes two columns, an accent that is put on a letter none
 
     line = re.sub(r"\s", " ", source)

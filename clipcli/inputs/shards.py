@@ -29,7 +29,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_of(name: str, count: int) -> int:
-    """Which shard, 1 to `count`, a name belongs to; the same on every machine and in every version."""
+    """Return which shard, 1 to `count`, a name belongs to; the same on every machine and in every version."""
     digest = hashlib.sha256(_bytes(name)).digest()
     return int.from_bytes(digest[:8], "big") % count + 1
 

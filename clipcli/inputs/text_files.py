@@ -74,7 +74,7 @@ def refuse(faults: Sequence[Fault], error: type[InputsError], *, see_all: str = 
 
 
 def shown_name(path: str) -> str:
-    """How a file is called in messages."""
+    """Return how a file is called in messages."""
     return "<stdin>" if path == STDIN else path
 
 
@@ -138,7 +138,7 @@ def content_lines(text: str, faults: Faults) -> Iterator[tuple[int, str]]:
 
 
 def unusable(text: str) -> str | None:
-    """What cannot stand in a label or prompt, if anything does."""
+    """Return what cannot stand in a label or prompt, if anything does."""
     found = _UNUSABLE.search(text)
     return f"character U+{ord(found[0]):04X} cannot stand in a text" if found else None
 
@@ -149,7 +149,7 @@ def protect(text: str) -> str:
 
 
 def plain(piece: str) -> str:
-    """The text of a piece of a protected line."""
+    """Return the text of a piece of a protected line."""
     return tidy(piece.translate(_RESTORE))
 
 
@@ -160,12 +160,15 @@ def tidy(text: str) -> str:
 
 
 def escape(text: str, separators: str = "") -> str:
-    """The reverse of `plain` for tidy text; `separators` is a regular expression of what the line is split at."""
+    """Return the reverse of `plain` for tidy text.
+
+    `separators` is a regular expression of what the line is split at.
+    """
     special = f"{_COMMENT}|{separators}" if separators else _COMMENT
     return re.sub(special, lambda match: "\\" + match[0], text.replace("\\", "\\\\"))
 
 
 def quoted(text: str) -> str:
-    """A piece of the user's text for a message, cut when it is long."""
+    """Return a piece of the user's text for a message, cut when it is long."""
     text = redact(text)
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")

@@ -44,7 +44,7 @@ class TextRef:
 def read_texts(
     given: Sequence[str], sources: Sequence[str], column: str | None, say: Callable[[str], object] | None = None
 ) -> Iterator[TextRef]:
-    """The texts of the command line, then those of the files.
+    """Return the texts of the command line, then those of the files.
 
     Args:
         given: texts as they are.
@@ -193,7 +193,7 @@ def _open(source: str) -> IO[bytes]:
 
 
 def _parquet_column(source: str, column: str | None) -> Iterator[object]:
-    """A column, row group by row group; None where it has no text."""
+    """Yield a column, row group by row group; None where it has no text."""
     if not is_url(source) and not is_file(source):
         raise InputsError(f"{source}: cannot be read: no such file")
     table, types = Table(source), pyarrow().types

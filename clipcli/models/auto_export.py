@@ -44,34 +44,34 @@ def export_if_due(model: Model) -> None:
     folder = records.bundle_folder(model.spec.name)
     obstacle = _obstacle(encoder, folder)
     if obstacle:
-        model.talk.note(f"no fast-starting copy of {model.spec.name}: {obstacle}")
+        model.console.info(f"no fast-starting copy of {model.spec.name}: {obstacle}")
     elif _claim(attempt_mark(folder)):
         _close_stdout()
         _make(model, encoder, attempt_mark(folder))
     else:
-        model.talk.detail(f"no fast-starting copy of {model.spec.name}: another run is at it, or it failed before")
+        model.console.debug(f"no fast-starting copy of {model.spec.name}: another run is at it, or it failed before")
 
 
 def _make(model: Model, encoder: OpenClipEncoder, mark: Path) -> None:
-    talk, started = model.talk, time.monotonic()
+    console, started = model.console, time.monotonic()
     try:
-        talk.note(
+        console.info(
             f"making a fast-starting copy of {model.spec.name} ({_size(encoder) / 1e6:,.0f} MB), once; the answers are "
             "complete (Ctrl-C skips this, CLIPCLI_AUTO_EXPORT=0 turns it off)"
         )
         export_to_cache(encoder, model.revision, model.spec.name)
     except KeyboardInterrupt:
         mark.unlink(missing_ok=True)
-        talk.note("skipped; the next run that loads the model offers it again")
+        console.info("skipped; the next run that loads the model offers it again")
     except OutputError as error:
         mark.unlink(missing_ok=True)
-        talk.note(f"no fast-starting copy: {error.message}; the model keeps running through torch")
+        console.info(f"no fast-starting copy: {error.message}; the model keeps running through torch")
     except Exception as error:  # noqa: BLE001 - the run has ended well, whatever becomes of the copy
         _keep_failure(mark)
         reason = error.message if isinstance(error, ModelError) else f"{type(error).__name__}: {error}".split("\n")[0]
-        talk.note(f"no fast-starting copy: {reason}; the model keeps running through torch")
+        console.info(f"no fast-starting copy: {reason}; the model keeps running through torch")
     else:
-        talk.note(f"made in {time.monotonic() - started:.0f} s; later runs start from it")
+        console.info(f"made in {time.monotonic() - started:.0f} s; later runs start from it")
 
 
 def _is_wanted() -> bool:
@@ -82,7 +82,7 @@ def _is_wanted() -> bool:
 
 
 def _obstacle(encoder: OpenClipEncoder, folder: Path) -> str:
-    """What can be seen before the work starts."""
+    """Return what can be seen before the work starts."""
     if not ENGINES[BUNDLE_ENGINE].is_installed():
         return "ONNX Runtime is not installed (pip install onnxruntime)"
     size, place = _size(encoder), next(parent for parent in folder.parents if is_there(parent))
@@ -96,7 +96,7 @@ def _size(encoder: OpenClipEncoder) -> int:
 
 
 def _claim(mark: Path) -> bool:
-    """Whether the attempt is this process's to make."""
+    """Return whether the attempt is this process's to make."""
     try:
         if is_there(mark) and _is_over(mark):
             mark.unlink(missing_ok=True)
@@ -109,7 +109,7 @@ def _claim(mark: Path) -> bool:
 
 
 def _is_over(mark: Path) -> bool:
-    """Whether an earlier attempt says nothing any more. Raises OSError where it is gone."""
+    """Return whether an earlier attempt says nothing any more. Raises OSError where it is gone."""
     said = mark.read_text(encoding="utf-8", errors="replace")
     return time.time() - mark.stat().st_mtime > _FORGOTTEN_S if said == _AT_WORK else said != _FAILED
 

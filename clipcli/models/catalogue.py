@@ -31,7 +31,7 @@ class Published:
 
     @property
     def name(self) -> str:
-        """The spec that `--model` takes."""
+        """Return the spec that `--model` takes."""
         return f"{self.architecture}/{self.tag}"
 
     @property
@@ -58,13 +58,13 @@ ALIASES = (
 
 
 def resolve_alias(name: str) -> str:
-    """The model an alias stands for; any other name comes back unchanged."""
+    """Return the model an alias stands for; any other name comes back unchanged."""
     return next((alias.model for alias in ALIASES if alias.name == name), name)
 
 
 @cache
 def published() -> tuple[Published, ...]:
-    """All published models, best ImageNet accuracy first, those without a figure last."""
+    """Return all published models, best ImageNet accuracy first, those without a figure last."""
     with (Path(__file__).parent / "published.csv").open(encoding="utf-8", newline="") as stream:
         rows = [
             Published(
@@ -87,11 +87,11 @@ def _number(text: str) -> float | None:
 
 
 def figures(architecture: str, tag: str) -> Published | None:
-    """The published figures of one model, if there are any."""
+    """Return the published figures of one model, if there are any."""
     return next((row for row in published() if (row.architecture, row.tag) == (architecture, tag)), None)
 
 
 def default_tag(architecture: str) -> str | None:
-    """The tag with the best published accuracy for an architecture."""
+    """Return the tag with the best published accuracy for an architecture."""
     known = (row.tag for row in published() if row.architecture == architecture and row.imagenet_top1 is not None)
     return next(known, None)

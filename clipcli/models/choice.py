@@ -37,22 +37,22 @@ class Choice:
 
     @property
     def spec(self) -> EngineSpec | None:
-        """What the engine that was asked for can do; None for `auto`."""
+        """Return what the engine that was asked for can do; None for `auto`."""
         return None if self.engine == AUTO else ENGINES[self.engine]
 
     @property
     def runs_bundles(self) -> bool:
-        """Whether an engine was asked for that runs bundles only."""
+        """Return whether an engine was asked for that runs bundles only."""
         return self.spec is not None and self.spec.needs_bundle
 
     @property
     def runs_sources(self) -> bool:
-        """Whether an engine was asked for that runs a model's own files only."""
+        """Return whether an engine was asked for that runs a model's own files only."""
         return self.spec is not None and not self.spec.needs_bundle
 
     @property
     def own_device(self) -> str:
-        """The device that was asked for, where the engine leaves a choice; else its only kind of device."""
+        """Return the device that was asked for, where the engine leaves a choice; else its only kind of device."""
         spec = self.spec
         return spec.devices[0] if spec is not None and len(spec.devices) == 1 else self.device
 
@@ -65,7 +65,7 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 def parse_choice(
     model: str, device: str, precision: str, engine: str, *, offline: bool, weights_dir: str | None
 ) -> Choice:
-    """The model options as one value; an empty name is the default model, or `tiny` where that cannot run.
+    """Return the model options as one value; an empty name is the default model, or `tiny` where that cannot run.
 
     Raises:
         UsageError: a device, precision or engine that does not exist.
@@ -85,7 +85,7 @@ def parse_choice(
 
 
 def _default_runs() -> bool:
-    """Whether the default model can run here: through torch, or as the fast-starting copy of an earlier run."""
+    """Return whether the default model can run here: through torch, or as the fast-starting copy of an earlier run."""
     return has_packages("torch") or bundles.is_bundle(records.bundle_folder(DEFAULT_MODEL))
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from clipcli.models.records import Record
 
 
-def find(spec: ModelSpec, choice: Choice, talk: Console) -> tuple[ModelFiles, str]:
-    """The files of a model, fetched if need be, and the device it will run on.
+def find(spec: ModelSpec, choice: Choice, console: Console) -> tuple[ModelFiles, str]:
+    """Return the files of a model, fetched if need be, and the device it will run on.
 
     A device that may be absent is looked at before gigabytes are fetched; otherwise they are fetched before torch is
     imported, so that a missing network is told at once.
@@ -41,10 +41,10 @@ def find(spec: ModelSpec, choice: Choice, talk: Console) -> tuple[ModelFiles, st
     require_torch(spec.name)
     if choice.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    hub = Hub(talk, choice.weights_dir, offline=choice.offline)
+    hub = Hub(console, choice.weights_dir, offline=choice.offline)
     if choice.device in {"auto", "cpu"}:
         _fetch(spec, hub)
-    talk.meanwhile(f"loading {spec.name} through torch, which takes some seconds")
+    console.meanwhile(f"loading {spec.name} through torch, which takes some seconds")
     from clipcli.engines import checkpoint as sources
     from clipcli.engines import torch_devices as devices
 
@@ -60,8 +60,8 @@ def _fetch(spec: ModelSpec, hub: Hub) -> None:
         hub.fetch_weights(repo, filename=filename)
 
 
-def load(source: ModelFiles, device: str, choice: Choice, known: Record | None, talk: Console) -> OpenClipEncoder:
-    """The encoder, in the precision asked for, or that an earlier run found best, or that is best here.
+def load(source: ModelFiles, device: str, choice: Choice, known: Record | None, console: Console) -> OpenClipEncoder:
+    """Return the encoder, in the precision asked for, or that an earlier run found best, or that is best here.
 
     On a CPU that computes in bfloat16, `--engine openclip` has both precisions measured, once.
 
@@ -83,7 +83,7 @@ def load(source: ModelFiles, device: str, choice: Choice, known: Record | None, 
         return load_as(known.precision)
     natural = devices.natural_precision(device)
     if device == "cpu" and choice.runs_sources and machine.cpu_with_bf16():
-        return measured.quicker(lambda: load_as(natural), lambda: load_as("bf16"), talk)
+        return measured.quicker(lambda: load_as(natural), lambda: load_as("bf16"), console)
     return load_as(natural)
 
 
@@ -149,5 +149,5 @@ def export_to_cache(encoder: OpenClipEncoder, revision: str | None, name: str) -
 
 
 def attempt_mark(folder: Path) -> Path:
-    """The file beside a bundle's place that says that an attempt is being made, or was in vain."""
+    """Return the file beside a bundle's place that says that an attempt is being made, or was in vain."""
     return folder.with_name(f"{folder.name}.attempt")

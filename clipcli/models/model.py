@@ -34,10 +34,10 @@ class Model:
     """A model by name. Describing it loads nothing where a bundle or an earlier run tells enough."""
 
     def __init__(
-        self, choice: Choice, talk: Console, expected_images: int | None = None, expected_texts: int | None = None
+        self, choice: Choice, console: Console, expected_images: int | None = None, expected_texts: int | None = None
     ) -> None:
         self.choice = choice
-        self.talk = talk
+        self.console = console
         self.spec: ModelSpec = parse_model(choice.model)
         self.expected_images = expected_images
         self.expected_texts = expected_texts
@@ -49,40 +49,40 @@ class Model:
 
     def warn_if_tiny(self) -> None:
         """Say what the embedded model is, at its first use here or when it stands in for the default."""
-        if self.spec.name != "tiny" or self.talk.quiet:
+        if self.spec.name != "tiny" or self.console.quiet:
             return
         if self.choice.is_substitute:
-            self.talk.note(
+            self.console.info(
                 "the model is tiny, since torch is not installed (-m tiny turns this note off); for larger models: "
                 f"{install_command('torch')}"
             )
         elif is_first_use("tiny"):
-            self.talk.note(
+            self.console.info(
                 "tiny is the small model that comes with clipcli: quick, offline, for everyday pictures; a larger one "
                 "knows far more (--model fast). This is said once."
             )
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """Return what the model is."""
         known = self._known
         return known.info if known else self.encoder.info
 
     @property
     def vectors_key(self) -> str:
-        """What its vectors are kept under: a digest that is computed here over its files."""
+        """Return what its vectors are kept under: a digest that is computed here over its files."""
         bundle = self.bundle
         return self.info.fingerprint if bundle is None else records.vectors_key(bundle)
 
     @property
     def scoring(self) -> Scoring:
-        """How its cosines are read."""
+        """Return how its cosines are read."""
         known = self._known
         return known.scoring if known else self.encoder.scoring
 
     @property
     def precision(self) -> Precision:
-        """The precision that its vectors come from."""
+        """Return the precision that its vectors come from."""
         if self.bundle is not None and self._bundle_precision != "fp32":
             return self._bundle_precision
         known = self._known
@@ -90,24 +90,24 @@ class Model:
 
     @property
     def _bundle_precision(self) -> Precision:
-        """What an engine is told to compute a bundle in."""
+        """Return what an engine is told to compute a bundle in."""
         return "fp32" if self.choice.precision == "auto" else self.choice.precision
 
     @property
     def revision(self) -> str | None:
-        """The commit its files are of, where they have one."""
+        """Return the commit its files are of, where they have one."""
         if self.bundle is not None:
             return self.bundle.manifest.revision
         return self._source.revision if self._source else self._record.revision if self._record else None
 
     @property
     def is_known(self) -> bool:
-        """Whether it can be described without loading it: it is a bundle, or has run here before."""
+        """Return whether it can be described without loading it: it is a bundle, or has run here before."""
         return self._loaded is not None or self._known is not None
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it is in memory."""
+        """Return whether it is in memory."""
         return self._loaded is not None
 
     @property
@@ -119,19 +119,19 @@ class Model:
 
     @property
     def runs_on_gpu(self) -> bool:
-        """Whether batches should be large; told without loading."""
+        """Return whether batches should be large; told without loading."""
         return self.spec.kind != "bundle" and self._device_kind != "cpu"
 
     @property
     def engine(self) -> str:
-        """The name of the engine that runs it."""
+        """Return the name of the engine that runs it."""
         if self.choice.engine != AUTO:
             return self.choice.engine
         return BUNDLE_ENGINE if self.bundle else SOURCE_ENGINE
 
     @property
     def encoder(self) -> Encoder:
-        """The model itself, loaded at the first call.
+        """Return the model itself, loaded at the first call.
 
         Raises:
             ModelError: it cannot be fetched, is damaged, or does not run here.
@@ -142,7 +142,7 @@ class Model:
             seconds = time.perf_counter() - started
             encoder = self._loaded
             where = f"{encoder.device}, {encoder.precision}, {self.engine}"
-            self.talk.detail(f"{encoder.info.name} ({encoder.info.fingerprint}) on {where}; ready in {seconds:.2f} s")
+            self.console.debug(f"{encoder.info.name} ({encoder.info.fingerprint}) on {where}; ready in {seconds:.2f} s")
         return self._loaded
 
     @property
@@ -158,12 +158,12 @@ class Model:
             from clipcli.models import loader
 
             choice = replace(self.choice, precision="fp32")
-            self._in_fp32 = loader.load(self._source, self.encoder.device, choice, None, self.talk)
+            self._in_fp32 = loader.load(self._source, self.encoder.device, choice, None, self.console)
         return self._in_fp32
 
     @cached_property
     def bundle(self) -> Bundle | None:
-        """The bundle that will be run, when one will be.
+        """Return the bundle that will be run, when one will be.
 
         Raises:
             BundleError: the model is a bundle, and a damaged one.
@@ -175,22 +175,24 @@ class Model:
 
     @cached_property
     def _copy(self) -> Bundle | None:
-        """What the cache has under this name, if it is whole and can be run."""
+        """Return what the cache has under this name, if it is whole and can be run."""
         folder = records.bundle_folder(self.spec.name)
         if not self._may_use_bundle or not is_private(folder.parent) or not bundles.is_bundle(folder):
             return None
         engine = ENGINES[BUNDLE_ENGINE]
         if self.choice.engine == AUTO and not engine.is_installed():
-            self.talk.warn(f"{engine.package} is not installed (pip install {engine.package}): running through torch")
+            self.console.warning(
+                f"{engine.package} is not installed (pip install {engine.package}): running through torch"
+            )
             return None
         try:
             return bundles.read(folder, stamps=records.stamps_folder())
         except BundleError as error:
-            self.talk.warn(f"{error.message}; not used")
+            self.console.warning(f"{error.message}; not used")
             return None
 
     def _is_current(self, copy: Bundle) -> bool:
-        """Whether the copy is of the files that the name means now."""
+        """Return whether the copy is of the files that the name means now."""
         record = self._record or records.find_any(self.spec.name)
         if record is not None:
             return record.info.fingerprint == copy.info.fingerprint
@@ -213,7 +215,7 @@ class Model:
 
     @property
     def _suits_bundles(self) -> bool:
-        """Whether the engine of bundles computes in the precision that was asked for."""
+        """Return whether the engine of bundles computes in the precision that was asked for."""
         engine = self.choice.spec or ENGINES[BUNDLE_ENGINE]
         return self.choice.precision == "auto" or self.choice.precision in engine.precisions
 
@@ -233,12 +235,12 @@ class Model:
 
     @cached_property
     def _record(self) -> Record | None:
-        """What an earlier run learnt, where it was asked for the same."""
+        """Return what an earlier run learnt, where it was asked for the same."""
         return None if self.spec.kind == "bundle" else records.find(self.spec.name, self._place)
 
     @property
     def _known(self) -> Bundle | Record | None:
-        """What tells enough without loading."""
+        """Return what tells enough without loading."""
         if self._loaded is not None:
             return None
         if self.bundle is not None:
@@ -257,15 +259,15 @@ class Model:
         from clipcli.models import loader
 
         choice = replace(self.choice, precision="fp32") if self.choice.runs_bundles else self.choice
-        source, device = loader.find(self.spec, choice, self.talk)
-        encoder = loader.load(source, device, choice, self._record, self.talk)
+        source, device = loader.find(self.spec, choice, self.console)
+        encoder = loader.load(source, device, choice, self._record, self.console)
         self._source = source
         loader.remember(encoder, source, self._record, self._place)
         is_few = self.expected_images is not None and self.expected_images < FEW_IMAGES
         return replace(encoder, few_images=is_few), source
 
     def _exported(self, loaded: OpenClipEncoder, source: ModelFiles) -> Encoder:
-        self.talk.note(f"exporting {self.spec.name} for --engine {self.choice.engine}, once")
+        self.console.info(f"exporting {self.spec.name} for --engine {self.choice.engine}, once")
         made = export_to_cache(loaded, source.revision, self.spec.name)
         self.bundle = made
         return self._run_bundle(made)

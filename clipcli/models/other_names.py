@@ -81,6 +81,6 @@ def same_weights(repository: str) -> str | None:
 
 
 def is_of_another_library(repository: str) -> bool:
-    """Whether a repository is known to hold a model that OpenCLIP cannot load and has no copy of."""
+    """Return whether a repository is known to hold a model that OpenCLIP cannot load and has no copy of."""
     name = repository.casefold()
     return name not in _SAME and _NOT_IN_OPENCLIP.match(name) is not None

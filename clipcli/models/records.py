@@ -45,18 +45,18 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> FileStamp:
-        """The file as it is now. Raises OSError where it is not."""
+        """Return the file as it is now. Raises OSError where it is not."""
         stat = path.stat()
         return cls(str(path), stat.st_size, stat.st_mtime_ns)
 
     @property
     def is_current(self) -> bool:
-        """Whether the file is still the one that was stamped."""
+        """Return whether the file is still the one that was stamped."""
         return self.now == self
 
     @property
     def now(self) -> FileStamp | None:
-        """The file of that path today."""
+        """Return the file of that path today."""
         try:
             return FileStamp.of(Path(self.path))
         except (OSError, ValueError):
@@ -79,12 +79,12 @@ class Record:
 
     @property
     def stamps(self) -> tuple[FileStamp, ...]:
-        """Every file that it was made from."""
+        """Return every file that it was made from."""
         return (self.weights, *self.others)
 
 
 def slug(name: str) -> str:
-    """A model's name as a file name; names that would become the same one, or a long one, get a digest."""
+    """Return a model's name as a file name; names that would become the same one, or a long one, get a digest."""
     plain = re.sub(r"[^\w.@-]+", "--", name).strip("-.")[:_LONGEST]
     if len(name) <= _LONGEST and not re.search(r"[^\w.@:/-]|--|[:/]{2}|^\.|\.$", name):
         return plain
@@ -92,7 +92,7 @@ def slug(name: str) -> str:
 
 
 def bundle_folder(name: str) -> Path:
-    """Where a model's own export is kept."""
+    """Return where a model's own export is kept."""
     return cache_folder() / "bundles" / slug(name)
 
 
@@ -106,7 +106,7 @@ class FastCopy:
 
 
 def fast_copies() -> list[FastCopy]:
-    """What lies where `bundle_folder` points to."""
+    """Return what lies where `bundle_folder` points to."""
     with suppress(OSError):
         folders = sorted(path for path in (cache_folder() / "bundles").iterdir() if is_folder(path))
         return [FastCopy(folder, sum(file.stat().st_size for file in folder.iterdir())) for folder in folders]
@@ -143,7 +143,7 @@ def _origins() -> Path:
 
 
 def digest_of(path: Path) -> str:
-    """The sha256 (hex) of a file's content; kept for as long as the file does not change.
+    """Return the sha256 (hex) of a file's content; kept for as long as the file does not change.
 
     The name that a hub's cache gives to a file is not taken for it: a folder from anywhere can have such names.
     """
@@ -163,12 +163,12 @@ def digest_of(path: Path) -> str:
 
 
 def stamps_folder() -> Path:
-    """Where it is kept which bundles were found whole."""
+    """Return where it is kept which bundles were found whole."""
     return cache_folder() / "stamps"
 
 
 def is_first_use(name: str) -> bool:
-    """Whether this is the first call for `name` on this machine; where that cannot be kept, every call is."""
+    """Return whether this is the first call for `name` on this machine; where that cannot be kept, every call is."""
     mark = cache_folder() / "seen" / slug(name)
     try:
         make_folder(mark.parent)
@@ -185,7 +185,7 @@ def _file(name: str, place: str) -> Path:
 
 
 def find(name: str, place: str) -> Record | None:
-    """The record of a model, unless there is none, it cannot be read, or one of its files has changed since.
+    """Return the record of a model, unless there is none, it cannot be read, or one of its files has changed since.
 
     `place` is what the record depends on besides the model: where it was asked to run.
     """
@@ -193,12 +193,15 @@ def find(name: str, place: str) -> Record | None:
 
 
 def find_any(name: str) -> Record | None:
-    """A record of a model from wherever it ran: enough to tell which model it is, not how it runs here."""
+    """Return a record of a model from wherever it ran: enough to tell which model it is, not how it runs here."""
     return next((record for record in _all(name) if _current(record)), None)
 
 
 def has_moved_on(name: str) -> bool:
-    """Whether the hub's cache holds another commit of a model than when it was loaded; files that are gone say no."""
+    """Return whether the hub's cache holds another commit of a model than when it was loaded.
+
+    Files that are gone say no.
+    """
     stamps = (stamp for record in _all(name) for stamp in record.others if Path(stamp.path).parent.name == "refs")
     return any(stamp.now not in {None, stamp} for stamp in stamps)
 

@@ -95,7 +95,7 @@ def _absolute(text: str) -> Path:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is such a file; no for names that cannot be one, such as a very long one."""
+    """Return whether there is such a file; no for names that cannot be one, such as a very long one."""
     with suppress(OSError):
         return is_file(path)
     return False

@@ -46,7 +46,7 @@ class SelectionOptions:
 
     @property
     def globs(self) -> Globs:
-        """Which names take part, besides what each check says."""
+        """Return which names take part, besides what each check says."""
         return InputOptions(include=self.include, exclude=self.exclude).globs
 
 

@@ -76,14 +76,14 @@ class ScoreLimitOptions:
 class SeveralModelOptions(ModelOptions):
     """Model and device."""
 
-    model: Annotated[  # type: ignore[assignment]  # several, where other commands take one
+    model: Annotated[
         list[str] | None,
         typer.Option(
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
             help="tiny, fast, balanced, best, ARCH/TAG or a bundle. Repeat it for a score from each model.",
             show_default="fast; tiny without torch",
         ),
-    ] = None  # fmt: skip
+    ] = None  # type: ignore[assignment]  # several, where other commands take one  # fmt: skip
 
     def choices(self) -> list[Choice]:
         """One of each model. Raises UsageError."""

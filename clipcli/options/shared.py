@@ -122,14 +122,14 @@ class InputOptions:
 
     @property
     def globs(self) -> Globs:
-        """Which names take part."""
+        """Return which names take part."""
         from clipcli.inputs.sources.globs import Globs
 
         return Globs(tuple(self.include or ()), tuple(self.exclude or ()))
 
     def collect(
         self,
-        talk: Console,
+        console: Console,
         warn: Callable[[str], object] | None = None,
         *,
         follows_links: bool = False,
@@ -141,11 +141,11 @@ class InputOptions:
         return collect(
             self.images or [], files_from=self.files_from or [], null=self.null, column=self.column, keep=keep,
             globs=self.globs,
-            follows_links=follows_links, warn=warn, detail=talk.detail_once,
+            follows_links=follows_links, warn=warn, detail=console.debug_once,
         )  # fmt: skip
 
     def rendering(self) -> Rendering:
-        """How pixels of any mode become RGB. Raises UsageError."""
+        """Return how pixels of any mode become RGB. Raises UsageError."""
         from clipcli.images.colour_modes import Rendering, parse_colour
 
         return Rendering(parse_colour(self.background_colour), self.bare_transform)
@@ -165,7 +165,7 @@ class CarriedOptions:
 
     @property
     def names(self) -> list[str]:
-        """Each column by its name; one with a comma stands in double quotes."""
+        """Return each column by its name; one with a comma stands in double quotes."""
         import csv
 
         every = [name.strip() for row in csv.reader(self.keep or [], skipinitialspace=True) for name in row]
@@ -273,14 +273,14 @@ class OutputOptions(TableOptions):
 
 
 @dataclass(frozen=True)
-class TalkOptions:
+class VerbosityOptions:
     """Verbosity."""
 
     quiet: QuietOption = False
     verbose: VerboseOption = False
 
-    def talk(self) -> Console:
-        """The voice on stderr."""
+    def console(self) -> Console:
+        """Return the console: stderr."""
         from clipcli.core.console import Console
 
         return Console(quiet=self.quiet, verbose=self.verbose)
@@ -298,9 +298,9 @@ class CachedRunOptions:
     quiet: QuietOption = False
     verbose: VerboseOption = False
 
-    def talk(self) -> Console:
-        """The voice on stderr."""
-        return TalkOptions(self.quiet, self.verbose).talk()
+    def console(self) -> Console:
+        """Return the console: stderr."""
+        return VerbosityOptions(self.quiet, self.verbose).console()
 
 
 @dataclass(frozen=True)
@@ -331,7 +331,7 @@ class RunOptions(CachedRunOptions):
     ] = False
 
     def session(self, inputs: InputOptions | None = None) -> SessionOptions:
-        """What a session needs of these and of the input options. Raises UsageError."""
+        """Return what a session needs of these and of the input options. Raises UsageError."""
         from clipcli.errors import UsageError
         from clipcli.images import ON_WHITE
         from clipcli.session.session_options import SessionOptions

@@ -88,7 +88,7 @@ CacheDirOption = Annotated[
 
 
 def default_format(context: typer.Context, value: str) -> str:
-    """A format from the environment or a file gives way to `--paths`, and to `-o FILE`, whose suffix says it."""
+    """Let a format from the environment or a file give way to `--paths`, and to `-o FILE`, whose suffix says it."""
     source = context.get_parameter_source("format")
     given = source is not None and source.name == "COMMANDLINE"
     return "auto" if not given and (context.params.get("output") or context.params.get("paths")) else value

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def without_formula(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe; numbers stay."""
+    """Return a cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe.
+
+    Numbers stay.
+    """
     if not cell.lstrip().startswith(_FORMULA) and not cell.startswith(("\t", "\r", "\n")):
         return cell
     return cell if _NUMBER.fullmatch(cell) else f"'{cell}"

@@ -97,7 +97,7 @@ def parse_output(
 
 
 def _is_stream(path: str) -> bool:
-    """Whether a name is no file whose suffix says something: `-`, a pipe, a device, an open file."""
+    """Return whether a name is no file whose suffix says something: `-`, a pipe, a device, an open file."""
     return path == "-" or descriptor_of(path) is not None or (is_there(path) and not is_file(path))
 
 

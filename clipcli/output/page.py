@@ -122,7 +122,10 @@ def write_page(
 
 
 def thumbnail(image: Image.Image, edge: int = THUMBNAIL_EDGE) -> str:
-    """A JPEG data URI of an image of any mode, its longer side at most `edge` pixels; transparency becomes white."""
+    """Return a JPEG data URI of an image of any mode, its longer side at most `edge` pixels.
+
+    Transparency becomes white.
+    """
     shrink = min(1.0, edge / max(image.size))
     size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
     if "A" in image.getbands() or "transparency" in image.info:
@@ -137,7 +140,10 @@ def thumbnail(image: Image.Image, edge: int = THUMBNAIL_EDGE) -> str:
 
 
 def link_to(path: str, page: str | None) -> str | None:
-    """A link from the page's folder to a file, relative, so that both can move together; None without a page file."""
+    """Return a link from the page's folder to a file, relative, so that both can move together.
+
+    None without a page file.
+    """
     if page is None or page == "-":
         return None
     if is_elsewhere(path):  # a browser opens addresses of the web, and nothing within an archive

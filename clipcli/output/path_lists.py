@@ -21,7 +21,7 @@ class GroupedRow(Protocol):
 
     @property
     def copy_of(self) -> str | None:
-        """The file that stays for it; None for files that stay themselves."""
+        """Return the file that stays for it; None for files that stay themselves."""
         ...
 
 
@@ -31,7 +31,7 @@ class GroupsWriter:
 
     target: Target
     null: bool
-    _kept: str | None = None
+    _keeper: str | None = None
 
     def write(self, row: Row) -> None:
         """Write the row's image, after a blank line and the file that stays when it begins another group."""

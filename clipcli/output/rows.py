@@ -20,7 +20,7 @@ JsonObject: TypeAlias = "Mapping[str, object]"
 
 
 def as_json(value: object) -> object:
-    """A value of a table as JSON has it: times as ISO 8601, NaN and infinity as null, the rest as text."""
+    """Return a value of a table as JSON has it: times as ISO 8601, NaN and infinity as null, the rest as text."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
@@ -33,7 +33,7 @@ def as_json(value: object) -> object:
 
 
 def cell_of(value: object) -> str:
-    """A value of a table as a cell: texts as they are, nothing for null, the rest as JSON."""
+    """Return a value of a table as a cell: texts as they are, nothing for null, the rest as JSON."""
     plain = as_json(value)
     return "" if plain is None else plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
@@ -62,7 +62,7 @@ class CarriedRow:
         return {**self.row.record(), **self.fields}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
-        """Each line with the columns of the table."""
+        """Return each line with the columns of the table."""
         carried = tuple(cell_of(self.fields.get(name)) for name in self.names)
         return [(*line, *carried) for line in self.row.cells()]
 
@@ -81,12 +81,12 @@ class CarriedColumns:
         self._names = None if "all" in keep else tuple(map(self._name, keep))
 
     def row(self, row: Row, fields: Mapping[str, object]) -> Row:
-        """A row with the fields of its input."""
+        """Return a row with the fields of its input."""
         renamed = self.renamed(fields)
         return CarriedRow(row, self._names, renamed) if self._names else row
 
     def renamed(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """The fields of an input under the names that the output has, as JSON."""
+        """Return the fields of an input under the names that the output has, as JSON."""
         renamed = {self._name(name): as_json(value) for name, value in fields.items()}
         if self._names is None and renamed:
             self._names = tuple(renamed)
@@ -106,15 +106,15 @@ class Row(Protocol):
 
     @property
     def path(self) -> str | None:
-        """The file this row stands for in a list of bare paths; None leaves it out."""
+        """Return the file this row stands for in a list of bare paths; None leaves it out."""
         ...
 
     def record(self) -> JsonObject:
-        """The row as one JSON object."""
+        """Return the row as one JSON object."""
         ...
 
     def cells(self) -> Sequence[tuple[str, ...]]:
-        """The row as one or more lines of text cells."""
+        """Return the row as one or more lines of text cells."""
         ...
 
 
@@ -149,7 +149,7 @@ class ErrorRow:
         cls, name: str, error: ImageError, kind: Literal["image", "query"] = "image",
         fields: Mapping[str, object] | None = None,
     ) -> ErrorRow:  # fmt: skip
-        """The row for an input's error."""
+        """Return the row for an input's error."""
         return cls(redact(name), error.stage, redact(error.reason), kind, fields or {})
 
     def record(self) -> JsonObject:
@@ -157,11 +157,11 @@ class ErrorRow:
         return {self.kind: self.image, **self.fields, "error": {"stage": self.stage, "reason": self.reason}}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
-        """The name and the reason, below the columns of their own."""
+        """Return the name and the reason, below the columns of their own."""
         return [(self.image, f"{self.stage}: {self.reason}")]
 
     def cells_under(self, columns: tuple[str, ...]) -> tuple[str, ...]:
-        """The name among the names of good rows, which have these columns, and the reason in one column more."""
+        """Return the name among the names of good rows, which have these columns, and the reason in one column more."""
         name, reason = self.cells()[0]
         under = [cell_of(self.fields.get(column)) for column in columns]
         under[columns.index(self.kind) if self.kind in columns else 0] = name

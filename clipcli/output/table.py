@@ -32,7 +32,7 @@ class TableRow(Protocol):
         ...
 
     def table_cells(self) -> Sequence[tuple[str, ...]]:
-        """The row as one or more lines."""
+        """Return the row as one or more lines."""
         ...
 
 
@@ -90,7 +90,7 @@ def _cells(row: Row) -> Sequence[tuple[str, ...]]:
 
 
 def _failure(row: ErrorRow, columns: tuple[str, ...]) -> list[Text]:
-    """The reason behind the name: in the next column where names stand first, else beside it."""
+    """Return the reason behind the name: in the next column where names stand first, else beside it."""
     from rich.text import Text
 
     name, reason = (Text(printable(cell)) for cell in row.cells()[0])

@@ -56,7 +56,7 @@ class Target:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person looks at it."""
+        """Return whether a person looks at it."""
         return self.stream.isatty()
 
 
@@ -91,7 +91,7 @@ def open_target(path: str | None) -> Iterator[Target]:
 
 
 def unfinished_prefix(name: str) -> str:
-    """How the name of a file begins that will be `name`; eight random characters follow."""
+    """Return how the name of a file begins that will be `name`; eight random characters follow."""
     return f".{name}."
 
 
@@ -138,7 +138,7 @@ def _closing(stream: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def _umask() -> int:
-    """The process's umask, which can be read only by setting it."""
+    """Return the process's umask, which can be read only by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

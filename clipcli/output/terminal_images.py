@@ -39,7 +39,7 @@ class Thumbnail:
 
 
 def why_none() -> str | None:
-    """Why no picture can be shown; None where it can."""
+    """Return why no picture can be shown; None where it can."""
     if sys.__stdout__ is None or sys.stdout is not sys.__stdout__ or not sys.__stdout__.isatty():
         return "stdout is not a terminal"
     columns, lines = os.get_terminal_size(sys.__stdout__.fileno())

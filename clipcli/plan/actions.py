@@ -39,7 +39,7 @@ class Link:
         return same_bytes
 
     def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """A link stays at the path of the file."""
+        """Return a link stays at the path of the file."""
         return "", ()
 
     def act(self, step: Step) -> None:
@@ -59,7 +59,7 @@ class Link:
         quarantine.discard(step)
 
     def is_done(self, step: Step) -> bool:
-        """Whether the path is the link and the quarantine name is gone."""
+        """Return whether the path is the link and the quarantine name is gone."""
         return self._is_linked(step) and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
@@ -100,7 +100,10 @@ class Link:
 
 
 def _relative(step: Step) -> str:
-    """The path of the keeper relative to the link, so that the whole tree can be moved. Both paths are resolved."""
+    """Return the path of the keeper relative to the link, so that the whole tree can be moved.
+
+    Both paths are resolved.
+    """
     return os.path.relpath(step.keeper, os.path.dirname(step.path))
 
 
@@ -137,20 +140,20 @@ class Action(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in the journal."""
+        """Return the name in the journal."""
         ...
 
     @property
     def same_bytes_only(self) -> bool:
-        """Whether the keeper replaces the file, so that only files with the same bytes may go."""
+        """Return whether the keeper replaces the file, so that only files with the same bytes may go."""
         ...
 
     def can_undo(self, *, same_bytes: bool) -> bool:
-        """Whether `undo` can restore a file; `same_bytes`: the keeper has the same bytes."""
+        """Return whether `undo` can restore a file; `same_bytes`: the keeper has the same bytes."""
         ...
 
     def target_of(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """The path the file moves to and the folders to make for it; empty for most actions. Raises OSError."""
+        """Return the path the file moves to and the folders to make for it; empty for most actions. Raises OSError."""
         ...
 
     def act(self, step: Step) -> None:
@@ -162,7 +165,7 @@ class Action(Protocol):
         ...
 
     def is_done(self, step: Step) -> bool:
-        """Whether the files are in the state after `finish`."""
+        """Return whether the files are in the state after `finish`."""
         ...
 
     def revert(self, step: Step) -> str:
@@ -192,7 +195,7 @@ def parse_action(text: str) -> Action:
 
 
 def action_of(step: Step) -> Action:
-    """The action that a journal's step names. Raises UsageError."""
+    """Return the action that a journal's step names. Raises UsageError."""
     return parse_action(f"move:{os.path.dirname(step.target)}" if step.action == "move" else step.action)
 
 
@@ -207,7 +210,7 @@ class Delete:
         return same_bytes
 
     def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """A deleted file has no target."""
+        """Return a deleted file has no target."""
         return "", ()
 
     def act(self, step: Step) -> None:
@@ -219,7 +222,7 @@ class Delete:
         quarantine.discard(step)
 
     def is_done(self, step: Step) -> bool:
-        """Whether neither the path nor the quarantine name exists."""
+        """Return whether neither the path nor the quarantine name exists."""
         return look(step.path) is None and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
@@ -243,7 +246,7 @@ class Trash:
         return trashcan.IS_OURS or same_bytes
 
     def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """The trash chooses the name."""
+        """Return the trash chooses the name."""
         return "", ()
 
     def act(self, step: Step) -> None:
@@ -256,7 +259,7 @@ class Trash:
         """Nothing is left to do: the file is in the trash."""
 
     def is_done(self, step: Step) -> bool:
-        """Whether neither the path nor the quarantine name exists."""
+        """Return whether neither the path nor the quarantine name exists."""
         return look(step.path) is None and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
@@ -282,11 +285,11 @@ class Move:
         self._free_names = FreeNames(self.folder)
 
     def can_undo(self, *, same_bytes: bool) -> bool:  # noqa: ARG002 - it is moved back
-        """A moved file can always be moved back."""
+        """Return a moved file can always be moved back."""
         return True
 
     def target_of(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """A free name in the folder."""
+        """Return a free name in the folder."""
         return self._free_names.of(os.path.relpath(row.path, row.root))
 
     def act(self, step: Step) -> None:
@@ -300,7 +303,7 @@ class Move:
         """Nothing is left to do: the file is at its target."""
 
     def is_done(self, step: Step) -> bool:
-        """Whether the file is at its target and no longer at its path."""
+        """Return whether the file is at its target and no longer at its path."""
         return look(step.path) is None and not quarantine.waits(step) and holds(step.target, step.sha256)
 
     def revert(self, step: Step) -> str:
@@ -338,7 +341,7 @@ def _move_back(source: str, step: Step) -> None:
 
 
 def _is_ours(step: Step) -> bool:
-    """Whether this step put the file at the target: an empty placeholder or a whole copy."""
+    """Return whether this step put the file at the target: an empty placeholder or a whole copy."""
     if safe_move.is_placeholder(step.target, step.began):
         return True
     state = look(step.target)

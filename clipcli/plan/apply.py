@@ -128,7 +128,7 @@ def _stop_on(change: str | None) -> None:
 
 
 def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
-    """The reason why a file must not be removed now; None when there is none."""
+    """Return the reason why a file must not be removed now; None when there is none."""
     if change := change_of(row):
         return change
     if change := change_of(keeper):
@@ -140,7 +140,7 @@ def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
 
 
 def change_of(row: PlanRow) -> str | None:
-    """How a file differs from its row in the plan; None when it does not."""
+    """Return how a file differs from its row in the plan; None when it does not."""
     if change := visible_change_of(row):
         return change
     digest = digest_of(row.path)

@@ -59,7 +59,7 @@ def attributes_of(descriptor: int) -> Attributes:
 
 
 def is_xattr(text: str) -> bool:
-    """Whether a text is `name=value` of an attribute that may be kept."""
+    """Return whether a text is `name=value` of an attribute that may be kept."""
     name, _, value = text.rpartition("=")
     try:
         bytes.fromhex(value)

@@ -34,7 +34,7 @@ class Decisions:
     pairs: dict[tuple[str, str], str]
 
     def tells_apart(self, digest: str, other: str) -> bool:
-        """Whether two contents were called different."""
+        """Return whether two contents were called different."""
         return (min(digest, other), max(digest, other)) in self.pairs
 
 
@@ -80,7 +80,7 @@ def write_decisions(path: str | Path, decisions: Decisions) -> None:
 
 
 def decided(plan: Plan, *, keep_all: bool) -> Decisions:
-    """The pairs that a plan calls different: rows marked `distinct` against the rest of their group.
+    """Return the pairs that a plan calls different: rows marked `distinct` against the rest of their group.
 
     With `keep_all`, every pair of every group. Files of the same bytes cannot be told apart and are left out.
     """

@@ -30,16 +30,16 @@ class FileState:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a regular file: no link, no folder."""
+        """Return whether it is a regular file: no link, no folder."""
         return stat.S_ISREG(self.mode)
 
     @property
     def is_link(self) -> bool:
-        """Whether it is a symbolic link."""
+        """Return whether it is a symbolic link."""
         return stat.S_ISLNK(self.mode)
 
     def is_same(self, other: FileState) -> bool:
-        """Whether two names lead to one file.
+        """Return whether two names lead to one file.
 
         A disk that is mounted twice may have two device numbers, so a file with the same inode, size and times on
         another device counts too: no copy has those.
@@ -51,7 +51,7 @@ class FileState:
 
 
 def look(path: str) -> FileState | None:
-    """The file at a path, reached through no link; None when there is none."""
+    """Return the file at a path, reached through no link; None when there is none."""
     try:
         status = descriptors.lstat(path)
     except (OSError, ValueError):
@@ -60,7 +60,7 @@ def look(path: str) -> FileState | None:
 
 
 def look_through(path: str) -> FileState | None:
-    """The file that a path leads to, links followed; None when there is none."""
+    """Return the file that a path leads to, links followed; None when there is none."""
     try:
         return _state(os.stat(path))
     except (OSError, ValueError):
@@ -80,18 +80,18 @@ def _state(status: os.stat_result) -> FileState:
 
 
 def resolve(path: str) -> str:
-    """An absolute path with every parent folder resolved. The last component stays as it is, link or not."""
+    """Return an absolute path with every parent folder resolved. The last component stays as it is, link or not."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(folder), name)
 
 
 def named(image: str, path: str) -> str:
-    """The name to show for a file of a plan or journal: as the user wrote it, unless that names another file."""
+    """Return the name to show for a file of a plan or journal: as the user wrote it, unless that names another file."""
     return image if is_file_name(image) and resolve(image) == path else path
 
 
 def digest_of(path: str) -> str | None:
-    """The sha256 (hex) of an ordinary file's bytes; None when it cannot be read. A link is not followed."""
+    """Return the sha256 (hex) of an ordinary file's bytes; None when it cannot be read. A link is not followed."""
     try:
         with open(descriptors.open_to_read(path), "rb") as stream:
             digest = hashlib.sha256()
@@ -103,13 +103,13 @@ def digest_of(path: str) -> str | None:
 
 
 def holds(path: str, sha256: str) -> bool:
-    """Whether an ordinary file with these bytes is at a path."""
+    """Return whether an ordinary file with these bytes is at a path."""
     state = look(path)
     return state is not None and state.is_file and digest_of(path) == sha256
 
 
 def words_of(error: OSError, path: str) -> str:
-    """The system's reason, with the path when it is in another folder than `path`."""
+    """Return the system's reason, with the path when it is in another folder than `path`."""
     words = error.strerror or str(error)
     named = error.filename2 or error.filename  # of two paths the second is the target
     named = os.fsdecode(named) if isinstance(named, str | bytes) else path

@@ -18,7 +18,7 @@ class FreeNames:
         """Folder → folded name → the name on disk, or the name handed out here."""
 
     def of(self, relative: str) -> tuple[str, tuple[str, ...]]:
-        """The target path for `relative`, and the folders to make for it, outermost first.
+        """Return the target path for `relative`, and the folders to make for it, outermost first.
 
         Names that differ only in case or in how an accent is written count as equal, since on many disks they are:
         folders are joined, a file becomes `name (2).jpg`.

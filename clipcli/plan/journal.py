@@ -94,7 +94,7 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[Step]:
-    """The steps of a journal with their last known states.
+    """Return the steps of a journal with their last known states.
 
     Raises:
         PlanError: missing, no journal, damaged before its last line, or of another version.
@@ -244,7 +244,7 @@ def _lock(path: Path, stream: IO[bytes]) -> None:
 
 
 def _read(path: Path, stream: IO[bytes]) -> Written:
-    """The lines of an open journal. Raises PlanError, which names the line."""
+    """Return the lines of an open journal. Raises PlanError, which names the line."""
     number, length, last = 1, 0, b""
     steps: list[Step] = []
     seals = Seals(own_key(make=False))
@@ -300,7 +300,7 @@ def _take(line: bytes, number: int, steps: list[Step]) -> None:
 
 
 def _hint(path: Path) -> str:
-    """The hint for a file that is no journal: most likely it is the plan."""
+    """Return the hint for a file that is no journal: most likely it is the plan."""
     other = journal_of(path)
     return f"clipcli undo {other}" if other.exists() else "clipcli apply writes journals"
 

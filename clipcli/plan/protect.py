@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_below(path: str, folders: Collection[str]) -> bool:
-    """Whether an absolute path is one of the folders or lies in one."""
+    """Return whether an absolute path is one of the folders or lies in one."""
     if any(is_inside(path, folder) for folder in folders):
         return True
     keys = {key for folder in folders if (key := _key(folder))}

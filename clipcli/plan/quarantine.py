@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def place_of(path: str) -> str:
-    """The quarantine name of a file, in the same folder."""
+    """Return the quarantine name of a file, in the same folder."""
     return safe_move.hidden_name(path, "aside")
 
 
@@ -79,12 +79,12 @@ def discard(step: Step) -> None:
 
 
 def waits(step: Step) -> bool:
-    """Whether the quarantine name exists."""
+    """Return whether the quarantine name exists."""
     return look(place_of(step.path)) is not None
 
 
 def is_planned(step: Step, path: str) -> bool:
-    """Whether the checked file is at a path: same size, time and bytes, read again.
+    """Return whether the checked file is at a path: same size, time and bytes, read again.
 
     The inode is not compared: some file systems change it on a rename.
     """

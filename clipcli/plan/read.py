@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def page(self) -> str:
-        """The review page of this plan; empty where there is none, or the plan was reviewed."""
+        """Return the review page of this plan; empty where there is none, or the plan was reviewed."""
         return next((row.page for group in self.groups for row in (*group.kept, *group.removed) if row.page), "")
 
 
@@ -106,7 +106,7 @@ def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
 
 
 def _element(line: bytes) -> bytes:
-    """The object on a line of JSON Lines, or of an array with one element per line."""
+    """Return the object on a line of JSON Lines, or of an array with one element per line."""
     text = line.strip()
     return b"" if text in {b"[", b"]", b"[]"} else text.removesuffix(b",")
 

@@ -50,11 +50,11 @@ class PlanRow:
 
     @property
     def leads(self) -> bool:
-        """Whether the other files of the group were verified against this file."""
+        """Return whether the other files of the group were verified against this file."""
         return self.path == self.keeper
 
     def record(self) -> dict[str, object]:
-        """The fields of a plan's line."""
+        """Return the fields of a plan's line."""
         record: dict[str, object] = {
             "plan": VERSION, "path": self.path, "root": self.root, "keeper": self.keeper, "bytes": self.size,
             "mtime_ns": self.mtime_ns, "device": self.device, "inode": self.inode, "sha256": self.sha256,

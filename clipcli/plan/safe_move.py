@@ -29,14 +29,14 @@ class ChangedWhileCopiedError(OSError):
 
 
 def hidden_name(path: str, kind: str) -> str:
-    """A hidden name in the same folder, short enough however long the file's own name is."""
+    """Return a hidden name in the same folder, short enough however long the file's own name is."""
     folder, name = os.path.split(path)
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
     return os.path.join(folder, f".clipcli-{kind}-{digest}-{name[-_SHOWN:]}")
 
 
 def part_of(path: str) -> str:
-    """The temporary name of a copy or link until it is complete."""
+    """Return the temporary name of a copy or link until it is complete."""
     return hidden_name(path, "part")
 
 
@@ -74,7 +74,7 @@ def copy(source: str, target: str, sha256: str, attributes: Attributes, *, over:
 
 
 def is_placeholder(path: str, began: float) -> bool:
-    """Whether `path` is the empty placeholder of a move that began at `began` (seconds since 1970)."""
+    """Return whether `path` is the empty placeholder of a move that began at `began` (seconds since 1970)."""
     state = look(path)
     if state is None or not state.is_file or state.size or state.mode & 0o777 != _PRIVATE:
         return False

@@ -97,7 +97,7 @@ def place_fault(path: str, root: str) -> str | None:
 
 
 def is_sha256(text: str) -> bool:
-    """Whether a text is a digest as it is written in plans and journals."""
+    """Return whether a text is a digest as it is written in plans and journals."""
     return len(text) == _SHA256_DIGITS and set(text) <= set("0123456789abcdef")
 
 

@@ -72,7 +72,10 @@ class Trashcan:
         """Trash folder → original path → `.trashinfo` files."""
 
     def find(self, path: str, sha256: str) -> tuple[str, str] | None:
-        """The last trashed file from `path` with these bytes and its `.trashinfo`, as paths; None without one."""
+        """Return the last trashed file from `path` with these bytes and its `.trashinfo`, as paths.
+
+        None without one.
+        """
         matches: list[tuple[float, str, str]] = []
         for trash, base in _trashes(path):
             if trash not in self._notes:
@@ -91,7 +94,7 @@ def forget(info: str) -> None:
 
 
 def _trash_for(path: str) -> tuple[str, str]:
-    """The trash folder for a file, and the folder that its `.trashinfo` paths are relative to (empty: absolute).
+    """Return the trash folder for a file, and the folder that its `.trashinfo` paths are relative to (empty: absolute).
 
     Raises:
         OSError: there is none, and none can be made.
@@ -108,7 +111,7 @@ def _trash_for(path: str) -> tuple[str, str]:
 
 
 def _is_shared_trash(folder: str) -> bool:
-    """Whether a folder is a shared trash as an administrator makes it: no link, and with the sticky bit."""
+    """Return whether a folder is a shared trash as an administrator makes it: no link, and with the sticky bit."""
     try:
         state = os.lstat(folder)
     except OSError:
@@ -166,7 +169,7 @@ def _read_notes(trash: str, base: str) -> dict[str, list[Path]]:
 
 
 def _origin(info: Path, base: str) -> str | None:
-    """The path that a `.trashinfo` names."""
+    """Return the path that a `.trashinfo` names."""
     with suppress(OSError):
         with open(descriptors.open_to_read(str(info)), "rb") as stream:
             lines = read_stream(stream, _MAX_NOTE_SIZE).splitlines()

@@ -62,7 +62,7 @@ class JsonPrompts:
 
 
 def parse_json(text: str, source: str, key: str | None = None) -> tuple[JsonPrompts, list[Fault]]:
-    """The prompts of a JSON file and everything that is wrong with it.
+    """Return the prompts of a JSON file and everything that is wrong with it.
 
     Args:
         text: the file's text.
@@ -94,7 +94,7 @@ class _Lines:
         self._lines = self._scan(text)
 
     def take(self) -> int:
-        """The line of the next string."""
+        """Return the line of the next string."""
         self.last = next(self._lines)
         return self.last
 
@@ -125,7 +125,7 @@ class _Reader:
         self._faults = faults
 
     def pick(self, node: _Node, key: str) -> _Node:
-        """The member of an object that holds one data set."""
+        """Return the member of an object that holds one data set."""
         pairs = node.pairs if isinstance(node, _Object) else ()
         for name, member in pairs:
             if name.text == key:
@@ -137,7 +137,7 @@ class _Reader:
         return _List((), 1)
 
     def read(self, node: _Node) -> JsonPrompts:
-        """A list of templates or an object of labels."""
+        """Return a list of templates or an object of labels."""
         if isinstance(node, _List):
             templates = self._texts(node, whole=False)
             if not templates and not self._faults.found:

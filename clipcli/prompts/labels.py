@@ -40,7 +40,7 @@ class LabelGroup:
 
 
 def parse_groups(path: str, labels: Sequence[Label] | None = None) -> tuple[LabelGroup, ...]:
-    """The groups of a file, one `group: label; label` a line; a group may go on in a later line.
+    """Return the groups of a file, one `group: label; label` a line; a group may go on in a later line.
 
     Labels that no group names are left out; what becomes of them is the caller's choice. Without `labels` every label
     is known: `labels_of` makes them of the groups.
@@ -96,7 +96,7 @@ class _Reader:
                 members.append(label)
 
     def finish(self) -> tuple[LabelGroup, ...]:
-        """The groups, once all lines are read."""
+        """Return the groups, once all lines are read."""
         known = self._taken.keys() if self._known is None else self._known
         for name, number in self._group_lines.items():
             if name in known and name not in self._members[name]:
@@ -154,7 +154,7 @@ def spoken(name: str) -> str:
 
 
 def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tuple[Label, ...]:
-    r"""All labels in the order given, those of the command line first.
+    r"""Return all labels in the order given, those of the command line first.
 
     A label given twice with the same phrases counts once: a second copy would take half of its probability.
 
@@ -176,7 +176,10 @@ def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
 
 
 def check_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tuple[tuple[Label, ...], list[Fault]]:
-    """The usable labels, and everything that is wrong with the files. Raises LabelsError for the command line's own."""
+    """Return the usable labels, and everything that is wrong with the files.
+
+    Raises LabelsError for the command line's own.
+    """
     items = [item for text in comma_lists for item in _from_argument(text)]
     faults: list[Fault] = []
     for path in label_files:
@@ -188,7 +191,7 @@ def check_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
 
 
 def label_line(label: Label) -> str:
-    """The line of a label file that reads back as this label."""
+    """Return the line of a label file that reads back as this label."""
     name = escape(label.name, _SEPARATORS)
     if label.phrases == (spoken(label.name),):
         return name
@@ -237,7 +240,7 @@ def _from_file(path: str) -> tuple[list[_LabelLine], list[Fault]]:
 
 
 def _parse_line(line: str) -> Label | tuple[str, str]:
-    """A label, or what is wrong and what to do."""
+    """Return a label, or what is wrong and what to do."""
     colon = _NAME_ENDS.search(line)
     if colon is None:
         if ";" in line:

@@ -34,7 +34,7 @@ class SetRow:
 
     @classmethod
     def of(cls, chosen: ShippedSet) -> SetRow:
-        """The row for a set. Raises PromptsError when it cannot be read."""
+        """Return the row for a set. Raises PromptsError when it cannot be read."""
         return cls(chosen.name, len(chosen.read()), chosen.purpose, chosen.path)
 
     def record(self) -> Mapping[str, object]:
@@ -112,7 +112,7 @@ class PromptSet:
 
 
 def load_prompts(names: Sequence[str]) -> PromptSet:
-    """The sets joined, each template once; the default set (`photo`) when there is no name.
+    """Return the sets joined, each template once; the default set (`photo`) when there is no name.
 
     Args:
         names: each the name of a shipped set, a file (`-` is stdin, `FILE.json#NAME` one data set of several), or a
@@ -149,7 +149,7 @@ def check_file(path: str, labels: Sequence[Label] = ()) -> list[Fault]:
 
 
 def expand(label: Label, prompts: PromptSet) -> tuple[str, ...]:
-    """The texts that stand for a label: each template with each phrase, then its own prompts; no text twice.
+    """Return the texts that stand for a label: each template with each phrase, then its own prompts; no text twice.
 
     Phrases are put in as they are: no article is added or changed.
 
@@ -163,7 +163,7 @@ def expand(label: Label, prompts: PromptSet) -> tuple[str, ...]:
 
 
 def without_prompts(labels: Sequence[Label], prompts: PromptSet) -> list[str]:
-    """The names of labels for which a set holds nothing: a file of prompts for single labels may miss some."""
+    """Return the names of labels for which a set holds nothing: a file of prompts for single labels may miss some."""
     return [] if prompts.templates else [label.name for label in labels if label.name not in prompts.per_label]
 
 
@@ -209,7 +209,7 @@ def _is_file_name(name: str) -> bool:
 
 
 def _split_key(name: str) -> tuple[str, str | None]:
-    """A file and the data set in it that is meant, from `FILE.json#NAME`."""
+    """Return a file and the data set in it that is meant, from `FILE.json#NAME`."""
     path, mark, key = name.rpartition("#")
     if mark and path.lower().endswith(".json") and not os.path.exists(name):  # noqa: PTH110 - the same
         return path, key

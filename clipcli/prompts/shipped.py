@@ -26,7 +26,7 @@ _LABEL = "\0"
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """The 1,000 class names, in the order of the classes; two names occur twice.
+    """Return the 1,000 class names, in the order of the classes; two names occur twice.
 
     Raises:
         LabelsError: open_clip is missing, or of a version that keeps them elsewhere.
@@ -60,7 +60,7 @@ def wordnet_labels() -> Mapping[str, str]:
 
 @cache
 def templates() -> tuple[str, ...]:
-    """The 80 templates as text with `{}`, in order.
+    """Return the 80 templates as text with `{}`, in order.
 
     Raises:
         PromptsError: open_clip is missing, or of a version that keeps them elsewhere.
@@ -108,7 +108,7 @@ class ShippedSet:
 
 
 def folder() -> Path:
-    """Where the template files are: inside an installed package, beside the package in a checkout.
+    """Return where the template files are: inside an installed package, beside the package in a checkout.
 
     Raises:
         PromptsError: in neither place; the installation is damaged.
@@ -122,7 +122,7 @@ def folder() -> Path:
 
 @cache
 def shipped_sets() -> dict[str, ShippedSet]:
-    """All sets by name, sorted."""
+    """Return all sets by name, sorted."""
     sets = {path.stem: _from_file(path) for path in folder().glob("*.txt")}
     sets[_IMAGENET] = ShippedSet(_IMAGENET, _IMAGENET_PURPOSE, templates)
     return dict(sorted(sets.items()))

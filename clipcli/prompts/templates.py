@@ -19,12 +19,15 @@ _SHOWN = 40
 
 
 def fill(template: str, phrase: str) -> str:
-    """The template with the phrase in each place; `{{` and `}}` become braces, braces in the phrase stay."""
+    """Return the template with the phrase in each place; `{{` and `}}` become braces, braces in the phrase stay."""
     return _BRACES.sub(lambda match: _LITERAL.get(match[0], phrase), template)
 
 
 def check_template(text: str, *, whole: bool = False) -> tuple[str, str] | None:
-    """What is wrong with a template and what to do, or None; `whole` texts may do without a place for the label."""
+    """Return what is wrong with a template and what to do, or None.
+
+    `whole` texts may do without a place for the label.
+    """
     if problem := unusable(text):
         return f"{problem}: {quoted(text)}", ""
     fields = [match[0] for match in _BRACES.finditer(text) if match[0] not in _LITERAL]
@@ -44,17 +47,17 @@ def check_template(text: str, *, whole: bool = False) -> tuple[str, str] | None:
 
 
 def normal(text: str) -> str:
-    """A good template in the one form that sets hold: tidy, with `{}` for `{c}`."""
+    """Return a good template in the one form that sets hold: tidy, with `{}` for `{c}`."""
     return _BRACES.sub(lambda match: PLACE if match[0] == "{c}" else match[0], tidy(text))
 
 
 def template_line(template: str) -> str:
-    """The line of a template file that reads back as this template."""
+    """Return the line of a template file that reads back as this template."""
     return escape(template)
 
 
 def parse_lines(text: str, source: str) -> tuple[tuple[str, ...], list[Fault]]:
-    """The templates of a text file, one a line and each once, and everything that is wrong with it."""
+    """Return the templates of a text file, one a line and each once, and everything that is wrong with it."""
     faults = Faults(source)
     templates: dict[str, None] = {}
     for number, line in content_lines(text, faults):
@@ -69,6 +72,6 @@ def parse_lines(text: str, source: str) -> tuple[tuple[str, ...], list[Fault]]:
 
 
 def purpose(text: str) -> str:
-    """What a template file says about itself: its first comment."""
+    """Return what a template file says about itself: its first comment."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     return first.strip().lstrip("#").strip() if first.lstrip().startswith("#") else ""

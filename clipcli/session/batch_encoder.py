@@ -132,7 +132,7 @@ class BatchEncoder:
 
     model: Model
     timings: Timings
-    talk: Console
+    console: Console
     batch_size: int | None = None
     """Images in a batch; None chooses by device."""
     raw: bool = False
@@ -140,21 +140,21 @@ class BatchEncoder:
 
     @cached_property
     def images(self) -> BatchSize:
-        """How many images go to the model at once."""
+        """Return how many images go to the model at once."""
         chosen = self.batch_size or (GPU_BATCH if self.model.runs_on_gpu else image_rows(self.model.precision))
-        return BatchSize(chosen, "image", self.talk.note)
+        return BatchSize(chosen, "image", self.console.info)
 
     @cached_property
     def _texts(self) -> BatchSize:
-        return BatchSize(TEXT_BATCH, "text", self.talk.note)
+        return BatchSize(TEXT_BATCH, "text", self.console.info)
 
     @cached_property
     def _truncation(self) -> TruncationWarning:
-        return TruncationWarning(self.talk.warn)
+        return TruncationWarning(self.console.warning)
 
     @cached_property
     def _features(self) -> Features:
-        return Features(self.model, self.raw, self.talk)
+        return Features(self.model, self.raw, self.console)
 
     @property
     def lanes(self) -> int:
@@ -181,7 +181,7 @@ class BatchEncoder:
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """N texts → float32 (n, dim), in the order given; all vectors are in memory together.
+        """Encode N texts → float32 (n, dim), in the order given; all vectors are in memory together.
 
         A batch is as long as its longest text, so texts of the same length go together.
 

@@ -100,12 +100,12 @@ class Batcher:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether something waits until a batch is full, or a lane free."""
+        """Return whether something waits until a batch is full, or a lane free."""
         return bool(self._waiting)
 
     @property
     def is_full(self) -> bool:
-        """Whether the next batch of every lane is there."""
+        """Return whether the next batch of every lane is there."""
         return len(self._waiting) >= max(len(self._threads), 1) * self._batch_size
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Batcher:
             self._finished()
 
     def _next(self) -> list[_Waiting]:
-        """What a thread that is free does next; nothing when all is over."""
+        """Return what a thread that is free does next; nothing when all is over."""
         with self._changed:
             while not (self._closed or self._is_time()):
                 is_shared = len(self._waiting) >= self._batch_size  # too little for all that are idle
@@ -156,5 +156,5 @@ class Batcher:
             return batch
 
     def _is_time(self) -> bool:
-        """Whether there is a batch for every lane that is idle, or no reason to wait for that."""
+        """Return whether there is a batch for every lane that is idle, or no reason to wait for that."""
         return bool(self._waiting) and (self._hurry or len(self._waiting) >= self._idle * self._batch_size)

@@ -32,14 +32,14 @@ _SHORTEST = np.float32(1e-12)
 
 
 def fault_of(vector: Vector) -> ImageError | None:
-    """Why a row of `Features.vectors` is no vector; None where it is one."""
+    """Return why a row of `Features.vectors` is no vector; None where it is one."""
     if not np.isfinite(vector).all():
         return ImageError("encode", NOT_FINITE)
     return None if vector.any() else ImageError("encode", ALL_ZERO)
 
 
 def vectors_or_faults(rows: Iterable[Vector]) -> list[Vector | ImageError]:
-    """Each row, or why it is no vector."""
+    """Return each row, or why it is no vector."""
     return [fault_of(row) or row for row in rows]
 
 
@@ -84,7 +84,7 @@ class Features:
     model: Model
     raw: bool
     """Whether vectors keep the length that the tower gave them."""
-    talk: Console
+    console: Console
     _loading: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _gave_up: bool = False
 
@@ -103,7 +103,7 @@ class Features:
         return vectors
 
     def _in_fp32(self) -> Encoder | None:
-        """The same model in fp32, where it runs in half precision; None where that cannot help."""
+        """Return the same model in fp32, where it runs in half precision; None where that cannot help."""
         with self._loading:
             precision = self.model.encoder.precision
             if self._gave_up or precision == "fp32":
@@ -112,11 +112,13 @@ class Features:
                 encoder = self.model.encoder_in_fp32
             except ClipcliError as error:
                 self._gave_up = True
-                self.talk.warn(f"numbers are not finite in {precision}, and fp32 cannot be loaded: {error.message}")
+                self.console.warning(
+                    f"numbers are not finite in {precision}, and fp32 cannot be loaded: {error.message}"
+                )
                 return None
             if encoder is None:
                 return None
-            self.talk.note_once(f"{NOT_FINITE} in {precision}; those inputs are computed again in fp32")
+            self.console.info_once(f"{NOT_FINITE} in {precision}; those inputs are computed again in fp32")
             return encoder
 
 

@@ -157,7 +157,7 @@ class ImagePipeline:
                 return
 
     def _sent(self, ref: ImageRef, prepared: Prepared, model: Batcher) -> _Coming:
-        """An image on its way to the model, if it has to go there."""
+        """Return an image on its way to the model, if it has to go there."""
         if isinstance(prepared, ImageError):
             return _Coming(ref, prepared)
         if isinstance(prepared, Known):
@@ -181,7 +181,7 @@ class ImagePipeline:
 
 
 def _take(ahead: queue.Queue[_Item], *, wait: bool) -> _Item | None:
-    """The next item; None when there is a batch to start and none comes soon."""
+    """Return the next item; None when there is a batch to start and none comes soon."""
     try:
         return ahead.get() if wait else ahead.get(timeout=_PATIENCE_SECONDS)
     except queue.Empty:

@@ -35,7 +35,7 @@ _HINT = "--fast-decode is the CPU's way to decode large photos faster"
 
 
 def gpu_decoder(device: str) -> GpuDecoder:
-    """A decoder for the device that a model was asked to run on; nothing is loaded yet.
+    """Return a decoder for the device that a model was asked to run on; nothing is loaded yet.
 
     Raises:
         UsageError: that is another kind of device.
@@ -61,7 +61,7 @@ class GpuDecoder:
         """JPEGs that came here, and those of them that were decoded here."""
 
     def __call__(self, data: bytes, least: tuple[int, int]) -> Image | None:
-        """A JPEG file → an image of no less than `least`, or None."""
+        """Decode a JPEG file → an image of no less than `least`, or None."""
         with self._changing:
             if self._decoder is None:
                 from clipcli.engines.nvjpeg import JpegDecoder
@@ -187,7 +187,7 @@ def _stat(path: str) -> os.stat_result | None:
 
 
 def _same(before: os.stat_result, after: os.stat_result | None) -> bool:
-    """Whether a file was left alone while it was read."""
+    """Return whether a file was left alone while it was read."""
     return after is not None and (before.st_ino, before.st_size, before.st_mtime_ns) == (
         after.st_ino,
         after.st_size,

@@ -45,7 +45,7 @@ _TEXTS_AT_ONCE = 8192
 @contextmanager
 def open_session(
     choice: Choice,
-    talk: Console,
+    console: Console,
     options: SessionOptions | None = None,
     *,
     expected_images: int | None = None,
@@ -56,7 +56,7 @@ def open_session(
 
     Args:
         choice: the model, and where and how it runs.
-        talk: says what a person should know.
+        console: says what a person should know.
         options: how images are read, and how much is done at once.
         expected_images: how many images will come, as far as is known; many have the engine prepare for speed.
         expected_texts: the same of texts.
@@ -68,12 +68,12 @@ def open_session(
     """
     options = options or SessionOptions()
     on_gpu = gpu_decoder(choice.device) if options.gpu_decode and needs_model else None
-    model = Model(choice, talk, expected_images, expected_texts)
+    model = Model(choice, console, expected_images, expected_texts)
     if needs_model:
         model.warn_if_tiny()
-    cache = EmbeddingCache.open(refresh=options.refresh, say=talk.warn) if options.use_cache else NoCache()
+    cache = EmbeddingCache.open(refresh=options.refresh, say=console.warning) if options.use_cache else NoCache()
     with cache:
-        yield Session(model, cache, talk, options, on_gpu=on_gpu, needs_model=needs_model)
+        yield Session(model, cache, console, options, on_gpu=on_gpu, needs_model=needs_model)
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Session:
 
     model: Model
     cache: EmbeddingCache | NoCache
-    talk: Console
+    console: Console
     options: SessionOptions = field(default_factory=SessionOptions)
     timings: Timings = field(default_factory=Timings)
     on_gpu: GpuDecoder | None = None
@@ -92,17 +92,17 @@ class Session:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is; loads nothing where an earlier run or a bundle tells it."""
+        """Return what the model is; loads nothing where an earlier run or a bundle tells it."""
         return self.model.info
 
     @property
     def scoring(self) -> Scoring:
-        """How cosines are read."""
+        """Return how cosines are read."""
         return self.model.scoring
 
     @property
     def space(self) -> str:
-        """What vectors of this model and precision are kept under."""
+        """Return what vectors of this model and precision are kept under."""
         raw = "/raw" if self.options.raw else ""
         return f"{self._key_of_model}/{self.model.precision}{raw}"
 
@@ -112,12 +112,12 @@ class Session:
 
     @property
     def image_space(self) -> str:
-        """What vectors of images are kept under; other ways to read an image give other vectors."""
+        """Return what vectors of images are kept under; other ways to read an image give other vectors."""
         return "/".join((self.space, *self.options.image_parts))
 
     @property
     def provenance(self) -> Provenance:
-        """What vectors of this session depend on beside their inputs."""
+        """Return what vectors of this session depend on beside their inputs."""
         options = self.options
         return Provenance(self.info, self.scoring, self.model.precision, options.decoding, options.rendering.name)
 
@@ -138,10 +138,10 @@ class Session:
 
     @cached_property
     def _encoder(self) -> BatchEncoder:
-        return BatchEncoder(self.model, self.timings, self.talk, self.options.batch_size, self.options.raw)
+        return BatchEncoder(self.model, self.timings, self.console, self.options.batch_size, self.options.raw)
 
     def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
-        """A unit vector, or the reason why there is none, for each image in the order given.
+        """Return a unit vector, or the reason why there is none, for each image in the order given.
 
         Streams: a slow list of paths gives its first results before its last line. Memory is bounded by a few batches.
         """
@@ -168,7 +168,7 @@ class Session:
             return self._encoder.encode_images(pixels)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept.
+        """Encode N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept.
 
         Raises:
             TypeError: one string, which would be taken letter by letter.
@@ -207,7 +207,7 @@ class Session:
         vectors = self._cached(space, keys)
         missing = [index for index, vector in enumerate(vectors) if vector is None]
         self.timings.count(encoded=len(missing), cached=len(labels) - len(missing))
-        with self.talk.progress(len(missing), "label") as advance:
+        with self.console.progress(len(missing), "label") as advance:
             step = max(1, _TEXTS_AT_ONCE // max(map(len, texts), default=1))
             for start in range(0, len(missing), step):
                 batch = missing[start : start + step]
@@ -219,7 +219,7 @@ class Session:
         return list(map(_present, vectors))
 
     def count_kept(self, texts: Sequence[str], prompts: PromptSet | None = None) -> int:
-        """How many texts, put into prompts or as they are, have a vector in the cache."""
+        """Return how many texts, put into prompts or as they are, have a vector in the cache."""
         if prompts is None:
             kind, keys = "text", list(map(_key, texts))
         else:
@@ -233,7 +233,7 @@ class Session:
         if self.cache.note(self._key_of_model, MODEL_NOTE) is None:
             self.cache.keep_note(self._key_of_model, MODEL_NOTE, self.info.name)
         if self.on_gpu is not None:
-            self.talk.detail(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
+            self.console.debug(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
         export_if_due(self.model)
 
     def _cached(self, space: str, keys: Sequence[str]) -> list[Vector | ImageError | None]:

@@ -31,13 +31,13 @@ class SessionOptions:
 
     @property
     def decoding(self) -> tuple[str, ...]:
-        """What makes an image's pixels other than usual."""
+        """Return what makes an image's pixels other than usual."""
         wishes = {"unrotated": not self.orient, "fast": self.fast_decode, "gpu": self.gpu_decode}
         return tuple(name for name, is_wished in wishes.items() if is_wished)
 
     @property
     def image_parts(self) -> tuple[str, ...]:
-        """What the cache's key of an image's vector has beside the model: everything that changes its pixels.
+        """Return what the cache's key of an image's vector has beside the model: everything that changes its pixels.
 
         Nothing is added for a bare rendering: vectors of earlier versions were all made so.
         """

@@ -99,11 +99,11 @@ class Tally:
 
     @property
     def holds(self) -> bool:
-        """Whether enough images got their label; a check of nothing holds nothing."""
+        """Return whether enough images got their label; a check of nothing holds nothing."""
         return self.total > 0 and self.top1 >= self.minimum
 
     @property
     def worst(self) -> Sequence[tuple[str, str, int]]:
-        """The most frequent confusions: expected, found, how often."""
+        """Return the most frequent confusions: expected, found, how often."""
         ordered = sorted(self.confusions.items(), key=lambda item: (-item[1], item[0]))
         return [(expected, found, count) for (expected, found), count in ordered[:_WORST]]

@@ -60,7 +60,7 @@ def best_cut(
     below: float,
     goal: Goal = Goal(),
 ) -> Threshold:
-    """The threshold that serves a goal best.
+    """Return the threshold that serves a goal best.
 
     It stands halfway between the lowest score that is accepted and the next below it, and among equally good ones it is
     the lowest.
@@ -236,7 +236,7 @@ def fit(samples: Samples, goal: Goal = _F1) -> Fitted:
 
 
 def fit_temperature(samples: Samples) -> float:
-    """The temperature of least loss; 1 where no image has a label. The loss has one minimum in 1 / temperature.
+    """Return the temperature of least loss; 1 where no image has a label. The loss has one minimum in 1 / temperature.
 
     No label is taken for quite certain, or images that are all told apart would ask for a temperature of 0: of n images
     one in n + 2 counts as wrong, as Platt did ("Probabilistic Outputs for Support Vector Machines", 1999, section 2.2).
@@ -253,7 +253,7 @@ def fit_temperature(samples: Samples) -> float:
 
 
 def _lowest(function: Callable[[float], float], low: float, high: float) -> float:
-    """The lowest point of a function with one minimum, by golden-section search (Kiefer, 1953)."""
+    """Return the lowest point of a function with one minimum, by golden-section search (Kiefer, 1953)."""
     inside = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
     values = [function(inside[0]), function(inside[1])]
     while high - low > _LOG_TOLERANCE:

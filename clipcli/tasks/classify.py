@@ -83,7 +83,7 @@ class Classifier:
         return self._decide(tuple(LabelScore(names[i], float(values[i]), float(similarity[i])) for i in order))
 
     def _decide(self, ranked: tuple[LabelScore, ...]) -> Prediction:
-        """The answer, of labels by falling score."""
+        """Return the answer, of labels by falling score."""
         best = ranked[0]
         if self.multi_label:
             kept = tuple(entry for entry in ranked if entry.score >= self._limit(entry.label))
@@ -108,7 +108,10 @@ class Classifier:
             yield self._decide(tuple(LabelScore(names[i], v, s) for i, v, s in zip(*row, strict=True)))
 
     def logits(self, image: Vector) -> Scores:
-        """What the head makes scores of, (labels,), for one image, (dim,), unit length; a temperature divides it."""
+        """Return what the head makes scores of, (labels,), for one image, (dim,), unit length.
+
+        A temperature divides it.
+        """
         similarity = cosines(image[None], self.vectors)[0]
         if self.meaning == "background":
             return np.asarray(self._apart(image[None], similarity[None])[0] * np.float32(self.scoring.scale))
@@ -140,7 +143,7 @@ class Classifier:
         return self._binned(names, values, similarity) if self.bins else (names, values, similarity)
 
     def _apart(self, images: Vectors, similarity: Scores) -> Scores:
-        """Each label alone against the background: the softmax of two is the sigmoid of their difference."""
+        """Return each label alone against the background: the softmax of two is the sigmoid of their difference."""
         if self.background is None:
             raise ValueError("scores against the background need a background vector")
         return np.asarray(similarity - cosines(images, self.background[None]))

@@ -35,7 +35,7 @@ def propose_windows(width: int, height: int) -> Boxes:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where windows begin along an edge, evenly spread."""
+    """Return where windows begin along an edge, evenly spread."""
     count = 1 + -(-(length - side) * _STEPS_A_WINDOW // side)
     return [round(at) for at in np.linspace(0, length - side, count)]
 

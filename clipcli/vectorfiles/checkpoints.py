@@ -133,7 +133,7 @@ class PartsFolder:
         self._count = len(self.files())
 
     def files(self) -> list[Path]:
-        """The parts, in order."""
+        """Return the parts, in order."""
         return sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"))
 
     def add(self, chunk: Chunk) -> None:
@@ -153,12 +153,12 @@ class PartsFolder:
         self._count += 1
 
     def chunks(self) -> Iterator[Chunk]:
-        """What the parts hold, a chunk a part."""
+        """Yield what the parts hold, a chunk a part."""
         for file in self.files():
             yield read_part(file)
 
     def inputs(self) -> Iterator[Done]:
-        """Every input that the parts have dealt with, in order."""
+        """Yield every input that the parts have dealt with, in order."""
         for chunk in self.chunks():
             positions = [] if chunk.rows.positions is None else chunk.rows.positions.tolist()
             good = (Done(*pair) for pair in zip(positions, chunk.rows.names, strict=True))
@@ -166,7 +166,7 @@ class PartsFolder:
             yield from sorted([*good, *lost], key=lambda done: done.position)
 
     def rows(self) -> int:
-        """How many rows with a vector the parts hold."""
+        """Return how many rows with a vector the parts hold."""
         return sum(len(open_vectors(file, empty_ok=True)) for file in self.files())
 
     def remove(self) -> None:
@@ -175,12 +175,12 @@ class PartsFolder:
 
 
 def parts_path(out: Path) -> Path:
-    """Where the parts of an output stand while it is made."""
+    """Return where the parts of an output stand while it is made."""
     return out.with_name(out.name + ".parts")
 
 
 def has_parts(out: Path) -> bool:
-    """Whether a stopped run left some."""
+    """Return whether a stopped run left some."""
     return bool(PartsFolder(out, "float32").files())
 
 

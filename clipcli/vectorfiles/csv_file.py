@@ -79,7 +79,7 @@ class _Columns:
 
 
 def _position(text: str) -> int:
-    """A whole number that fits 64 bits. Raises ValueError."""
+    """Return a whole number that fits 64 bits. Raises ValueError."""
     if len(text) > 19 or int(text) >= 2**63:  # noqa: PLR2004 - digits
         raise ValueError(f"no position {text[:40]!r}")
     return int(text)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def workshop(url: str) -> Path:
-    """Where the file of a URL is made; the same in every run on this machine.
+    """Return where the file of a URL is made; the same in every run on this machine.
 
     Raises:
         OutputError: the folder cannot be made.

@@ -65,7 +65,7 @@ class VectorsInfo:
 
     @property
     def reading(self) -> ImageReading:
-        """How the images were read."""
+        """Return how the images were read."""
         return ImageReading(self.pixels, self.decoding)
 
 
@@ -162,7 +162,7 @@ class ImageReading:
 
 
 def to_json(info: VectorsInfo) -> dict[str, object]:
-    """The description as it is written into every format; empty parts are left out."""
+    """Return the description as it is written into every format; empty parts are left out."""
     fields = {name: value for name, value in asdict(info).items() if value not in (None, "")}
     return {"format": "clipcli vectors", "version": FORMAT_VERSION, **fields}
 

@@ -145,7 +145,7 @@ def open_all(paths: Sequence[str]) -> list[VectorFile]:
 
 
 def _info(files: Sequence[VectorFile]) -> VectorsInfo:
-    """The fullest description: text formats on their own say less."""
+    """Return the fullest description: text formats on their own say less."""
     return next((file.info for file in files if file.info.parameters is not None), files[0].info)
 
 
@@ -178,7 +178,7 @@ def _check_complete(files: Sequence[VectorFile]) -> None:
 
 
 def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
-    """A merge of sorted streams, block by block: what is not after the last row of any block can be let out."""
+    """Yield a merge of sorted streams, block by block: what is not after the last row of any block can be let out."""
     streams = [file.read(_ROWS_AT_ONCE) for file in files]
     waiting = [next(stream, None) for stream in streams]
     failures = sorted((lost for file in files for lost in file.failures), key=lambda lost: lost.position)

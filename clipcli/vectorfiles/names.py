@@ -27,7 +27,7 @@ _FEW = 4096
 
 
 def read_names(array: npt.NDArray[np.uint8], rows: int, where: str) -> Sequence[str]:
-    """The names in the bytes of a JSON array, of which there should be `rows`; `where` is the file they are in.
+    """Return the names in the bytes of a JSON array, of which there should be `rows`; `where` is the file they are in.
 
     Raises:
         VectorsError: not a JSON array of texts; of one in lines, only its ends are looked at now.

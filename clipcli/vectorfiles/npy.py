@@ -54,7 +54,7 @@ class MappedFile(VectorFile):
             yield VectorRows(names[part], vectors, None if positions is None else positions[part])
 
     def matrix(self) -> Vectors:
-        """The mapped array itself when it holds float32."""
+        """Return the mapped array itself when it holds float32."""
         return np.asarray(self.vectors, dtype=np.float32)
 
     def check_shape(self) -> None:
@@ -119,14 +119,14 @@ class NpyFile(MappedFile):
 
 
 def whole_numbers(values: object, count: int) -> Positions:
-    """A list of so many whole numbers that fit 64 bits. Raises DecodeError."""
+    """Return a list of so many whole numbers that fit 64 bits. Raises DecodeError."""
     if not isinstance(values, list) or len(values) != count or not all(type(value) is int for value in values):
         raise DecodeError(f"its positions are not {count} whole numbers")
     return np.array(values, np.int64)
 
 
 def _described(beside: Path) -> tuple[dict[str, Any], npt.NDArray[np.uint8] | None]:
-    """The description, and the bytes of the names in it where they stand last, as they are written."""
+    """Return the description, and the bytes of the names in it where they stand last, as they are written."""
     with beside.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
         first = text.find(_NAMES) + len(_NAMES)  # no text in JSON holds this: quotes in it have a backslash before
         last = text.rfind(b"]") + 1
@@ -195,7 +195,7 @@ class Ends:
 
 
 def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """The bytes before the numbers of an array in C order."""
+    """Return the bytes before the numbers of an array in C order."""
     stream = io.BytesIO()
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)

@@ -54,7 +54,7 @@ class NpzFile(MappedFile):
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """The array `names`, or the JSON text `names_json` when that would have been too wide."""
+        """Return the array `names`, or the JSON text `names_json` when that would have been too wide."""
         with own_error(VectorsError, str(self.path)), zipfile.ZipFile(self.path) as archive:
             if "names_json.npy" in archive.namelist():
                 names = parse_json(_load(archive, "names_json", _LARGEST_NAMES).tobytes())
@@ -66,7 +66,7 @@ class NpzFile(MappedFile):
 
     @cached_property
     def positions(self) -> Positions | None:
-        """The array `positions`."""
+        """Return the array `positions`."""
         with own_error(VectorsError, str(self.path)), zipfile.ZipFile(self.path) as archive:
             if "positions.npy" not in archive.namelist():
                 return None
@@ -77,7 +77,10 @@ class NpzFile(MappedFile):
 
 
 def _load(archive: zipfile.ZipFile, name: str, largest: int) -> npt.NDArray[Any]:
-    """An array that has at most `largest` bytes when it is unpacked. Raises TooLargeError and whatever numpy does."""
+    """Return an array that has at most `largest` bytes when it is unpacked.
+
+    Raises TooLargeError and whatever numpy does.
+    """
     if archive.getinfo(f"{name}.npy").file_size > largest:
         raise TooLargeError(largest)
     with archive.open(f"{name}.npy") as stream:

@@ -42,7 +42,7 @@ _PARTS: Final = "parts are Parquet files of clipcli embed, and nothing else may 
 
 
 def parts_of(location: str) -> list[str]:
-    """The parts of a data set, in order; empty where there is none.
+    """Return the parts of a data set, in order; empty where there is none.
 
     Args:
         location: a folder or URL that holds nothing but Parquet files, also in folders such as `day=3`; or a pattern of
@@ -67,7 +67,7 @@ def parts_of(location: str) -> list[str]:
 
 
 def no_parts(location: str) -> VectorsError:
-    """Why a folder or URL is no data set."""
+    """Return why a folder or URL is no data set."""
     why = "holds no parts"
     try:
         next(iter(list_folder(location)), None)
@@ -124,7 +124,7 @@ class ParquetDataset(VectorFile):
 
     @property
     def failures(self) -> Sequence[Failure]:
-        """Those of all parts."""
+        """Return those of all parts."""
         return [lost for part in self.parts for lost in self._open(part).failures]
 
     def read(self, rows: int) -> Iterator[VectorRows]:
@@ -134,7 +134,7 @@ class ParquetDataset(VectorFile):
                 yield replace(block, positions=None)
 
     def group_of(self, row: int) -> tuple[int, int, int]:
-        """The part, the row group in it, and the number in that."""
+        """Return the part, the row group in it, and the number in that."""
         part = bisect_right(self._starts, row) - 1
         own = row - self._starts[part]
         for group, count in enumerate(self._heads[part].groups):
@@ -144,11 +144,11 @@ class ParquetDataset(VectorFile):
         raise IndexError(row)
 
     def groups(self) -> Iterator[tuple[int, int]]:
-        """All (part, row group), in order."""
+        """Return all (part, row group), in order."""
         return ((part, group) for part, head in enumerate(self._heads) for group in range(len(head.groups)))
 
     def names_of(self, part: int, group: int) -> Sequence[str]:
-        """The names of a row group."""
+        """Return the names of a row group."""
         return self._open(self.parts[part]).group_names(group)
 
 

@@ -72,13 +72,13 @@ class ParquetFile(VectorFile):
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """The column `image` or `text`."""
+        """Return the column `image` or `text`."""
         with own_error(VectorsError, str(self.path)):
             return self._names(self._file.read(columns=[self.kind]).column(0).to_pylist(), 0)
 
     @property
     def failures(self) -> Sequence[Failure]:
-        """Those in the file beside."""
+        """Return those in the file beside."""
         return read_failures(self._where if is_url(self._where) else Path(self._where))
 
     @property
@@ -88,13 +88,13 @@ class ParquetFile(VectorFile):
         return tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
 
     def group_names(self, group: int) -> Sequence[str]:
-        """The names of a row group."""
+        """Return the names of a row group."""
         column = self._group(group, [self.kind]).column(0)
         return self._names(column.to_pylist(), sum(self.group_rows[:group]))
 
     @cached_property
     def positions(self) -> Positions | None:
-        """The column `position`."""
+        """Return the column `position`."""
         if "position" not in self._file.schema_arrow.names:
             return None
         with own_error(VectorsError, str(self.path)):
@@ -203,7 +203,7 @@ class ParquetWriter(VectorsWriter):
         self._written += len(rows.names)
 
     def _text(self, row: int, name: str) -> str:
-        """A name in UTF-8; one that is not is shown with escapes, and its bytes are kept in the footer."""
+        """Return a name in UTF-8; one that is not is shown with escapes, and its bytes are kept in the footer."""
         raw = name.encode("utf-8", "surrogateescape")
         try:
             return raw.decode("utf-8")

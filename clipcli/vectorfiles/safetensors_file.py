@@ -66,13 +66,13 @@ class SafetensorsFile(MappedFile):
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """The JSON array in the tensor `names`."""
+        """Return the JSON array in the tensor `names`."""
         with own_error(VectorsError, str(self.path), what="its names are damaged"):
             return read_names(self._map(self.path, "names"), len(self.vectors), str(self.path))
 
     @cached_property
     def positions(self) -> Positions | None:
-        """The tensor `positions`."""
+        """Return the tensor `positions`."""
         with own_error(VectorsError, str(self.path), what="its positions are damaged"):
             positions = self._map(self.path, "positions") if "positions" in self._header else None
             if positions is not None and (positions.shape != (len(self.vectors),) or positions.dtype != np.int64):
@@ -81,7 +81,7 @@ class SafetensorsFile(MappedFile):
 
     @cached_property
     def failures(self) -> Sequence[Failure]:
-        """The JSON array in the tensor `failures`."""
+        """Return the JSON array in the tensor `failures`."""
         with own_error(VectorsError, str(self.path), what="its failures are damaged"):
             return [failure(record) for record in parse_json(self._map(self.path, "failures").tobytes())]
 

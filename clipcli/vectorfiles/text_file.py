@@ -52,7 +52,7 @@ class TextFile(VectorFile):
     @staticmethod
     @abstractmethod
     def lines(path: Path) -> Iterator[Line | Failure]:
-        """The file, parsed.
+        """Return the file, parsed.
 
         Raises:
             VectorsError: a line that is none of this format.
@@ -61,11 +61,11 @@ class TextFile(VectorFile):
     @staticmethod
     @abstractmethod
     def own_info(path: Path) -> VectorsInfo:
-        """What the file itself says about its vectors."""
+        """Return what the file itself says about its vectors."""
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """The names of the rows with a vector."""
+        """Return the names of the rows with a vector."""
         return [line.name for line in self.lines(self.path) if isinstance(line, Line)]
 
     @cached_property
@@ -78,7 +78,7 @@ class TextFile(VectorFile):
 
     @cached_property
     def failures(self) -> Sequence[Failure]:
-        """The rows with an error instead of a vector."""
+        """Return the rows with an error instead of a vector."""
         return [line for line in self.lines(self.path) if isinstance(line, Failure)]
 
     @property

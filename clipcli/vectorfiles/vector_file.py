@@ -44,32 +44,32 @@ class VectorFile(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """The model's; only vectors of one fingerprint can be compared."""
+        """Return the model's; only vectors of one fingerprint can be compared."""
         return self.info.fingerprint
 
     @property
     def model(self) -> str:
-        """The spec that loads the model again; empty when the file does not say."""
+        """Return the spec that loads the model again; empty when the file does not say."""
         return self.info.model
 
     @property
     def kind(self) -> Kind:
-        """Whether the rows are images or texts."""
+        """Return whether the rows are images or texts."""
         return self.info.kind
 
     @property
     @abstractmethod
     def names(self) -> Sequence[str]:
-        """What each row stands for: a path as the user wrote it, or a text."""
+        """Return what each row stands for: a path as the user wrote it, or a text."""
 
     @property
     def positions(self) -> Positions | None:
-        """Where each row stood among the inputs of all shards; None in a file that is no shard."""
+        """Return where each row stood among the inputs of all shards; None in a file that is no shard."""
         return None
 
     @property
     def failures(self) -> Sequence[Failure]:
-        """The inputs that have no vector."""
+        """Return the inputs that have no vector."""
         return read_failures(self.path)
 
     def require_model(self, info: ModelInfo) -> None:
@@ -86,12 +86,12 @@ class VectorFile(ABC):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no vector at all."""
+        """Return whether there is no vector at all."""
         return len(self) == 0
 
     @abstractmethod
     def read(self, rows: int) -> Iterator[VectorRows]:
-        """All rows, at most `rows` at a time, unchecked."""
+        """Return all rows, at most `rows` at a time, unchecked."""
 
     def blocks(self, rows: int = 8192, *, check: bool = True) -> Iterator[tuple[int, Vectors]]:
         """(number of the first row, (≤ rows, dim) float32) for the whole file.
@@ -139,17 +139,17 @@ class VectorFile(ABC):
 
 
 def errors_path(path: Path) -> Path:
-    """Where the failures of a vector file stand when its format has no place for them."""
+    """Return where the failures of a vector file stand when its format has no place for them."""
     return path.with_name(path.name + ".errors.jsonl")
 
 
 def description_path(path: Path) -> Path:
-    """Where the description of a vector file stands when its format has no place for it."""
+    """Return where the description of a vector file stands when its format has no place for it."""
     return path.with_name(path.name + ".json")
 
 
 def read_failures(path: Path | str) -> list[Failure]:
-    """The failures beside a vector file; of a URL, far away.
+    """Return the failures beside a vector file; of a URL, far away.
 
     Raises:
         VectorsError: their file is damaged.
@@ -186,7 +186,7 @@ class _FailureRow:
 
 
 def failure(record: object) -> Failure:
-    """A failure from its row `{"image": …, "error": {"stage": …, "reason": …}}`. Raises DecodeError."""
+    """Return a failure from its row `{"image": …, "error": {"stage": …, "reason": …}}`. Raises DecodeError."""
     row = decode(_FailureRow, record, unknown="ignore")
     name = row.text if row.image is None else row.image
     if name is None:
@@ -195,6 +195,6 @@ def failure(record: object) -> Failure:
 
 
 def failure_record(lost: Failure, kind: Kind, *, positions: bool) -> dict[str, object]:
-    """A failure's row; with its position in shards."""
+    """Return a failure's row; with its position in shards."""
     where = {"position": lost.position} if positions else {}
     return {kind: lost.name, **where, "error": {"stage": lost.stage, "reason": lost.reason}}

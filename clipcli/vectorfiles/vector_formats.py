@@ -31,12 +31,12 @@ _BY_SUFFIX: dict[str, VectorFormat] = {f".{name}": name for name in VECTOR_FORMA
 
 
 def format_of(path: str | Path) -> VectorFormat | None:
-    """The format that a file's suffix names."""
+    """Return the format that a file's suffix names."""
     return _BY_SUFFIX.get(Path(path).suffix.lower())
 
 
 def holds_vectors(path: str, column: str | None = None) -> bool:
-    """Whether an argument names vectors: a file by its suffix, or a folder, URL or pattern of Parquet parts.
+    """Return whether an argument names vectors: a file by its suffix, or a folder, URL or pattern of Parquet parts.
 
     A table of images looks like them: its columns tell, or `column`, which vectors have no use for.
     """
@@ -53,7 +53,7 @@ def holds_vectors(path: str, column: str | None = None) -> bool:
 
 
 def is_vector_file(path: str) -> bool:
-    """Whether a file holds vectors for certain: by its suffix; a table, by its columns."""
+    """Return whether a file holds vectors for certain: by its suffix; a table, by its columns."""
     chosen = format_of(path)
     if chosen is None or os.path.isdir(path):  # noqa: PTH112 - any bytes
         return False
@@ -67,7 +67,7 @@ def is_vector_file(path: str) -> bool:
 
 
 def _has_vector_columns(path: str) -> bool:
-    """Whether a table of text is one of vectors; what cannot be read is left to its reader."""
+    """Return whether a table of text is one of vectors; what cannot be read is left to its reader."""
     try:
         names = set(header_of(path))
     except InputsError:

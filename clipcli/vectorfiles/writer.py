@@ -82,7 +82,7 @@ class VectorsWriter(ABC):
 
     @property
     def path(self) -> Path:
-        """Where the vectors go."""
+        """Return where the vectors go."""
         if self.plan.path is None:
             raise UsageError("a second file cannot go to standard output", hint="give -o FILE")
         return self.plan.path
@@ -97,11 +97,11 @@ class VectorsWriter(ABC):
         return target
 
     def stored(self, rows: VectorRows) -> npt.NDArray[np.floating]:
-        """The rows' vectors in the type that is written, in C order."""
+        """Return the rows' vectors in the type that is written, in C order."""
         return np.ascontiguousarray(rows.vectors, self.dtype)
 
     def description(self) -> dict[str, object]:
-        """What says of what and by which model the vectors are."""
+        """Return what says of what and by which model the vectors are."""
         return {**to_json(self.plan.info), "dtype": self.dtype.name, "rows": self.plan.rows}
 
 
@@ -123,16 +123,16 @@ class VectorsIndex:
             self._positions.extend(rows.positions.tolist())
 
     def positions(self) -> Positions:
-        """The positions of all rows; empty when there are none."""
+        """Return the positions of all rows; empty when there are none."""
         return np.array(self._positions, dtype="<i8")
 
     def names(self) -> Iterator[str]:
-        """All names again."""
+        """Return all names again."""
         self._names.seek(0)
         return (json.loads(line) for line in self._names)
 
     def json_array(self) -> Iterator[bytes]:
-        """All names as the pieces of one JSON array."""
+        """Yield all names as the pieces of one JSON array."""
         self._names.seek(0)
         opening = b"["
         for line in self._names:
@@ -142,11 +142,11 @@ class VectorsIndex:
 
 
 def json_line(record: dict[str, object]) -> bytes:
-    """A record as one line of JSON."""
+    """Return a record as one line of JSON."""
     return dumps(record).encode("utf-8") + b"\n"
 
 
 def numbers(vector: npt.NDArray[np.floating]) -> Sequence[str]:
-    """The shortest decimal texts that give the same numbers back."""
+    """Return the shortest decimal texts that give the same numbers back."""
     texts: list[str] = vector.astype(str).tolist()
     return texts

@@ -102,22 +102,22 @@ WRITER = """
         with staging.staged(Path({target!r})) as stage:
             t.fill(stage)
             staging.seal(stage, t.MANIFEST)
-            if {talk}:
+            if {console}:
                 print("sealed", flush=True)
                 sys.stdin.read()
 """
 
 
-def _writer(target: Path, *, times: int = 1, talk: bool = False) -> subprocess.Popen[str]:
+def _writer(target: Path, *, times: int = 1, console: bool = False) -> subprocess.Popen[str]:
     here = str(Path(hand_made.__file__).parent)
-    code = textwrap.dedent(WRITER).format(path=[here], target=str(target), times=times, talk=talk)
+    code = textwrap.dedent(WRITER).format(path=[here], target=str(target), times=times, console=console)
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def test_two_processes_at_once_both_succeed_and_one_result_stays(tmp_path):
     target = tmp_path / "model"
-    rivals = [_writer(target, talk=True) for _ in range(2)]
+    rivals = [_writer(target, console=True) for _ in range(2)]
     for rival in rivals:  # both are sealed before either installs
         assert rival.stdout is not None
         assert rival.stdout.readline() == "sealed\n"
@@ -129,7 +129,7 @@ def test_two_processes_at_once_both_succeed_and_one_result_stays(tmp_path):
 
 
 def test_ctrl_c_in_another_process_leaves_nothing(tmp_path):
-    writer = _writer(tmp_path / "model", talk=True)
+    writer = _writer(tmp_path / "model", console=True)
     assert writer.stdout is not None
     assert writer.stdout.readline() == "sealed\n"
     writer.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ def bars(monkeypatch) -> list[list]:
     steps = []
 
     @contextmanager
-    def progress(_talk, total, unit="image", *, doing=""):
+    def progress(_console, total, unit="image", *, doing=""):
         step = [doing, total, 0]
         steps.append(step)
 

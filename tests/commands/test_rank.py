@@ -113,7 +113,7 @@ def test_many_queries_on_a_device_find_what_the_cpu_finds(rank, world, tmp_path,
     asked, kernels = [], [None, TorchKernel("cpu", print)]
     (tmp_path / "q.txt").write_text("red\nblue disc\nstripes\n")
 
-    def accelerated(device, queries, rows, dim, _talk):
+    def accelerated(device, queries, rows, dim, _console):
         asked.append((device, queries, rows > 0, dim > 0))
         return kernels[len(asked) - 1]
 

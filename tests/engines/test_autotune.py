@@ -179,7 +179,7 @@ class Judge:
     def __init__(self, precision: str) -> None:
         self.precision, self.asked = precision, 0
 
-    def __call__(self, load_wide: Callable[[], object], load_narrow: Callable[[], object], _talk: Console) -> object:
+    def __call__(self, load_wide: Callable[[], object], load_narrow: Callable[[], object], _console: Console) -> object:
         self.asked += 1
         return load_wide() if self.precision == "fp32" else load_narrow()
 

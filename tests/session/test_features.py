@@ -76,7 +76,7 @@ BATCH = np.array([[1, 2], [300, 1], [2, 1], [NAN, 1], [1, 400]], np.float32)
 
 
 def vectors(model: Any) -> np.ndarray:
-    return Features(model, raw=False, talk=Console()).vectors(lambda encoder, rows: encoder.encode(BATCH[rows]))
+    return Features(model, raw=False, console=Console()).vectors(lambda encoder, rows: encoder.encode(BATCH[rows]))
 
 
 def test_only_the_rows_that_failed_are_computed_again(capsys):
@@ -90,7 +90,7 @@ def test_only_the_rows_that_failed_are_computed_again(capsys):
 
 def test_nothing_is_said_twice_and_full_precision_is_not_tried_again(capsys):
     model = Model(Tower("fp32"))
-    features = Features(model, raw=False, talk=Console())
+    features = Features(model, raw=False, console=Console())
     for _ in range(3):
         features.vectors(lambda encoder, rows: encoder.encode(BATCH[rows]))
     assert capsys.readouterr().err.count("computed again in fp32") == 1
@@ -102,7 +102,7 @@ def test_nothing_is_said_twice_and_full_precision_is_not_tried_again(capsys):
 
 def test_no_room_for_a_second_model_is_no_end(capsys):
     model = Model(DeviceError("it does not fit into memory"))
-    features = Features(model, raw=False, talk=Console())
+    features = Features(model, raw=False, console=Console())
     for _ in range(2):
         found = features.vectors(lambda encoder, rows: encoder.encode(BATCH[rows]))
         assert [fault is not None for fault in map(fault_of, found)] == [False, True, False, True, True]

@@ -26,11 +26,11 @@ def info(output: TableOptions, cache_dir: CacheDirOption = None) -> None:  # noq
     from clipcli.output import open_writer
 
     wanted = output.parse_table()
-    talk = Console()
-    with EmbeddingCache.open(say=talk.warn) as cache:
-        talk.note(f"{cache.folder}")
+    console = Console()
+    with EmbeddingCache.open(say=console.warning) as cache:
+        console.info(f"{cache.folder}")
         if copies := fast_copies():
-            talk.note(f"{_told(copies)}; clipcli cache clear --copies removes them")
+            console.info(f"{_told(copies)}; clipcli cache clear --copies removes them")
         with open_writer(wanted) as writer:
             for space in cache.info():
                 writer.write(space)
@@ -45,11 +45,11 @@ def clear(
     from clipcli.core.console import Console
     from clipcli.models.records import remove_fast_copies
 
-    talk = Console()
-    with EmbeddingCache.open(say=talk.warn) as cache:
+    console = Console()
+    with EmbeddingCache.open(say=console.warning) as cache:
         if copies:
-            talk.note(f"{_told(remove_fast_copies())}: removed")
-        _conclude(cache, cache.clear(), talk)
+            console.info(f"{_told(remove_fast_copies())}: removed")
+        _conclude(cache, cache.clear(), console)
 
 
 def _told(copies: Sequence[FastCopy]) -> str:
@@ -81,17 +81,17 @@ def prune(
     if max_size is None and older_than is None:
         raise UsageError("nothing to prune by", hint="give --max-size SIZE or --older-than DAYS")
     bound = None if max_size is None else parse_size(max_size)
-    talk = Console()
-    with EmbeddingCache.open(say=talk.warn) as cache:
+    console = Console()
+    with EmbeddingCache.open(say=console.warning) as cache:
         removed = cache.prune(bound, None if older_than is None else timedelta(days=older_than))
-        _conclude(cache, removed, talk)
+        _conclude(cache, removed, console)
 
 
-def _conclude(cache: EmbeddingCache, removed: int, talk: Console) -> None:
+def _conclude(cache: EmbeddingCache, removed: int, console: Console) -> None:
     """Say what was removed; a cache that could not be written has said so."""
     if not cache.is_writable:
         raise typer.Exit(ExitCode.OUTPUT)
-    talk.note(f"{removed:,} vectors removed from {cache.folder}")
+    console.info(f"{removed:,} vectors removed from {cache.folder}")
 
 
 EXAMPLES = (

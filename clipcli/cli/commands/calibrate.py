@@ -32,11 +32,11 @@ def calibrate(
     from clipcli.runs.calibrate import plan
     from clipcli.session.session import open_session
 
-    talk = run.talk()
-    job, output = plan(inputs, labels, options, talk), parse_output(options.format, None)
+    console = run.console()
+    job, output = plan(inputs, labels, options, console), parse_output(options.format, None)
     source = context.get_parameter_source("model")
     given = source is not None and source.name == "COMMANDLINE"
     opened = open_session(
-        job.job.follow(model, given=given).choice(), talk, run.session(inputs), expected_images=job.total
+        job.job.follow(model, given=given).choice(), console, run.session(inputs), expected_images=job.total
     )
-    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))
+    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

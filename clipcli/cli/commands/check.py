@@ -40,30 +40,30 @@ def check(
     from clipcli.runs.check.run import run_all, summary
     from clipcli.runs.check.validate import Groups, Planner
 
-    talk = run.talk()
+    console = run.console()
     if selection.init:
         from clipcli.runs.check.init_file import write_start
 
-        talk.line(
+        console.line(
             f"wrote {write_start(selection.config)}: say in it which pictures should be what, then run clipcli check"
         )
         raise typer.Exit
     reporting = reports.parse()
-    planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates), talk)
+    planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates), console)
     output = _with_default(out, planner.config).parse(null=selection.null)
-    with run_all(planner.plan(selection.only or []), planner.session_options, talk) as outcome:
+    with run_all(planner.plan(selection.only or []), planner.session_options, console) as outcome:
         with open_writer(output) as writer:
             failing = dict.fromkeys(finding.image for report in outcome.reports for finding in report.failed)
             for row in map(FailingPath, failing) if output.paths else map(CheckRow, outcome.reports):
                 writer.write(row)
-        say = talk.note if all(report.holds for report in outcome.reports) else talk.line
+        say = console.info if all(report.holds for report in outcome.reports) else console.line
         say(summary(outcome.reports))
         reporting.write(outcome.reports)
     raise typer.Exit(outcome.exit_code)
 
 
 def _with_default(out: OutputOptions, config: Config) -> OutputOptions:
-    """The file's format, where neither the command line nor the environment names one."""
+    """Return the file's format, where neither the command line nor the environment names one."""
     chosen = out.format != "auto" or out.output or out.paths
     return out if chosen else replace(out, format=config.defaults.format or "auto")
 

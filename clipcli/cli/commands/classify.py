@@ -54,12 +54,12 @@ def classify(
     from clipcli.runs.classify import ClassifyRun, plan_command
     from clipcli.session.session import open_session
 
-    talk = run.talk()
-    job = plan_command(inputs, labels, score, check, talk, keep=carried.names)
+    console = run.console()
+    job = plan_command(inputs, labels, score, check, console, keep=carried.names)
     source = context.get_parameter_source("model")
     given = source is not None and source.name == "COMMANDLINE"
     choice = (job.follow(model, given=given) if isinstance(job, ClassifyRun) else model).choice()
     output, job.reporting = out.parse(null=inputs.null), reports.parse()
-    opened = open_session(choice, talk, run.session(inputs), expected_images=job.total)
+    opened = open_session(choice, console, run.session(inputs), expected_images=job.total)
     run_of: Run[Session, Row] = job
-    raise typer.Exit(execute(run_of, opened, lambda _: open_writer(output), talk))
+    raise typer.Exit(execute(run_of, opened, lambda _: open_writer(output), console))

@@ -37,9 +37,9 @@ def dedupe(
     from clipcli.runs.dedupe.run import plan
 
     refuse_actions(elsewhere)
-    job, choice = plan(inputs, asked, run, run.talk()), model.choice()
+    job, choice = plan(inputs, asked, run, run.console()), model.choice()
     output = out.parse(null=inputs.null, also=("groups",))
     reporting = reports.parse()
     pages = [ReviewPage(file, not inputs.no_orient, inputs.rendering(), plan_of(output)) for file in reporting.pages]
     reported = ReportedRun(job, output, reporting, pages)
-    raise typer.Exit(execute(reported, job.open(choice), lambda _: open_writer(output), job.talk))
+    raise typer.Exit(execute(reported, job.open(choice), lambda _: open_writer(output), job.console))

@@ -32,7 +32,7 @@ def detect(
     from clipcli.runs.detect import plan
     from clipcli.session.session import open_session
 
-    talk = run.talk()
-    job, output = plan(inputs, labels, options, talk), out.parse(null=inputs.null)
-    opened = open_session(model.choice(), talk, run.session(inputs), expected_images=None)
-    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))
+    console = run.console()
+    job, output = plan(inputs, labels, options, console), out.parse(null=inputs.null)
+    opened = open_session(model.choice(), console, run.session(inputs), expected_images=None)
+    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

@@ -43,8 +43,8 @@ def embed(
     if states.tokens:
         raise typer.Exit(_embed_tokens(inputs, texts, states, model, out, run))
     wishes = parse_wishes(cluster.ray, cluster.gpus_per_worker, cluster.concurrency)
-    talk, choice = run.talk(), model.choice()
-    job = plan(inputs, texts, out, talk)
+    console, choice = run.console(), model.choice()
+    job = plan(inputs, texts, out, console)
     options = replace(run.session(inputs), raw=not out.normalize)
     if dry_run:
         with job.open_session(choice, options) as session:
@@ -52,7 +52,7 @@ def embed(
         return
     embedder = open_embedder(job, wishes, choice, options)
     with job.hold_target():
-        code = execute(job, embedder, job.open_sink, talk)
+        code = execute(job, embedder, job.open_sink, console)
     raise typer.Exit(code)
 
 
@@ -69,7 +69,7 @@ def _embed_tokens(
     from clipcli.runs.embed.token_states import plan_states
     from clipcli.session.session import open_session
 
-    talk = run.talk()
-    job = plan_states(inputs, texts, states, out, talk)
-    opened = open_session(job.choice(model.choice()), talk, run.session(inputs), expected_texts=job.total)
-    return execute(job, opened, job.open_sink, talk)
+    console = run.console()
+    job = plan_states(inputs, texts, states, out, console)
+    opened = open_session(job.choice(model.choice()), console, run.session(inputs), expected_texts=job.total)
+    return execute(job, opened, job.open_sink, console)

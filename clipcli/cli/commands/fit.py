@@ -28,7 +28,7 @@ def fit(inputs: InputOptions, labels: LabelOptions, options: FitOptions, model: 
     from clipcli.runs.fit import plan
     from clipcli.session.session import open_session
 
-    talk = run.talk()
-    job, output = plan(inputs, labels, options, talk), parse_output(options.format, None)
-    opened = open_session(model.choice(), talk, run.session(inputs), expected_images=job.total)
-    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))
+    console = run.console()
+    job, output = plan(inputs, labels, options, console), parse_output(options.format, None)
+    opened = open_session(model.choice(), console, run.session(inputs), expected_images=job.total)
+    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipcli.options.shared import TalkOptions
+from clipcli.options.shared import VerbosityOptions
 
 EXAMPLES = (
     "clipcli index catalogue.npy -o catalogue.index",
@@ -17,7 +17,7 @@ EXAMPLES = (
 def index(
     vectors: Annotated[str, typer.Argument(metavar="VECTORS", help="Vector file from clipcli embed.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="INDEX", help="Folder to create.")],
-    run: TalkOptions,
+    run: VerbosityOptions,
     recall: Annotated[
         float,
         typer.Option("--recall", metavar="R", min=0.0, max=1.0, help="Share of the true nearest neighbours to find."),
@@ -28,11 +28,11 @@ def index(
     from clipcli.runs.rank.index import build
     from clipcli.vectorfiles import open_vectors
 
-    talk = run.talk()
+    console = run.console()
     file = open_vectors(vectors)
-    with talk.progress(len(file), "vector") as advance:
+    with console.progress(len(file), "vector") as advance:
         info = build(file, output, recall, advance)
-    talk.note(f"{info.rows:,} vectors in {output}; it finds {info.recall:.1%} of the ten best of an exact search")
+    console.info(f"{info.rows:,} vectors in {output}; it finds {info.recall:.1%} of the ten best of an exact search")
     if info.recall < recall:
-        talk.warn(f"recall stays below {recall:.1%}; search {vectors} itself where every hit counts")
+        console.warning(f"recall stays below {recall:.1%}; search {vectors} itself where every hit counts")
     raise typer.Exit(ExitCode.OK)

@@ -45,4 +45,4 @@ def merge(
     if target.url is not None:
         deliver(target.path, target.url, hint="run it again")
         close_workshop(target.path)
-    Console().note(f"{rows:,} vectors in {target.shown}")
+    Console().info(f"{rows:,} vectors in {target.shown}")

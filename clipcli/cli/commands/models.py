@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from clipcli.engines.registry import SOURCE_ENGINE
-from clipcli.options.shared import HubOptions, StoreOptions, TableOptions, TalkOptions
+from clipcli.options.shared import HubOptions, StoreOptions, TableOptions, VerbosityOptions
 from clipcli.options.vocabulary import DeviceOption, EngineOption, PrecisionOption
 
 _ModelArgument = Annotated[
@@ -58,7 +58,7 @@ def info(model: _ModelArgument, out: TableOptions, at: HubOptions) -> None:
 
 def pull(
     models: _ModelsArgument,
-    talk: TalkOptions,
+    verbosity: VerbosityOptions,
     at: HubOptions,
     no_export: Annotated[bool, typer.Option("--no-export", help="Make no fast-starting copy.")] = False,
 ) -> None:
@@ -68,13 +68,13 @@ def pull(
 
     for name in models:
         choice = Choice(name, offline=at.offline, weights_dir=at.weights_dir)
-        pull_model(choice, talk.talk(), export=not no_export)
+        pull_model(choice, verbosity.console(), export=not no_export)
 
 
 def verify(
     model: _ModelArgument,
     out: TableOptions,
-    talk: TalkOptions,
+    verbosity: VerbosityOptions,
     at: StoreOptions,
     images: Annotated[
         list[str] | None, typer.Option("--image", metavar="FILE", help="Also compare on this image. Repeatable.")
@@ -91,7 +91,9 @@ def verify(
     from clipcli.output import open_writer
     from clipcli.runs.models.run import verify as verify_model
 
-    rows = verify_model(Choice(model, offline=True, weights_dir=at.weights_dir), images or [], source, talk.talk())
+    rows = verify_model(
+        Choice(model, offline=True, weights_dir=at.weights_dir), images or [], source, verbosity.console()
+    )
     with open_writer(out.parse_table()) as writer:
         for row in rows:
             writer.write(row)
@@ -99,7 +101,7 @@ def verify(
 
 def export(
     model: _ModelArgument,
-    talk: TalkOptions,
+    verbosity: VerbosityOptions,
     at: HubOptions,
     output: Annotated[
         str | None,
@@ -120,7 +122,7 @@ def export(
     from clipcli.runs.models.run import export as export_model
 
     choice = Choice(model, "cpu", "fp32", SOURCE_ENGINE, at.offline, at.weights_dir)
-    export_model(choice, output, dtype, name, talk.talk())
+    export_model(choice, output, dtype, name, verbosity.console())
 
 
 def bench(

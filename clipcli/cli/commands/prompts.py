@@ -63,7 +63,7 @@ def check(
             line = f"{fault} ({fault.suggestion})" if fault.suggestion else str(fault)
             target.write(f"{printable(line)}\n".encode())
     if faults:
-        Console().note(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found")
+        Console().info(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} found")
         raise typer.Exit(ExitCode.INPUTS)
 
 
@@ -89,7 +89,7 @@ def tokens(
             for position, (number, shown) in enumerate(found, start=1):
                 writer.write(TokenRow(text, position, number, shown, kept=position < context - 1))
             if (cut := len(found) + 2 - context) > 0:
-                Console().note(
+                Console().info(
                     f"{printable(text[:40])}: {len(found) + 2} tokens with start and end, the last {cut} are cut"
                 )
 

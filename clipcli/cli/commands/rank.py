@@ -40,12 +40,12 @@ def rank(
     from clipcli.runs.rank import plan
     from clipcli.session.session import open_session
 
-    talk = run.talk()
-    job = plan(corpus, query, hits, keep, check, talk, carry=carried.names)
+    console = run.console()
+    job = plan(corpus, query, hits, keep, check, console, carry=carried.names)
     source = context.get_parameter_source("model")
     choice = job.follow(model, given=source is not None and source.name == "COMMANDLINE").choice()
     output = out.parse(null=corpus.null)
     if job.stream is not None and output.format == "auto":  # a table waits for the last row
         output = replace(output, format="tsv")
-    opened = open_session(choice, talk, run.session(corpus), expected_images=job.total)
-    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))
+    opened = open_session(choice, console, run.session(corpus), expected_images=job.total)
+    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

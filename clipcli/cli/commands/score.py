@@ -33,8 +33,8 @@ def score(
     from clipcli.runs.base import execute
     from clipcli.runs.score import open_sessions, plan
 
-    talk = run.talk()
-    job = plan(pairs, carried.names, limits, talk)
+    console = run.console()
+    job = plan(pairs, carried.names, limits, console)
     output, choices, job.reporting = out.parse(null=pairs.null), model.choices(), reports.parse()
-    opened = open_sessions(choices, talk, run.session(pairs))
-    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), talk))
+    opened = open_sessions(choices, console, run.session(pairs))
+    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

@@ -51,7 +51,7 @@ def captions(
 
 
 def captioned_images(archive: str, extension: str) -> Iterator[tuple[ImageRef, bytes | ImageError | None]]:
-    """Each image of an archive, in order, with the bytes of its text; None where none stands beside it.
+    """Yield each image of an archive, in order, with the bytes of its text; None where none stands beside it.
 
     Where a name stands in an archive several times, its first image has its first text, and so on.
 
@@ -77,7 +77,7 @@ def captioned_images(archive: str, extension: str) -> Iterator[tuple[ImageRef, b
 
 
 def _text_among(texts: Sequence[TarEntry], number: int, times: int) -> bytes | ImageError | None:
-    """The text of an image whose name stands in its archive so many times, counted from 0."""
+    """Return the text of an image whose name stands in its archive so many times, counted from 0."""
     if not texts:
         return None
     if len(texts) not in {1, times} or len(texts) < times:
@@ -111,16 +111,16 @@ class _Names:
                     self.images[entry.name.rpartition(".")[0]] = entry.name
 
     def is_caption(self, name: str) -> bool:
-        """Whether the extension begins where the text's own name ends, and is not the end of a longer one."""
+        """Return whether the extension begins where the text's own name ends, and is not the end of a longer one."""
         stem = name[: -len(self.ending)]
         return stem in self.images or not any(shorter in self.images for shorter in _shorter(stem))
 
     def has_caption(self, image: str) -> bool:
-        """Whether a text stands for the image: its own, or that of a sample of several images."""
+        """Return whether a text stands for the image: its own, or that of a sample of several images."""
         return self.text_of(image) is not None
 
     def text_of(self, image: str) -> str | None:
-        """The stem of the text that stands for an image, if there is one."""
+        """Return the stem of the text that stands for an image, if there is one."""
         stem = image.rpartition(".")[0]
         if stem in self.texts:
             return stem
@@ -128,7 +128,7 @@ class _Names:
 
 
 def _shorter(stem: str) -> Iterator[str]:
-    """The stem without its last dotted part, then without the last two, and so on; never without its first."""
+    """Yield the stem without its last dotted part, then without the last two, and so on; never without its first."""
     folder, slash, last = stem.rpartition("/")
     parts = last.split(".")
     for count in range(len(parts) - 1, 0, -1):

@@ -28,7 +28,7 @@ def message(text: str) -> str:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether trying again may help."""
+    """Return whether trying again may help."""
     if isinstance(error, _LASTING) or _is_offline(error):
         return False
     status = _status(error)
@@ -42,7 +42,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def reason(error: BaseException, seconds: float) -> str:
-    """Why something could not be read, in a few words.
+    """Return why something could not be read, in a few words.
 
     Args:
         error: what the driver raised.

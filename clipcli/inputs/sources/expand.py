@@ -48,7 +48,10 @@ class RemoteObject:
 
 
 def is_elsewhere(argument: str) -> bool:
-    """Whether an argument is for `expand`: a URL, a shard, a table, or a pattern of such; cheap for plain files."""
+    """Return whether an argument is for `expand`: a URL, a shard, a table, or a pattern of such.
+
+    Cheap for plain files.
+    """
     if is_url(argument):
         return True
     if os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
@@ -71,7 +74,7 @@ class TableColumns:
 
 
 def expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
-    """The images that an argument stands for; strings are paths of local files or folders.
+    """Yield the images that an argument stands for; strings are paths of local files or folders.
 
     Args:
         argument: for which `is_elsewhere` holds.
@@ -92,12 +95,12 @@ def expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterato
 
 
 def _taken(every: Iterable[ImageRef | ListedPath | str], search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
-    """What the globs leave; of a path they are asked where it is looked up."""
+    """Return what the globs leave; of a path they are asked where it is looked up."""
     return (one for one in every if not isinstance(one, ImageRef) or search.takes(one.name))
 
 
 def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
-    """What is right below a folder or URL, sorted: names in full, and whether they are folders.
+    """Yield what is right below a folder or URL, sorted: names in full, and whether they are folders.
 
     Raises:
         ImageError: it is no folder, or cannot be listed.
@@ -114,7 +117,7 @@ def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
 
 
 def locate(path: str) -> ByteSource | None:
-    """What reads a path that is no plain file, as `ImageRef.path` and rows have it; None for plain files.
+    """Return what reads a path that is no plain file, as `ImageRef.path` and rows have it; None for plain files.
 
     Raises:
         ImageError: at stage `read`, it leads into an archive or table that does not have it.
@@ -185,7 +188,10 @@ def _shown(url: str) -> str:
 
 
 def _is_file(system: Any, url: str, path: str) -> bool:
-    """A name with a suffix is a file, one that ends in a slash a folder; the rest is looked up, except on the web."""
+    """Tell files from folders: a name with a suffix is a file, one that ends in a slash a folder.
+
+    The rest is looked up, except on the web.
+    """
     plain = url.partition("?")[0] if scheme(url) in {"http", "https"} else url
     if plain.endswith("/"):
         return False

@@ -41,7 +41,7 @@ class Stream(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """The place."""
+        """Return the place."""
         return self.place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -64,7 +64,7 @@ class Stream(io.RawIOBase):
 
 
 def open_list(path: str) -> IO[bytes]:
-    """A file of lines, to be read from its beginning to its end; of a URL, in blocks.
+    """Return a file of lines, to be read from its beginning to its end; of a URL, in blocks.
 
     Raises:
         OSError: a local one cannot be opened.
@@ -94,7 +94,7 @@ _thread = threading.local()
 
 
 def read_object(url: str) -> bytes:
-    """The whole of a remote object.
+    """Return the whole of a remote object.
 
     Raises:
         ImageError: at stage `read`, when all tries failed; the reason names no credential.
@@ -116,7 +116,7 @@ def read_object(url: str) -> bytes:
 
 
 def _read_local(url: str) -> bytes:
-    """A file that is named by a URL. Raises ImageError."""
+    """Return a file that is named by a URL. Raises ImageError."""
     _, path = file_system(url)
     try:
         if not os.path.isfile(path):  # noqa: PTH113 - any bytes
@@ -140,7 +140,7 @@ async def _body(system: Any, url: str) -> bytes:
 
 
 def attempt(once: Callable[[], _Result]) -> _Result:
-    """What a request gives, tried again after passing faults, each time after a longer wait.
+    """Return what a request gives, tried again after passing faults, each time after a longer wait.
 
     Raises:
         ImageError: at stage `read`, for the last fault.
@@ -169,7 +169,7 @@ def give_up_when(stopped: threading.Event) -> None:
 
 
 def _result(request: Coroutine[Any, Any, bytes], loop: asyncio.AbstractEventLoop) -> bytes:
-    """What a request gives in time. It runs in fsspec's own thread, so this one can stop waiting for it."""
+    """Return what a request gives in time. It runs in fsspec's own thread, so this one can stop waiting for it."""
     import asyncio
 
     stopped = getattr(_thread, "stopped", None) or threading.Event()
@@ -234,7 +234,7 @@ class RemoteFile:
 
 
 def open_random(path: str) -> Any:
-    """What pyarrow reads a file from: its path, or an open remote file.
+    """Return what pyarrow reads a file from: its path, or an open remote file.
 
     Raises:
         ImageError: at stage `read`, it cannot be opened.
@@ -250,7 +250,7 @@ def open_random(path: str) -> Any:
 
 
 def open_file(path: str) -> OpenFile:
-    """A file or URL, kept open while it is in use.
+    """Return a file or URL, kept open while it is in use.
 
     Raises:
         ImageError: at stage `read`, it cannot be opened.

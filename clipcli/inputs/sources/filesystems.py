@@ -67,12 +67,12 @@ def scheme(text: str) -> str | None:
 
 
 def is_url(text: str) -> bool:
-    """Whether the text names something that fsspec opens."""
+    """Return whether the text names something that fsspec opens."""
     return _URL.match(text) is not None
 
 
 def seconds() -> float:
-    """How long a request may take.
+    """Return how long a request may take.
 
     Raises:
         UsageError: the variable is no such number.
@@ -88,7 +88,7 @@ def seconds() -> float:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """The file system of fsspec for a URL, and the path on it. fsspec keeps one a process, or one a thread.
+    """Return the file system of fsspec for a URL, and the path on it. fsspec keeps one a process, or one a thread.
 
     Raises:
         InputsError: fsspec or the driver is not installed, or the URL is none that is read; it says what to do.

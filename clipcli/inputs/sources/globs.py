@@ -31,7 +31,7 @@ class Globs:
 
     @property
     def keeps(self) -> Callable[[str], bool] | None:
-        """The test of a name; None when nothing is left out."""
+        """Return the test of a name; None when nothing is left out."""
         return self.takes if self.include or self.exclude else None
 
     def takes(self, name: str, root: str = "") -> bool:
@@ -51,7 +51,7 @@ class Globs:
 
     @property
     def words(self) -> str:
-        """The options, as they were given."""
+        """Return the options, as they were given."""
         return " ".join(
             [*(f"--include {glob}" for glob in self.include), *(f"--exclude {glob}" for glob in self.exclude)]
         )
@@ -99,7 +99,7 @@ class _Patterns:
 
 
 def _forms(pattern: str) -> tuple[str, ...]:
-    """A path fits, and so does everything in a folder that fits."""
+    """Say whether a path fits, and so does everything in a folder that fits."""
     return (f"{pattern}*",) if pattern.endswith(_SEPARATOR) else (pattern, f"{pattern}/*")
 
 
@@ -135,6 +135,6 @@ class FolderSearch:
 
     @property
     def summary(self) -> str:
-        """Which folders were passed over, in words; empty where there were none."""
+        """Return which folders were passed over, in words; empty where there were none."""
         names = [name if count == 1 else f"{name} ({count:,})" for name, count in sorted(self.skipped.items())]
         return ", ".join(names)

@@ -43,11 +43,11 @@ class Cell:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the table is."""
+        """Return whether the table is."""
         return is_url(self.table)
 
     def read(self) -> bytes:
-        """The image's bytes. Raises ImageError."""
+        """Return the image's bytes. Raises ImageError."""
         data = _opened(self.table, _state(self.table)).cell(self.column, self.group, self.row)
         if not data:
             raise ImageError("read", "no image in this row" if data is None else "empty file")
@@ -103,13 +103,13 @@ class Table:
         return cast("bytes | None", _plain(values[row].as_py()))
 
     def fields(self, group: int, columns: Sequence[str], rows: int) -> Iterable[Mapping[str, object]]:
-        """The values of some columns for each row of a row group. Raises ImageError."""
+        """Return the values of some columns for each row of a row group. Raises ImageError."""
         if not columns:
             return repeat(NO_FIELDS, rows)
         return self._read(group, columns).to_pylist()  # type: ignore[no-any-return]
 
     def column(self, group: int, column: str) -> Any:
-        """A column of a row group, as pyarrow has it.
+        """Return a column of a row group, as pyarrow has it.
 
         Raises:
             ImageError: at stage `read`.
@@ -129,7 +129,7 @@ class Table:
 
 
 def images(path: str, wanted: str | None, keep: Sequence[str] = ()) -> Iterator[ImageRef | ListedPath]:
-    """The images of a table: references to its cells, named `TABLE/ROW` from 0 on, or the paths that it holds.
+    """Yield the images of a table: references to its cells, named `TABLE/ROW` from 0 on, or the paths that it holds.
 
     Args:
         path: a file or URL.
@@ -160,7 +160,10 @@ def images(path: str, wanted: str | None, keep: Sequence[str] = ()) -> Iterator[
 
 
 def is_image_table(path: str) -> bool:
-    """Whether a table holds images, or paths under a usual name; False for what is no table, as its reader says."""
+    """Return whether a table holds images, or paths under a usual name.
+
+    False for what is no table, as its reader says.
+    """
     try:
         schema = _opened(path, _state(path)).file.schema_arrow
     except InputsError:
@@ -171,7 +174,7 @@ def is_image_table(path: str) -> bool:
 
 
 def has_column(path: str, name: str) -> bool:
-    """Whether a table has a column of this name. False too for what is no table."""
+    """Return whether a table has a column of this name. False too for what is no table."""
     try:
         return name in _opened(path, _state(path)).file.schema_arrow.names
     except InputsError:
@@ -179,7 +182,7 @@ def has_column(path: str, name: str) -> bool:
 
 
 def find_cell(path: str, number: int) -> Cell:
-    """The image of a row, counted over all row groups.
+    """Return the image of a row, counted over all row groups.
 
     Raises:
         ImageError: at stage `read`, there is none.
@@ -238,7 +241,7 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _plain(value: object) -> object:
-    """What a struct of one field holds."""
+    """Return what a struct of one field holds."""
     while isinstance(value, dict):
         value = next(iter(value.values()), None)
     return value

@@ -43,7 +43,7 @@ class _Group:
 
 
 def has_braces(text: str) -> bool:
-    """Whether the text stands for several."""
+    """Return whether the text stands for several."""
     return next(_groups(text), None) is not None
 
 
@@ -62,7 +62,7 @@ def too_many(text: str) -> str | None:
 
 
 def expand_braces(text: str) -> Iterator[str]:
-    """All that a text stands for, in order; numbers keep their leading zeros. A text without braces is itself.
+    """Return all that a text stands for, in order; numbers keep their leading zeros. A text without braces is itself.
 
     Whether that comes to an end `too_many` says.
     """
@@ -119,7 +119,7 @@ _NOTHING: Final = "nothing matches this pattern"
 
 
 def names_of(pattern: str) -> Iterator[str | ImageRef]:
-    """The files and URLs that a pattern stands for, in order; what is no pattern stands for itself.
+    """Yield the files and URLs that a pattern stands for, in order; what is no pattern stands for itself.
 
     In the place of what stands for nothing, or cannot be looked up, comes a reference that says so.
     """
@@ -162,7 +162,7 @@ def match(pattern: str) -> list[str]:
 
 
 def is_local_pattern(argument: str) -> bool:
-    """Whether an argument is a pattern of local files: what is there under this very name is none."""
+    """Return whether an argument is a pattern of local files: what is there under this very name is none."""
     return (
         has_magic(argument)
         and not is_url(argument)
@@ -204,7 +204,7 @@ def has_magic(name: str) -> bool:
 
 
 def full_url(system: Any, url: str, path: str) -> str:
-    """A path of a file system as the URL that reads it, written as the user wrote the one it was found by."""
+    """Return a path of a file system as the URL that reads it, written as the user wrote the one it was found by."""
     if is_url(path):
         return path
     own, base = str(system._strip_protocol(url)).rstrip("/"), url.rstrip("/")  # noqa: SLF001 - fsspec's way to ask for a path
@@ -239,7 +239,7 @@ def _glob(name: str) -> list[str]:
 
 
 def _why_barren(pattern: str) -> str | None:
-    """Why braces stand for nothing; None where one name at least is there."""
+    """Return why braces stand for nothing; None where one name at least is there."""
     most = _LOOKED_FOR_FAR if is_url(pattern) else _LOOKED_FOR_NEAR
     if any(map(_exists, islice(expand_braces(pattern), most))):
         return None
@@ -248,7 +248,7 @@ def _why_barren(pattern: str) -> str | None:
 
 
 def _exists(name: str) -> bool:
-    """Whether a name is there, or may be: what else is wrong its own row will say."""
+    """Return whether a name is there, or may be: what else is wrong its own row will say."""
     if not is_url(name):
         return os.path.exists(name) or (_is_glob(name) and bool(_glob(name)))  # noqa: PTH110 - any bytes
     if has_magic(name):

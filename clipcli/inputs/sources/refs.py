@@ -17,7 +17,7 @@ class ByteSource(Protocol):
 
     @property
     def is_remote(self) -> bool:
-        """Whether reading waits for a network, so that many should be under way at once."""
+        """Return whether reading waits for a network, so that many should be under way at once."""
         ...
 
     @property
@@ -26,7 +26,7 @@ class ByteSource(Protocol):
         ...
 
     def read(self) -> bytes:
-        """The bytes of one image.
+        """Return the bytes of one image.
 
         Raises:
             ImageError: at stage `read`, with the reason.

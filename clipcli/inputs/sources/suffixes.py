@@ -70,11 +70,11 @@ INSIDE = re.compile(r"(?P<outer>.+?\.(?:tar|parquet|pq)(?:\?[^/]*)?)/(?P<inner>.
 
 
 def is_image_name(path: str) -> bool:
-    """Whether a folder's search takes it."""
+    """Return whether a folder's search takes it."""
     return posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
-    """Whether a file's name, or a URL before its query, ends in one of them."""
+    """Return whether a file's name, or a URL before its query, ends in one of them."""
     plain = name.partition("?")[0] if "://" in name else name
     return plain.lower().endswith(suffixes)

@@ -41,7 +41,7 @@ class TarMember:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the archive is."""
+        """Return whether the archive is."""
         return is_url(self.archive)
 
     def read(self) -> bytes:
@@ -67,7 +67,7 @@ class TarEntry:
 
 
 def images(archive: str) -> Iterator[ImageRef]:
-    """The images of an archive in the order they stand; failures have their place among them."""
+    """Yield the images of an archive in the order they stand; failures have their place among them."""
     shown = redact_url(archive)
     for entry in entries(archive):
         if (ref := image_of(archive, shown, entry)) is not None:
@@ -75,7 +75,10 @@ def images(archive: str) -> Iterator[ImageRef]:
 
 
 def image_of(archive: str, shown: str, entry: TarEntry) -> ImageRef | None:
-    """The image or the failure that an entry is; None for other files. `shown` is the archive without secrets."""
+    """Return the image or the failure that an entry is; None for other files.
+
+    `shown` is the archive without secrets.
+    """
     if entry.member is None:
         return _failure(archive, shown, entry)
     if is_image_name(entry.name) and not is_hidden(entry.name):
@@ -84,7 +87,7 @@ def image_of(archive: str, shown: str, entry: TarEntry) -> ImageRef | None:
 
 
 def find_member(archive: str, name: str) -> TarMember:
-    """A member by its name.
+    """Return a member by its name.
 
     Raises:
         ImageError: at stage `read`, there is none.
@@ -101,7 +104,7 @@ def _index(archive: str, _size: int | None) -> dict[str, TarMember]:
 
 
 def entries(archive: str) -> Iterator[TarEntry]:
-    """Every file of an archive; folders are left out."""
+    """Yield every file of an archive; folders are left out."""
     try:
         file = open_file(archive)
         if file.size is None:
@@ -175,5 +178,5 @@ def _failure(archive: str, shown: str, entry: TarEntry) -> ImageRef:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a member, or a folder that it stands in, has a name that begins with a dot."""
+    """Return whether a member, or a folder that it stands in, has a name that begins with a dot."""
     return any(part.startswith(".") for part in name.split("/"))

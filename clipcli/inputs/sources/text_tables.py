@@ -52,7 +52,7 @@ class _Record:
 
 
 def read_rows(path: str, column: str | None, keep: Sequence[str]) -> Iterator[ImageRef | ListedPath]:
-    """The images of a table, in its order: paths and URLs; failures are named `TABLE/ROW`, from 0 on.
+    """Yield the images of a table, in its order: paths and URLs; failures are named `TABLE/ROW`, from 0 on.
 
     Args:
         path: a file or URL that `is_text_table` is true of.
@@ -78,12 +78,12 @@ def read_rows(path: str, column: str | None, keep: Sequence[str]) -> Iterator[Im
 
 
 def is_text_table(path: str) -> bool:
-    """Whether a name's suffix is that of a table of text."""
+    """Return whether a name's suffix is that of a table of text."""
     return has_suffix(path, TEXT_TABLES)
 
 
 def header_of(path: str) -> list[str]:
-    """The names of a table's columns. Raises InputsError."""
+    """Return the names of a table's columns. Raises InputsError."""
     shown = redact_url(path)
     try:
         with open_list(path) as stream:
@@ -95,7 +95,7 @@ def header_of(path: str) -> list[str]:
 
 
 def is_image_list(path: str) -> bool:
-    """Whether a table has a column of images by its name, and none that only tables of vectors have."""
+    """Return whether a table has a column of images by its name, and none that only tables of vectors have."""
     try:
         names = {name.strip().casefold() for name in header_of(path)}
     except InputsError:
@@ -104,7 +104,7 @@ def is_image_list(path: str) -> bool:
 
 
 def column_of(shown: str, wanted: str | None, names: Sequence[str], usual: Sequence[str]) -> str:
-    """The column that is wanted, else the first of the usual names that a table has, whatever its case.
+    """Return the column that is wanted, else the first of the usual names that a table has, whatever its case.
 
     Raises:
         InputsError: there is none.
@@ -123,7 +123,7 @@ def column_of(shown: str, wanted: str | None, names: Sequence[str], usual: Seque
 
 
 def kept_columns(shown: str, keep: Sequence[str], names: Sequence[str], *, but: str) -> list[str]:
-    """The columns that are carried along, each once, in the order in which they were asked for.
+    """Return the columns that are carried along, each once, in the order in which they were asked for.
 
     Raises:
         InputsError: the table does not have one of them.
@@ -138,7 +138,7 @@ def kept_columns(shown: str, keep: Sequence[str], names: Sequence[str], *, but: 
 
 
 def beside(table: str, path: str) -> str:
-    """A path as it stands, or from the folder of its table."""
+    """Return a path as it stands, or from the folder of its table."""
     if is_url(table):
         return path if posixpath.isabs(path) else f"{table.rpartition('/')[0]}/{path}"
     from_table = os.path.join(os.path.dirname(table), path)  # noqa: PTH118, PTH120 - any bytes
@@ -162,7 +162,7 @@ def _reference(
 
 
 def listed(table: str, value: str, fields: Mapping[str, object]) -> ImageRef | ListedPath:
-    """What a row of a table names."""
+    """Return what a row of a table names."""
     if has_suffix(value, TEXT_TABLES) or value.lower().endswith((".parquet", ".pq")):
         return ImageRef(value, redact_url(value), "a table within a table", fields=fields)
     return ListedPath(value if is_url(value) else beside(table, value), fields)
@@ -208,7 +208,7 @@ def _delimited_rows(rows: Any, header: Sequence[str]) -> Iterator[_Record]:
 
 
 def _json_lines(stream: IO[bytes], shown: str) -> tuple[Sequence[str], Iterator[_Record]]:
-    """The columns are those of the first row that can be read."""
+    """Return the columns are those of the first row that can be read."""
     records = _json_rows(stream)
     before: list[_Record] = []
     for record in records:

@@ -77,7 +77,7 @@ class CheckReport:
 
     @cached_property
     def failed(self) -> tuple[Finding, ...]:
-        """Those that are not what was expected of them, in the order they came."""
+        """Return those that are not what was expected of them, in the order they came."""
         return tuple(finding for finding in self.findings if not finding.ok)
 
     @property

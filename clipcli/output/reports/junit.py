@@ -72,5 +72,5 @@ def _classname(check: CheckReport) -> str:
 
 
 def legal(text: str) -> str:
-    r"""The text with whatever XML cannot hold spelt out: `\x1b`, and undecodable bytes as `\xff`."""
+    r"""Return the text with whatever XML cannot hold spelt out: `\x1b`, and undecodable bytes as `\xff`."""
     return _ILLEGAL.sub(lambda match: printable(match[0]) if not match[0].isprintable() else "\ufffd", text)

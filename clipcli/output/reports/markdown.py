@@ -64,7 +64,7 @@ def _found(finding: Finding) -> str:
 
 
 def code(raw: str) -> str:
-    """A code span that shows exactly this text, also in a table."""
+    """Return a code span that shows exactly this text, also in a table."""
     safe = printable(raw).replace("|", "\\|")
     fence = "`" * (max((len(run) for run in re.findall("`+", safe)), default=0) + 1)
     pad = " " if safe.startswith("`") or safe.endswith("`") or not safe.strip() else ""

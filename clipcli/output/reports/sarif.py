@@ -94,7 +94,10 @@ def _result(index: int, check: CheckReport, finding: Finding) -> JsonObject:
 
 
 def _location(image: str) -> JsonObject:
-    """A relative reference from the top of the checkout, byte for byte; a full URI for a file elsewhere, or a URL."""
+    """Return a relative reference from the top of the checkout, byte for byte.
+
+    A full URI for a file elsewhere, or a URL.
+    """
     if is_url(image):
         return {"uri": quote(os.fsencode(image), safe=_OF_URLS)}
     inside = in_checkout(image)

@@ -69,16 +69,16 @@ class Reporting:
     """Whether the caller wants every finding for itself."""
 
     def needs(self, *, ok: bool) -> bool:
-        """Whether a finding will be shown anywhere: reports hold all images, annotations those that fail."""
+        """Return whether a finding will be shown anywhere: reports hold all images, annotations those that fail."""
         return self.collect or bool(self.paths) or (self.annotate and not ok)
 
     @property
     def pages(self) -> tuple[str, ...]:
-        """The files that are to be pages, for a command that has a page of its own."""
+        """Return the files that are to be pages, for a command that has a page of its own."""
         return tuple(path for path in self.paths if writer_for(path) is _html)
 
     def without_pages(self) -> Reporting:
-        """The reports that are left to write then."""
+        """Return the reports that are left to write then."""
         return replace(self, paths=tuple(path for path in self.paths if path not in self.pages))
 
     def write(self, checks: Sequence[CheckReport]) -> None:
@@ -96,7 +96,7 @@ class Reporting:
 
 
 def writer_for(path: str) -> Write:
-    """The writer that a suffix names. Raises UsageError when it names none."""
+    """Return the writer that a suffix names. Raises UsageError when it names none."""
     writer = next((write for suffix, write in WRITERS.items() if path.lower().endswith(suffix)), None)
     if writer is None:
         hint = "a name that ends in one of " + ", ".join(WRITERS)

@@ -70,7 +70,7 @@ class ActionRow:
         return self.image if self.state in {"planned", "done", "restored"} else None
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         row: dict[str, object] = {
             "image": self.image, "action": self.action, "state": self.state, "reason": self.reason,
         }  # fmt: skip
@@ -89,7 +89,7 @@ class ApplyRun:
     action: Action
     journal: Path
     protected: Sequence[str]
-    talk: Console
+    console: Console
     irreversible: bool = False
     """What is no exact copy may be deleted too."""
 
@@ -134,7 +134,7 @@ class ApplyRun:
         before, now = read_decisions(ignore_file), decided(self.plan, keep_all=keep_all)
         write_decisions(ignore_file, joined([before, now]))
         new = len(set(now.pairs) - set(before.pairs))
-        self.talk.note(f"{new:,} pairs noted in {ignore_file}; give it to clipcli dedupe --ignore-file")
+        self.console.info(f"{new:,} pairs noted in {ignore_file}; give it to clipcli dedupe --ignore-file")
 
     def apply(self, output: Output, *, yes: bool) -> int:
         """Act, or say what would be done; the exit code."""
@@ -149,7 +149,7 @@ class ApplyRun:
                         hint="take it back with clipcli undo first, or name another --journal",
                     )
                 if journal.retired is not None:
-                    self.talk.note(f"{self.journal.name} was of an earlier plan; it is called {journal.retired} now")
+                    self.console.info(f"{self.journal.name} was of an earlier plan; it is called {journal.retired} now")
                 counts = self._write(output, Applier(self.action, journal, protected=self.protected).run(self.plan))
         else:
             earlier = read_journal(self.journal) if is_there(self.journal) else []
@@ -182,14 +182,14 @@ class ApplyRun:
     def _write(self, output: Output, results: Iterable[Applied]) -> Counter[str]:
         counts: Counter[str] = Counter()
         total = sum(len(group.removed) for group in self.plan.groups)
-        with open_writer(output) as writer, self.talk.progress(total, "file", doing=self.action.name) as advance:
+        with open_writer(output) as writer, self.console.progress(total, "file", doing=self.action.name) as advance:
             for one in results:
                 advance(1)
                 counts[one.state] += 1
                 counts["back"] += one.can_undo is True
                 counts["gone"] += one.can_undo is False
                 if one.state in _TROUBLE:
-                    self.talk.line(f"{one.row.image}: {one.state}: {one.reason}")
+                    self.console.line(f"{one.row.image}: {one.state}: {one.reason}")
                 where = f"to {one.target}" if one.target and not one.reason else one.reason
                 where = CANNOT_UNDO if one.can_undo is False else where
                 writer.write(ActionRow(one.row.image, self.action.name, one.state, where, one.can_undo))
@@ -198,18 +198,18 @@ class ApplyRun:
     def _summarise(self, counts: Counter[str], *, yes: bool) -> None:
         back, gone = counts.pop("back", 0), counts.pop("gone", 0)
         kinds = [f"{count:,} {state}" for state, count in sorted(counts.items())]
-        self.talk.note(f"{self.action.name}: {', '.join(kinds) or 'nothing to do'}")
+        self.console.info(f"{self.action.name}: {', '.join(kinds) or 'nothing to do'}")
         if back or gone:
-            self.talk.note(f"{back:,} can be brought back, {gone:,} cannot" + self._where_gone(gone, yes=yes))
+            self.console.info(f"{back:,} can be brought back, {gone:,} cannot" + self._where_gone(gone, yes=yes))
         if counts["planned"]:
             needs = self.action.name == Delete.name and next(no_copies(self.plan, self.protected), None) is not None
-            self.talk.note(f"nothing was touched; add --yes{' --irreversible' if needs else ''} to do it")
+            self.console.info(f"nothing was touched; add --yes{' --irreversible' if needs else ''} to do it")
         elif yes and back:
             which = "" if not gone else f" {_files(back)}"
-            self.talk.note(f"to take back{which or ' all of it'}: clipcli undo {shlex.quote(str(self.journal))}")
+            self.console.info(f"to take back{which or ' all of it'}: clipcli undo {shlex.quote(str(self.journal))}")
 
     def _where_gone(self, gone: int, *, yes: bool) -> str:
-        """Where the files are that `undo` cannot bring back."""
+        """Return where the files are that `undo` cannot bring back."""
         if not gone:
             return ""
         if self.action.name == "trash":
@@ -230,19 +230,23 @@ def undo_all(journal: str, output: Output, *, quiet: bool, yes: bool = False) ->
         PlanError: no journal, or one that was only shown.
         UsageError: the rows would replace the journal.
     """
-    talk, counts = Console(quiet=quiet), Counter[str]()
+    console, counts = Console(quiet=quiet), Counter[str]()
     path = Path(resolve(journal))
     away = sum(step.state in {"begun", "done"} for step in read_journal(path))
     if output.path not in {None, "-"} and Path(str(output.path)).resolve() == path.resolve():
         raise UsageError(f"-o {output.path} would replace the journal", hint="write the rows to another file")
-    with open_journal(path) as opened, open_writer(output) as writer, talk.progress(away, "file", doing="undo") as step:
+    with (
+        open_journal(path) as opened,
+        open_writer(output) as writer,
+        console.progress(away, "file", doing="undo") as step,
+    ):
         for one in undo(opened) if opened.is_own or yes else preview(opened):
             step(1)
             counts[one.state] += 1
             if one.state in _TROUBLE:
-                talk.line(f"{one.step.image}: {one.how}")
+                console.line(f"{one.step.image}: {one.how}")
             writer.write(ActionRow(one.step.image, one.step.action, one.state, one.how))
-    talk.note(", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing to undo")
+    console.info(", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing to undo")
     if counts["planned"]:
         raise PlanError(
             f"{path} was not written by this user's clipcli on this machine, so nothing was touched",

@@ -20,7 +20,7 @@ class CalibratedRow:
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         return {
             "label": self.found.label,
             "threshold": round(self.found.threshold, _JSON_DIGITS),

@@ -36,7 +36,7 @@ _HOPELESS = 50.0
 """The temperature at which scores say nothing any more; the fit ends at 55."""
 
 
-def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, talk: Console) -> CalibrateRun:
+def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, console: Console) -> CalibrateRun:
     """Check everything that was asked before a model is touched.
 
     Raises:
@@ -48,11 +48,11 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, 
     goal = parse_goal(options.objective, options.target_precision)
     score = ScoreOptions(multi_label=options.multi_label, background=options.background)
     check = CheckOptions(expect_from=options.expect_from)
-    return CalibrateRun(classify.plan(inputs, labels, score, check, talk), goal, options.seed, options.output)
+    return CalibrateRun(classify.plan(inputs, labels, score, check, console), goal, options.seed, options.output)
 
 
 def parse_goal(objective: str, precision: float | None) -> Goal:
-    """What thresholds are chosen for. Raises UsageError."""
+    """Return what thresholds are chosen for. Raises UsageError."""
     known: tuple[Objective, ...] = get_args(Objective)
     for name in known:
         if objective == name:
@@ -73,7 +73,7 @@ class CalibrateRun:
 
     @property
     def total(self) -> int | None:
-        """How many images there are; None for a list that is still coming."""
+        """Return how many images there are; None for a list that is still coming."""
         return self.job.total
 
     def rows(self, session: Session, advance: Advance) -> Iterator[CalibratedRow]:
@@ -137,20 +137,22 @@ class CalibrateRun:
         )  # fmt: skip
 
     def _warn(self, made: ThresholdFile, found: Calibration) -> None:
-        talk = self.job.report.talk
+        console = self.job.report.console
         thin = [f"{entry.label} ({entry.images})" for entry in made.labels if entry.images < THIN]
         if thin:
             more = f" and {len(thin) - _NAMED} more" if len(thin) > _NAMED else ""
-            talk.warn(f"fewer than {THIN} images of {', '.join(thin[:_NAMED])}{more}: their figures are rough")
+            console.warning(f"fewer than {THIN} images of {', '.join(thin[:_NAMED])}{more}: their figures are rough")
         if made.temperature >= _HOPELESS:
-            talk.warn("the model hardly tells these labels apart: other words, other prompts or a larger model may")
+            console.warning(
+                "the model hardly tells these labels apart: other words, other prompts or a larger model may"
+            )
         missed = [label.name for label, cut in zip(self.job.labels, found.fitted.cuts, strict=True) if not cut.reached]
         if missed:
-            talk.warn(f"precision {made.target_precision:g} is not reached for {', '.join(missed[:_NAMED])}")
+            console.warning(f"precision {made.target_precision:g} is not reached for {', '.join(missed[:_NAMED])}")
 
     def _summarise(self, made: ThresholdFile, found: Calibration) -> None:
         before, after = made.calibration_error
-        self.job.report.talk.note(
+        self.job.report.console.info(
             f"{made.images} images; temperature {made.temperature:.3g}; on images held out: calibration error "
             f"{before:.3f} → {after:.3f}, log loss {found.loss_before:.3f} → {found.loss_after:.3f}, "
             f"decided right {made.accuracy:.1%}"

@@ -31,14 +31,14 @@ class LabelCheck:
     @classmethod
     def of(  # noqa: PLR0917 - a group of options each
         cls, name: str, inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions,
-        family: Sequence[ImageRef], talk: Console,
+        family: Sequence[ImageRef], console: Console,
     ) -> LabelCheck:  # fmt: skip
         """Check everything that was asked; `family` is all images of the check, whose folders may name the labels.
 
         Raises:
             ClipcliError: as `classify` would.
         """
-        job = plan(inputs, labels, score, check, talk, family=family)
+        job = plan(inputs, labels, score, check, console, family=family)
         job.name, job.reporting = name, Reporting(collect=True)
         return cls(job, len(inputs.images or ()))
 

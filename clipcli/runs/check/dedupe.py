@@ -35,17 +35,17 @@ class DuplicateCheck:
 
     @property
     def images(self) -> int:
-        """How many are read."""
+        """Return how many are read."""
         return len(self.family)
 
     def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
         """Read every image, then compare, then judge."""
         rows = list(self.job.rows(session, advance))
         wrong = {finding.image: finding for finding in self._wrong(rows)}
-        talk = self.job.talk
+        console = self.job.console
         for finding in wrong.values():
             if finding.error is None:
-                talk.line(f"{printable(finding.image)}: {finding.message}")
+                console.line(f"{printable(finding.image)}: {finding.message}")
         fine = (Finding(ref.name, ref.path, ok=True, expected=_EXPECTED) for ref in self.family)
         findings = tuple(wrong.get(ref.image, ref) for ref in fine if ref.image in self.chosen)
         twice = sum(finding.error is None for finding in wrong.values())
@@ -64,7 +64,7 @@ class DuplicateCheck:
             yield from self._in_group(list(members))
 
     def _in_group(self, members: Sequence[DuplicateRow]) -> Iterator[Finding]:
-        """The one that stays is the kept file, unless only others were there before."""
+        """Yield the findings of a group. The kept file stays, unless only others were there before."""
         before = [row for row in members if row.plan.image not in self.chosen]
         original = before[0] if before else members[0]
         for row in members:

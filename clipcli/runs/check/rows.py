@@ -20,7 +20,7 @@ class CheckRow:
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object; `failures` names every image that is not as expected."""
+        """Return the documented JSON object; `failures` names every image that is not as expected."""
         report = self.report
         return {
             "check": report.name, "ok": report.holds, "images": report.total, "failing": len(report.failed),
@@ -41,11 +41,11 @@ class FailingPath:
     columns: ClassVar[tuple[str, ...]] = ("image",)
 
     def record(self) -> dict[str, object]:
-        """The image's name."""
+        """Return the image's name."""
         return {"image": self.path}
 
     def cells(self) -> list[tuple[str, ...]]:
-        """The image's name."""
+        """Return the image's name."""
         return [(self.path,)]
 
 

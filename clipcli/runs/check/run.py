@@ -30,7 +30,7 @@ class Check(Protocol):
 
     @property
     def images(self) -> int:
-        """How many images it reads."""
+        """Return how many images it reads."""
         ...
 
     def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
@@ -61,7 +61,7 @@ class CheckOutcome:
 
 
 @contextmanager
-def run_all(planned: Sequence[Planned], options: SessionOptions, talk: Console) -> Iterator[CheckOutcome]:
+def run_all(planned: Sequence[Planned], options: SessionOptions, console: Console) -> Iterator[CheckOutcome]:
     """Run the checks, each model loaded once; all its images go through before the next one takes its place.
 
     Where a fast-starting copy of a model is due, it is made when its checks are done; that of the last model after the
@@ -73,7 +73,7 @@ def run_all(planned: Sequence[Planned], options: SessionOptions, talk: Console) 
     done: dict[int, tuple[CheckReport, ExitCode]] = {}
     with ExitStack() as stack:
         session: Session | None = None
-        with talk.progress(sum(plan.check.images for plan in planned if plan.check)) as advance:
+        with console.progress(sum(plan.check.images for plan in planned if plan.check)) as advance:
             for choice, checks in _by_model(planned):
                 if session is not None:
                     session.finish()
@@ -81,11 +81,11 @@ def run_all(planned: Sequence[Planned], options: SessionOptions, talk: Console) 
                 images = sum(check.images for _, check in checks)
                 with named(planned[checks[0][0]].place):
                     opened = open_session(
-                        choice or _NO_CHOICE, talk, options, expected_images=images, needs_model=choice is not None
+                        choice or _NO_CHOICE, console, options, expected_images=images, needs_model=choice is not None
                     )  # fmt: skip
                     session = stack.enter_context(opened)
                 for place, check in checks:
-                    done[place] = _run(planned[place], check, session, advance, talk)
+                    done[place] = _run(planned[place], check, session, advance, console)
         reports = tuple(done[place][0] if place in done else _empty(plan) for place, plan in enumerate(planned))
         yield CheckOutcome(reports, max((code for _, code in done.values()), key=_WEIGHT.index, default=ExitCode.OK))
         if session is not None:
@@ -112,11 +112,11 @@ def named(place: str) -> Iterator[None]:
 
 
 def _run(
-    plan: Planned, check: Check, session: Session, advance: Advance, talk: Console
+    plan: Planned, check: Check, session: Session, advance: Advance, console: Console
 ) -> tuple[CheckReport, ExitCode]:
     with named(plan.place):
         report, code = check.run(session, advance)
-    say = talk.note if report.holds else talk.line
+    say = console.info if report.holds else console.line
     say(f"{printable(plan.name)} {'holds' if report.holds else 'fails'}: {report.outcome}")
     return report, code
 
@@ -126,7 +126,7 @@ def _empty(plan: Planned) -> CheckReport:
 
 
 def summary(reports: Sequence[CheckReport]) -> str:
-    """The one line at the end."""
+    """Return the one line at the end."""
     failing = sum(len(report.failed) for report in reports)
     holding = sum(report.holds for report in reports)
     images = sum(report.total for report in reports)

@@ -72,7 +72,7 @@ def changed_since(ref: str, folder: str) -> frozenset[str]:
 
 
 def _git(folder: str, *arguments: str) -> bytes | None:
-    """What git prints, or None where it refuses. Raises InputsError when there is no git."""
+    """Return what git prints, or None where it refuses. Raises InputsError when there is no git."""
     try:
         # What a repository's own config would have git run is not asked for.
         command = ["git", "-C", folder, "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", *arguments]
@@ -98,8 +98,8 @@ class Scope:
     changed: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, selection: SelectionOptions, config: Config, talk: Console) -> Scope:
-        """What the command line asked for; with paths and a commit, what both hold.
+    def of(cls, selection: SelectionOptions, config: Config, console: Console) -> Scope:
+        """Return what the command line asked for; with paths and a commit, what both hold.
 
         Raises:
             UsageError: no such commit.
@@ -108,19 +108,22 @@ class Scope:
         paths, since = selection.images, selection.changed_since
         named = None
         if paths:
-            refs = collect(paths, null=selection.null, globs=selection.globs, detail=talk.detail_once)
+            refs = collect(paths, null=selection.null, globs=selection.globs, detail=console.debug_once)
             named = frozenset(canonical(ref.path) for ref in refs)
         return cls(named, changed_since(since, config.folder) if since is not None else None)
 
     def narrows(self, spec: CheckSpec, config: Config) -> bool:
-        """Whether only some images of a check are meant; not so when what the check itself is made of has changed."""
+        """Return whether only some images of a check are meant.
+
+        Not so when what the check itself is made of has changed.
+        """
         if self.named is None and self.changed is None:
             return False
         return self.named is not None or not self._touches(spec, config)
 
     @property
     def paths(self) -> list[str]:
-        """The files of a narrow scope."""
+        """Return the files of a narrow scope."""
         if self.named is None or self.changed is None:
             return sorted(self.named or self.changed or ())
         return sorted(self.named & self.changed)
@@ -150,20 +153,20 @@ class Selection:
 
     @classmethod
     def of(cls, check: CheckSpec, folder: str, globs: Globs, detail: Callable[[str], object]) -> Selection:
-        """The patterns of one check."""
+        """Return the patterns of one check."""
         return cls(os.path.realpath(folder or os.curdir), check.include, check.exclude, globs, detail)
 
     def all(self) -> list[ImageRef]:
-        """Every image that the patterns take, sorted by name; hidden names and linked folders are left out."""
+        """Return every image that the patterns take, sorted by name; hidden names and linked folders are left out."""
         found = {ref.path: ref for root in self._roots for ref in self._below(root)}
         return self._sorted(ref for ref in found.values() if ref.problem or self.takes(ref.path))
 
     def among(self, paths: Iterable[str]) -> list[ImageRef]:
-        """The same, but only of some files, given by canonical path."""
+        """Return the same, but only of some files, given by canonical path."""
         return self._sorted(ImageRef(path, path) for path in paths if self.takes(path))
 
     def takes(self, path: str) -> bool:
-        """Whether an absolute path is one of this check's images."""
+        """Return whether an absolute path is one of this check's images."""
         inside = self._inside(path)
         if inside is None or not self._included.match_file(inside) or self._excluded.match_file(inside):
             return False
@@ -175,7 +178,7 @@ class Selection:
         return not hidden and not self._is_passed_over(inside) and os.path.splitext(inside)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
     def _is_passed_over(self, inside: str) -> bool:
-        """Whether a folder on the way is a recycle bin or the like that no pattern names."""
+        """Return whether a folder on the way is a recycle bin or the like that no pattern names."""
         named = {part for pattern in self.include for part in pattern.split("/")}
         parts = inside.split("/")
         unnamed = [part for part in parts[:-1] if part not in named]
@@ -220,7 +223,10 @@ class Selection:
 
 
 def _fixed_part(pattern: str) -> str:
-    """The folders (or the file) at the start of a pattern that hold no wildcard; nothing where it fits at any depth."""
+    """Return the folders (or the file) at the start of a pattern that hold no wildcard.
+
+    Nothing where it fits at any depth.
+    """
     parts = pattern.rstrip("/").lstrip("/").split("/")
     if len(parts) == 1 and not pattern.startswith("/"):
         return ""

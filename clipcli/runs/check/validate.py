@@ -55,11 +55,16 @@ class Planner:
     model: CheckModelOptions
     run: RunOptions
     groups: Groups
-    talk: Console
+    console: Console
 
     @classmethod
     def of(
-        cls, selection: SelectionOptions, model: CheckModelOptions, run: CachedRunOptions, groups: Groups, talk: Console
+        cls,
+        selection: SelectionOptions,
+        model: CheckModelOptions,
+        run: CachedRunOptions,
+        groups: Groups,
+        console: Console,
     ) -> Planner:
         """Read the config file, and find out which files the run is about.
 
@@ -75,18 +80,18 @@ class Planner:
             raise ConfigError(f"no {NAME} here, and no [tool.clipcli]", hint="clipcli check --init writes a start")
         if not config.checks:
             raise ConfigError(f"{config.path} holds no checks", hint="[checks.NAME]; clipcli check --init shows some")
-        talk.detail(f"checks of {config.path}")
-        scope = Scope.of(selection, config, talk)
+        console.debug(f"checks of {config.path}")
+        scope = Scope.of(selection, config, console)
         performance = RunOptions(
             **vars(run),
             batch_size=whole_number("batch_size") or config.defaults.batch_size,
             workers=whole_number("workers") or config.defaults.workers,
         )
-        return cls(config, scope, selection.globs, model, performance, groups, talk)
+        return cls(config, scope, selection.globs, model, performance, groups, console)
 
     @property
     def session_options(self) -> SessionOptions:
-        """How images are read."""
+        """Return how images are read."""
         return self.run.session()
 
     def plan(self, only: Sequence[str]) -> list[Planned]:
@@ -107,7 +112,7 @@ class Planner:
     def _plan(self, spec: CheckSpec) -> Iterator[Planned]:
         place = f"{self.config.place(spec)}: check {printable(spec.name)}"
         with named(place):
-            selection = Selection.of(spec, self.config.folder, self.globs, self.talk.detail_once)
+            selection = Selection.of(spec, self.config.folder, self.globs, self.console.debug_once)
             narrow = self.scope.narrows(spec, self.config)
             needs_all = not narrow or spec.duplicates or (spec.expect_from == "parent" and not spec.has_labels)
             family = selection.all() if needs_all else []
@@ -138,17 +143,17 @@ class Planner:
         )
         inputs = InputOptions(images=[ref.path for ref in images])
         score, check = self.groups.score(spec, config), self.groups.check(spec, config)
-        return LabelCheck.of(spec.name, inputs, options, score, check, list(family), self.talk)
+        return LabelCheck.of(spec.name, inputs, options, score, check, list(family), self.console)
 
     def _duplicated(
         self, spec: CheckSpec, name: str, images: Sequence[ImageRef], family: Sequence[ImageRef]
     ) -> DuplicateCheck:
         inputs = InputOptions(images=[ref.path for ref in family])
-        job = dedupe.plan(inputs, self.groups.duplicates(spec), self.run, self.talk)
+        job = dedupe.plan(inputs, self.groups.duplicates(spec), self.run, self.console)
         return DuplicateCheck(name, job, family, frozenset(ref.name for ref in images))
 
     def _choice(self, spec: CheckSpec) -> Choice:
-        """The command line's model, the check's, the environment's, the file's, the program's own."""
+        """Return the command line's model, the check's, the environment's, the file's, the program's own."""
         asked, defaults = self.model, self.config.defaults
         own = spec.model or (None if os.environ.get("CLIPCLI_MODEL") else defaults.model)
         name = asked.model or (self.config.model_beside(own) if own else "")

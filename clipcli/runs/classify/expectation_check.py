@@ -32,7 +32,7 @@ _NAMED = 5
 
 
 def parent_name(ref: ImageRef) -> str:
-    """The name of the folder an image is in, as in torchvision's ImageFolder; composed, as labels are."""
+    """Return the name of the folder an image is in, as in torchvision's ImageFolder; composed, as labels are."""
     return tidy(os.path.basename(os.path.dirname(os.path.abspath(ref.path))))  # noqa: PTH100, PTH119, PTH120
 
 
@@ -49,7 +49,7 @@ def label_of_folder(name: str, names: Sequence[str]) -> str:
 
 
 def is_wordnet_id(name: str) -> bool:
-    """Whether a folder is named as those of ImageNet are."""
+    """Return whether a folder is named as those of ImageNet are."""
     return re.fullmatch(r"n\d{8}", name) is not None
 
 
@@ -110,7 +110,7 @@ class ExpectationCheck:
             require_labels(self.table, names)
 
     def refs(self) -> list[ImageRef]:
-        """The images that a table speaks of, for a run that names no others."""
+        """Return the images that a table speaks of, for a run that names no others."""
         if self.table is None:
             return []
         paths = [(row.path, os.path.join(self.table.folder, row.path)) for row in self.table.rows]  # noqa: PTH118
@@ -118,7 +118,7 @@ class ExpectationCheck:
 
 
 def parse_expected(check: CheckOptions) -> ExpectationCheck | None:
-    """The check that was asked for, if one was.
+    """Return the check that was asked for, if one was.
 
     Raises:
         UsageError: options that do not go together.
@@ -144,19 +144,19 @@ def parse_expected(check: CheckOptions) -> ExpectationCheck | None:
     return ExpectationCheck(table=parse_expectations(check.expect_from))
 
 
-def say_unmatched(talk: Console, expected: ExpectationCheck) -> None:
+def say_unmatched(console: Console, expected: ExpectationCheck) -> None:
     """Name the rows of a table that spoke of no image."""
     rows = expected.unmatched
     if rows and expected.table is not None:
         first = ", ".join(f"{printable(row.path)} (line {row.line})" for row in rows[:_NAMED])
         more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
-        talk.warn(f"{expected.table.source}: no image for {first}{more}")
+        console.warning(f"{expected.table.source}: no image for {first}{more}")
 
 
-def say_failure(talk: Console, image: str, verdict: Verdict, names: Sequence[str]) -> None:
+def say_failure(console: Console, image: str, verdict: Verdict, names: Sequence[str]) -> None:
     """One line for an image that fails its check; a newline in its name starts no other. `names` are all answers."""
     if verdict.found_score is None:
-        talk.line(f"{printable(image)}: expected {verdict.expected}, but it cannot be read")
+        console.line(f"{printable(image)}: expected {verdict.expected}, but it cannot be read")
         return
     expected = "below the threshold" if set(verdict.right) & set(names) else "none of the labels"
     if verdict.expected_score is not None:
@@ -167,11 +167,11 @@ def say_failure(talk: Console, image: str, verdict: Verdict, names: Sequence[str
         if verdict.found
         else f"no label (best {verdict.found_score:.4f})"
     )
-    talk.line(f"{printable(image)}: expected {wanted}, found {found}")
+    console.line(f"{printable(image)}: expected {wanted}, found {found}")
 
 
 def finding_of(ref: ImageRef, verdict: Verdict) -> Finding:
-    """What reports say of an image that was checked."""
+    """Return what reports say of an image that was checked."""
     return Finding(
         ref.name, ref.path, verdict.holds, verdict.expected, verdict.found, verdict.expected_score, verdict.found_score
     )
@@ -185,8 +185,8 @@ def outcome(tally: Tally) -> str:
     )
 
 
-def say_outcome(talk: Console, tally: Tally) -> None:
+def say_outcome(console: Console, tally: Tally) -> None:
     """The check as a whole: accuracy, what was needed, the worst confusions."""
-    talk.line(f"check {'holds' if tally.holds else 'fails'}: {outcome(tally)}")
+    console.line(f"check {'holds' if tally.holds else 'fails'}: {outcome(tally)}")
     for expected, found, count in tally.worst:
-        talk.line(f"  {count} × {expected} taken for {found}")
+        console.line(f"  {count} × {expected} taken for {found}")

@@ -131,9 +131,9 @@ def parse_head(path: str, text: str, tensors: Tensors) -> HeadFile:
         _check_tensors(made, tensors)
     except ValueError as error:
         raise LabelsError(f"{path}: not a head of clipcli fit ({error})") from error
-    numbers = [np.asarray(tensors[name], np.float32) for name in _TENSORS]
-    head = FewShotHead(*numbers[:4], made.sharpness, made.neighbours)
-    return HeadFile(made, head, Novelty(numbers[4], numbers[5], made.limit))
+    weights, bias, examples, votes, middle, centres = (np.asarray(tensors[name], np.float32) for name in _TENSORS)
+    head = FewShotHead(weights, bias, examples, votes, made.sharpness, made.neighbours)
+    return HeadFile(made, head, Novelty(middle, centres, made.limit))
 
 
 def _check_description(made: HeadDescription) -> None:

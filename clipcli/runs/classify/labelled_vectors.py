@@ -65,7 +65,7 @@ def read_labelled(job: ClassifyRun, session: Session, advance: Advance, purpose:
         raise InputsError(f"too few labelled images to {purpose}", hint="a folder per label, with images in each")
     if strangers:
         shown = ", ".join(sorted(strangers)[:_NAMED])
-        job.report.talk.note(f"{truth.count(-1)} images of no label count as none of these ({shown})")
+        job.report.console.info(f"{truth.count(-1)} images of no label count as none of these ({shown})")
     if several:
-        job.report.talk.note(f"{several} images have several right labels: the first of each counts here")
+        job.report.console.info(f"{several} images have several right labels: the first of each counts here")
     return LabelledVectors(stack(vectors, session.info.dim), np.array(truth, np.int64))

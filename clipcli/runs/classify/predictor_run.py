@@ -34,7 +34,7 @@ class ScoreLimit:
     is_minimum: bool
 
     def holds(self, scores: Mapping[str, float]) -> bool:
-        """Whether an image keeps it; what is no number keeps nothing."""
+        """Return whether an image keeps it; what is no number keeps nothing."""
         value = scores[self.name]
         return value >= self.bound if self.is_minimum else value <= self.bound
 
@@ -106,14 +106,14 @@ class PredictorRun:
 
     @property
     def total(self) -> int | None:
-        """How many images there are; None for a list that is still coming."""
+        """Return how many images there are; None for a list that is still coming."""
         return len(self.refs) if isinstance(self.refs, list) else None
 
     def rows(self, session: Session, advance: Advance) -> Iterator[PredictedRow | ErrorRow]:
         """Yield one row per image, in input order. Raises ModelError for vectors of another model."""
         for each in self.predictors:
             if warning := each.require_model(session.info):
-                self.report.talk.warn(warning)
+                self.report.console.warning(warning)
         for embedded in session.embed_images(self.refs):
             advance(1)
             name, path = embedded.ref.name, embedded.ref.path
@@ -138,7 +138,7 @@ class PredictorRun:
         said = f"{self.kept} of {self.total_of_check} images keep {self._expected or 'every limit: none was given'}"
         holds = self.total_of_check > 0 and self.kept == self.total_of_check
         if self.limits:
-            self.report.talk.line(f"check {'holds' if holds else 'fails'}: {said}")
+            self.report.console.line(f"check {'holds' if holds else 'fails'}: {said}")
         self.reporting.write([CheckReport("classify", tuple(self.findings), holds, said, session.info.name)])
         return ExitCode.CHECK_FAILED if self.limits and not holds else self.report.exit_code
 
@@ -152,7 +152,9 @@ class PredictorRun:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         self._note(Finding(ref.name, ref.path, ok=not broken, expected=self._expected, found=shown))
         for limit in broken:
-            self.report.talk.line(f"{printable(ref.name)}: {limit.name} is {scores[limit.name]:.4g}, not {limit.said}")
+            self.report.console.line(
+                f"{printable(ref.name)}: {limit.name} is {scores[limit.name]:.4g}, not {limit.said}"
+            )
         return PredictedRow(ref.name, scores, not broken if self.limits else None)
 
     def _note(self, finding: Finding) -> None:

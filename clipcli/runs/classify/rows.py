@@ -55,7 +55,7 @@ class ClassifiedRow:
         return None if self.label is None else self.image
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         labels = [
             {"label": e.label, "score": round(e.score, _JSON_DIGITS), "similarity": round(e.similarity, _JSON_DIGITS)}
             for e in self.labels
@@ -68,7 +68,7 @@ class ClassifiedRow:
         return row
 
     def cells(self) -> list[tuple[str, ...]]:
-        """A line a label; without an answer, one line with an empty label."""
+        """Return one line per label; without an answer, one line with an empty label."""
         ok = {True: "yes", False: "no", None: ""}[self.holds]
         check = (self.expected or "", ok) if self.checked else ()
         if len(self.labels) > 1 or (self.multi_label and self.labels):
@@ -87,7 +87,7 @@ class PredictedRow:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """A column for each score; with limits, whether they are kept."""
+        """Return a column for each score; with limits, whether they are kept."""
         return ("image", *self.scores) if self.holds is None else ("image", *self.scores, "ok")
 
     @property
@@ -96,7 +96,7 @@ class PredictedRow:
         return None if self.holds else self.image
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         scores = {name: round(value, _JSON_DIGITS) for name, value in self.scores.items()}
         row: dict[str, object] = {"image": self.image, "scores": scores}
         return row if self.holds is None else {**row, "ok": self.holds}

@@ -71,14 +71,14 @@ class ClassifyRun:
 
     @property
     def total(self) -> int | None:
-        """How many images there are; None for a list that is still coming."""
+        """Return how many images there are; None for a list that is still coming."""
         if self.stored is not None:
             return len(self.stored)
         return len(self.refs) if isinstance(self.refs, list) else None
 
     @property
     def answers(self) -> list[str]:
-        """Every label that an image can get."""
+        """Return every label that an image can get."""
         grouped = {name for group in self.groups for name in group.labels}
         alone = [label.name for label in self.labels if label.name not in grouped]
         none = [self.score.none] if self.score.none else []
@@ -118,13 +118,13 @@ class ClassifyRun:
         own = self.stored.model if self.stored is not None else None
         if given or own is None or own == model.model:
             return model
-        self.report.talk.note(f"the vectors were made by {own}; using it")
+        self.report.console.info(f"the vectors were made by {own}; using it")
         return replace(model, model=own)
 
     def _results(
         self, session: Session, classifier: Classifier | HeadClassifier
     ) -> Iterator[tuple[Embedded, Prediction | None]]:
-        """Each image with its answer, if it has a vector; vectors of files are answered block by block."""
+        """Yield each image with its answer, if it has a vector; vectors of files are answered block by block."""
         if self.stored is None or not isinstance(classifier, Classifier):
             for embedded in self.embedded(session):
                 yield embedded, None if embedded.vector is None else classifier.classify(embedded.vector)
@@ -139,14 +139,14 @@ class ClassifyRun:
         """Say how it went, write the reports, and return the exit code."""
         self.report.summarise()
         if self.expected is not None:
-            say_unmatched(self.report.talk, self.expected)
-            say_outcome(self.report.talk, self.tally)
+            say_unmatched(self.report.console, self.expected)
+            say_outcome(self.report.console, self.tally)
         self.reporting.write([self.check_report(session.info.name)])
         return self.exit_code
 
     @property
     def exit_code(self) -> ExitCode:
-        """A check that does not hold weighs most."""
+        """Return the exit code; a check that does not hold weighs most."""
         fails = self.expected is not None and not self.tally.holds
         return ExitCode.CHECK_FAILED if fails else self.report.exit_code
 
@@ -175,7 +175,7 @@ class ClassifyRun:
             self.tally.add(verdict)
             holds = verdict.holds
             if not holds:
-                say_failure(self.report.talk, ref.name, verdict, self.answers)
+                say_failure(self.report.console, ref.name, verdict, self.answers)
         return ClassifiedRow(
             ref.name, result.label, result.score, shown, joined(wanted) or None, holds,
             checked=self.expected is not None, multi_label=multi_label,
@@ -183,7 +183,7 @@ class ClassifyRun:
 
     @property
     def background_texts(self) -> tuple[str, ...]:
-        """What independent scores are held against."""
+        """Return what independent scores are held against."""
         return expand(*self._background) if self.score.multi_label else ()
 
     @property
@@ -192,7 +192,7 @@ class ClassifyRun:
         return Label("background", phrases), self.prompts if self.prompts.templates else load_prompts(["plain"])
 
     def classifier(self, session: Session) -> Classifier:
-        """The labels as the session's model has them. Raises ModelError for thresholds of another one."""
+        """Return the labels as the session's model has them. Raises ModelError for thresholds of another one."""
         meaning: Meaning = session.scoring.activation
         if self.score.similarity:
             meaning = "cosine"
@@ -214,16 +214,16 @@ class ClassifyRun:
         )  # fmt: skip
 
     def _head_classifier(self, session: Session) -> HeadClassifier | None:
-        """The head as a classifier, if there is one. Raises ModelError for one of another model."""
+        """Return the head as a classifier, if there is one. Raises ModelError for one of another model."""
         if self.head is None:
             return None
         self.head.require_model(session.info)
         return self.head.classifier(self.score.none, self.score.threshold)
 
     def _explain(self, classifier: Classifier | HeadClassifier) -> None:
-        talk = self.report.talk
+        console = self.report.console
         if classifier.meaning == "softmax" and len(self.answers) == 1:
-            talk.warn("one label alone always scores 1; add labels, or use --none, --multi-label or --similarity")
+            console.warning("one label alone always scores 1; add labels, or use --none, --multi-label or --similarity")
         if classifier.multi_label:
             own = classifier.meaning == "sigmoid"
-            talk.note(f"independent scores: {_OWN_HEAD if own else _AGAINST_BACKGROUND}")
+            console.info(f"independent scores: {_OWN_HEAD if own else _AGAINST_BACKGROUND}")

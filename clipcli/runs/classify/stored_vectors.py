@@ -34,14 +34,14 @@ class StoredVectors:
 
     @property
     def model(self) -> str | None:
-        """The model that made them, where a file says it."""
+        """Return the model that made them, where a file says it."""
         return next((file.model for file in self.files if file.model), None)
 
     def __len__(self) -> int:
         return sum(map(len, self.files))
 
     def refs(self, expected: ExpectationCheck | None) -> list[ImageRef]:
-        """All names, where the labels are those of their folders; else none, since there may be many."""
+        """Return all names, where the labels are those of their folders; else none, since there may be many."""
         if expected is None or not expected.parent:
             return []
         return [ImageRef(name, name) for file in self.files for name in file.names]
@@ -79,7 +79,7 @@ class StoredVectors:
 
 
 def stored_vectors(inputs: InputOptions, keep: Sequence[str] = ()) -> StoredVectors | None:
-    """The files of vectors that are named as inputs, if there are any; `keep` are columns that rows should keep.
+    """Return the files of vectors that are named as inputs, if there are any; `keep` are columns that rows should keep.
 
     Raises:
         UsageError: images are named beside them, or they are of texts.

@@ -73,16 +73,16 @@ class ThresholdFile:
 
     @property
     def by_label(self) -> Mapping[str, float]:
-        """The lowest score with which each label is given."""
+        """Return the lowest score with which each label is given."""
         return {entry.label: entry.threshold for entry in self.labels}
 
     @property
     def known_labels(self) -> tuple[Label, ...]:
-        """The labels that it was made for."""
+        """Return the labels that it was made for."""
         return tuple(Label(entry.label, entry.phrases) for entry in self.labels)
 
     def cooled(self, scoring: Scoring) -> Scoring:
-        """The model's head with the temperature in it."""
+        """Return the model's head with the temperature in it."""
         return Scoring(scoring.scale / self.temperature, scoring.bias / self.temperature, scoring.activation)
 
     def require_texts(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def plan(
-    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console,
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, console: Console,
     *, family: Sequence[ImageRef] | None = None, keep: Sequence[str] = (),
 ) -> ClassifyRun:  # fmt: skip
     """Check everything that was asked before a model is touched.
@@ -43,10 +43,10 @@ def plan(
     """
     expected = parse_expected(check)
     if not (score.groups or score.thresholds or score.head or expected):
-        inputs, labels = _arguments_as_labels(inputs, labels, talk)
+        inputs, labels = _arguments_as_labels(inputs, labels, console)
     _refuse_conflicts(inputs, labels, score)
     stored = stored_vectors(inputs, keep)
-    refs = _refs(inputs, expected, keep, talk) if stored is None else stored.refs(expected)
+    refs = _refs(inputs, expected, keep, console) if stored is None else stored.refs(expected)
     head, thresholds = _head(score, labels), _thresholds(score.thresholds)
     if head is not None:
         chosen: tuple[Label, ...] = tuple(Label(name, (name,)) for name in head.description.labels)
@@ -57,7 +57,7 @@ def plan(
     require_prompts(chosen, prompts)
     groups = parse_groups(score.groups, chosen) if score.groups else ()
     job = ClassifyRun(
-        refs, chosen, prompts, groups, score, expected, RunSummary(talk), thresholds=thresholds, head=head,
+        refs, chosen, prompts, groups, score, expected, RunSummary(console), thresholds=thresholds, head=head,
         stored=stored, carried=CarriedColumns(keep, OWN_COLUMNS),
     )  # fmt: skip
     if score.none in job.answers[:-1]:
@@ -71,7 +71,7 @@ def plan(
 
 
 def plan_command(
-    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, talk: Console,
+    inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, console: Console,
     *, keep: Sequence[str] = (),
 ) -> ClassifyRun | PredictorRun:  # fmt: skip
     """Check what was asked of the command: labels for images, or the scores of predictors.
@@ -82,7 +82,7 @@ def plan_command(
     heads, predictors = read_heads(score.head or [])
     limits = parse_limits(check.lowest or [], check.highest or [], predictors)
     if not predictors:
-        return plan(inputs, labels, score, check, talk, keep=keep)
+        return plan(inputs, labels, score, check, console, keep=keep)
     if heads:
         raise UsageError("a head of clipcli fit and predictors do not go together", hint="run classify for each")
     given = {
@@ -95,11 +95,11 @@ def plan_command(
     if others := [option for option, value in given.items() if value not in (None, False, [])]:
         hint = "predictors give scores, not labels: --min and --max check them"
         raise UsageError(f"{predictors[0].source} is a predictor: {others[0]} has no effect", hint=hint)
-    return PredictorRun(_refs(inputs, None, (), talk), predictors, limits, RunSummary(talk))
+    return PredictorRun(_refs(inputs, None, (), console), predictors, limits, RunSummary(console))
 
 
 def _arguments_as_labels(
-    inputs: InputOptions, labels: LabelOptions, talk: Console
+    inputs: InputOptions, labels: LabelOptions, console: Console
 ) -> tuple[InputOptions, LabelOptions]:
     """Take the words behind the images for labels, where no others are given: `classify photos/ cat dog`."""
     arguments = inputs.images or []
@@ -109,11 +109,11 @@ def _arguments_as_labels(
         return inputs, labels
     if labels.labels or labels.labels_file:
         hint = f"-l {','.join([*(labels.labels or []), words[0]])}"
-        talk.note_once(f"{words[0]!r} is no file; if it is a label, separate labels by commas: {hint}")
+        console.info_once(f"{words[0]!r} is no file; if it is a label, separate labels by commas: {hint}")
         return inputs, labels
     if not (end or inputs.files_from) or not all(map(is_words, words)):
         return inputs, labels
-    talk.note(f"labels: {', '.join(words)} (the same as -l {shlex.quote(','.join(words))})")
+    console.info(f"labels: {', '.join(words)} (the same as -l {shlex.quote(','.join(words))})")
     return replace(inputs, images=arguments[:end]), replace(labels, labels=words)
 
 
@@ -126,7 +126,7 @@ def _thresholds(file: str | None) -> ThresholdFile | None:
 
 
 def _head(score: ScoreOptions, labels: LabelOptions) -> HeadFile | None:
-    """The few-shot head, if there is one. Raises UsageError, LabelsError."""
+    """Return the few-shot head, if there is one. Raises UsageError, LabelsError."""
     if not score.head:
         return None
     if len(score.head) > 1:
@@ -164,13 +164,13 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
 
 
 def _refs(
-    inputs: InputOptions, expected: ExpectationCheck | None, keep: Sequence[str], talk: Console
+    inputs: InputOptions, expected: ExpectationCheck | None, keep: Sequence[str], console: Console
 ) -> Iterable[ImageRef]:
-    """A list wherever its length can be known beforehand; the images of a table when no others are named."""
+    """Return a list wherever its length can be known beforehand; the images of a table when no others are named."""
     arguments, lists = inputs.images or [], inputs.files_from or []
     if not arguments and not lists and expected is not None and expected.table is not None:
         return [ref for ref in expected.refs() if inputs.globs.takes(ref.name)]
-    refs = inputs.collect(talk, warn=talk.warn, keep=keep)
+    refs = inputs.collect(console, warn=console.warning, keep=keep)
     return refs if is_stream(arguments, lists) else list(refs)
 
 
@@ -183,7 +183,10 @@ def _group_labels(options: LabelOptions, score: ScoreOptions) -> tuple[Label, ..
 def _labels(
     options: LabelOptions, expected: ExpectationCheck | None, refs: Iterable[ImageRef], thresholds: ThresholdFile | None
 ) -> tuple[Label, ...]:
-    """The labels given; without any, those of the thresholds, or those expected: the folders' names or the table's."""
+    """Return the labels given.
+
+    Without any, those of the thresholds, or those expected: the folders' names or the table's.
+    """
     if thresholds is not None and not (options.labels or options.labels_file):
         return thresholds.known_labels
     if options.labels or options.labels_file or expected is None or expected.label is not None:

@@ -61,11 +61,11 @@ _ROWS_AT_ONCE = 65_536
 
 
 def is_vector_file(path: str | None) -> bool:
-    """Whether `--against` names vectors rather than images."""
+    """Return whether `--against` names vectors rather than images."""
     return path is not None and holds_vectors(path)
 
 
-def add_vectors(path: str, session: Session, collection: Collection, threshold: float, talk: Console) -> int:
+def add_vectors(path: str, session: Session, collection: Collection, threshold: float, console: Console) -> int:
     """Add the rows that come near any image of the collection; the others can match nothing. Return how many there are.
 
     The file is read block by block; it need not fit into memory.
@@ -81,12 +81,12 @@ def add_vectors(path: str, session: Session, collection: Collection, threshold: 
         )
     made = session.provenance
     if unlike := file.info.reading.unlike(ImageReading(made.rendering, ", ".join(made.decoding))):
-        talk.warn(f"{path}: {unlike}")
+        console.warning(f"{path}: {unlike}")
     images = collection.peek()
     if not len(images):
         return len(file)
-    near = _near(VectorSource(images), file, threshold, talk)
-    with talk.progress(len(file), "row", doing="references") as advance:
+    near = _near(VectorSource(images), file, threshold, console)
+    with console.progress(len(file), "row", doing="references") as advance:
         for start, vectors in _blocks(file):
             for row in near(vectors).tolist():
                 collection.add_reference(file.names[start + row], vectors[row])
@@ -94,7 +94,7 @@ def add_vectors(path: str, session: Session, collection: Collection, threshold: 
     return len(file)
 
 
-def _near(images: RowSource, file: VectorFile, threshold: float, talk: Console) -> Callable[[Vectors], Indices]:
+def _near(images: RowSource, file: VectorFile, threshold: float, console: Console) -> Callable[[Vectors], Indices]:
     """A function that says which rows of a block come near any image: exact, or by way of cells of the images."""
     if exact_is_quick(len(images) * len(file)):
         return lambda vectors: np.unique(join_sets(VectorSource(vectors), images, threshold, limit=1).first)
@@ -102,7 +102,7 @@ def _near(images: RowSource, file: VectorFile, threshold: float, talk: Console) 
     some = [vectors[wanted[(wanted >= start) & (wanted < start + len(vectors))] - start]
             for start, vectors in _blocks(file)]  # fmt: skip
     finder = IvfFinder.of(images, threshold, np.concatenate(some), len(file))
-    talk.note(f"approximate search of {len(file):,} references in {len(images):,} images: {finder.recall}")
+    console.info(f"approximate search of {len(file):,} references in {len(images):,} images: {finder.recall}")
 
     def find(vectors: Vectors) -> Indices:
         pairs = PairBuffer(len(vectors), selfjoin=False, limit=1)
@@ -160,7 +160,7 @@ def _best_of_each(
 
 
 def _told_together(decider: Grouper, query: int, numbers: Iterable[int]) -> list[int]:
-    """Those that nobody called different."""
+    """Return those that nobody called different."""
     return [number for number in numbers if not decider.apart(query, number)]
 
 
@@ -221,7 +221,7 @@ def _by_vectors(decider: Grouper, queries: Indices, references: Indices, console
 def _best(
     decider: Grouper, query: int, fits: Iterable[tuple[int, GroupMember | None]]
 ) -> tuple[int, GroupMember] | None:
-    """The reference of the surest level, then of the closest picture, then the first by path."""
+    """Return the reference of the surest level, then of the closest picture, then the first by path."""
     ranked = []
     for number, member in fits:
         if member is not None and includes(decider.level, member.level):

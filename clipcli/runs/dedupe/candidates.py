@@ -44,7 +44,7 @@ class CandidateIndex:
 
     @classmethod
     def of(cls, neighbours: Neighbours, kind: Indices) -> CandidateIndex:
-        """A proposer for contents of the given kinds."""
+        """Return a proposer for contents of the given kinds."""
         order = np.argsort(kind, kind="stable")
         return cls(neighbours, kind, order, np.searchsorted(kind[order], np.arange(len(neighbours.pairs.crowded) + 1)))
 
@@ -69,11 +69,11 @@ class CandidateIndex:
         return self._order[self._starts[row] : self._starts[row + 1]]
 
 
-def propose_by_vectors(vectors: Vectors, threshold: float, talk: Console) -> CandidateIndex:
+def propose_by_vectors(vectors: Vectors, threshold: float, console: Console) -> CandidateIndex:
     """Partners by cosine."""
     kinds = collapse(vectors)
     source = VectorSource(vectors, None if len(kinds.firsts) == len(vectors) else kinds.firsts)
-    return CandidateIndex.of(Neighbours(source, threshold, _join(source, threshold, talk, "vectors")), kinds.kind)
+    return CandidateIndex.of(Neighbours(source, threshold, _join(source, threshold, console, "vectors")), kinds.kind)
 
 
 def propose_by_sketches(
@@ -124,14 +124,14 @@ def kinds_of(facts: Mapping[int, Facts], count: int) -> Collapsed:
 
 
 def sketches_of(facts: Mapping[int, Facts], numbers: Indices) -> SketchSet:
-    """The sketches of some contents, numbered as they stand in `numbers`."""
+    """Return the sketches of some contents, numbered as they stand in `numbers`."""
     nothing = np.zeros((0, SIDE, SIDE), np.uint8)
     some = [facts.get(number) for number in numbers.tolist()]
     return SketchSet.of([one.sketch if one else nothing for one in some], [one.drawn if one else 0.0 for one in some])
 
 
 def _name_of_set(facts: Mapping[int, Facts], kinds: Collapsed) -> tuple[str, Indices]:
-    """A digest of the sketches of a set in any order, and the place of each kind among them."""
+    """Return a digest of the sketches of a set in any order, and the place of each kind among them."""
     digests = [facts[number].digest if number in facts else b"" for number in kinds.firsts.tolist()]
     order = sorted(range(len(digests)), key=digests.__getitem__)
     places = np.empty(len(order), np.int64)
@@ -161,23 +161,29 @@ def _joiner(console: Console) -> Join:
 
 
 def join_between(
-    queries: RowSource, references: RowSource, threshold: float, talk: Console, what: str, *, limit: int = DEFAULT_LIMIT
-) -> Pairs:
+    queries: RowSource,
+    references: RowSource,
+    threshold: float,
+    console: Console,
+    what: str,
+    *,
+    limit: int = DEFAULT_LIMIT,
+) -> Pairs:  # fmt: skip
     """Pairs of two sets; exact, or approximate where that would take long, which is then said with its recall."""
     if exact_is_quick(len(queries) * len(references)):
-        with talk.progress(len(queries), "row", doing=f"joining {what}") as advance:
+        with console.progress(len(queries), "row", doing=f"joining {what}") as advance:
             return join_sets(queries, references, threshold, limit=limit, advance=advance)
-    with talk.progress(len(queries) + len(references), "row", doing=f"joining {what}") as advance:
+    with console.progress(len(queries) + len(references), "row", doing=f"joining {what}") as advance:
         pairs, recall = join_sets_approximately(queries, references, threshold, limit=limit, advance=advance)
-    talk.note(f"approximate search of {len(queries):,} {what} in {len(references):,}: {recall}")
+    console.info(f"approximate search of {len(queries):,} {what} in {len(references):,}: {recall}")
     return pairs
 
 
-def _join(source: RowSource, threshold: float, talk: Console, what: str) -> Pairs:
+def _join(source: RowSource, threshold: float, console: Console, what: str) -> Pairs:
     if exact_is_quick(len(source) ** 2 // 2):
-        with talk.progress(len(source), "row", doing=f"joining {what}") as advance:
+        with console.progress(len(source), "row", doing=f"joining {what}") as advance:
             return join_self(source, threshold, advance=advance)
-    with talk.progress(2 * len(source), "row", doing=f"joining {what}") as advance:
+    with console.progress(2 * len(source), "row", doing=f"joining {what}") as advance:
         pairs, recall = join_self_approximately(source, threshold, advance=advance)
-    talk.note(f"approximate search over {len(source):,} {what}: {recall}")
+    console.info(f"approximate search over {len(source):,} {what}: {recall}")
     return pairs

@@ -74,7 +74,7 @@ class Grouper:
     level: Level
     rules: Sequence[Rule]
     decisions: Decisions
-    talk: Console
+    console: Console
     has_references: bool = False
     """One set is compared with another."""
     unseen: int = 0
@@ -87,13 +87,13 @@ class Grouper:
     _place: dict[int, int] = field(default_factory=dict)
 
     def groups(self) -> list[Group]:
-        """All groups of two or more files, by the path of the file that is kept."""
+        """Return all groups of two or more files, by the path of the file that is kept."""
         everyone = np.arange(len(self.contents))
         order = self._order()
         leader = self._exact(order)
         if includes(self.level, "near"):
             heads = order[leader[order] == order]
-            with self.talk.progress(len(heads), doing="comparing") as advance:
+            with self.console.progress(len(heads), doing="comparing") as advance:
                 near = group(
                     heads, len(everyone), lambda n: self._open(n, leader), self._verify, self._search(), advance=advance
                 )
@@ -114,7 +114,7 @@ class Grouper:
         return sorted(several, key=lambda one: self.best(one.leader).path)
 
     def with_empty(self, found: list[Group], files: Sequence[ImageFile], *, against: bool) -> list[Group]:
-        """The groups and one more of files of zero bytes; of both sets, where one is compared with another."""
+        """Return the groups and one more of files of zero bytes; of both sets, where one is compared with another."""
         content = Content(sha256().hexdigest(), tuple(files))
         if not files or (len({file.reference for file in files}) == 1 if against else content.is_one_file):
             return found
@@ -128,13 +128,13 @@ class Grouper:
         return sum(one.neighbours.cut for one in (self.by_vectors, self.by_sketches) if one is not None)
 
     def best(self, number: int) -> ImageFile:
-        """The file of a content that its rules keep; a reference, where there is one."""
+        """Return the file of a content that its rules keep; a reference, where there is one."""
         files = self.contents[number].files
         files = tuple(file for file in files if file.reference) or files
         return files[0] if len(files) == 1 else files[rank([self.facts(number, file) for file in files], self.rules)[0]]
 
     def facts(self, number: int, file: ImageFile) -> FileFacts:
-        """What the rules may ask of a file."""
+        """Return what the rules may ask of a file."""
         seen = self.looker.facts.get(number)
         pixels, kind, coloured = (seen.width * seen.height, seen.format, seen.coloured) if seen else (0, "", False)
         return FileFacts(
@@ -149,7 +149,7 @@ class Grouper:
         return float(np.dot(self.vectors[one].astype(np.float64), self.vectors[other]))
 
     def likeness(self, one: int, other: int) -> Likeness | None:
-        """How two pictures compare; None when one cannot be looked at."""
+        """Return how two pictures compare; None when one cannot be looked at."""
         return self.looker.likeness(one, other)
 
     def _order(self) -> Indices:
@@ -177,7 +177,7 @@ class Grouper:
         sizes = {n: self.looker.facts[n].size for n in order[near[order]].tolist() if n in self.looker.facts}
         count = Counter(sizes.values())
         suspects = [n for n, size in sizes.items() if count[size] > 1]
-        with self.talk.progress(len(suspects), doing="exact pixels") as advance:
+        with self.console.progress(len(suspects), doing="exact pixels") as advance:
             pixels = self.looker.pixels(suspects, advance)
         first: dict[str, int] = {}
         for number in suspects:
@@ -201,14 +201,14 @@ class Grouper:
         return np.array([self.is_near(number, other) for other in some], bool)
 
     def is_near(self, one: int, other: int) -> bool:
-        """Whether two contents show the same picture, and nobody said that they do not."""
+        """Return whether two contents show the same picture, and nobody said that they do not."""
         if self.apart(one, other):
             return False
         found = self.likeness(one, other)
         return found is not None and found.same
 
     def apart(self, one: int, other: int) -> bool:
-        """Whether a person called them different."""
+        """Return whether a person called them different."""
         return self.decisions.tells_apart(self.contents[one].digest, self.contents[other].digest)
 
     def _elected(self, leader: Indices, order: Indices) -> Indices:
@@ -220,7 +220,7 @@ class Grouper:
         for number in order.tolist():
             members.setdefault(int(leader[number]), []).append(number)
         several = {head: some[:_ELECTED] for head, some in members.items() if len(some) > 1}
-        with self.talk.progress(len(several), doing="detail") as advance:
+        with self.console.progress(len(several), doing="detail") as advance:
             for head, some in several.items():
                 best = self._most_real(some)
                 others = [number for number in members[head] if number != best]
@@ -267,7 +267,7 @@ class Grouper:
 
         everyone = np.arange(len(leader))
         search = Search(_PATIENCE, everyone, self.looker.compare_all)
-        with self.talk.progress(len(heads), doing="edits") as advance:
+        with self.console.progress(len(heads), doing="edits") as advance:
             found = group(heads, len(leader), candidates, verify, search, advance=advance)
         self.unseen += found.unseen
         return found.leader[leader]
@@ -298,7 +298,7 @@ class Grouper:
         return group(heads, len(leader), candidates, verify).leader[leader]
 
     def member(self, head: int, number: int) -> GroupMember:
-        """What a content is of another."""
+        """Return what a content is of another."""
         if self._twins is not None and self._twins[number] == self._twins[head]:
             return GroupMember(number, "exact", self.likeness(head, number))
         likeness = self.likeness(head, number)

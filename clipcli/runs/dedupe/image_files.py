@@ -53,7 +53,7 @@ class Content:
 
     @property
     def is_one_file(self) -> bool:
-        """Whether all of them are names of one file, so that there is no copy."""
+        """Return whether all of them are names of one file, so that there is no copy."""
         return all(is_same_file(self.files[0], other) for other in self.files[1:])
 
 
@@ -112,7 +112,7 @@ class Collection:
         return True
 
     def _file(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
-        """What is known of an input; None for a link, or a further name of a file that was there before."""
+        """Return what is known of an input; None for a link, or a further name of a file that was there before."""
         if ref.source is not None:
             return self._elsewhere(ref, reference=reference)
         path = resolve(ref.path)
@@ -170,11 +170,11 @@ class Collection:
         self._by_digest[key].append(ImageFile(name, path, root, state or FileState(0, 0, 0, 0, 0, 0), True, True))  # noqa: FBT003
 
     def contents(self) -> list[Content]:
-        """What was collected."""
+        """Return what was collected."""
         return [Content(digest, tuple(files)) for digest, files in self._by_digest.items()]
 
     def peek(self) -> Vectors:
-        """The vectors so far, (contents, dim), copied."""
+        """Return the vectors so far, (contents, dim), copied."""
         return np.concatenate(self._chunks)[: self._rows] if self._chunks else np.zeros((0, 1), np.float32)
 
     def vectors(self) -> Vectors | None:

@@ -37,7 +37,7 @@ class MemberEntry:
 
 
 def entries(decider: Grouper, remove: Level, found: Group) -> list[MemberEntry]:
-    """The file that leads, then the others: the surest level first, copies of a look-alike behind it."""
+    """Return the file that leads, then the others: the surest level first, copies of a look-alike behind it."""
     keeper = decider.best(found.leader)
     first = MemberEntry(found.leader, keeper, "exact", "exact")
     others = [
@@ -75,7 +75,7 @@ def _of_member(
 
 
 def _files(decider: Grouper, content: int, best: ImageFile, *, stays: bool) -> Sequence[ImageFile]:
-    """The other files of a content; where the best of them stays, its further names are no copies.
+    """Return the other files of a content; where the best of them stays, its further names are no copies.
 
     All names of a file that goes are there: its bytes are freed with the last of them. A reference is another matter:
     that it is the same file is what was to be found.

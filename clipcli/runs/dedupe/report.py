@@ -85,7 +85,7 @@ class ReportedRun:
 
     @property
     def total(self) -> int | None:
-        """How many images there are; None for a list that is still coming."""
+        """Return how many images there are; None for a list that is still coming."""
         return self.job.total
 
     def rows(self, session: Session, advance: Advance) -> Iterator[DuplicateRow | ErrorRow]:
@@ -104,7 +104,7 @@ class ReportedRun:
         names = self.reporting.pages
         step = next_step(self.output, names) if self.job.groups_found and (self.job.freed.files or names) else None
         if step is not None:
-            self.job.talk.note(step)
+            self.job.console.info(step)
         self._findings.write(session.info.name if self.job.needs_model else "")
         return code
 

@@ -71,7 +71,7 @@ class ReviewPage:
             write_page(target, "Duplicates", lead, self._sections(), saving=saving)
 
     def _key(self) -> str:
-        """A digest of the plan: what was chosen for it means nothing for another."""
+        """Return a digest of the plan: what was chosen for it means nothing for another."""
         digest = hashlib.sha256()
         for row in self._rows:
             digest.update(json.dumps([row.group, row.plan.path, row.plan.sha256, row.plan.keep]).encode())
@@ -127,7 +127,7 @@ class ReviewPage:
 
 
 def _certainty(group: Sequence[DuplicateRow]) -> tuple[int, float, int]:
-    """A key that sorts doubtful groups first.
+    """Return a key that sorts doubtful groups first.
 
     Groups with files that would go and are no exact copies, the least like their keeper first; then those with files
     that stay although they look alike; then copies.

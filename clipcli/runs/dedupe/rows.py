@@ -80,7 +80,7 @@ class DuplicateRow:
         return None if self.plan.keep else self.plan.image
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         row: dict[str, object] = {
             "group": self.plan.group, "image": self.plan.image, "level": self.level, "keep": self.plan.keep,
             "similarity": _rounded(self.similarity), "min_similarity": _rounded(self.min_similarity),
@@ -112,7 +112,7 @@ class RowMaker:
     """The page on which a person is to look at the plan."""
 
     def rows(self, number: int, found: Group) -> Iterator[DuplicateRow]:
-        """The kept file first, then the others, the surest level first."""
+        """Yield the kept file first, then the others, the surest level first."""
         some, smallest = entries(self.decider, self.remove, found), self._smallest_cosine(found)
         for entry in some:
             yield self._row(number, entry, smallest, self._reason(entry, some[1:]))

@@ -56,7 +56,7 @@ class DedupeRun:
     rules: Sequence[Rule]
     decisions: Decisions
     report: RunSummary
-    talk: Console
+    console: Console
     refs: list[ImageRef] | None = None
     """What to look at where that is no matter of `inputs`."""
 
@@ -64,12 +64,12 @@ class DedupeRun:
 
     @property
     def needs_model(self) -> bool:
-        """Whether vectors are compared, and not only bytes and pixels."""
+        """Return whether vectors are compared, and not only bytes and pixels."""
         return self.level != "exact" or is_vector_file(self.asked.against)
 
     def open(self, choice: Choice) -> AbstractContextManager[Session]:
         """Open a session; where no model is needed, nothing of it is looked at."""
-        return open_session(choice, self.talk, self.run.session(self.inputs), needs_model=self.needs_model)
+        return open_session(choice, self.console, self.run.session(self.inputs), needs_model=self.needs_model)
 
     @cached_property
     def _folders(self) -> list[str]:
@@ -80,13 +80,13 @@ class DedupeRun:
         if self.refs is not None:
             return self.refs
         against = self.asked.against
-        refs = self.inputs.collect(self.talk, follows_links=against is not None)
+        refs = self.inputs.collect(self.console, follows_links=against is not None)
         refs = outside(refs, inner_reference(self._folders, against))
         return refs if is_stream(self.inputs.images or [], self.inputs.files_from or []) else list(refs)
 
     @property
     def total(self) -> int | None:
-        """How many images there are without the references; None for a list that is still coming."""
+        """Return how many images there are without the references; None for a list that is still coming."""
         return len(self._refs) if isinstance(self._refs, list) else None
 
     def rows(self, session: Session, advance: Advance) -> Iterator[DuplicateRow | ErrorRow]:
@@ -101,7 +101,7 @@ class DedupeRun:
         decider, found = self._decide(session, collection)
         yield from self._unreadable(decider)
         if decider.unseen or decider.shortened:
-            self.talk.warn(
+            self.console.warning(
                 f"too many files look alike: {decider.unseen:,} candidates were not compared, "
                 f"and {decider.shortened:,} files only with their 64 nearest; groups may be smaller than they should be"
             )
@@ -114,7 +114,7 @@ class DedupeRun:
             0 if against is not None else collection.further_names - self.freed.further_names
         )
         if left_out:
-            self.talk.note(f"{left_out:,} links and further names of the same files left out: they hold no copy")
+            self.console.info(f"{left_out:,} links and further names of the same files left out: they hold no copy")
 
     def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run
         """Say what was found, and return the exit code."""
@@ -122,28 +122,30 @@ class DedupeRun:
         against = redact(str(self.asked.against))
         if self.compared is not None and not (self.compared.queries and self.compared.references):
             side = "the inputs" if not self.compared.queries else against
-            self.talk.warn(f"nothing was compared: no image of {side} could be used")
+            self.console.warning(f"nothing was compared: no image of {side} could be used")
             return ExitCode.INPUTS
         if self.compared is not None:
-            self.talk.note(f"{_images(self.compared.queries)} compared with {self.compared.references:,} of {against}")
+            self.console.info(
+                f"{_images(self.compared.queries)} compared with {self.compared.references:,} of {against}"
+            )
         if self.on_both_sides:
-            self.talk.warn(
+            self.console.warning(
                 f"{_images(self.on_both_sides)} on both sides: the same file is in the inputs and in {against}"
             )
         if self.groups_found:
             self._say_what_could_go()
         else:
-            self.talk.note("no duplicates found")
+            self.console.info("no duplicates found")
         return self.report.exit_code
 
     def _say_what_could_go(self) -> None:
         groups, files = self.groups_found, self.freed.files
-        self.talk.note(
+        self.console.info(
             f"{groups:,} group{'' if groups == 1 else 's'}; {files:,} file{'' if files == 1 else 's'} could go, "
             f"{decimal_size(self.freed.bytes)}"
         )
         if self.freed.held:
-            self.talk.note(f"{self.freed.held:,} of them stay under another name (a hard link), and free nothing")
+            self.console.info(f"{self.freed.held:,} of them stay under another name (a hard link), and free nothing")
 
     page: str = ""
     """The page that is made of the plan."""
@@ -183,10 +185,10 @@ class DedupeRun:
         against = str(self.asked.against)
         if is_vector_file(against):
             candidate = self._thresholds(session).candidate
-            collection.references = add_vectors(against, session, collection, candidate, self.talk)
+            collection.references = add_vectors(against, session, collection, candidate, self.console)
         else:
-            refs = list(collect([against], globs=self.inputs.globs, follows_links=True, detail=self.talk.detail_once))
-            with self.talk.progress(len(refs), doing="references") as advance:
+            refs = list(collect([against], globs=self.inputs.globs, follows_links=True, detail=self.console.debug_once))
+            with self.console.progress(len(refs), doing="references") as advance:
                 yield from self._read(session, refs, collection, advance, reference=True)
 
     def _decide(self, session: Session, collection: Collection) -> tuple[Grouper, list[Group]]:
@@ -195,16 +197,16 @@ class DedupeRun:
             contents, session.cache, self.asked.rotations, not self.inputs.no_orient, self.inputs.rendering(),
             self.inputs.max_pixels, self.run.workers,
         )  # fmt: skip
-        with self.talk.progress(len(contents), doing="looking") as advance:
+        with self.console.progress(len(contents), doing="looking") as advance:
             looker.read(advance)
         decider = Grouper(
             contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_sketches=None,
             has_references=against, thresholds=self._thresholds(session), level=self.level, rules=self.rules,
             decisions=self.decisions,
-            talk=self.talk,
+            console=self.console,
         )  # fmt: skip
         if against:
-            found = match(decider, self.talk)
+            found = match(decider, self.console)
         else:
             self._propose(decider)
             found = decider.groups()
@@ -224,9 +226,11 @@ class DedupeRun:
         looker = decider.looker
         if looker.facts:
             count = len(decider.contents)
-            decider.by_sketches = propose_by_sketches(looker.facts, count, looker.cache, self.talk, turns=looker.turns)
+            decider.by_sketches = propose_by_sketches(
+                looker.facts, count, looker.cache, self.console, turns=looker.turns
+            )
         if decider.vectors is not None and self.level == "similar" and len(decider.contents):
-            decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.similar, self.talk)
+            decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.similar, self.console)
 
     def _thresholds(self, session: Session) -> LevelThresholds:
         found = thresholds_of(session.info.name) if self.needs_model else UNKNOWN_MODEL
@@ -235,7 +239,7 @@ class DedupeRun:
         return replace(found, similar=self.asked.similar, candidate=min(found.candidate, self.asked.similar))
 
 
-def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: Console) -> DedupeRun:
+def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, console: Console) -> DedupeRun:
     """Check what was asked before any work is done.
 
     Raises:
@@ -264,7 +268,7 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, talk: C
     decisions = [read_decisions(file) for file in asked.ignore_file or ()]
     from clipcli.plan.decisions import joined
 
-    return DedupeRun(inputs, asked, run, level, remove, fail, rules, joined(decisions), RunSummary(talk), talk)
+    return DedupeRun(inputs, asked, run, level, remove, fail, rules, joined(decisions), RunSummary(console), console)
 
 
 def _images(count: int) -> str:

@@ -117,7 +117,7 @@ class SignatureReader:
         return self._looks[number]
 
     def likeness(self, one: int, other: int) -> Likeness | None:
-        """Whether two contents show the same picture; None when one cannot be looked at."""
+        """Return whether two contents show the same picture; None when one cannot be looked at."""
         key = min(one, other), max(one, other)
         if key not in self._likenesses:
             self.compare_all([key])
@@ -140,7 +140,7 @@ class SignatureReader:
             )
 
     def compare(self, one: int, other: int) -> Likeness | None:
-        """Whether two contents show the same picture, or the same moving one; None when one cannot be looked at.
+        """Return whether two contents show the same picture, or the same moving one; None when one cannot be looked at.
 
         The lower digest comes first, so that the answer does not depend on the order of inputs.
         """
@@ -155,7 +155,10 @@ class SignatureReader:
         return worst if (a.whole and b.whole) or worst.verdict != "near" else worst._replace(verdict="edited")
 
     def spectra(self, numbers: Sequence[int]) -> list[Spectrum | None]:
-        """What pictures hold at full size; None for those that cannot be read, and for animations and documents."""
+        """Return what pictures hold at full size.
+
+        None for those that cannot be read, and for animations and documents.
+        """
         space, keys = self._space("spectrum/1"), [self.contents[number].digest for number in numbers]
         kept = [_spectrum_of(data) for data in self.cache.get_blobs(space, keys)]
         new = [number for number, one in zip(numbers, kept, strict=True) if one is None]
@@ -194,7 +197,7 @@ class SignatureReader:
     def _map(
         self, work: Callable[[_Item], _Result], items: Sequence[_Item], advance: Callable[[int], object] = _nothing
     ) -> list[_Result]:
-        """The results of all items, in their order, on every core."""
+        """Return the results of all items, in their order, on every core."""
         found = []
         if items:
             with ThreadPoolExecutor(self.workers or usable_cores()) as pool:

@@ -26,7 +26,7 @@ class DetectedRow:
         return self.image
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         score = round(self.score, _JSON_DIGITS)
         return {"image": self.image, "label": self.label, "score": score, "box": list(self.box)}
 

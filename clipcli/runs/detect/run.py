@@ -38,7 +38,7 @@ BACKGROUND = ("something", "a background", "a scene", "a texture", "a blurry pic
 """What a window without any of the labels looks like."""
 
 
-def plan(inputs: InputOptions, labels: LabelOptions, options: DetectOptions, talk: Console) -> DetectRun:
+def plan(inputs: InputOptions, labels: LabelOptions, options: DetectOptions, console: Console) -> DetectRun:
     """Check everything that was asked before a model is touched.
 
     Raises:
@@ -50,11 +50,11 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: DetectOptions, tal
     require_prompts(chosen, prompts)
     if options.crops is not None and not is_folder(options.crops):
         raise UsageError(f"{options.crops} is not a folder", hint="make the folder for --crops first")
-    refs = inputs.collect(talk, warn=talk.warn)
+    refs = inputs.collect(console, warn=console.warning)
     listed = refs if is_stream(inputs.images or [], inputs.files_from or []) else list(refs)
     if listed == []:
         raise InputsError("no images", hint="give files or folders")
-    return DetectRun(listed, chosen, prompts, options, RunSummary(talk))
+    return DetectRun(listed, chosen, prompts, options, RunSummary(console))
 
 
 @dataclass
@@ -72,7 +72,7 @@ class DetectRun:
 
     @property
     def total(self) -> int | None:
-        """How many images there are; None for a list that is still coming."""
+        """Return how many images there are; None for a list that is still coming."""
         return len(self.refs) if isinstance(self.refs, list) else None
 
     def rows(self, session: Session, advance: Advance) -> Iterator[DetectedRow | ErrorRow]:
@@ -81,7 +81,7 @@ class DetectRun:
         Raises:
             OutputError: a crop cannot be written.
         """
-        self.report.talk.note(
+        self.report.console.info(
             "coarse boxes: square windows of several sizes are scored one by one, and a model for classification knows "
             "nothing of edges; expect boxes that are too large or too small"
         )

@@ -23,7 +23,7 @@ _ROOM = 100_000_000
 
 
 def folders() -> Iterator[DoctorRow]:
-    """Where they are, what they hold, and whether they can be written."""
+    """Yield where they are, what they hold, and whether they can be written."""
     own = cache_folder()
     yield DoctorRow("cache", "clipcli", f"{own}, {_state(own)}", _is_usable(own))
     for name in ("vectors", "bundles", "models"):
@@ -67,7 +67,7 @@ def _megabytes(size: int) -> str:
 
 
 def _is_usable(folder: Path) -> bool:
-    """Whether files can be made in it, or in the nearest folder above that is there, and there is room."""
+    """Return whether files can be made in it, or in the nearest folder above that is there, and there is room."""
     place = next(parent for parent in (folder, *folder.absolute().parents) if is_there(parent))
     if not (is_folder(place) and os.access(place, os.W_OK | os.X_OK)):
         return False
@@ -117,7 +117,7 @@ def _cuda(found: bool) -> str:
 
 
 def _cuda_of_torch() -> str | None:
-    """The CUDA that the installed torch was built for, empty for none, read from its own version.py."""
+    """Return the CUDA that the installed torch was built for, empty for none, read from its own version.py."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -136,7 +136,7 @@ def _mps() -> str:
 
 
 def _cpu(cpuinfo: Path) -> str:
-    """The processor's name, what it can do, and whether it computes in bfloat16."""
+    """Return the processor's name, what it can do, and whether it computes in bfloat16."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -65,7 +65,7 @@ def embedded_model() -> Iterator[DoctorRow]:
 
 
 def draw(height: int, width: int) -> Image.Image:
-    """A red disc on white, of the model's own size, so that no resizing decides the answer."""
+    """Return a red disc on white, of the model's own size, so that no resizing decides the answer."""
     from PIL import Image, ImageDraw
 
     picture = Image.new("RGB", (width, height), "white")
@@ -74,7 +74,7 @@ def draw(height: int, width: int) -> Image.Image:
 
 
 def compute_answer() -> Answer:
-    """What the embedded model gives now.
+    """Return what the embedded model gives now.
 
     Raises:
         ModelError: it is damaged, or does not run here.
@@ -92,7 +92,7 @@ def compute_answer() -> Answer:
 
 
 def read_answer() -> Answer:
-    """What it gave when it was made. Raises OSError, ValueError or KeyError where that cannot be told."""
+    """Return what it gave when it was made. Raises OSError, ValueError or KeyError where that cannot be told."""
     data = json.loads(ANSWER.read_text(encoding="utf-8"))
     return Answer(str(data["fingerprint"]), np.array(data["vectors"], np.float32))
 

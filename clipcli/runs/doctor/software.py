@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> Iterator[DoctorRow]:
-    """The variables that are set, secrets unspoken."""
+    """Yield the variables that are set, secrets unspoken."""
     for variable in VARIABLES:
         value = os.environ.get(variable.name)
         if value is not None:
@@ -29,7 +29,7 @@ def environment() -> Iterator[DoctorRow]:
 
 
 def config_file() -> Iterator[DoctorRow]:
-    """The file that rules the working folder, its defaults, and how many checks it holds."""
+    """Yield the file that rules the working folder, its defaults, and how many checks it holds."""
     try:
         config = load_config()
     except ConfigError as error:
@@ -79,7 +79,7 @@ def machine() -> Iterator[DoctorRow]:
 
 
 def _models() -> str:
-    """Which models this installation runs, and what would make it run all."""
+    """Return which models this installation runs, and what would make it run all."""
     if has_packages("torch"):
         return "all: through torch, and bundles through ONNX Runtime"
     return f"tiny and bundles; for all others: {install_command('torch')}"

@@ -47,7 +47,7 @@ class EmbedOutcome:
 
     @property
     def failure(self) -> Failure | None:
-        """The error with its place, if there is one."""
+        """Return the error with its place, if there is one."""
         if self.error is None:
             return None
         return Failure(self.name, self.error.stage, self.error.reason, self.position)
@@ -58,17 +58,17 @@ class EmbedInputs(Protocol[Input]):
 
     @property
     def kind(self) -> Kind:
-        """What the rows are."""
+        """Return what the rows are."""
         ...
 
     @property
     def count(self) -> int | None:
-        """How many there are, unless that is known only at the end."""
+        """Return how many there are, unless that is known only at the end."""
         ...
 
     @property
     def prompts(self) -> PromptSet | None:
-        """What the inputs are put into."""
+        """Return what the inputs are put into."""
         ...
 
     @property
@@ -83,20 +83,20 @@ class EmbedInputs(Protocol[Input]):
 
     @property
     def expected_texts(self) -> int:
-        """The same of texts."""
+        """Return the same of texts."""
         ...
 
     @property
     def inputs(self) -> Iterable[Input]:
-        """All of them, in order."""
+        """Return all of them, in order."""
         ...
 
     def name_of(self, one: Input) -> str:
-        """What stands for an input in every row."""
+        """Return what stands for an input in every row."""
         ...
 
     def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[EmbedOutcome]:
-        """A vector or an error for each (position, input), in order; streams."""
+        """Return a vector or an error for each (position, input), in order; streams."""
         ...
 
 
@@ -151,14 +151,14 @@ class TextSource:
 
     @property
     def prompts_name(self) -> str:
-        """The set's name and a hash of what is in it, since files change."""
+        """Return the set's name and a hash of what is in it, since files change."""
         if self.prompts is None:
             return ""
         templates = json.dumps([self.prompts.templates, sorted(self.prompts.per_label.items())])
         return f"{self.prompts.name} ({hashlib.sha256(templates.encode()).hexdigest()[:8]})"
 
     def name_of(self, one: TextRef) -> str:
-        """The text itself."""
+        """Return the text itself."""
         return one.text
 
     def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[EmbedOutcome]:
@@ -184,16 +184,16 @@ class TextSource:
             return error.results
 
 
-def image_source(options: InputOptions, talk: Console) -> ImageSource:
-    """The images of the command line.
+def image_source(options: InputOptions, console: Console) -> ImageSource:
+    """Return the images of the command line.
 
     Raises:
         UsageError: none were named.
         InputsError: nothing came of the names.
     """
     if is_stream(options.images or [], options.files_from or []):
-        return ImageSource(options.collect(talk), None)
-    refs = _Refs(options, talk)
+        return ImageSource(options.collect(console), None)
+    refs = _Refs(options, console)
     return ImageSource(refs, sum(1 for _ in refs))
 
 
@@ -202,25 +202,25 @@ class _Refs:
     """Images looked up anew whenever they are gone through: a million of them would take 0.3 GB as a list."""
 
     options: InputOptions
-    talk: Console
+    console: Console
 
     def __iter__(self) -> Iterator[ImageRef]:
-        return self.options.collect(self.talk)
+        return self.options.collect(self.console)
 
 
-def text_source(options: TextOptions, column: str | None, talk: Console) -> TextSource:
-    """The texts of the command line.
+def text_source(options: TextOptions, column: str | None, console: Console) -> TextSource:
+    """Return the texts of the command line.
 
     Raises:
         UsageError: options that do not go together.
         PromptsError: templates that cannot be used.
     """
-    texts = read_texts(options.text or [], options.texts_from or [], column, talk.warn)
+    texts = read_texts(options.text or [], options.texts_from or [], column, console.warning)
     count = None if options.texts_from else len(options.text or [])
     return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count)
 
 
-def _arguments_as_texts(images: InputOptions, texts: TextOptions, talk: Console) -> tuple[InputOptions, TextOptions]:
+def _arguments_as_texts(images: InputOptions, texts: TextOptions, console: Console) -> tuple[InputOptions, TextOptions]:
     """Take arguments for texts where none of them can be a file: `embed "a dog"`."""
     arguments = images.images or []
     words = [argument for argument in arguments if is_words(argument)]
@@ -228,29 +228,29 @@ def _arguments_as_texts(images: InputOptions, texts: TextOptions, talk: Console)
     if not words:
         return images, texts
     if not phrases:
-        talk.note_once(f"{words[0]!r} is no file; to embed it as a text: --text {shlex.quote(words[0])}")
+        console.info_once(f"{words[0]!r} is no file; to embed it as a text: --text {shlex.quote(words[0])}")
         return images, texts
     if len(words) < len(arguments) or images.files_from:
         hint = f"images and texts go into separate outputs; for a text: --text {shlex.quote(phrases[0])}"
         raise UsageError(f"{phrases[0]!r} is no file", hint=hint)
     what = f"{words[0]!r} is no file, and" if len(words) == 1 else f"these {len(words)} are no files, and"
-    talk.note(f"{what} embedded as text (the same as --text {shlex.quote(words[0])})")
+    console.info(f"{what} embedded as text (the same as --text {shlex.quote(words[0])})")
     return replace(images, images=None), replace(texts, text=[*words, *(texts.text or [])])
 
 
-def parse_source(images: InputOptions, texts: TextOptions, talk: Console) -> ImageSource | TextSource:
-    """What to embed.
+def parse_source(images: InputOptions, texts: TextOptions, console: Console) -> ImageSource | TextSource:
+    """Return what to embed.
 
     Raises:
         UsageError: images and texts at once, or options without what they need.
     """
-    images, texts = _arguments_as_texts(images, texts, talk)
+    images, texts = _arguments_as_texts(images, texts, console)
     if texts.text or texts.texts_from:
         if images.images or images.files_from:
             raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")
         if images.globs.keeps is not None:
             raise UsageError("--include and --exclude choose images", hint="texts are all embedded")
-        return text_source(texts, images.column, talk)
+        return text_source(texts, images.column, console)
     if texts.prompts:
         raise UsageError("--prompts is for texts", hint="--text TEXT or --texts-from FILE")
-    return image_source(images, talk)
+    return image_source(images, console)

@@ -67,7 +67,7 @@ _ENOUGH_TO_TELL = 50
 
 
 def plan(
-    inputs: InputOptions, texts: TextOptions, out: VectorOptions, talk: Console
+    inputs: InputOptions, texts: TextOptions, out: VectorOptions, console: Console
 ) -> EmbedRun[ImageRef] | EmbedRun[TextRef]:
     """Check everything that was asked before a model is touched.
 
@@ -76,10 +76,10 @@ def plan(
         InputsError: nothing to embed, or prompts that cannot be used.
     """
     target = parse_target(out.output, out.format, out.dtype, out.shard, resume=out.resume)
-    source = parse_source(inputs, texts, talk)
+    source = parse_source(inputs, texts, console)
     if isinstance(source, ImageSource):
-        return EmbedRun(source, target, RunSummary(talk), raw=not out.normalize)
-    return EmbedRun(source, target, RunSummary(talk), raw=not out.normalize)
+        return EmbedRun(source, target, RunSummary(console), raw=not out.normalize)
+    return EmbedRun(source, target, RunSummary(console), raw=not out.normalize)
 
 
 @dataclass
@@ -102,18 +102,18 @@ class EmbedRun(Generic[Input]):
 
     @property
     def unit(self) -> str:
-        """What an input is called."""
+        """Return what an input is called."""
         return self.source.kind
 
     @property
     def total(self) -> int | None:
-        """How many inputs this run will deal with, about; None when nobody knows."""
+        """Return how many inputs this run will deal with, about; None when nobody knows."""
         return None if self.source.count is None else -(-self.source.count // self.target.shard[1])
 
     def open_session(self, choice: Choice, options: SessionOptions) -> AbstractContextManager[Session]:
-        """A session for these inputs."""
+        """Return a session for these inputs."""
         images, texts = self.source.expected_images, self.source.expected_texts
-        return open_session(choice, self.report.talk, options, expected_images=images, expected_texts=texts)
+        return open_session(choice, self.report.console, options, expected_images=images, expected_texts=texts)
 
     @contextmanager
     def hold_target(self) -> Iterator[None]:
@@ -127,7 +127,7 @@ class EmbedRun(Generic[Input]):
             yield
             return
         if not target.resume and has_parts(target.path):
-            self.report.talk.note("beginning anew, without the parts of a stopped run (--resume goes on with them)")
+            self.report.console.info("beginning anew, without the parts of a stopped run (--resume goes on with them)")
         with open_parts(target.path, target.dtype, resume=target.resume, shown=target.shown) as self.parts:
             yield
         if target.url is not None:
@@ -192,9 +192,9 @@ class EmbedRun(Generic[Input]):
         run = RunFigures(
             unit, self.report.done, wall, self._writing, side_by_side.workers, side_by_side.models, self._resumed
         )
-        self.report.talk.note(summary(timings, run))
+        self.report.console.info(summary(timings, run))
         if isinstance(session, Session) and (hint := advice(session.model, timings, run)):
-            self.report.talk.note(hint)
+            self.report.console.info(hint)
         return self.report.exit_code
 
     def _assemble(self, info: VectorsInfo, dim: int, parts: PartsFolder, last: Chunk) -> None:
@@ -214,7 +214,7 @@ class EmbedRun(Generic[Input]):
             parts.add(collector.take())
         if parts.files():
             done = sum(1 for _ in parts.inputs())
-            self.report.talk.line(f"{done:,} {self.source.kind}s are done and kept; --resume goes on from there")
+            self.report.console.line(f"{done:,} {self.source.kind}s are done and kept; --resume goes on from there")
 
     def _remaining(self, done: Iterator[Done], advance: Advance) -> Iterator[tuple[int, Input]]:
         """Yield what the parts of an interrupted run have not dealt with; they must be of the same inputs."""
@@ -270,7 +270,7 @@ def _other_inputs(before: str, now: str) -> UsageError:
 def open_embedder(
     job: EmbedRun[ImageRef] | EmbedRun[TextRef], wishes: ClusterSpec | None, choice: Choice, options: SessionOptions
 ) -> AbstractContextManager[ImageEmbedder]:
-    """A session for a run's inputs: of this machine, or of the cluster that is wished for.
+    """Return a session for a run's inputs: of this machine, or of the cluster that is wished for.
 
     Raises:
         UsageError: texts, on a cluster.
@@ -281,4 +281,4 @@ def open_embedder(
         raise UsageError("a cluster embeds images; texts take little", hint="leave out --ray")
     from clipcli.session.ray.ray_session import open_cluster
 
-    return open_cluster(wishes, choice, options, job.report.talk, expected_images=job.source.expected_images)
+    return open_cluster(wishes, choice, options, job.report.console, expected_images=job.source.expected_images)

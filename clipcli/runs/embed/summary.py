@@ -51,7 +51,7 @@ def summary(timings: Timings, run: RunFigures) -> str:
 
 
 def advice(model: Model, timings: Timings, run: RunFigures) -> str | None:
-    """How the next run of this length could be quicker, where the CPU could do what it was not asked to do."""
+    """Return how the next run of this length could be quicker, where the CPU could do what it was not asked to do."""
     if run.seconds < _LONG_SECONDS or bottleneck(timings, run) != _MODEL:
         return None
     asked = model.choice.precision == "auto" and model.spec.kind != "bundle"
@@ -64,7 +64,7 @@ def advice(model: Model, timings: Timings, run: RunFigures) -> str | None:
 
 
 def bottleneck(timings: Timings, run: RunFigures) -> str:
-    """The step that was at work for the largest share of the run: threads and models are counted one by one."""
+    """Return the step that was at work for the largest share of the run: threads and models are counted one by one."""
     wall = max(run.seconds, 1e-9)
     busy = {
         "reading": timings.read / run.workers / wall,

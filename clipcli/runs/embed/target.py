@@ -39,14 +39,14 @@ class EmbedTarget:
 
     @property
     def shown(self) -> str:
-        """The place as messages have it."""
+        """Return the place as messages have it."""
         return redact(self.url) if self.url else str(self.path)
 
 
 def parse_target(
     output: str | None, format_name: str, dtype: str, shard: str | None = None, *, resume: bool = False
 ) -> EmbedTarget:
-    """The options as one value.
+    """Return the options as one value.
 
     Raises:
         UsageError: no such format or type, or none that goes with the output.

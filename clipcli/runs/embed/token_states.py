@@ -45,7 +45,7 @@ class EncodedChunk:
 
 
 def plan_states(
-    inputs: EmbedInputOptions, texts: TextOptions, states: StateOptions, out: VectorOptions, talk: Console
+    inputs: EmbedInputOptions, texts: TextOptions, states: StateOptions, out: VectorOptions, console: Console
 ) -> TokenStatesRun:
     """Check what was asked before a model is touched.
 
@@ -67,7 +67,7 @@ def plan_states(
             raise InputsError(f"{ref.text}: {ref.problem}", hint="give texts that can be read")
     if not refs:
         raise InputsError("no texts", hint='--text "a dog"')
-    return TokenStatesRun([ref.text for ref in refs], states, out.output, RunSummary(talk))
+    return TokenStatesRun([ref.text for ref in refs], states, out.output, RunSummary(console))
 
 
 @dataclass
@@ -82,11 +82,11 @@ class TokenStatesRun:
 
     @property
     def total(self) -> int:
-        """How many texts there are."""
+        """Return how many texts there are."""
         return len(self.texts)
 
     def choice(self, choice: Choice) -> Choice:
-        """The model through torch: only there are states to be had. Raises UsageError."""
+        """Return the model through torch: only there are states to be had. Raises UsageError."""
         if parse_model(choice.model).kind == "bundle" or choice.runs_bundles:
             raise UsageError(
                 f"{choice.model} through ONNX gives no states by token",
@@ -104,7 +104,9 @@ class TokenStatesRun:
             final_norm=asked.final_norm, pad_with_end=asked.pad_with_end,
         )  # fmt: skip
         if not asked.chunks and (cut := [count for count in states.count_cut(self.texts) if count]):
-            self.report.talk.warn(f"{len(cut)} texts are cut ({max(cut)} tokens at most); --chunks keeps them whole")
+            self.report.console.warning(
+                f"{len(cut)} texts are cut ({max(cut)} tokens at most); --chunks keeps them whole"
+            )
         chunks = states.chunks(self.texts, several=asked.chunks)
         for start in range(0, len(chunks), 16):
             some = chunks[start : start + 16]

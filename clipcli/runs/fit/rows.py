@@ -30,7 +30,7 @@ class FitRow:
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         return {
             "label": self.label,
             "images": self.images,

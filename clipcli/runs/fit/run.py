@@ -39,7 +39,7 @@ class _DeclinedError(Exception):
     """The head is not better than the texts, so that its file is not written."""
 
 
-def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, talk: Console) -> FitRun:
+def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, console: Console) -> FitRun:
     """Check everything that was asked before a model is touched.
 
     Raises:
@@ -54,7 +54,7 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, talk: 
         raise UsageError(f"no method {options.method!r}", hint=hint)
     require_packages("fit", "learning a head")
     check = CheckOptions(expect_from=options.expect_from)
-    job = classify.plan(inputs, labels, ScoreOptions(), check, talk)
+    job = classify.plan(inputs, labels, ScoreOptions(), check, console)
     if len(job.labels) < _FEWEST_LABELS:
         hint = "give a folder of other things too, so that there is something to tell apart"
         raise UsageError(f"one label alone, {job.labels[0].name}, is nothing to learn", hint=hint)
@@ -77,7 +77,7 @@ class FitRun:
 
     @property
     def total(self) -> int | None:
-        """How many images there are; None for a list that is still coming."""
+        """Return how many images there are; None for a list that is still coming."""
         return self.job.total
 
     def rows(self, session: Session, advance: Advance) -> Iterator[FitRow]:
@@ -109,7 +109,7 @@ class FitRun:
         if (counts > 0).sum() < _FEWEST_LABELS:
             raise InputsError("images of one label only: nothing to tell apart", hint="give images of two labels")
         if missing := [label.name for label, count in zip(self.job.labels, counts, strict=True) if not count]:
-            self._talk.warn(f"no image of {', '.join(missing[:_NAMED])}: only its text speaks for it")
+            self._console.warning(f"no image of {', '.join(missing[:_NAMED])}: only its text speaks for it")
         texts = session.embed_labels(self.job.labels, self.job.prompts)
         examples = Examples(vectors, truth, texts, session.scoring.scale)
         made = fit_head(examples, samples.vectors[~known], self.method, seed=self.seed)
@@ -142,10 +142,10 @@ class FitRun:
                 f"{_points(gain.high)})"
             )
             self.declined = not compared.helps and not self.force
-        self._talk.note(said)
+        self._console.info(said)
         if self.declined:
             why = "nothing could be measured" if compared is None else "that may be chance, or no gain at all"
-            self._talk.line(f"no head written: {why}; give more pictures, or --force to write it all the same")
+            self._console.line(f"no head written: {why}; give more pictures, or --force to write it all the same")
             raise _DeclinedError
 
     def _file(self, session: Session, samples: LabelledVectors, made: Fit, together: FitRow) -> HeadFile:
@@ -162,8 +162,8 @@ class FitRun:
         )  # fmt: skip
 
     @property
-    def _talk(self) -> Console:
-        return self.job.report.talk
+    def _console(self) -> Console:
+        return self.job.report.console
 
 
 def _points(share_of: float) -> str:

@@ -25,7 +25,7 @@ _TEXTS = 64
 
 
 def benchmark(choices: Sequence[Choice], seconds: float) -> Iterator[BenchRow]:
-    """A row a model, as soon as it is measured.
+    """Yield one row per model, as soon as it is measured.
 
     Raises:
         ModelError: one cannot be loaded, or its process was ended, as for want of memory.
@@ -114,7 +114,10 @@ def draw_images(folder: Path) -> list[str]:
 
 
 def peak_megabytes() -> float | None:
-    """The most memory that this process held; on Linux of its own program alone, not of the one it was forked from."""
+    """Return the most memory that this process held.
+
+    On Linux of its own program alone, not of the one it was forked from.
+    """
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6

@@ -28,7 +28,7 @@ class BenchRow:
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         return {
             "model": self.model,
             "where": self.where,
@@ -70,7 +70,7 @@ class ModelRow:
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         return {
             "model": self.model,
             "parameters_millions": self.parameters_millions,

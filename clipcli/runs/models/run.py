@@ -36,7 +36,7 @@ _LARGEST_CONFIG = 1 << 20
 
 
 def listing(pattern: str, weights_dir: str | None) -> Iterator[ModelRow]:
-    """Every model with published weights, the embedded one, and others of the hub that are here; the best first.
+    """Return every model with published weights, the embedded one, and others of the hub that are here; the best first.
 
     `pattern` is a part of the name, or of an alias, whatever its case.
     """
@@ -102,13 +102,13 @@ def facts(model: Model) -> list[FactRow]:
 
 
 def _without_weights(model: Model) -> list[FactRow] | None:
-    """The same of a model of the hub whose weights are not here, from its config; None where they are."""
+    """Return the same of a model of the hub whose weights are not here, from its config; None where they are."""
     spec, choice = model.spec, model.choice
     if spec.kind not in {"tag", "hub"}:
         return None
     openclip_registry.check_name(spec)
     repo, filename = openclip_registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
-    at = hub.Hub(model.talk, choice.weights_dir, offline=choice.offline)
+    at = hub.Hub(model.console, choice.weights_dir, offline=choice.offline)
     is_here = at.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename)
     if is_here and has_packages("torch"):
         return None
@@ -130,7 +130,10 @@ def _without_weights(model: Model) -> list[FactRow] | None:
 
 
 def _described(spec: ModelSpec, at: hub.Hub) -> tuple[openclip_registry.Architecture, Mapping[str, object], str | None]:
-    """An architecture, the preprocessing of its weights, and their commit; the config of a repository is fetched."""
+    """Return an architecture, the preprocessing of its weights, and their commit.
+
+    The config of a repository is fetched.
+    """
     if spec.kind == "tag":
         architecture = openclip_registry.architecture(spec.where)
         if architecture is None:
@@ -149,7 +152,7 @@ def _described(spec: ModelSpec, at: hub.Hub) -> tuple[openclip_registry.Architec
 
 
 def _published_facts(model: Model) -> list[FactRow]:
-    """What was published with the model; of others only that nothing is known."""
+    """Return what was published with the model; of others only that nothing is known."""
     spec = model.spec
     figures = catalogue.figures(spec.where, spec.version) if spec.kind == "tag" else None
     if figures is None:
@@ -172,27 +175,27 @@ def _preprocessing_facts(how: Preprocessing) -> list[FactRow]:
     ]
 
 
-def pull(choice: Choice, talk: Console, *, export: bool) -> None:
+def pull(choice: Choice, console: Console, *, export: bool) -> None:
     """Have a model on this disk, whole, and ready to start fast.
 
     Raises:
         ModelError: it cannot be fetched, or is damaged.
     """
-    model = Model(choice, talk)
+    model = Model(choice, console)
     if model.bundle is not None:
-        talk.note(f"{model.spec.name} is here: {model.bundle.folder}")
+        console.info(f"{model.spec.name} is here: {model.bundle.folder}")
         return
     encoder = model.encoder
-    talk.note(f"{encoder.info.name} is here (fingerprint {encoder.info.fingerprint})")
+    console.info(f"{encoder.info.name} is here (fingerprint {encoder.info.fingerprint})")
     if export and encoder.device == "cpu":
-        talk.note(f"making the fast-starting copy of {model.spec.name}")
+        console.info(f"making the fast-starting copy of {model.spec.name}")
         try:
             export_to_cache(cast("OpenClipEncoder", encoder), model.revision, model.spec.name)
         except ModelError as error:
-            talk.note(f"no fast-starting copy: {error.message}; the model runs through torch")
+            console.info(f"no fast-starting copy: {error.message}; the model runs through torch")
 
 
-def export(choice: Choice, output: str | None, dtype: str, name: str | None, talk: Console) -> None:
+def export(choice: Choice, output: str | None, dtype: str, name: str | None, console: Console) -> None:
     """Write a model as a bundle.
 
     Raises:
@@ -208,21 +211,21 @@ def export(choice: Choice, output: str | None, dtype: str, name: str | None, tal
         raise UsageError(f"{given} goes with -o DIR", hint="the copy in the cache stands for the model as it is")
     if parse_model(choice.model).kind == "bundle":
         raise UsageError(f"{choice.model} is a bundle already", hint="copy its folder")
-    model, folder = Model(choice, talk), Path(output).expanduser() if output else None
+    model, folder = Model(choice, console), Path(output).expanduser() if output else None
     if folder is not None:
         stage.refuse_foreign(folder)
-    talk.note(f"exporting {model.spec.name}: loading it, then half a minute or more for a large model")
+    console.info(f"exporting {model.spec.name}: loading it, then half a minute or more for a large model")
     encoder, revision = cast("OpenClipEncoder", model.encoder), model.revision
     if folder is None:
         made = export_to_cache(encoder, revision, model.spec.name)
     else:
         made = export_source(encoder, revision, folder, precision, name)
-    talk.note(f"{made.folder}: {made.size / 1e6:,.1f} MB, fingerprint {made.info.fingerprint}")
+    console.info(f"{made.folder}: {made.size / 1e6:,.1f} MB, fingerprint {made.info.fingerprint}")
     if folder and not name and model.spec.kind in {"folder", "checkpoint"}:
-        talk.note("it is named by a path of this machine; for a bundle that travels give it a name with --name")
+        console.info("it is named by a path of this machine; for a bundle that travels give it a name with --name")
 
 
-def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Console) -> list[FactRow]:
+def verify(choice: Choice, images: Sequence[str], source: str | None, console: Console) -> list[FactRow]:
     """Check the files of a model, and a bundle against its source where that is on this disk.
 
     `source` is the model to compare a bundle with; None is the one that its manifest names.
@@ -233,17 +236,17 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Cons
         ModelError: vectors that are not finite, or not those of the source; a `source` that cannot be loaded.
         UsageError: images or a source to compare, and no bundle.
     """
-    model = Model(choice, talk)
+    model = Model(choice, console)
     rows = [FactRow("model", model.spec.name)]
     if model.bundle is None:
         if images or source:
             raise UsageError(f"{model.spec.name} has no bundle to compare", hint="leave out --image and --source")
-        return rows + _checked_weights(model, choice, talk)
+        return rows + _checked_weights(model, choice, console)
     pixels = [_pixels(path, model.bundle.info) for path in images]
     bundles.check_hashes(model.bundle)
     rows += [FactRow("hashes", "as recorded"), _finite(model)]
     named = source or model.bundle.manifest.source
-    original = _source_of(named, model, talk, must=source is not None)
+    original = _source_of(named, model, console, must=source is not None)
     if original is None:
         return [*rows, FactRow("source", f"{named}: not on this disk, not compared; --source MODEL names another")]
     if _shape(original) != _shape(model.encoder):
@@ -263,8 +266,8 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, talk: Cons
     ]
 
 
-def _checked_weights(model: Model, choice: Choice, talk: Console) -> list[FactRow]:
-    source, _ = loader.find(model.spec, choice, talk)
+def _checked_weights(model: Model, choice: Choice, console: Console) -> list[FactRow]:
+    source, _ = loader.find(model.spec, choice, console)
     hub.check_file(source.weights)
     digest = FactRow("sha256", hub.sha256_of(source.weights))
     fingerprint = FactRow("fingerprint", model.encoder.info.fingerprint)
@@ -281,14 +284,14 @@ def _finite(model: Model) -> FactRow:
     return FactRow("vectors", "finite")
 
 
-def _source_of(name: str, model: Model, talk: Console, *, must: bool) -> Encoder | None:
-    """The model that a bundle was made from; None where it is not here, unless it `must`."""
+def _source_of(name: str, model: Model, console: Console, *, must: bool) -> Encoder | None:
+    """Return the model that a bundle was made from; None where it is not here, unless it `must`."""
     try:
-        return Model(Choice(name, "cpu", "fp32", SOURCE_ENGINE, True, model.choice.weights_dir), talk).encoder  # noqa: FBT003
+        return Model(Choice(name, "cpu", "fp32", SOURCE_ENGINE, True, model.choice.weights_dir), console).encoder  # noqa: FBT003
     except (ModelError, UsageError) as error:
         if must:
             raise
-        talk.detail(error.message)
+        console.debug(error.message)
         return None
 
 

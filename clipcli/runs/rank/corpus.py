@@ -62,11 +62,11 @@ class Part(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """What each row is called."""
+        """Return what each row is called."""
         ...
 
     def path(self, row: int) -> str:
-        """What the operating system opens for a row."""
+        """Return what the operating system opens for a row."""
         ...
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
@@ -74,7 +74,7 @@ class Part(Protocol):
         ...
 
     def where(self, row: int) -> str:
-        """How messages call a row."""
+        """Return how messages call a row."""
         ...
 
 
@@ -112,11 +112,11 @@ class ImagePart:
         return self._fields.get(row, NO_FIELDS)
 
     def where(self, row: int) -> str:
-        """The image itself."""
+        """Return the image itself."""
         return self.names[row]
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
-        """Those in the file first."""
+        """Yield those in the file first."""
         self._settle()
         start = 0
         for whole in self._parts():
@@ -196,13 +196,13 @@ class Corpus:
         return self.parts[0].names if len(self.parts) == 1 else _Names(self)
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
-        """All rows, at most `rows` at a time."""
+        """Yield all rows, at most `rows` at a time."""
         for start, part in zip(self._starts, self.parts, strict=False):
             for first, vectors in part.blocks(rows):
                 yield start + first, vectors
 
     def take(self, wanted: Rows, rows: int = 8192) -> Vectors:
-        """The vectors of some rows, in their order; one pass over the corpus."""
+        """Return the vectors of some rows, in their order; one pass over the corpus."""
         found = np.empty((len(wanted), self.dim), np.float32)
         order = np.argsort(wanted, kind="stable")
         ordered = wanted[order]
@@ -212,19 +212,19 @@ class Corpus:
         return found
 
     def place(self, row: int) -> tuple[Part, int]:
-        """The part that a row is in, and its number there."""
+        """Return the part that a row is in, and its number there."""
         part = bisect_right(self._starts, row) - 1
         while not len(self.parts[part].names):
             part -= 1
         return self.parts[part], row - self._starts[part]
 
     def name(self, row: int) -> str:
-        """What a row is called."""
+        """Return what a row is called."""
         part, own = self.place(row)
         return part.names[own]
 
     def path(self, row: int) -> str:
-        """What the operating system opens for a row."""
+        """Return what the operating system opens for a row."""
         part, own = self.place(row)
         return part.path(own)
 
@@ -234,12 +234,12 @@ class Corpus:
         return part.fields(own) if isinstance(part, ImagePart) else NO_FIELDS
 
     def is_far(self, row: int) -> bool:
-        """Whether a row is a URL that a vector file names."""
+        """Return whether a row is a URL that a vector file names."""
         part, own = self.place(row)
         return not isinstance(part, ImagePart) and is_url(part.path(own))
 
     def refusal(self, error: UnusableRowError) -> VectorsError:
-        """What is wrong with a row, in words that find it."""
+        """Return what is wrong with a row, in words that find it."""
         part, own = self.place(error.row)
         return VectorsError(f"{part.where(own)} {error.reason}", hint="make the file again with clipcli embed")
 

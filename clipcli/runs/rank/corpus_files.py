@@ -45,30 +45,30 @@ class Sources:
 
     @property
     def model(self) -> str | None:
-        """The model that the index or the vector files name, when there are any."""
+        """Return the model that the index or the vector files name, when there are any."""
         if self.index is not None:
             return self.index.info.model or None
         return next((file.model for file in self.files if file.model), None)
 
     @property
     def kind(self) -> Literal["image", "text"]:
-        """What is searched."""
+        """Return what is searched."""
         if self.index is not None:
             return self.index.info.kind
         return self.files[0].kind if self.files else "image"
 
     @property
     def made_by_model(self) -> str:
-        """How messages call what a model made: the first vector file, or the index."""
+        """Return how messages call what a model made: the first vector file, or the index."""
         return self.index.path if self.index is not None else str(self.files[0].path)
 
     @property
     def has_images(self) -> bool:
-        """Whether images have to be embedded."""
+        """Return whether images have to be embedded."""
         return bool(self.images or self.lists)
 
     def refs(self) -> Iterable[ImageRef]:
-        """The images; a list wherever their number can be known."""
+        """Return the images; a list wherever their number can be known."""
         refs: Iterator[ImageRef] = collect(
             self.images,
             files_from=self.lists,

@@ -37,15 +37,15 @@ WORTHWHILE = 1 << 38
 """Multiplications: a thousand queries over half a million vectors of 512 numbers; seconds on a CPU."""
 
 
-def accelerated(device: str, queries: int, rows: int, dim: int, talk: Console) -> Kernel | None:
-    """What proposes rows on an accelerator; None where the CPU is as good.
+def accelerated(device: str, queries: int, rows: int, dim: int, console: Console) -> Kernel | None:
+    """Return what proposes rows on an accelerator; None where the CPU is as good.
 
     Args:
         device: `auto`, or what was asked for: `cpu` is obeyed always, another one as soon as there are many queries.
         queries: how many.
         rows: of the corpus.
         dim: numbers a vector.
-        talk: told where the search runs.
+        console: told where the search runs.
 
     Raises:
         TorchMissingError: torch is not installed.
@@ -59,10 +59,10 @@ def accelerated(device: str, queries: int, rows: int, dim: int, talk: Console) -
     require_torch(f"a search on {device}")
     from clipcli.engines.torch_search import TorchKernel
 
-    kernel = TorchKernel(device, talk.note)
+    kernel = TorchKernel(device, console.info)
     if kernel.device == "cpu":
         return None
-    talk.detail(f"searching on {kernel.device}")
+    console.debug(f"searching on {kernel.device}")
     return kernel
 
 
@@ -83,7 +83,7 @@ class HitLimits:
 
     @classmethod
     def of(cls, hits: HitOptions, default: int) -> HitLimits:
-        """What was asked; `default` is the number of hits where nothing else limits them."""
+        """Return what was asked; `default` is the number of hits where nothing else limits them."""
         open_end = hits.all or hits.relevant or hits.min_score is not None
         top = hits.top_k if hits.top_k is not None or open_end else default
         return cls(top, hits.min_score, hits.relevant, hits.exclude_copies)
@@ -103,7 +103,7 @@ class IndexFinder:
         return replace(self, asked=asked)
 
     def results(self) -> Iterator[Result]:
-        """What each query found, in the order asked."""
+        """Yield what each query found, in the order asked."""
         names, keeps = self.index.names, self.keeps
         top = self.limits.top or len(names)
         floor = -2.0 if self.limits.min_score is None else self.limits.min_score
@@ -129,7 +129,7 @@ class CorpusFinder:
     asked: EncodedQueries
     limits: HitLimits
     keeps: Callable[[str], bool] | None
-    talk: Console
+    console: Console
     device: str = "cpu"
     """Where products of many queries may be made; `auto` weighs what that costs."""
 
@@ -141,11 +141,11 @@ class CorpusFinder:
 
     @property
     def leaves_nothing(self) -> bool:
-        """Whether the globs keep no row at all."""
+        """Return whether the globs keep no row at all."""
         return self._allowed is not None and not self._allowed.any()
 
     def results(self) -> Iterator[Result]:
-        """What each query found, in the order asked.
+        """Yield what each query found, in the order asked.
 
         Raises:
             VectorsError: a row that would give wrong answers.
@@ -172,11 +172,14 @@ class CorpusFinder:
 
     @cached_property
     def _kernel(self) -> Kernel | None:
-        """An accelerator where it helps; where nothing limits the hits, scoring all pairs exactly is the work."""
+        """Return an accelerator where it helps.
+
+        Where nothing limits the hits, scoring all pairs exactly is the work.
+        """
         queries, limits = len(self.asked.queries), self.limits
         if limits.top is None and limits.min_score is None and not limits.relevant:
             return None
-        return accelerated(self.device, queries, len(self.corpus), self.corpus.dim, self.talk)
+        return accelerated(self.device, queries, len(self.corpus), self.corpus.dim, self.console)
 
     def _result(self, number: int, query: Query, hits: Hits) -> Result:
         corpus, pairs = self.corpus, zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
@@ -195,14 +198,14 @@ class CorpusFinder:
         return np.fromiter((keeps(name) for name in self.corpus.names), np.bool_, len(self.corpus))
 
     def _floors(self, vectors: Vectors) -> tuple[Scores | None, int | None]:
-        """The lowest scores that count, and how many hits."""
+        """Return the lowest scores that count, and how many hits."""
         lowest = None if self.limits.min_score is None else np.full(len(vectors), self.limits.min_score, np.float32)
         if not self.limits.relevant:
             return lowest, self.limits.top
         rows = sample_rows(len(self.corpus)) if self._allowed is None else np.flatnonzero(self._allowed)
         count = len(self.corpus) if self._allowed is None else len(rows)
         if count < FEWEST:
-            self.talk.warn(f"{count} images are too few to tell what stands out; --relevant cuts nothing off")
+            self.console.warning(f"{count} images are too few to tell what stands out; --relevant cuts nothing off")
             return lowest, self.limits.top or 10
         rows = rows[sample_rows(len(rows))]
         sample = self.corpus.take(rows)

@@ -74,7 +74,7 @@ class IndexInfo:
 
     @property
     def reading(self) -> ImageReading:
-        """How the images were read."""
+        """Return how the images were read."""
         return ImageReading(self.pixels, self.decoding)
 
 
@@ -89,7 +89,7 @@ class Index:
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """What each row is called."""
+        """Return what each row is called."""
         place = Path(self.path) / _NAMES
         with own_error(VectorsError, self.path, hint=_AGAIN):
             names = read_names(np.memmap(place, np.uint8, "r"), self.info.rows, str(place))
@@ -98,13 +98,13 @@ class Index:
         return names
 
     def file(self, row: int) -> str:
-        """What the operating system opens for a row: as named, or from the folder of the vector file."""
+        """Return what the operating system opens for a row: as named, or from the folder of the vector file."""
         name = self.names[row]
         beside = os.path.join(self.path, os.path.dirname(self.info.source), name)  # noqa: PTH118, PTH120
         return beside if not os.path.exists(name) and os.path.exists(beside) else name  # noqa: PTH110
 
     def search(self, query: Vector, top: int, floor: float, counts: Callable[[int], bool]) -> Hits:
-        """The best rows that count and reach the floor, as far as the graph finds them; scored in float64."""
+        """Return the best rows that count and reach the floor, as far as the graph finds them; scored in float64."""
         query = np.require(query, np.float32, ["C", "A"])
         wanted = top * _SPARE
         while True:
@@ -149,7 +149,7 @@ class Index:
 
 
 def is_index(path: str) -> bool:
-    """Whether an argument is an index."""
+    """Return whether an argument is an index."""
     return os.path.isfile(os.path.join(path, _DESCRIPTION)) and os.path.exists(os.path.join(path, _GRAPH))  # noqa: PTH110, PTH113, PTH118
 
 
@@ -224,7 +224,7 @@ def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> I
 
 
 def _measure(graph: Any, file: VectorFile, enough: float) -> tuple[int, float]:
-    """The narrowest search that finds enough of what an exact search finds, and how much that is."""
+    """Return the narrowest search that finds enough of what an exact search finds, and how much that is."""
     rows = np.unique(np.linspace(0, len(file) - 1, min(_SAMPLE, len(file))).astype(np.int64))
     queries = np.empty((len(rows), file.dim), np.float32)
     for start, block in file.blocks(check=False):

@@ -25,7 +25,7 @@ _SHOWN = 24
 class Preview:
     """Keeps the first hits of every query until they are shown."""
 
-    talk: Console
+    console: Console
     orient: bool = True
     fetch: bool = False
     """Whether URLs that a vector file names are fetched."""
@@ -41,7 +41,7 @@ class Preview:
         """Draw everything, or say in a line why there is nothing to see."""
         reason = "texts were searched" if self._texts else why_none()
         if reason is not None:
-            self.talk.note(f"no preview: {reason}")
+            self.console.info(f"no preview: {reason}")
             return
         for query, hits, count in self._results:
             if hits:

@@ -47,7 +47,7 @@ class EncodedQueries:
 
 
 def read_queries(path: str) -> list[Query]:
-    """The queries of a file (`-` is stdin), none of them an expression unless it says so.
+    """Return the queries of a file (`-` is stdin), none of them an expression unless it says so.
 
     A text file has one a line, taken as it stands. A `.jsonl` (stdin: whatever starts with a brace) has objects with
     one of `text` (plain words), `image` (a path) or `query` (an expression), and an `id` if wanted.
@@ -79,7 +79,7 @@ def query_of_line(number: int, line: str, faults: Faults, *, is_json: bool) -> Q
 
 
 def first_argument(arguments: list[str]) -> Query:
-    """The query before what is searched, taken from the arguments.
+    """Return the query before what is searched, taken from the arguments.
 
     Raises:
         UsageError: there is none, or it cannot be read.
@@ -142,7 +142,7 @@ def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[
 
 
 def _rows(embed: Callable[[], Vectors]) -> Sequence[Vector | ImageError]:
-    """The vectors of texts, or why some have none."""
+    """Return the vectors of texts, or why some have none."""
     try:
         return list(embed())
     except NoVectorError as error:
@@ -150,12 +150,12 @@ def _rows(embed: Callable[[], Vectors]) -> Sequence[Vector | ImageError]:
 
 
 def _bare(term: Term) -> Term:
-    """The same without its weight."""
+    """Return the same without its weight."""
     return Term(term.text, term.is_image)
 
 
 def _combined(query: Query, known: Mapping[Term, Vector]) -> Vector:
-    """The weighted sum of unit vectors, of unit length again; only the weights' proportions count."""
+    """Return the weighted sum of unit vectors, of unit length again; only the weights' proportions count."""
     largest = max(abs(term.weight) for term in query.terms)
     terms = ((term.weight / largest, known[_bare(term)]) for term in query.terms)
     total = sum(weight * vector.astype(np.float64) for weight, vector in terms)

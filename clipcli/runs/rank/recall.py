@@ -139,11 +139,11 @@ class ExpectedHits:
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """The table's own, each once, for a run that asks nothing else."""
+        """Return the table's own, each once, for a run that asks nothing else."""
         return tuple({pair.key: pair.query for pair in self.pairs}.values())
 
     def finding(self, row: MeasureRow) -> Finding:
-        """A figure that is checked, as reports for CI take it: the table stands for its images."""
+        """Return a figure that is checked, as reports for CI take it: the table stands for its images."""
         from clipcli.output.reports import Finding
 
         needed = row.needed or 0.0
@@ -177,7 +177,7 @@ class ExpectedHits:
                 yield Finding(names[0], path, ok=False, expected=expected, found=found, title=query.id or query.name)
 
     def measures(self, finder: CorpusFinder, queries: Sequence[Query], lost: frozenset[str]) -> Figures:
-        """The figures over all queries that the table speaks of.
+        """Return the figures over all queries that the table speaks of.
 
         Args:
             finder: what is searched, and the queries that have a vector.
@@ -207,7 +207,7 @@ class ExpectedHits:
         return Figures(measures, tuple((query, rank) for (query, _), rank in zip(known, best, strict=True)))
 
     def _sought(self, corpus: Corpus, lost: frozenset[str]) -> dict[str, Sought]:
-        """What to find, by id or words of the query."""
+        """Return what to find, by id or words of the query."""
         as_named = {name: row for row, name in reversed(list(enumerate(corpus.names)))}
         missing, sought = [], dict[str, Sought]()
         normal: dict[str, int] | None = None

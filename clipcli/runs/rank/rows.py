@@ -45,7 +45,7 @@ class Result:
     hits: tuple[Hit, ...]
 
     def rows(self, kind: Literal["image", "text"]) -> Iterator[RankedRow]:
-        """A row a hit."""
+        """Yield one row per hit."""
         for hit in self.hits:
             yield RankedRow(self.query.name, hit.rank, hit.name, hit.score, self.query.id, kind)
 
@@ -78,11 +78,11 @@ class RankedRow:
 
     @property
     def path(self) -> str | None:
-        """The image, in a list of bare paths."""
+        """Return the image, in a list of bare paths."""
         return self.image if self.kind == "image" else None
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         first: dict[str, object] = {"id": self.id} if self.id else {}
         row = {"query": self.query, "rank": self.rank, self.kind: self.image, "score": round(self.score, _JSON_DIGITS)}
         return first | row
@@ -104,7 +104,7 @@ class MeasureRow:
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         row: dict[str, object] = {"measure": self.measure, "value": round(self.value, _JSON_DIGITS)}
         return row if self.needed is None else row | {"needed": self.needed}
 

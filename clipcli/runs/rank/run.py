@@ -44,7 +44,7 @@ TOP = 10
 
 def plan(  # noqa: PLR0917 - a group of options each
     corpus: CorpusOptions, query: QueryOptions, hits: HitOptions, keep: KeepOptions, check: RecallOptions,
-    talk: Console, *, carry: Sequence[str] = (),
+    console: Console, *, carry: Sequence[str] = (),
 ) -> RankRun:  # fmt: skip
     """Check everything that was asked before a model is touched; `carry` are columns of tables that hits keep.
 
@@ -61,12 +61,14 @@ def plan(  # noqa: PLR0917 - a group of options each
     queries = _queries(query, arguments, expected, arrive=stream is not None)
     for asked in queries:
         if asked.is_example and not query.queries and not query.image:
-            talk.note_once(f"looking for pictures like {asked.name}; for these words, quote them: '\"{asked.name}\"'")
+            console.info_once(
+                f"looking for pictures like {asked.name}; for these words, quote them: '\"{asked.name}\"'"
+            )
         if asked.is_sum and not query.queries:
-            talk.note_once(f"looking for {asked} (double quotes inside keep a literal sign)")
+            console.info_once(f"looking for {asked} (double quotes inside keep a literal sign)")
     globs = corpus.globs
     sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
-    sources = replace(sources, detail=talk.detail_once, keep=tuple(carry))
+    sources = replace(sources, detail=console.debug_once, keep=tuple(carry))
     refuse_columns(sources, carry)
     if sources.index is not None:
         refuse_all_of_an_index(hits, check)
@@ -78,14 +80,14 @@ def plan(  # noqa: PLR0917 - a group of options each
             check_folder(folder)
     refs = sources.refs() if sources.has_images else []
     return RankRun(
-        queries, sources, refs, globs, hits, keep, expected, query.prompts or [], RunSummary(talk), reporting,
-        corpus.no_orient, Preview(talk, not corpus.no_orient, keep.fetch_names) if keep.preview else None, stream,
+        queries, sources, refs, globs, hits, keep, expected, query.prompts or [], RunSummary(console), reporting,
+        corpus.no_orient, Preview(console, not corpus.no_orient, keep.fetch_names) if keep.preview else None, stream,
         CarriedColumns(carry, OWN_COLUMNS),
     )  # fmt: skip
 
 
 def _queries(query: QueryOptions, arguments: list[str], expected: ExpectedHits | None, *, arrive: bool) -> list[Query]:
-    """What is asked; where no option says it, the first argument, which is then taken from them.
+    """Return what is asked; where no option says it, the first argument, which is then taken from them.
 
     With `arrive`, those of stdin come later.
     """
@@ -131,16 +133,16 @@ class RankRun:
 
     @property
     def total(self) -> int | None:
-        """How many images there are; None for a list that is still coming."""
+        """Return how many images there are; None for a list that is still coming."""
         return len(self.refs) if isinstance(self.refs, list) else None
 
     def follow(self, model: ModelOptions, *, given: bool) -> ModelOptions:
-        """The model that made the vectors, where the command line names none."""
+        """Return the model that made the vectors, where the command line names none."""
         self._device = model.choice().own_device
         own = self.sources.model
         if given or own is None or own == model.choice().model:
             return model
-        self.report.talk.note(f"{self.sources.made_by_model} was made by {own}; using it")
+        self.report.console.info(f"{self.sources.made_by_model} was made by {own}; using it")
         return replace(model, model=own)
 
     def rows(self, session: Session, advance: Advance) -> Iterator[Row]:
@@ -165,7 +167,7 @@ class RankRun:
             if not self.report.failed:
                 raise nothing_left(self.globs)
             return
-        exact = CorpusFinder(corpus, asked, limits, self._keeps(images), self.report.talk, self._device)
+        exact = CorpusFinder(corpus, asked, limits, self._keeps(images), self.report.console, self._device)
         if self.expected is not None:
             yield from self._measures(exact)
             return
@@ -208,10 +210,10 @@ class RankRun:
         reads = self.sources.has_images or any(term.is_image for query in self.queries for term in query.terms)
         ours = ImageReading(session.provenance.rendering, ", ".join(session.provenance.decoding)) if reads else None
         for text in warnings_of_reading(self.sources, ours):
-            self.report.talk.warn(text)
+            self.report.console.warning(text)
 
     def _keeps(self, images: ImagePart) -> Callable[[str], bool] | None:
-        """Which names of vector files take part; those of images passed when they were looked up."""
+        """Return which names of vector files take part; those of images passed when they were looked up."""
         keeps, passed = self.globs.keeps, frozenset(images.names)
         return None if keeps is None else lambda name: name in passed or keeps(name)
 
@@ -256,14 +258,14 @@ class RankRun:
 
     def _measures(self, finder: CorpusFinder) -> Iterator[Row]:
         assert self.expected is not None  # noqa: S101 - the caller looked
-        talk = self.report.talk
+        console = self.report.console
         figures = self.expected.measures(finder, self.queries, frozenset(self._lost))
         for row in figures.rows:
             if row.needed is not None:
                 holds = row.value >= row.needed
                 self._failed_check |= not holds
                 self._found.append(self.expected.finding(row))
-                talk.line(
+                console.line(
                     f"check {'holds' if holds else 'fails'}: {row.measure} {row.value:.1%}, needed {row.needed:.1%}"
                 )
             yield row
@@ -277,7 +279,7 @@ class RankRun:
                 yield self.carried.row(row, hit.fields)
             yield from self._kept(result, len(finder.asked.queries), finder.limits)
             if not result.hits:
-                self.report.talk.note(f"nothing found for {result.query.name!r}")
+                self.report.console.info(f"nothing found for {result.query.name!r}")
             if self.preview is not None:
                 self.preview.add(result, searched.kind)
             if self.reporting.pages:
@@ -291,7 +293,7 @@ class RankRun:
         far = sum(hit.is_far for result in results for hit in result.hits)
         if far and not self.keep.fetch_names:
             what = "1 picture is" if far == 1 else f"{far:,} pictures are"
-            self.report.talk.note(f"{what} not on the page: the vector file names URLs (--fetch-names fetches them)")
+            self.report.console.info(f"{what} not on the page: the vector file names URLs (--fetch-names fetches them)")
 
     def _kept(self, result: Result, queries: int, limits: HitLimits) -> Iterator[ErrorRow]:
         width = max(3, len(str(limits.top or len(result.hits))))

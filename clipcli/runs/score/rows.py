@@ -32,7 +32,7 @@ class ScoredRow:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """A column a model; the first one's is `score`."""
+        """Return a column a model; the first one's is `score`."""
         check = () if self.holds is None else ("ok",)
         return ("image", "text", "score", *list(self.scores)[1:], *check)
 
@@ -42,7 +42,7 @@ class ScoredRow:
         return None if self.holds else self.image
 
     def record(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """Return the documented JSON object."""
         row: dict[str, object] = {"image": self.image, "text": self.text, "score": round(self.score, _JSON_DIGITS)}
         if len(self.scores) > 1:
             row["scores"] = {model: round(score, _JSON_DIGITS) for model, score in self.scores.items()}

@@ -58,10 +58,10 @@ class ScoreSessions:
 
 
 @contextmanager
-def open_sessions(choices: Sequence[Choice], talk: Console, options: SessionOptions) -> Iterator[ScoreSessions]:
+def open_sessions(choices: Sequence[Choice], console: Console, options: SessionOptions) -> Iterator[ScoreSessions]:
     """Open a session for each model. Raises as `open_session`."""
     with ExitStack() as stack:
-        opened = {choice.model: stack.enter_context(open_session(choice, talk, options)) for choice in choices}
+        opened = {choice.model: stack.enter_context(open_session(choice, console, options)) for choice in choices}
         yield ScoreSessions(opened)
 
 
@@ -83,7 +83,7 @@ class ScoreRun:
 
     @property
     def is_check(self) -> bool:
-        """Whether the exit code says if enough pairs reach the score."""
+        """Return whether the exit code says if enough pairs reach the score."""
         return self.limits.min_share is not None
 
     def rows(self, sessions: ScoreSessions, advance: Advance) -> Iterator[Row]:
@@ -99,10 +99,10 @@ class ScoreRun:
         """Say how it went, write the reports, and return the exit code."""
         self.report.summarise("pair")
         if self.report.done:
-            talk, done = self.report.talk, self.report.done
-            talk.note(f"{done:,} pairs, mean score {self._total / done:.4f}{self._reached_words()}")
+            console, done = self.report.console, self.report.done
+            console.info(f"{done:,} pairs, mean score {self._total / done:.4f}{self._reached_words()}")
         if self.is_check:
-            self.report.talk.line(f"check {'holds' if self._holds else 'fails'}: {self._outcome()}")
+            self.report.console.line(f"check {'holds' if self._holds else 'fails'}: {self._outcome()}")
         model = ", ".join(session.info.name for session in sessions.by_model.values())
         holds = self._holds if self.is_check else not self.report.failed
         self.reporting.write([CheckReport("score", tuple(self.findings), holds, self._outcome(), model)])
@@ -130,7 +130,7 @@ class ScoreRun:
         return not isinstance(row, ScoredRow) or limit is None or row.score >= limit
 
     def _scored(self, sessions: ScoreSessions, advance: Advance) -> Iterator[tuple[Pair, ScoredRow | ErrorRow]]:
-        """Every pair with its row, counted and held against the limit."""
+        """Yield every pair with its row, counted and held against the limit."""
         stream = self._embedded(list(sessions.by_model.values()))
         while block := list(islice(stream, _TEXTS_AT_ONCE)):
             good = [pair.text or "" for pair, images in block if _first_error(images) is None]
@@ -160,7 +160,7 @@ class ScoreRun:
         finding = Finding(pair.ref.name, pair.ref.path, holds is not False, wanted, row.text, limit, score)
         self._note(finding)
         if holds is False:
-            self.report.talk.line(f"{printable(row.image)}: {score:.4f} is below {limit:g}: {printable(row.text)}")
+            self.report.console.line(f"{printable(row.image)}: {score:.4f} is below {limit:g}: {printable(row.text)}")
         return row
 
     def _failed(self, pair: Pair, error: ImageError) -> ErrorRow:
@@ -174,7 +174,7 @@ class ScoreRun:
             self.findings.append(finding)
 
     def _embedded(self, sessions: Sequence[Session]) -> Iterator[tuple[Pair, Sequence[Result]]]:
-        """Each pair with its image's vector of every model, or why there is none; in order."""
+        """Yield each pair with its image's vector of every model, or why there is none; in order."""
         if len(sessions) == 1:
             yield from ((pair, [result]) for pair, result in _images(sessions[0], self.pairs))
             return
@@ -184,7 +184,7 @@ class ScoreRun:
             yield from zip(some, map(list, zip(*columns, strict=True)), strict=True)
 
     def _texts(self, session: Session, texts: Sequence[str]) -> Sequence[Result]:
-        """A vector or an error for each text, put into the prompts where there are any."""
+        """Return a vector or an error for each text, put into the prompts where there are any."""
         try:
             if self.prompts is None:
                 return list(session.embed_texts(texts))
@@ -193,7 +193,7 @@ class ScoreRun:
             return error.results
 
     def _best(self, scored: Iterator[tuple[Pair, ScoredRow | ErrorRow]], share: float) -> Iterator[Row]:
-        """The best share of all pairs, in input order; they wait in a file, since the last may be the best."""
+        """Yield the best share of all pairs, in input order; they wait in a file, since the last may be the best."""
         scores: list[float] = []
         with tempfile.TemporaryFile() as waiting:
             for pair, row in scored:
@@ -212,8 +212,8 @@ class ScoreRun:
                     yield self.carried.row(row, fields)
 
 
-def _best_rows(scores: np.ndarray, share: float) -> frozenset[int]:  # type: ignore[type-arg]
-    """The numbers of the best share, rounded to whole rows; of equal scores, the first."""
+def _best_rows(scores: np.ndarray, share: float) -> frozenset[int]:
+    """Return the numbers of the best share, rounded to whole rows; of equal scores, the first."""
     count = round(len(scores) * share)
     return frozenset(np.argsort(-scores, kind="stable")[:count].tolist())
 
@@ -223,7 +223,7 @@ def _first_error(results: Iterable[Result]) -> ImageError | None:
 
 
 def _images(session: Session, pairs: Iterable[Pair]) -> Iterator[tuple[Pair, Result]]:
-    """Each pair with the vector of its image, or why there is none; streams."""
+    """Yield each pair with the vector of its image, or why there is none; streams."""
     waiting: deque[Pair] = deque()
 
     def refs() -> Iterator[ImageRef]:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from clipcli.options.score import PairOptions, ScoreLimitOptions
 
 
-def plan(pairs: PairOptions, keep: Sequence[str], limits: ScoreLimitOptions, talk: Console) -> ScoreRun:
+def plan(pairs: PairOptions, keep: Sequence[str], limits: ScoreLimitOptions, console: Console) -> ScoreRun:
     """Check everything that was asked before a model is touched.
 
     Args:
         pairs: where images and texts are.
         keep: columns of tables that rows keep.
         limits: which pairs are written, and whether that is a check.
-        talk: says what a person should know.
+        console: says what a person should know.
 
     Raises:
         UsageError: options that do not go together.
@@ -43,4 +43,4 @@ def plan(pairs: PairOptions, keep: Sequence[str], limits: ScoreLimitOptions, tal
     columns = PairColumns(pairs.column, pairs.text, tuple(keep))
     found = read_pairs(arguments, lists, columns, pairs.globs, null=pairs.null)
     prompts = load_prompts(pairs.prompts) if pairs.prompts else None
-    return ScoreRun(found, limits, prompts, CarriedColumns(keep, OWN_COLUMNS), RunSummary(talk))
+    return ScoreRun(found, limits, prompts, CarriedColumns(keep, OWN_COLUMNS), RunSummary(console))

@@ -44,10 +44,10 @@ def start_muted() -> Iterator[None]:
 
 
 @contextmanager
-def ray_words(talk: Console) -> Iterator[None]:
-    """What the nodes report goes to `talk`, as details, in place of stdout; rows go there as before."""
+def ray_words(console: Console) -> Iterator[None]:
+    """Send what the nodes report to the console instead of stdout; rows go to stdout as before."""
     real = sys.stdout
-    sys.stdout = _Words(real, talk)
+    sys.stdout = _Words(real, console)
     try:
         yield
     finally:
@@ -57,9 +57,9 @@ def ray_words(talk: Console) -> Iterator[None]:
 class _Words:
     """Stdout as far as bytes go; what is printed is Ray's."""
 
-    def __init__(self, real: IO[str], talk: Console) -> None:
+    def __init__(self, real: IO[str], console: Console) -> None:
         self._real = real
-        self._talk = talk
+        self._console = console
         self._rest = ""
 
     def write(self, text: str) -> int:
@@ -67,9 +67,9 @@ class _Words:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             if message := _COLOUR.sub("", line).strip():
-                self._talk.detail(message)
+                self._console.debug(message)
             if _LOW_MEMORY.search(line):
-                self._talk.note_once("a node ran low on memory and Ray ended a worker there; it is started again")
+                self._console.info_once("a node ran low on memory and Ray ended a worker there; it is started again")
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -102,7 +102,7 @@ class Cluster:
 
     ray: Any
     wishes: ClusterSpec
-    talk: Console
+    console: Console
 
     def plan(self, device: str) -> WorkerPool:
         """Share its nodes out.
@@ -113,13 +113,13 @@ class Cluster:
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         pool = plan_pool([Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in nodes], self.wishes, device)
         gpus = f" and {pool.gpus:g} GPUs" if pool.gpus else ""
-        self.talk.detail(f"nodes: {len(nodes)}; workers: {pool.workers}, of {pool.cpus} cores{gpus} each")
+        self.console.debug(f"nodes: {len(nodes)}; workers: {pool.workers}, of {pool.cpus} cores{gpus} each")
         if pool.room < pool.workers:
-            self.talk.note(f"the cluster has room for {pool.room} of {pool.workers} workers now")
+            self.console.info(f"the cluster has room for {pool.room} of {pool.workers} workers now")
         return pool
 
     def describe(self, order: WorkerSpec, pool: WorkerPool) -> WorkerModel:
-        """What the model is, learnt on a node of the kind that will run it.
+        """Return what the model is, learnt on a node of the kind that will run it.
 
         Raises:
             ModelError: it cannot be used there.
@@ -129,7 +129,7 @@ class Cluster:
         with _plain_errors(self.ray):
             result = remote.remote(order)
             if not self.ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
-                self.talk.note("waiting for the first worker: a free place in the cluster, or the model")
+                self.console.info("waiting for the first worker: a free place in the cluster, or the model")
             model: WorkerModel = self.ray.get(result)
             return model
 
@@ -158,7 +158,7 @@ class _Relay:
         self._stream = _stream(tables, order, expected, pool)
 
     def next(self) -> Any:
-        """The next table; None after the last."""
+        """Return the next table; None after the last."""
         return next(self._stream, None)
 
 
@@ -195,7 +195,7 @@ def _has_parameter(dataset: Any, name: str) -> bool:
 
 
 def _lasting() -> dict[str, int]:
-    """A dead worker is started again, however often; what it was at is given out again, but not for ever."""
+    """Return how Ray treats a worker: a dead one is always started again, its work only a few times."""
     return {"max_restarts": -1, "max_task_retries": _TRIES}
 
 
@@ -208,7 +208,7 @@ def _restarts() -> str:
 
 
 @contextmanager
-def connect(wishes: ClusterSpec, talk: Console) -> Iterator[Cluster]:
+def connect(wishes: ClusterSpec, console: Console) -> Iterator[Cluster]:
     """Join the cluster, or start one.
 
     Raises:
@@ -222,7 +222,7 @@ def connect(wishes: ClusterSpec, talk: Console) -> Iterator[Cluster]:
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if wishes.is_local:
         settings["include_dashboard"] = False
-        talk.note("starting a Ray cluster on this machine")
+        console.info("starting a Ray cluster on this machine")
     elif wishes.endpoint is not None:
         _knock(wishes.address, wishes.endpoint)
     try:
@@ -230,9 +230,9 @@ def connect(wishes: ClusterSpec, talk: Console) -> Iterator[Cluster]:
             ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _not_there(wishes.address, error) from error
-    with ray_words(talk):
+    with ray_words(console):
         try:
-            yield Cluster(ray, wishes, talk)
+            yield Cluster(ray, wishes, console)
         finally:
             ray.shutdown()
 

@@ -36,12 +36,12 @@ class ClusterSession:
     order: WorkerSpec
     pool: WorkerPool
     model: WorkerModel
-    talk: Console
+    console: Console
     timings: Timings = field(default_factory=Timings)
 
     @property
     def provenance(self) -> Provenance:
-        """What the vectors depend on, as the nodes say."""
+        """Return what the vectors depend on, as the nodes say."""
         model, options = self.model, self.order.options
         return Provenance(model.info, model.scoring, model.precision, options.decoding, options.rendering.name)
 
@@ -75,7 +75,7 @@ class ClusterSession:
         self.timings.decode += aside.decode
         self.timings.model += aside.model
         if aside.restarts:
-            self.talk.note_once(
+            self.console.info_once(
                 f"a worker died and was started again ({aside.restarts}); what it had not handed over is computed "
                 "again (if memory ran out: a smaller --batch-size, or fewer workers with --concurrency)"
             )
@@ -83,7 +83,7 @@ class ClusterSession:
 
 @contextmanager
 def open_cluster(
-    wishes: ClusterSpec, choice: Choice, options: SessionOptions, talk: Console, *, expected_images: int | None
+    wishes: ClusterSpec, choice: Choice, options: SessionOptions, console: Console, *, expected_images: int | None
 ) -> Iterator[ClusterSession]:
     """A session on a cluster, which is let go of, or ended where it was started for this run, when the block ends.
 
@@ -94,7 +94,7 @@ def open_cluster(
     """
     from clipcli.session.ray.cluster import connect
 
-    with connect(wishes, talk) as cluster:
+    with connect(wishes, console) as cluster:
         pool = cluster.plan(choice.device)
         options = options if options.workers else replace(options, workers=pool.cpus)
         if choice.device == "auto" and not pool.gpus:
@@ -102,4 +102,4 @@ def open_cluster(
         order = WorkerSpec(choice, options, expected_images, this_folder())
         description = cluster.describe(order, pool)
         check_alike(description, replace(description, version=type(description).version))
-        yield ClusterSession(cluster, order, pool, description, talk)
+        yield ClusterSession(cluster, order, pool, description, console)

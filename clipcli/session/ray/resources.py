@@ -35,12 +35,12 @@ class ClusterSpec:
 
     @property
     def is_local(self) -> bool:
-        """Whether the cluster lives as long as the run."""
+        """Return whether the cluster lives as long as the run."""
         return self.address == LOCAL
 
     @property
     def is_client(self) -> bool:
-        """Whether this process stays outside of the cluster and speaks to its Ray Client server."""
+        """Return whether this process stays outside of the cluster and speaks to its Ray Client server."""
         return self.address.startswith(_CLIENT)
 
     @property
@@ -70,13 +70,13 @@ class WorkerPool:
     gpus: float
 
     def images_a_task(self, images: int) -> int:
-        """How many images are handed out together when so many are expected."""
+        """Return how many images are handed out together when so many are expected."""
         most = _GPU_TASK if self.gpus else _CPU_TASK
         return max(1, min(most, -(-images // (_TASKS_A_WORKER * self.workers))))
 
 
 def parse_wishes(address: str | None, gpus_per_worker: float | None, concurrency: int | None) -> ClusterSpec | None:
-    """The options as one value; None for a run on this machine alone.
+    """Return the options as one value; None for a run on this machine alone.
 
     Raises:
         UsageError: no such place, or options of a cluster without one.

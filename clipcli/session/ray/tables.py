@@ -31,12 +31,12 @@ _KINDS: Final[dict[str, Any]] = {"object": RemoteObject, "member": TarMember, "c
 
 
 def to_json(ref: ImageRef) -> str:
-    """A reference as ASCII, undecodable bytes of names included."""
+    """Return a reference as ASCII, undecodable bytes of names included."""
     return json.dumps([ref.path, ref.name, ref.problem, _source_to_json(ref.source)])
 
 
 def from_json(text: str) -> ImageRef:
-    """The reference again. Raises ValueError, TypeError or KeyError where the text is none."""
+    """Return the reference again. Raises ValueError, TypeError or KeyError where the text is none."""
     path, name, problem, source = json.loads(text)
     return ImageRef(path, name, problem, None if source is None else _KINDS[source[0]](*source[1:]))
 
@@ -64,7 +64,7 @@ class WorkerStats:
 
 
 def ref_tables(refs: Iterable[ImageRef], rows: int, at_most: int) -> list[Any]:
-    """The next references as tables of `rows` each, `at_most` tables; none when there are none left."""
+    """Return the next references as tables of `rows` each, `at_most` tables; none when there are none left."""
     stream = iter(refs)
     arrow = pyarrow()
     tables: list[Any] = []
@@ -74,7 +74,7 @@ def ref_tables(refs: Iterable[ImageRef], rows: int, at_most: int) -> list[Any]:
 
 
 def refs_of(table: Any) -> list[ImageRef]:
-    """The references of a table."""
+    """Return the references of a table."""
     return [from_json(text) for text in table.column("ref").to_pylist()]
 
 
@@ -109,7 +109,7 @@ def result_table(refs: Any, results: Sequence[Embedded], dim: int, aside: Worker
 
 
 def results_of(table: Any) -> Iterator[Embedded]:
-    """The results again."""
+    """Yield the results again."""
     column = table.column("vector").combine_chunks()
     vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     digests, stages, reasons = (table.column(name).to_pylist() for name in ("digest", "stage", "reason"))
@@ -121,10 +121,10 @@ def results_of(table: Any) -> Iterator[Embedded]:
 
 
 def asides_of(table: Any) -> list[WorkerStats]:
-    """What the workers told besides."""
+    """Return what the workers told besides."""
     return [WorkerStats(**json.loads(text)) for text in table.column("aside").to_pylist() if text]
 
 
 def _utf8(text: str) -> str:
-    """A reason may quote a name that is not UTF-8."""
+    """Return a reason in UTF-8; it may quote a name that is not."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -34,7 +34,7 @@ class WorkerSpec:
     """Where relative paths start."""
 
     def open(self, stack: ExitStack) -> Session:
-        """The session that the order describes, closed with `stack`."""
+        """Return the session that the order describes, closed with `stack`."""
         with suppress(OSError):  # a node without this folder has no file of a relative path either
             os.chdir(self.folder)
         return stack.enter_context(
@@ -64,7 +64,7 @@ def describe(order: WorkerSpec) -> WorkerModel:
 
 
 def this_folder() -> str:
-    """The folder that relative paths start at."""
+    """Return the folder that relative paths start at."""
     return str(Path.cwd())
 
 
@@ -79,7 +79,7 @@ class Worker:
         self._stack = ExitStack()
 
     def __call__(self, batch: Any) -> Any:
-        """A table of references → a table of results.
+        """Turn a table of references into a table of results.
 
         Raises:
             ModelError: the model cannot be used on this node.

@@ -56,7 +56,7 @@ class AlignedPair:
 
 
 def align(one: Sheet, other: Sheet) -> AlignedPair | None:
-    """The best fit of two sheets; None where none is worth a closer look."""
+    """Return the best fit of two sheets; None where none is worth a closer look."""
     best: tuple[float, Stretch, Stretch, Motion] | None = None
     for mine, its in _beginnings(one, other):
         first, second = one.cut(mine, _COARSE), other.cut(its, _COARSE)
@@ -77,7 +77,7 @@ def align(one: Sheet, other: Sheet) -> AlignedPair | None:
 
 
 def _shared(mine: Stretch, its: Stretch, covered: Mask, motion: Motion) -> tuple[Stretch, Stretch]:
-    """The two stretches without what the motion laid outside the other."""
+    """Return the two stretches without what the motion laid outside the other."""
     side = len(covered)
     rows, columns = (np.flatnonzero(covered.mean(axis=axis) > 0.5) for axis in (1, 0))  # noqa: PLR2004 - half a line
     if not len(rows) or not len(columns):
@@ -92,7 +92,10 @@ def _shared(mine: Stretch, its: Stretch, covered: Mask, motion: Motion) -> tuple
 
 
 def _widened(mine: Stretch, its: Stretch, motion: Motion) -> tuple[Stretch, Stretch, Motion]:
-    """The frames as large as both pictures go, so that nothing hides in what a window leaves out; the turn stays."""
+    """Return the frames as large as both pictures go, so that nothing hides in what a window leaves out.
+
+    The turn stays.
+    """
     frames: list[tuple[float, float, float, float]] = []
     for axis, low in ((1, 2), (0, 0)):
         (start, stop), (first, last) = mine[low : low + 2], its[low : low + 2]
@@ -131,7 +134,7 @@ def _beginnings(one: Sheet, other: Sheet) -> list[tuple[Stretch, Stretch]]:
 
 
 def blurred(values: Grey) -> Grey:
-    """The mean of 3 × 3 neighbours, weighted 1 2 1."""
+    """Return the mean of 3 × 3 neighbours, weighted 1 2 1."""
     padded = np.pad(values, 1, mode="edge")
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     return np.asarray((rows[:-2] + 2 * rows[1:-1] + rows[2:]) / 16, np.float32)
@@ -171,7 +174,7 @@ def move(values: Grey, motion: Motion) -> tuple[Grey, Mask]:
 
 
 def _fit(first: Grey, second: Grey, motion: Motion, steps: int) -> tuple[float, Motion]:
-    """A better motion and the correlation with it; the given one where no step is better."""
+    """Return a better motion and the correlation with it; the given one where no step is better."""
     moved, covered = move(second, motion)
     best = correlation(first, moved, covered), motion
     lit: tuple[float, float] | None = None

@@ -142,7 +142,7 @@ def _prepare(order: Indices, place: int, leader: Indices, candidates: Callable[[
 
 
 def smallest_cosine(vectors: Vectors) -> float:
-    """The smallest dot product between any two of (n, dim) unit rows; 1.0 for fewer than two. Block by block.
+    """Return the smallest dot product between any two of (n, dim) unit rows; 1.0 for fewer than two. Block by block.
 
     Of more than 32,768 rows, 4,096 spread evenly are held against all: every pair would take hours at a million.
     """

@@ -47,7 +47,7 @@ class Spectrum:
 
 
 def spectrum(grey: npt.NDArray[np.uint8], content: tuple[float, float, float, float]) -> Spectrum:
-    """The spectrum of the middle of a picture at full size.
+    """Return the spectrum of the middle of a picture at full size.
 
     Args:
         grey: (height, width).
@@ -75,7 +75,7 @@ def spectrum(grey: npt.NDArray[np.uint8], content: tuple[float, float, float, fl
 
 
 def standings(spectra: Sequence[Spectrum]) -> list[int]:
-    """How copies of one picture stand among each other: the smaller, the more of it is real.
+    """Return how copies of one picture stand among each other: the smaller, the more of it is real.
 
     Behind all others stand what was enlarged or sharpened, then what shows less, then what has a plain border.
     """
@@ -105,7 +105,7 @@ def _sharpened(spectra: Sequence[Spectrum]) -> list[bool]:
 
 
 def _is_enlarged(large: Spectrum, small: Spectrum) -> bool:
-    """Whether one holds nothing of its own where another, which is smaller, still holds something."""
+    """Return whether one holds nothing of its own where another, which is smaller, still holds something."""
     scale = (large.pixels / small.pixels) ** 0.5
     if scale < _ENLARGED:
         return False

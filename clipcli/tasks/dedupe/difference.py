@@ -61,7 +61,7 @@ class Difference(NamedTuple):
 
 
 def difference(one: Sheet, other: Sheet, pair: AlignedPair, limit: float) -> Difference:
-    """The better of predicting the first from the second and the second from the first.
+    """Return the better of predicting the first from the second and the second from the first.
 
     Args:
         one: A picture.
@@ -80,7 +80,7 @@ def difference(one: Sheet, other: Sheet, pair: AlignedPair, limit: float) -> Dif
 
 
 def colour_difference(one: Sheet, other: Sheet, pair: AlignedPair) -> float:
-    """The largest block of colour that a saturation and a white balance do not explain; 0 where one is grey."""
+    """Return the largest block of colour that a saturation and a white balance do not explain; 0 where one is grey."""
     mine, its = one.colours(pair.frames[0], _COLOUR_SIDE), other.colours(pair.frames[1], _COLOUR_SIDE)
     its = np.stack([move(part, pair.motion)[0] for part in its])
     strengths = [float(np.sqrt(((c - c.mean((1, 2), keepdims=True)) ** 2).mean())) for c in (mine, its)]
@@ -145,7 +145,7 @@ def _predict(wanted: Grey, given: Grey, covered: Mask) -> tuple[Grey, float]:
 
 
 def _colour_rest(wanted: Grey, given: Grey, light: Grey) -> float:
-    """The largest block of `wanted` that is not `given` with another saturation and white balance."""
+    """Return the largest block of `wanted` that is not `given` with another saturation and white balance."""
     tint = (light - light.mean()) / 64
     gain, shift, bend = 1.0, np.zeros(2), np.zeros(2)
     weights = np.ones(light.shape)

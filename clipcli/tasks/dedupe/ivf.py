@@ -145,7 +145,7 @@ _ROWS, _COLUMNS = 1024, 4096
 
 
 def exact_is_quick(products: int) -> bool:
-    """Whether so many products of rows are worth an exact join."""
+    """Return whether so many products of rows are worth an exact join."""
     return products <= EXACT_PRODUCTS
 
 

@@ -54,7 +54,7 @@ class VectorSource:
         return len(self.vectors) if self.rows is None else len(self.rows)
 
     def block(self, start: int, stop: int) -> Vectors:
-        """A view where all rows are taken."""
+        """Return a view where all rows are taken."""
         return self.vectors[start:stop] if self.rows is None else self.vectors[self.rows[start:stop]]
 
     def take(self, rows: Indices) -> Vectors:

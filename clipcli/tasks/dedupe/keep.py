@@ -106,7 +106,7 @@ def rank(files: Sequence[FileFacts], rules: Sequence[Rule]) -> list[int]:
 
 
 def reason(kept: FileFacts, others: Sequence[FileFacts], rules: Sequence[Rule]) -> str:
-    """Why `kept` is kept: the rule that parts it from the one that came closest."""
+    """Return why `kept` is kept: the rule that parts it from the one that came closest."""
     if not others:
         return ""
     second = min(others, key=lambda facts: _key(facts, rules))
@@ -114,7 +114,7 @@ def reason(kept: FileFacts, others: Sequence[FileFacts], rules: Sequence[Rule]) 
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Whether an absolute path lies in an absolute folder, or is it."""
+    """Return whether an absolute path lies in an absolute folder, or is it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 

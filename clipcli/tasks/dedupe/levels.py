@@ -31,10 +31,10 @@ _BY_MODEL: Final[tuple[tuple[str, LevelThresholds], ...]] = (
 
 
 def thresholds_of(model: str) -> LevelThresholds:
-    """The thresholds that belong to a model, by its name."""
+    """Return the thresholds that belong to a model, by its name."""
     return next((found for pattern, found in _BY_MODEL if re.search(pattern, model)), UNKNOWN_MODEL)
 
 
 def includes(asked: Level, level: Level) -> bool:
-    """Whether a run at level `asked` reports matches of `level`."""
+    """Return whether a run at level `asked` reports matches of `level`."""
     return LEVELS.index(level) <= LEVELS.index(asked)

@@ -37,7 +37,10 @@ TURNS: Final = len(NAMES)
 
 
 def turn(array: npt.NDArray[Any], number: int) -> npt.NDArray[Any]:
-    """The picture (height, width, …) in one of the eight ways, by its place in `NAMES`; quarter turns are clockwise."""
+    """Return the picture (height, width, …) in one of the eight ways, by its place in `NAMES`.
+
+    Quarter turns are clockwise.
+    """
     mirrored = array[:, ::-1] if number >= TURNS // 2 else array
     return np.ascontiguousarray(np.rot90(mirrored, -(number % 4)))
 
@@ -83,12 +86,12 @@ class Likeness(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Whether they show the same picture."""
+        """Return whether they show the same picture."""
         return self.verdict == "near"
 
 
 def sign(image: Image.Image, *, turns: bool = False, pixels: tuple[int, int] | None = None) -> Signature:
-    """The signature of a decoded picture of any mode.
+    """Return the signature of a decoded picture of any mode.
 
     Args:
         image: The picture, or a smaller one of it.
@@ -105,7 +108,7 @@ def sign(image: Image.Image, *, turns: bool = False, pixels: tuple[int, int] | N
 
 
 def compare(first: Signature, second: Signature) -> Likeness:
-    """How two signatures compare; at the turn that fits best where both have turned hashes."""
+    """Return how two signatures compare; at the turn that fits best where both have turned hashes."""
     count = min(len(first.hashes), len(second.hashes))
     distances = [int(np.unpackbits(first.hashes[0] ^ second.hashes[n]).sum()) for n in range(count)]
     upright = _judge(first.sheet, second.sheet)
@@ -119,13 +122,13 @@ def compare(first: Signature, second: Signature) -> Likeness:
 
 
 def turned(sheet: Sheet, number: int) -> Sheet:
-    """The sheet of a picture that is laid down in another way."""
+    """Return the sheet of a picture that is laid down in another way."""
     pixels = sheet.pixels[::-1] if number % 2 else sheet.pixels
     return sheet_from(turn(sheet.grey, number), turn(sheet.colour, number), pixels)
 
 
 def _judge(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:
-    """The verdict, the correlation and the peak."""
+    """Return the verdict, the correlation and the peak."""
     if one.plain or other.plain:
         return _judge_plain(one, other)
     pair = align(one, other)
@@ -174,7 +177,7 @@ def _hash(grey: npt.NDArray[np.uint8]) -> Bits:
 
 
 def _cosines(frequencies: int, pixels: int) -> npt.NDArray[np.float64]:
-    """The first rows of the discrete cosine transform, (frequencies, pixels): of type II, not normalised."""
+    """Return the first rows of the discrete cosine transform, (frequencies, pixels): of type II, not normalised."""
     at = 2 * np.arange(pixels) + 1
     return np.asarray(2 * np.cos(np.pi * np.arange(frequencies)[:, None] * at / (2 * pixels)))
 

@@ -35,7 +35,7 @@ _FILLS: Final = 0.9
 
 
 def beside(sheet: Sheet, stretch: Stretch) -> Beside:
-    """The worst of the four margins of a stretch."""
+    """Return the worst of the four margins of a stretch."""
     top, bottom, left, right = stretch
     grey = sheet.grey
     rows, columns = grey.shape
@@ -50,7 +50,7 @@ def beside(sheet: Sheet, stretch: Stretch) -> Beside:
 
 
 def moved(pair: AlignedPair) -> bool:
-    """Whether both pictures have plain ground around what they share, and it stands in another place of it."""
+    """Return whether both pictures have plain ground around what they share, and it stands in another place of it."""
     mine, its = pair.stretches
     if any(_fills(stretch) for stretch in pair.stretches):
         return False
@@ -66,7 +66,7 @@ def _fills(stretch: Stretch) -> bool:
 
 
 def _holds(outer: Stretch, inner: Stretch) -> bool:
-    """Whether the frame of the first, laid so that its stretch is the second's, holds the second's frame."""
+    """Return whether the frame of the first, laid so that its stretch is the second's, holds the second's frame."""
     for low, high, start, stop in ((*outer[:2], *inner[:2]), (*outer[2:], *inner[2:])):
         scale = (high - low) / max(stop - start, 1e-6)
         if low - scale * start < -0.02 or high + scale * (1 - stop) > 1.02:  # noqa: PLR2004 - a little

@@ -42,7 +42,7 @@ class Neighbours:
         self._starts = np.searchsorted(rows[order], np.arange(len(self.pairs.crowded) + 1))
 
     def of(self, row: int) -> tuple[Indices, npt.NDArray[np.float32]]:
-        """All partners of a row and their cosines, by number."""
+        """Return all partners of a row and their cosines, by number."""
         if self.pairs.crowded[row]:
             if self.scans_left and self.source is not None:
                 self.scans_left -= 1
@@ -81,7 +81,7 @@ class Pairs:
     """(rows of the first set,) True where partners were let go: the row's list is not complete."""
 
     def renamed(self, first: Indices, second: Indices) -> Pairs:
-        """The same pairs with other numbers for the rows."""
+        """Return the same pairs with other numbers for the rows."""
         return Pairs(first[self.first], second[self.second], self.cosine, self.crowded)
 
 
@@ -154,7 +154,7 @@ class PairBuffer:
             self._thin()
 
     def finish(self) -> Pairs:
-        """All pairs, by first row and then second; each once."""
+        """Return all pairs, by first row and then second; each once."""
         self._thin()
         return Pairs(*_sorted_once(*self._joined()), self._crowded)
 

@@ -94,7 +94,7 @@ class Sheet:
 
 
 def within(outer: Stretch, inner: Stretch) -> Stretch:
-    """A stretch of a stretch."""
+    """Return a stretch of a stretch."""
     top, bottom, left, right = outer
     one, two, three, four = inner
     height, width = bottom - top, right - left
@@ -108,7 +108,10 @@ def area(stretch: Stretch) -> float:
 
 
 def sheet_of(image: Image.Image, pixels: tuple[int, int] | None = None) -> Sheet:
-    """The sheet of a decoded picture of any mode; `pixels` where it was shrunk before: its own height and width."""
+    """Return the sheet of a decoded picture of any mode.
+
+    `pixels` where it was shrunk before: its own height and width.
+    """
     from PIL import Image as Pillow
 
     own = pixels or (image.height, image.width)
@@ -126,7 +129,7 @@ def sheet_of(image: Image.Image, pixels: tuple[int, int] | None = None) -> Sheet
 
 
 def is_coloured(image: Image.Image) -> bool:
-    """Whether any place of a picture is not grey; compression tints grey pictures a little."""
+    """Return whether any place of a picture is not grey; compression tints grey pictures a little."""
     from PIL import Image as Pillow
 
     square = grounded(image).resize((_COLOURS, _COLOURS), Pillow.Resampling.BOX).convert("YCbCr")
@@ -134,13 +137,13 @@ def is_coloured(image: Image.Image) -> bool:
 
 
 def sheet_from(grey: npt.NDArray[np.uint8], colour: npt.NDArray[np.int8], pixels: tuple[int, int]) -> Sheet:
-    """A sheet of grey values and colours that were made before, such as turned ones."""
+    """Return a sheet of grey values and colours that were made before, such as turned ones."""
     plain = int(np.ptp(grey)) <= _PLAIN
     return Sheet(grey, colour, pixels, content_stretches(grey), flat_share(grey), plain)
 
 
 def content_stretches(grey: npt.NDArray[np.uint8]) -> tuple[Stretch, ...]:
-    """The whole; what is left without a plain border; and once more where that has a plain border."""
+    """Return the whole; what is left without a plain border; and once more where that has a plain border."""
     stretches: list[Stretch] = [WHOLE]
     for _ in range(2):
         inner = _content(grey, stretches[-1])
@@ -182,7 +185,7 @@ def span(low: float, high: float, size: int, side: int) -> Grey:
 
 
 def _content(grey: npt.NDArray[np.uint8], stretch: Stretch) -> Stretch | None:
-    """What is left of a stretch when the border of one shade is taken away; None where nothing is."""
+    """Return what is left of a stretch when the border of one shade is taken away; None where nothing is."""
     height, width = grey.shape
     top, bottom, left, right = (
         round(share * size) for share, size in zip(stretch, (height, height, width, width), strict=True)
@@ -225,7 +228,7 @@ def _lead(
 
 
 def flat_share(grey: npt.NDArray[np.uint8]) -> float:
-    """How much of grey values (height, width) is flat, or of one shade with grain, 0 to 1."""
+    """Return how much of grey values (height, width) is flat, or of one shade with grain, 0 to 1."""
     values = grey.astype(np.int16)
     slope = np.zeros_like(values)
     slope[:, 1:] = np.abs(np.diff(values, axis=1))

@@ -62,7 +62,7 @@ class WindowRows:
 
     @classmethod
     def of_wholes(cls, grey: Greys) -> WindowRows:
-        """The wholes alone, described once."""
+        """Return the wholes alone, described once."""
         rows = cls(grey, WINDOWS[:1])
         parts = [rows.block(start, start + _KEPT_AT_ONCE) for start in range(0, len(grey), _KEPT_AT_ONCE)]
         object.__setattr__(rows, "_kept", np.concatenate([np.zeros((0, DIM), np.float32), *parts]))
@@ -118,7 +118,7 @@ class SketchSet:
         return SketchSet(self.grey[some], self.owner[some], self.drawn)
 
     def turned(self, turns: int) -> SketchSet:
-        """The pictures in so many of the eight ways to lay them down."""
+        """Return the pictures in so many of the eight ways to lay them down."""
         if turns == 1:
             return self
         ways = [np.stack([turn(one, number) for number in range(turns)]) for one in self.grey]
@@ -183,7 +183,7 @@ def _joined(found: list[_Matches]) -> _Matches:
 
 
 def _once(found: _Matches, *, itself: bool) -> _Matches:
-    """The best match of each pair of pictures."""
+    """Return the best match of each pair of pictures."""
     low, high = found.first, found.second
     if itself:
         low, high = np.minimum(low, high), np.maximum(low, high)

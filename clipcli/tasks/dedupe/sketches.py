@@ -39,7 +39,7 @@ _FLAT: Final = 1.5
 
 
 def sketch_of(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The sketch of a picture, 1 to 3 kB.
+    """Return the sketch of a picture, 1 to 3 kB.
 
     Args:
         grey: (height, width) at any size.

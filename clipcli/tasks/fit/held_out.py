@@ -55,7 +55,7 @@ class Comparison:
 
     @property
     def helps(self) -> bool:
-        """Whether the head gives more right answers, and by one of the two tests not by chance."""
+        """Return whether the head gives more right answers, and by one of the two tests not by chance."""
         return self.gain.value > 0 and (self.chance < _SURE or self.loss_chance < _VERY_SURE)
 
 
@@ -125,7 +125,7 @@ def _loss_chance(gains: Floats) -> float:
 
 
 def share(right: Flags, generator: np.random.Generator) -> Interval | None:
-    """The share that is right, with its interval; None of none."""
+    """Return the share that is right, with its interval; None of none."""
     return proportion(int(right.sum()), int((~right).sum()), 0, generator)
 
 

@@ -64,7 +64,7 @@ class Method:
 
 
 def prototypes(examples: Examples) -> Iterator[FewShotHead]:
-    """Each label's mean picture beside its text: discriminant analysis with one shared, shrunk covariance.
+    """Yield each label's mean picture beside its text: discriminant analysis with one shared, shrunk covariance.
 
     Wang et al., "A Hard-to-Beat Baseline for Training-Free CLIP-based Adaptation", arXiv:2402.04087, section 3.2. With
     one picture of each label nothing is known of the covariance, and the means count as they are.
@@ -89,7 +89,7 @@ def _whitened(deviations: Floats, offsets: Floats, degrees: float) -> Floats:
     dim = offsets.shape[1]
     trace = float((deviations**2).sum())
     if degrees <= 0 or trace <= 0:
-        return offsets * dim
+        return np.asarray(offsets * dim)
     # Woodbury: with fewer examples than dimensions the inverse is found among the examples.
     if len(deviations) < dim:
         inner = deviations @ deviations.T + trace / degrees * np.eye(len(deviations))
@@ -120,7 +120,7 @@ def ridge(examples: Examples) -> Iterator[FewShotHead]:
 
 
 def knn(examples: Examples) -> Iterator[FewShotHead]:
-    """The nearest examples vote, each for its own label (Tip-Adapter, arXiv:2207.09519)."""
+    """Yield the nearest examples vote, each for its own label (Tip-Adapter, arXiv:2207.09519)."""
     head = replace(_texts_alone(examples), examples=examples.vectors)
     answers = examples.answers.astype(np.float32)
     for strength in _VOTES:
@@ -162,21 +162,21 @@ def linear(examples: Examples) -> Iterator[FewShotHead]:
 
 
 def _sharpness(examples: Examples) -> list[float]:
-    """How fast votes fade, by how far apart pictures lie: models differ much in that."""
+    """Return how fast votes fade, by how far apart pictures lie: models differ much in that."""
     middle = examples.vectors.mean(axis=0, dtype=np.float64)
     distance = 1.0 - float(middle @ middle)  # the mean of 1 - cosine over all pairs
     return [share / max(distance, 1e-6) for share in _SHARES]
 
 
 def _reduced(vectors: Floats) -> tuple[Floats, Floats]:
-    """An orthonormal basis of the space that vectors span, (rank, dim), and the vectors in it, (n, rank)."""
+    """Return an orthonormal basis of the space that vectors span, (rank, dim), and the vectors in it, (n, rank)."""
     left, lengths, basis = np.linalg.svd(vectors, full_matrices=False)
     kept = lengths > lengths.max(initial=0.0) * 1e-7
     return basis[kept], left[:, kept] * lengths[kept]
 
 
 def _added(examples: Examples, directions: Floats, bias: Floats) -> FewShotHead:
-    """The texts' own head, and a linear one on top of it."""
+    """Return the texts' own head, and a linear one on top of it."""
     head = _texts_alone(examples)
     return replace(head, weights=(head.weights + directions).astype(np.float32), bias=bias.astype(np.float32))
 

@@ -173,7 +173,7 @@ def search(
     names: Sequence[str] | None = None,
     kernel: Kernel | None = None,
 ) -> list[Hits]:
-    """The best rows for each query.
+    """Return the best rows for each query.
 
     Args:
         queries: (n, dim), unit length.
@@ -201,7 +201,7 @@ def exact_scores(queries: Vectors, rows: Vectors) -> Scores:
 
 
 def product_error(dim: int) -> float:
-    """The most by which a float32 product of two unit vectors can be off, in any order of summation."""
+    """Return the most by which a float32 product of two unit vectors can be off, in any order of summation."""
     return float(dim + 2) * 2.0**-24
 
 
@@ -251,7 +251,7 @@ class BestRows:
             yield owners + first, columns
 
     def _by_kernel(self, start: int, block: Block) -> list[tuple[Rows, Rows]]:
-        """The same from the kernel, all at once; empty without one, which the first refusal of it makes so."""
+        """Return the same from the kernel, all at once; empty without one, which the first refusal of it makes so."""
         if self._kernel is None:
             return []
         stop = start + len(block)
@@ -269,13 +269,13 @@ class BestRows:
         return [(matches.queries, matches.rows)]
 
     def hits(self) -> list[Hits]:
-        """What each query found."""
+        """Return what each query found."""
         self._keep_best()
         ends = np.searchsorted(self._owners, np.arange(len(self.queries) + 1))
         return [Hits(self._rows[a:b], self._scores[a:b]) for a, b in pairwise(ends.tolist())]
 
     def _proposed(self, products: Scores, limit: Scores) -> Scores:
-        """The limit to reach in this block: where no full set of best rows is known yet, the block's own."""
+        """Return the limit to reach in this block: where no full set of best rows is known yet, the block's own."""
         top = self.limits.top
         if self._filled or top is None or products.shape[1] <= top:
             return limit
@@ -322,7 +322,7 @@ class BestRows:
         self._sorted = len(rows)
 
     def _tied_by_name(self, owners: Rows, rows: Rows, scores: Scores) -> Rows:
-        """The same rows, those of equal score ordered by name."""
+        """Return the same rows, those of equal score ordered by name."""
         same = (owners[1:] == owners[:-1]) & (scores[1:] == scores[:-1])
         if self.names is None or not same.any():
             return rows
@@ -335,7 +335,7 @@ class BestRows:
 
 
 def _at_least(products: Scores, limit: Scores) -> tuple[Rows, Rows]:
-    """The (query, column) pairs whose product reaches the limit of the query."""
+    """Return the (query, column) pairs whose product reaches the limit of the query."""
     if len(products) == 1:
         columns = np.flatnonzero(products[0] >= limit[0])
         return np.zeros(len(columns), np.int64), columns

@@ -40,7 +40,7 @@ def floors(scores: Scores, corpus: int, false_hits: float = FALSE_HITS) -> Score
 
 
 def deviations(corpus: int, false_hits: float = FALSE_HITS) -> float:
-    """How many standard deviations above the centre the floor is: 3.3 for 200 rows, 5.2 for a million."""
+    """Return how many standard deviations above the centre the floor is: 3.3 for 200 rows, 5.2 for a million."""
     from statistics import NormalDist
 
     return NormalDist().inv_cdf(1 - false_hits / max(corpus, FEWEST))

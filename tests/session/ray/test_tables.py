@@ -79,8 +79,8 @@ class Fake:
 def test_a_worker_gives_what_a_session_gives(order: WorkerSpec, random_model: str, folder, tmp_path, capsys):
     (tmp_path / "bad.png").write_bytes(b"nothing")
     plain = run("embed", folder, tmp_path, "-m", random_model, "--engine", "openclip", "--precision", "fp32")
-    cluster, talk = Fake(), Console()
-    session = ClusterSession(cluster, order, WorkerPool(1, 1, 1, 0), describe(order), talk)
+    cluster, console = Fake(), Console()
+    session = ClusterSession(cluster, order, WorkerPool(1, 1, 1, 0), describe(order), console)
     found = list(session.embed_images(collect([str(folder), str(tmp_path)])))
     assert [one.ref.name for one in found] == [row["image"] for row in plain.rows]
     assert [one.error.reason for one in found if one.error] == [
