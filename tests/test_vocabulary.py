@@ -102,11 +102,11 @@ def test_an_index_needs_no_model_and_no_cache():
 def test_options_that_lower_layers_read_as_variables(tmp_path, monkeypatch, option: str, value: str, variable: str):
     seen: list[str | None] = []
 
-    def instead(*_: object) -> None:
+    def instead(*_: object, **__: object) -> None:
         seen.append(os.environ.get(variable))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(classify, "plan", instead)
+    monkeypatch.setattr(classify, "plan_command", instead)
     before = os.environ.get(variable)
     given = () if value is None else (value.format(tmp_path),)
     assert run("classify", "x.png", "-l", "a,b", option, *given).code == 130

@@ -158,7 +158,7 @@ class ImageReading:
         if self.pixels == "bare":
             return "add --bare-transform"
         colour = self.pixels.rpartition(" ")[2]
-        return f"{'leave out --bare-transform and ' * (ours.pixels == 'bare')}add --background '{colour}'"
+        return f"{'leave out --bare-transform and ' * (ours.pixels == 'bare')}add --background-colour '{colour}'"
 
 
 def to_json(info: VectorsInfo) -> dict[str, object]:

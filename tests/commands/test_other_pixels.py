@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ON_BLACK = "its images were read rgb on #000000, those of this run rgb on #ffffff"
-ADVICE = "to read both alike, add --background '#000000'"
+ADVICE = "to read both alike, add --background-colour '#000000'"
 FORMATS = ("jsonl", "csv", "npy", "npz", "safetensors")
 
 
@@ -49,32 +49,36 @@ def embed(drawings: Path, random_model: str, tmp_path: Path) -> Callable[..., Pa
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_query_image_is_read_as_the_vectors_were(embed: Any, drawings: Path, random_model: str, kind: str):
-    path = embed(kind, "--background", "black")
+    path = embed(kind, "--background-colour", "black")
     query = ("rank", "-i", drawings / "left.png", path, "-m", random_model)
     other = run(*query)
     assert other.code == 0
     assert f"warning: {path}: {ON_BLACK}; {ADVICE}" in other.stderr
-    assert "warning" not in run(*query, "--background", "#000").stderr
+    assert "warning" not in run(*query, "--background-colour", "#000").stderr
     assert "warning" not in run("rank", "a drawing", path, "-m", random_model).stderr
 
 
 def test_an_index_knows_how_its_images_were_read(embed: Any, drawings: Path, random_model: str, tmp_path: Path):
     pytest.importorskip("usearch")
-    assert run("index", embed("npy", "--background", "black"), "-o", tmp_path / "an.index").code == 0
+    assert run("index", embed("npy", "--background-colour", "black"), "-o", tmp_path / "an.index").code == 0
     query = ("rank", "-i", drawings / "left.png", tmp_path / "an.index", "-m", random_model)
     assert f"{ON_BLACK}; {ADVICE}" in run(*query).stderr
-    assert "warning" not in run(*query, "--background", "black").stderr
+    assert "warning" not in run(*query, "--background-colour", "black").stderr
 
 
 @pytest.mark.parametrize(
     ("made", "now", "said"),
     [
-        ((), ("--bare-transform",), ("rgb on #ffffff", "bare", "leave out --bare-transform and add --background '#ff")),
+        (
+            (),
+            ("--bare-transform",),
+            ("rgb on #ffffff", "bare", "leave out --bare-transform and add --background-colour"),
+        ),
         (("--bare-transform",), (), ("bare", "rgb on #ffffff", "add --bare-transform")),
         (("--no-orient",), (), ("unrotated", "upright", "add --no-orient")),
         ((), ("--no-orient",), ("upright", "unrotated", "leave out --no-orient")),
         (("--fast-decode",), (), None),
-        (("--background", "red", "--no-orient"), ("--no-orient", "--background", "#ff0000"), None),
+        (("--background-colour", "red", "--no-orient"), ("--no-orient", "--background-colour", "#ff0000"), None),
     ],
 )
 def test_references_of_dedupe(
@@ -91,7 +95,7 @@ def test_references_of_dedupe(
 
 
 def test_files_that_are_searched_together(embed: Any, random_model: str):
-    black, white = embed("jsonl", "--background", "black"), embed("npy", name="white")
+    black, white = embed("jsonl", "--background-colour", "black"), embed("npy", name="white")
     result = run("rank", "a drawing", white, black, "-m", random_model)
     assert result.code == 0
     assert f"{black}: its images were read rgb on #000000, those of {white} rgb on #ffffff\n" in result.stderr

@@ -131,7 +131,7 @@ def test_who_waits_for_another_program_says_so(hub: hub_server.Hub, hub_cache: P
     said = []
 
     class Listener(Console):
-        def note(self, text: str) -> None:
+        def info(self, text: str) -> None:
             said.append(text)
             other.release()
 

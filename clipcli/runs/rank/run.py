@@ -59,13 +59,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     kept = keep.copy_to or keep.link_to or keep.preview
     stream = QueryStream() if query.queries == STDIN and expected is None and not kept else None
     queries = _queries(query, arguments, expected, arrive=stream is not None)
-    for asked in queries:
-        if asked.is_example and not query.queries and not query.image:
-            console.info_once(
-                f"looking for pictures like {asked.name}; for these words, quote them: '\"{asked.name}\"'"
-            )
-        if asked.is_sum and not query.queries:
-            console.info_once(f"looking for {asked} (double quotes inside keep a literal sign)")
+    _explain(queries, query, console)
     globs = corpus.globs
     sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
     sources = replace(sources, detail=console.debug_once, keep=tuple(carry))
@@ -84,6 +78,16 @@ def plan(  # noqa: PLR0917 - a group of options each
         corpus.no_orient, Preview(console, not corpus.no_orient, keep.fetch_names) if keep.preview else None, stream,
         CarriedColumns(carry, OWN_COLUMNS),
     )  # fmt: skip
+
+
+def _explain(queries: Sequence[Query], query: QueryOptions, console: Console) -> None:
+    """Say how words of the command line were understood, where they could mean something else."""
+    for asked in queries:
+        quoted = f"'\"{asked.name}\"'"
+        if asked.is_example and not query.queries and not query.image:
+            console.info_once(f"looking for pictures like {asked.name}; for these words, quote them: {quoted}")
+        if asked.is_sum and not query.queries:
+            console.info_once(f"looking for {asked} (double quotes inside keep a literal sign)")
 
 
 def _queries(query: QueryOptions, arguments: list[str], expected: ExpectedHits | None, *, arrive: bool) -> list[Query]:

@@ -241,11 +241,11 @@ def test_a_place_that_nobody_knows():
 @pytest.mark.parametrize(
     ("missing", "url", "words"),
     [
-        ("fsspec", "s3://b/a.png", "clipcli[remote]"),
-        ("tenacity", "memory://b/a.png", "clipcli[remote]"),
-        ("aiohttp", "https://h/a.png", "clipcli[remote]"),
-        ("s3fs", "s3://b/a.png", "clipcli[s3]"),
-        ("gcsfs", "gs://b/a.png", "clipcli[gcs]"),
+        ("fsspec", "s3://b/a.png", "[remote]"),
+        ("tenacity", "memory://b/a.png", "[remote]"),
+        ("aiohttp", "https://h/a.png", "[remote]"),
+        ("s3fs", "s3://b/a.png", "[s3]"),
+        ("gcsfs", "gs://b/a.png", "[gcs]"),
         ("adlfs", "az://b/a.png", "adlfs"),
     ],
 )
