@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types docs check audit bench build clean
+.PHONY: help setup demo test test-thorough test-all lint types docs check audit bench build clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("clipcli needs Python 3.10 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 10) else None'
@@ -27,8 +27,11 @@ demo: $(VENV)/installed ## install clipcli without torch and label example pictu
 	cd examples && ../$(BIN)/clipcli classify *.png \
 		-l "apple,banana,car,cat,dog,fish,flower,house,red circle,sun,tree,umbrella" --model tiny --offline
 
-test: $(VENV)/dev ## run the tests (under two minutes)
+test: $(VENV)/dev ## run the quick tests (some two minutes on two cores)
 	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile
+
+test-thorough: $(VENV)/dev ## run also the tests that take more than half a second each, as CI does
+	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile -m 'not slow'
 
 test-all: $(VENV)/dev ## run all tests, the slow ones too
 	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile -m ''
@@ -43,7 +46,7 @@ types: $(VENV)/dev ## mypy, strict
 docs: $(VENV)/dev ## write the generated parts of the documentation anew
 	$(BIN)/python docs/generate.py
 
-check: lint types test ## what has to pass before a change lands; the tests hold that the docs are current
+check: lint types test-thorough ## what has to pass before a change lands; the tests hold that the docs are current
 
 audit: $(VENV)/dev ## compare the installed packages with the list of known holes (needs the network)
 	$(RUN) pip_audit --skip-editable --progress-spinner off

@@ -105,6 +105,7 @@ def _executable(path: Path, text: str) -> None:
 
 
 class TestAction:
+    @pytest.mark.thorough
     def test_three_of_fifty_fail_by_name_and_pass_when_mended(self, shop: Scratch, on_path: Path):
         runner = Runner(shop, on_path)
         (shop.root / "numpy.py").write_text("raise SystemExit('a file of the repository, not the library')\n")
@@ -160,6 +161,7 @@ class TestAction:
             assert keep["if"].endswith("""contains(fromJSON('["0", "1"]'), steps.check.outputs.exit-code)""")
         assert list(steps).index("Check the pictures") < list(steps).index("Keep weights")
 
+    @pytest.mark.thorough
     def test_the_file_is_one_that_github_takes(self):
         checker = pytest.importorskip(
             "check_jsonschema", reason="the schema of actions comes with a developer's package"
@@ -199,6 +201,7 @@ class TestHook:
 
         return call
 
+    @pytest.mark.thorough
     def test_three_of_fifty_fail_by_name_and_pass_when_mended(self, shop: Scratch, commit):
         code, said = commit("--all-files")
         assert code == 1, said

@@ -163,6 +163,7 @@ def test_modules_have_no_circles():
         pytest.fail(" → ".join(error.args[1]))
 
 
+@pytest.mark.thorough
 def test_a_public_class_has_its_name_alone():
     homes: dict[str, list[str]] = defaultdict(list)
     for path in MODULES:
@@ -203,6 +204,7 @@ def test_heavy_libraries_have_one_home(library: str):
         assert at_home or not users, f"{name}:{users} imports {library}"
 
 
+@pytest.mark.thorough
 def test_one_module_has_transformers_read_files():
     """It runs code that a repository brings when it is told to, so no other module may hand it a file."""
     names = {"from_pretrained", "HFTokenizer", "AutoTokenizer", "AutoConfig", "AutoModel", "get_tokenizer"}
@@ -213,6 +215,7 @@ def test_one_module_has_transformers_read_files():
     assert "HFTokenizer" in names_in(PACKAGE / "engines" / "hugging_face.py")
 
 
+@pytest.mark.thorough
 def test_nothing_is_unpickled_or_evaluated():
     """Data never runs code."""
     libraries = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code"}
@@ -260,6 +263,7 @@ def test_typer_stands_only_in_the_command_line():
             assert path.relative_to(PACKAGE).parts[0] in {"cli", "options"}, path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "arguments",
     [("--help",), ("--version",), ("classify", "--help"), ("classify", "--no-such-option"), ("no-such-command",)],
@@ -280,6 +284,7 @@ print("heavy:", heavy, "code:", code)
     assert done.stdout.splitlines()[-1] == f"heavy: [] code: {expected}", done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_size_budget():
     """No file over 400 lines, no function over 40."""
     for path in MODULES:

@@ -49,6 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["tsv", "csv", "jsonl", "json", "table", "paths"])
 def test_no_output_commands_the_server(here: Path, form: str):
     how = ("--paths",) if form == "paths" else ("--format", form)
@@ -60,17 +61,20 @@ def test_no_output_commands_the_server(here: Path, form: str):
         assert [row["image"] for row in result.rows] == NAMES
 
 
+@pytest.mark.thorough
 def test_paths_are_exact_where_they_end_with_nul(here: Path):
     result = run("classify", "--paths", "-0", "-l", "a,b", "-m", "tiny", "--", *NAMES)
     assert result.stdout.split("\0")[:-1] == NAMES[::2]
 
 
+@pytest.mark.thorough
 def test_a_file_is_exact(here: Path):
     run("classify", "-o", "out.csv", "-l", "a,b", "-m", "tiny", "--", *NAMES)
     with (here / "out.csv").open(newline="", encoding="utf-8") as stream:
         assert {row["image"] for row in csv.DictReader(stream)} == set(NAMES)
 
 
+@pytest.mark.thorough
 def test_vectors_and_plans_on_stdout(here: Path):
     for command in (("embed", "--format", "csv"), ("embed",), ("dedupe", "--format", "groups"), ("rank", "a")):
         result = run(*command, "-m", "tiny", "--", *NAMES)

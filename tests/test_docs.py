@@ -42,6 +42,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 @tiny_needed
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_example_of_a_page_runs(page: Path, world: Path):
@@ -84,6 +85,7 @@ def test_marks_give_a_reason():
     assert all(len(block.reason) > 5 for block in BLOCKS if block.mark)
 
 
+@pytest.mark.thorough
 def test_generated_pages_are_current():
     done = subprocess.run(
         [sys.executable, str(DOCS / "generate.py"), "--check"],
@@ -174,6 +176,7 @@ def test_every_library_has_its_licence():
     assert not {name for name in names if not re.search(rf"\b{name.lower().replace('_', '-')}\b", table)}
 
 
+@pytest.mark.thorough
 def test_the_citation_is_of_this_version():
     yaml = pytest.importorskip("yaml")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
@@ -209,6 +212,7 @@ def read_variables() -> set[str]:
     return found
 
 
+@pytest.mark.thorough
 def test_every_environment_variable_is_listed_and_read():
     """The list is what docs/configuration.md is written from, and what doctor shows."""
     built = {"CLIPCLI_CACHE_MAX_SIZE", "CLIPCLI_CACHE_DTYPE", "TF_BUILD"}  # read by a name that is put together

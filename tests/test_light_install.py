@@ -64,6 +64,7 @@ def answers(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         patch.undo()
 
 
+@pytest.mark.thorough
 def test_nothing_heavy_comes_with_a_plain_install():
     assert set(light.forbidden()) >= HEAVY - {"onnxscript"}
 

@@ -71,6 +71,7 @@ def test_a_list_in_a_pipe_has_a_header_and_aliases_are_found():
     assert "has 'no-such-model' in its name or alias" in run("models", "list", "no-such-model").stderr
 
 
+@pytest.mark.thorough
 def test_info_of_a_tag_needs_no_weights_no_network_and_no_torch():
     script = """
 import sys
@@ -164,6 +165,7 @@ def test_a_folder_of_a_known_name_is_the_folder(tmp_path: Path, monkeypatch: pyt
     assert parse_model("openai/clip-vit-base-patch32").kind == "bundle"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("tags", "said"),
     [

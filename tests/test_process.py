@@ -27,6 +27,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+@pytest.mark.thorough
 def test_head_ends_the_run_quietly(bundle: Path, folder: Path):
     line = f"{' '.join(command('classify', folder, '-l', 'disc,square', '-m', bundle, '-q'))} | head -n 1"
     done = subprocess.run(
@@ -37,6 +38,7 @@ def test_head_ends_the_run_quietly(bundle: Path, folder: Path):
     assert len(done.stdout.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_a_full_disk_under_stdout_is_one_line(bundle: Path, folder: Path):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -55,6 +57,7 @@ NO_SPACE = "clipcli: error: cannot write standard output: no space left on devic
 CLOSED = "clipcli: error: cannot write standard output: bad file descriptor\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("redirected", "code", "said"),
     [
@@ -77,6 +80,7 @@ def test_streams_that_are_closed_or_full(bundle: Path, folder: Path, redirected:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_ctrl_c_keeps_what_is_done_and_ends_in_130(bundle: Path, folder: Path):
     process = subprocess.Popen(
         command("classify", "-", "-l", "disc,square", "-m", bundle, "-q", "--format", "json"),
@@ -98,6 +102,7 @@ def test_ctrl_c_keeps_what_is_done_and_ends_in_130(bundle: Path, folder: Path):
     assert process.returncode == 130
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ended_by", ["Ctrl-C", "a closed pipe"])
 def test_nobody_waits_for_the_batch_that_is_with_the_model(bundle: Path, folder: Path, ended_by: str):
     """It takes a minute with a large model on a CPU; this one takes for ever."""
@@ -135,6 +140,7 @@ main()
         process.kill()
 
 
+@pytest.mark.thorough
 def test_a_slow_list_gives_rows_as_it_comes(bundle: Path, folder: Path):
     process = subprocess.Popen(
         command("classify", "-", "-l", "disc,square", "-m", bundle, "-q", "--format", "jsonl"),
@@ -152,6 +158,7 @@ def test_a_slow_list_gives_rows_as_it_comes(bundle: Path, folder: Path):
     assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.thorough
 def test_a_run_on_a_bundle_imports_no_torch(bundle: Path, folder: Path):
     script = f"""
 import sys
@@ -166,6 +173,7 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", script], check=True, env=environment(), stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.thorough
 def test_the_second_run_loads_no_model_at_all(bundle: Path, folder: Path):
     script = f"""
 import sys
@@ -186,6 +194,7 @@ print("onnxruntime" in sys.modules)
     assert loaded[0].splitlines()[:-1] == loaded[1].splitlines()[:-1]
 
 
+@pytest.mark.thorough
 def test_a_bug_keeps_its_traceback_and_ends_in_70(folder: Path):
     script = f"""
 import clipcli.session.session
@@ -207,6 +216,7 @@ def test_python_dash_m_is_the_same_command():
     assert run_process("--version").stdout.startswith("clipcli ")
 
 
+@pytest.mark.thorough
 def test_stdin_is_not_read_unless_asked(bundle: Path, folder: Path):
     """In a loop over a list on stdin, every iteration would eat the rest of the list."""
     line = " ".join(command("classify", folder / "disc", "-l", "a,b", "-m", bundle, "-q"))
@@ -215,6 +225,7 @@ def test_stdin_is_not_read_unless_asked(bundle: Path, folder: Path):
     assert done.stdout == "one\ntwo\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not shutil.which("tmux"), reason="needs tmux")
 def test_a_terminal_shows_a_table(bundle: Path, folder: Path, tmp_path: Path):
     line = " ".join(command("classify", folder, "-l", "disc,square", "-m", bundle))

@@ -68,6 +68,7 @@ def test_figures_of_rank(random_model: str, folder: Path, tmp_path: Path):
     check(rows, "rank", failures=False)
 
 
+@pytest.mark.thorough
 def test_score(random_model: str, pictures_with_a_bad_one: list[Path], tmp_path: Path):
     files = [next(pictures_with_a_bad_one[0].rglob("red.png")), pictures_with_a_bad_one[1]]
     (tmp_path / "t.csv").write_text("image,text\n" + "".join(f"{file},a disc\n" for file in files), encoding="utf-8")
@@ -127,6 +128,7 @@ def test_apply_and_undo(folder: Path, tmp_path: Path):
         check(result.rows, "apply", failures=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [(("doctor",), "doctor"), (("models", "list", "SigLIP"), "models"), (("prompts", "list"), "prompts"),

@@ -83,6 +83,7 @@ def contents(path: Path) -> Iterator[bytes]:
             yield "\n".join(database.iterdump()).encode()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["jsonl", *(pytest.param(form, marks=pytest.mark.slow) for form in REST)])
 def test_classify(urls: list[str], here: Path, own_world: Path, form: str, web: web_server.Web):
     result = run("classify", *urls, "-l", "red,blue", *TINY, "--format", form, "-v")
@@ -93,6 +94,7 @@ def test_classify(urls: list[str], here: Path, own_world: Path, form: str, web: 
         assert_no_secret(run("classify", *urls, "-l", "red,blue", *TINY, *more), here, own_world)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "suffix",
     [
@@ -111,6 +113,7 @@ def test_embed_and_what_reads_its_files(urls: list[str], here: Path, own_world: 
         assert_no_secret(run(*command), here, own_world)
 
 
+@pytest.mark.thorough
 def test_names_in_a_vector_file_are_fetched_when_asked(here: Path, web: web_server.Web):
     web.password = None
     url = f"{web.url}/red.png"
@@ -128,6 +131,7 @@ def test_names_in_a_vector_file_are_fetched_when_asked(here: Path, web: web_serv
     assert "data:image" in (here / "page.html").read_text().partition("<body")[2], "the user named it"
 
 
+@pytest.mark.thorough
 def test_rank(urls: list[str], here: Path, own_world: Path):
     places = ("--report", "page.html", "--copy-to", "hits")
     assert_no_secret(run("rank", "red", *urls, *TINY, *places, "-v"), here, own_world)
@@ -138,6 +142,7 @@ def test_rank(urls: list[str], here: Path, own_world: Path):
     assert_no_secret(run("rank", f"{urls[0]} - {urls[0]}", *urls[:3], *TINY), here, own_world)
 
 
+@pytest.mark.thorough
 def test_dedupe(urls: list[str], here: Path, own_world: Path):
     for more in ((), ("--format", "groups"), ("--paths",), ("--report", "page.html"), ("-o", "plan.jsonl")):
         result = run("dedupe", *urls, *TINY, *more, "-v")
@@ -147,6 +152,7 @@ def test_dedupe(urls: list[str], here: Path, own_world: Path):
     assert_no_secret(run("dedupe", urls[0], "--against", urls[2], *TINY), here, own_world)
 
 
+@pytest.mark.thorough
 def test_lists_and_texts(urls: list[str], here: Path, own_world: Path, web: web_server.Web):
     web.files["/list.txt"] = "\n".join(urls).encode()
     web.files["/labels.txt"] = b"red\nblue\n"
@@ -164,6 +170,7 @@ def test_lists_and_texts(urls: list[str], here: Path, own_world: Path, web: web_
     assert_no_secret(run("embed", "--texts-from", urls[0], *TINY), here, own_world)
 
 
+@pytest.mark.thorough
 def test_shards_and_tables(urls: list[str], here: Path, own_world: Path, web: web_server.Web):
     import tarfile
 

@@ -51,6 +51,7 @@ def test_every_public_name_is_there_and_the_stub_says_the_same():
         clipcli.clasify  # noqa: B018
 
 
+@pytest.mark.thorough
 def test_classify_is_the_command(folder: Path, session):
     rows = run("classify", folder, "-l", ",".join(LABELS), "-m", "tiny", "-k", "3", "-f", "jsonl").rows
     results = session.classify(folder, LABELS, top_k=3)
@@ -146,6 +147,7 @@ def test_texts_become_vectors(session):
     assert session.embed(texts=["dog"], prompts="photo").vectors[0] != pytest.approx(plain.vectors[0], abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_rank_by_words_by_example_and_over_vectors(folder: Path, session, tmp_path: Path):
     vectors = session.embed(folder)
     file = tmp_path / "v.npz"
@@ -247,6 +249,7 @@ def test_an_unknown_model_is_an_error_with_a_hint():
     assert isinstance(caught.value, clipcli.ClipcliError)
 
 
+@pytest.mark.thorough
 def test_nothing_is_printed(folder: Path, capfd: pytest.CaptureFixture[str]):
     clipcli.classify([folder / "gone.png", folder / "cat.png"], LABELS, model="tiny")
     clipcli.dedupe(folder, model="tiny", cache=False)

@@ -115,6 +115,7 @@ def _writer(target: Path, *, times: int = 1, console: bool = False) -> subproces
     return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.thorough
 def test_two_processes_at_once_both_succeed_and_one_result_stays(tmp_path):
     target = tmp_path / "model"
     rivals = [_writer(target, console=True) for _ in range(2)]
@@ -128,6 +129,7 @@ def test_two_processes_at_once_both_succeed_and_one_result_stays(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.thorough
 def test_ctrl_c_in_another_process_leaves_nothing(tmp_path):
     writer = _writer(tmp_path / "model", console=True)
     assert writer.stdout is not None

@@ -34,6 +34,7 @@ def impostor(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_a_bundle_that_states_anothers_fingerprint_does_not_answer_for_it(impostor: Path, folder: Path):
     assert bundle.read(impostor).info.fingerprint == bundle.read(TINY_FOLDER).info.fingerprint
     honest = run("embed", folder, "-m", "tiny", "--no-cache").stdout
@@ -108,6 +109,7 @@ def test_a_hash_is_kept_until_the_file_changes(tmp_path: Path, monkeypatch: pyte
     assert len(hashed) == 4
 
 
+@pytest.mark.thorough
 @owners
 def test_everything_kept_is_private_whatever_the_umask(tmp_path: Path, folder: Path):
     cache = tmp_path / "not" / "there yet"
@@ -133,6 +135,7 @@ def test_an_older_cache_is_closed_to_others(tmp_path: Path):
         assert file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.thorough
 @owners
 def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
     cache = tmp_path / "cache"

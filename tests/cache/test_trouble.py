@@ -219,6 +219,7 @@ def start(folder: Path, name: str, batches: int) -> subprocess.Popen[str]:
     return subprocess.Popen(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.thorough
 def test_processes_share_one_new_file(tmp_path):
     workers = [start(tmp_path, str(number), 30) for number in range(4)]
     for worker in workers:
@@ -228,6 +229,7 @@ def test_processes_share_one_new_file(tmp_path):
         assert [info.entries for info in cache.info()] == [1200]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_kill_9_leaves_whole_batches(tmp_path, times):
     for number in range(times):

@@ -34,6 +34,7 @@ def start(*arguments: str | Path) -> tuple[Result, tuple[int, list[str], list[st
     return result, (code, model, engines)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "command", [("classify", "-l", "disc,square"), ("rank", "-e", "a red disc"), ("embed",)], ids=lambda value: value[0]
 )

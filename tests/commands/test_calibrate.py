@@ -95,6 +95,7 @@ def test_without_labels_classify_takes_those_of_the_file(thresholds, classify):
     assert "expected neither (none of the labels)" in checked.stderr
 
 
+@pytest.mark.thorough
 def test_folders_whose_names_are_not_what_is_said(calibrate, classify, labelled: Path, tmp_path: Path):
     for folder in ("a_disc", "a_square"):
         (tmp_path / "spoken" / folder).mkdir(parents=True)

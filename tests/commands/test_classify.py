@@ -44,6 +44,7 @@ def test_jsonl_rows_have_the_documented_keys(classify, folder: Path):
         assert sum(entry["score"] for entry in row["labels"]) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_all_formats_hold_the_same_rows(classify, folder: Path, tmp_path: Path):
     jsonl = classify(folder, *LABELS, "--format", "jsonl").rows
     assert json.loads(classify(folder, *LABELS, "--format", "json").stdout) == jsonl
@@ -58,6 +59,7 @@ def test_all_formats_hold_the_same_rows(classify, folder: Path, tmp_path: Path):
         assert target.read_text(encoding="utf-8") == direct
 
 
+@pytest.mark.thorough
 def test_batch_size_workers_and_cache_do_not_change_a_row(classify, folder: Path):
     first = classify(folder, *LABELS, "--format", "jsonl", "--no-cache").stdout
     for options in (["--batch-size", "1"], ["--batch-size", "3", "--workers", "4"], ["--refresh"], []):
@@ -275,6 +277,7 @@ class TestInputs:
         assert len(tsv.lines) == len(names)
         assert "new\\nline.png" in tsv.lines[0]
 
+    @pytest.mark.thorough
     def test_labels_and_images_cannot_both_be_stdin(self, classify):
         assert classify("-", "--labels-file", "-").code == 2
         result = classify("-", "-l", "a,b", "--prompts", "-")

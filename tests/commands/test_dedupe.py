@@ -50,6 +50,7 @@ def levels(result) -> dict[str, tuple[int, str, bool]]:
     return {os.path.basename(r["image"]): (r["group"], r["level"], r["keep"]) for r in result.rows}
 
 
+@pytest.mark.thorough
 def test_bins_are_passed_over_and_globs_choose(library):
     (library / "#recycle").mkdir()
     draw(3).save(library / "#recycle" / "alone.png")
@@ -63,6 +64,7 @@ def test_bins_are_passed_over_and_globs_choose(library):
     assert against.code == 4
 
 
+@pytest.mark.thorough
 def test_three_levels_in_one_pass(library, random_model):
     result = run("dedupe", library, "-m", random_model, "--min-similarity", "1", "-f", "jsonl")
     assert result.code == 0
@@ -82,6 +84,7 @@ def test_three_levels_in_one_pass(library, random_model):
     assert "2 groups; 4 files could go" in result.stderr
 
 
+@pytest.mark.thorough
 def test_similar_files_are_shown_and_never_offered_for_removal(library, random_model):
     result = run("dedupe", library, "-m", random_model, "--min-similarity", "0", "-f", "jsonl")
     alone = next(row for row in result.rows if row["image"].endswith("alone.png"))
@@ -93,6 +96,7 @@ def test_similar_files_are_shown_and_never_offered_for_removal(library, random_m
     assert len(loose.splitlines()) == 6
 
 
+@pytest.mark.thorough
 def test_copies_of_a_look_alike_are_copies(library, random_model, tmp_path):
     """All are similar here; those that are copies of each other are offered all the same, and counted in a check."""
     (library / "two again.png").write_bytes((library / "two.png").read_bytes())
@@ -117,6 +121,7 @@ def test_copies_of_a_look_alike_are_copies(library, random_model, tmp_path):
     assert sorted(path.name for path in library.rglob("*.*")) == sorted(name for name in rows if rows[name]["keep"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("level", ["exact", "near"])
 def test_a_check_finds_copies_of_a_near_copy(tmp_path, random_model, level):
     draw(1, (400, 300)).save(tmp_path / "large.png")
@@ -144,6 +149,7 @@ def test_groups_as_fdupes_writes_them(library):
     assert names == ["one.png", "same pixels.bmp", "same bytes.png", "", "two.png", "two copy.png"]
 
 
+@pytest.mark.thorough
 def test_who_deletes_all_but_the_first_of_a_group_loses_no_look_alike(library, random_model):
     command = ("dedupe", library, "-m", random_model, "--min-similarity", "0", "-f", "groups")
     groups = [[os.path.basename(n) for n in part.split("\n") if n] for part in run(*command).stdout.split("\n\n")]
@@ -155,6 +161,7 @@ def test_who_deletes_all_but_the_first_of_a_group_loses_no_look_alike(library, r
     assert not any(name.endswith("same bytes.png") for name in protected[1:])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("format_", ["tsv", "csv", "json", "table"])
 def test_every_format_has_the_documented_columns(library, format_):
     out = run("dedupe", library, "--level", "exact", "-f", format_).stdout
@@ -164,6 +171,7 @@ def test_every_format_has_the_documented_columns(library, format_):
         assert out.splitlines()[0] == "group,image,level,keep,similarity,min_similarity,error"
 
 
+@pytest.mark.thorough
 def test_colour_is_kept_before_bytes(tmp_path, random_model):
     draw(2).save(tmp_path / "colour.jpg", quality=60)
     Image.open(tmp_path / "colour.jpg").convert("L").save(tmp_path / "grey.png")
@@ -181,6 +189,7 @@ def test_a_preferred_folder_may_be_reached_by_a_link_and_must_exist(library, tmp
     assert "--keep in:nowhere: no such folder" in result.stderr
 
 
+@pytest.mark.thorough
 def test_keep_rules_and_protected_folders(library):
     result = run(
         "dedupe", library, "--level", "exact", "--keep", "largest", "--protect", library / "sub", "-f", "jsonl"
@@ -191,6 +200,7 @@ def test_keep_rules_and_protected_folders(library):
     assert run("dedupe", library, "--keep", "largets").stderr.count("did you mean 'largest'") == 1
 
 
+@pytest.mark.thorough
 @given(seed=st.randoms(use_true_random=False))
 @settings(max_examples=4)
 def test_rows_do_not_depend_on_the_order_of_inputs(seed, folder_of_copies, random_model):
@@ -210,6 +220,7 @@ def folder_of_copies(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.mark.thorough
 def test_against_a_folder_never_within_a_set(tmp_path, random_model):
     train, test = tmp_path / "train", tmp_path / "test"
     train.mkdir()
@@ -231,6 +242,7 @@ def test_against_a_folder_never_within_a_set(tmp_path, random_model):
     assert (clean.code, clean.stdout) == (0, "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("products", [10**9, 0])
 def test_against_vectors(tmp_path, random_model, monkeypatch, products):
     monkeypatch.setattr("clipcli.tasks.dedupe.ivf.EXACT_PRODUCTS", products)
@@ -249,6 +261,7 @@ def test_against_vectors(tmp_path, random_model, monkeypatch, products):
     assert ("approximate search of 4 references in 2 images: 100.0% of " in result.stderr) is (products == 0)
 
 
+@pytest.mark.thorough
 def test_an_approximate_search_finds_the_same_and_says_so(library, random_model, monkeypatch):
     options = ("-m", random_model, "--level", "near", "--rotations", "--no-cache", "-f", "jsonl")
     exact = [run("dedupe", library, *options), run("dedupe", library / "sub", "--against", library, *options)]
@@ -277,6 +290,7 @@ def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, rando
     assert "too many" not in result.stderr
 
 
+@pytest.mark.thorough
 def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bars, monkeypatch):
     monkeypatch.setattr("clipcli.runs.dedupe.signatures._AT_ONCE", 3)
     for joins in (["joining sketches", "joining vectors"], ["joining vectors"]):  # then candidates come from the cache
@@ -310,6 +324,7 @@ def test_an_orientation_in_the_metadata_is_no_difference(tmp_path):
     assert run("dedupe", tmp_path, "--level", "exact", "--no-orient", "-f", "jsonl").rows == []
 
 
+@pytest.mark.thorough
 def test_animations_that_share_their_first_frame_are_different(tmp_path, random_model):
     frames = [draw(seed) for seed in range(4)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:3])
@@ -338,6 +353,7 @@ def test_empty_and_broken_files_are_errors_and_no_duplicates(library):
     assert result.code == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("level", ["exact", "near"])
 def test_empty_files_are_duplicates_when_asked(library, tmp_path, random_model, level):
     for age, name in enumerate(("empty1.png", "sub/empty2.jpg", "empty3.gif")):
@@ -389,6 +405,7 @@ def test_links_and_second_names_are_no_copies(library):
     assert again.stdout == ""
 
 
+@pytest.mark.thorough
 def test_decisions_do_not_come_back(library, tmp_path, random_model):
     plan, ignored = tmp_path / "plan.jsonl", tmp_path / "different.txt"
     run("dedupe", library, "-m", random_model, "--level", "near", "-o", plan)
@@ -401,12 +418,14 @@ def test_decisions_do_not_come_back(library, tmp_path, random_model):
     assert run("dedupe", library, "--ignore-file", ignored).code == 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("level", "code"), [("exact", 1), ("near", 1)])
 def test_a_check_fails_when_anything_is_found(library, level, code):
     assert run("dedupe", library, "--level", "exact", "--fail-on", level).code == code
     assert run("dedupe", library / "alone.png", library / "two.png", "--level", "exact", "--fail-on", level).code == 0
 
 
+@pytest.mark.thorough
 def test_the_next_step_is_said(library, tmp_path):
     exact = ("dedupe", library, "--level", "exact")
     assert "add -o plan.jsonl to this command, then: clipcli apply plan.jsonl" in run(*exact).stderr
@@ -466,6 +485,7 @@ class TestSplits:
         for seed in seeds:
             Path(split, f"{split}-{seed}.png").symlink_to(f"../pool/{seed}.png")
 
+    @pytest.mark.thorough
     def test_splits_made_of_links_are_followed_to_what_they_show(self, pool):
         self.link("train", 0, 1)
         self.link("test", 1, 2)
@@ -507,6 +527,7 @@ class TestSplits:
             assert run("apply", "plan.jsonl", "--action", "delete", "--yes").code == 0
         assert len(list(Path("pool").iterdir())) == 4
 
+    @pytest.mark.thorough
     def test_a_reference_inside_the_input_is_a_reference_only(self, pool):
         draw(0).save("train/a.png")
         draw(0).save("test/b.bmp")
@@ -575,6 +596,7 @@ def pixels_of(uri: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("L"), np.int16)
 
 
+@pytest.mark.thorough
 def test_the_page_shows_where_edited_pictures_differ(tmp_path, chromium, random_model):
     folder, page = tmp_path / "pictures", tmp_path / "page.html"
     folder.mkdir()
@@ -601,6 +623,7 @@ def test_the_page_shows_where_edited_pictures_differ(tmp_path, chromium, random_
     assert chromium.complaints() == []
 
 
+@pytest.mark.thorough
 def test_copies_that_only_other_copies_lead_to_are_compared_with_the_keeper(tmp_path, random_model, monkeypatch):
     """The keeper has a border, and its thumbnail is no candidate; the plain copy leads from one to the other."""
     plain = draw(1, (400, 300))
@@ -625,6 +648,7 @@ def test_copies_that_only_other_copies_lead_to_are_compared_with_the_keeper(tmp_
     assert {os.path.basename(row["image"]) for row in rows} == {"plain.png", "bordered.png", "thumbnail.png"}
 
 
+@pytest.mark.thorough
 def test_the_page_is_bounded(library, tmp_path, random_model, monkeypatch):
     monkeypatch.setattr("clipcli.runs.dedupe.review_page._PICTURES", 3)
     page = tmp_path / "page.html"
@@ -666,6 +690,7 @@ def saved(chromium, folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.thorough
 def test_the_page_saves_what_was_chosen_and_says_the_command(page, library, tmp_path, chromium):
     folder = tmp_path / "saved"
     assert text_of(chromium, "state").startswith("4 of 6 files to remove (")
@@ -694,6 +719,7 @@ def test_the_page_saves_what_was_chosen_and_says_the_command(page, library, tmp_
     assert [url for url in chromium.requested() if not url.startswith(("file:", "blob:"))] == []
 
 
+@pytest.mark.thorough
 def test_what_was_chosen_outlives_a_reload_and_no_other_plan(page, library, tmp_path, chromium, random_model):
     choose(chromium, 1, "keep")
     choose(chromium, 4, "distinct")
@@ -709,6 +735,7 @@ def test_what_was_chosen_outlives_a_reload_and_no_other_plan(page, library, tmp_
     assert text_of(chromium, "command") == "clipcli apply page-reviewed.jsonl"
 
 
+@pytest.mark.thorough
 def test_buttons_and_keys_of_the_page(page, chromium):
     chromium.click("#all-keep")
     assert text_of(chromium, "state") == "0 of 6 files to remove (0 bytes); every group decided"
@@ -742,6 +769,7 @@ def test_buttons_and_keys_of_the_page(page, chromium):
     assert chromium.evaluate("document.getElementById('next').disabled") is True
 
 
+@pytest.mark.thorough
 def test_the_page_decides_by_folder(page, library, chromium):
     names = "Array.from(document.querySelectorAll('li')).map(one => one.querySelector('.name').textContent)"
     options = chromium.evaluate("Array.from(document.getElementById('folder').options).map(one => one.textContent)")
@@ -775,12 +803,14 @@ def test_doubtful_groups_come_first_and_sizes_are_readable(page, library, tmp_pa
     assert not any(re.match(r"[\d,]{4,} bytes", fact) for fact in facts)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("folder", ["blank", "forms", "icons_white", "signed", "walls"])
 def test_templates_lose_nothing(shared, folder, random_model):
     rows = run("dedupe", shared / "data/faults/templates" / folder, "-m", random_model, "-f", "jsonl").rows
     assert [row["image"] for row in rows if not row.get("keep", True)] == []
 
 
+@pytest.mark.thorough
 def test_white_drawings_on_transparency_are_different(tmp_path, random_model):
     for name, box in (("a", (40, 40, 200, 200)), ("b", (100, 20, 140, 230))):
         icon = Image.new("RGBA", (256, 256), (255, 255, 255, 0))
@@ -789,6 +819,7 @@ def test_white_drawings_on_transparency_are_different(tmp_path, random_model):
     assert run("dedupe", tmp_path, "-m", random_model, "--level", "near", "-f", "jsonl").rows == []
 
 
+@pytest.mark.thorough
 def test_a_page_with_another_number_is_reported_as_edited(tmp_path, random_model):
     for number, image in enumerate(family("forms", 1, 2)):
         image.save(tmp_path / f"{number}.png")
@@ -797,6 +828,7 @@ def test_a_page_with_another_number_is_reported_as_edited(tmp_path, random_model
     assert run("dedupe", tmp_path, "-m", random_model, "--remove", "edited", "-f", "jsonl").rows[1]["keep"] is False
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("level", ["exact", "similar"])
 def test_documents_that_share_their_cover_are_different(tmp_path, random_model, level):
     pages = [image.resize((425, 550)) for image in family("letters", 1, 3)]
@@ -809,11 +841,13 @@ def test_documents_that_share_their_cover_are_different(tmp_path, random_model, 
     assert [row["level"] for row in rows if not row["keep"]] == ["exact"]
 
 
+@pytest.mark.thorough
 def test_faxes_of_shared(shared, random_model):
     rows = run("dedupe", shared / "data/faults/multipage", "-m", random_model, "-f", "jsonl").rows
     assert [row["image"] for row in rows if not row["keep"]] == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_an_animation_that_is_cut_off_is_a_row(tmp_path, random_model, share):
     (tmp_path / "a").mkdir()
@@ -835,6 +869,7 @@ def kept(folder: Path, model: str) -> list[str]:
     return [os.path.basename(row["image"]) for row in rows if row["keep"]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "edits", [("sharp", "resize200"), ("resize200",), ("border5",), ("border12", "resize50"), ("resize150", "q30")]
 )
@@ -845,6 +880,7 @@ def test_what_is_real_is_kept(tmp_path, random_model, photo_like, edits):
     assert kept(tmp_path, random_model) == ["z.jpg"]
 
 
+@pytest.mark.thorough
 def test_what_a_camera_took_is_kept(tmp_path, random_model, photo_like):
     exif = Image.Exif()
     exif[271] = "Kamera"
@@ -865,6 +901,7 @@ def photo_like() -> Image.Image:
     return Image.merge("RGB", [Image.fromarray(np.clip(grey * f, 0, 255).astype(np.uint8)) for f in (1.0, 0.9, 0.8)])
 
 
+@pytest.mark.thorough
 def test_a_verdict_depends_on_neither_the_model_nor_the_set(tmp_path, random_model, monkeypatch):
     """Twelve copies beside their originals alone, and among other pictures, by two models."""
     monkeypatch.chdir(tmp_path)
@@ -888,6 +925,7 @@ def test_a_verdict_depends_on_neither_the_model_nor_the_set(tmp_path, random_mod
     assert first == found("many", "-m", "tiny") == found("few", "-m", random_model)
 
 
+@pytest.mark.thorough
 def test_a_second_run_compares_and_opens_nothing(library, random_model, monkeypatch):
     first = run("dedupe", library, "-m", random_model, "--rotations", "-f", "jsonl")
     for method in ("compare", "_glance", "_digest", "_spectrum"):
@@ -896,6 +934,7 @@ def test_a_second_run_compares_and_opens_nothing(library, random_model, monkeypa
     assert run("dedupe", library, "-m", random_model, "--rotations", "-f", "jsonl").stdout == first.stdout
 
 
+@pytest.mark.thorough
 def test_what_the_cache_cannot_make_sense_of_is_done_again(library, random_model, monkeypatch):
     monkeypatch.setattr(EmbeddingCache, "put_blobs", lambda *_: None)
     first = run("dedupe", library, "-m", random_model, "-f", "jsonl")

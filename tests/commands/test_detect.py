@@ -79,6 +79,7 @@ def test_what_does_not_go_is_said(detect, wide: Path, tmp_path: Path):
     assert detect(wide).code == 2
 
 
+@pytest.mark.thorough
 def test_tiny_finds_what_is_pasted_on_a_scene(shared: Path, tmp_path: Path):
     """One banana in the right third of a grey picture."""
     picture = next((shared / "data" / "photos" / "grocery").glob("*anana*/*.jpg"), None)

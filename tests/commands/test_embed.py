@@ -69,6 +69,7 @@ def test_jsonl_streams_to_stdout_with_errors_among_the_rows(embed, mixed: Path):
     assert "4 of 12 images could not be used" in result.stderr
 
 
+@pytest.mark.thorough
 def test_the_first_row_is_out_before_the_list_ends(quick_model: tuple[str, ...], folder: Path):
     arguments = command("embed", "-", *quick_model, "-q")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -82,6 +83,7 @@ def test_the_first_row_is_out_before_the_list_ends(quick_model: tuple[str, ...],
         assert process.stdout.read() == b""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", VECTOR_FORMATS)
 def test_every_format_holds_the_same_vectors(embed, mixed: Path, tmp_path: Path, suffix: str):
     rows = embed(mixed, "-q").rows
@@ -193,6 +195,7 @@ def test_vectors_say_how_pixels_became_rgb(embed, tmp_path: Path, option: list[s
     assert embed(folder, "--background-colour", "blurple").code == 2
 
 
+@pytest.mark.thorough
 def test_shards_merge_to_the_very_bytes_of_one_run(embed, mixed: Path, tmp_path: Path):
     embed(mixed, "-o", tmp_path / "whole.parquet")
     names = []
@@ -346,6 +349,7 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.thorough
 def test_the_same_vectors_for_any_batch_size_workers_and_order(embed, mixed: Path):
     def vectors(*options: str | Path) -> dict[str, list[float]]:
         rows = embed(*options, "--no-cache", "-q").rows
@@ -361,6 +365,7 @@ def test_the_same_vectors_for_any_batch_size_workers_and_order(embed, mixed: Pat
     assert vectors(*sorted(mixed.iterdir(), reverse=True)) == first
 
 
+@pytest.mark.thorough
 def test_a_text_has_one_vector_whatever_stands_beside_it(embed):
     texts = ["dog", "a photo of a dog " * 3, "a cat", "the " * 200, ""]
     together = embed(*[part for text in texts for part in ("--text", text)], "--no-cache", "-q").rows
@@ -368,6 +373,7 @@ def test_a_text_has_one_vector_whatever_stands_beside_it(embed):
         assert embed("--text", text, "--no-cache", "-q").rows == [row]
 
 
+@pytest.mark.thorough
 def test_dry_run_says_what_there_is_to_do_and_loads_nothing(embed, mixed: Path, monkeypatch):
     unknown = embed(mixed, "--dry-run")
     assert unknown.code == 0
@@ -412,6 +418,7 @@ def test_a_second_run_needs_no_model(embed, folder: Path, monkeypatch):
     assert embed(folder, folder / "disc" / "red.png").stdout == first.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_kill_9_then_resume_gives_the_bytes_of_an_undisturbed_run(
     quick_model: tuple[str, ...], tmp_path: Path, times: int
@@ -461,6 +468,7 @@ main()
 """The command, which writes a byte for every row that is kept."""
 
 
+@pytest.mark.thorough
 def test_ctrl_c_keeps_what_is_done(quick_model: tuple[str, ...], folder: Path, tmp_path: Path):
     listing = os.fsencode("\n".join(map(str, sorted(folder.rglob("*.png")))) + "\n")
     heard, told = os.pipe()

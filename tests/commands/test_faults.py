@@ -97,6 +97,7 @@ def metadata(folder: Path) -> tuple[Path, list[Path]]:
     return folder / "base.png", [folder / name for name in files]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("make", "least"), [(deep, 0.995), (palettes, 0.99999), (metadata, 0.99999)], ids=["deep", "palettes", "metadata"]
 )
@@ -106,6 +107,7 @@ def test_what_was_read_wrongly_is_seen_as_it_looks(
     assert_seen_alike(*make(tmp_path), least)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("base", "names", "least"),
     [
@@ -118,6 +120,7 @@ def test_the_files_that_were_read_wrongly(base: str, names: list[str], least: fl
     assert_seen_alike(folder / base, [folder / name for name in names], least)
 
 
+@pytest.mark.thorough
 def test_the_palette_that_was_resized_by_nearest_neighbour(shared: Path, tmp_path: Path):
     folder = shared / "data" / "faults" / "pictures"
     with Image.open(folder / "p256.gif") as picture:
@@ -155,11 +158,13 @@ def test_drawings_on_transparency_are_distinct(tmp_path: Path):
     assert_distinct(drawings(tmp_path))
 
 
+@pytest.mark.thorough
 def test_the_drawings_that_were_all_black(shared: Path):
     folder = shared / "data" / "faults" / "pictures"
     assert_distinct([folder / f"icon_{name}.png" for name in ("circle", "cross", "star")])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", [("classify", "-l", "a,b"), ("embed",), ("rank", "-e", "a"), ("dedupe",)])
 def test_no_camera_file_is_its_thumbnail(command: tuple[str, ...], shared: Path, tmp_path: Path):
     (tmp_path / "nikon.nef").write_bytes(raw_files.dng(version=False, make="NIKON CORPORATION"))
@@ -176,6 +181,7 @@ def captions(archive: Path) -> Result:
     return run("embed", "--texts-from", archive, *TINY, "-f", "jsonl")
 
 
+@pytest.mark.thorough
 def test_captions_follow_their_image(shared: Path, tmp_path: Path):
     texts = {"2024.05.01.jpg": "first", "v1.2/img.final.png": "second", "plain.webp": "third", "alone.1.png": ""}
     with tarfile.open(tmp_path / "a.tar", "w") as tar:

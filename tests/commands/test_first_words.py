@@ -22,6 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_an_image_on_stdin(place: Path):
     from_file = run("classify", "img/red.png", "-l", "red,blue", "-f", "jsonl").rows[0]
     piped = run_process("classify", "-", "-l", "red,blue", "-f", "jsonl", stdin=(place / "img/red.png").read_bytes())
@@ -29,6 +30,7 @@ def test_an_image_on_stdin(place: Path):
     assert piped.rows == [{**from_file, "image": "-"}]
 
 
+@pytest.mark.thorough
 def test_one_dash_before_a_long_option(place: Path):
     assert place
     wanted = run("classify", "img/red.png", "--labels", "red,blue", "--top-k", "2").stdout
@@ -38,6 +40,7 @@ def test_one_dash_before_a_long_option(place: Path):
     assert "-labels: no such file" in result.stderr
 
 
+@pytest.mark.thorough
 def test_words_behind_images_are_labels(place: Path):
     assert place
     result = run("classify", "img", "red", "dark blue")
@@ -45,6 +48,7 @@ def test_words_behind_images_are_labels(place: Path):
     assert "clipcli: labels: red, dark blue (the same as -l 'red,dark blue')\n" in result.stderr
 
 
+@pytest.mark.thorough
 def test_words_are_no_labels_where_others_are_given(place: Path):
     assert place
     result = run("classify", "img/red.png", "-l", "red", "blue")
@@ -114,6 +118,7 @@ def test_a_pattern_of_nothing_is_a_row(place: Path):
     assert result.rows[0]["error"]["reason"] == "nothing matches this pattern"
 
 
+@pytest.mark.thorough
 def test_patterns_of_vectors(place: Path):
     assert place
     for part in ("red", "blue"):
@@ -122,6 +127,7 @@ def test_patterns_of_vectors(place: Path):
     assert len(run("rank", "red", "*.npy", "-f", "jsonl").rows) == 2
 
 
+@pytest.mark.thorough
 def test_groups_alone_name_the_labels(place: Path):
     (place / "groups.txt").write_text("warm: red; orange\ncold: blue\n", encoding="utf-8")
     result = run("classify", "img", "--groups", "groups.txt", "-k", "0", "-f", "jsonl")
@@ -132,6 +138,7 @@ def test_groups_alone_name_the_labels(place: Path):
     assert "the group 'red' is called like a label" in run("classify", "img", "--groups", "groups.txt").stderr
 
 
+@pytest.mark.thorough
 def test_openai_is_a_name_of_the_80_templates(place: Path):
     assert place
     assert run("prompts", "show", "openai").lines == run("prompts", "show", "imagenet").lines

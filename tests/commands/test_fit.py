@@ -51,6 +51,7 @@ def head(made: bytes, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["prototypes", "linear", "ridge", "knn"])
 def test_a_head_knows_what_no_text_says(model, labelled: Path, tmp_path: Path, method: str):
     target = tmp_path / "colours.head"

@@ -107,6 +107,7 @@ def test_wrong_calls(arguments):
     assert run("prompts", *arguments).code == 2
 
 
+@pytest.mark.thorough
 def test_data_is_utf_8_whatever_the_locale():
     result = run_process("prompts", "show", "plain", "-l", "käse", LC_ALL="C", PYTHONIOENCODING="ascii")
     assert (result.stdout, result.code) == ("käse\n", 0)

@@ -127,6 +127,7 @@ def test_many_queries_on_a_device_find_what_the_cpu_finds(rank, world, tmp_path,
     assert asked == [("auto", 3, True, True)] * 2
 
 
+@pytest.mark.thorough
 def test_prompts_change_the_query(rank, world):
     plain = rank("cat", world / "v.npy").rows
     prompted = rank("cat", world / "v.npy", "-p", "photo").rows
@@ -162,6 +163,7 @@ def test_relevance_needs_a_crowd_and_then_cuts(rank, world, random_model, tmp_pa
     assert rank("cat", tmp_path / "v.npy", "--relevant", "--exclude", "20*").rows == []
 
 
+@pytest.mark.thorough
 def test_globs_and_several_corpora(rank, folder, world):
     done = rank("cat", world / "v.npy", "--include", "red*", "--include", "*/square/*")
     assert sorted(names(done)) == ["blue/square", "green/square", "red/disc", "red/square", "yellow/square"]
@@ -331,6 +333,7 @@ def test_figures_are_of_all_images(rank, world, tmp_path, option):
     assert f"leave out {option.split('=')[0]}" in done.stderr
 
 
+@pytest.mark.thorough
 def test_many_examples_leave_out_themselves_and_their_copies(rank, folder, random_model, tmp_path):
     shutil.copytree(folder, tmp_path / "p")
     for number in range(3):
@@ -480,6 +483,7 @@ def test_a_parquet_file_without_the_column(rank, folder, random_model, tmp_path)
         assert f"{name}.parquet: {words}" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_list_of_very_many_names(rank, folder):
     name = os.fsencode(folder / "disc/red.png") + b"\0"
     done = rank("cat", "-", "-0", "--top-k", "1", stdin=name * 20_000)
@@ -487,6 +491,7 @@ def test_a_list_of_very_many_names(rank, folder):
     assert len(done.rows) == 1
 
 
+@pytest.mark.thorough
 def test_hostile_names_in_every_output(rank, tmp_path, chromium):
     disc("red").save(tmp_path / HOSTILE)
     done = rank("cat", tmp_path, "--report", tmp_path / "r.html", rows=False)

@@ -214,6 +214,7 @@ def test_a_check_names_what_fails_it(score, catalogue: Path, tmp_path: Path):
     assert score(catalogue, "--min-score", "-1", "--fail-under", "0.9").code == 1
 
 
+@pytest.mark.thorough
 def test_several_models_and_prompts(score, random_model: str, catalogue: Path):
     plain = [row for row in score(catalogue, "--format", "jsonl").rows if "error" not in row]
     result = run("score", catalogue, "-m", random_model, "-m", "tiny", "--format", "jsonl")

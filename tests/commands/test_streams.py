@@ -25,6 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("corpus", "options"),
     [("v.npy", ()), *(pytest.param("img", ("-f", form), marks=pytest.mark.slow) for form in ("jsonl", "csv"))],
@@ -92,6 +93,7 @@ SHELL = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="these names are Unix's")
 @pytest.mark.parametrize("how", SHELL)
 def test_an_open_file_is_an_output(place: Path, how: str):
@@ -103,6 +105,7 @@ def test_an_open_file_is_an_output(place: Path, how: str):
     assert (done.stdout, done.stderr) == (wanted, "")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="these names are Unix's")
 def test_an_open_file_is_gone_on_with(place: Path):
     (place / "out").write_text("before\n", encoding="utf-8")
@@ -119,6 +122,7 @@ def test_vectors_go_to_stdout_by_name(place: Path):
     assert_one_error(run("embed", "img", "-o", "/dev/stdout", "-f", "npy"), "npy cannot be written to a pipe", code=2)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
 @pytest.mark.parametrize(
     "cells", [(0, 0), *(pytest.param(cells, marks=pytest.mark.slow) for cells in ((1, 1), (0, 24), (80, 0)))]

@@ -73,6 +73,7 @@ def test_rank_keeps_columns_with_its_hits(clip, shop: Path):
     assert lost["sku"] == "02"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", ["npy", "jsonl", "csv", "parquet", "npz", "safetensors"])
 def test_classify_takes_vectors_in_place_of_images(clip, random_model: str, folder: Path, tmp_path: Path, suffix: str):
     if suffix == "parquet":
@@ -90,6 +91,7 @@ def test_classify_takes_vectors_in_place_of_images(clip, random_model: str, fold
             assert [entry["label"] for entry in ours["labels"]] == [entry["label"] for entry in theirs["labels"]]
 
 
+@pytest.mark.thorough
 def test_vectors_name_their_model_and_refuse_another(random_model: str, folder: Path, tmp_path: Path):
     file = tmp_path / "v.npy"
     run("embed", folder, "-o", file, "-m", random_model, "--engine", "openclip")
@@ -108,6 +110,7 @@ def test_vectors_name_their_model_and_refuse_another(random_model: str, folder: 
     assert [Path(row["image"]).name for row in some.rows] == ["red.png", "red.png"]
 
 
+@pytest.mark.thorough
 def test_calibrate_takes_vectors(clip, random_model: str, folder: Path, tmp_path: Path):
     file, labels = tmp_path / "v.npy", tmp_path / "labels.csv"
     run("embed", folder, "-o", file, "-m", random_model, "--engine", "openclip")

@@ -43,6 +43,7 @@ def loaded(model: str) -> torch.nn.Module:
     return made.eval()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("layer", [-1, -2])
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("kind", ["random_model", "quick"])

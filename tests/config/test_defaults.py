@@ -85,6 +85,7 @@ def test_only_what_a_command_has_and_means_the_same(place: Path, monkeypatch: py
     assert found["models export"] == {"weights_dir": "../weights"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("source", ["file", "environment"])
 def test_a_default_format_gives_way_to_a_name(place: Path, monkeypatch, source: str):
     if source == "file":

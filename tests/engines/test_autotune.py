@@ -68,6 +68,7 @@ def choose(wide: Sequence[float], narrow: Sequence[float], *, error: Exception |
     return autotune.quicker(lambda: encoders[0], lambda: encoders[1], Console(), lambda: now[0]).precision
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("wide", "narrow", "precision"),
     [
@@ -86,6 +87,7 @@ def test_bf16_has_to_be_faster(wide: list[float], narrow: list[float], precision
     assert choose(wide, narrow) == precision
 
 
+@pytest.mark.thorough
 def test_bf16_has_to_rank_alike():
     def rounded(vectors: Vectors) -> Vectors:
         """As bfloat16 rounds: eight bits."""
@@ -104,6 +106,7 @@ def test_bf16_has_to_rank_alike():
     assert choose([2.0], [1.0], distort=shaken) == "fp32"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "error", [RuntimeError("\"conv\" not implemented for 'BFloat16'"), MemoryError("no"), ModelError("damaged")]
 )
@@ -118,6 +121,7 @@ def test_bf16_that_does_not_run_is_left(error: Exception, capsys: pytest.Capture
     assert f"bf16 does not run here ({error}); fp32 it is" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_verdicts_are_said_with_v(capsys: pytest.CaptureFixture[str]):
     now = [0.0]
     wide, narrow = Fake("fp32", [3.0], now), Fake("bf16", [2.0], now)
@@ -128,6 +132,7 @@ def test_verdicts_are_said_with_v(capsys: pytest.CaptureFixture[str]):
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seconds", [[1.0], [9.0]])
 def test_one_model_at_a_time_is_in_memory(seconds: list[float]):
     now, alive = [0.0], weakref.WeakSet[Fake]()
@@ -246,6 +251,7 @@ def test_another_cpu_is_measured_anew(
     assert Model(choice, Console()).precision == "fp32"
 
 
+@pytest.mark.thorough
 def test_vectors_of_different_precision_are_kept_apart(random_model: str, folder: Path, judged: Callable[[str], Judge]):
     judged("bf16")
     command = ("classify", "-m", random_model, folder, "-l", "disc,square", "--device", "cpu")

@@ -131,6 +131,7 @@ def kind(config: dict[str, Any]) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 @by_family
 def test_a_member_of_each_family_answers_as_open_clip_does(member: Member, photos: Path, tmp_path: Path):
     with model_zoo.published(member, tmp_path) as name:

@@ -119,6 +119,7 @@ def test_configs_name_no_files(model: Path, tmp_path: Path):
     assert load(model).tokenizer(["photo"]).tolist()[0][:2] == [4, 2]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stdin", [pytest.param(b"y\n", marks=pytest.mark.slow), b""])
 def test_nothing_runs_whatever_is_said_on_stdin(model: Path, tmp_path: Path, folder: Path, stdin: bytes):
     attack(model, "mapped" if stdin else "asked for")

@@ -160,6 +160,7 @@ def test_the_command_says_what_is_missing(tmp_path):
     assert (none.code, "--gpu-decode: no CUDA device here" in none.stderr) == (5, True)
 
 
+@pytest.mark.thorough
 def test_a_run_on_such_a_machine(tmp_path, monkeypatch):
     """From the command to the rows: the bundled model on the CPU, its JPEGs through the other decoder."""
     monkeypatch.setattr("clipcli.session.prepare.accelerator", lambda: "cuda")

@@ -141,6 +141,7 @@ def test_pixels_need_not_be_contiguous(exported):
     assert np.array_equal(encoder.encode_images(batch[::2]), encoder.encode_images(batch[::2].copy()))
 
 
+@pytest.mark.thorough
 def test_no_torch_no_open_clip_no_hub_no_ftfy(exported):
     """Whatever a run on a bundle needs, it is none of these: they take seconds to import."""
     seen = _run(
@@ -161,6 +162,7 @@ def test_no_torch_no_open_clip_no_hub_no_ftfy(exported):
     assert seen.stderr == ""
 
 
+@pytest.mark.thorough
 def test_onnx_runtime_leaves_nothing_in_the_home_and_reports_nothing(exported, tmp_path, monkeypatch):
     """Since 1.32 it keeps a number of the device and a database of what ran, to be sent off."""
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)

@@ -94,6 +94,7 @@ def test_equal_rows_of_the_embedding_are_stored_once(exported):
     assert np.abs(ours - unit_length(source.encode_texts(texts))).max() <= 1e-6
 
 
+@pytest.mark.thorough
 def test_another_models_tokenizer_is_refused(exported, tmp_path):
     import shutil
 

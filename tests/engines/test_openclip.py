@@ -65,6 +65,7 @@ def session_vectors(session: Session, photos: list[Path]) -> np.ndarray:
     return np.stack([row for row in rows if row is not None])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_vectors_and_probabilities_equal_open_clips(
     kind: str, specs: dict[str, str], photos: list[Path], tmp_path: Path
@@ -88,6 +89,7 @@ def test_vectors_and_probabilities_equal_open_clips(
     assert session.scoring.activation == ("sigmoid" if kind == "siglip" else "softmax")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_single_texts_equal_open_clips(kind: str, specs: dict[str, str]):
     import open_clip
@@ -128,6 +130,7 @@ def test_siglip_scores_are_independent(specs: dict[str, str]):
         assert session.scoring == Scoring(session.scoring.scale, -10.0, "sigmoid")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("precision", "threads", "few"),
     [

@@ -18,12 +18,14 @@ from clipcli.errors import BundleError, DeviceError, ModelError
 needs_openvino = pytest.mark.skipif(not ENGINES["openvino"].is_installed(), reason="OpenVINO is not installed")
 
 
+@pytest.mark.thorough
 @needs_openvino
 @pytest.mark.parametrize("expected", [None, 1, 1000])
 def test_it_keeps_the_contract(exported, expected):
     contract.check(openvino.load(exported, expected_images=expected, expected_texts=expected))
 
 
+@pytest.mark.thorough
 @needs_openvino
 def test_its_vectors_are_those_of_onnx_runtime(exported):
     ours, theirs = openvino.load(exported), onnx.load(exported)
@@ -77,6 +79,7 @@ def test_without_openvino_the_message_says_what_to_install(exported, monkeypatch
     assert "[openvino]" in caught.value.hint
 
 
+@pytest.mark.thorough
 @needs_openvino
 def test_the_command_runs_a_bundle_with_it(exported, folder):
     rows = [

@@ -120,6 +120,7 @@ def hold_torch(model: Any, precision: Precision, threads: int, monkeypatch: pyte
     hold_every_place(many.encode_images, pictures(many, image_rows(precision)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("tokens", SIDES)
 def test_every_place_gives_the_same_bits(tokens: int, monkeypatch: pytest.MonkeyPatch):
     hold_torch(as_trained(_vit(tokens)), "fp32", 2, monkeypatch)
@@ -217,6 +218,7 @@ def hold_onnx(
                 assert np.array_equal(tower.run(batch[:size]), whole[:size])
 
 
+@pytest.mark.thorough
 def test_every_place_gives_the_same_bits_in_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     hold_onnx(as_trained(_vit(65)), tmp_path, [2], monkeypatch)
 

@@ -18,10 +18,12 @@ def tiny() -> bundle.Bundle:
     return bundle.read(TINY_FOLDER)
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_contract(tiny):
     contract.check(onnx.load(tiny))
 
 
+@pytest.mark.thorough
 def test_who_works_with_it_is_told_and_who_looks_at_it_is_not(tmp_path):
     disc("red").save(tmp_path / "a.png")
     assert run("models", "info", "tiny").stderr == ""

@@ -125,6 +125,7 @@ def test_plain_ascii_needs_no_mending():
             assert html.unescape(html.unescape(ftfy.fix_text(text))) == text
 
 
+@pytest.mark.thorough
 def test_a_tokenizer_of_another_context_length_and_clean_up():
     source = SimpleTokenizer(context_length=16, clean="whitespace")
     ours = _portable(source, 16)

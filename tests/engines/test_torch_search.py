@@ -29,6 +29,7 @@ def questions(draw):
     return queries, stored.astype(np.float32), names, skip, allowed
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(
     questions(), st.integers(1, 70), st.one_of(st.none(), st.integers(1, 70)), st.sampled_from([-2.0, 0.0, 0.3]),

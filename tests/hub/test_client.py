@@ -228,6 +228,7 @@ def test_refusals_say_what_to_do(hub: hub_server.Hub, status: int, headers: dict
     assert hint in caught.value.hint
 
 
+@pytest.mark.thorough
 def test_a_silent_server_is_given_up(hub: hub_server.Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     hub.is_silent = True

@@ -48,6 +48,7 @@ def blob(cache: Path) -> Path:
     return link.resolve()
 
 
+@pytest.mark.thorough
 def test_the_first_run_fetches_and_the_second_needs_no_network(model_hub: hub_server.Hub, folder: Path):
     first = run("classify", "-m", MODEL, folder, *LABELS)
     assert first.code == 0, first.stderr
@@ -107,6 +108,7 @@ def test_no_network_at_all(model_hub: hub_server.Hub, folder: Path, monkeypatch:
     assert_one_error(result, "cannot fetch", "no connection to the hub", "--model tiny, which needs no download")
 
 
+@pytest.mark.thorough
 def test_a_process_of_its_own_says_the_same_before_it_loads_torch(model_hub: hub_server.Hub, folder: Path):
     """What a user sees: nothing of the client's own logging, warnings or tracebacks."""
     environment = {**model_hub.environment(), "HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -227,6 +229,7 @@ def test_a_config_that_is_none(model_hub: hub_server.Hub, config: dict[str, obje
     assert reason in result.stderr
 
 
+@pytest.mark.thorough
 def test_pull_list_verify(model_hub: hub_server.Hub, hub_cache: Path):
     listed = ("models", "list", "--on-disk", "-f", "jsonl")
     assert [row["model"] for row in run(*listed).rows] == ["tiny"]
@@ -249,6 +252,7 @@ def test_pull_list_verify(model_hub: hub_server.Hub, hub_cache: Path):
     assert found["loads"] is True
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", ["header", "tensors"])
 def test_verify_names_a_damaged_file(model_hub: hub_server.Hub, hub_cache: Path, where: str):
     run("models", "pull", MODEL, "--no-export")

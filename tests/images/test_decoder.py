@@ -88,6 +88,7 @@ def test_orientation(kind, orientation):
         assert mean_difference(as_stored, stored) < 4
 
 
+@pytest.mark.thorough
 def test_orientation_of_real_files(shared):
     folder = shared / "data/hostile/exif-orientation"
     for name in ("Landscape", "Portrait"):
@@ -237,6 +238,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.thorough
 def test_nothing_is_said_on_stderr(tmp_path):
     """In a process of its own, so that neither pytest's capture nor earlier tests hide anything."""
     tiff = bytearray(encoded("TIFF", Image.effect_noise((64, 64), 90).convert("1"), compression="group4"))
@@ -262,6 +264,7 @@ with ThreadPoolExecutor(8) as pool:
 """
 
 
+@pytest.mark.thorough
 def test_rare_formats_are_known_to_every_thread_from_the_first_file(tmp_path):
     (tmp_path / "picture.sgi").write_bytes(encoded("SGI"))
     command = [sys.executable, "-c", FIRST_FILES, str(tmp_path / "picture.sgi")]

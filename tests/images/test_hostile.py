@@ -27,6 +27,7 @@ def outcome(path):
     return None
 
 
+@pytest.mark.thorough
 def test_every_file_is_an_image_or_an_image_error(shared, capfd):
     files = sorted(path for path in (shared / "data/hostile").rglob("*") if path.is_file())
     outcomes = [outcome(path) for path in files]
@@ -39,6 +40,7 @@ def test_every_file_is_an_image_or_an_image_error(shared, capfd):
     assert captured.out == ""
 
 
+@pytest.mark.thorough
 def test_all_of_them_in_one_run_are_rows(shared):
     """Named outright, so that each is tried; the two threads that decode hold two images at the limit and no more."""
     files = [str(path) for path in sorted((shared / "data/hostile").rglob("*")) if path.is_file()]
@@ -88,6 +90,7 @@ print(int(peak.split()[1]) // 1024)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_memory_follows_the_limit_of_pixels(shared):
     """No file takes more than an image at the limit does: 4 bytes for each of 179 million pixels, and half again."""

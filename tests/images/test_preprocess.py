@@ -83,6 +83,7 @@ targets = st.one_of(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=400, deadline=None)
 @given(
     image=st.builds(noise, st.sampled_from(["RGB", *MODES]), st.tuples(edges, edges), st.integers(0, 3)),
@@ -149,6 +150,7 @@ def test_real_photos(image_transform, shared):
             assert_parity(image_transform, image, Preprocessing((224, 224), MEAN, STD, "bicubic", resize_mode))
 
 
+@pytest.mark.thorough
 def test_one_photo_in_every_mode_a_file_can_have(image_transform, shared):
     for path in sorted((shared / "data/duplicates/modes").iterdir()):
         if path.suffix == ".md":

@@ -97,6 +97,7 @@ def test_without_a_full_preview_the_sensors_data_is_developed(preview):
     assert max(red, green, blue) - min(red, green, blue) < 60  # grey, and not the thumbnail's red
 
 
+@pytest.mark.thorough
 def test_damaged_files_are_errors_and_silent(tmp_path):
     pytest.importorskip("rawpy")
     whole = raw_files.dng(raw_files.jpeg((128, 96), (20, 160, 40)))

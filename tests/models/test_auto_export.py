@@ -164,6 +164,7 @@ def test_in_ci_no_copy_is_made_and_nothing_is_said(
     assert (result.code, result.stderr, calls) == (0, "", [])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -276,6 +277,7 @@ def _give_a_copy(spec: str) -> None:
     shutil.copytree(tiny.folder, records.bundle_folder(spec))
 
 
+@pytest.mark.thorough
 def test_a_copy_of_the_same_weights_is_not_made_again(
     random_model: str, folder: Path, auto: None, made: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ):
@@ -304,6 +306,7 @@ def test_a_damaged_copy_is_told_and_replaced(
     assert calls == [copy.name]
 
 
+@pytest.mark.thorough
 def test_an_exported_folder_runs_and_is_verified(made: tuple[str, Path], folder: Path):
     spec, target = made
     assert bundle.read(target).info.name == "mine"
@@ -332,6 +335,7 @@ def test_copies_are_counted_and_removed_when_asked(made: tuple[str, Path]):
     assert "copies of models: 0, 0 MB: removed" in run("cache", "clear", "--copies").stderr
 
 
+@pytest.mark.thorough
 def test_verify_refuses_what_differs(made: tuple[str, Path], folder: Path, tmp_path: Path):
     _, target = made
     other, larger = tmp_path / "other", tmp_path / "larger"

@@ -57,6 +57,7 @@ def reweigh(model: Path, seed: int) -> None:
     (model / WEIGHTS).write_bytes((other / WEIGHTS).read_bytes())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["safetensors", "pt", "checkpoint", "module", "old", "bin"])
 def test_a_checkpoint_of_any_kind_gives_the_same_vectors(
     model: Path, folder: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -107,6 +108,7 @@ def test_of_safetensors_and_pickles_the_safetensors_are_taken(model: Path, folde
     assert classify(model, folder, "--refresh").stdout == expected
 
 
+@pytest.mark.thorough
 def test_a_second_run_loads_no_model(random_model: str, folder: Path):
     first = run("classify", "-m", random_model, folder, *LABELS)
     again = run_script(IN_PROCESS, "classify", "-m", random_model, str(folder), *LABELS)
@@ -130,6 +132,7 @@ def test_an_export_serves_runs_that_came_never_before_while_its_weights_are_ther
     assert Model(Choice(name), Console()).bundle is None
 
 
+@pytest.mark.thorough
 def test_changed_weights_are_another_model(model: Path, folder: Path):
     before, told = classify(model, folder), fingerprint(model)
     reweigh(model, seed=1)

@@ -100,6 +100,7 @@ def test_a_script_that_came_in_would_not_run(chromium, tmp_path):
     assert any("Content Security Policy" in message for message in chromium.complaints())
 
 
+@pytest.mark.thorough
 def test_keys_move_the_focus(chromium, tmp_path):
     names = [f"{n}.png" for n in range(9)]
     second = Section("two", cards("x.png", "y.png", link="./p.html#hit"))

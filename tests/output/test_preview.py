@@ -40,6 +40,7 @@ def drawn(answers, *, pixels=True, stdin=None):
     return text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("answers", [{}, NEITHER], ids=["silent", "neither"])
 @pytest.mark.parametrize("pixels", [True, False])
 def test_half_blocks_where_the_terminal_cannot_do_better(answers, pixels):
@@ -48,12 +49,14 @@ def test_half_blocks_where_the_terminal_cannot_do_better(answers, pixels):
     assert "\x1bP" not in text
 
 
+@pytest.mark.thorough
 def test_sixel_where_the_terminal_says_so():
     text = drawn(SIXEL)
     assert re.search(r"\x1bP[0-9;]*q", text)
     assert "▀" not in text
 
 
+@pytest.mark.thorough
 def test_kitty_where_the_terminal_says_so():
     text = drawn(KITTY)
     sent = "".join(re.findall(r"\x1b_Gi=\d+,m=[01],f=100,q=2;([^\x1b]*)\x1b", text))
@@ -63,6 +66,7 @@ def test_kitty_where_the_terminal_says_so():
     assert "▀" not in text
 
 
+@pytest.mark.thorough
 def test_the_terminal_is_asked_where_stdin_is_something_else():
     assert re.search(r"\x1bP[0-9;]*q", drawn(SIXEL, stdin=b"a list of images\n"))
 
@@ -76,6 +80,7 @@ def photos(tmp_path_factory):
     return place
 
 
+@pytest.mark.thorough
 def test_the_rows_then_the_pictures(photos):
     terminal = Terminal()
     code = terminal.run(command("rank", "--image", photos / "blue.png", photos, "-m", "tiny", "--preview"))
@@ -86,6 +91,7 @@ def test_the_rows_then_the_pictures(photos):
     assert 0 < text.index("score") < text.index("▀") < text.rindex("1  0.")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("environment", "reason"), [({"NO_COLOR": "1"}, "NO_COLOR is set"), ({"TERM": "dumb"}, "a plain one")]
 )
@@ -108,6 +114,7 @@ def test_a_pipe_gets_rows_alone(photos):
     assert run("rank", "a disc", photos / "blue.png", "-m", "tiny", "--preview", "-q").stderr == ""
 
 
+@pytest.mark.thorough
 def test_texts_and_figures_have_no_pictures(photos, tmp_path):
     assert run("embed", "-t", "a disc", "-m", "tiny", "-o", tmp_path / "t.npy", "-q").code == 0
     done = run("rank", "--image", photos / "blue.png", tmp_path / "t.npy", "-m", "tiny", "--preview")

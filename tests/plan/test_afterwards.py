@@ -65,6 +65,7 @@ def test_what_was_moved_and_is_gone_comes_from_the_keeper(tree, tmp_path):
     assert snapshot(tree.root) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["move", "trash", "delete", "hardlink"])
 def test_a_journal_cut_off_anywhere_in_its_last_line(tmp_path, name):
     root = tmp_path / "tree"

@@ -118,6 +118,7 @@ def test_two_runs_that_keep_what_the_other_removes(tree, tmp_path, first, second
     assert bytes_before in [path.read_bytes() for path in tree.groups[0] if path.exists()]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="starts two processes over files that are open")
 def test_two_processes_that_keep_what_the_other_removes(tmp_path):
     root = tmp_path / "tree"

@@ -109,6 +109,7 @@ def test_a_second_apply_changes_nothing(shape, name):
         assert {one.state for one in second} <= {"already"}
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "kill"), reason="needs POSIX signals")
 def test_a_real_kill_leaves_a_journal_to_go_on_from(tmp_path: Path):
     import json

@@ -388,6 +388,7 @@ def test_a_trash_that_is_somebody_elses_is_not_used(tree, tmp_path):
     assert all(path.exists() for paths in tree.groups for path in paths)
 
 
+@pytest.mark.thorough
 def test_a_second_process_is_refused(tree, tmp_path):
     plan = tmp_path / "plan.jsonl"
     write_plan(plan, tree)

@@ -75,6 +75,7 @@ def test_all_faults_are_found():
     assert [fault.line for fault in parse_json('[\n"a",\n"b",\n"{}"\n]', "t.json")[1]] == [2, 3]
 
 
+@pytest.mark.thorough
 @given(json_values, st.sampled_from([None, 0, 2]))
 def test_any_json_is_read_or_faulted(value, indent):
     prompts, faults = parse_json(json.dumps(value, indent=indent), "t.json")

@@ -148,6 +148,7 @@ def test_ten_thousand_labels(from_file):
     assert found[-1] == Label("thing 9999", ("thing 9999", "item #9999"))
 
 
+@pytest.mark.thorough
 @given(st.lists(labels, min_size=1, max_size=8, unique_by=lambda label: label.name))
 def test_any_labels_written_in_file_form_read_back(tmp_path_factory, found):
     file = tmp_path_factory.mktemp("labels") / "labels.txt"

@@ -135,6 +135,7 @@ def test_templates_cover_every_label(tmp_path):
     assert expand(DOG, joined) == ("puppy", "hound")
 
 
+@pytest.mark.thorough
 @given(
     st.lists(st.text("ab", min_size=1), min_size=1, max_size=5, unique=True),
     st.lists(st.sampled_from(["{}", "a {}", "{} b", "{} {}", "b {}"]), min_size=1, unique=True),

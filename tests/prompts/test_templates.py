@@ -71,6 +71,7 @@ def test_the_purpose_is_the_first_comment(text, said):
     assert purpose(text) == said
 
 
+@pytest.mark.thorough
 @given(st.lists(templates, min_size=1, unique_by=normal))
 def test_templates_written_a_line_each_read_back(found):
     assert parse_lines("\n".join(map(template_line, found)), "f") == (tuple(found), [])

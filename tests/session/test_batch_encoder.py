@@ -35,6 +35,7 @@ print(len(said) > 0, np.array_equal(ours, whole))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 @pytest.mark.skipif(not (spec.TINY_FOLDER / spec.MANIFEST).is_file(), reason="tiny was not built")
 def test_onnx_runtime_with_too_little_memory_gives_the_same_vectors_in_smaller_batches():

@@ -145,6 +145,7 @@ def test_after_the_end_no_thread_is_left_and_nothing_is_begun():
     assert (model.sizes, futures[0].done()) == ([], False)
 
 
+@pytest.mark.thorough
 @given(st.lists(st.integers(0, 40), max_size=60), st.integers(1, 9), st.integers(1, 4))
 def test_every_image_gets_its_own_vector(numbers: list[int], batch_size: int, count: int):
     model = Model()

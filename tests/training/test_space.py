@@ -47,6 +47,7 @@ def test_pictures_that_are_kept_out_are_never_drawn(material):
     assert weights.sum() == pytest.approx(1)
 
 
+@pytest.mark.thorough
 def test_names_that_may_mean_the_same_never_compete(material):
     number = material.words.meanings["apple"][0]
     words = Vocabulary([*material.words.concepts, "apple pie", "fruit"])

@@ -18,6 +18,7 @@ def tower() -> TextTower:
     return made
 
 
+@pytest.mark.thorough
 def test_it_gives_what_openclip_gives_with_its_weights(tower):
     import open_clip
 
@@ -42,6 +43,7 @@ def test_padding_and_order_change_nothing(tower):
         assert torch.allclose(encode_all(tower, [text])[0], vector, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_words_that_no_text_used_all_mean_the_same(tower):
     used = torch.zeros(text_tower.VOCABULARY, dtype=torch.bool)
     used[[1125, 1929, START, END]] = True

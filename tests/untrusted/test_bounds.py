@@ -68,6 +68,7 @@ def test_an_address_with_colons_is_no_chain(url):
     assert file_system(url)[1]
 
 
+@pytest.mark.thorough
 def test_one_line_never_ends_a_run(tmp_path):
     """Whatever stands in a list: every good line has its vector, every bad one its row."""
     (tmp_path / "broken.parquet").write_bytes(b"PAR1nonsensePAR1")

@@ -153,6 +153,7 @@ def test_names_on_disk_are_found_twice_too(parts, tmp_path, monkeypatch):
         merge(open_all([str(folder)]), tmp_path / "other.npy", "npy", "float32")
 
 
+@pytest.mark.thorough
 def test_shards_of_embed_are_searched_compared_and_merged_as_they_lie(tmp_path, folder):
     whole = tmp_path / "whole.parquet"
     run("embed", folder, "-o", whole, "--model", "tiny")
@@ -175,6 +176,7 @@ def test_shards_of_embed_are_searched_compared_and_merged_as_they_lie(tmp_path, 
     assert "1 of 3 shards missing: 2/3" in run("merge", tmp_path / "parts", "-o", tmp_path / "m.npy").stderr
 
 
+@pytest.mark.thorough
 def test_a_folder_of_photos_with_vectors_among_them_stays_one_of_photos(tmp_path, folder):
     for picture in folder.glob("disc/*.png"):
         (tmp_path / picture.name).write_bytes(picture.read_bytes())

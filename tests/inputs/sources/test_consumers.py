@@ -8,6 +8,7 @@ import pytest
 from run import run
 
 
+@pytest.mark.thorough
 def test_hits_in_a_shard_are_shown_and_copied(tmp_path, shard, images):
     vectors, page, picks = tmp_path / "v.npy", tmp_path / "hits.html", tmp_path / "picks"
     run("embed", shard, "--model", "tiny", "-o", vectors)
@@ -19,12 +20,14 @@ def test_hits_in_a_shard_are_shown_and_copied(tmp_path, shard, images):
     assert "00000.tar/" not in "".join(part for part in page.read_text().split('"') if part.startswith("./"))
 
 
+@pytest.mark.thorough
 def test_nothing_links_to_a_member(tmp_path, shard):
     found = run("rank", "red", shard, "--model", "tiny", "-k", "1", "--link-to", tmp_path / "picks", "-f", "jsonl")
     assert found.code == 3
     assert found.rows[-1]["error"]["reason"].startswith("no file of its own")
 
 
+@pytest.mark.thorough
 def test_an_example_may_be_anywhere(web, shard, images):
     web.files["/red.png"] = images["000000.png"]
     for example in (f"{web.url}/red.png", f"{shard}/000000.png"):
@@ -33,6 +36,7 @@ def test_an_example_may_be_anywhere(web, shard, images):
         assert f"{shard}/000000.png" in {row["image"] for row in found.rows} or example.startswith(str(shard))
 
 
+@pytest.mark.thorough
 def test_the_set_that_is_compared_with_may_be_a_table_of_images(tmp_path, images):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
@@ -46,6 +50,7 @@ def test_the_set_that_is_compared_with_may_be_a_table_of_images(tmp_path, images
     assert found.rows[1]["keeper"] == known
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", ["shard", "web"])
 def test_what_is_no_file_is_told_of_and_never_removed(tmp_path, web, shard, images, place):
     web.files["/red.png"] = images["000003.png"]

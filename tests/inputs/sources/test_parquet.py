@@ -92,6 +92,7 @@ def test_a_damaged_table(tmp_path, content):
     assert "cannot be read" in result.stderr
 
 
+@pytest.mark.thorough
 def test_rank_tells_tables_of_images_from_vectors(tmp_path, table):
     searched = run("rank", "a red square", table, "--model", "tiny", "-f", "jsonl")
     assert sorted(row["image"] for row in searched.rows) == [f"{table}/{row}" for row in range(5)]
@@ -101,6 +102,7 @@ def test_rank_tells_tables_of_images_from_vectors(tmp_path, table):
     assert [row["image"] for row in again.rows] == [row["image"] for row in searched.rows]
 
 
+@pytest.mark.thorough
 def test_a_pattern_of_tables_is_no_pattern_of_vectors(tmp_path, table):
     searched = run("rank", "a red square", f"{tmp_path}/*.parquet", "--model", "tiny", "-f", "jsonl")
     assert sorted(row["image"] for row in searched.rows) == [f"{table}/{row}" for row in range(5)]

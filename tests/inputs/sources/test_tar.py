@@ -99,6 +99,7 @@ def test_a_shard_without_images(tmp_path):
     assert_one_error(run("classify", path, "-l", "a,b", "--model", "tiny", "-q"), f"no images in {path}", code=4)
 
 
+@pytest.mark.thorough
 def test_what_is_no_plain_file_is_refused(tmp_path, images):
     path = make(
         tmp_path / "bad.tar",
@@ -180,6 +181,7 @@ def test_captions_of_a_shard_that_was_cut(shard):
     assert bad.problem.startswith("the archive is cut off")
 
 
+@pytest.mark.thorough
 def test_shards_and_loose_files_give_the_same_vectors(tmp_path, shard, images):
     loose = tmp_path / "loose"
     loose.mkdir()
@@ -190,6 +192,7 @@ def test_shards_and_loose_files_give_the_same_vectors(tmp_path, shard, images):
     assert [row["embedding"] for row in packed.rows] == [row["embedding"] for row in plain.rows]
 
 
+@pytest.mark.thorough
 def test_the_cache_knows_content_wherever_it_is(tmp_path, shard, images):
     (tmp_path / "copy.png").write_bytes(images["000002.png"])
     run("embed", tmp_path / "copy.png", "--model", "tiny")

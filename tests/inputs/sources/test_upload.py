@@ -44,6 +44,7 @@ def no_leftovers() -> bool:
     return not list(workshop("memory://out/x").parent.parent.glob("*/*"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", ["npy", "npz", "parquet", "safetensors", "jsonl", "csv"])
 def test_the_files_are_those_of_a_run_on_disk(memory, photos, tmp_path, suffix):
     if suffix == "parquet":
@@ -63,6 +64,7 @@ def test_failures_of_an_earlier_run_do_not_stay(memory, photos):
     assert set(files_of(memory)) == {"v.npy", "v.npy.json"}
 
 
+@pytest.mark.thorough
 def test_shards_there_are_merged_there(memory, photos, tmp_path):
     pytest.importorskip("pyarrow")
     for share in (1, 2):
@@ -103,6 +105,7 @@ def test_two_runs_into_one_url(memory, photos):
     assert files_of(memory) == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "command", [("classify", "-l", "red,blue"), ("rank", "red"), ("dedupe",)], ids=lambda command: command[0]
 )

@@ -51,6 +51,7 @@ def test_addresses_in_a_list(web, images, tmp_path):
     assert [row.get("error", {}).get("reason") for row in result.rows] == [None, None, "no such object"]
 
 
+@pytest.mark.thorough
 def test_a_list_that_is_far_away(web, images):
     web.files |= {f"/{name}": data for name, data in images.items()}
     web.files["/list.txt"] = "".join(f"{web.url}/{name}\r\n" for name in images).encode() * 2000
@@ -182,6 +183,7 @@ def test_many_images_are_fetched_at_once(web, images):
     assert web.at_once >= 8
 
 
+@pytest.mark.thorough
 def test_a_password_in_the_address_opens_and_is_never_shown(web, images, tmp_path):
     web.files |= {"/a.png": images["000000.png"], "/broken.png": b"no image"}
     web.password = "hunter2"  # noqa: S105 - made up
@@ -260,6 +262,7 @@ def test_a_missing_driver_is_named(monkeypatch, missing, url, words):
     filesystems._fsspec.cache_clear()
 
 
+@pytest.mark.thorough
 def test_plain_local_runs_import_nothing_of_it(folder):
     script = """
 import sys

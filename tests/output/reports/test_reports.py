@@ -94,6 +94,7 @@ class TestJUnit:
         root = parsed(written(write_junit, check(holds=False)))
         assert root.get("failures") == "1"
 
+    @pytest.mark.thorough
     @given(st.lists(st.text(st.characters(codec=None)), min_size=1))
     def test_any_name_gives_a_document_that_parses(self, names: list[str]):
         root = parsed(written(write_junit, check(*map(finding, names), name=names[0])))

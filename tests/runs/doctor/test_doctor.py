@@ -180,6 +180,7 @@ def test_sizes_do_not_follow_links(tmp_path):
     assert 1000 <= folders.size_of(tmp_path) < 2000
 
 
+@pytest.mark.thorough
 def test_torch_is_not_imported_to_ask():
     script = """
 import sys

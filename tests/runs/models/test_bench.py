@@ -11,6 +11,7 @@ from clipcli.models.choice import Choice
 from clipcli.runs.models.bench import draw_images, measure
 
 
+@pytest.mark.thorough
 def test_one_model_is_measured(random_model: str, tmp_path: Path):
     row = measure(Choice(random_model, engine="openclip"), draw_images(tmp_path)[:2], 0.1)
     assert row.model == random_model
@@ -32,6 +33,7 @@ def test_each_model_has_a_process_and_a_ratio(random_model: str):
     assert result.rows[1]["ratio"] > 0
 
 
+@pytest.mark.thorough
 def test_a_model_that_is_not_there_is_an_error():
     result = run("models", "bench", "ViT-B-3200/none")
     assert result.code == 5

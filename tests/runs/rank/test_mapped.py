@@ -21,6 +21,7 @@ def test_every_row_once_and_only_wide_numbers_are_converted(tmp_path, dtype, row
     assert np.array_equal(np.concatenate([block for _, block in found]), vectors.astype(found[0][1].dtype))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not SMAPS.exists(), reason="only Linux tells which pages are mapped")
 def test_pages_are_let_go_block_by_block(tmp_path):
     np.save(tmp_path / "v.npy", np.ones((4096, 1024), np.float32))

@@ -126,6 +126,7 @@ def test_the_approximate_join_of_two_sets(monkeypatch):
     assert sum(moved) == 6000
 
 
+@pytest.mark.thorough
 def test_a_crowded_row_is_marked_in_the_approximate_join_too(monkeypatch):
     monkeypatch.setattr("clipcli.tasks.dedupe.pairs._FLOOR", 10)
     monkeypatch.setattr(ivf, "_CELL_ROWS", 60)

@@ -46,6 +46,7 @@ EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_light_edit_is_the_same_picture(edit):
     for seed in range(5):

@@ -30,6 +30,7 @@ def found(one: list[np.ndarray], other: list[np.ndarray] | None = None, *, turns
     return dict(zip(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True), pairs.cosine.tolist(), strict=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("edit", sorted({**EDITS, **CHANGES}))
 def test_an_edited_photo_is_a_candidate_and_strangers_are_not(edit):
     pairs = found([sketch(photo) for photo in PHOTOS], [sketch({**EDITS, **CHANGES}[edit](PHOTOS[4]))])
@@ -57,6 +58,7 @@ def test_flat_pictures_are_candidates_by_their_shade():
     assert set(found([sketch_of(white), sketch_of(nearly), sketch_of(grey), sketch(PHOTOS[0])])) == {(0, 1)}
 
 
+@pytest.mark.thorough
 def test_each_picture_has_a_bounded_number_of_candidates():
     copies = [sketch(EDITS["noise"](PHOTOS[0]).crop((0, 0, 320 - n, 240))) for n in range(60)]
     pairs = found(copies)

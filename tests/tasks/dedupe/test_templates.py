@@ -12,6 +12,7 @@ from PIL import Image
 from clipcli.tasks.dedupe.likeness import compare, sign
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["forms", "walls", "letters", "scans", "cameras", "icons"])
 def test_what_differs_in_one_place_is_no_copy(kind):
     first, second = family(kind, 3, 2)
@@ -38,6 +39,7 @@ def test_a_copy_is_near_in_either_order(edit, photo):
     assert compare(sign(EDITS[edit](photo)), sign(photo)).verdict == "near"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("folder", ["blank", "forms", "icons_white", "signed", "walls"])
 def test_templates_of_shared(shared, folder):
     signed = [sign(Image.open(file)) for file in sorted((shared / "data/faults/templates" / folder).iterdir())]

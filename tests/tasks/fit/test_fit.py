@@ -32,6 +32,7 @@ def accuracy(logits: np.ndarray, truth: np.ndarray) -> float:
     return float((logits.argmax(axis=1) == truth).mean())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_pictures_help_where_texts_say_little(method: str):
     few, many = world(8, text_noise=2.5)
@@ -45,6 +46,7 @@ def test_pictures_help_where_texts_say_little(method: str):
     assert abs(fit.comparison.zero_shot.mean() - zero_shot) < 0.15
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_labels_drawn_by_lot_teach_nothing(method: str):
     few, _ = world(6, text_noise=0.3)
@@ -76,6 +78,7 @@ def test_a_label_without_pictures_keeps_its_text():
     assert accuracy(fit.head.logits(many.vectors[of_two]), many.truth[of_two]) > 0.5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_the_order_of_pictures_and_a_second_run_change_nothing(method: str):
     few, many = world(4, text_noise=1.5)

@@ -10,6 +10,7 @@ def noise(queries, corpus, seed=0):
     return np.random.default_rng(seed).normal(0.2, 0.03, (queries, corpus)).astype(np.float32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("corpus", [500, 5000])
 def test_normal_noise_gives_the_promised_rate_of_false_hits(corpus):
     scores = noise(2000, corpus)

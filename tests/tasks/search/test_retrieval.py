@@ -39,6 +39,7 @@ def test_no_queries():
     assert evaluate([]).queries == 0
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 50), st.integers(1, 60))
 def test_counted_ranks_are_those_of_a_full_search(seed, count, size):
@@ -61,6 +62,7 @@ def test_rows_that_cannot_be_read_are_missed_by_the_precision_too():
     assert figures.mean_average_precision == pytest.approx((1 + 2 / 3) / 4 / 2)
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(5, 50), st.integers(1, 60))
 def test_rows_that_are_no_hits_have_no_rank(seed, count, size):
