@@ -44,6 +44,7 @@ def answers(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "calibrate": ["calibrate", "shop", *labels, "--expect-from", "parent", "-o", "t.json", "-q"],
         "doctor": ["doctor"],
         "list": ["models", "list", "--format", "jsonl"],
+        "prompts": ["prompts", "list", "--format", "jsonl"],
         "info": ["models", "info", "ViT-B-32/openai"],
         "published": ["classify", "shop", *labels, "-m", "ViT-B-32/openai"],
         "cuda": ["classify", "shop", *labels, "--device", "cuda"],
@@ -145,3 +146,10 @@ def test_the_extras_are_those_of_the_project():
     section = text.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     names = {line.partition(" = [")[0] for line in section.splitlines() if " = [" in line}
     assert set(EXTRAS) == names - {"all"}
+
+
+def test_the_prompts_that_are_there_are_listed(answers: dict[str, Result]):
+    found = answers["prompts"]
+    assert found.code == 0
+    assert {row["name"] for row in found.rows} == {path.stem for path in (ROOT / "prompts").glob("*.txt")}
+    assert "imagenet is left out: " in found.stderr

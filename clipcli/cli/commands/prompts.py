@@ -12,12 +12,20 @@ from clipcli.options.vocabulary import LabelsFileOption, LabelsOption
 
 def list_sets(output: OutputOptions) -> None:
     """List the template sets that come with clipcli, and what each is for."""
+    from clipcli.core.console import Console
+    from clipcli.errors import PromptsError
     from clipcli.output import open_writer
     from clipcli.prompts import SetRow, shipped_sets
 
+    missing: list[str] = []
     with open_writer(output.parse(null=False)) as writer:
         for chosen in shipped_sets().values():
-            writer.write(SetRow.of(chosen))
+            try:
+                writer.write(SetRow.of(chosen))
+            except PromptsError as error:  # noqa: PERF203 - a plain install lacks the templates that come with open_clip
+                missing.append(f"{chosen.name} is left out: {error.message}; to add them: {error.hint}")
+    for line in missing:
+        Console().info(line)
 
 
 def show(
