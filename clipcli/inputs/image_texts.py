@@ -140,7 +140,7 @@ def _beside(name: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
     extension, _, key = (columns.text or _USUAL_EXTENSION).partition(":")
     for ref in collect([name], globs=globs):
         if ref.problem is not None or ref.source is not None:
-            problem = ref.problem or "no text stands beside it; name a shard, a table or a folder"
+            problem = ref.problem or "it has no text of its own; name a shard, a table or a folder"
             yield Pair(replace(ref, problem=problem), None)
             continue
         file = f"{os.path.splitext(ref.path)[0]}.{extension}"  # noqa: PTH122 - any bytes
@@ -159,7 +159,7 @@ def _pair(
     if ref.problem is not None:
         return Pair(ref, None, carried)
     if data is None:
-        return Pair(replace(ref, problem=f"no text: no .{extension} stands beside it"), None, carried)
+        return Pair(replace(ref, problem=f"no text: it has no .{extension} file"), None, carried)
     if isinstance(data, ImageError):
         return Pair(replace(ref, problem=data.reason), None, carried)
     if not key:

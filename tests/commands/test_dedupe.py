@@ -960,7 +960,7 @@ FRAMES = st.lists(st.integers(0, 2), min_size=1, max_size=3)
 @given(documents=st.lists(st.tuples(FRAMES, st.booleans()), min_size=2, max_size=4))
 @settings(max_examples=4, deadline=None)
 def test_of_pages_and_alpha_a_keeper_stays_and_undo_brings_all_back(documents, tmp_path_factory):
-    """What is kept has every page and the alpha of what goes; apply then undo is the identity."""
+    """The kept files have every page and the alpha of what goes; apply then undo is the identity."""
     root = tmp_path_factory.mktemp("pages")
     folder = root / "scans"
     folder.mkdir()

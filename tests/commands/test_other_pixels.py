@@ -32,7 +32,7 @@ def drawings(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def embed(drawings: Path, random_model: str, tmp_path: Path) -> Callable[..., Path]:
-    """Vectors of the drawings, as they come on stdout where the format does: nothing stands beside the rows."""
+    """Vectors of the drawings, as they come on stdout where the format does: there is no second file."""
 
     def call(kind: str, *options: str, name: str = "black") -> Path:
         path = tmp_path / f"{name}.{kind}"

@@ -127,7 +127,7 @@ def test_texts_of_json_members_and_of_a_folder(score, tmp_path: Path):
     pictures.disc("red").save(tmp_path / "folder" / "z.png")
     result = score(tmp_path / "folder", "--format", "jsonl")
     assert result.rows[0] == {"image": str(tmp_path / "folder" / "x.y.png"), "text": "a disc", "score": row["score"]}
-    assert "no .txt stands beside it" in result.rows[1]["error"]["reason"]
+    assert "it has no .txt file" in result.rows[1]["error"]["reason"]
 
 
 def rewritten(catalogue: Path, form: str) -> Path:

@@ -51,7 +51,7 @@ def captions(
 
 
 def captioned_images(archive: str, extension: str) -> Iterator[tuple[ImageRef, bytes | ImageError | None]]:
-    """Yield each image of an archive, in order, with the bytes of its text; None where none stands beside it.
+    """Yield each image of an archive, in order, with the bytes of its text; None where it has none.
 
     Where a name stands in an archive several times, its first image has its first text, and so on.
 

@@ -1,4 +1,4 @@
-"""What is kept of every picture between runs: its facts, and the sketch that candidates are found by."""
+"""Cached data of every picture: its facts, and the sketch that candidates are found by."""
 
 from __future__ import annotations
 

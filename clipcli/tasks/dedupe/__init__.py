@@ -11,7 +11,7 @@
     sheets.py       one picture → grey values, colours, and where its content lies in plain borders
     aligning.py     two sheets → the stretch that both show, laid on each other
     differing.py    what is left of the one when the other is taken away: everywhere, or in one place
-    margins.py      what stands beside the shared stretch: a border, a crop, a caption
+    margins.py      what lies outside the shared part: a border, a crop, a caption
     likeness.py     two signatures → near, edited or other
     grouping.py     groups in which every member was verified against the one that is kept
     detail.py       which of several copies is real: not the enlarged, sharpened or bordered one

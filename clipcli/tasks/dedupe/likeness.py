@@ -4,7 +4,7 @@
 2. The one is moved onto the other, by parts of a pixel, turned a little where that helps (`aligning`).
 3. The one is predicted from the other, and what is left is held against what copies leave (`differing`): spread over
    the picture it is *near*, in one place it is *edited*. Colours likewise.
-4. What stands beside the shared stretch (`margins`): a plain border of any size and a small crop are *near*, a caption
+4. What lies outside the shared part (`margins`): a plain border of any size and a small crop are *near*, a caption
    is *edited*.
 
 The verdict on two pictures depends on these two alone. docs/dedupe.md has the measurements behind every number.

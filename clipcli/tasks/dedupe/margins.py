@@ -1,4 +1,4 @@
-"""What stands beside the stretch that two pictures share: a plain border, what was cropped, or something else."""
+"""What lies outside the part that two pictures share: a plain border, what was cropped, or something else."""
 
 from __future__ import annotations
 
