@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from clipcli.bundle import manifest
-from clipcli.cache.private import is_private, make_folder, open_file
+from clipcli.cache.folder import is_private, make_folder, open_file
 from clipcli.core.files import is_file, read_bytes, read_text, reason_of, words_of
 from clipcli.errors import BundleError
 

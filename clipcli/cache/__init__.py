@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from clipcli.cache.disabled import NoCache
-from clipcli.cache.folder import SpaceInfo, cache_folder, parse_size
-from clipcli.cache.private import close_to_others, is_private, make_folder, open_file
-from clipcli.cache.store import MODEL_NOTE, EmbeddingCache
+from clipcli.cache.folder import (
+    SpaceInfo,
+    cache_folder,
+    close_to_others,
+    is_private,
+    make_folder,
+    open_file,
+    parse_size,
+)
+from clipcli.cache.store import MODEL_NOTE, EmbeddingCache, NoCache
 
 __all__ = [
     "MODEL_NOTE",

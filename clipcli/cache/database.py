@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.cache.private import close_to_others
+from clipcli.cache.folder import close_to_others
 from clipcli.errors import ClipcliError, ExitCode
 
 if TYPE_CHECKING:

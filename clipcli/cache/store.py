@@ -13,8 +13,7 @@ import numpy as np
 
 from clipcli.cache import database
 from clipcli.cache.database import CacheUnusableError, connect, current_file, is_corrupt, remove_broken, set_aside
-from clipcli.cache.folder import SpaceInfo, cache_folder, limits
-from clipcli.cache.private import make_folder
+from clipcli.cache.folder import SpaceInfo, cache_folder, limits, make_folder
 
 if TYPE_CHECKING:
     import os
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from clipcli.cache.database import CachedEntry
     from clipcli.core.vectors import Vector
+
 
 _LOW_WATER = 0.9  # shrink to this share of the bound, so that the next batch does not shrink again
 
@@ -306,3 +306,58 @@ def _open_or_rebuild(folder: Path, say: Callable[[str], None]) -> sqlite3.Connec
             raise
         say(f"cache damaged ({error}); set aside as {set_aside(file)}")
     return connect(current_file(folder))
+
+
+class NoCache(AbstractContextManager["NoCache"]):
+    """Has every method of `EmbeddingCache`; finds nothing and keeps nothing."""
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    @property
+    def is_writable(self) -> bool:
+        """It never is."""
+        return False
+
+    def known_digest(self, _path: str, _stat: os.stat_result, /) -> str | None:
+        """Nothing is known."""
+        return None
+
+    def remember_digest(self, _path: str, _stat: os.stat_result, _digest: str, /) -> None:
+        """Nothing is remembered."""
+
+    def get(self, _space: str, keys: Sequence[str], /) -> list[Vector | None]:
+        """Nothing is found: a None for every key."""
+        return [None] * len(keys)
+
+    def put(self, _space: str, _items: Sequence[tuple[str, Vector]], /) -> None:
+        """Nothing is kept."""
+
+    def get_blobs(self, _space: str, keys: Sequence[str], /) -> list[bytes | None]:
+        """Nothing is found: a None for every key."""
+        return [None] * len(keys)
+
+    def put_blobs(self, _space: str, _items: Sequence[tuple[str, bytes]], /) -> None:
+        """Nothing is kept."""
+
+    def note(self, _space: str, _name: str, /) -> str | None:
+        """Nothing was noted."""
+        return None
+
+    def keep_note(self, _space: str, _name: str, _value: str, /) -> None:
+        """Nothing is noted."""
+
+    def info(self) -> list[SpaceInfo]:
+        """Nothing is there."""
+        return []
+
+    def clear(self) -> int:
+        """Nothing to remove."""
+        return 0
+
+    def prune(self, _max_bytes: int | None = None, _older_than: timedelta | None = None, /) -> int:
+        """Nothing to remove."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing to close."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import io
+import logging
 import re
 import threading
+import warnings
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -14,7 +17,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from clipcli.errors import ImageError
 from clipcli.images import messages, png, raw
 from clipcli.images.colour_modes import BARE
-from clipcli.images.silence import silence_pillow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,48 @@ if TYPE_CHECKING:
 
     JpegDecoder: TypeAlias = Callable[[bytes], Image.Image | None]
     """A whole file → its image as stored, perhaps shrunk; None for a file that it does not take."""
+
+
+_FILTER = ("ignore", None, Warning, re.compile("PIL"), 0)
+
+
+def silence_pillow() -> None:
+    """Silence Pillow's warnings, its log and libtiff's own messages, for the whole process.
+
+    Cheap enough to call before every image, and called so: whoever leaves a `warnings.catch_warnings` block puts the
+    filters of its beginning back, in every thread, and may take ours away. A block of our own around each image would
+    do the same to others.
+    """
+    if _FILTER not in warnings.filters:
+        warnings.filterwarnings("ignore", module="PIL")
+    _hush_once()
+
+
+@functools.cache
+def _hush_once() -> None:
+    logger = logging.getLogger("PIL")
+    logger.addHandler(logging.NullHandler())
+    # Propagation ends here because a library that logs through the root logger gives it a handler to stderr.
+    logger.propagate = False
+    _hush_libtiff()
+
+
+def _hush_libtiff() -> None:
+    """Take away libtiff's error handler, which writes to file descriptor 2 past Python; Pillow raises all the same.
+
+    Looking a symbol up in Pillow's extension module also searches the libraries it is linked to, so the very libtiff
+    that Pillow uses is found wherever it lives. Redirecting the descriptor instead would swallow what other threads
+    write meanwhile. Where the symbol is out of sight (libtiff linked statically, as in Pillow's wheels for Windows)
+    libtiff keeps its voice and nothing else changes.
+    """
+    try:
+        set_error_handler = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__).TIFFSetErrorHandler
+    except (AttributeError, OSError):
+        return
+    set_error_handler.argtypes = [ctypes.c_void_p]
+    set_error_handler.restype = ctypes.c_void_p
+    set_error_handler(None)
+
 
 DEFAULT_MAX_PIXELS: Final = 178_956_970
 """Where Pillow itself refuses an image by default: 0.7 GB as RGB."""

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from clipcli.cache.private import close_to_others, make_folder
+from clipcli.cache.folder import close_to_others, make_folder
 from clipcli.core import devices as machine
 from clipcli.core.optional_packages import require_torch
 from clipcli.engines.openclip_registry import check_name, repository

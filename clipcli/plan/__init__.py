@@ -2,7 +2,7 @@
 
     rows.py          one line of a plan and its checks
     read.py          a plan file → groups, or an error that names the line
-    file_state.py    what `lstat` says of a file, to compare it with the plan
+    file_state.py    the state of a file, to compare it with the plan; whether it lies in a protected folder
     steps.py         one step of a journal and its checks
     journal.py       the steps that were begun and done, on disk before a file moves
     seal.py          whether this user's clipcli wrote a journal on this machine
@@ -10,9 +10,7 @@
     quarantine.py    a file that goes gets a temporary name and is checked once more
     descriptors.py   system calls relative to folder descriptors, which no link can redirect
     attributes.py    permissions, owner, times, extended attributes
-    free_names.py    unused names in a folder, also where case does not count
-    protect.py       whether a file lies in a protected folder, under any name
-    safe_move.py     move and copy, also across file systems, never over another file
+    safe_move.py     move and copy, also across file systems, never over another file; unused names in a folder
     trashcan.py      the desktop's trash (freedesktop.org)
     apply.py         groups → checked steps
     irreversible.py  what cannot be restored

@@ -15,7 +15,7 @@ from clipcli.core.suggest import did_you_mean
 from clipcli.errors import UsageError
 from clipcli.plan import descriptors, quarantine, safe_move, trashcan
 from clipcli.plan.file_state import holds, look
-from clipcli.plan.free_names import FreeNames
+from clipcli.plan.safe_move import FreeNames
 
 if TYPE_CHECKING:
     from clipcli.plan.rows import PlanRow

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from clipcli.plan import descriptors
 from clipcli.plan.actions import CannotUndoError, action_of, take_back
 from clipcli.plan.attributes import attributes_of
-from clipcli.plan.file_state import digest_of, look, resolve, words_of
-from clipcli.plan.protect import is_below
+from clipcli.plan.file_state import digest_of, is_below, look, resolve, words_of
 from clipcli.plan.rows import PlanRow
 from clipcli.plan.steps import Step
 

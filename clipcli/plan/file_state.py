@@ -6,10 +6,15 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from clipcli.core.decode import is_file_name
 from clipcli.plan import descriptors
+from clipcli.tasks.dedupe.keep import is_inside
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 
 _READ_SIZE: Final = 1 << 20
 
@@ -115,3 +120,25 @@ def words_of(error: OSError, path: str) -> str:
     named = os.fsdecode(named) if isinstance(named, str | bytes) else path
     near = os.path.dirname(named) == os.path.dirname(path) or not named
     return words[:1].lower() + words[1:] + ("" if near else f": {named}")
+
+
+def is_below(path: str, folders: Collection[str]) -> bool:
+    """Return whether an absolute path is one of the folders or lies in one."""
+    if any(is_inside(path, folder) for folder in folders):
+        return True
+    keys = {key for folder in folders if (key := _key(folder))}
+    while keys:
+        if _key(path) in keys:
+            return True
+        path, below = os.path.dirname(path), path
+        if path == below:
+            break
+    return False
+
+
+def _key(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -14,7 +14,7 @@ from clipcli import bundle
 from clipcli.bundle import stage
 from clipcli.core import devices
 from clipcli.core.vectors import cosines, unit_length
-from clipcli.engines import onnx, onnx_tower
+from clipcli.engines import onnx
 from clipcli.tasks.classify import scores
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_little_work_holds_one_tower_at_a_time_much_work_holds_both(exported):
     encoder.encode_texts(["a cat"])
     assert (encoder._text.is_open, encoder._image.is_open) == (True, False)
 
-    encoder = onnx.load(exported, expected_images=onnx_tower.BULK_ROWS)
+    encoder = onnx.load(exported, expected_images=onnx.BULK_ROWS)
     encoder.encode_images(contract.pixels(encoder, 1))
     encoder.encode_texts(["a cat"])
     assert (encoder._text.is_open, encoder._image.is_open) == (True, True)
@@ -91,7 +91,7 @@ def test_little_work_holds_one_tower_at_a_time_much_work_holds_both(exported):
 def test_weights_are_packed_when_that_pays(exported, monkeypatch, expected_images, sessions):
     opened = _watch(monkeypatch)
     encoder = onnx.load(exported, expected_images=expected_images)
-    batch = contract.pixels(encoder, onnx_tower.BULK_ROWS // 2)
+    batch = contract.pixels(encoder, onnx.BULK_ROWS // 2)
     vectors = [encoder.encode_images(batch) for _ in range(4)]
     assert [bulk for _, bulk in opened] == sessions
     assert np.abs(unit_length(vectors[0]) - unit_length(vectors[-1])).max() <= 1e-5
@@ -104,20 +104,20 @@ def test_threads_are_no_more_than_the_cores_that_may_be_used(monkeypatch, asked,
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    monkeypatch.setattr(onnx_tower.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(onnx.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(devices, "usable_cores", lambda: usable)
-    assert onnx_tower._threads(bulk=False) == threads
+    assert onnx._threads(bulk=False) == threads
 
 
 def _watch(monkeypatch) -> list[tuple[str, bool]]:
     opened: list[tuple[str, bool]] = []
-    real = onnx_tower.open_graph
+    real = onnx.open_graph
 
     def watched(path, *, bulk):
         opened.append((path.name, bulk))
         return real(path, bulk=bulk)
 
-    monkeypatch.setattr(onnx_tower, "open_graph", watched)
+    monkeypatch.setattr(onnx, "open_graph", watched)
     return opened
 
 
@@ -129,7 +129,7 @@ def test_a_batch_that_is_too_large_for_memory_says_so(exported, monkeypatch):
         def run(self, *_):
             raise Exception("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for 1 GB")  # noqa: TRY002
 
-    monkeypatch.setattr(onnx_tower, "open_graph", lambda *_, **__: Full())
+    monkeypatch.setattr(onnx, "open_graph", lambda *_, **__: Full())
     encoder = onnx.load(exported)
     with pytest.raises(MemoryError, match="allocate"):
         encoder.encode_images(contract.pixels(encoder, 1))
@@ -148,7 +148,7 @@ def test_no_torch_no_open_clip_no_hub_no_ftfy(exported):
         f"""
         from pathlib import Path
         from clipcli import bundle
-        from clipcli.engines import onnx, onnx_tower
+        from clipcli.engines import onnx
         import numpy as np
         encoder = onnx.load(bundle.read(Path({str(exported.folder)!r})), expected_images=1)
         encoder.encode_texts(["a dog", "a cat"])
@@ -172,7 +172,7 @@ def test_onnx_runtime_leaves_nothing_in_the_home_and_reports_nothing(exported, t
         f"""
         from pathlib import Path
         from clipcli import bundle
-        from clipcli.engines import onnx, onnx_tower
+        from clipcli.engines import onnx
         onnx.load(bundle.read(Path({str(exported.folder)!r}))).encode_texts(["a dog"])
         """
     )
@@ -186,7 +186,7 @@ def test_without_onnx_runtime_the_message_says_what_to_install(exported):
         sys.modules["onnxruntime"] = None  # the import system's own way to say: not there
         from pathlib import Path
         from clipcli import bundle, errors
-        from clipcli.engines import onnx, onnx_tower
+        from clipcli.engines import onnx
         try:
             onnx.load(bundle.read(Path({str(exported.folder)!r})))
         except errors.ModelError as error:
@@ -245,9 +245,9 @@ def test_after_too_little_memory_the_tower_is_opened_anew(exported, monkeypatch)
         def run(self, *_):
             raise Exception("Failed to allocate memory for 1 GB")  # noqa: TRY002
 
-    real = onnx_tower.open_graph
+    real = onnx.open_graph
     monkeypatch.setattr(
-        onnx_tower,
+        onnx,
         "open_graph",
         lambda *one, **how: opened.append(1) or (real(*one, **how) if len(opened) > 1 else Full()),
     )
@@ -259,7 +259,7 @@ def test_after_too_little_memory_the_tower_is_opened_anew(exported, monkeypatch)
 
 
 def test_a_tower_that_does_not_fit_into_memory_is_not_called_damaged(exported, monkeypatch):
-    runtime = onnx_tower.runtime()
+    runtime = onnx.runtime()
 
     def full(*_, **__):
         raise Exception("Failed to allocate memory for requested buffer of size 1")  # noqa: TRY002

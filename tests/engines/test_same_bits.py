@@ -14,7 +14,7 @@ from torch.nn import functional
 from clipcli.core.batch_invariance import ROWS, image_rows
 from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.engines import onnx_export
-from clipcli.engines.onnx_tower import OnnxTower
+from clipcli.engines.onnx import OnnxTower
 from clipcli.engines.openclip import OpenClipEncoder
 from clipcli.engines.openclip_towers import ExplicitFewQueries, few_queries_on
 from clipcli.engines.torch_devices import Streams

@@ -12,7 +12,7 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from clipcli.engines.text_tokens import TextTokens
+from clipcli.engines.openclip import TextTokens
 
 CONTEXT = 16
 

@@ -96,7 +96,7 @@ def test_an_interrupted_download_is_taken_up_by_the_next_run(
     hub.cut_after = 200_000
     with monkeypatch.context() as patch:
         patch.setattr(file_download.time, "sleep", interrupt)
-        patch.setattr("clipcli.hub.download.network_errors", interrupt)
+        patch.setattr("clipcli.hub.client.network_errors", interrupt)
         with pytest.raises(KeyboardInterrupt):
             client().fetch(REPO, WEIGHTS)
     (part,) = parts(hub_cache)
@@ -135,7 +135,7 @@ def test_who_waits_for_another_program_says_so(hub: hub_server.Hub, hub_cache: P
             said.append(text)
             other.release()
 
-    monkeypatch.setattr("clipcli.hub.download._PATIENCE", 0)
+    monkeypatch.setattr("clipcli.hub.client._PATIENCE", 0)
     path = Hub(Listener()).fetch(REPO, WEIGHTS)
     assert path is not None
     assert path.read_bytes() == hub.files[REPO][WEIGHTS]

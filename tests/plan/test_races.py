@@ -29,11 +29,10 @@ from run import ROOT
 from clipcli.plan import descriptors
 from clipcli.plan.actions import Delete, parse_action
 from clipcli.plan.apply import Applier
-from clipcli.plan.file_state import look
-from clipcli.plan.free_names import FreeNames
+from clipcli.plan.file_state import is_below, look
 from clipcli.plan.journal import Journal, open_journal
-from clipcli.plan.protect import is_below
 from clipcli.plan.read import Plan, PlanGroup
+from clipcli.plan.safe_move import FreeNames
 
 ACTIONS = ("trash", "move", "hardlink", "symlink", "delete")
 

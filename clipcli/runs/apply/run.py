@@ -16,9 +16,8 @@ from clipcli.output import open_writer
 from clipcli.plan.actions import Delete, Move, parse_action
 from clipcli.plan.apply import Applied, Applier
 from clipcli.plan.decisions import decided, joined, read_decisions, write_decisions
-from clipcli.plan.file_state import look, resolve
+from clipcli.plan.file_state import is_below, look, resolve
 from clipcli.plan.journal import journal_of, open_journal, read_journal
-from clipcli.plan.protect import is_below
 from clipcli.plan.read import read_plan, reviewed_name
 from clipcli.plan.undo import preview, undo
 

@@ -12,8 +12,7 @@ import numpy as np
 from clipcli import images
 from clipcli.errors import ImageError
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.plan.file_state import FileState, digest_of, look, look_through, resolve
-from clipcli.plan.protect import is_below
+from clipcli.plan.file_state import FileState, digest_of, is_below, look, look_through, resolve
 from clipcli.tasks.dedupe.keep import is_inside
 
 if TYPE_CHECKING:
