@@ -1,7 +1,7 @@
 """Zero-shot vision: classify, embed, rank and dedupe images with OpenCLIP models, from the shell and from Python.
 
 `clipcli.classify`, `clipcli.embed`, `clipcli.rank`, `clipcli.dedupe` and `clipcli.open_session` are the stable
-interface; docs/api.md describes them. They are loaded when they are first used, so that `import clipcli` costs nothing.
+interface; docs/api.md describes them. They are loaded on first use, so `import clipcli` is fast.
 """
 
 from importlib import import_module
@@ -24,7 +24,7 @@ _HOMES = {
     "open_session": "api.functions",
     "rank": "api.functions",
 }
-"""Where each public name is; `__init__.pyi` says the same to type checkers."""
+"""The module of each public name; `__init__.pyi` tells type checkers the same."""
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - they are strings
 
 

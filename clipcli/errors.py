@@ -1,6 +1,6 @@
-"""The errors that a user can cause or meet, and the exit codes they end in.
+"""Errors that a user can cause or meet, and their exit codes.
 
-    ClipcliError                 one line for the user, one hint; never a traceback
+    ClipcliError                 one line for the user, one hint, no traceback
     ├── UsageError        2      arguments that do not go together
     ├── InputsError       4      nothing usable among the inputs
     │   ├── ConfigError          a clipcli.toml that cannot be used
@@ -8,19 +8,19 @@
     │   ├── PackageMissingError  an optional package that is not installed
     │   ├── PlanError            a plan, journal or list of decisions that cannot be used
     │   ├── PromptsError         a bad template file
-    │   └── VectorsError         a vector file that is broken or of another model
+    │   └── VectorsError         a vector file that is broken or from another model
     ├── ModelError        5      a model that cannot be named, fetched, checked or run
     │   ├── UnknownModelError
-    │   ├── TorchMissingError    a model that runs through torch, in an installation without it
+    │   ├── TorchMissingError    a model that needs torch, in an installation without it
     │   ├── DownloadError
     │   ├── DeviceError
-    │   │   └── ClusterError     a cluster that is not there, has no room, or whose workers keep dying
+    │   │   └── ClusterError     a cluster that cannot be reached, is full, or whose workers keep dying
     │   └── BundleError
     └── OutputError       6      results that cannot be written
 
-    ImageError                   one bad file: becomes an error row, never ends a run
+    ImageError                   one bad file: becomes an error row and does not end the run
 
-Anything else that escapes is a bug: it keeps its traceback and ends in 70.
+Any other exception is a bug: it keeps its traceback and exits with 70.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Literal
 
 @unique
 class ExitCode(IntEnum):
-    """What the process says to the shell; documented in docs/exit-codes.md."""
+    """The exit status of the process; documented in docs/exit-codes.md."""
 
     OK = 0
     CHECK_FAILED = 1
@@ -45,7 +45,7 @@ class ExitCode(IntEnum):
 
 
 class ClipcliError(Exception):
-    """An expected failure: `message` says what is wrong, `hint` what to do about it."""
+    """An expected failure: `message` says what is wrong, `hint` what the user can do."""
 
     exit_code: ExitCode = ExitCode.BUG
 
@@ -88,7 +88,7 @@ class PlanError(InputsError):
 
 
 class VectorsError(InputsError):
-    """A vector file that is broken, or that another model made."""
+    """A vector file that is broken or was made by another model."""
 
 
 class ModelError(ClipcliError):
@@ -98,23 +98,23 @@ class ModelError(ClipcliError):
 
 
 class UnknownModelError(ModelError):
-    """No model of that name; the hint offers the nearest ones."""
+    """No model has that name; the hint offers the nearest names."""
 
 
 class TorchMissingError(ModelError):
-    """A model that runs through torch, in an installation without it; the hint says how to add it."""
+    """A model that needs torch, in an installation without it; the hint says how to install it."""
 
 
 class DownloadError(ModelError):
-    """Weights that could not be fetched, or arrived damaged."""
+    """Weights that could not be downloaded, or arrived damaged."""
 
 
 class DeviceError(ModelError):
-    """A device that was asked for and is not there, or has too little memory."""
+    """A requested device that does not exist or has too little memory."""
 
 
 class ClusterError(DeviceError):
-    """A cluster that is not there, has no room for a worker, or whose workers keep dying."""
+    """A cluster that cannot be reached, has no room for a worker, or whose workers keep dying."""
 
 
 class BundleError(ModelError):
@@ -139,5 +139,5 @@ class ImageError(Exception):
         self.reason = reason
 
     def bare(self) -> ImageError:
-        """Return the same to keep: without the traceback, whose frames hold the file's bytes and pixels."""
+        """Return a copy without the traceback, whose frames would keep the file's bytes and pixels in memory."""
         return ImageError(self.stage, self.reason)

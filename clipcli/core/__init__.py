@@ -1,1 +1,1 @@
-"""What every layer speaks of: encoders, vectors, devices, the console, files."""
+"""Types and helpers that every layer uses: encoders, vectors, devices, the console, files."""

@@ -1,4 +1,4 @@
-"""pyarrow, which is optional: the one place that imports it."""
+"""The optional package pyarrow. Only this module imports it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from clipcli.core.optional_packages import require_packages
 from clipcli.errors import InputsError
 
 _LARGEST_COLUMN: Final = 4 << 30
-"""Bytes of a column in one row group, unpacked: tables of images have a few hundred MB."""
+"""Limit in bytes of one unpacked column of one row group; tables of images have a few hundred MB."""
 
 
 def pyarrow() -> Any:
-    """Return the package, with its Parquet module.
+    """Return the package, with its Parquet module loaded.
 
     Raises:
-        PackageMissingError: it is not installed.
+        PackageMissingError: pyarrow is not installed.
     """
     require_packages("parquet", "Parquet")
     import pyarrow as pa
@@ -27,13 +27,13 @@ def pyarrow() -> Any:
 
 
 def no_such_column(source: str, column: str | None, names: list[str]) -> InputsError:
-    """Return what to say when `--column` names none of the columns, or is missing."""
+    """Return the error for a `--column` that is missing or names no column of the table."""
     problem = f"has no column {column}" if column else "has several columns"
     return InputsError(f"{source}: {problem}", hint="--column takes one of " + ", ".join(map(str, names)))
 
 
 def check_sizes(metadata: Any) -> None:
-    """Refuse a Parquet file whose columns unpack to more than is read at once. Raises DecodeError."""
+    """Refuse a Parquet file with a column that unpacks to more than `_LARGEST_COLUMN`. Raises DecodeError."""
     for group in range(metadata.num_row_groups):
         rows = metadata.row_group(group)
         for column in range(rows.num_columns):

@@ -1,4 +1,4 @@
-"""What clipcli says to a person: everything on stderr, so that stdout stays data."""
+"""Messages for the user. They all go to stderr, so that stdout holds data only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _DELAY = 0.5
-"""Seconds before a bar shows: shorter work needs none."""
+"""Seconds before a progress bar appears; shorter work needs none."""
 _BARS: list[tqdm[None]] = []
-"""The bars of this process, one within the other; a terminal has them in its last lines."""
+"""The open progress bars of this process, outermost first; a terminal shows them in its last lines."""
 _HASH_COMMAND = re.compile(r"##(?=[\w.-]*\[)")
 _COLON_COMMAND = re.compile(r"(^|[\r\n])(\s*)::")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -30,9 +30,9 @@ _BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def printable(text: str) -> str:
-    r"""Return a text that cannot steer a terminal: control, bidirectional and undecodable characters become escapes.
+    r"""Return a text without terminal control: control, bidirectional and undecodable characters become escapes.
 
-    `\\n` and `\\t` are spelt so, undecodable bytes as `\\xff`, anything else by its code point.
+    Newline and tab become `\\n` and `\\t`, undecodable bytes `\\xff`, other characters their code point.
     """
     if text.isprintable():
         return text
@@ -50,10 +50,10 @@ def _escape(character: str) -> str:
 
 
 def disarm(text: str) -> str:
-    r"""A text in which no line can command the server of a build that reads the log, such as `::error::` or `##[…]`.
+    r"""Return a text without workflow commands, such as `::error::` or `##[…]`, that a CI server would run.
 
-    GitHub's runner obeys lines that begin with two colons, Azure's, TeamCity's and older runners of GitHub two hashes
-    and a word before a bracket. A backslash goes between the marks.
+    GitHub's runner executes lines that begin with two colons; Azure, TeamCity and older GitHub runners execute two
+    hashes and a word before a bracket. This function puts a backslash between the marks.
     """
     if "##" in text:
         text = _HASH_COMMAND.sub(r"#\\#", text)
@@ -61,7 +61,7 @@ def disarm(text: str) -> str:
 
 
 def disarm_log(data: bytes) -> bytes:
-    """Return the same for bytes that go into a log, where control characters are escapes too; lines and tabs stay."""
+    """Return the bytes of a log without workflow commands and control characters; newlines and tabs stay."""
     if not _SUSPECT.search(data):
         return data
     text = _CONTROL.sub(lambda match: _escape(match[0]), data.decode("utf-8", "surrogateescape"))
@@ -69,76 +69,79 @@ def disarm_log(data: bytes) -> bytes:
 
 
 def is_build_log() -> bool:
-    """Return whether the output of this process is likely to become the log of a build, which a server reads."""
+    """Return whether the output of this process probably goes to the log of a CI server."""
     return any(os.environ.get(name, "").strip().casefold() not in _NO for name in ("CI", "GITHUB_ACTIONS", "TF_BUILD"))
 
 
 @contextmanager
 def above_bars() -> Iterator[None]:
-    """Bars step aside while something is written to their terminal, and come back below it."""
+    """Clear the progress bars while something is written to their terminal, then draw them again below it."""
     if not _BARS:
         yield
         return
     with _BARS[0].get_lock():
-        shown = [bar for bar in _BARS if bar.last_print_t >= bar.start_t + bar.delay]
-        for bar in shown:
+        visible = [bar for bar in _BARS if bar.last_print_t >= bar.start_t + bar.delay]
+        for bar in visible:
             bar.clear(nolock=True)
         yield
-        for bar in shown:
+        for bar in visible:
             bar.refresh(nolock=True)
 
 
 @dataclass
 class Console:
-    """How much to say. Failures and warnings are always said; notes not with `-q`; details only with `-v`."""
+    """Print messages: failures and warnings always, notes unless `-q`, details only with `-v`."""
 
     quiet: bool = False
     verbose: bool = False
-    _said: set[str] = field(default_factory=set, repr=False)
+    _printed: set[str] = field(default_factory=set, repr=False)
 
     def line(self, text: str) -> None:
-        """Write one line to stderr, above the progress bar if there is one; where that takes nothing, say nothing."""
+        """Write one line to stderr, above the progress bar if there is one; ignore a stderr that cannot be written."""
         safe = disarm("clipcli: " + "\n".join(printable(part) for part in redact(text).split("\n")))
         with suppress(OSError), above_bars():
             sys.stderr.write(safe + "\n")
             sys.stderr.flush()
 
     def warning(self, text: str) -> None:
-        """Something the user should know even with `-q`."""
+        """Print what the user should know even with `-q`."""
         self.line(f"warning: {text}")
 
     def info(self, text: str) -> None:
-        """Something worth a line in an ordinary run."""
+        """Print a note, unless `-q` was given."""
         if not self.quiet:
             self.line(text)
 
     def info_once(self, text: str) -> None:
-        """A note that is not repeated within one run."""
-        if text not in self._said:
-            self._said.add(text)
+        """Print a note the first time only."""
+        if text not in self._printed:
+            self._printed.add(text)
             self.info(text)
 
     def debug(self, text: str) -> None:
-        """Something for who asked with `-v`."""
+        """Print a detail if `-v` was given."""
         if self.verbose:
             self.line(text)
 
     def debug_once(self, text: str) -> None:
-        """A detail that is not repeated within one run."""
-        if text not in self._said:
-            self._said.add(text)
+        """Print a detail the first time only."""
+        if text not in self._printed:
+            self._printed.add(text)
             self.debug(text)
 
     def meanwhile(self, text: str) -> None:
-        """Say why nothing moves for seconds, on a terminal or with `-v`."""
+        """Print why the program is busy for some seconds, on a terminal or with `-v`."""
         if self.verbose or (not self.quiet and sys.stderr.isatty()):
             self.line(text)
 
     @contextmanager
     def progress(self, total: int | None, unit: str = "image", *, doing: str = "") -> Iterator[Callable[[int], object]]:
-        """A bar on stderr when that is a terminal that can redraw a line; yields the function that moves it on by n.
+        """Show a progress bar if stderr is a terminal; yield the function that advances it by n.
 
-        `doing` names the step where a run has several.
+        Args:
+            total: number of units, or None where it is unknown.
+            unit: what is counted, singular.
+            doing: name of the step, in a run of several steps.
         """
         if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield lambda _steps: None

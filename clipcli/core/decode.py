@@ -1,7 +1,7 @@
-"""Untrusted JSON and TOML → Python values → dataclasses, with one kind of error whose words name the fault.
+"""Decode untrusted JSON and TOML into Python values and dataclasses.
 
-Whatever the text is, it either becomes a checked value or raises `DecodeError`: broken syntax, nesting without an end,
-numbers without an end, values of another kind, missing and unknown fields.
+A text either becomes a checked value or raises `DecodeError`, whose message names the fault: broken syntax, endless
+nesting, endless numbers, values of the wrong type, missing and unknown fields.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LONGEST: Final = 40
-"""Characters of a value that a message shows."""
+"""Most characters of a value that a message repeats."""
 _DEEPEST: Final = 100
 _INTEGERS: Final = 2**63
 _MANY_DOTS: Final = 1000
 
 
 class DecodeError(ValueError):
-    """Why a text is not what it should be, in one line."""
+    """The reason why a text cannot be decoded, in one line."""
 
 
 def parse_json(text: str | bytes, *, repeated: Literal["last", "refuse"] = "last") -> Any:
-    """Return the value of a JSON text (UTF-8 where it is bytes). Raises DecodeError.
+    """Return the value of a JSON text; bytes are read as UTF-8. Raises DecodeError.
 
-    `repeated` says what a key means that stands twice in one object: its last value, or nothing at all.
+    `repeated` decides about a key that occurs twice in one object: take the last value, or refuse the text.
     """
     hook = _unique if repeated == "refuse" else None
     try:
@@ -55,10 +55,10 @@ def parse_json(text: str | bytes, *, repeated: Literal["last", "refuse"] = "last
 
 
 def parse_toml(text: str | bytes) -> dict[str, Any]:
-    """Return the table of a TOML text (UTF-8 where it is bytes).
+    """Return the table of a TOML text; bytes are read as UTF-8.
 
     Raises:
-        DecodeError: no TOML, or nested too deeply. Its cause is the parser's own error where there is one.
+        DecodeError: not TOML, or nested too deeply. Its cause is the parser's own error if there is one.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -81,48 +81,48 @@ def parse_toml(text: str | bytes) -> dict[str, Any]:
 
 
 def decode(kind: type[T], value: object, *, unknown: Literal["refuse", "ignore"] = "refuse") -> T:
-    """Return `value`, an object of JSON or a table of TOML, as an instance of the dataclass `kind`.
+    """Return `value`, a JSON object or a TOML table, as an instance of the dataclass `kind`.
 
-    Strings of JSON stay as they are, lists become tuples where the dataclass says so, and an integer stands for a
-    float. Fields named in `metadata["key"]` are found under that name.
+    Lists become tuples where the dataclass declares tuples, and an integer is accepted for a float. A field with
+    `metadata["key"]` is looked up under that name.
 
     Raises:
-        DecodeError: a field is missing, unknown or of another kind.
+        DecodeError: a field is missing, unknown or of the wrong type.
     """
     if not isinstance(value, dict):
         raise DecodeError("not a JSON object")
     hints = _hints(typing.cast("Any", kind))
-    given: dict[str, Any] = {}
-    known: set[str] = set()
+    arguments: dict[str, Any] = {}
+    keys: set[str] = set()
     for field in fields(typing.cast("Any", kind)):
         key = field.metadata.get("key", field.name)
-        known.add(key)
+        keys.add(key)
         if key in value:
-            given[field.name] = _converted(hints[field.name], value[key], key, unknown)
+            arguments[field.name] = _converted(hints[field.name], value[key], key, unknown)
         elif field.default is MISSING and field.default_factory is MISSING:
             raise DecodeError(f"no {key!r}")
-    strange = sorted(set(value) - known) if unknown == "refuse" else []
+    strange = sorted(set(value) - keys) if unknown == "refuse" else []
     if strange:
         raise DecodeError(f"no field {shown(strange[0])} is known")
-    return kind(**given)
+    return kind(**arguments)
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: in one line, and not longer than a line."""
+    """Return a value for a message: in one line and not too long."""
     text = repr(value) if not isinstance(value, dict | list) else f"{'{…}' if isinstance(value, dict) else '[…]'}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    whole = dict(pairs)
-    if len(whole) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise DecodeError(f"{shown(key)} stands twice in one object")
-    return whole
+        raise DecodeError(f"{shown(key)} occurs twice in one object")
+    return members
 
 
 def is_file_name(text: str) -> bool:
-    """Return whether a text can be the name of a file: no NUL, and no character that no file name has."""
+    """Return whether a text can be a file name: no NUL, and every character can be encoded."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
@@ -130,7 +130,7 @@ def is_file_name(text: str) -> bool:
 
 
 def _shallow(text: str) -> str:
-    """Return a text of TOML whose lines are not nested without an end, which a parser takes long to find out."""
+    """Return the TOML text, or raise DecodeError for endless nesting, which would keep the parser busy for long."""
     if any(line.count(".") + line.count("[") + line.count("{") > _MANY_DOTS for line in text.splitlines()):
         raise DecodeError("nested too deeply")
     return text
@@ -142,7 +142,7 @@ def _hints(kind: type) -> Mapping[str, Any]:
 
 
 def _converted(kind: Any, value: Any, key: str, unknown: Literal["refuse", "ignore"]) -> Any:
-    """One value. Raises DecodeError, which names the field."""
+    """Return a value as the type `kind`. Raises DecodeError, which names the field."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in {Union, types.UnionType}:
         return _any_of(inner, value, key, unknown)
@@ -166,7 +166,7 @@ def _converted(kind: Any, value: Any, key: str, unknown: Literal["refuse", "igno
 
 
 def _unfit(kind: Any, value: Any, key: str) -> DecodeError:
-    """Say which type is expected and which was given."""
+    """Return the error that names the expected and the actual type."""
     if typing.get_origin(kind) is Literal:
         return DecodeError(f"{key} should be one of {', '.join(map(str, typing.get_args(kind)))}, not {shown(value)}")
     expected = "dict" if is_dataclass(kind) else getattr(typing.get_origin(kind) or kind, "__name__", str(kind))
@@ -191,7 +191,7 @@ def _any_of(kinds: tuple[Any, ...], value: Any, key: str, unknown: Literal["refu
 
 
 def _is(kind: Any, value: Any) -> bool:
-    """Return whether a value is of a plain kind: whole numbers fit 64 bits, others are finite."""
+    """Return whether a value is of a plain type; integers must fit 64 bits, floats must be finite."""
     if kind in {Any, object}:
         return True
     if isinstance(value, bool):
@@ -204,7 +204,7 @@ def _is(kind: Any, value: Any) -> bool:
 
 
 def _check_depth(value: Any) -> None:
-    """Whoever walks the value later may do so by recursion. Raises DecodeError."""
+    """Refuse deep nesting, so that later code may walk the value recursively. Raises DecodeError."""
     level: list[Any] = [value]
     for _ in range(_DEEPEST):
         level = [

@@ -1,4 +1,4 @@
-"""What this machine can do, asked before torch is imported, since importing it to hear "no" costs seconds."""
+"""Detect what this machine can do without importing torch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MOST_LANES = 8
 
 
 def accelerator() -> str | None:
-    """`mps` on Apple silicon, `cuda` where the NVIDIA driver lists a device, else None; torch has the last word."""
+    """Return `mps` on Apple silicon, `cuda` if the NVIDIA driver lists a device, else None; torch has the final say."""
     if sys.platform == "darwin":
         return "mps" if platform.machine() == "arm64" else None
     return "cuda" if _cuda_devices() else None
 
 
 def _cuda_devices() -> int:
-    """Devices that the NVIDIA driver sees, honouring CUDA_VISIBLE_DEVICES; 0 without a driver."""
+    """Return the number of devices that the NVIDIA driver lists under CUDA_VISIBLE_DEVICES; 0 without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -33,14 +33,16 @@ def _cuda_devices() -> int:
 
 
 def cpu_with_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the CPU's name where it says that it computes in bfloat16, empty where it does not or cannot be asked."""
+    """Return the CPU's name if it computes in bfloat16; empty if it does not, or if that is unknown."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    told = dict(re.findall(r"^([\w ]+?)[ \t]*:[ \t]*(.+)$", text, re.MULTILINE))
-    flags = set((told.get("flags") or told.get("Features") or "").split())
-    name = told.get("model name") or f"{told.get('CPU implementer', '')} {told.get('CPU part', '')}".strip() or "CPU"
+    fields = dict(re.findall(r"^([\w ]+?)[ \t]*:[ \t]*(.+)$", text, re.MULTILINE))
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    name = (
+        fields.get("model name") or f"{fields.get('CPU implementer', '')} {fields.get('CPU part', '')}".strip() or "CPU"
+    )
     return name if flags & {"avx512_bf16", "amx_bf16", "bf16"} else ""
 
 
@@ -50,36 +52,34 @@ def has_onnx_runtime() -> bool:
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: fewer than there are under `taskset`, a batch scheduler or in a container."""
+    """Return the number of cores this process may use; `taskset`, batch schedulers and containers reduce it."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = _quota(cgroup, "cpu.max") or _quota(cgroup, "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
-    return min(allowed, given) if given else allowed
+    quota = _quota(cgroup, "cpu.max") or _quota(cgroup, "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
+    return min(allowed, quota) if quota else allowed
 
 
 def model_threads() -> int:
-    """Threads that a model may use on the CPU: every usable core.
+    """Return the number of threads a model may use on the CPU: one per usable core, or `OMP_NUM_THREADS`.
 
-    `OMP_NUM_THREADS` says otherwise; torch listens to it as well, and Ray gives it to a worker that may use a part of
-    the cores.
+    Torch reads the same variable, and Ray sets it for a worker that may use only some of the cores.
     """
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return max(1, int(setting)) if setting.isdigit() else usable_cores()
 
 
 def cpu_lanes() -> tuple[int, int]:
-    """Return how many batches go through a model side by side on the CPU, and the threads of each.
+    """Return how many batches are encoded in parallel on the CPU, and the number of threads of each.
 
-    Batches side by side keep the cores busy where the threads of one batch wait for each other at the end of every
-    layer (benchmarks/results/embed.md). Each takes memory of its own, so that there are not as many as a server has
-    cores.
+    The threads of one batch wait for each other at the end of every layer; parallel batches keep the cores busy
+    meanwhile (benchmarks/results/embed.md). Each batch takes memory, so their number is bounded.
     """
     threads = model_threads()
-    each = -(-threads // _MOST_LANES)
-    return threads // each, each
+    threads_per_lane = -(-threads // _MOST_LANES)
+    return threads // threads_per_lane, threads_per_lane
 
 
 def _quota(cgroup: Path, *files: str) -> int | None:
-    """Cores' worth of time that a container is given, rounded up; version 2 says so in one file, version 1 in two."""
+    """Return a container's CPU quota in cores, rounded up; cgroups keep it in one file (v2) or two (v1)."""
     try:
         quota, period = " ".join((cgroup / name).read_text(encoding="ascii") for name in files).split()
         return max(0, -(-int(quota) // int(period))) or None

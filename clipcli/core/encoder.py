@@ -1,4 +1,4 @@
-"""What every engine is: two towers, and what must be known to feed them and to read their scores."""
+"""The interface of every engine: two towers, their input format, and how their cosines become scores."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model as it was named."""
+    """The name of a model, parsed."""
 
     kind: Kind
     name: str
-    """The canonical spelling, paths absolute; parsing it gives this spec again, from any folder."""
+    """The canonical spelling with absolute paths; parsing it from any folder gives this spec again."""
     where: str
     """The architecture (tag, checkpoint), the repository (hub) or the folder (folder, bundle)."""
     version: str = ""
@@ -35,7 +35,7 @@ Precision = Literal["fp32", "fp16", "bf16"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes the image tower's input; comes with the model, never from our constants."""
+    """How an image becomes the input of the image tower; comes with the model."""
 
     image_size: tuple[int, int]
     """Height and width in pixels."""
@@ -53,44 +53,44 @@ class ModelInfo:
     name: str
     """The full spec that loads this model again, such as `ViT-B-32/laion2b_s34b_b79k`."""
     fingerprint: str
-    """Twelve hex digits over everything that changes a vector: architecture, weights, preprocessing. Two vectors can be
-    compared only when their fingerprints are equal. The engine is not part of it (engines agree within 1e-5)."""
+    """Twelve hex digits over everything that changes a vector: architecture, weights, preprocessing. Vectors can be
+    compared only if their fingerprints are equal. The engine is not part of it (engines agree within 1e-5)."""
     dim: int
     """Length of an embedding."""
     preprocessing: Preprocessing
     context_length: int
-    """Tokens the text tower takes, start and end token included."""
+    """Most tokens the text tower reads, start and end token included."""
     causal_text: bool
     """Whether shorter sequences give the same vectors (causal mask), so batches may be cut to their longest text."""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """The head that turns cosines into scores: `activation(scale * cosine + bias)`; from the weights."""
+    """The function from cosines to scores: `activation(scale * cosine + bias)`; from the weights."""
 
     scale: float
     """exp(logit_scale)."""
     bias: float = 0.0
     activation: Activation = "softmax"
-    """softmax over the labels for CLIP, an independent sigmoid a label for SigLIP-type models."""
+    """softmax over the labels for CLIP, an independent sigmoid per label for SigLIP models."""
 
 
 class Encoder(Protocol):
-    """A loaded model. Returns raw features; making them unit length is the session's business."""
+    """A loaded model. It returns raw features; the session scales them to unit length."""
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model is."""
+        """Return the model's description."""
         ...
 
     @property
     def scoring(self) -> Scoring:
-        """Return how its cosines are read."""
+        """Return the function from cosines to scores."""
         ...
 
     @property
     def device(self) -> str:
-        """Return where it runs: `cpu`, `cuda:0`, `mps`."""
+        """Return the device: `cpu`, `cuda:0`, `mps`."""
         ...
 
     @property
@@ -100,25 +100,25 @@ class Encoder(Protocol):
 
     @property
     def image_lanes(self) -> int:
-        """Batches of images that are best encoded side by side, from as many threads; may grow while it works."""
+        """Return how many batches of images to encode in parallel threads; it may grow during a run."""
         ...
 
     @property
     def text_lanes(self) -> int:
-        """Batches of texts that are best encoded side by side."""
+        """Return how many batches of texts to encode in parallel threads."""
         ...
 
     def encode_images(self, pixels: Pixels) -> Vectors:
-        """Float32 (n, 3, height, width), normalised → float32 (n, dim), not unit length."""
+        """Encode (n, 3, height, width) float32 normalised pixels as (n, dim) float32, not unit length."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode N texts → float32 (n, dim), not unit length.
+        """Encode n texts as (n, dim) float32, not unit length.
 
-        Longer texts are cut at the context length, end token kept.
+        Longer texts are cut at the context length; the end token is kept.
         """
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text before any cut, start and end token included."""
+        """Return the number of tokens of each text before any cut, start and end token included."""
         ...

@@ -1,6 +1,6 @@
-"""Read files that somebody else may have made: never more than a stated number of bytes, and never wait for nobody.
+"""Read untrusted files: never more than a stated number of bytes, and never wait for a pipe without a writer.
 
-Every fault is an OSError whose words can stand in a message, so callers need no second kind of error.
+Every fault is an OSError whose text fits into a message, so callers handle one kind of error.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 1 << 20
 _PIPE_WAIT_MS: Final = 2000
-"""How long a pipe may be without anybody who writes to it."""
+"""Milliseconds to wait for a writer to open a pipe."""
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 _LONGEST: Final = 160
-"""Characters of a library's own words."""
+"""Most characters of a library's error text that a message repeats."""
 _STREAMS: Final = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})")
 STDOUT: Final = 1
@@ -32,22 +32,22 @@ _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 class TooLargeError(OSError):
-    """A file, or what is in it, is larger than what is read."""
+    """A file or its content exceeds the limit."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(errno.EFBIG, f"larger than {size_words(limit)}, the most that is read")
+        super().__init__(errno.EFBIG, f"larger than the limit of {size_words(limit)}")
 
 
 class LineTooLongError(TooLargeError):
-    """A line is longer than what is read."""
+    """A line exceeds the limit."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
-        self.strerror = f"a line longer than {size_words(limit)}, the most that is read"
+        self.strerror = f"a line longer than the limit of {size_words(limit)}"
 
 
 def size_words(count: int) -> str:
-    """Return a number of bytes as people write it, such as `64 KiB`."""
+    """Return a number of bytes with a binary unit, such as `64 KiB`."""
     size, unit = float(count), 0
     while size >= 1024 and unit < len(_UNITS) - 1:  # noqa: PLR2004 - binary units
         size, unit = size / 1024, unit + 1
@@ -56,24 +56,30 @@ def size_words(count: int) -> str:
 
 @contextmanager
 def own_error(
-    error: type[ClipcliError], where: str, *, what: str = "damaged", hint: str | None = None
+    error: type[ClipcliError], source: str, *, what: str = "damaged", hint: str | None = None
 ) -> Iterator[None]:
-    """Turn whatever a format's library raises inside into the file's own error, in one line.
+    """Turn any exception of the block into `error`, with a message of one line.
 
-    What a damaged file makes a library raise is nowhere laid down: ValueError and OSError, but also RecursionError,
-    OverflowError, struct.error, BadZipFile, TokenError, SyntaxError, ArrowInvalid, MemoryError. So the block must hold
-    little else than the library's work.
+    Libraries do not document what they raise for a damaged file: ValueError and OSError, but also RecursionError,
+    OverflowError, struct.error, BadZipFile, TokenError, SyntaxError, ArrowInvalid, MemoryError. The block should
+    therefore hold little besides the call of the library.
+
+    Args:
+        error: the class to raise.
+        source: the file's name for the message.
+        what: the problem, before the library's own words in parentheses.
+        hint: what the user can do.
     """
     try:
         yield
     except (ClipcliError, ImageError, BrokenPipeError):
         raise
     except Exception as raised:
-        raise error(f"{where}: {what} ({words_of(raised)})", hint=hint) from raised
+        raise error(f"{source}: {what} ({words_of(raised)})", hint=hint) from raised
 
 
 def words_of(error: BaseException) -> str:
-    """Return what an error says, in one line that is not too long."""
+    """Return an error's text in one line that is not too long."""
     if isinstance(error, MemoryError):
         return "not enough memory for it"
     if isinstance(error, RecursionError):
@@ -86,7 +92,7 @@ def words_of(error: BaseException) -> str:
 
 
 def reason_of(error: OSError | ValueError) -> str:
-    """Return why a file cannot be read, in lower case and without its name: the message names it."""
+    """Return why a file cannot be read, in lower case and without its name, which the message adds."""
     if isinstance(error, UnicodeError):
         return "not UTF-8 text"
     words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
@@ -94,11 +100,11 @@ def reason_of(error: OSError | ValueError) -> str:
 
 
 def open_file(path: str | Path) -> IO[bytes]:
-    """Open a file, or a pipe that somebody writes to, unbuffered.
+    """Open a file, or a pipe with a writer, unbuffered.
 
     Raises:
-        OSError: it is missing, a folder, may not be read, or a pipe to which nobody writes.
-        ValueError: the path holds a NUL.
+        OSError: it is missing, is a folder, may not be read, or is a pipe without a writer.
+        ValueError: the path contains a NUL.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     try:
@@ -122,27 +128,24 @@ def read_text(path: str | Path, limit: int) -> str:
 
 
 def read_stream(stream: IO[bytes], limit: int) -> bytes:
-    """Read what a stream still has, at most `limit` bytes of it. Raises TooLargeError, OSError."""
+    """Read a stream of at most `limit` bytes to its end. Raises TooLargeError, OSError."""
     pieces: list[bytes] = []
-    left = limit
-    while piece := stream.read(min(_PIECE, left + 1)):
-        left -= len(piece)
-        if left < 0:
+    remaining = limit
+    while piece := stream.read(min(_PIECE, remaining + 1)):
+        remaining -= len(piece)
+        if remaining < 0:
             raise TooLargeError(limit)
         pieces.append(piece)
     return b"".join(pieces)
 
 
 def is_there(path: str | Path) -> bool:
-    """Return whether something has the name.
-
-    A folder that cannot be entered has nothing in it, as far as we can tell.
-    """
+    """Return whether the path exists; False inside a folder that cannot be entered."""
     return os.path.exists(path)  # noqa: PTH110 - pathlib raises where a folder cannot be entered, or a name is too long
 
 
 def descriptor_of(path: str | os.PathLike[str]) -> int | None:
-    """Return the open file that a name such as `/dev/stdout` or `/dev/fd/3` stands for; None for every other name."""
+    """Return the file descriptor that a name such as `/dev/stdout` or `/dev/fd/3` means; None for other names."""
     name = os.fspath(path)
     if name in _STREAMS:
         return _STREAMS[name]
@@ -151,12 +154,12 @@ def descriptor_of(path: str | os.PathLike[str]) -> int | None:
 
 
 def is_file(path: str | Path) -> bool:
-    """Return whether it is a file, or a link to one; likewise."""
+    """Return whether the path is a file or a link to one; False inside a folder that cannot be entered."""
     return os.path.isfile(path)  # noqa: PTH113 - likewise
 
 
 def is_folder(path: str | Path) -> bool:
-    """Return whether it is a folder, or a link to one; likewise."""
+    """Return whether the path is a folder or a link to one; False inside a folder that cannot be entered."""
     return os.path.isdir(path)  # noqa: PTH112 - likewise
 
 
@@ -170,27 +173,27 @@ def sha256_of(path: str | Path) -> str:
 
 
 def read_lines(stream: IO[bytes], longest: int) -> Iterator[bytes]:
-    """Yield the lines of a stream, each with its newline if it has one.
+    """Yield the lines of a stream, with their newlines.
 
     Raises:
         TooLargeError: a line has more than `longest` bytes.
-        OSError: it cannot be read.
+        OSError: the stream cannot be read.
     """
-    rest = b""
+    tail = b""
     while piece := stream.read(_PIECE):
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
+        *lines, tail = (tail + piece).split(b"\n")
+        for line in lines:
             if len(line) > longest:
                 raise LineTooLongError(longest)
             yield line + b"\n"
-        if len(rest) > longest:
+        if len(tail) > longest:
             raise LineTooLongError(longest)
-    if rest:
-        yield rest
+    if tail:
+        yield tail
 
 
 def _make_ready(descriptor: int) -> None:
-    """Refuse what has no bytes, and wait for those of a pipe. Raises OSError."""
+    """Refuse folders and wait for the writer of a pipe. Raises OSError."""
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, "is a directory")
@@ -201,25 +204,25 @@ def _make_ready(descriptor: int) -> None:
 
 
 def _await_writer(descriptor: int) -> None:
-    """A pipe without a writer would be waited for without an end. Raises OSError."""
+    """Refuse a pipe that nobody opens for writing, since reading it would wait forever. Raises OSError."""
     import select
 
     if hasattr(select, "poll"):
-        ready = select.poll()
-        ready.register(descriptor, select.POLLIN)
-        if ready.poll(_PIPE_WAIT_MS):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if poll.poll(_PIPE_WAIT_MS):
             return
         try:
             byte = os.read(descriptor, 1)
-        except BlockingIOError:  # somebody has it open, and is slow
+        except BlockingIOError:  # the writer has opened it, but is slow
             return
         if not byte:
-            raise OSError(errno.EPIPE, "a pipe to which nobody writes")
-        raise OSError(errno.EAGAIN, "a pipe that was written to at the same moment; try again")
+            raise OSError(errno.EPIPE, "a pipe without a writer")
+        raise OSError(errno.EAGAIN, "the pipe was opened for writing at this moment; try again")
 
 
 def decimal_size(size: float) -> str:
-    """Return a number of bytes as file managers show it: `812 bytes`, `3.4 kB`, `12 MB`, `1.2 GB`."""
+    """Return a number of bytes with a decimal unit, as file managers do: `812 bytes`, `3.4 kB`, `12 MB`, `1.2 GB`."""
     if size < 1000:  # noqa: PLR2004 - decimal units
         return f"{size:.0f} byte{'' if size == 1 else 's'}"
     for unit in ("kB", "MB", "GB"):

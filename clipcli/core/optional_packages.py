@@ -1,4 +1,4 @@
-"""Packages that only some installations have, and the exact command that adds them to this one."""
+"""Optional packages, and the exact command that adds them to this installation."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ EXTRAS: Final[dict[Extra, tuple[str, ...]]] = {
     "s3": ("s3fs",),
     "torch": ("torch", "torchvision", "open_clip", "timm", "transformers"),
 }
-"""The extras of pyproject.toml, and the modules that tell whether one is installed."""
+"""The extras of pyproject.toml, with the modules whose presence shows that an extra is installed."""
 TORCH_SIZE: Final = "5.9 GB"
 CPU_TORCH_SIZE: Final = "1.5 GB"
-"""What an installation with `clipcli[torch]` takes on disk on Linux: with CUDA, and for the CPU only."""
+"""Disk space of an installation with `clipcli[torch]` on Linux: with CUDA, and for the CPU only."""
 _CPU_INDEX: Final = "https://download.pytorch.org/whl/cpu"
 
 
 def has_packages(extra: Extra) -> bool:
-    """Return whether an extra's packages are installed; none of them is imported."""
+    """Return whether an extra's packages are installed, without importing them."""
     return all(find_spec(name) is not None for name in EXTRAS[extra])
 
 
 def require_packages(extra: Extra, what: str, error: type[ClipcliError] = PackageMissingError) -> None:
-    """Check that an extra is installed before any work is done for which it is needed.
+    """Check that an extra is installed, before any work starts.
 
     Args:
         extra: one of `EXTRAS`.
-        what: what needs it, as the message begins: "Parquet", "an index".
+        what: the feature that needs it, which begins the message: "Parquet", "an index".
         error: the class to raise.
 
     Raises:
-        ClipcliError: it is not; the hint is the command that installs it.
+        ClipcliError: it is not installed; the hint is the command that installs it.
     """
     missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
     if missing:
@@ -63,10 +63,10 @@ def require_packages(extra: Extra, what: str, error: type[ClipcliError] = Packag
 
 
 def require_torch(what: str) -> None:
-    """Check that models can run through torch here, before gigabytes are fetched.
+    """Check that torch is installed, before gigabytes are downloaded.
 
     Raises:
-        TorchMissingError: torch, or a package that a model needs beside it, is not installed.
+        TorchMissingError: torch, or a package that models need with it, is not installed.
     """
     missing = [name for name in EXTRAS["torch"] if find_spec(name) is None]
     if "torch" in missing:
@@ -76,7 +76,7 @@ def require_torch(what: str) -> None:
 
 
 def torch_hint() -> str:
-    """Return the ways to a model that needs torch, one a line: the whole, that without CUDA, and none at all."""
+    """Return the ways to go on, one per line: install torch with CUDA, install it without, or use no torch."""
     lines = [install_command("torch")]
     if sys.platform == "linux":  # elsewhere the usual build is without CUDA
         lines[0] += f"   # {TORCH_SIZE}, with CUDA"
@@ -87,11 +87,11 @@ def torch_hint() -> str:
 
 
 def install_command(extra: Extra, *, cpu_only: bool = False) -> str:
-    """Return the command that adds an extra to this installation, for the shell, by the installer that made it.
+    """Return the shell command that adds an extra to this installation, with the installer that made it.
 
     Args:
         extra: one of `EXTRAS`.
-        cpu_only: torch without CUDA, where the usual build on Linux brings it.
+        cpu_only: choose torch without CUDA, which the usual build on Linux includes.
     """
     return _command(installer(), extra, cpu_only=cpu_only)
 
@@ -116,7 +116,7 @@ def _command(tool: Installer, extra: Extra, *, cpu_only: bool) -> str:
 
 @functools.cache
 def installer() -> Installer:
-    """Return what made this installation, by the files that it leaves in the environment."""
+    """Return the installer of this environment, recognised by the files it leaves there."""
     prefix = Path(sys.prefix)
     if (prefix / "uv-receipt.toml").is_file():
         return "uv tool"
@@ -126,35 +126,35 @@ def installer() -> Installer:
 
 
 def _present(extra: Extra) -> list[str]:
-    """Return the other extras that are here: pipx and uv's tools are made anew, and should not lose them."""
+    """Return the other installed extras: pipx and uv create the environment anew and must keep them."""
     return [name for name in EXTRAS if name not in {extra, "ray"} and has_packages(name)]
 
 
 def _requirement(extras: list[str]) -> str:
-    """`clipcli[…]`, or the folder, file or repository that this installation was made from."""
-    wanted = f"[{','.join(sorted(extras))}]"
+    """Return `clipcli[…]`, or the folder, file or repository from which clipcli was installed."""
+    extras_suffix = f"[{','.join(sorted(extras))}]"
     try:
         origin = json.loads(distribution("clipcli").read_text("direct_url.json") or "{}")
         url = str(origin.get("url", ""))
         if (commit := origin.get("vcs_info")) is not None:
-            return _quoted(f"clipcli{wanted} @ {commit['vcs']}+{url}@{commit['commit_id']}")
+            return _quoted(f"clipcli{extras_suffix} @ {commit['vcs']}+{url}@{commit['commit_id']}")
         path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
         if path is not None and path.exists():
             flag = "-e " if origin.get("dir_info", {}).get("editable") else ""
-            return f"{flag}{_quoted(f'{path}{wanted}')}"
+            return f"{flag}{_quoted(f'{path}{extras_suffix}')}"
     except (PackageNotFoundError, ValueError, KeyError, TypeError, AttributeError, OSError):
-        pass  # a description that nobody can read says nothing
-    return _quoted(f"clipcli{wanted}")
+        pass  # unreadable metadata: use the plain name
+    return _quoted(f"clipcli{extras_suffix}")
 
 
 def _is_first_on_path(program: str) -> bool:
-    """Return whether the shell's own program of this name is that of this Python."""
-    found = shutil.which(program)
-    return found is not None and Path(found).parent == Path(sys.executable).parent
+    """Return whether the shell would run this environment's program of that name."""
+    program_path = shutil.which(program)
+    return program_path is not None and Path(program_path).parent == Path(sys.executable).parent
 
 
 def _shown(path: str) -> str:
-    """Return a path below the working folder is shown from there."""
+    """Return a path relative to the working folder if it lies below it."""
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -162,7 +162,7 @@ def _shown(path: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """Return a word for the shell; cmd.exe knows only double quotes."""
+    """Return a word quoted for the shell; cmd.exe accepts only double quotes."""
     if sys.platform == "win32":
         return f'"{word}"' if set(word) & set(" [],<>@&^") else word
     return shlex.quote(word)

@@ -1,8 +1,8 @@
-"""URLs without what is secret in them: the one function that everything shown or kept goes through.
+"""Remove secrets from URLs. Everything that is printed or stored passes through this module.
 
-A link to a picture is often a key to it: a signature in the query, a token in the fragment, a password before the host.
-So only the parts that say where something is are shown, and of the query the few parameters that choose a version or a
-size of a picture. Which parameters are secret cannot be listed; which are not, can.
+A link to a picture often grants access to it: by a signature in the query, a token in the fragment, or a password
+before the host. Only the location is shown, and the few query parameters that choose a version or a size. Nobody can
+list all secret parameters, so the module lists the harmless ones.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _START: Final = (
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)"
     r"(?P<mark>://|(?<=http):/|(?<=https):/|(?<=s3):/|(?<=gs):/|(?<=az):/|(?<=sftp):/)"
 )
-"""One slash is left of two where a URL was taken for a path."""
+"""A URL that was normalised as a path has only one slash left."""
 _URL: Final = re.compile(_START + r"(?P<rest>(?:[^\s'\"<>`]|'(?=[^\s/\"]*@))*)")
-"""In a text. A quotation mark ends it, unless it stands in a password."""
+"""A URL inside a text. A quotation mark ends it, unless it is part of a password."""
 _WHOLE: Final = re.compile(_START + "(?P<rest>.*)", re.DOTALL)
 _ENCODED: Final = re.compile(r"(?i)([a-z][a-z0-9+.-]*%3a%2f%2f)[^\s'\"<>`]+")
-"""A URL within a parameter or a name of another."""
+"""A percent-encoded URL inside another URL."""
 _AUTHORITY: Final = re.compile(r"[^/?#\\]*")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(:\d*)?")
 _MATRIX: Final = re.compile(r";[^/?#;]*=[^/?#;]*")
@@ -32,7 +32,7 @@ _ALLOWED: Final = {
     **dict.fromkeys(("format", "fm", "fit", "crop"), _WORD),
     **dict.fromkeys(("versionid", "generation"), _VERSION),
 }
-"""Parameters that are shown, and what may stand behind each."""
+"""Parameters that are shown, with the pattern of their values."""
 _WEB: Final = frozenset(("http", "https"))
 _SECRET_VARIABLES: Final = re.compile(
     r"(?i)secret|token|password|passwd|access_key|credential|_key\b|connection_string"
@@ -41,9 +41,9 @@ _SHORTEST_SECRET: Final = 6
 
 
 def redact(text: str) -> str:
-    """A text in which every URL has lost its user part, its fragment, and the parameters that are not on the list.
+    """Remove the user part, the fragment and all parameters not in `_ALLOWED` from every URL in a text.
 
-    What is no URL stays as it is, and a URL without any of these too, so it can be applied to anything, and again.
+    Other text stays as it is. Redacting twice gives the same text.
     """
     if ":/" in text:
         text = _URL.sub(_redacted, text)
@@ -51,13 +51,13 @@ def redact(text: str) -> str:
 
 
 def redact_url(text: str) -> str:
-    """Return the same for a text that is one URL from its beginning to its end, spaces and quotation marks included."""
-    whole = _WHOLE.fullmatch(text)
-    return redact(_redacted(whole)) if whole else redact(text)
+    """Redact a text that is one URL as a whole, spaces and quotation marks included."""
+    url = _WHOLE.fullmatch(text)
+    return redact(_redacted(url)) if url else redact(text)
 
 
 def redact_variables(text: str) -> str:
-    """Return a text without the values of environment variables whose names say that they are secret."""
+    """Replace the values of environment variables with secret-sounding names in a text."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_VARIABLES.search(name):
             text = text.replace(value, "***")
@@ -65,17 +65,17 @@ def redact_variables(text: str) -> str:
 
 
 def _redacted(url: re.Match[str]) -> str:
-    start, rest = url["scheme"] + url["mark"], url["rest"]
-    authority = _AUTHORITY.match(rest)
+    start, remainder = url["scheme"] + url["mark"], url["rest"]
+    authority = _AUTHORITY.match(remainder)
     user_and_host = authority[0] if authority else ""
     host = user_and_host.rpartition("@")[2]
-    if not _HOST.fullmatch(host):  # a password with a slash in it: where it ends cannot be told
+    if not _HOST.fullmatch(host):  # a password with a slash in it: its end cannot be determined
         return f"{start}***"
-    return f"{start}{host}{_path(rest[len(user_and_host) :], is_web=url['scheme'].lower() in _WEB)}"
+    return f"{start}{host}{_path(remainder[len(user_and_host) :], is_web=url['scheme'].lower() in _WEB)}"
 
 
 def _path(tail: str, *, is_web: bool) -> str:
-    """Path and what is left of the query. Elsewhere than on the web `?` and `#` may belong to an object's name."""
+    """Return the path and the allowed parameters. Outside the web, `?` and `#` may belong to an object's name."""
     path, _, query = tail.partition("?")
     if not is_web and "=" not in query and "=" not in path.partition("#")[2]:
         return tail

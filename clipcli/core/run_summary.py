@@ -1,4 +1,4 @@
-"""What happened to each input: the one line a failure gets, the summary, and the exit code they add up to."""
+"""Count the inputs of a run: one line per failure, a summary, and the exit code."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunSummary:
-    """Counts of one run. `exit_code` follows from them, so a run with failures never ends in 0."""
+    """The counts of one run, and the exit code that follows from them."""
 
     console: Console
     done: int = 0
     failed: int = 0
     checks_failed: int = 0
     failed_in_model: int = 0
-    """Of the failed: inputs that are good, and to which the model had no meaningful answer."""
+    """Failed inputs that could be read, but for which the model gave no meaningful vector."""
 
     def ok(self) -> None:
-        """Count an input that gave a result."""
+        """Count an input with a result."""
         self.done += 1
 
     def fail(self, name: str, error: ImageError) -> None:
-        """Count an input that gave none, and name it on stderr."""
+        """Count an input without a result, and name it on stderr."""
         self.failed += 1
         self.failed_in_model += error.stage == "encode"
-        shown = printable(name) if name.strip() == name else f"'{printable(name)}'"
-        which = f"{shown}: " if name else ""  # a row without a text: the reason says where it is
-        self.console.line(f"{which}{error.reason} ({error.stage})")
+        display_name = printable(name) if name.strip() == name else f"'{printable(name)}'"
+        prefix = f"{display_name}: " if name else ""  # a row without a text: the reason says where it is
+        self.console.line(f"{prefix}{error.reason} ({error.stage})")
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return the exit code: a failed check weighs most, then nothing usable (the model's fault or the inputs').
+        """Return the exit code.
 
-        Then some failures.
+        A failed check comes first, then "no usable input" (due to the model or the inputs), then "some inputs failed".
         """
         if self.checks_failed:
             return ExitCode.CHECK_FAILED
@@ -49,7 +49,7 @@ class RunSummary:
         return ExitCode.SOME_FAILED if self.failed else ExitCode.OK
 
     def summarise(self, unit: str = "image") -> None:
-        """Close the run with one line when something failed; a clean run needs no word."""
+        """Print one closing line if an input failed."""
         if not self.failed:
             return
         total = self.done + self.failed

@@ -1,4 +1,4 @@
-"""Folders that a search passes over: recycle bins, thumbnails, snapshots, packages of programs."""
+"""Folders that a search skips: recycle bins, thumbnails, snapshots, packages of programs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SKIPPED_FOLDERS: Final = frozenset(
         "node_modules", "bower_components", "__pycache__", ".git", ".venv",
     )
 )  # fmt: skip
-"""In lower case: most systems that make these folders do not tell case apart."""
+"""In lower case, since most systems that make these folders ignore case."""
 _BEGINNINGS: Final = (".trash-",)
-"""The bin of each user on a disk of its own (freedesktop.org): `.Trash-1000`."""
+"""The recycle bin of one user on another disk (freedesktop.org): `.Trash-1000`."""
 _ENDINGS: Final = (".lrdata",)
 """Previews of Lightroom's catalogues."""
 _LIBRARY: Final = ".photoslibrary"
@@ -29,11 +29,11 @@ _ORIGINALS: Final = frozenset(("originals", "masters"))
 
 
 def is_skipped_folder(name: str, parent: str = "") -> bool:
-    """Return whether a folder's search passes over a folder of this name.
+    """Return whether a search skips a folder of this name.
 
     Args:
-        name: its last part.
-        parent: the last part of the folder it lies in. Of a library of Apple's Photos only the originals are searched.
+        name: the last part of its path.
+        parent: the name of its parent. In a library of Apple Photos only the originals are searched.
     """
     plain = name.lower()
     if plain in SKIPPED_FOLDERS or plain.startswith(_BEGINNINGS) or plain.endswith(_ENDINGS):
@@ -42,6 +42,6 @@ def is_skipped_folder(name: str, parent: str = "") -> bool:
 
 
 def lies_in_skipped_folder(path: str) -> bool:
-    """Return whether any folder above the last part of a path (`/` or the system's separator) is one of these."""
+    """Return whether a folder on the way to a path is skipped; the separator is `/` or the system's."""
     parts = path.replace("\\", "/").split("/")[:-1] if "\\" in path and ":" in path[:3] else path.split("/")[:-1]
     return any(is_skipped_folder(part, parent) for parent, part in zip(["", *parts], parts, strict=False))

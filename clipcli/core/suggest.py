@@ -1,4 +1,4 @@
-"""The nearest names to one that was not found."""
+"""Suggest the nearest known names for one that is unknown."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 GUESSES = 5
-"""Unknown names of one file that a guess is made for: each takes a while among 10,000 known ones."""
+"""Most unknown names of one file that get a suggestion; each takes a while among 10,000 known ones."""
 
 _BEGINNING = 4
-"""Letters from which on a word may be the beginning of a longer name."""
+"""Fewest letters of a word that counts as the beginning of a longer name."""
 
 
-def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Up to `count` of the known names that begin with `word` or look like it; case does not matter."""
+def nearest(word: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to `count` names that begin with `word` or look like it; case is ignored."""
     from difflib import get_close_matches
 
     by_folded: dict[str, str] = {}
-    for name in known:
+    for name in names:
         by_folded.setdefault(name.casefold(), name)
     begun = [folded for folded in by_folded if len(word) >= _BEGINNING and folded.startswith(word.casefold())]
     near = get_close_matches(word.casefold(), by_folded, n=count)
     return [by_folded[folded] for folded in list(dict.fromkeys([*sorted(begun, key=len), *near]))[:count]]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'cat' or 'cow'?`, or nothing when no name is near."""
-    names = [repr(name) for name in nearest(word, known)]
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return `did you mean 'cat' or 'cow'?`, or an empty text if no name is near."""
+    names = [repr(name) for name in nearest(word, candidates)]
     if not names:
         return ""
     *others, last = names

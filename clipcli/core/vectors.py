@@ -1,4 +1,4 @@
-"""Numpy in, numpy out: unit length, ensembles, cosines, scoring heads, top-k."""
+"""Vector arithmetic in NumPy: unit length, ensembles, cosines, scoring functions, top-k."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
-"""(n, dim) float32, one row a vector."""
+"""(n, dim) float32, one vector per row."""
 Vector: TypeAlias = npt.NDArray[np.float32]
 """(dim,) float32."""
 Pixels: TypeAlias = npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ def unit_length(raw: npt.NDArray[np.floating]) -> Vectors:
 
 
 def ensemble(unit_rows: Vectors) -> Vector:
-    """One vector for many phrasings: mean of (n, dim) unit vectors, unit length again.
+    """Return one (dim,) unit vector for many phrasings: the normalised mean of (n, dim) unit vectors.
 
     Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", arXiv:2103.00020,
     section 3.1.4: the average is taken in embedding space, so an ensemble costs no more than one prompt.
@@ -38,29 +38,29 @@ def ensemble(unit_rows: Vectors) -> Vector:
 
 
 def cosines(images: Vectors, texts: Vectors) -> Scores:
-    """(images, dim) × (texts, dim), both unit length → (images, texts) cosine similarities in [-1, 1]."""
+    """Return the (images, texts) cosines, in [-1, 1], of (images, dim) and (texts, dim) unit vectors."""
     return np.asarray(images @ texts.T, dtype=np.float32)
 
 
 def softmax(logits: npt.NDArray[np.floating]) -> Scores:
-    """Softmax over the last axis, in float64 inside so that many labels do not lose the small ones."""
+    """Return the softmax over the last axis; computed in float64, so that small values survive among many labels."""
     wide = logits.astype(np.float64)
     shifted = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
 def sigmoid(logits: npt.NDArray[np.floating]) -> Scores:
-    """Elementwise logistic function that does not overflow for large negative logits."""
+    """Return the logistic function of each element, without overflow for large negative logits."""
     wide = logits.astype(np.float64)
     return np.asarray(np.exp(-np.logaddexp(0.0, -wide)), dtype=np.float32)
 
 
 def top_k(row: npt.NDArray[np.floating], k: int) -> list[int]:
-    """Indices of the k largest values of a row, largest first, ties by index; all of them when k exceeds the row."""
+    """Return the indices of the k largest values of a row, largest first, ties by index; all if k exceeds the row."""
     order: list[int] = np.lexsort((np.arange(row.size), -row))[:k].tolist()
     return order
 
 
 def stack(rows: Sequence[Vector], dim: int) -> Vectors:
-    """Rows under each other; (0, dim) when there are none."""
+    """Return vectors as one (n, dim) float32 array; (0, dim) if there are none."""
     return np.stack(rows).astype(np.float32, copy=False) if rows else np.zeros((0, dim), np.float32)
