@@ -1,126 +1,223 @@
-"""A loaded model becomes a bundle: on request, or once by itself after a run's results are out."""
+"""The fast-starting copy of a model that was loaded through torch: made once, by a background process."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
+import subprocess
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
 
 from clipcli import __version__
 from clipcli.cache import make_folder, open_file
-from clipcli.core.files import is_there
-from clipcli.engines.registry import BUNDLE_ENGINE, ENGINES
+from clipcli.core.console import Console
+from clipcli.core.decode import decode, parse_json
+from clipcli.core.files import is_there, read_bytes
+from clipcli.engines.registry import BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE
 from clipcli.errors import ModelError, OutputError
 from clipcli.models import records
-from clipcli.models.loader import attempt_mark, export_to_cache
+from clipcli.models.choice import Choice
+from clipcli.models.loader import attempt_file, export_to_cache
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from filelock import BaseFileLock
 
     from clipcli.engines.openclip import OpenClipEncoder
     from clipcli.models.model import Model
 
-_NO = {"0", "false", "no", "off"}
-_AT_WORK = "at work"
-_FAILED = f"failed in clipcli {__version__}"
-"""Another version may succeed."""
-_FORGOTTEN_S = 24 * 3600.0
-"""An attempt of so long ago was killed, and may be made again."""
+_NO: Final = {"0", "false", "no", "off"}
+_MOST_ATTEMPTS: Final = 3
+"""Attempts within a day that come to nothing, as where memory does not suffice or a container ends first."""
+_DAY_S: Final = 24 * 3600.0
+_LONGEST_S: Final = 3600.0
+"""The background process ends itself after this time, whatever keeps it."""
+_LARGEST: Final = 1 << 16
+_NICE: Final = 10
+_CODE: Final = (
+    "import sys; sys.path.pop(0) if sys.path[:1] == [''] else None; sys.path.append(sys.argv[3]); "
+    "from clipcli.models.auto_export import main; main(*sys.argv[1:3])"
+)
+"""Imports nothing from the working folder, which may be anybody's."""
+
+
+@dataclass(frozen=True)
+class ExportAttempts:
+    """The attempts to make a copy, in a file beside its folder until one succeeds."""
+
+    count: int = 0
+    failure: str = ""
+    """Why the last one failed; empty while it runs, or when it was killed."""
+    version: str = ""
+    """The version of clipcli that need not try again; empty where another attempt may succeed."""
+    is_told: bool = False
+
+    @classmethod
+    def read(cls, path: Path) -> ExportAttempts:
+        """Return what a file says; no attempts when it is absent, damaged or a day old."""
+        try:
+            attempts = decode(cls, parse_json(read_bytes(path, _LARGEST)))
+            is_recent = time.time() - path.stat().st_mtime <= _DAY_S
+        except (OSError, ValueError):
+            return cls()
+        return attempts if is_recent or attempts.version else cls()
+
+    def write(self, path: Path) -> None:
+        """Replace the file. Raises OSError."""
+        make_folder(path.parent)
+        with open_file(path) as file:
+            json.dump(asdict(self), file)
 
 
 def export_if_due(model: Model) -> None:
-    """Make the fast-starting copy of a model that was loaded through torch, once; the results are out already.
+    """Start a background process that makes the copy of a model which this run has loaded through torch.
 
-    `CLIPCLI_AUTO_EXPORT=0` and continuous integration (`CI` set) turn it off. Of several processes one makes it. A
-    model that cannot be exported is noted, and not tried again; nor, for a day, is one whose export was killed, as it
-    is where memory does not suffice. Nothing that goes wrong here changes how the run ends.
+    `CLIPCLI_AUTO_EXPORT=0` and continuous integration (`CI` set) turn it off. Of several processes one makes the copy.
+    A model that cannot be exported is noted, said once by the next run, and not tried again by this version. Nothing
+    that goes wrong here changes how the run ends.
     """
     encoder = model.lacks_bundle
     if encoder is None or not _is_wanted():
         return
-    folder = records.bundle_folder(model.spec.name)
-    obstacle = _obstacle(encoder, folder)
-    if obstacle:
-        model.console.info(f"no fast-starting copy of {model.spec.name}: {obstacle}")
-    elif _claim(attempt_mark(folder)):
-        _close_stdout()
-        _make(model, encoder, attempt_mark(folder))
+    folder, console = records.bundle_folder(model.spec.name), model.console
+    path, refusal = attempt_file(folder), f"no fast-starting copy of {model.spec.name}"
+    attempts = ExportAttempts.read(path)
+    if attempts.failure and not attempts.is_told:
+        console.info(f"{refusal}: {attempts.failure}; the model keeps running through torch")
+        with contextlib.suppress(OSError):
+            replace(attempts, is_told=True).write(path)
+    if attempts.version == __version__:
+        console.debug(f"{refusal}: it failed before")
+    elif attempts.count >= _MOST_ATTEMPTS:
+        console.debug(f"{refusal}: {attempts.count} attempts came to nothing; the next is made tomorrow")
+    elif _is_running(path):
+        console.debug(f"{refusal} yet: another process is making it")
+    elif obstacle := _obstacle(encoder, folder):
+        console.info(f"{refusal}: {obstacle}")
     else:
-        model.console.debug(f"no fast-starting copy of {model.spec.name}: another run is at it, or it failed before")
+        _start(model, encoder, path, attempts)
 
 
-def _make(model: Model, encoder: OpenClipEncoder, mark: Path) -> None:
-    console, started = model.console, time.monotonic()
+def _start(model: Model, encoder: OpenClipEncoder, path: Path, attempts: ExportAttempts) -> None:
+    name = model.spec.name
     try:
-        console.info(
-            f"making a fast-starting copy of {model.spec.name} ({_size(encoder) / 1e6:,.0f} MB), once; the answers are "
-            "complete (Ctrl-C skips this, CLIPCLI_AUTO_EXPORT=0 turns it off)"
-        )
-        export_to_cache(encoder, model.revision, model.spec.name)
-    except KeyboardInterrupt:
-        mark.unlink(missing_ok=True)
-        console.info("skipped; the next run that loads the model offers it again")
+        ExportAttempts(attempts.count + 1).write(path)
+        _spawn(name, model.choice.weights_dir or "")
+    except OSError:  # a cache that cannot be written, which the cache of vectors has told, or no more processes
+        return
+    model.console.info(
+        f"a background process makes a fast-starting copy of {name} ({_size(encoder) / 1e6:,.0f} MB), once, in half a "
+        "minute or more (--no-auto-export turns it off)"
+    )
+
+
+def _spawn(name: str, weights_dir: str) -> None:
+    """Start `main` in a process that outlives this one and holds none of its streams. Raises OSError."""
+    windows = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    subprocess.Popen(
+        [sys.executable, "-c", _CODE, name, weights_dir, str(Path(__file__).parents[2])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        creationflags=windows,
+    )
+
+
+def main(name: str, weights_dir: str) -> None:
+    """Make the copy in this process, unless another one is making it.
+
+    Args:
+        name: the model, as `ModelSpec.name` says it.
+        weights_dir: where its weights are kept; empty for huggingface_hub's own cache.
+    """
+    folder = records.bundle_folder(name)
+    path = attempt_file(folder)
+    lock = _lock(path)
+    with contextlib.suppress(OSError, TimeoutError), lock.acquire(timeout=0):
+        _give_way()
+        make_copy(Choice(name, "cpu", offline=True, weights_dir=weights_dir or None), path)
+
+
+def make_copy(choice: Choice, path: Path) -> None:
+    """Load the model through torch and make its copy; what goes wrong is kept in the file of attempts for the next run.
+
+    Args:
+        choice: the model, on the CPU and offline.
+        path: the file of attempts.
+    """
+    from clipcli.models.model import Model
+
+    console = Console(quiet=True)
+    try:
+        if Model(choice, console).bundle is None:
+            model = Model(replace(choice, precision="fp32", engine=SOURCE_ENGINE), console)
+            export_to_cache(cast("OpenClipEncoder", model.encoder), model.revision, model.spec.name)
     except OutputError as error:
-        mark.unlink(missing_ok=True)
-        console.info(f"no fast-starting copy: {error.message}; the model keeps running through torch")
-    except Exception as error:  # noqa: BLE001 - the run has ended well, whatever becomes of the copy
-        _keep_failure(mark)
+        _keep_failure(path, error.message, is_final=False)
+    except Exception as error:  # noqa: BLE001 - nobody listens to this process; the next run tells
         reason = error.message if isinstance(error, ModelError) else f"{type(error).__name__}: {error}".split("\n")[0]
-        console.info(f"no fast-starting copy: {reason}; the model keeps running through torch")
-    else:
-        console.info(f"made in {time.monotonic() - started:.0f} s; later runs start from it")
+        _keep_failure(path, reason, is_final=True)
+
+
+def _keep_failure(path: Path, reason: str, *, is_final: bool) -> None:
+    count = ExportAttempts.read(path).count
+    with contextlib.suppress(OSError):
+        ExportAttempts(count, reason, __version__ if is_final else "").write(path)
+
+
+def _give_way() -> None:
+    """Let other processes have the processor, be the first to go when memory runs out, and end within an hour."""
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    watch = threading.Timer(_LONGEST_S, os._exit, (1,))
+    watch.daemon = True
+    watch.start()
+
+
+def _lock(path: Path) -> BaseFileLock:
+    """Return the lock that the process which makes a copy holds until it ends, however it ends."""
+    from filelock import FileLock
+
+    return FileLock(path.with_suffix(".lock"))
+
+
+def _is_running(path: Path) -> bool:
+    try:
+        make_folder(path.parent)
+        with _lock(path).acquire(timeout=0):
+            return False
+    except TimeoutError:
+        return True
+    except OSError:  # a cache that cannot be written: nobody makes a copy
+        return False
 
 
 def _is_wanted() -> bool:
-    said = os.environ.get("CLIPCLI_AUTO_EXPORT", "").strip().casefold()
-    if said:
-        return said not in _NO
+    setting = os.environ.get("CLIPCLI_AUTO_EXPORT", "").strip().casefold()
+    if setting:
+        return setting not in _NO
+    if os.getpid() == 1:  # the only process of a container, which ends with it
+        return False
     return os.environ.get("CI", "").strip().casefold() in {"", *_NO}
 
 
 def _obstacle(encoder: OpenClipEncoder, folder: Path) -> str:
-    """Return what can be seen before the work starts."""
+    """Return what can be seen before the work starts; empty where nothing stands against it."""
     if not ENGINES[BUNDLE_ENGINE].is_installed():
         return "ONNX Runtime is not installed (pip install onnxruntime)"
-    size, place = _size(encoder), next(parent for parent in folder.parents if is_there(parent))
-    free = shutil.disk_usage(place).free
-    return f"it needs {size / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB left" if free < 1.1 * size else ""
+    size, parent = _size(encoder), next(parent for parent in folder.parents if is_there(parent))
+    free = shutil.disk_usage(parent).free
+    return f"it needs {size / 1e9:.1f} GB, and {parent} has {free / 1e9:.1f} GB left" if free < 1.1 * size else ""
 
 
 def _size(encoder: OpenClipEncoder) -> int:
     """Bytes of the weights."""
     return sum(weight.numel() * weight.element_size() for weight in encoder.model.parameters())
-
-
-def _claim(mark: Path) -> bool:
-    """Return whether the attempt is this process's to make."""
-    try:
-        if is_there(mark) and _is_over(mark):
-            mark.unlink(missing_ok=True)
-        make_folder(mark.parent)
-        with open_file(mark, "x") as file:
-            file.write(_AT_WORK)
-    except OSError:  # it is there, or a cache that cannot be written, which the cache of vectors has told
-        return False
-    return True
-
-
-def _is_over(mark: Path) -> bool:
-    """Return whether an earlier attempt says nothing any more. Raises OSError where it is gone."""
-    said = mark.read_text(encoding="utf-8", errors="replace")
-    return time.time() - mark.stat().st_mtime > _FORGOTTEN_S if said == _AT_WORK else said != _FAILED
-
-
-def _keep_failure(mark: Path) -> None:
-    with contextlib.suppress(OSError), open_file(mark) as file:
-        file.write(_FAILED)
-
-
-def _close_stdout() -> None:
-    """Whoever reads our output gets its end now, not after what is still to do."""
-    sys.stdout.flush()
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -144,10 +144,10 @@ def export_to_cache(encoder: OpenClipEncoder, revision: str | None, name: str) -
         raise OutputError(f"{folder}: the bundle cannot be written: {reason}") from error
     made = export_source(encoder, revision, folder)
     close_to_others(folder)
-    attempt_mark(folder).unlink(missing_ok=True)
+    attempt_file(folder).unlink(missing_ok=True)
     return made
 
 
-def attempt_mark(folder: Path) -> Path:
-    """Return the file beside a bundle's place that says that an attempt is being made, or was in vain."""
+def attempt_file(folder: Path) -> Path:
+    """Return the file beside a bundle's folder that keeps the attempts to make it."""
     return folder.with_name(f"{folder.name}.attempt")

@@ -16,7 +16,6 @@ from clipcli.core.devices import usable_cores
 from clipcli.core.type_checks import require_several
 from clipcli.core.vectors import ensemble
 from clipcli.errors import ImageError
-from clipcli.models.auto_export import export_if_due
 from clipcli.models.model import Model
 from clipcli.prompts import Label, expand
 from clipcli.session.batch_encoder import BatchEncoder
@@ -234,7 +233,10 @@ class Session:
             self.cache.keep_note(self._key_of_model, MODEL_NOTE, self.info.name)
         if self.on_gpu is not None:
             self.console.debug(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
-        export_if_due(self.model)
+        if self.model.lacks_bundle is not None:
+            from clipcli.models.auto_export import export_if_due
+
+            export_if_due(self.model)
 
     def _cached(self, space: str, keys: Sequence[str]) -> list[Vector | ImageError | None]:
         """Vectors from the cache; None for those that have to be computed."""
