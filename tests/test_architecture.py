@@ -33,7 +33,7 @@ SIDE_STEPS = {("check", "classify"), ("check", "dedupe"), ("calibrate", "classif
 """Runs that may use another command's run."""
 COMMANDS = {
     "apply", "cache", "calibrate", "check", "classify", "dedupe", "detect", "doctor", "embed", "fit", "index", "merge",
-    "models", "prompts", "rank", "score", "undo",
+    "models", "prompts", "rank", "score", "select", "undo",
 }  # fmt: skip
 MAY_REPEAT = {"run", "rows", "validate", "errors", "read", "write", "__init__"} | COMMANDS
 """Module names that may stand in several packages."""
@@ -43,6 +43,7 @@ SMALL = {
     "cli.commands.detect": "a command has a module of its own, however short",
     "cli.commands.fit": "a command has a module of its own, however short",
     "cli.commands.index": "a command has a module of its own, however short",
+    "cli.commands.select": "a command has a module of its own, however short",
     "cli.commands.undo": "a command has a module of its own, however short",
     "runs.doctor.run": "every command has a run",
 }
@@ -88,7 +89,7 @@ MAY_IMPORT = {
     "onnxruntime": {"engines/onnx.py"},
     "huggingface_hub": {"hub/"},
     "tqdm": {"core/console.py"},
-    "sqlite3": {"cache/"},
+    "sqlite3": {"cache/", "inputs/row_filter.py", "runs/select/wanted.py"},
     "fsspec": {"inputs/sources/filesystems.py", "inputs/sources/fetch.py"},
     "ray": {"session/ray/cluster.py"},
     "tenacity": {"inputs/sources/fetch.py"},

@@ -24,6 +24,7 @@ LISTED = {
     "embed": "Turn images and texts into vectors.",
     "rank": "Find images by words, by example, or both.",
     "score": "Score how well each image fits its own text.",
+    "select": "Choose rows, and copy their samples.",
     "dedupe": "Find copies, near copies and look-alikes.",
     "apply": "Apply a plan from dedupe (default: dry run).",
     "undo": "Undo what apply did.",

@@ -35,6 +35,13 @@ NullOption = Annotated[
         help="Lists of paths are separated by NUL bytes. Both lists read and lists written.",
     ),
 ]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(
+        "--where", metavar="CONDITION",
+        help="Only rows for which an SQL condition on the table's columns holds, such as 'price < 50'.",
+    ),
+]  # fmt: skip
 LabelsOption = Annotated[
     list[str] | None,
     typer.Option(

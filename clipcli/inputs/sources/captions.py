@@ -113,7 +113,7 @@ class _Names:
     def is_caption(self, name: str) -> bool:
         """Return whether the extension begins where the text's own name ends, and is not the end of a longer one."""
         stem = name[: -len(self.ending)]
-        return stem in self.images or not any(shorter in self.images for shorter in _shorter(stem))
+        return stem in self.images or not any(shorter in self.images for shorter in shorter_stems(stem))
 
     def has_caption(self, image: str) -> bool:
         """Return whether a text stands for the image: its own, or that of a sample of several images."""
@@ -124,10 +124,10 @@ class _Names:
         stem = image.rpartition(".")[0]
         if stem in self.texts:
             return stem
-        return next((s for s in _shorter(stem) if s in self.texts and s not in self.images), None)
+        return next((s for s in shorter_stems(stem) if s in self.texts and s not in self.images), None)
 
 
-def _shorter(stem: str) -> Iterator[str]:
+def shorter_stems(stem: str) -> Iterator[str]:
     """Yield the stem without its last dotted part, then without the last two, and so on; never without its first."""
     folder, slash, last = stem.rpartition("/")
     parts = last.split(".")

@@ -44,7 +44,7 @@ _JSON_LINES: Final = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
-class _Record:
+class Record:
     """A row, or what is wrong with it."""
 
     values: Mapping[str, object]
@@ -65,7 +65,7 @@ def read_rows(path: str, column: str | None, keep: Sequence[str]) -> Iterator[Im
     shown = redact_url(path)
     try:
         with open_list(path) as stream:
-            names, records = _records(stream, path, shown)
+            names, records = read_records(stream, path, shown)
             chosen = column_of(shown, column, names, IMAGE_COLUMNS)
             kept = kept_columns(shown, keep, names, but=chosen)
             for number, record in enumerate(records):
@@ -87,7 +87,7 @@ def header_of(path: str) -> list[str]:
     shown = redact_url(path)
     try:
         with open_list(path) as stream:
-            return list(_records(stream, path, shown)[0])
+            return list(read_records(stream, path, shown)[0])
     except (OSError, ValueError) as error:
         raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
     except ImageError as error:
@@ -151,7 +151,7 @@ def _exists(path: str) -> bool:
 
 
 def _reference(
-    table: str, name: str, record: _Record, column: str, fields: Mapping[str, object]
+    table: str, name: str, record: Record, column: str, fields: Mapping[str, object]
 ) -> ImageRef | ListedPath:
     value = record.values.get(column)
     if record.problem is not None:
@@ -168,13 +168,19 @@ def listed(table: str, value: str, fields: Mapping[str, object]) -> ImageRef | L
     return ListedPath(value if is_url(value) else beside(table, value), fields)
 
 
-def _records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str], Iterator[_Record]]:
+def read_records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str], Iterator[Record]]:
+    """Return the columns of an open table, and its rows; the suffix of the path says which kind it is.
+
+    Raises:
+        InputsError: it is no table.
+        OSError: it cannot be read; ValueError and ImageError likewise.
+    """
     if has_suffix(path, _JSON_LINES):
         return _json_lines(stream, shown)
     return _delimited(stream, shown, "\t" if has_suffix(path, (".tsv",)) else ",")
 
 
-def _delimited(stream: IO[bytes], shown: str, separator: str) -> tuple[Sequence[str], Iterator[_Record]]:
+def _delimited(stream: IO[bytes], shown: str, separator: str) -> tuple[Sequence[str], Iterator[Record]]:
     csv.field_size_limit(_LONGEST)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     first = text.readline(_LONGEST)
@@ -192,25 +198,25 @@ def _delimited(stream: IO[bytes], shown: str, separator: str) -> tuple[Sequence[
     return header, _delimited_rows(rows, header)
 
 
-def _delimited_rows(rows: Any, header: Sequence[str]) -> Iterator[_Record]:
+def _delimited_rows(rows: Any, header: Sequence[str]) -> Iterator[Record]:
     while True:
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            yield _Record({}, f"not a row of a table ({error})")
+            yield Record({}, f"not a row of a table ({error})")
             continue
         if not row:
             continue
         many = f"{len(row)} fields in a table of {len(header)} columns" if len(row) > len(header) else None
-        yield _Record(dict(zip(header, row, strict=False)), many)
+        yield Record(dict(zip(header, row, strict=False)), many)
 
 
-def _json_lines(stream: IO[bytes], shown: str) -> tuple[Sequence[str], Iterator[_Record]]:
+def _json_lines(stream: IO[bytes], shown: str) -> tuple[Sequence[str], Iterator[Record]]:
     """Return the columns are those of the first row that can be read."""
     records = _json_rows(stream)
-    before: list[_Record] = []
+    before: list[Record] = []
     for record in records:
         before.append(record)
         if record.problem is None:
@@ -225,7 +231,7 @@ _TRIED_LINES: Final = 100
 """Damaged lines at the beginning after which a file is no table."""
 
 
-def _json_rows(stream: IO[bytes]) -> Iterator[_Record]:
+def _json_rows(stream: IO[bytes]) -> Iterator[Record]:
     lines: Iterable[bytes] = read_lines(stream, _LONGEST)
     for number, line in enumerate(lines):
         plain = line if number else line.removeprefix(BOM_UTF8)
@@ -234,6 +240,6 @@ def _json_rows(stream: IO[bytes]) -> Iterator[_Record]:
         try:
             record = parse_json(plain)
         except DecodeError as error:
-            yield _Record({}, str(error))
+            yield Record({}, str(error))
             continue
-        yield _Record(record) if isinstance(record, dict) else _Record({}, "not a JSON object")
+        yield Record(record) if isinstance(record, dict) else Record({}, "not a JSON object")

@@ -1,0 +1,186 @@
+"""A condition on the columns of a table, `price < 50 and title like '%shoe%'`: SQL, evaluated by SQLite row by row.
+
+The condition comes from a command line or a configuration file, so it can do nothing but look at one row: it reads no
+other table and no file, calls only functions of the list below, and is stopped when it does not come to an end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from datetime import date, time
+from typing import TYPE_CHECKING, Final
+
+from clipcli.core.suggest import did_you_mean
+from clipcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FUNCTIONS: Final = frozenset({
+    "abs", "ceil", "ceiling", "coalesce", "date", "datetime", "floor", "glob", "hex", "ifnull", "iif", "instr",
+    "json_array_length", "json_extract", "json_type", "json_valid", "julianday", "length", "like", "lower", "ltrim",
+    "max", "min", "nullif", "round", "rtrim", "sign", "strftime", "substr", "substring", "time", "trim", "typeof",
+    "unixepoch", "upper", "->", "->>",
+})  # fmt: skip
+"""None of them makes a value much larger than the row it is given."""
+_TABLE: Final = "this_row"
+_WORDS = re.compile(
+    r"""'(?:[^']|'')*'"""  # a text
+    r"""|"(?P<double>(?:[^"]|"")*)"|\[(?P<square>[^\]]*)\]|`(?P<back>(?:[^`]|``)*)`|(?P<bare>[^\W\d][\w$]*)"""
+)
+_STEPS, _MOST_STEPS = 50_000, 50
+"""Instructions of SQLite between two looks at the clock, and looks after which one row has taken too long."""
+_LARGEST_INT: Final = 2**63 - 1
+_LARGEST_VALUE: Final = 64 << 20
+"""Bytes of a value, of a row or in between."""
+_LONGEST: Final = 10_000
+"""Characters of a condition."""
+
+
+class Condition:
+    """A condition before it is known which columns a table has."""
+
+    def __init__(self, expression: str) -> None:
+        """Check what can be checked without a table.
+
+        Raises:
+            UsageError: it is no SQL condition, or uses a function that is not allowed.
+        """
+        self.expression = expression
+        if not expression.strip() or len(expression) > _LONGEST:
+            raise UsageError("--where without a condition", hint='such as --where "price < 50"')
+        self._words = {_name_in(match).casefold() for match in _WORDS.finditer(expression)} - {""}
+        self._quoted = [match["double"].replace('""', '"') for match in _WORDS.finditer(expression) if match["double"]]
+        self._check_syntax()
+
+    def bind(self, names: Sequence[str]) -> RowFilter:
+        """Return the condition for a table with these columns.
+
+        Raises:
+            UsageError: it names a column that there is not.
+        """
+        known = {name.casefold() for name in names}
+        if lost := next((name for name in self._quoted if name.casefold() not in known), None):
+            raise self.unknown_column(lost, names)  # which SQLite would take for a text
+        return RowFilter(self, names, [name for name in names if name.casefold() in self._words])
+
+    def unknown_column(self, name: str, names: Sequence[str]) -> UsageError:
+        """Return what to say of a name that is no column."""
+        columns = "the columns are " + ", ".join(names) + "; a text stands in single quotes: 'red'"
+        return UsageError(f"--where: there is no column {name}", hint=did_you_mean(name, names) or columns)
+
+    def refusal(self, error: sqlite3.Error) -> UsageError:
+        """Return what is wrong with a condition that SQLite refuses."""
+        said = str(error)
+        if function := re.search(r"function: (\S+)", said):
+            return UsageError(
+                f"--where: there is no function {function[1]}", hint="such as lower, length, abs, round, date, like"
+            )
+        if "interrupted" in said:
+            return UsageError(f"--where {self.expression!r} takes too long", hint="a simpler condition")
+        return UsageError(
+            f"--where {self.expression!r} is no condition ({said})", hint="as in SQL: \"price < 50 and colour = 'red'\""
+        )
+
+    def _check_syntax(self) -> None:
+        try:
+            RowFilter(self, (), ())
+        except UsageError as error:
+            if "no such column" not in error.message and "there is no column" not in error.message:
+                raise
+
+
+class RowFilter:
+    """A condition on rows with known columns."""
+
+    def __init__(self, condition: Condition, names: Sequence[str], columns: Sequence[str]) -> None:
+        self.condition = condition
+        self.columns = list({name.casefold(): name for name in reversed(columns)}.values())[::-1]
+        """That the condition reads; of names that differ in capitals only, the first."""
+        self._all = names
+        self._trusted = True
+        self._steps = 0
+        self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        if hasattr(self._database, "setlimit"):  # from Python 3.11 on
+            self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
+        self._database.set_authorizer(self._authorise)
+        self._database.set_progress_handler(self._interrupt, _STEPS)
+        # NUMERIC makes numbers of texts that are some, as those of CSV are, so that 9 is less than 50.
+        columns_sql = ", ".join([*(f"{_quoted(name)} NUMERIC" for name in self.columns), '"" NUMERIC'])
+        self._database.execute(f"CREATE TABLE {_TABLE} ({columns_sql})")
+        places = ", ".join("?" * (len(self.columns) + 1))
+        self._insert = f"INSERT INTO {_TABLE} VALUES ({places})"  # noqa: S608 - places only
+        # The line break ends a comment in the condition.
+        self._select = f"SELECT rowid FROM {_TABLE} WHERE ({condition.expression}\n) ORDER BY rowid"  # noqa: S608
+        self._rows(())
+
+    def takes(self, fields: Mapping[str, object]) -> bool:
+        """Return whether the condition holds for a row. Raises UsageError, as `takes_each`."""
+        return bool(self._rows([fields]))
+
+    def takes_each(self, rows: Sequence[Mapping[str, object]]) -> list[bool]:
+        """Return for which rows the condition holds.
+
+        Raises:
+            UsageError: it does not come to an end.
+        """
+        held = set(self._rows(rows))
+        return [number in held for number in range(1, len(rows) + 1)]
+
+    def _rows(self, rows: Sequence[Mapping[str, object]]) -> list[int]:
+        """Return the numbers of the rows that hold, from 1 on."""
+        values = [[*(_value(fields.get(name)) for name in self.columns), None] for fields in rows]
+        self._steps, self._trusted = -len(rows) * _MOST_STEPS, True
+        try:
+            self._database.execute(f"DELETE FROM {_TABLE}")  # noqa: S608 - our own name
+            self._database.executemany(self._insert, values)
+            self._trusted = False
+            return [number for (number,) in self._database.execute(self._select)]
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            if lost := re.match(r"no such column: (?P<name>.+)", str(error)):
+                raise self.condition.unknown_column(lost["name"], self._all) from error
+            raise self.condition.refusal(sqlite3.Error(str(error))) from error
+
+    def _authorise(self, action: int, first: str | None, second: str | None, *_: object) -> int:
+        if self._trusted or action == sqlite3.SQLITE_SELECT:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ:
+            return sqlite3.SQLITE_OK if first == _TABLE else sqlite3.SQLITE_DENY
+        allowed = action == sqlite3.SQLITE_FUNCTION and str(second).casefold() in FUNCTIONS
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+    def _interrupt(self) -> bool:
+        self._steps += 1
+        return self._steps > _MOST_STEPS
+
+
+def parse_condition(expression: str | None) -> Condition | None:
+    """Return the condition of `--where`, if there is one. Raises UsageError."""
+    return None if expression is None else Condition(expression)
+
+
+def _name_in(match: re.Match[str]) -> str:
+    """Return the column that a word may name; empty for a text."""
+    double, back = match["double"], match["back"]
+    if double is not None:
+        return double.replace('""', '"')
+    return back.replace("``", "`") if back is not None else match["square"] or match["bare"] or ""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""').replace("\0", "") + '"'
+
+
+def _value(value: object) -> object:
+    """Return a value of a table as SQLite has it: lists and structs as JSON, times as ISO 8601."""
+    if value is None or isinstance(value, float):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, int):
+        return int(value) if abs(value) <= _LARGEST_INT else float(value)
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value, default=str)
+    return value.isoformat() if isinstance(value, (date, time)) else str(value)
