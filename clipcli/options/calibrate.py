@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clipcli.output.formats import spoken_formats
+
 
 @dataclass(frozen=True)
 class CalibrateOptions:
@@ -48,6 +50,6 @@ class CalibrateOptions:
         str,
         typer.Option(  # of the rows on stdout: the file of -o has no say in it
             "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT",
-            help="auto, table, tsv, csv, jsonl, json or parquet. This is the format of the rows on standard output.",
+            help=f"Format of the rows on standard output: {spoken_formats()}.",
         ),
     ] = "auto"  # fmt: skip

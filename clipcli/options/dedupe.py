@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from clipcli.options.shared import OutputOptions, ReportOptions
 from clipcli.options.vocabulary import default_format
+from clipcli.output.formats import spoken_formats
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,19 @@ class DuplicateOptions:
     ] = None
 
 
+_OWN_FORMATS = ("groups",)
+
+
 @dataclass(frozen=True)
 class PlanOutputOptions(OutputOptions):
     """Output."""
 
+    own_formats: ClassVar[tuple[str, ...]] = _OWN_FORMATS
     format: Annotated[
         str,
         typer.Option(
             "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
-            help="auto, table, tsv, csv, jsonl, json, parquet or groups. "
-            "groups writes paths, with a blank line after each group.",
+            help=f"{spoken_formats(_OWN_FORMATS)}. groups writes paths, with a blank line after each group.",
         ),
     ] = "auto"  # fmt: skip
 

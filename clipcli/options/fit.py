@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clipcli.output.formats import spoken_formats
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -39,6 +41,6 @@ class FitOptions:
         str,
         typer.Option(  # of the rows on stdout: the file of -o has no say in it
             "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT",
-            help="Format of the rows: table, tsv, csv, jsonl, json, parquet or auto.",
+            help=f"Format of the rows on standard output: {spoken_formats()}.",
         ),
     ] = "auto"  # fmt: skip

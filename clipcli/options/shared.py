@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -261,14 +261,21 @@ class TableOptions:
 class OutputOptions(TableOptions):
     """Output."""
 
+    own_formats: ClassVar[tuple[str, ...]] = ()
+    """Formats that only this command has."""
     paths: Annotated[bool, typer.Option("--paths", help="Write bare paths instead of rows.")] = False
 
-    def parse(self, *, null: bool, also: tuple[str, ...] = ()) -> Output:
-        """These options, checked; `also` names formats of one command. Raises UsageError."""
+    def parse(self, *, null: bool) -> Output:
+        """These options, checked. Raises UsageError."""
         from clipcli.output import parse_output
 
         return parse_output(
-            self.format, self.output, paths=self.paths, null=null, also=also, escape_formulas=self.escape_formulas
+            self.format,
+            self.output,
+            paths=self.paths,
+            null=null,
+            also=self.own_formats,
+            escape_formulas=self.escape_formulas,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clipcli.engines.registry import ENGINE_HELP
+from clipcli.output.formats import spoken_formats
 
 AnnotateOption = Annotated[
     str,
@@ -105,7 +106,7 @@ FormatOption = Annotated[
     str,
     typer.Option(
         "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
-        help="auto, table, tsv, csv, jsonl, json or parquet. auto is a table on a terminal and TSV elsewhere.",
+        help=f"{spoken_formats()}. auto is a table on a terminal and TSV elsewhere.",
     ),
 ]  # fmt: skip
 QuietOption = Annotated[

@@ -1,50 +1,48 @@
-"""A format's name becomes a writer on a target."""
+"""The formats of rows: name → suffixes and writer."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from clipcli.core.arrow import pyarrow
 from clipcli.core.files import STDOUT, descriptor_of, is_file, is_folder, is_there
+from clipcli.core.optional_packages import require_packages
 from clipcli.errors import UsageError
-from clipcli.output.delimited import CsvWriter, TsvWriter
-from clipcli.output.json import JsonArrayWriter, JsonLinesWriter
-from clipcli.output.parquet_rows import ParquetRowsWriter
-from clipcli.output.path_lists import GroupsWriter, PathsWriter
-from clipcli.output.table import TableWriter
-from clipcli.output.targets import open_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from clipcli.core.optional_packages import Extra
     from clipcli.output.rows import Writer
     from clipcli.output.targets import Target
 
-Format = Literal["auto", "table", "tsv", "csv", "jsonl", "json", "parquet", "groups"]
-FORMATS: tuple[str, ...] = get_args(Format)[:-1]
-"""For every command; `groups` is for rows that have a group."""
-_OTHER_NAMES = {"ndjson": "jsonl"}
-_BY_SUFFIX: dict[str, Format] = {
-    ".tsv": "tsv",
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "table",
-}
+    OpenWriter: TypeAlias = Callable[[Target, "Output"], Writer]
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """One format: the suffixes of `-o FILE` that mean it, and what writes it."""
+
+    suffixes: tuple[str, ...]
+    open: OpenWriter
+    """Imports the writer, since a run needs one of them."""
+    is_general: bool = True
+    """Whether every command has it; the others name those that they have besides."""
+    is_delimited: bool = False
+    """Whether `--escape-formulas` means something."""
+    package: Extra | None = None
+    """The set of optional packages that a binary format needs."""
 
 
 @dataclass(frozen=True)
 class Output:
     """What the user asked of the output."""
 
-    format: Format = "auto"
+    format: str = "auto"
+    """`auto`, or a name of `FORMATS`."""
     path: str | None = None
     """`-o FILE`; None or `-` is stdout."""
     paths: bool = False
@@ -53,6 +51,84 @@ class Output:
     """Paths end with NUL instead of a newline."""
     escape_formulas: bool = False
     """In CSV and TSV: no cell is a formula to a spreadsheet."""
+    header: bool = False
+    """Names of the columns stand above tab-separated rows, which otherwise have none."""
+
+
+def _table(target: Target, _: Output) -> Writer:
+    from clipcli.output.table import TableWriter
+
+    return TableWriter(target)
+
+
+def _tsv(target: Target, output: Output) -> Writer:
+    from clipcli.output.delimited import TsvWriter
+
+    return TsvWriter(target, header=output.header, escape_formulas=output.escape_formulas)
+
+
+def _csv(target: Target, output: Output) -> Writer:
+    from clipcli.output.delimited import CsvWriter
+
+    return CsvWriter(target, escape_formulas=output.escape_formulas)
+
+
+def _jsonl(target: Target, _: Output) -> Writer:
+    from clipcli.output.json import JsonLinesWriter
+
+    return JsonLinesWriter(target)
+
+
+def _json(target: Target, _: Output) -> Writer:
+    from clipcli.output.json import JsonArrayWriter
+
+    return JsonArrayWriter(target)
+
+
+def _parquet(target: Target, _: Output) -> Writer:
+    from clipcli.output.parquet_rows import ParquetRowsWriter
+
+    return ParquetRowsWriter(target)
+
+
+def _groups(target: Target, output: Output) -> Writer:
+    from clipcli.output.path_lists import GroupsWriter
+
+    return GroupsWriter(target, null=output.null)
+
+
+def _paths(target: Target, output: Output) -> Writer:
+    from clipcli.output.path_lists import PathsWriter
+
+    return PathsWriter(target, null=output.null)
+
+
+FORMATS: Final[dict[str, RowFormat]] = {
+    "table": RowFormat((".txt",), _table),
+    "tsv": RowFormat((".tsv",), _tsv, is_delimited=True),
+    "csv": RowFormat((".csv",), _csv, is_delimited=True),
+    "jsonl": RowFormat((".jsonl", ".ndjson"), _jsonl),
+    "json": RowFormat((".json",), _json),
+    "parquet": RowFormat((".parquet", ".pq"), _parquet, package="parquet"),
+    "groups": RowFormat((), _groups, is_general=False),
+}
+_OTHER_NAMES: Final = {"ndjson": "jsonl"}
+
+
+def format_names(also: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return what `--format` takes: `auto`, the formats of every command, and `also`, those of one command."""
+    return ("auto", *(name for name, row_format in FORMATS.items() if row_format.is_general), *also)
+
+
+def spoken_formats(also: tuple[str, ...] = ()) -> str:
+    """Return the names for a help text: "auto, table, … or parquet"."""
+    *names, last = format_names(also)
+    return f"{', '.join(names)} or {last}"
+
+
+def _by_suffix(also: tuple[str, ...]) -> dict[str, str]:
+    names = (name for name in format_names(also) if name in FORMATS)
+    return {suffix: name for name in names for suffix in FORMATS[name].suffixes}
 
 
 def parse_output(
@@ -71,29 +147,32 @@ def parse_output(
         InputsError: Parquet, and pyarrow is not installed.
     """
     name = _OTHER_NAMES.get(name, name)
-    if name not in (*FORMATS, *also):
-        raise UsageError(f"no format {name!r}", hint="one of " + ", ".join((*FORMATS, *also)))
+    if name not in format_names(also):
+        raise UsageError(f"no format {name!r}", hint="one of " + ", ".join(format_names(also)))
     if paths and name != "auto":
         raise UsageError("--paths and --format do not go together", hint="--paths writes bare paths")
     if path is not None and is_folder(path):
         raise UsageError(f"{path} is a folder", hint="-o takes the name of a file to write")
-    chosen = cast("Format", name)
     path = None if path is None or descriptor_of(path) == STDOUT else path
-    if path is not None and not _is_stream(path) and chosen == "auto" and not paths:
-        suffix = Path(str(path)).suffix.lower()
-        if suffix not in _BY_SUFFIX:
-            known = ", ".join(_BY_SUFFIX)
-            raise UsageError(
-                f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {known}"
-            )
-        chosen = _BY_SUFFIX[suffix]
-    if escape_formulas and (paths or chosen not in {"csv", "tsv"}):
+    if path is not None and not _is_stream(path) and name == "auto" and not paths:
+        name = _named_by(path, also)
+    chosen = None if paths else FORMATS.get(name)
+    if escape_formulas and not (chosen and chosen.is_delimited):
         raise UsageError("--escape-formulas is for CSV and TSV", hint="--format csv, or -o FILE.csv")
-    if chosen == "parquet" and not paths:
-        pyarrow()
+    if chosen is not None and chosen.package is not None:
+        require_packages(chosen.package, name.capitalize())
         if path in {None, "-"} and sys.stdout.isatty():
-            raise UsageError("Parquet is not shown on a terminal", hint="-o FILE.parquet")
-    return Output(chosen, path, paths=paths, null=null, escape_formulas=escape_formulas)
+            raise UsageError(f"{name.capitalize()} is not shown on a terminal", hint=f"-o FILE{chosen.suffixes[0]}")
+    return Output(name, path, paths=paths, null=null, escape_formulas=escape_formulas)
+
+
+def _named_by(path: str, also: tuple[str, ...]) -> str:
+    """Return the format that a file's suffix means. Raises UsageError when it means none."""
+    suffixes, suffix = _by_suffix(also), Path(path).suffix.lower()
+    if suffix not in suffixes:
+        hint = f"give --format, or a name that ends in one of {', '.join(suffixes)}"
+        raise UsageError(f"cannot tell the format of {path}", hint=hint)
+    return suffixes[suffix]
 
 
 def _is_stream(path: str) -> bool:
@@ -103,15 +182,17 @@ def _is_stream(path: str) -> bool:
 
 @contextmanager
 def open_writer(output: Output, *, header: bool = False) -> Iterator[Writer]:
-    """The writer for an output; finished when the block ends, also after Ctrl-C, so that done work is seen.
+    """Open the writer for an output; it is closed when the block ends, also after Ctrl-C, so that done work is kept.
 
-    `header` puts the names of the columns above tab-separated rows, which otherwise have none.
+    `header` is for `Output.header`.
 
     Raises:
         OutputError: the target cannot be written.
     """
+    from clipcli.output.targets import open_target
+
     with open_target(output.path) as target:
-        writer = _writer(output, target, header=header)
+        writer = _writer(replace(output, header=output.header or header), target)
         try:
             yield writer
         except KeyboardInterrupt:
@@ -120,23 +201,8 @@ def open_writer(output: Output, *, header: bool = False) -> Iterator[Writer]:
         writer.close()
 
 
-def _writer(output: Output, target: Target, *, header: bool) -> Writer:  # noqa: PLR0911 - a return a format
+def _writer(output: Output, target: Target) -> Writer:
     if output.paths:
-        return PathsWriter(target, null=output.null)
-    match output.format:
-        case "jsonl":
-            return JsonLinesWriter(target)
-        case "json":
-            return JsonArrayWriter(target)
-        case "csv":
-            return CsvWriter(target, escape_formulas=output.escape_formulas)
-        case "tsv":
-            return TsvWriter(target, header=header, escape_formulas=output.escape_formulas)
-        case "table":
-            return TableWriter(target)
-        case "parquet":
-            return ParquetRowsWriter(target)
-        case "groups":
-            return GroupsWriter(target, null=output.null)
-        case "auto":
-            return TableWriter(target) if target.is_terminal else TsvWriter(target, header=header)
+        return _paths(target, output)
+    name = output.format if output.format != "auto" else "table" if target.is_terminal else "tsv"
+    return FORMATS[name].open(target, output)

@@ -38,7 +38,7 @@ def dedupe(
 
     refuse_actions(elsewhere)
     job, choice = plan(inputs, asked, run, run.console()), model.choice()
-    output = out.parse(null=inputs.null, also=("groups",))
+    output = out.parse(null=inputs.null)
     reporting = reports.parse()
     pages = [ReviewPage(file, not inputs.no_orient, inputs.rendering(), plan_of(output)) for file in reporting.pages]
     reported = ReportedRun(job, output, reporting, pages)
