@@ -22,6 +22,8 @@ from clipcli.inputs.text_files import STDIN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from clipcli.inputs.row_filter import Condition
+
 __all__ = ["IMAGE_SUFFIXES", "STDIN", "ImageRef", "collect", "is_stream"]
 
 _TABLES = (*TABLES, *TEXT_TABLES)
@@ -42,6 +44,7 @@ def collect(
     null: bool = False,
     column: str | None = None,
     keep: Sequence[str] = (),
+    where: Condition | None = None,
     globs: Globs | None = None,
     follows_links: bool = False,
     warn: Callable[[str], object] | None = None,
@@ -58,6 +61,7 @@ def collect(
         null: lists are separated by NUL instead of newlines.
         column: of tables, that holds images or paths; None takes the only one with images, or one of a usual name.
         keep: of tables, the columns that go along as `ImageRef.fields`; `all` is all of them.
+        where: of tables, which rows are wanted.
         globs: which names take part; None is all.
         follows_links: links to folders below a folder are entered too.
         warn: is told of folders without images when others have some.
@@ -67,23 +71,23 @@ def collect(
         UsageError: nothing was named, or stdin was named twice.
         InputsError: a list or table cannot be used, a package is missing, or nothing at all came out.
     """
-    lists = _checked(arguments, files_from, column, keep)
+    options = {"--column": column is not None, "--keep": bool(keep), "--where": where is not None}
+    lists = _checked(arguments, files_from, [option for option, given in options.items() if given])
     named = named_inputs(arguments, files_from, null=null)
     alone = len(arguments) == 1 and not lists
-    columns, search = TableColumns(column, tuple(keep)), FolderSearch(globs or Globs(), follows_links)
+    columns, search = TableColumns(column, tuple(keep), where), FolderSearch(globs or Globs(), follows_links)
     return _expand_all(named, columns, search, warn, detail, alone=alone)
 
 
-def _checked(arguments: Sequence[str], files_from: Sequence[str], column: str | None, keep: Sequence[str]) -> list[str]:
+def _checked(arguments: Sequence[str], files_from: Sequence[str], table_options: Sequence[str]) -> list[str]:
     """Return all lists, those among the arguments too. Raises UsageError for what does not go together."""
     if not arguments and not files_from:
         raise UsageError("no images given", hint="name files or folders, or - for a list of paths on stdin")
     if [*arguments, *files_from].count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give - once")
     lists = [*files_from, *(argument for argument in arguments if argument == STDIN)]
-    if (column is not None or keep) and not lists and not any(has_suffix(argument, _TABLES) for argument in arguments):
-        option = "--column" if column is not None else "--keep-columns"
-        raise UsageError(f"{option} is for tables", hint="a .parquet, .csv, .tsv or .jsonl file of images")
+    if table_options and not lists and not any(has_suffix(argument, _TABLES) for argument in arguments):
+        raise UsageError(f"{table_options[0]} is for tables", hint="a .parquet, .csv, .tsv or .jsonl file of images")
     return lists
 
 
@@ -169,7 +173,7 @@ def _expand_all(
     if detail is not None and search.summary:
         detail(f"folders passed over: {search.summary}; name one to search it")
     if not found:
-        raise _nothing_found(barren, search)
+        raise _nothing_found(barren, search, column.where)
     if warn is not None:
         for argument in barren:
             warn(f"no images in {redact(argument)}")
@@ -251,7 +255,9 @@ def _is_folder_link(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and os.path.isdir(entry.path)  # noqa: PTH112
 
 
-def _nothing_found(barren: Iterable[str], search: FolderSearch) -> InputsError:
+def _nothing_found(barren: Iterable[str], search: FolderSearch, where: Condition | None) -> InputsError:
+    if where is not None:
+        return InputsError("no row of the tables passes --where", hint=f"it says {where.expression}")
     if search.globs.words:
         return nothing_left(search.globs)
     names = [name for name in barren if os.path.isdir(name) or is_elsewhere(name)]  # noqa: PTH112

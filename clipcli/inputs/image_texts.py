@@ -13,16 +13,17 @@ from clipcli.core.decode import DecodeError, parse_json
 from clipcli.core.files import is_there, read_bytes, reason_of
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ImageError, InputsError, UsageError
-from clipcli.inputs.collect import ImageRef, collect, named_inputs
+from clipcli.inputs.collect import STDIN, ImageRef, collect, named_inputs
 from clipcli.inputs.sources.captions import captioned_images
 from clipcli.inputs.sources.parquet import Table
 from clipcli.inputs.sources.patterns import names_of
-from clipcli.inputs.sources.suffixes import SHARDS, TABLES, has_suffix
+from clipcli.inputs.sources.suffixes import SHARDS, TABLES, TEXT_TABLES, has_suffix
 from clipcli.inputs.sources.text_tables import TEXT_COLUMNS, column_of, header_of, is_text_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import Globs
 
 _USUAL_EXTENSION: Final = "txt"
@@ -51,6 +52,8 @@ class PairColumns:
     """The column of texts; beside images, the extension of the files that hold texts, or `json:FIELD`."""
     keep: tuple[str, ...] = ()
     """Columns that are carried to the output; `all` is all of them."""
+    where: Condition | None = None
+    """Which rows of tables are wanted; None is all."""
 
 
 def read_pairs(
@@ -73,6 +76,9 @@ def read_pairs(
         raise UsageError(
             "no pairs given", hint="name shards (.tar), a table (.csv, .tsv, .jsonl, .parquet) or a folder"
         )
+    tables = any(has_suffix(argument, (*TABLES, *TEXT_TABLES)) for argument in arguments)
+    if columns.where is not None and not tables and not files_from and STDIN not in arguments:
+        raise UsageError("--where is for tables", hint="a .parquet, .csv, .tsv or .jsonl file of images and texts")
     alone = len(arguments) == 1 and not files_from
     return _all(named_inputs(arguments, files_from, null=null), columns, globs, alone=alone)
 
@@ -83,6 +89,8 @@ def _all(named: Iterator[str | ImageRef], columns: PairColumns, globs: Globs, *,
         for pair in _expand(argument, columns, globs) if alone else _expand_safely(argument, columns, globs):
             count += 1
             yield pair
+    if not count and columns.where is not None:
+        raise InputsError("no row of the tables passes --where", hint=f"it says {columns.where.expression}")
     if not count:
         raise InputsError("no pairs in the inputs", hint="an image belongs to the text that has its name: a.jpg, a.txt")
 
@@ -126,7 +134,7 @@ def _of_table(table: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
     shown = redact_url(table)
     names = header_of(table) if is_text_table(table) else list(Table(table).file.schema_arrow.names)
     column = column_of(shown, columns.text, names, TEXT_COLUMNS)
-    for ref in collect([table], column=columns.image, keep=(column, *columns.keep), globs=globs):
+    for ref in collect([table], column=columns.image, keep=(column, *columns.keep), where=columns.where, globs=globs):
         carried = {name: value for name, value in ref.fields.items() if name != column or name in columns.keep}
         if ref.problem is not None:
             value = ref.fields.get(column)

@@ -33,6 +33,8 @@ _WORDS = re.compile(
 _STEPS, _MOST_STEPS = 50_000, 50
 """Instructions of SQLite between two looks at the clock, and looks after which one row has taken too long."""
 _LARGEST_INT: Final = 2**63 - 1
+_LIMIT_LENGTH: Final = 0
+"""`sqlite3.SQLITE_LIMIT_LENGTH`, which Python 3.10 lacks."""
 _LARGEST_VALUE: Final = 64 << 20
 """Bytes of a value, of a row or in between."""
 _LONGEST: Final = 10_000
@@ -104,7 +106,7 @@ class RowFilter:
         self._steps = 0
         self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         if hasattr(self._database, "setlimit"):  # from Python 3.11 on
-            self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
+            self._database.setlimit(_LIMIT_LENGTH, _LARGEST_VALUE)
         self._database.set_authorizer(self._authorise)
         self._database.set_progress_handler(self._interrupt, _STEPS)
         # NUMERIC makes numbers of texts that are some, as those of CSV are, so that 9 is less than 50.
@@ -154,6 +156,37 @@ class RowFilter:
     def _interrupt(self) -> bool:
         self._steps += 1
         return self._steps > _MOST_STEPS
+
+
+class WantedRows:
+    """Which rows of a table are wanted, and which of their columns go along."""
+
+    def __init__(self, condition: Condition | None, names: Sequence[str], kept: Sequence[str]) -> None:
+        """Begin.
+
+        Args:
+            condition: None wants all rows.
+            names: the columns that the table has.
+            kept: the columns that go along.
+
+        Raises:
+            UsageError: the condition names a column that there is not.
+        """
+        self._filter = None if condition is None else condition.bind(names)
+        self._kept = kept
+        others = () if self._filter is None else self._filter.columns
+        self.columns = list(dict.fromkeys([*kept, *others]))
+        """That have to be read."""
+
+    def fields(self, values: Mapping[str, object]) -> dict[str, object] | None:
+        """Return what goes along of a row that is wanted; None for others. Raises UsageError."""
+        if self._filter is not None and not self._filter.takes(values):
+            return None
+        return self.carried(values)
+
+    def carried(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return what goes along of a row, wanted or not."""
+        return {name: values.get(name) for name in self._kept}
 
 
 def parse_condition(expression: str | None) -> Condition | None:

@@ -28,6 +28,7 @@ from clipcli.options.vocabulary import (
     RefreshOption,
     VerboseOption,
     WeightsDirOption,
+    WhereOption,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.images import Rendering
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import Globs
     from clipcli.inputs.sources.refs import ImageRef
     from clipcli.models.choice import Choice
@@ -134,13 +136,14 @@ class InputOptions:
         *,
         follows_links: bool = False,
         keep: Sequence[str] = (),
+        where: Condition | None = None,
     ) -> Iterator[ImageRef]:
         """Return the images of these options; `warn` is told of folders without any. Raises UsageError, InputsError."""
         from clipcli.inputs.collect import collect
 
         return collect(
             self.images or [], files_from=self.files_from or [], null=self.null, column=self.column, keep=keep,
-            globs=self.globs,
+            where=where, globs=self.globs,
             follows_links=follows_links, warn=warn, detail=console.debug_once,
         )  # fmt: skip
 
@@ -162,6 +165,13 @@ class CarriedOptions:
             help="Columns of the input table to add to every row, comma-separated.",
         ),
     ] = None  # fmt: skip
+    where: WhereOption = None
+
+    def condition(self) -> Condition | None:
+        """Return which rows of tables are wanted. Raises UsageError."""
+        from clipcli.inputs.row_filter import parse_condition
+
+        return parse_condition(self.where)
 
     @property
     def names(self) -> list[str]:

@@ -73,6 +73,45 @@ def test_rank_keeps_columns_with_its_hits(clip, shop: Path):
     assert lost["sku"] == "02"
 
 
+@pytest.mark.parametrize("command", [("classify", "-l", "disc,square"), ("rank", "a red disc", "--all")])
+def test_where_takes_rows_before_their_pictures_are_read(clip, shop: Path, command: tuple[str, ...]):
+    name, *options = command
+    words = options[:1] if name == "rank" else []
+    rest = options[1:] if name == "rank" else options
+    result = clip(name, *words, shop, *rest, "--where", "price > 3 or sku = '00'", "--keep", "sku")
+    assert result.code == 0, result.stderr  # the picture that is missing is of another row
+    assert sorted(row["sku"] for row in result.rows) == ["00", "03"]
+    assert all("price" not in row for row in result.rows)
+    assert_one_error(clip(name, *words, shop, *rest, "--where", "prise > 3"), "no column prise", "price", code=2)
+    assert_one_error(clip(name, *words, shop, *rest, "--where", "price > 99"), "no row of the tables passes", code=4)
+    assert_one_error(clip(name, *words, shop.parent, *rest, "--where", "price > 3"), "--where is for tables", code=2)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_where_on_tables_of_texts_and_of_images(clip, shop: Path, suffix: str):
+    lines = [json.loads(line) for line in shop.read_text(encoding="utf-8").splitlines()]
+    table = shop.with_suffix(f".{suffix}")
+    if suffix == "csv":
+        with table.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, list(lines[0]))
+            writer.writeheader()
+            writer.writerows(lines)
+    else:
+        pa = pytest.importorskip("pyarrow")
+        import pyarrow.parquet
+
+        data = [(shop.parent / f"{line['label']}.png").read_bytes() for line in lines]
+        rows = [line | {"photo": {"bytes": each, "path": "x.png"}} for line, each in zip(lines, data, strict=True)]
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows), table, row_group_size=2)
+    result = clip(
+        "score", table, "--text", "label", "--where", "price between 1 and 2 or label = 'red'", "--keep", "price"
+    )
+    assert result.code == 0, result.stderr
+    assert [row["text"] for row in result.rows] == [lines[0]["label"], lines[1]["label"]]
+    assert [float(row["price"]) for row in result.rows] == [0.5, 1.5]
+    assert_one_error(clip("score", shop.parent, "--where", "price > 3"), "--where is for tables", code=2)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("suffix", ["npy", "jsonl", "csv", "parquet", "npz", "safetensors"])
 def test_classify_takes_vectors_in_place_of_images(clip, random_model: str, folder: Path, tmp_path: Path, suffix: str):

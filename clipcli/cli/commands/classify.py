@@ -55,7 +55,7 @@ def classify(
     from clipcli.session.session import open_session
 
     console = run.console()
-    job = plan_command(inputs, labels, score, check, console, keep=carried.names)
+    job = plan_command(inputs, labels, score, check, console, keep=carried.names, where=carried.condition())
     source = context.get_parameter_source("model")
     given = source is not None and source.name == "COMMANDLINE"
     choice = (job.follow(model, given=given) if isinstance(job, ClassifyRun) else model).choice()

@@ -41,7 +41,7 @@ def rank(
     from clipcli.session.session import open_session
 
     console = run.console()
-    job = plan(corpus, query, hits, keep, check, console, carry=carried.names)
+    job = plan(corpus, query, hits, keep, check, console, carry=carried.names, where=carried.condition())
     source = context.get_parameter_source("model")
     choice = job.follow(model, given=source is not None and source.name == "COMMANDLINE").choice()
     output = out.parse(null=corpus.null)

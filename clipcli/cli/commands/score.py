@@ -34,7 +34,7 @@ def score(
     from clipcli.runs.score import open_sessions, plan
 
     console = run.console()
-    job = plan(pairs, carried.names, limits, console)
+    job = plan(pairs, carried.names, limits, console, where=carried.condition())
     output, choices, job.reporting = out.parse(null=pairs.null), model.choices(), reports.parse()
     opened = open_sessions(choices, console, run.session(pairs))
     raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

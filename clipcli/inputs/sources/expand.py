@@ -27,6 +27,7 @@ from clipcli.inputs.sources.suffixes import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import FolderSearch
     from clipcli.inputs.sources.refs import ByteSource, ListedPath
 
@@ -71,6 +72,8 @@ class TableColumns:
     """That holds images, or paths of images; None takes the only one with images, or one of a usual name."""
     keep: tuple[str, ...] = ()
     """That are carried to the output; `all` is all of them."""
+    where: Condition | None = None
+    """Which rows are wanted; None is all."""
 
 
 def expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
@@ -149,11 +152,11 @@ def _named(name: str, column: TableColumns) -> Iterator[ImageRef | ListedPath | 
     elif has_suffix(name, TABLES):
         from clipcli.inputs.sources import parquet
 
-        yield from parquet.images(name, column.image, column.keep)
+        yield from parquet.images(name, column.image, column.keep, column.where)
     elif has_suffix(name, TEXT_TABLES):
         from clipcli.inputs.sources import text_tables
 
-        yield from text_tables.read_rows(name, column.image, column.keep)
+        yield from text_tables.read_rows(name, column.image, column.keep, column.where)
     elif is_url(name):
         yield ImageRef(name, redact_url(name), None, RemoteObject(name))
     else:

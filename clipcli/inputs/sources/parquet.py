@@ -14,6 +14,7 @@ from clipcli.core.arrow import check_sizes, no_such_column, pyarrow
 from clipcli.core.files import own_error, words_of
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ClipcliError, ImageError, InputsError
+from clipcli.inputs.row_filter import WantedRows
 from clipcli.inputs.sources.errors import message
 from clipcli.inputs.sources.fetch import attempt, open_random
 from clipcli.inputs.sources.filesystems import is_url
@@ -23,6 +24,7 @@ from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, column_of, kept_co
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.refs import ListedPath
 
 _OPEN_TABLES: Final = 4
@@ -128,30 +130,36 @@ class Table:
             raise ImageError("read", f"the table is damaged ({message(words_of(error))})") from error
 
 
-def images(path: str, wanted: str | None, keep: Sequence[str] = ()) -> Iterator[ImageRef | ListedPath]:
+def images(
+    path: str, wanted: str | None, keep: Sequence[str] = (), where: Condition | None = None
+) -> Iterator[ImageRef | ListedPath]:
     """Yield the images of a table: references to its cells, named `TABLE/ROW` from 0 on, or the paths that it holds.
 
     Args:
         path: a file or URL.
         wanted: the column; None takes the only one that holds bytes, else the first of the usual names.
         keep: columns that go along as fields; `all` is every other one that holds no bytes.
+        where: which rows are wanted.
 
     Raises:
         InputsError: the table cannot be read, or has no such column.
+        UsageError: the condition names a column that there is not.
     """
     table = _opened(path, _state(path))
     column = _column(table, wanted)
     top = column.name.partition(".bytes")[0] if column.holds == "bytes" else column.name
     carried = [field.name for field in table.file.schema_arrow if not _is_bytes(field.type) or field.name == top]
-    kept = kept_columns(table.shown, keep, carried, but=top)
+    rows_wanted = WantedRows(where, carried, kept_columns(table.shown, keep, carried, but=top))
     number = 0
     for group, rows in enumerate(table.groups):
         try:
-            fields = table.fields(group, kept, rows)
+            fields = map(rows_wanted.fields, table.fields(group, rows_wanted.columns, rows))
             if column.holds == "paths":
                 yield from _paths(table, column.name, group, number, fields)
             else:
                 for row, own in zip(range(rows), fields, strict=True):
+                    if own is None:
+                        continue
                     tail = f"/{number + row}"
                     yield ImageRef(path + tail, table.shown + tail, None, Cell(path, column.name, group, row), own)
         except ImageError as error:
@@ -200,10 +208,12 @@ def find_cell(path: str, number: int) -> Cell:
 
 
 def _paths(
-    table: Table, column: str, group: int, number: int, fields: Iterable[Mapping[str, object]]
+    table: Table, column: str, group: int, number: int, fields: Iterable[Mapping[str, object] | None]
 ) -> Iterator[ImageRef | ListedPath]:
     values = table.column(group, column).to_pylist()
     for row, (value, own) in enumerate(zip(values, fields, strict=True)):
+        if own is None:
+            continue
         path = _plain(value)
         if isinstance(path, str) and path:
             yield listed(table.path, path, own)

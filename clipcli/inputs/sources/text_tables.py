@@ -21,6 +21,7 @@ from clipcli.core.files import read_lines, words_of
 from clipcli.core.redaction import redact_url
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ImageError, InputsError
+from clipcli.inputs.row_filter import WantedRows
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.refs import ImageRef, ListedPath
@@ -28,6 +29,8 @@ from clipcli.inputs.sources.suffixes import INSIDE, TEXT_TABLES, has_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from clipcli.inputs.row_filter import Condition
 
 IMAGE_COLUMNS: Final = (
     "image", "image_path", "image_url", "image_link", "img", "img_url", "photo", "photo_url", "picture", "picture_url",
@@ -51,25 +54,31 @@ class Record:
     problem: str | None = None
 
 
-def read_rows(path: str, column: str | None, keep: Sequence[str]) -> Iterator[ImageRef | ListedPath]:
+def read_rows(
+    path: str, column: str | None, keep: Sequence[str], where: Condition | None = None
+) -> Iterator[ImageRef | ListedPath]:
     """Yield the images of a table, in its order: paths and URLs; failures are named `TABLE/ROW`, from 0 on.
 
     Args:
         path: a file or URL that `is_text_table` is true of.
         column: that holds paths or URLs; None takes the first of IMAGE_COLUMNS that there is.
         keep: columns that go along as fields; `all` is every other one.
+        where: which rows are wanted; a damaged row is.
 
     Raises:
         InputsError: the table cannot be read, or has no such column.
+        UsageError: the condition names a column that there is not.
     """
     shown = redact_url(path)
     try:
         with open_list(path) as stream:
             names, records = read_records(stream, path, shown)
             chosen = column_of(shown, column, names, IMAGE_COLUMNS)
-            kept = kept_columns(shown, keep, names, but=chosen)
+            wanted = WantedRows(where, names, kept_columns(shown, keep, names, but=chosen))
             for number, record in enumerate(records):
-                fields = {name: record.values.get(name) for name in kept}
+                fields = wanted.fields(record.values) if record.problem is None else wanted.carried(record.values)
+                if fields is None:
+                    continue
                 yield _reference(path, f"{shown}/{number}", record, chosen, fields)
     except (OSError, ValueError) as error:
         raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.encoder import ModelInfo
     from clipcli.core.vectors import Vectors
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import Globs
     from clipcli.options.shared import InputOptions
     from clipcli.runs.classify.expectation_check import ExpectationCheck
@@ -78,7 +79,9 @@ class StoredVectors:
                 yield Embedded(ImageRef(name, name), vector, None)
 
 
-def stored_vectors(inputs: InputOptions, keep: Sequence[str] = ()) -> StoredVectors | None:
+def stored_vectors(
+    inputs: InputOptions, keep: Sequence[str] = (), where: Condition | None = None
+) -> StoredVectors | None:
     """Return the files of vectors that are named as inputs, if there are any; `keep` are columns that rows should keep.
 
     Raises:
@@ -91,8 +94,8 @@ def stored_vectors(inputs: InputOptions, keep: Sequence[str] = ()) -> StoredVect
         return None
     if len(named) < len(arguments) or inputs.files_from:
         raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
-    if keep:
-        raise UsageError("--keep takes columns of tables of images, not of vectors", hint="leave out --keep")
+    if keep or where is not None:
+        raise UsageError("--keep and --where take columns of tables of images, not of vectors", hint="leave them out")
     files = [open_vectors(path) for path in named]
     if texts := next((file for file in files if file.kind == "text"), None):
         raise UsageError(f"{texts.path} holds vectors of texts", hint="make some of images with clipcli embed")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
+    from clipcli.inputs.row_filter import Condition
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.shared import InputOptions, LabelOptions
     from clipcli.runs.classify.head_file import HeadFile
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 def plan(
     inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, console: Console,
     *, family: Sequence[ImageRef] | None = None, keep: Sequence[str] = (),
+    where: Condition | None = None,
 ) -> ClassifyRun:  # fmt: skip
     """Check everything that was asked before a model is touched.
 
-    `family` are images that these are a part of, `keep` are columns of tables that rows keep.
+    `family` are images that these are a part of, `keep` are columns of tables that rows keep, `where` says which rows
+    of tables are wanted.
 
     Raises:
         UsageError: options that do not go together.
@@ -45,8 +48,8 @@ def plan(
     if not (score.groups or score.thresholds or score.head or expected):
         inputs, labels = _arguments_as_labels(inputs, labels, console)
     _refuse_conflicts(inputs, labels, score)
-    stored = stored_vectors(inputs, keep)
-    refs = _refs(inputs, expected, keep, console) if stored is None else stored.refs(expected)
+    stored = stored_vectors(inputs, keep, where)
+    refs = _refs(inputs, expected, keep, where, console) if stored is None else stored.refs(expected)
     head, thresholds = _head(score, labels), _thresholds(score.thresholds)
     if head is not None:
         chosen: tuple[Label, ...] = tuple(Label(name, (name,)) for name in head.description.labels)
@@ -72,7 +75,7 @@ def plan(
 
 def plan_command(
     inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, console: Console,
-    *, keep: Sequence[str] = (),
+    *, keep: Sequence[str] = (), where: Condition | None = None,
 ) -> ClassifyRun | PredictorRun:  # fmt: skip
     """Check what was asked of the command: labels for images, or the scores of predictors.
 
@@ -82,7 +85,7 @@ def plan_command(
     heads, predictors = read_heads(score.head or [])
     limits = parse_limits(check.lowest or [], check.highest or [], predictors)
     if not predictors:
-        return plan(inputs, labels, score, check, console, keep=keep)
+        return plan(inputs, labels, score, check, console, keep=keep, where=where)
     if heads:
         raise UsageError("a head of clipcli fit and predictors do not go together", hint="run classify for each")
     given = {
@@ -95,7 +98,7 @@ def plan_command(
     if others := [option for option, value in given.items() if value not in (None, False, [])]:
         hint = "predictors give scores, not labels: --min and --max check them"
         raise UsageError(f"{predictors[0].source} is a predictor: {others[0]} has no effect", hint=hint)
-    return PredictorRun(_refs(inputs, None, (), console), predictors, limits, RunSummary(console))
+    return PredictorRun(_refs(inputs, None, (), where, console), predictors, limits, RunSummary(console))
 
 
 def _arguments_as_labels(
@@ -164,13 +167,17 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
 
 
 def _refs(
-    inputs: InputOptions, expected: ExpectationCheck | None, keep: Sequence[str], console: Console
+    inputs: InputOptions,
+    expected: ExpectationCheck | None,
+    keep: Sequence[str],
+    where: Condition | None,
+    console: Console,
 ) -> Iterable[ImageRef]:
     """Return a list wherever its length can be known beforehand; the images of a table when no others are named."""
     arguments, lists = inputs.images or [], inputs.files_from or []
     if not arguments and not lists and expected is not None and expected.table is not None:
         return [ref for ref in expected.refs() if inputs.globs.takes(ref.name)]
-    refs = inputs.collect(console, warn=console.warning, keep=keep)
+    refs = inputs.collect(console, warn=console.warning, keep=keep, where=where)
     return refs if is_stream(arguments, lists) else list(refs)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.encoder import ModelInfo
     from clipcli.inputs.collect import ImageRef
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import Globs
     from clipcli.vectorfiles import ImageReading, VectorFile
 
@@ -38,6 +39,8 @@ class Sources:
     """Which names are searched."""
     keep: tuple[str, ...] = ()
     """Columns of tables that hits keep."""
+    where: Condition | None = None
+    """Which rows of tables are searched."""
     index: Index | None = None
     """In place of all others."""
     detail: Callable[[str], object] | None = None
@@ -75,6 +78,7 @@ class Sources:
             null=self.null,
             column=self.column,
             keep=self.keep,
+            where=self.where,
             globs=self.globs,
             detail=self.detail,
         )

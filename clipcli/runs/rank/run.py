@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import Globs
     from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
     from clipcli.options.shared import ModelOptions
@@ -44,9 +45,11 @@ TOP = 10
 
 def plan(  # noqa: PLR0917 - a group of options each
     corpus: CorpusOptions, query: QueryOptions, hits: HitOptions, keep: KeepOptions, check: RecallOptions,
-    console: Console, *, carry: Sequence[str] = (),
+    console: Console, *, carry: Sequence[str] = (), where: Condition | None = None,
 ) -> RankRun:  # fmt: skip
-    """Check everything that was asked before a model is touched; `carry` are columns of tables that hits keep.
+    """Check everything that was asked before a model is touched.
+
+    `carry` are columns of tables that hits keep, `where` says which rows of tables are searched.
 
     Raises:
         ClipcliError: options that do not go together, or a query, file of queries or of vectors that cannot be used.
@@ -62,8 +65,8 @@ def plan(  # noqa: PLR0917 - a group of options each
     _explain(queries, query, console)
     globs = corpus.globs
     sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
-    sources = replace(sources, detail=console.debug_once, keep=tuple(carry))
-    refuse_columns(sources, carry)
+    sources = replace(sources, detail=console.debug_once, keep=tuple(carry), where=where)
+    refuse_columns(sources, carry, where)
     if sources.index is not None:
         refuse_all_of_an_index(hits, check)
     if expected and globs.keeps and sources.files:

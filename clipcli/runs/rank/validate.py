@@ -9,6 +9,7 @@ from clipcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clipcli.inputs.row_filter import Condition
     from clipcli.options.rank import HitOptions, KeepOptions, RecallOptions
     from clipcli.output.reports import Reporting
     from clipcli.runs.rank.corpus_files import Sources
@@ -63,7 +64,10 @@ def refuse_copies(sources: Sources) -> None:
         )
 
 
-def refuse_columns(sources: Sources, carry: Sequence[str]) -> None:
+def refuse_columns(sources: Sources, carry: Sequence[str], where: Condition | None) -> None:
     """Refuse columns of tables where no images are embedded. Raises UsageError."""
-    if carry and not sources.has_images:
-        raise UsageError("--keep takes columns of tables of images, not of vectors", hint="leave out --keep")
+    if (carry or where is not None) and not sources.has_images:
+        option = "--keep" if carry else "--where"
+        raise UsageError(f"{option} takes columns of tables of images, not of vectors", hint=f"leave out {option}")
+    if where is not None and sources.files:
+        raise UsageError("--where takes tables of images, not vectors beside them", hint="search the table alone")

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipcli.core.console import Console
+    from clipcli.inputs.row_filter import Condition
     from clipcli.options.score import PairOptions, ScoreLimitOptions
 
 
-def plan(pairs: PairOptions, keep: Sequence[str], limits: ScoreLimitOptions, console: Console) -> ScoreRun:
+def plan(
+    pairs: PairOptions, keep: Sequence[str], limits: ScoreLimitOptions, console: Console, where: Condition | None = None
+) -> ScoreRun:
     """Check everything that was asked before a model is touched.
 
     Args:
         pairs: where images and texts are.
         keep: columns of tables that rows keep.
         limits: which pairs are written, and whether that is a check.
+        where: which rows of tables are wanted.
         console: says what a person should know.
 
     Raises:
@@ -40,7 +44,7 @@ def plan(pairs: PairOptions, keep: Sequence[str], limits: ScoreLimitOptions, con
     arguments, lists = pairs.images or [], pairs.files_from or []
     if [*arguments, *lists, *(pairs.prompts or [])].count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give the others in files")
-    columns = PairColumns(pairs.column, pairs.text, tuple(keep))
+    columns = PairColumns(pairs.column, pairs.text, tuple(keep), where)
     found = read_pairs(arguments, lists, columns, pairs.globs, null=pairs.null)
     prompts = load_prompts(pairs.prompts) if pairs.prompts else None
     return ScoreRun(found, limits, prompts, CarriedColumns(keep, OWN_COLUMNS), RunSummary(console))
