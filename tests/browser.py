@@ -93,6 +93,10 @@ class Browser:
         """Let pages of this window have the focus, whatever the other windows of the machine do."""
         self._cdp("Emulation.setFocusEmulationEnabled", enabled=True)
 
+    def prefer(self, scheme: str) -> None:
+        """Let the reader like `light` or `dark`."""
+        self._cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     def _wait_for_focus(self) -> None:
         """Keys reach a page only when it is loaded and has the focus."""
         assert self.wait_until("document.readyState === 'complete' && document.hasFocus()", True)

@@ -46,6 +46,13 @@ class CalibrateOptions:
         ),
     ] = None
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of the folds and the bootstrap.")] = 0
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--report", metavar="FILE",
+            help="Write a page of reliability and precision-recall curves (.html). Repeatable.",
+        ),
+    ] = None  # fmt: skip
     format: Annotated[
         str,
         typer.Option(  # of the rows on stdout: the file of -o has no say in it

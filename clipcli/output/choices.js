@@ -78,7 +78,7 @@
   }
   for (const group of groups) {
     const row = element("p", "", { className: "bar choose" });
-    group.mark = element("span", "undecided", { className: "mark" });
+    group.mark = element("span", "undecided", { className: "undecided" });
     row.append(group.mark);
     for (const [what, text] of Object.entries(words)) row.append(button(text, () => onGroups(what, [group])));
     group.section.querySelector("h2").after(row);
@@ -124,7 +124,7 @@
   below.append(hint, command);
   const bar = element("div", "", { className: "choices" });
   bar.append(top, below);
-  document.querySelector("header").after(bar);
+  document.querySelector(".tools").after(bar);
   // What is gone to stands below the bar, however many lines that has.
   const makeRoom = () => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`);
   new ResizeObserver(makeRoom).observe(bar);
@@ -162,7 +162,7 @@
   document.querySelector(".keys").append(" ", element("kbd", "k"), element("kbd", "r"), " keep and remove ",
     element("kbd", "o"), " as it is ", element("kbd", "u"), " next undecided");
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.matches("input[type=search], select");
+    const typing = event.target.matches("input:not([type=checkbox]), select");
     if (typing || event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys)) return;
     event.preventDefault();
     keys[event.key]();

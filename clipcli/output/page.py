@@ -1,7 +1,8 @@
 """One self-contained page of thumbnails: no request leaves it, and no file name can become markup or script.
 
-Sections of cards are all it knows; `rank --report` and `dedupe --report` fill them in. What the page may do is said by
-its Content-Security-Policy: pictures from `data:`, and the one style sheet and the one script whose hashes it names.
+Sections of cards are all it knows; the reports of `rank`, `dedupe`, `classify` and `calibrate` fill them in. What the
+page may do is said by its Content-Security-Policy: pictures from `data:`, and the style sheet and the scripts whose
+hashes it names. Without scripts it shows everything all the same; with them it can be sorted and filtered.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -17,24 +17,25 @@ from importlib import resources
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from PIL import Image
-
 from clipcli.core.console import printable
 from clipcli.core.redaction import redact
 from clipcli.inputs.sources import is_elsewhere
 from clipcli.inputs.sources.filesystems import scheme
+from clipcli.output.charts import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from clipcli.output.charts import Chart
     from clipcli.output.targets import Target
 
-THUMBNAIL_EDGE = 256
-"""Pixels of the longer side: sharp at the size shown on a dense screen, about 10 kB each."""
-_QUALITY = 80
-_PAPER = (255, 255, 255)
-"""What transparent pixels are laid on."""
-
+_TOOLS = """<div class="bar"><label>Filter <input id="filter" type="search"></label>
+<span id="count" aria-live="polite"></span>
+<details id="help"><summary>Keys</summary><span class="keys"><kbd>←</kbd><kbd>→</kbd><kbd>↑</kbd><kbd>↓</kbd> move
+<kbd>n</kbd><kbd>p</kbd> next and previous heading <kbd>Enter</kbd> open <kbd>+</kbd><kbd>-</kbd> size
+<kbd>/</kbd> filter</span></details></div></div>
+"""
+"""The script adds what the page's cards can be sorted and filtered by."""
 Tone = Literal["plain", "good", "bad"]
 
 
@@ -78,7 +79,7 @@ class Card:
 
     name: str
     picture: str | None
-    """A data URI from `thumbnail`; None where there is no picture to show."""
+    """A data URI of a thumbnail; None where there is no picture to show."""
     badge: str = ""
     """A word or number in its corner: the rank, `keep`."""
     facts: tuple[str, ...] = ()
@@ -90,6 +91,12 @@ class Card:
     """What can be chosen for it, on a page that saves choices."""
     difference: str | None = None
     """A data URI: how the picture differs from the first of its section."""
+    label: str = ""
+    """What it can be filtered by; shown with the score unless it is the section's title."""
+    score: float | None = None
+    """What it can be sorted by."""
+    chart: Chart | None = None
+    """A drawing in place of the picture."""
 
 
 @dataclass(frozen=True)
@@ -101,42 +108,35 @@ class Section:
     note: str = ""
     pictures: tuple[str, ...] = ()
     """Data URIs shown beside the heading: the images of a query."""
+    label: str = ""
+    """What it can be filtered by as a whole, where its cards belong together."""
+    score: float | None = None
+    """What it can be sorted by as a whole."""
 
 
 def write_page(
-    target: Target, title: str, lead: str, sections: Iterable[Section], *, saving: Saving | None = None
+    target: Target,
+    title: str,
+    lead: str,
+    sections: Iterable[Section],
+    *,
+    labels: str = "Label",
+    saving: Saving | None = None,
 ) -> None:
     """Write a whole page, section by section as they come, so that no more than one is in memory.
 
-    With `saving` it can save what was chosen on its cards as a plan.
+    `labels` is what the page calls its labels where it offers them. With `saving` it can save what was chosen on its
+    cards as a plan.
 
     Raises:
         OutputError: the target cannot be written.
     """
     scripts = ("page.js", "choices.js") if saving else ("page.js",)
-    target.write(_head(title, lead, scripts, saving).encode("utf-8"))
+    target.write(_head(title, lead, labels, scripts, saving).encode("utf-8"))
     for section in sections:
         for piece in _section(section):
             target.write(piece.encode("utf-8"))
     target.write(_foot(scripts).encode("utf-8"))
-
-
-def thumbnail(image: Image.Image, edge: int = THUMBNAIL_EDGE) -> str:
-    """Return a JPEG data URI of an image of any mode, its longer side at most `edge` pixels.
-
-    Transparency becomes white.
-    """
-    shrink = min(1.0, edge / max(image.size))
-    size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA").resize(size, reducing_gap=2.0)
-        small = Image.new("RGB", size, _PAPER)
-        small.paste(rgba, mask=rgba.getchannel("A"))
-    else:
-        small = image.convert("RGB").resize(size, reducing_gap=2.0)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def link_to(path: str, page: str | None) -> str | None:
@@ -163,10 +163,18 @@ def escaped(text: str) -> str:
 def _section(section: Section) -> Iterator[str]:
     shown = "".join(f'<img src="{escaped(uri)}" alt="">' for uri in section.pictures)
     note = f'<p class="note">{escaped(section.note)}</p>' if section.note else ""
-    yield f'<section><h2>{shown}<span>{escaped(section.title)}</span></h2>{note}<ol class="cards">\n'
+    yield f"<section{_order(section.label, section.score)}><h2>{shown}<span>{escaped(section.title)}</span></h2>{note}"
+    yield '<ol class="cards">\n'
     for card in section.cards:
-        yield f"<li{_choice(card.choice)}>{_card(card)}</li>\n"
+        order = _order(card.label, card.score)
+        yield f"<li{order}{_choice(card.choice)}>{_card(card, titled=card.label == section.title)}</li>\n"
     yield "</ol></section>\n"
+
+
+def _order(label: str, score: float | None) -> str:
+    """Return what the page sorts and filters by."""
+    written = f' data-label="{escaped(label)}"' if label else ""
+    return written if score is None else f'{written} data-score="{score:.6g}"'
 
 
 def _choice(choice: PageChoice | None) -> str:
@@ -180,23 +188,39 @@ def _choice(choice: PageChoice | None) -> str:
     return written + (" data-fixed" if choice.fixed else "")
 
 
-def _card(card: Card) -> str:
-    name = escaped(card.name)
-    if card.picture is None:
-        picture = '<span class="missing">no picture</span>'
-    else:
-        picture = f'<img src="{escaped(card.picture)}" alt="{name}" loading="lazy">'
-    badge = f'<span class="badge">{escaped(card.badge)}</span>' if card.badge else ""
-    facts = "".join(f'<span class="fact">{escaped(fact)}</span>' for fact in card.facts)
+def _card(card: Card, *, titled: bool) -> str:
+    """Return one card; with `titled` its label stands above it already, and is shown only where that is not so."""
+    parts = [f'<span class="badge">{escaped(card.badge)}</span>'] if card.badge else []
+    parts.append(_picture(card))
     if card.difference is not None:
-        facts = f'<img class="difference" src="{escaped(card.difference)}" alt="its difference" loading="lazy">{facts}'
-    inner = f'{badge}<span class="picture">{picture}</span>{facts}<span class="name" title="{name}">{name}</span>'
-    if card.link is None:
-        return f'<div class="card {card.tone}" tabindex="-1">{inner}</div>'
-    return f'<a class="card {card.tone}" tabindex="-1" href="{escaped(card.link)}">{inner}</a>'
+        parts.append(f'<img class="difference" src="{escaped(card.difference)}" alt="its difference" loading="lazy">')
+    if card.label or card.score is not None:
+        score = "" if card.score is None else f"<span>{card.score:.4f}</span>"
+        mark = ' class="titled"' if titled else ""
+        parts.append(f'<span class="answer"><b{mark}>{escaped(card.label)}</b>{score}</span>')
+    parts += [f'<span class="fact">{escaped(fact)}</span>' for fact in card.facts]
+    parts.append(_name(card.name))
+    tag, link = ("div", "") if card.link is None else ("a", f' href="{escaped(card.link)}"')
+    return f'<{tag} class="card {card.tone}" tabindex="-1"{link}>{"".join(parts)}</{tag}>'
 
 
-def _head(title: str, lead: str, scripts: tuple[str, ...], saving: Saving | None) -> str:
+def _picture(card: Card) -> str:
+    if card.chart is not None:
+        return f'<span class="chart">{draw(card.chart)}</span>'
+    if card.picture is None:
+        return '<span class="picture"><span class="missing">no picture</span></span>'
+    picture = f'<img src="{escaped(card.picture)}" alt="{escaped(card.name)}" loading="lazy" decoding="async">'
+    return f'<span class="picture">{picture}</span>'
+
+
+def _name(name: str) -> str:
+    """Return the name with its folder apart: of a long path, the end is what tells files apart."""
+    folder, slash, file = name.rpartition("/") if "/" in name else name.rpartition(os.sep)
+    above = f'<span class="folder"><bdi>{escaped(folder + slash)}</bdi></span>' if slash else ""
+    return f'<span class="name" title="{escaped(name)}">{above}<span class="file">{escaped(file)}</span></span>'
+
+
+def _head(title: str, lead: str, labels: str, scripts: tuple[str, ...], saving: Saving | None) -> str:
     data = f' data-saved="{escaped(saving.name)}" data-key="{escaped(saving.key)}"' if saving else ""
     style = _part("page.css")
     allowed = " ".join(f"'{_digest(_part(script))}'" for script in scripts)
@@ -210,12 +234,9 @@ def _head(title: str, lead: str, scripts: tuple[str, ...], saving: Saving | None
         '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escaped(title)}</title>\n<style>{style}</style>\n</head>\n<body{data}>\n"
-        f"<header><h1>{escaped(title)}</h1><p>{escaped(lead)}</p>\n"
-        '<p class="bar"><label>Filter <input id="filter" type="search"></label>\n'
-        '<span id="count" aria-live="polite"></span>\n'
-        '<span class="keys"><kbd>←</kbd><kbd>→</kbd><kbd>↑</kbd><kbd>↓</kbd> move '
-        "<kbd>n</kbd><kbd>p</kbd> next and previous heading <kbd>Enter</kbd> open <kbd>+</kbd><kbd>-</kbd> size "
-        "<kbd>/</kbd> filter</span></p></header>\n<main>\n"
+        f"<header><h1>{escaped(title)}</h1><p>{escaped(lead)}</p></header>\n"
+        f'<div class="tools" data-labels="{escaped(labels)}">{_TOOLS}'
+        "<main>\n"
     )
 
 

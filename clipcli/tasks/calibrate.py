@@ -196,6 +196,8 @@ class Calibration:
     loss_after: float
     accuracy: float
     """Share of held-out images that were decided right: accepted with the right label, or rightly given none."""
+    held_out: Samples
+    """All images, each with the temperature that was fitted without it."""
 
 
 def calibrate(samples: Samples, goal: Goal = _F1, *, seed: int = 0) -> Calibration:
@@ -217,7 +219,7 @@ def calibrate(samples: Samples, goal: Goal = _F1, *, seed: int = 0) -> Calibrati
     qualities = tuple(_quality(accepted[:, i], right[:, i], generator) for i in range(right.shape[1]))
     return Calibration(
         fit(samples, goal), qualities, calibration_error(samples), calibration_error(after),
-        loss(samples), loss(after), float((accepted == right).all(axis=1).mean()),
+        loss(samples), loss(after), float((accepted == right).all(axis=1).mean()), after,
     )  # fmt: skip
 
 
@@ -291,14 +293,33 @@ def calibration_error(samples: Samples, bins: int = BINS) -> float:
 
     A softmax says which of the labels it is, given that it is one, so images of none of them do not count there.
     """
+    confidence, correct = answers(samples)
+    place = bin_numbers(confidence, bins)
+    gaps = np.bincount(place, confidence - correct, bins)
+    return float(np.abs(gaps).sum() / max(len(confidence), 1))
+
+
+def answers(samples: Samples) -> tuple[Floats, Flags]:
+    """Return the scores of the answers that calibration is measured on, and whether each is right.
+
+    An answer is the best label of an image that has one of them, or for multi-label every label of every image.
+    """
     if samples.head == "softmax":
         samples = samples.some(samples.truth != _NONE)
     scores, right = probabilities(samples.logits, samples.head), _right(samples)
     chosen = np.ones_like(right) if samples.multi_label else _proposed(scores, multi_label=False)
-    confidence, correct = scores[chosen], right[chosen]
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, confidence - correct, bins)
-    return float(np.abs(gaps).sum() / max(len(confidence), 1))
+    return scores[chosen], right[chosen]
+
+
+def bin_numbers(confidence: Floats, bins: int = BINS) -> Numbers:
+    """Return which of the bins of equal width between 0 and 1 each score falls into."""
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
+
+
+def proposals(samples: Samples) -> tuple[Floats, Flags, Flags]:
+    """Return (images, labels) scores, which labels are right, and which are given unless their threshold says no."""
+    scores = probabilities(samples.logits, samples.head)
+    return scores, _right(samples), _proposed(scores, multi_label=samples.multi_label)
 
 
 def probabilities(logits: Floats, head: Head) -> Floats:

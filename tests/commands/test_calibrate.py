@@ -64,6 +64,24 @@ def classify(random_model: str, labelled: Path, tmp_path: Path):
     return call
 
 
+def test_the_page_draws_a_curve_for_each_label(calibrate, tmp_path: Path):
+    result, file = calibrate("--report", tmp_path / "curves.html")
+    assert result.code == 0
+    page = (tmp_path / "curves.html").read_text(encoding="utf-8")
+    assert 'aria-label="Reliability: share right by score"' in page
+    assert f"calibrated: calibration error {file['calibration_error'][1]:.3f}" in page
+    for entry in file["labels"]:
+        assert f"threshold {entry['threshold']:.4f}" in page
+
+
+@pytest.mark.parametrize("name", ["curves.xml", "curves.png"])
+def test_other_reports_of_curves_are_refused(calibrate, tmp_path: Path, name: str):
+    result, file = calibrate("--report", tmp_path / name)
+    assert (result.code, file) == (2, None)
+    assert name in result.stderr
+    assert not (tmp_path / name).exists()
+
+
 def test_folders_are_labels_and_every_label_gets_a_threshold(calibrate, labelled: Path):
     result, file = calibrate("--format", "jsonl")
     assert result.code == 0

@@ -7,7 +7,8 @@ import pytest
 from pictures import disc, square
 from PIL import Image
 
-from clipcli.output.page import Card, Section, escaped, link_to, thumbnail, write_page
+from clipcli.output.page import Card, Section, escaped, link_to, write_page
+from clipcli.output.picture_uris import thumbnail
 from clipcli.output.targets import open_target
 
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror="document.title=1">\x1b[31m\u202egpj.\n.png'
@@ -129,3 +130,82 @@ def test_keys_move_the_focus(chromium, tmp_path):
     assert chromium.evaluate("document.querySelectorAll('li:not([hidden])').length") == 1
     chromium.press("\ue007")
     assert chromium.evaluate("location.hash") == "#hit"
+
+
+RATED = (
+    Section("cat", (Card("a.png", None, label="cat", score=0.9), Card("b.png", None, label="cat", score=0.4))),
+    Section("dog", (Card("c.png", None, label="dog", score=0.7), Card("d.png", None, label="dog"))),
+)
+SHOWN = "Array.from(document.querySelectorAll('section:not([hidden]) .file')).map(each => each.textContent).join(' ')"
+
+
+def enter(chromium, control: str, value: str) -> str:
+    """Put a value into a control of the page; the files that are shown then."""
+    script = "(({0}) => {{ {0}.value = '{1}'; {0}.dispatchEvent(new Event('input', {{bubbles: true}})); }})"
+    chromium.evaluate(f"{script.format('one', value)}(document.getElementById('{control}'))")
+    return chromium.evaluate(SHOWN)
+
+
+def test_cards_are_sorted_and_filtered_by_label_and_score(chromium, tmp_path):
+    page(tmp_path / "p.html", *RATED)
+    chromium.open(tmp_path / "p.html")
+    assert chromium.evaluate(SHOWN) == "a.png b.png c.png d.png"
+    assert enter(chromium, "sort", "low") == "b.png a.png c.png d.png"
+    assert enter(chromium, "label", "2") == "c.png d.png"
+    assert chromium.evaluate("document.getElementById('count').textContent") == "2 of 4"
+    assert enter(chromium, "label", "") == "b.png a.png c.png d.png"
+    assert enter(chromium, "least", "0.5") == "a.png c.png"  # what has no score has none above it
+    assert enter(chromium, "most", "0.8") == "c.png"
+    assert enter(chromium, "filter", "CAT") == ""
+    chromium.click("#filter")
+    chromium.press(browser.ESCAPE)
+    enter(chromium, "least", "")
+    assert enter(chromium, "most", "") == "b.png a.png c.png d.png"
+    chromium.click("#together")
+    assert chromium.evaluate(SHOWN) == "b.png c.png a.png d.png"
+    assert enter(chromium, "sort", "high") == "a.png c.png b.png d.png"
+    chromium.click("#together")
+    assert enter(chromium, "sort", "") == "a.png b.png c.png d.png"
+    assert chromium.evaluate("document.getElementById('count').textContent") == ""
+
+
+def test_failing_cards_can_be_shown_alone(chromium, tmp_path):
+    page(tmp_path / "p.html", Section("s", (Card("a.png", None, tone="good"), Card("b.png", None, tone="bad"))))
+    chromium.open(tmp_path / "p.html")
+    assert enter(chromium, "verdict", "bad") == "b.png"
+    assert enter(chromium, "verdict", "good") == "a.png"
+    assert chromium.evaluate("document.getElementById('least') || document.getElementById('label')") is None
+
+
+def test_sections_that_are_rated_stay_whole(chromium, tmp_path):
+    groups = [Section(f"Group {n}", cards(f"{n}.png", "x.png"), label=level, score=score)
+              for n, level, score in ((1, "near", 0.9), (2, "exact", 1.0), (3, "near", 0.5))]  # fmt: skip
+    page(tmp_path / "p.html", *groups)
+    chromium.open(tmp_path / "p.html")
+    assert enter(chromium, "sort", "low") == "3.png x.png 1.png x.png 2.png x.png"
+    assert enter(chromium, "label", "2") == "3.png x.png 1.png x.png"
+    assert enter(chromium, "most", "0.6") == "3.png x.png"
+
+
+@pytest.mark.parametrize(("scheme", "colour"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(13, 17, 23)")])
+def test_the_page_is_light_or_dark_as_the_reader_likes(chromium, tmp_path, scheme, colour):
+    page(tmp_path / "p.html", *RATED)
+    chromium.prefer(scheme)
+    chromium.open(tmp_path / "p.html")
+    assert chromium.evaluate("getComputedStyle(document.body).backgroundColor") == colour
+
+
+@pytest.mark.thorough
+def test_of_2000_pictures_only_those_on_the_screen_are_laid_out(chromium, tmp_path):
+    page(tmp_path / "p.html", Section("s", cards(*(f"{n}.png" for n in range(2000)))))
+    chromium.open(tmp_path / "p.html")
+    pictures = "Array.from(document.querySelectorAll('.picture img'))"
+    visible = f"{pictures}.map(one => one.checkVisibility({{contentVisibilityAuto: true}}))"
+    first = chromium.evaluate(visible)
+    assert len(first) == 2000
+    assert first[0]
+    assert sum(first) < 500
+    chromium.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    assert chromium.wait_until(f"{visible}[1999]", True)
+    assert not chromium.evaluate(f"{visible}[0]")
+    assert enter(chromium, "filter", "1999") == "1999.png"

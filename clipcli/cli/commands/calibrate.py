@@ -9,11 +9,12 @@ from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, Run
 
 EVERYDAY = (
     "output", "labels", "labels_file", "prompts", "expect_from", "objective", "target_precision", "multi_label",
-    "background", "format", "model", "device", "include", "exclude", "verbose", "quiet",
+    "background", "report", "format", "model", "device", "include", "exclude", "verbose", "quiet",
 )  # fmt: skip
 """What `--help` shows."""
 EXAMPLES = (
     "clipcli calibrate labelled/ -o thresholds.json",
+    "clipcli calibrate labelled/ -o thresholds.json --report curves.html",
     "clipcli classify new/ --thresholds thresholds.json",
 )
 

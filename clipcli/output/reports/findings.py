@@ -74,6 +74,8 @@ class CheckReport:
     outcome: str
     """One sentence: how many were right, and how many had to be."""
     model: str = ""
+    by_label: bool = False
+    """Whether what was found are labels, so that a page shows the images label by label."""
 
     @cached_property
     def failed(self) -> tuple[Finding, ...]:

@@ -10,15 +10,17 @@ import numpy as np
 from clipcli.core.files import STDOUT, descriptor_of
 from clipcli.errors import InputsError, UsageError
 from clipcli.options.classify import CheckOptions, ScoreOptions
+from clipcli.output.reports import parse_reporting
 from clipcli.output.targets import open_target
 from clipcli.runs import classify
+from clipcli.runs.calibrate.curves_page import CurvesPage
 from clipcli.runs.calibrate.rows import CalibratedRow
 from clipcli.runs.classify.labelled_vectors import read_labelled
 from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile, digest_of_texts, write_thresholds
 from clipcli.tasks.calibrate import Goal, Objective, Samples, calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from clipcli.core.console import Console
     from clipcli.errors import ExitCode
@@ -48,7 +50,17 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, 
     goal = parse_goal(options.objective, options.target_precision)
     score = ScoreOptions(multi_label=options.multi_label, background=options.background)
     check = CheckOptions(expect_from=options.expect_from)
-    return CalibrateRun(classify.plan(inputs, labels, score, check, console), goal, options.seed, options.output)
+    pages = parse_pages(options.report or [])
+    return CalibrateRun(classify.plan(inputs, labels, score, check, console), goal, options.seed, options.output, pages)
+
+
+def parse_pages(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the pages to write. Raises UsageError for another kind of report, and for what no report can be."""
+    reporting = parse_reporting(paths, "none")
+    others = reporting.without_pages().paths
+    if others:
+        raise UsageError(f"calibrate checks nothing that {others[0]} could tell of", hint="--report curves.html")
+    return reporting.pages
 
 
 def parse_goal(objective: str, precision: float | None) -> Goal:
@@ -69,6 +81,8 @@ class CalibrateRun:
     seed: int
     output: str
     """The file that the thresholds are written to."""
+    pages: tuple[str, ...] = ()
+    """Files for pages of curves."""
     unit: ClassVar[str] = "image"
 
     @property
@@ -95,6 +109,8 @@ class CalibrateRun:
         made = self._thresholds(session, found, len(samples.truth), self.goal, self.seed)
         self._warn(made, found)
         self._summarise(made, found)
+        for page in self.pages:
+            CurvesPage(made, found, samples).write(page)
         return made
 
     def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run

@@ -153,10 +153,12 @@ class ClassifyRun:
     def check_report(self, model: str) -> CheckReport:
         """Everything found; without an expectation, an image only has to be readable."""
         if self.expected is not None:
-            return CheckReport(self.name, tuple(self.findings), self.tally.holds, outcome(self.tally), model)
+            return CheckReport(
+                self.name, tuple(self.findings), self.tally.holds, outcome(self.tally), model, by_label=True
+            )
         report = self.report
         said = f"{report.done} of {report.done + report.failed} images labelled, nothing was expected of them"
-        return CheckReport(self.name, tuple(self.findings), not report.failed, said, model)
+        return CheckReport(self.name, tuple(self.findings), not report.failed, said, model, by_label=True)
 
     def _note(self, finding: Finding) -> None:
         if self.reporting.needs(ok=finding.ok):

@@ -15,7 +15,8 @@ from clipcli import images
 from clipcli.core.console import printable
 from clipcli.core.files import decimal_size
 from clipcli.errors import ImageError
-from clipcli.output.page import Card, PageChoice, Saving, Section, link_to, thumbnail, write_page
+from clipcli.output.page import Card, PageChoice, Saving, Section, link_to, write_page
+from clipcli.output.picture_uris import thumbnail
 from clipcli.output.targets import open_target
 from clipcli.plan.read import reviewed_name
 from clipcli.runs.dedupe.difference_image import difference
@@ -68,7 +69,7 @@ class ReviewPage:
             lead += f". Only the first {_PICTURES:,} files are shown with their pictures"
         saving = Saving(reviewed_name(self.plan or self.file), self._key())
         with open_target(self.file) as target:
-            write_page(target, "Duplicates", lead, self._sections(), saving=saving)
+            write_page(target, "Duplicates", lead, self._sections(), labels="Level", saving=saving)
 
     def _key(self) -> str:
         """Return a digest of the plan: what was chosen for it means nothing for another."""
@@ -87,7 +88,9 @@ class ReviewPage:
             smallest = "" if first.min_similarity is None else f"smallest similarity {first.min_similarity:.3f}"
             title = f"Group {number}: {first.level}, {len(group)} files"
             cards = tuple(self._cards(group))
-            yield Section(title, cards, note=", ".join(part for part in (why, smallest) if part))
+            note = ", ".join(part for part in (why, smallest) if part)
+            certain = 1.0 if first.min_similarity is None else first.min_similarity
+            yield Section(title, cards, note, label=first.level, score=certain)
 
     def _cards(self, group: Sequence[DuplicateRow]) -> Iterator[Card]:
         heads = {row.plan.keeper for row in group}

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from clipcli import images
-from clipcli.errors import ImageError
-from clipcli.output.page import THUMBNAIL_EDGE, Card, Section, link_to, thumbnail, write_page
+from clipcli.output.page import Card, Section, link_to, write_page
+from clipcli.output.picture_uris import read_thumbnail
 from clipcli.output.targets import open_target
 
 if TYPE_CHECKING:
@@ -43,30 +42,26 @@ class HitsPage:
         )
         title = results[0].query.name if len(results) == 1 else f"clipcli rank: {queries}"
         with open_target(self.path) as target:
-            write_page(target, title, lead, self._sections(results))
+            write_page(target, title, lead, self._sections(results), labels="Query")
 
     def _sections(self, results: Sequence[Result]) -> Iterator[Section]:
         for result in results:
-            cards = tuple(self._card(hit) for hit in result.hits[:_SHOWN])
+            cards = tuple(self._card(hit, result.query.name) for hit in result.hits[:_SHOWN])
             note = "nothing found" if not result.hits else ""
             if len(result.hits) > _SHOWN:
                 note = f"the first {_SHOWN} of {len(result.hits):,}"
             shown = (self._picture(path) for path in result.query.images)
             yield Section(result.query.name, cards, note, tuple(uri for uri in shown if uri))
 
-    def _card(self, hit: Hit) -> Card:
+    def _card(self, hit: Hit, query: str) -> Card:
         picture = None if hit.is_far and not self.fetch else self._picture(hit.path)
         link = link_to(hit.path, self.path) if picture else None
-        return Card(hit.name, picture, str(hit.rank), (f"{hit.score:.4f}",), link)
+        return Card(hit.name, picture, str(hit.rank), link=link, label=query, score=hit.score)
 
     def _picture(self, path: str) -> str | None:
-        return _thumbnail(path, self.orient)
+        return _kept_thumbnail(path, self.orient)
 
 
 @lru_cache(_KEPT)
-def _thumbnail(path: str, orient: bool) -> str | None:
-    try:
-        draft = (2 * THUMBNAIL_EDGE, 2 * THUMBNAIL_EDGE)
-        return thumbnail(images.decode(images.read(path), orient=orient, draft=draft, rendering=images.ON_WHITE))
-    except (ImageError, OSError, ValueError):
-        return None
+def _kept_thumbnail(path: str, orient: bool) -> str | None:
+    return read_thumbnail(path, orient=orient)

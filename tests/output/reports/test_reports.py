@@ -319,3 +319,35 @@ def test_the_page_shows_what_fails_first(tmp_path: Path):
     assert page.count("data:image/jpeg") == 2
     assert "2 of 3 images fail" in page
     assert 'href="./wrong%20%3Cb%3E.png"' in page
+
+
+def test_the_page_of_labels_shows_wrong_answers_first_then_label_by_label(tmp_path: Path):
+    def answer(image: str, found: str | None, score: float, expected: str | None = None) -> Finding:
+        return Finding(image, image, ok=expected in {None, found}, expected=expected, found=found, found_score=score)
+
+    found = (
+        answer("sure dog", "dog", 0.9, "dog"), answer("unsure cat", "cat", 0.5, "cat"), answer("none", None, 0.1),
+        answer("sure cat", "cat", 0.8, "cat"), answer("a little wrong", "cat", 0.6, "dog"),
+        answer("very wrong", "dog", 0.7, "cat"), finding("broken", error="truncated (decode)"),
+    )  # fmt: skip
+    checks = CheckReport("pets", found, holds=False, outcome="3 of 5 images right", by_label=True)
+    parse_reporting([str(tmp_path / "report.html")]).write([checks])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<h2><span>(.*?)</span></h2>", page)
+    assert headings == ["wrong", "cat", "dog", "no label", "cannot be read"]
+    names = re.findall(r'<span class="file">(.*?)</span>', page)
+    assert names == ["very wrong", "a little wrong", "sure cat", "unsure cat", "sure dog", "none", "broken"]
+    assert page.count("expected cat") == 2  # of the wrong one, and of what cannot be read
+    assert 'data-label="dog" data-score="0.7"' in page
+
+
+def test_a_page_of_labels_shows_so_many_pictures_and_no_more(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("clipcli.output.reports.html.MOST_CARDS", 3)
+    found = [
+        Finding(f"{n}.png", f"{n}.png", n != 4, "dog", "cat" if n % 2 else "dog", found_score=0.5) for n in range(6)
+    ]
+    checks = CheckReport("pets", tuple(found), holds=True, outcome="all well", by_label=True)
+    parse_reporting([str(tmp_path / "report.html")]).write([checks])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'<span class="file">(.*?)</span>', page) == ["4.png", "1.png", "3.png"]
+    assert "3 more images are not shown" in page

@@ -1,0 +1,107 @@
+"""The report of `calibrate`: what scores are worth, drawn from images that were held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.output.charts import Chart, Curve, Mark
+from clipcli.output.page import Card, Section, write_page
+from clipcli.output.targets import open_target
+from clipcli.tasks.curves import label_curves, overall_curve, reliability
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile
+    from clipcli.tasks.calibrate import Calibration, Samples
+    from clipcli.tasks.curves import PrecisionRecall, ReliabilityBin
+
+_MOST_POINTS = 200
+"""Steps of one curve that are drawn: more cannot be seen."""
+_SMALLEST, _GROWTH = 2.0, 6.0
+"""Radius of the marks of a bin with next to no answers, and what is added where it holds all of them."""
+
+
+@dataclass(frozen=True)
+class CurvesPage:
+    """What is drawn."""
+
+    made: ThresholdFile
+    found: Calibration
+    before: Samples
+    """The images with the scores that the model gives by itself."""
+
+    def write(self, path: str) -> None:
+        """Write the page, whole or not at all. Raises OutputError."""
+        made = self.made
+        lead = (
+            f"{made.images:,} images, {len(made.labels):,} labels, scores by {made.model}. Temperature "
+            f"{made.temperature:.3g}; decided right on images held out: {made.accuracy:.1%}"
+        )
+        with open_target(path) as target:
+            write_page(target, "clipcli calibrate", lead, self._sections())
+
+    def _sections(self) -> Iterator[Section]:
+        held_out = "On images held out: each is scored with what was learnt without it."
+        yield Section("All labels", tuple(self._overall()), held_out)
+        curves = label_curves(self.found.held_out)
+        cards = tuple(_label_card(entry, curve) for entry, curve in zip(self.made.labels, curves, strict=True))
+        yield Section("Each label", cards, "The number is the average precision; the dot is what the threshold gives.")
+
+    def _overall(self) -> Iterator[Card]:
+        before, after = self.made.calibration_error
+        curves = (
+            _bins(f"temperature 1: calibration error {before:.3f}", reliability(self.before), faint=True),
+            _bins(f"calibrated: calibration error {after:.3f}", reliability(self.found.held_out)),
+        )
+        chart = Chart("Reliability: share right by score", "score", "share right", curves, diagonal=True)
+        yield Card("Reliability", None, chart=chart, facts=("Above the diagonal, the scores are too low.",))
+        overall = overall_curve(self.found.held_out)
+        if overall is not None:
+            chart = Chart("Precision by recall, all labels", "recall", "precision", (Curve("", _steps(overall)),))
+            facts = (f"average precision {overall.average:.4f}, with one threshold for all labels",)
+            yield Card("Precision and recall", None, chart=chart, facts=facts)
+
+
+def _bins(name: str, bins: Sequence[ReliabilityBin], *, faint: bool = False) -> Curve:
+    total = max(sum(each.count for each in bins), 1)
+    marks = tuple(
+        Mark(
+            each.confidence, each.accuracy,
+            f"{each.count:,} answers of score {each.confidence:.3f}: {each.accuracy:.1%} right",
+            _SMALLEST + _GROWTH * (each.count / total) ** 0.5,
+        )
+        for each in bins
+    )  # fmt: skip
+    return Curve(name, [(mark.x, mark.y) for mark in marks], marks, faint)
+
+
+def _label_card(entry: LabelThreshold, curve: PrecisionRecall | None) -> Card:
+    images = f"{entry.images:,} image{'' if entry.images == 1 else 's'}"
+    origin = "" if entry.own else ", of all labels"
+    facts = (
+        f"threshold {entry.threshold:.4f}{origin}; {images}",
+        f"precision {_share(entry.precision)}",
+        f"recall {_share(entry.recall)}",
+    )
+    if curve is None:
+        return Card(entry.label, None, facts=facts)
+    marks: tuple[Mark, ...] = ()
+    if entry.precision is not None and entry.recall is not None:
+        at = f"threshold {entry.threshold:.4f}: precision {entry.precision[0]:.3f}, recall {entry.recall[0]:.3f}"
+        marks = (Mark(entry.recall[0], entry.precision[0], at, 4.0),)
+    title = f"Precision by recall of {entry.label}"
+    chart = Chart(title, "recall", "precision", (Curve("", _steps(curve), marks),))
+    return Card(entry.label, None, chart=chart, facts=facts, label=entry.label, score=curve.average)
+
+
+def _share(share: tuple[float, float, float] | None) -> str:
+    return "unknown" if share is None else "{:.3f} ({:.3f}–{:.3f})".format(*share)
+
+
+def _steps(curve: PrecisionRecall) -> list[tuple[float, float]]:
+    """Return points of (recall, precision), thinned out where they lie too close to be told apart."""
+    points = list(zip(curve.recall.tolist(), curve.precision.tolist(), strict=True))
+    every = -(-len(points) // _MOST_POINTS)
+    return [*points[:-1:every], points[-1]]
