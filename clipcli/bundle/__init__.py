@@ -3,10 +3,10 @@
     image.onnx  image.onnx.data     image tower: graph, and its weights as external data (memory-mapped)
     text.onnx   text.onnx.data      text tower
     tokenizer.json                  the `tokenizers` library's own format
-    manifest.json                   what the model is, how to feed it, size and SHA-256 of every other file
+    manifest.json                   the model, its input format, size and SHA-256 of every other file
 
-docs/advanced/bundles.md describes the format for programs that read or make bundles without clipcli. Writing is in
-`stage`, which readers do not import, so that a start stays fast.
+docs/advanced/bundles.md describes the format for programs that read or make bundles without clipcli. The module `stage`
+writes bundles; readers do not import it, which keeps the start fast.
 """
 
 from __future__ import annotations

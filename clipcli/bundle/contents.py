@@ -1,4 +1,4 @@
-"""Open a bundle and refuse one that is not whole, before any engine sees it."""
+"""Open a bundle and refuse an incomplete or changed one before any engine loads it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NESTED: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "external"},
 }
-"""Message → field number → message, for every path that can lead to a tensor."""
+"""Message → field number → message of that field, for every path that can lead to a tensor."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Extent:
 
 
 def extents(graph: bytes) -> Iterator[Extent]:
-    """Yield every external tensor of a serialised ModelProto. Raises ValueError where the bytes are no such message."""
+    """Yield every external tensor of a serialised ModelProto. Raises ValueError for other bytes."""
     try:
         for entries in _external(memoryview(graph), "model"):
             yield Extent(entries.get("location", ""), int(entries.get("offset", "0")), int(entries.get("length", "0")))
@@ -71,33 +71,33 @@ def _external(message: memoryview, kind: str) -> Iterator[dict[str, str]]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(field number, bytes) of every length-delimited field; numbers are stepped over."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
+    """Yield (field number, bytes) of every length-delimited field; skip numbers."""
+    offset = 0
+    while offset < len(message):
+        key, offset = _varint(message, offset)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
-            _, at = _varint(message, at)
+            _, offset = _varint(message, offset)
         elif wire == _BYTES:
-            size, at = _varint(message, at)
-            if at + size > len(message):
+            size, offset = _varint(message, offset)
+            if offset + size > len(message):
                 raise ValueError("not an ONNX graph: it ends inside a field")
-            yield number, message[at : at + size]
-            at += size
+            yield number, message[offset : offset + size]
+            offset += size
         elif wire in {_FIXED32, _FIXED64}:
-            at += 4 if wire == _FIXED32 else 8
+            offset += 4 if wire == _FIXED32 else 8
         else:
             raise ValueError(f"not an ONNX graph: wire type {wire}")
 
 
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
+def _varint(message: memoryview, offset: int) -> tuple[int, int]:
     value = shift = 0
     while True:
-        byte = message[at]
-        at += 1
+        byte = message[offset]
+        offset += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:  # noqa: PLR2004 - the top bit says that more bytes follow
-            return value, at
+            return value, offset
         shift += 7
 
 
@@ -109,52 +109,52 @@ _AGAIN = "Export or download the model again."
 _BLOCK = 1 << 20
 _LARGEST_MANIFEST = 16 << 20
 _LARGEST_GRAPH = 2 << 30
-"""A graph is one message of protobuf, which cannot be larger."""
+"""The limit of a protobuf message, and thus of a graph."""
 _RACY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files are there, whole and unchanged."""
+    """A bundle whose files are complete and unchanged."""
 
     folder: Path
     manifest: Manifest
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model is."""
+        """Return the model's description."""
         return self.manifest.info
 
     @property
     def scoring(self) -> Scoring:
-        """Return how its cosines are read."""
+        """Return the function from cosines to scores."""
         return self.manifest.scoring
 
     @property
     def precision(self) -> Precision:
-        """Return how its weights are stored."""
+        """Return the precision of the stored weights."""
         return self.manifest.precision
 
     @property
     def image_tower(self) -> Path:
-        """Return the image tower's graph."""
+        """Return the path of the image tower's graph."""
         return self.folder / IMAGE_TOWER
 
     @property
     def text_tower(self) -> Path:
-        """Return the text tower's graph."""
+        """Return the path of the text tower's graph."""
         return self.folder / TEXT_TOWER
 
     @property
     def tokenizer(self) -> Path:
-        """Return the tokenizer."""
+        """Return the path of the tokenizer."""
         return self.folder / TOKENIZER
 
     @cached_property
     def digest(self) -> str:
-        """Hex digest over everything that its vectors depend on: the files' verified hashes, and how they are fed.
+        """Return 32 hex digits over everything that vectors depend on: file hashes, preprocessing, tokenizer settings.
 
-        What the bundle says of itself (name, source, fingerprint) is not in it, so no bundle can pass for another.
+        The bundle's own claims (name, source, fingerprint) are left out, so no bundle can pass for another.
         """
         listed = self.manifest
         fed = {key: value for key, value in asdict(listed.info).items() if key not in {"name", "fingerprint"}}
@@ -164,23 +164,25 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """Bytes on disk, without the manifest."""
+        """Return the size on disk in bytes, without the manifest."""
         return sum(entry.size for entry in self.manifest.files)
 
 
 def is_bundle(folder: Path) -> bool:
-    """Return whether the folder says that it is one; `read` finds out whether it is right."""
+    """Return whether the folder has a manifest; `read` checks the rest."""
     return is_file(folder / MANIFEST)
 
 
 def read(folder: Path, *, stamps: Path | None = None) -> Bundle:
-    """Open a bundle. Sizes are checked every time; hashes and external data the first time that its files are seen.
+    """Open a bundle. Check sizes every time, hashes and external data only the first time.
 
-    `stamps` is a folder that remembers which files were found good, by device, inode, size and times: hashing the
-    600 MB of ViT-B-32 takes 0.4 s, as long as the rest of a run. Without it everything is checked.
+    Args:
+        folder: the bundle.
+        stamps: a folder that records which files were checked, by device, inode, size and times: hashing the 600 MB
+            of ViT-B-32 takes 0.4 s, as long as the rest of a run. None checks everything.
 
     Raises:
-        BundleError: something is missing, cut short, changed, outside the folder or from a newer format; it is named.
+        BundleError: a file is missing, cut short, changed, outside the folder or from a newer format.
     """
     bundle = Bundle(folder, _read_manifest(folder))
     _check_sizes(bundle)
@@ -189,7 +191,7 @@ def read(folder: Path, *, stamps: Path | None = None) -> Bundle:
     if stamp is None or not _is_file(stamp):
         check_hashes(bundle)
         if stamp is not None and _have_settled(states):
-            # A cache that cannot be written costs time, not the run.
+            # A cache that cannot be written only costs time.
             with suppress(OSError):
                 make_folder(stamp.parent)
                 open_file(stamp).close()
@@ -197,15 +199,15 @@ def read(folder: Path, *, stamps: Path | None = None) -> Bundle:
 
 
 def check_hashes(bundle: Bundle) -> None:
-    """Compare every file with the manifest, and every graph's external data with its file.
+    """Compare every file with its hash in the manifest, and every graph's external data with the file it points into.
 
     Raises:
-        BundleError: naming the first file that is not what was recorded.
+        BundleError: names the first file that differs.
     """
     for entry in bundle.manifest.files:
         if sha256(bundle.folder / entry.name) != entry.sha256:
             raise BundleError(
-                f"{bundle.folder / entry.name}: damaged: its SHA-256 is not the manifest's",
+                f"{bundle.folder / entry.name}: damaged: its SHA-256 differs from the manifest",
                 hint=f"The file was changed or comes from another model. {_AGAIN}",
             )
     sizes = {entry.name: entry.size for entry in bundle.manifest.files}
@@ -239,7 +241,7 @@ def _check_name(folder: Path, entry: FileEntry) -> None:
 
 
 def _is_plain_name(name: str) -> bool:
-    """Return whether it can only mean a file in the folder itself, on any system."""
+    """Return whether the name can only mean a file in the folder itself, on any system."""
     return bool(name) and name not in {".", ".."} and not any(mark in name for mark in "/\\:\0")
 
 
@@ -261,7 +263,7 @@ def _check_sizes(bundle: Bundle) -> None:
 
 
 def _check_external(tower: Path, sizes: dict[str, int]) -> None:
-    """Every external tensor must lie inside a file that the manifest lists, so that no engine is sent elsewhere."""
+    """Refuse external tensors outside the files that the manifest lists, so that no engine opens other files."""
     try:
         tensor_extents = list(extents(read_bytes(tower, _LARGEST_GRAPH)))
     except (OSError, ValueError, RecursionError) as error:
@@ -277,7 +279,7 @@ def _check_external(tower: Path, sizes: dict[str, int]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes. Raises BundleError where it cannot be read."""
+    """Return the SHA-256 of a file in hex digits. Raises BundleError if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -294,19 +296,19 @@ def _states(bundle: Bundle) -> list[tuple[str, os.stat_result]]:
 
 
 def _have_settled(states: list[tuple[str, os.stat_result]]) -> bool:
-    """Return whether no file was changed just now: a second change in the same tick of the clock would not be seen."""
+    """Return whether no file changed just now; another change in the same clock tick would go unnoticed."""
     return time.time() - max(state.st_ctime for _, state in states) > _RACY_SECONDS
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file() and is_private(path.parent)
-    except OSError:  # a cache that may not be entered
+    except OSError:  # no permission to enter the cache
         return False
 
 
 def _signature(bundle: Bundle, states: list[tuple[str, os.stat_result]]) -> str:
-    """Changes whenever a file of the bundle was written, replaced or moved in; ctime cannot be set back by a user."""
+    """Return a digest that changes when a file is written, replaced or moved in; users cannot set back a ctime."""
     digest = hashlib.sha256(str(bundle.folder.resolve()).encode(errors="surrogateescape"))
     for name, status in states:
         marks = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

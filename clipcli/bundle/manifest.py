@@ -1,4 +1,4 @@
-"""manifest.json: what a bundle says about itself, to and from JSON."""
+"""manifest.json, the description of a bundle, from and to JSON."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from clipcli.core.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - 
 from clipcli.errors import BundleError
 
 FORMAT = 1
-"""The format this version writes, and the newest that it reads."""
+"""The format version that clipcli writes, and the newest that it reads."""
 
 Clean = Literal["lower", "whitespace", "canonicalize"]
-"""open_clip's names for what happens to a text before its tokenizer sees it."""
+"""open_clip's names for the clean-up of a text before tokenization."""
 
 
 @dataclass(frozen=True)
 class TokenizerSpec:
-    """What tokenizer.json does not say: the clean-up before it, cutting and padding after it."""
+    """Tokenizer settings that tokenizer.json lacks: the clean-up before, cutting and padding after."""
 
     clean: Clean
     vocab_size: int
-    """Entries in tokenizer.json; another model's tokenizer seldom has as many."""
+    """Number of entries in tokenizer.json; tokenizers of other models rarely have the same."""
     end_ids: tuple[int, ...]
-    """Tokens that close every text, kept when a text is cut."""
+    """Tokens that end every text; they are kept when a text is cut."""
     pad_id: int
     blank_id: int | None
     """A token that becomes 0 after padding (open_clip's `strip_sep_token`)."""
     spelt_ids: tuple[int, ...]
-    """Special tokens that count as such where a text spells them out, as open_clip's own tokenizer has it."""
+    """Special tokens that are recognised where a text spells them out, as in open_clip's tokenizer."""
     probe: str
-    """A text, cleaned up already, whose ids must be `probe_ids`: finds a foreign tokenizer whose hash was recorded."""
+    """A cleaned text whose ids must be `probe_ids`; it detects a foreign tokenizer with a matching hash."""
     probe_ids: tuple[int, ...]
 
 
@@ -49,7 +49,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that is known of a bundle without opening its towers."""
+    """The description of a bundle, readable without opening its towers."""
 
     info: ModelInfo
     scoring: Scoring
@@ -58,10 +58,10 @@ class Manifest:
     source: str
     """The spec of the model it was exported from."""
     revision: str | None
-    """The source's commit on its hub, or None where it has none."""
+    """The commit of the source on its hub, if it has one."""
     tokenizer: TokenizerSpec
     vocab_size: int
-    """Rows of the text tower's token embedding; no id may reach it."""
+    """Rows of the text tower's token embedding; every id is smaller."""
     files: tuple[FileEntry, ...] = ()
 
 
@@ -70,24 +70,24 @@ def to_json(manifest: Manifest) -> str:
     return json.dumps({"format": FORMAT, **dataclasses.asdict(manifest)}, indent=2, ensure_ascii=False) + "\n"
 
 
-def parse(text: str, where: str) -> Manifest:
-    """Read manifest.json; `where` names the folder in errors.
+def parse(text: str, folder: str) -> Manifest:
+    """Parse the text of manifest.json; `folder` names the bundle in errors.
 
     Raises:
-        BundleError: a newer format, JSON that is none, values that are missing or of the wrong kind.
+        BundleError: a newer format, invalid JSON, or values that are missing or of the wrong type.
     """
     try:
         data = parse_json(text)
     except DecodeError as error:
-        raise BundleError(f"{where}: manifest.json is {error}") from error
+        raise BundleError(f"{folder}: manifest.json is {error}") from error
     if not isinstance(data, dict) or type(data.get("format")) is not int:
-        raise BundleError(f"{where}: manifest.json has no format number", hint="It is not a clipcli bundle.")
+        raise BundleError(f"{folder}: manifest.json has no format number", hint="It is not a clipcli bundle.")
     if data["format"] > FORMAT:
         raise BundleError(
-            f"{where}: bundle format {data['format']} is newer than this clipcli reads ({FORMAT})",
+            f"{folder}: bundle format {data['format']} is newer than this clipcli reads ({FORMAT})",
             hint="Upgrade clipcli, or export the model again with this version.",
         )
     try:
         return decode(Manifest, data, unknown="ignore")
     except DecodeError as error:
-        raise BundleError(f"{where}: manifest.json is incomplete: {error}", hint="Export the model again.") from error
+        raise BundleError(f"{folder}: manifest.json is incomplete: {error}", hint="Export the model again.") from error

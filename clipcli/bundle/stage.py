@@ -1,4 +1,4 @@
-"""Make a bundle appear whole or not at all."""
+"""Write a bundle completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _STALE_S = 24 * 3600.0
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside `folder` to be filled and sealed; it becomes `folder` when the block ends well.
+    """Yield a new folder to fill and seal; it becomes `folder` when the block ends without an error.
 
-    An error, Ctrl-C or a full disk leaves `folder` as it was and nothing beside it. When two processes make the same
-    bundle both succeed and one of the two equal results stays. An older bundle in its place is replaced.
+    An error, Ctrl-C or a full disk leaves `folder` unchanged and no other files. If two processes make the same
+    bundle, both succeed and one of the two equal results stays. An older bundle is replaced.
 
     Raises:
-        OutputError: nothing can be written, or `folder` holds something that is not a bundle.
+        OutputError: the bundle cannot be written, or `folder` holds something that is not a bundle.
     """
     folder = folder.resolve()
     refuse_foreign(folder)
@@ -43,7 +43,7 @@ def staged(folder: Path) -> Iterator[Path]:
             yield stage
             _install(stage, folder)
         finally:
-            # After a successful install nothing is left here to remove.
+            # After a successful install the stage no longer exists.
             shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
         raise OutputError(
@@ -53,21 +53,21 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Never replace what we did not make: an existing target must be a bundle or an empty folder.
+    """Refuse a target that is neither new, nor a bundle, nor an empty folder.
 
     Raises:
-        OutputError: it is something else.
+        OutputError: the target is something else.
     """
     if is_folder(folder):
         if contents.is_bundle(folder) or not any(folder.iterdir()):
             return
-        raise OutputError(f"{folder}: already there, and not a bundle", hint="Name a new folder with -o.")
+        raise OutputError(f"{folder}: exists and is not a bundle", hint="Name a new folder with -o.")
     if is_there(folder):
-        raise OutputError(f"{folder}: already there, and not a folder", hint="Name a new folder with -o.")
+        raise OutputError(f"{folder}: exists and is not a folder", hint="Name a new folder with -o.")
 
 
 def seal(stage: Path, manifest: Manifest) -> Manifest:
-    """Write manifest.json over every file in the stage, and flush all to disk. Returns it with the files filled in."""
+    """Write manifest.json with every file of the stage and flush all to disk; return the complete manifest."""
     names = sorted(path.name for path in stage.iterdir() if path.name != contents.MANIFEST)
     sealed = dataclasses.replace(manifest, files=tuple(_entry(stage / name) for name in names))
     (stage / contents.MANIFEST).write_text(to_json(sealed), encoding="utf-8")
@@ -86,7 +86,7 @@ def _flush(path: Path) -> None:
 
 
 def _install(stage: Path, folder: Path) -> None:
-    """Rename the stage into place; a rival's equal bundle is as good as ours, any other bundle is replaced."""
+    """Rename the stage to `folder`; keep an equal bundle of another process, replace any other bundle."""
     for _ in range(8):
         try:
             _rename(stage, folder)
@@ -95,16 +95,16 @@ def _install(stage: Path, folder: Path) -> None:
                 raise
         else:
             return
-        if _as_good(folder, stage):
+        if _is_equal(folder, stage):
             return
         refuse_foreign(folder)
-        _carry_over(folder, stage)
+        _copy_other_files(folder, stage)
         _remove(folder, stage.with_name(f"{stage.name}.old"))
     raise OutputError(f"{folder}: other processes keep replacing it", hint="Let them finish, then try again.")
 
 
-def _carry_over(folder: Path, stage: Path) -> None:
-    """What people put beside a bundle (a model card, a licence) stays when the bundle is replaced."""
+def _copy_other_files(folder: Path, stage: Path) -> None:
+    """Copy files that people added to the old bundle (a model card, a licence)."""
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
             if is_file(path) and not is_there(stage / path.name):
@@ -112,8 +112,8 @@ def _carry_over(folder: Path, stage: Path) -> None:
 
 
 def _remove(folder: Path, aside: Path) -> None:
-    """Take a bundle out of the way in one step, so that nobody ever reads half of it."""
-    # A rival may have moved it away already: then there is nothing left to move.
+    """Rename a bundle to `aside` in one step, so that nobody reads half of it, then delete it."""
+    # Another process may have moved it already.
     with suppress(FileNotFoundError):
         folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
@@ -127,8 +127,8 @@ def _rename(stage: Path, folder: Path) -> None:
     stage.rename(folder)
 
 
-def _as_good(folder: Path, stage: Path) -> bool:
-    """Return whether an intact bundle of the same model, files and all, is there already."""
+def _is_equal(folder: Path, stage: Path) -> bool:
+    """Return whether `folder` holds an intact bundle with the same manifest."""
     try:
         return contents.read(folder).manifest == contents.read(stage).manifest
     except BundleError:
@@ -136,7 +136,7 @@ def _as_good(folder: Path, stage: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove stages that killed processes left a day ago or earlier."""
+    """Remove stages older than a day, left by killed processes."""
     if not is_folder(folder.parent):
         return
     for old in folder.parent.glob(f".{folder.name}.part-*"):

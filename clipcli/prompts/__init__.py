@@ -1,4 +1,4 @@
-"""Labels and templates, and the texts that come of them."""
+"""Labels, templates, and the texts made from them."""
 
 from clipcli.inputs.text_files import Fault as Fault
 from clipcli.prompts.labels import Label as Label

@@ -1,7 +1,7 @@
-"""Template files in CLIP_benchmark's JSON: templates, or each label's own prompts, of one data set or several.
+"""Read template files in CLIP_benchmark's JSON format: templates, or prompts per label, of one or several data sets.
 
-The second is what CuPL ("customized prompts via language models", arXiv:2209.03320) publishes: whole sentences about
-each label.
+CuPL ("customized prompts via language models", arXiv:2209.03320) publishes the second form: whole sentences about each
+label.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Object:
 
 @dataclass(frozen=True)
 class _Other:
-    """A number, a boolean or null; `line` is that of the string before it."""
+    """A number, a boolean or null; `line` is the line of the string before it."""
 
     line: int
 
@@ -55,19 +55,19 @@ _Node: TypeAlias = _Text | _List | _Object | _Other
 
 @dataclass(frozen=True)
 class JsonPrompts:
-    """What a file says: templates for every label, or prompts a label. One of the two is empty."""
+    """The content of a file: templates for every label, or prompts per label. One of the two is empty."""
 
     templates: tuple[str, ...]
     per_label: Mapping[str, tuple[str, ...]]
 
 
 def parse_json(text: str, source: str, key: str | None = None) -> tuple[JsonPrompts, list[Fault]]:
-    """Return the prompts of a JSON file and everything that is wrong with it.
+    """Return the prompts of a JSON file and all its faults.
 
     Args:
         text: the file's text.
-        source: what messages call it.
-        key: the data set to take from a file that holds several.
+        source: the file's name in messages.
+        key: the data set to read from a file with several.
     """
     faults = Faults(source)
     reader = _Reader(faults)
@@ -76,18 +76,18 @@ def parse_json(text: str, source: str, key: str | None = None) -> tuple[JsonProm
     except json.JSONDecodeError as error:
         faults.add(error.lineno, f"not JSON: {error.msg.lower()} (column {error.colno})")
     except (ValueError, RecursionError):
-        faults.add(None, "not a template file: numbers or nesting beyond all measure", _SHAPE)
+        faults.add(None, "not a template file: numbers too long or nesting too deep", _SHAPE)
     else:
         return reader.read(node if key is None else reader.pick(node, key)), faults.in_order()
     return JsonPrompts((), {}), faults.found
 
 
 class _Pairs(list[tuple[str, object]]):
-    """The members of an object in order, a repeated key included."""
+    """The members of an object in order, repeated keys included."""
 
 
 class _Lines:
-    """The line of each string of a valid JSON text, in order; `json` itself does not keep them."""
+    """The line of each string of a valid JSON text, in order; `json` does not keep lines."""
 
     def __init__(self, text: str) -> None:
         self.last = 1
@@ -119,7 +119,7 @@ def _with_lines(value: object, lines: _Lines) -> _Node:
 
 
 class _Reader:
-    """Turns a parsed file into prompts and collects what is wrong."""
+    """Turns a parsed file into prompts and collects the faults."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -130,14 +130,14 @@ class _Reader:
         for name, member in pairs:
             if name.text == key:
                 return member
-        known = [name.text for name, _ in pairs]
-        has = f"it has {', '.join(map(quoted, known[:5]))}" if known else "it is not an object of data sets"
-        hint = did_you_mean(key, known) or has
+        names = [name.text for name, _ in pairs]
+        has = f"it has {', '.join(map(quoted, names[:5]))}" if names else "it is not an object of data sets"
+        hint = did_you_mean(key, names) or has
         self._faults.add(None, f"no data set {quoted(key)}", hint)
         return _List((), 1)
 
     def read(self, node: _Node) -> JsonPrompts:
-        """Return a list of templates or an object of labels."""
+        """Return the prompts of a list of templates or of an object of labels."""
         if isinstance(node, _List):
             templates = self._texts(node, whole=False)
             if not templates and not self._faults.found:
@@ -161,7 +161,7 @@ class _Reader:
             if not label:
                 self._faults.add(key.line, "an empty label")
             elif label in prompts:
-                self._faults.add(key.line, f"{quoted(label)} a second time", "one list for each label")
+                self._faults.add(key.line, f"{quoted(label)} occurs twice", "give one list per label")
             elif isinstance(member, _List):
                 prompts[label] = self._texts(member, whole=True)
                 if not member.items:

@@ -1,4 +1,4 @@
-"""Labels: from the command line, from files, and from named sets."""
+"""Parse labels from the command line, from files and from named sets."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _NAME_ENDS = re.compile(r":(?=\s|$)")
 
 @dataclass(frozen=True)
 class LabelGroup:
-    """A name and the labels it gathers, in the order of the file."""
+    """A named group of labels, in the order of the file."""
 
     name: str
     labels: tuple[str, ...]
 
 
 def parse_groups(path: str, labels: Sequence[Label] | None = None) -> tuple[LabelGroup, ...]:
-    """Return the groups of a file, one `group: label; label` a line; a group may go on in a later line.
+    """Return the groups of a file with one `group: label; label` per line; a group may continue on a later line.
 
-    Labels that no group names are left out; what becomes of them is the caller's choice. Without `labels` every label
-    is known: `labels_of` makes them of the groups.
+    Labels without a group are left out; the caller decides what to do with them. Without `labels`, every label of the
+    file is accepted, and `labels_of` returns them.
 
     Raises:
         LabelsError: an unreadable file, a line without `group:`, an unknown label (the nearest are named), a label in
-            two groups (its probability would count twice), or a group called like a label that it does not hold.
+            two groups (its probability would count twice), or a group with the name of a label that is not in it.
     """
     text, faults = read_text(path), Faults(shown_name(path))
     if isinstance(text, Fault):
@@ -69,14 +69,14 @@ def labels_of(groups: Sequence[LabelGroup]) -> tuple[Label, ...]:
 
 
 class _Reader:
-    """Collects groups line by line, and what is wrong with them."""
+    """Collects groups and their faults line by line."""
 
     def __init__(self, known: frozenset[str] | None, faults: Faults) -> None:
         self._known = known
         self._faults = faults
         self._members: dict[str, list[str]] = {}
         self._group_lines: dict[str, int] = {}
-        self._taken: dict[str, tuple[str, int]] = {}
+        self._owners: dict[str, tuple[str, int]] = {}
 
     def take(self, number: int, line: str) -> None:
         """Read one line."""
@@ -91,16 +91,16 @@ class _Reader:
             label = plain(piece)
             if problem := self._problem(name, label, piece):
                 self._faults.add(number, *problem)
-            elif label not in self._taken:
-                self._taken[label] = (name, number)
+            elif label not in self._owners:
+                self._owners[label] = (name, number)
                 members.append(label)
 
     def finish(self) -> tuple[LabelGroup, ...]:
-        """Return the groups, once all lines are read."""
-        known = self._taken.keys() if self._known is None else self._known
+        """Return the groups after all lines have been read."""
+        known = self._owners.keys() if self._known is None else self._known
         for name, number in self._group_lines.items():
             if name in known and name not in self._members[name]:
-                problem = f"the group {quoted(name)} is called like a label that it does not hold"
+                problem = f"the group {quoted(name)} has the name of a label that is not in it"
                 self._faults.add(number, problem, "give the group another name")
         return tuple(LabelGroup(name, tuple(members)) for name, members in self._members.items())
 
@@ -112,14 +112,14 @@ class _Reader:
             commas = len(apart) > 1 and self._known.issuperset(apart)
             guess = did_you_mean(label, self._known) if len(self._faults.found) < GUESSES else ""
             return f"unknown label {quoted(label)}", "separate labels by ;" if commas else guess
-        owner, line = self._taken.get(label, (group, 0))
+        owner, line = self._owners.get(label, (group, 0))
         if owner != group:
             return f"{quoted(label)} is in the group {quoted(owner)} (line {line})", "a label belongs to one group"
         return None
 
 
 NAMED_SETS = {"imagenet": shipped.labels}
-"""Labels that `-l @NAME` stands for."""
+"""The sets of labels for `-l @NAME`."""
 
 _SEPARATORS = r":(?=\s|$)|;"
 _ARGUMENT = "-l"
@@ -127,29 +127,29 @@ _ARGUMENT = "-l"
 
 @dataclass(frozen=True)
 class Label:
-    """One answer that a picture can get."""
+    """A class that a picture can be assigned to."""
 
     name: str
-    """What rows call it: tidy (`clipcli.inputs.text_files.tidy`), not empty."""
+    """Its name in rows: tidy (`clipcli.inputs.text_files.tidy`), not empty."""
     phrases: tuple[str, ...]
-    """What is put into templates; the name, spoken (`spoken`), unless a file says otherwise."""
+    """The texts that fill templates: those of the label file, or the name as words (`spoken`)."""
 
 
 @dataclass(frozen=True)
 class _LabelLine:
-    """A label and the place it was read from."""
+    """A label and the line it was read from."""
 
     label: Label
     source: str
     line: int | None
 
     @property
-    def place(self) -> str:
+    def position(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
 
 def spoken(name: str) -> str:
-    """Return the text that stands for a name: `red_car` is a red car, a `t-shirt` stays a t-shirt."""
+    """Return a label's name as words: `red_car` becomes `red car`, `t-shirt` stays as it is."""
     return tidy(name.replace("_", " ")) or name
 
 
@@ -159,13 +159,13 @@ def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
     A label given twice with the same phrases counts once: a second copy would take half of its probability.
 
     Args:
-        comma_lists: what `-l` was given: names separated by commas, `@imagenet` for a named set, `\,` for a comma.
-        label_files: files, or `-` for stdin; one `name` or `name: phrase; phrase` a line.
+        comma_lists: values of `-l`: names separated by commas, `@imagenet` for a named set, `\,` for a comma.
+        label_files: files, or `-` for stdin, with one `name` or `name: phrase; phrase` per line.
 
     Raises:
-        UsageError: nothing was given at all.
+        UsageError: neither lists nor files were given.
         LabelsError: an empty label, a faulty line, a name given twice with different phrases, an unknown set, an
-            unreadable file, or no label anywhere.
+            unreadable file, or no label at all.
     """
     if not comma_lists and not label_files:
         raise UsageError("no labels given", hint="-l cat,dog or --labels-file FILE, one label per line")
@@ -176,9 +176,10 @@ def parse_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
 
 
 def check_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tuple[tuple[Label, ...], list[Fault]]:
-    """Return the usable labels, and everything that is wrong with the files.
+    """Return the usable labels and all faults of the files.
 
-    Raises LabelsError for the command line's own.
+    Raises:
+        LabelsError: a fault in `comma_lists`.
     """
     items = [item for text in comma_lists for item in _from_argument(text)]
     faults: list[Fault] = []
@@ -191,7 +192,7 @@ def check_labels(comma_lists: Sequence[str], label_files: Sequence[str]) -> tupl
 
 
 def label_line(label: Label) -> str:
-    """Return the line of a label file that reads back as this label."""
+    """Return the line of a label file that parses as this label."""
     name = escape(label.name, _SEPARATORS)
     if label.phrases == (spoken(label.name),):
         return name
@@ -240,7 +241,7 @@ def _from_file(path: str) -> tuple[list[_LabelLine], list[Fault]]:
 
 
 def _parse_line(line: str) -> Label | tuple[str, str]:
-    """Return a label, or what is wrong and what to do."""
+    """Return a label, or the problem and a hint."""
     colon = _NAME_ENDS.search(line)
     if colon is None:
         if ";" in line:
@@ -264,6 +265,6 @@ def _merge(items: Sequence[_LabelLine]) -> tuple[tuple[Label, ...], list[Fault]]
     for item in items:
         earlier = first.setdefault(item.label.name, item)
         if earlier.label.phrases != item.label.phrases:
-            problem = f"{quoted(item.label.name)} stands for other phrases than at {earlier.place}"
+            problem = f"{quoted(item.label.name)} has other phrases than at {earlier.position}"
             faults.append(Fault(item.source, item.line, problem, "one line with all phrases, or two different names"))
     return tuple(item.label for item in first.values()), faults

@@ -1,4 +1,4 @@
-"""Prompt sets: from names, from files and from templates given outright; and the texts they make of a label."""
+"""Prompt sets from names, files and literal templates, and the texts they make for a label."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SetRow:
-    """`{"name", "templates", "use"}`: what a set is called, how many templates it has, what it is for."""
+    """`{"name", "templates", "use"}`: a set's name, the number of its templates, and its purpose."""
 
     name: str
     templates: int
     use: str
     path: str | None
-    """The file to copy and change; none for what open_clip ships."""
+    """The file to copy and change; None for the set from open_clip."""
     columns: ClassVar[tuple[str, ...]] = ("name", "templates", "use")
 
     @classmethod
@@ -38,11 +38,11 @@ class SetRow:
         return cls(chosen.name, len(chosen.read()), chosen.purpose, chosen.path)
 
     def record(self) -> Mapping[str, object]:
-        """One JSON object."""
+        """Return the row as a JSON object."""
         return {"name": self.name, "templates": self.templates, "use": self.use}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
-        """One line."""
+        """Return the row's one line."""
         return [(self.name, str(self.templates), self.use)]
 
 
@@ -52,31 +52,31 @@ class TokenRow:
 
     text: str
     position: int
-    """Counted from the start token, which is 0."""
+    """Counted from 0, the start token."""
     id: int
     token: str
-    """What it stands for."""
+    """The token's text."""
     kept: bool
-    """Whether the model reads it, or it is cut."""
+    """False for a token beyond the context length, which is cut."""
     columns: ClassVar[tuple[str, ...]] = ("text", "position", "id", "token", "kept")
     path: ClassVar[None] = None
 
     def record(self) -> Mapping[str, object]:
-        """One JSON object."""
+        """Return the row as a JSON object."""
         return {name: getattr(self, name) for name in self.columns}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
-        """One line."""
+        """Return the row's one line."""
         return [(self.text, str(self.position), str(self.id), self.token, "yes" if self.kept else "no")]
 
 
 def listing(names: Sequence[str], comma_lists: Sequence[str], label_files: Sequence[str]) -> list[str]:
-    """The templates of the joined sets as lines of a file; with labels, the texts that are embedded for each instead.
+    """Return the lines that `clipcli prompts show` prints: templates, or the texts that are embedded for labels.
 
     A named set of labels (`@imagenet`) is listed as lines of a label file.
 
     Raises:
-        UsageError: the set holds only prompts of single labels and no label is given, or labels are asked of labels.
+        UsageError: a set with prompts for single labels but no label, or labels together with a set of labels.
         PromptsError: a name or file that cannot be used, or a label without prompts.
         LabelsError: labels that cannot be used.
     """
@@ -90,36 +90,38 @@ def listing(names: Sequence[str], comma_lists: Sequence[str], label_files: Seque
         require_prompts(labels, prompts)
         return [text for label in labels for text in expand(label, prompts)]
     if prompts.per_label:
-        raise UsageError(f"{prompts.name} holds prompts of single labels", hint="add -l LABEL to see those of a label")
+        raise UsageError(
+            f"{prompts.name} holds prompts for single labels", hint="-l LABEL shows the prompts of a label"
+        )
     return [template_line(template) for template in prompts.templates]
 
 
 _SUFFIXES = (".txt", ".json")
 _NAMED_FAULTS = 3
-"""Labels without prompts that one message names."""
+"""Most labels without prompts that one message names."""
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """What labels are put into."""
+    """The templates and prompts that turn labels into texts."""
 
     name: str
-    """As the user gave it; joined sets have a plus between their names."""
+    """The name that the user gave; the names of joined sets are separated by `+`."""
     templates: tuple[str, ...]
-    """For every label, `{}` where it goes."""
+    """Templates for every label, with `{}` for the label."""
     per_label: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Prompts of single labels, in addition; with or without `{}`."""
+    """Additional prompts for single labels, with or without `{}`."""
 
 
 def load_prompts(names: Sequence[str]) -> PromptSet:
-    """Return the sets joined, each template once; the default set (`photo`) when there is no name.
+    """Return the sets joined, each template once; the default set (`photo`) if no name is given.
 
     Args:
-        names: each the name of a shipped set, a file (`-` is stdin, `FILE.json#NAME` one data set of several), or a
-            template itself, such as `a blurry photo of a {}`.
+        names: each is the name of a shipped set, a file (`-` is stdin, `FILE.json#NAME` one data set of several), or
+            a template, such as `a blurry photo of a {}`.
 
     Raises:
-        PromptsError: an unknown name (the nearest and all known ones are named), or a faulty file.
+        PromptsError: an unknown name (the hint lists the known ones), or a faulty file.
     """
     chosen = [OTHER_NAMES.get(name, name) for name in names] or [DEFAULT_SET]
     templates: dict[str, None] = {}
@@ -133,28 +135,33 @@ def load_prompts(names: Sequence[str]) -> PromptSet:
 
 
 def check_file(path: str, labels: Sequence[Label] = ()) -> list[Fault]:
-    """Everything that is wrong with a template file, in the order of its lines; empty when it can be used.
+    """Return all faults of a template file, in the order of its lines.
 
     Args:
         path: the file; `-` is stdin, `FILE.json#NAME` one data set of several.
-        labels: each of these must have a prompt: a file of prompts for single labels may miss some.
+        labels: labels that must have a prompt; a file of prompts for single labels may lack some.
     """
     prompts, faults = _read_file(path)
     missing = without_prompts(labels, PromptSet(path, prompts.templates, prompts.per_label))
-    source, known = shown_name(path), prompts.per_label
+    source, prompts_by_label = shown_name(path), prompts.per_label
     return faults + [
-        Fault(source, None, f"no prompts for {quoted(name)}", did_you_mean(name, known) if index < GUESSES else "")
+        Fault(
+            source,
+            None,
+            f"no prompts for {quoted(name)}",
+            did_you_mean(name, prompts_by_label) if index < GUESSES else "",
+        )
         for index, name in enumerate(missing)
     ]
 
 
 def expand(label: Label, prompts: PromptSet) -> tuple[str, ...]:
-    """Return the texts that stand for a label: each template with each phrase, then its own prompts; no text twice.
+    """Return the texts for a label: each template with each phrase, then its own prompts, without duplicates.
 
-    Phrases are put in as they are: no article is added or changed.
+    Phrases are inserted as they are: no article is added or changed.
 
     Raises:
-        PromptsError: the set holds nothing for this label.
+        PromptsError: the set has no prompt for this label.
     """
     templates = (*prompts.templates, *prompts.per_label.get(label.name, ()))
     if not templates:
@@ -163,7 +170,7 @@ def expand(label: Label, prompts: PromptSet) -> tuple[str, ...]:
 
 
 def without_prompts(labels: Sequence[Label], prompts: PromptSet) -> list[str]:
-    """Return the names of labels for which a set holds nothing: a file of prompts for single labels may miss some."""
+    """Return the names of labels without a prompt; a file of prompts for single labels may lack some."""
     return [] if prompts.templates else [label.name for label in labels if label.name not in prompts.per_label]
 
 
@@ -171,17 +178,17 @@ def require_prompts(labels: Sequence[Label], prompts: PromptSet) -> None:
     """Check that every label has a prompt.
 
     Raises:
-        PromptsError: naming the labels without one and the nearest labels that have some.
+        PromptsError: names the labels without a prompt and the nearest labels that have one.
     """
     missing = without_prompts(labels, prompts)
     if not missing:
         return
     named = ", ".join(map(quoted, missing[:_NAMED_FAULTS]))
-    more = f" and {len(missing) - _NAMED_FAULTS} more" if len(missing) > _NAMED_FAULTS else ""
-    hint = did_you_mean(missing[0], prompts.per_label) or "--prompts photo in addition covers every label"
+    ending = f" and {len(missing) - _NAMED_FAULTS} more" if len(missing) > _NAMED_FAULTS else ""
+    hint = did_you_mean(missing[0], prompts.per_label) or "add --prompts photo, which covers every label"
     if len(missing) == len(labels) and all(PLACE in text for texts in prompts.per_label.values() for text in texts):
         hint = f"if its keys are data sets, name one: {prompts.name}#{next(iter(prompts.per_label))}"
-    raise PromptsError(f"{prompts.name} has no prompts for the label {named}{more}", hint=hint)
+    raise PromptsError(f"{prompts.name} has no prompts for the label {named}{ending}", hint=hint)
 
 
 def _load(name: str) -> JsonPrompts:
@@ -192,9 +199,9 @@ def _load(name: str) -> JsonPrompts:
             raise PromptsError(f"--prompts {quoted(name)}: {fault[0]}", hint=fault[1] or None)
         return JsonPrompts((normal(name),), {})
     if not _is_file_name(name):
-        near, known = did_you_mean(name, shipped_sets()), ", ".join(shipped_sets())
+        near, names = did_you_mean(name, shipped_sets()), ", ".join(shipped_sets())
         raise PromptsError(
-            f"no prompts called {quoted(name)}", hint=f"{near} there are {known}, or give a file".strip()
+            f"no prompts called {quoted(name)}", hint=f"{near} there are {names}, or give a file".strip()
         )
     prompts, faults = _read_file(name)
     if faults:
@@ -209,7 +216,7 @@ def _is_file_name(name: str) -> bool:
 
 
 def _split_key(name: str) -> tuple[str, str | None]:
-    """Return a file and the data set in it that is meant, from `FILE.json#NAME`."""
+    """Split `FILE.json#NAME` into the file and the data set in it."""
     path, mark, key = name.rpartition("#")
     if mark and path.lower().endswith(".json") and not os.path.exists(name):  # noqa: PTH110 - the same
         return path, key

@@ -1,4 +1,4 @@
-"""The sets of templates that come with clipcli."""
+"""The template sets that come with clipcli, and the ImageNet labels and templates of open_clip."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from clipcli.errors import InputsError
 
 _LABEL = "\0"
-"""Stands for the label while a template function is turned into text: no template holds it."""
+"""Replaces the label while a template function is turned into text; no template contains it."""
 
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """Return the 1,000 class names, in the order of the classes; two names occur twice.
+    """Return the 1,000 class names of ImageNet, in the order of the classes; two names occur twice.
 
     Raises:
-        LabelsError: open_clip is missing, or of a version that keeps them elsewhere.
+        LabelsError: open_clip is missing, or this version keeps them elsewhere.
     """
     return tuple(_constant("IMAGENET_CLASSNAMES", LabelsError))
 
 
 def labels() -> Mapping[str, str]:
-    """Return 1,000 different labels, in the order of the classes, each with its class name.
+    """Return 1,000 distinct labels of ImageNet, in the order of the classes, each with its class name.
 
-    A name that open_clip's list has twice gets the class index, from 0: `missile (657)` and `missile (744)`.
+    A name that occurs twice in open_clip's list gets the class index, from 0: `missile (657)` and `missile (744)`.
 
     Raises:
         LabelsError: as `class_names`.
@@ -49,7 +49,7 @@ def labels() -> Mapping[str, str]:
 
 @cache
 def wordnet_labels() -> Mapping[str, str]:
-    """Return WordNet id → label, such as `n01440764` → `tench`; empty where timm, which has the ids, is missing."""
+    """Return WordNet id → label, such as `n01440764` → `tench`; empty without timm, which has the ids."""
     package = find_spec("timm")
     if package is None or package.origin is None:
         return {}
@@ -60,10 +60,10 @@ def wordnet_labels() -> Mapping[str, str]:
 
 @cache
 def templates() -> tuple[str, ...]:
-    """Return the 80 templates as text with `{}`, in order.
+    """Return the 80 ImageNet templates as text with `{}`, in order.
 
     Raises:
-        PromptsError: open_clip is missing, or of a version that keeps them elsewhere.
+        PromptsError: open_clip is missing, or this version keeps them elsewhere.
     """
     texts = (function(_LABEL) for function in _constant("OPENAI_IMAGENET_TEMPLATES", PromptsError))
     return tuple(text.replace("{", "{{").replace("}", "}}").replace(_LABEL, "{}") for text in texts)
@@ -92,26 +92,26 @@ DEFAULT_SET = "photo"
 _IMAGENET = "imagenet"
 _IMAGENET_PURPOSE = "the 80 templates of OpenAI for ImageNet, also called openai; made for photos of one object"
 OTHER_NAMES = {"openai": _IMAGENET}
-"""What other programs call a set."""
+"""The names of sets in other programs."""
 
 
 @dataclass(frozen=True)
 class ShippedSet:
-    """A set that needs no file of the user's."""
+    """A set that needs no file from the user."""
 
     name: str
     purpose: str
     read: Callable[[], tuple[str, ...]]
-    """Gives the templates; may raise PromptsError."""
+    """Return the templates; may raise PromptsError."""
     path: str | None = None
-    """Its file; none for what open_clip ships."""
+    """Its file; None for the set from open_clip."""
 
 
 def folder() -> Path:
-    """Return where the template files are: inside an installed package, beside the package in a checkout.
+    """Return the folder of template files: inside an installed package, beside the package in a checkout.
 
     Raises:
-        PromptsError: in neither place; the installation is damaged.
+        PromptsError: neither folder exists; the installation is damaged.
     """
     package = Path(clipcli.__file__).resolve().parent
     for directory in (package / "_prompts", package.parent / "prompts"):

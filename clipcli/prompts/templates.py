@@ -1,4 +1,4 @@
-"""Templates: texts with a place for the label."""
+"""Templates: texts with `{}` for the label."""
 
 from __future__ import annotations
 
@@ -7,57 +7,61 @@ import re
 from clipcli.inputs.text_files import Fault, Faults, content_lines, escape, plain, quoted, tidy, unusable
 
 PLACE = "{}"
-"""Where the label goes; `{c}`, CLIP_benchmark's way to write it, is read as the same."""
+"""The placeholder of the label; `{c}`, as in CLIP_benchmark, means the same."""
 
 _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
-"""Literal braces, fields, stray braces: the reading of `str.format`."""
+"""Literal braces, fields and stray braces, as in `str.format`."""
 _LOOKALIKE = re.compile(r"%s|<\w+>|\[\w+\]|\(\)|\$\w+")
-"""What other tools write in the place of the label."""
+"""Placeholders of other tools."""
 _LITERAL = {"{{": "{", "}}": "}"}
 _SHOWN = 40
-"""Characters of a field that a message repeats."""
+"""Most characters of a field that a message repeats."""
 
 
 def fill(template: str, phrase: str) -> str:
-    """Return the template with the phrase in each place; `{{` and `}}` become braces, braces in the phrase stay."""
+    """Return the template with the phrase in each placeholder; `{{` and `}}` become braces."""
     return _BRACES.sub(lambda match: _LITERAL.get(match[0], phrase), template)
 
 
 def check_template(text: str, *, whole: bool = False) -> tuple[str, str] | None:
-    """Return what is wrong with a template and what to do, or None.
+    """Return a template's problem and a hint, or None if it is good.
 
-    `whole` texts may do without a place for the label.
+    Args:
+        text: the template.
+        whole: accept a text without placeholder: a prompt of a single label.
     """
     if problem := unusable(text):
         return f"{problem}: {quoted(text)}", ""
     fields = [match[0] for match in _BRACES.finditer(text) if match[0] not in _LITERAL]
     for field in fields:
         if len(field) == 1:
-            return f"a stray {field} in {quoted(text)}", f"{PLACE} is the place of the label, {field * 2} a brace"
+            return f"a stray {field} in {quoted(text)}", f"{PLACE} stands for the label, {field * 2} for a brace"
         if field not in (PLACE, "{c}"):
             return (
                 f"{field if len(field) <= _SHOWN else field[:_SHOWN] + '…'} in {quoted(text)}",
-                f"write {PLACE} for the place of the label",
+                f"write {PLACE} for the label",
             )
     if fields or whole:
         return None
-    other = _LOOKALIKE.search(text)
-    suggestion = f"{PLACE} instead of {other[0]}" if other else f"for example {quoted(text.rstrip('.') + ' ' + PLACE)}"
+    lookalike = _LOOKALIKE.search(text)
+    suggestion = (
+        f"{PLACE} instead of {lookalike[0]}" if lookalike else f"for example {quoted(text.rstrip('.') + ' ' + PLACE)}"
+    )
     return f"no {PLACE} in {quoted(text)}", suggestion
 
 
 def normal(text: str) -> str:
-    """Return a good template in the one form that sets hold: tidy, with `{}` for `{c}`."""
+    """Return a valid template in normal form: tidy, with `{}` for `{c}`."""
     return _BRACES.sub(lambda match: PLACE if match[0] == "{c}" else match[0], tidy(text))
 
 
 def template_line(template: str) -> str:
-    """Return the line of a template file that reads back as this template."""
+    """Return the line of a template file that parses as this template."""
     return escape(template)
 
 
 def parse_lines(text: str, source: str) -> tuple[tuple[str, ...], list[Fault]]:
-    """Return the templates of a text file, one a line and each once, and everything that is wrong with it."""
+    """Return the templates of a text file, one per line without duplicates, and all its faults."""
     faults = Faults(source)
     templates: dict[str, None] = {}
     for number, line in content_lines(text, faults):
@@ -67,11 +71,11 @@ def parse_lines(text: str, source: str) -> tuple[tuple[str, ...], list[Fault]]:
         else:
             templates[normal(template)] = None
     if not templates and not faults.found:
-        faults.add(None, "holds no templates", f"one template a line, {PLACE} where the label goes")
+        faults.add(None, "holds no templates", f"one template per line, {PLACE} for the label")
     return tuple(templates), faults.in_order()
 
 
 def purpose(text: str) -> str:
-    """Return what a template file says about itself: its first comment."""
+    """Return the purpose of a template file: its first comment."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     return first.strip().lstrip("#").strip() if first.lstrip().startswith("#") else ""

@@ -135,7 +135,7 @@ def test_groups_alone_name_the_labels(place: Path):
     assert result.rows == run("classify", "img", "--groups", "groups.txt", "-l", "red,orange,blue", "-k", "0", "-f",
                               "jsonl").rows  # fmt: skip
     (place / "groups.txt").write_text("warm: red\nred: blue\n", encoding="utf-8")
-    assert "the group 'red' is called like a label" in run("classify", "img", "--groups", "groups.txt").stderr
+    assert "the group 'red' has the name of a label" in run("classify", "img", "--groups", "groups.txt").stderr
 
 
 @pytest.mark.thorough

@@ -419,7 +419,7 @@ def test_verify_reads_its_images_first(made: tuple[str, Path], tmp_path: Path):
         (("--dtype", "bf16"), 2, ("no type 'bf16'", "float32 or float16")),
         (("--dtype", "float16"), 2, ("--dtype float16 goes with -o DIR",)),
         (("--name", "mine"), 2, ("--name goes with -o DIR",)),
-        (("-o", "{busy}"), 6, ("already there, and not a bundle", "Name a new folder")),
+        (("-o", "{busy}"), 6, ("exists and is not a bundle", "Name a new folder")),
     ],
 )
 def test_exports_that_are_refused_before_the_model_is_loaded(

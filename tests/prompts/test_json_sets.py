@@ -52,7 +52,7 @@ def test_one_data_set_of_several():
         ('"a {c}"', 1, "not a template file"),
         ('{"cat": ["x"],\n"dog": "y"}', 2, "the prompts of 'dog' are not a list"),
         ('{"cat": ["x"],\n"dog": []}', 2, "no prompts for 'dog'"),
-        ('{"cat": ["x"],\n"cat": ["z"]}', 2, "'cat' a second time"),
+        ('{"cat": ["x"],\n"cat": ["z"]}', 2, "'cat' occurs twice"),
         ('{"cat": ["x"],\n" ": ["z"]}', 2, "an empty label"),
         ('{"cat": ["x",\n"a {name}"]}', 2, "{name} in 'a {name}'"),
         ('["a \\ud800 {c}"]', 1, r"character U\+D800"),

@@ -44,7 +44,7 @@ def test_a_group_may_be_called_like_a_label_of_its_own(groups):
         ("pets", "no group name: 'pets'", "group: label; label"),
         (": cat", "no group name: ': cat'", "group: label; label"),
         ("pets: red car", r"'red car' is in the group 'things' \(line 1\)", "a label belongs to one group"),
-        ("dog: cat", "the group 'dog' is called like a label that it does not hold", "give the group another name"),
+        ("dog: cat", "the group 'dog' has the name of a label that is not in it", "give the group another name"),
     ],
 )
 def test_faults_are_named_with_file_and_line(groups, line, problem, hint):

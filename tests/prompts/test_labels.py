@@ -115,9 +115,9 @@ def test_the_same_label_again_counts_once(from_file):
 
 
 def test_one_name_for_two_things_is_refused(from_file):
-    with pytest.raises(LabelsError, match=r"labels\.txt:2: 'crane' stands for other phrases than at .*labels\.txt:1"):
+    with pytest.raises(LabelsError, match=r"labels\.txt:2: 'crane' has other phrases than at .*labels\.txt:1"):
         from_file("crane: a wading bird\ncrane: a machine that lifts\n")
-    with pytest.raises(LabelsError, match=r"labels\.txt:1: 'crane' stands for other phrases than at -l"):
+    with pytest.raises(LabelsError, match=r"labels\.txt:1: 'crane' has other phrases than at -l"):
         from_file("crane: a wading bird", "crane")
 
 

@@ -29,7 +29,7 @@ def test_with_labels_the_texts_are_listed(tmp_path):
 def test_what_cannot_be_listed(tmp_path):
     file = tmp_path / "cupl.json"
     file.write_text('{"cat": ["A cat."]}')
-    with pytest.raises(UsageError, match="holds prompts of single labels"):
+    with pytest.raises(UsageError, match="holds prompts for single labels"):
         listing([str(file)], [], [])
     with pytest.raises(PromptsError, match="no prompts for the label 'dog'"):
         listing([str(file)], ["dog"], [])

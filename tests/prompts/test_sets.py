@@ -30,7 +30,7 @@ def test_a_template_can_be_given_outright():
     assert load_prompts(["a blurry {c}"]).templates == ("a blurry {}",)
     with pytest.raises(PromptsError, match=r"\{label\} in 'a \{label\}'") as caught:
         load_prompts(["a {label}"])
-    assert caught.value.hint == "write {} for the place of the label"
+    assert caught.value.hint == "write {} for the label"
 
 
 def test_an_unknown_name_is_answered_with_near_and_known_ones():
