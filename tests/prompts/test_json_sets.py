@@ -56,8 +56,8 @@ def test_one_data_set_of_several():
         ('{"cat": ["x"],\n" ": ["z"]}', 2, "an empty label"),
         ('{"cat": ["x",\n"a {name}"]}', 2, "{name} in 'a {name}'"),
         ('["a \\ud800 {c}"]', 1, r"character U\+D800"),
-        ("[" * 100_000, None, "not a template file: numbers or nesting"),
-        ("9" * 5_000, None, "not a template file: numbers or nesting"),
+        ("[" * 100_000, None, "not a template file: numbers too long or nesting"),
+        ("9" * 5_000, None, "not a template file: numbers too long or nesting"),
     ],
 )
 def test_faults_have_their_line(text, line, problem):
