@@ -77,7 +77,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 def _require_file(path: str, status: os.stat_result) -> None:
     if stat.S_ISREG(status.st_mode):
         if status.st_size > MAX_BYTES:
-            raise ImageError("read", f"{status.st_size / 1e9:.1f} GB, more than any image has")
+            raise ImageError("read", f"{status.st_size / 1e9:.1f} GB, too large for an image")
         return
     if stat.S_ISFIFO(status.st_mode) and path.startswith(_DESCRIPTORS):
         return

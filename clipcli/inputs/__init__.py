@@ -1,1 +1,1 @@
-"""Arguments, lists, tables and label files become references to images and texts."""
+"""Turn arguments, lists, tables and label files into references to images and texts."""

@@ -1,4 +1,4 @@
-"""Arguments, folders and lists of paths become image references, in a stable order."""
+"""Expand arguments, folders and lists of paths into image references, in a stable order."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["IMAGE_SUFFIXES", "STDIN", "ImageRef", "collect", "is_stream"]
 _TABLES = (*TABLES, *TEXT_TABLES)
 _SHOWN = 80
 _LONG = 1000
-"""Characters of a faulty name from which on only its beginning is shown."""
+"""Longest faulty name, in characters, that a message shows in full."""
 _LOOKED_AT = 1_000_000
-"""Lines of a list in which URLs are looked for beforehand."""
+"""Most lines of a list that are searched for URLs before the run."""
 _NAME = re.compile(r"[/\\]|\.\w{1,8}$")
-"""What a name of a file has, and words do not: a folder, or a suffix."""
+"""The mark of a file name: a folder or a suffix."""
 _SUFFIXES_COUNT = "folders are searched for suffixes such as .jpg and .png; a file named outright is always tried"
 
 
@@ -50,26 +50,27 @@ def collect(
     warn: Callable[[str], object] | None = None,
     detail: Callable[[str], object] | None = None,
 ) -> Iterator[ImageRef]:
-    """Expand arguments and lists into image references, in the order given; folders sorted by name.
+    """Yield image references for arguments and lists, in the order given; folders are sorted by name.
 
-    Below a folder hidden names, links to folders, recycle bins and the like are passed over; what is named is tried.
+    Inside a folder, hidden names, links to folders, recycle bins and the like are skipped. A file named as an argument
+    is always tried.
 
     Args:
-        arguments: files, folders, tar shards, tables (Parquet, CSV, TSV, JSON Lines), URLs or patterns of such, or `-`
+        arguments: files, folders, tar shards, tables (Parquet, CSV, TSV, JSON Lines), URLs, patterns of these, or `-`
             for stdin: a list, or the bytes of one image.
-        files_from: files or URLs that hold a list of the same; `-` is stdin.
+        files_from: files or URLs with a list of the same; `-` is stdin.
         null: lists are separated by NUL instead of newlines.
-        column: of tables, that holds images or paths; None takes the only one with images, or one of a usual name.
-        keep: of tables, the columns that go along as `ImageRef.fields`; `all` is all of them.
-        where: of tables, which rows are wanted.
-        globs: which names take part; None is all.
-        follows_links: links to folders below a folder are entered too.
-        warn: is told of folders without images when others have some.
-        detail: is told at the end which folders were passed over.
+        column: the column of images or paths in tables; None takes the only one with images, or one of a usual name.
+        keep: columns of tables to keep as `ImageRef.fields`; `all` keeps every column.
+        where: the rows of tables to read.
+        globs: the names to include and exclude; None includes all.
+        follows_links: follow links to folders inside a folder.
+        warn: gets a message for each folder without images when others have some.
+        detail: gets the list of skipped folders at the end.
 
     Raises:
-        UsageError: nothing was named, or stdin was named twice.
-        InputsError: a list or table cannot be used, a package is missing, or nothing at all came out.
+        UsageError: no input was given, or stdin was given twice.
+        InputsError: a list or table cannot be used, a package is missing, or there are no images at all.
     """
     options = {"--column": column is not None, "--keep": bool(keep), "--where": where is not None}
     lists = _checked(arguments, files_from, [option for option, given in options.items() if given])
@@ -80,7 +81,7 @@ def collect(
 
 
 def _checked(arguments: Sequence[str], files_from: Sequence[str], table_options: Sequence[str]) -> list[str]:
-    """Return all lists, those among the arguments too. Raises UsageError for what does not go together."""
+    """Return all lists, including `-` among the arguments. Raises UsageError for conflicting arguments."""
     if not arguments and not files_from:
         raise UsageError("no images given", hint="name files or folders, or - for a list of paths on stdin")
     if [*arguments, *files_from].count(STDIN) > 1:
@@ -92,10 +93,12 @@ def _checked(arguments: Sequence[str], files_from: Sequence[str], table_options:
 
 
 def named_inputs(arguments: Sequence[str], files_from: Sequence[str], *, null: bool) -> Iterator[str | ImageRef]:
-    """Arguments, and what the lists name, as it arrives; an image on stdin, and a pattern of nothing, are references.
+    """Yield the arguments and the entries of lists as they arrive.
+
+    An image on stdin and a pattern without matches are yielded as references.
 
     Raises:
-        InputsError: a list that cannot be read.
+        InputsError: a list cannot be read.
     """
     return chain(
         chain.from_iterable(_names_of(argument, null=null) for argument in arguments),
@@ -106,14 +109,14 @@ def named_inputs(arguments: Sequence[str], files_from: Sequence[str], *, null: b
 def _names_of(argument: str, *, null: bool) -> Iterator[str | ImageRef]:
     if argument == STDIN:
         yield from read_list(argument, null=null)
-    elif is_local_pattern(argument):  # quoted, or of a shell that leaves patterns to programs
+    elif is_local_pattern(argument):  # quoted, or from a shell that does not expand patterns
         yield from local_names(argument)
     else:
         yield argument
 
 
 def is_words(argument: str) -> bool:
-    """Whether an argument can only be meant as words: it is no file or URL, and looks like none and like no pattern."""
+    """Return whether an argument can only mean words: it neither is nor looks like a file, a URL or a pattern."""
     is_phrase = " " in argument.strip()
     return (
         argument.strip() not in {"", STDIN}
@@ -125,18 +128,18 @@ def is_words(argument: str) -> bool:
 
 
 def is_stream(arguments: Sequence[str], files_from: Sequence[str]) -> bool:
-    """Return whether the inputs come from a pipe or from far away, so that their number is not known beforehand."""
+    """Return whether inputs come from a pipe or a URL, so that their number is unknown in advance."""
     if STDIN in arguments or STDIN in files_from:
         return True
     return any(map(is_url, arguments)) or any(map(_names_urls, files_from))
 
 
 def _names_urls(file: str) -> bool:
-    """Return whether a list has a URL in it, or is far away itself; a list that cannot be read says so later."""
+    """Return whether a list contains a URL or is one itself; False for an unreadable list, which fails later."""
     if is_url(file):
         return True
     try:
-        if not is_file(file):  # what a pipe gives can be read only once
+        if not is_file(file):  # a pipe can be read only once
             return False
         with open_file(file) as stream:
             return any(b"://" in line for line in islice(read_lines(stream, LONGEST_NAME), _LOOKED_AT))
@@ -153,7 +156,7 @@ def _expand_all(
     *,
     alone: bool,
 ) -> Iterator[ImageRef]:
-    found = False
+    is_any_found = False
     barren: list[str] = []
     for argument in named:
         count = 0
@@ -167,12 +170,12 @@ def _expand_all(
                 raise
             count += 1
             yield ImageRef(name, redact_url(name), problem=error.message + (f" ({error.hint})" if error.hint else ""))
-        found = found or count > 0
+        is_any_found = is_any_found or count > 0
         if not count:
             barren.append(name)
     if detail is not None and search.summary:
-        detail(f"folders passed over: {search.summary}; name one to search it")
-    if not found:
+        detail(f"skipped folders: {search.summary}; name one to search it")
+    if not is_any_found:
         raise _nothing_found(barren, search, column.where)
     if warn is not None:
         for argument in barren:
@@ -185,18 +188,18 @@ def _refs_of(argument: str | ImageRef, column: TableColumns, search: FolderSearc
 
 def _expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef]:
     if problem := _why_no_name(argument):
-        shown = argument if len(argument) <= _LONG else f"{argument[:_SHOWN]}…"
-        yield ImageRef(shown, shown, problem=problem)
+        short_name = argument if len(argument) <= _LONG else f"{argument[:_SHOWN]}…"
+        yield ImageRef(short_name, short_name, problem=problem)
     elif is_elsewhere(argument):
-        for one in expand(argument, column, search):
-            if isinstance(one, ImageRef):
-                yield one
-            elif isinstance(one, ListedPath):
-                yield from (replace(ref, fields=one.fields) for ref in _listed(one.path, search))
-            elif one != argument:
-                yield from _expand(one, column, search)
-            elif search.takes(one):
-                yield ImageRef(one, one)
+        for item in expand(argument, column, search):
+            if isinstance(item, ImageRef):
+                yield item
+            elif isinstance(item, ListedPath):
+                yield from (replace(ref, fields=item.fields) for ref in _listed(item.path, search))
+            elif item != argument:
+                yield from _expand(item, column, search)
+            elif search.takes(item):
+                yield ImageRef(item, item)
     elif os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
         yield from _walk(argument, argument, search, (os.path.realpath(argument),) if search.follows_links else ())
     elif search.takes(argument):
@@ -204,7 +207,7 @@ def _expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterat
 
 
 def _listed(path: str, search: FolderSearch) -> Iterator[ImageRef]:
-    """Yield what a row of a table names; one that cannot be used is a failure of its own."""
+    """Yield the images that a row of a table names; a faulty row is a failure of its own."""
     count = 0
     try:
         for ref in _expand(path, TableColumns(), search):
@@ -217,7 +220,7 @@ def _listed(path: str, search: FolderSearch) -> Iterator[ImageRef]:
 
 
 def _why_no_name(argument: str) -> str | None:
-    """Say why an argument can be no name of a file; None when it can."""
+    """Return why an argument cannot be a file name; None if it can."""
     if not argument:
         return "an empty name (a variable that is not set?)"
     if "\0" in argument:
@@ -226,10 +229,9 @@ def _why_no_name(argument: str) -> str | None:
 
 
 def _walk(folder: str, root: str, search: FolderSearch, chain: tuple[str, ...]) -> Iterator[ImageRef]:
-    """Images below a folder, sorted; hidden names skipped, links to folders not followed (so loops cannot happen).
+    """Yield the images below a folder, sorted; skip hidden names and, unless `search` follows them, links to folders.
 
-    Where links are followed, `chain` has the real paths of the folders that links led to on the way: none is entered in
-    itself.
+    `chain` holds the real paths of the links followed so far, so that no folder is entered inside itself.
     """
     try:
         with os.scandir(folder) as entries:
@@ -262,24 +264,24 @@ def _nothing_found(barren: Iterable[str], search: FolderSearch, where: Condition
         return nothing_left(search.globs)
     names = [name for name in barren if os.path.isdir(name) or is_elsewhere(name)]  # noqa: PTH112
     if not names:
-        return InputsError("the list of images is empty", hint="one path a line, or NUL-separated with -0")
+        return InputsError("the list of images is empty", hint="one path per line, or NUL-separated with -0")
     first = redact(names[0])
     files = [file for _, _, found in os.walk(names[0]) for file in found]
-    what = f" ({len(files)} other file{'s' if len(files) != 1 else ''} there)" if files else ""
+    details = f" ({len(files)} other file{'s' if len(files) != 1 else ''} there)" if files else ""
     if not files and os.path.isdir(names[0]):  # noqa: PTH112
-        what = " (the folder is empty)"
+        details = " (the folder is empty)"
     if len(names) > 1:
-        what = f" and {len(names) - 1} more"
+        details = f" and {len(names) - 1} more"
     if any(file.lower().endswith((*SHARDS, *_TABLES)) for file in files):
-        return InputsError(f"no images in {first}{what}", hint="shards and tables have to be named: FOLDER/*.tar")
+        return InputsError(f"no images in {first}{details}", hint="name shards and tables themselves: FOLDER/*.tar")
     if search.summary:
-        return InputsError(f"no images in {first}{what}", hint=f"passed over: {search.summary}; name one to search it")
-    return InputsError(f"no images in {first}{what}", hint=_SUFFIXES_COUNT)
+        return InputsError(f"no images in {first}{details}", hint=f"skipped: {search.summary}; name one to search it")
+    return InputsError(f"no images in {first}{details}", hint=_SUFFIXES_COUNT)
 
 
 def nothing_left(globs: Globs) -> InputsError:
-    """Return the error of a run where no name passes the globs."""
+    """Return the error for a run in which no name passes the globs."""
     if not globs.words:
         return InputsError("there is nothing to search")
-    hint = "a pattern with a slash is held against the path: '*/cats/*'" if "/" in globs.words else None
+    hint = "a pattern with a slash is compared with the path: '*/cats/*'" if "/" in globs.words else None
     return InputsError(f"no image is left ({globs.words})", hint=hint)

@@ -1,4 +1,4 @@
-"""Which label each image should get: a table that people keep beside their pictures, or an earlier run's output."""
+"""Read the expected label of each image from a table, or from the output of an earlier run."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PARENT = "parent"
-"""In place of a table: the name of the folder an image is in."""
+"""Given in place of a table: the expected label is the name of the image's folder."""
 PATH_COLUMNS = ("path", "image", "file", "filename")
 LABEL_COLUMN = "label"
 _HEADERLESS = 2
-"""Columns of a CSV without a header: path, label."""
+"""Number of columns of a CSV without a header: path, label."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """One image of a table, and the labels that are right for it."""
+    """One image of a table and its correct labels."""
 
     path: str
-    """As the table has it."""
+    """The path as written in the table."""
     labels: tuple[str, ...]
-    """One or more; any of them is right."""
+    """One or more labels, each of which is correct."""
     line: int
-    """The first line that speaks of the image."""
+    """The image's first line in the table."""
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """The rows of a table, found by image."""
+    """The rows of a table, searchable by image."""
 
     source: str
-    """What messages call the file."""
+    """The file's name in messages."""
     folder: str
-    """Where the file is: relative paths are tried as written, then from here."""
+    """The file's folder: relative paths are tried as written, then from here."""
     rows: tuple[Expectation, ...]
 
     def match(self, path: str) -> Expectation | None:
-        """Return the row that speaks of this image, if one does; `path` as the operating system opens it."""
+        """Return the row of an image, if there is one; `path` is the path that the operating system opens."""
         key = _key(path)
         return self._as_written.get(key) or self._from_folder.get(key) or self._by_target.get(os.path.realpath(key))
 
@@ -64,7 +64,7 @@ class Expectations:
 
     @cached_property
     def _by_target(self) -> Mapping[str, Expectation]:
-        """By what links lead to; built only when an image is not found by its name."""
+        """Return the rows by real path; built only if an image is not found by its name."""
         named = {os.path.realpath(key): row for key, row in self._from_folder.items()}
         return named | {os.path.realpath(key): row for key, row in self._as_written.items()}
 
@@ -72,22 +72,22 @@ class Expectations:
 def parse_expectations(path: str) -> Expectations:
     """Read a CSV (`path,label`, with or without a header) or JSONL table; other columns are ignored.
 
-    An image may have several right labels: in several rows, parted by semicolons in a CSV cell, or as a list in JSON.
+    An image may have several correct labels: in several rows, separated by semicolons in a CSV cell, or as a JSON list.
 
-    The path's column is called path, image, file or filename, so that the output of `classify` can be given as it is.
+    The column of paths is called path, image, file or filename, so the output of `classify` can be used directly.
 
     Raises:
         LabelsError: an unreadable file, a row without path or label, or no rows.
     """
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - paths are strings here, any bytes included
-    read = {".csv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(suffix)
-    if read is None:
-        hint = f"{did_you_mean(path, [PARENT])} a table of path and label, or {PARENT}: each folder's name"
+    read_rows = {".csv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(suffix)
+    if read_rows is None:
+        hint = f"{did_you_mean(path, [PARENT])} give a table of path and label, or {PARENT} for the names of folders"
         raise LabelsError(f"{path} is neither .csv nor .jsonl", hint=hint.strip())
     text, faults = read_text(path, errors="surrogateescape"), Faults(path)
     if isinstance(text, Fault):
         refuse([text], LabelsError)
-    rows = _checked(read(text, faults), faults)
+    rows = _checked(read_rows(text, faults), faults)
     if not rows and not faults.found:
         faults.add(None, "holds no rows", "path,label")
     if faults.found:
@@ -96,33 +96,33 @@ def parse_expectations(path: str) -> Expectations:
 
 
 def require_labels(expectations: Expectations, names: Sequence[str]) -> None:
-    """Check that every expected label is one that can be given.
+    """Check that every expected label is among `names`.
 
     Raises:
-        LabelsError: naming the first row whose label cannot, and the nearest that can.
+        LabelsError: names the first row with another label, and the nearest label.
     """
-    known = frozenset(names)
-    unknown = [(row, label) for row in expectations.rows for label in row.labels if label not in known]
+    accepted = frozenset(names)
+    unknown = [(row, label) for row in expectations.rows for label in row.labels if label not in accepted]
     faults = [
         Fault(
             expectations.source,
             row.line,
             f"{quoted(label)} is not one of the labels",
-            did_you_mean(label, names) if place < GUESSES else "",
+            did_you_mean(label, names) if index < GUESSES else "",
         )
-        for place, (row, label) in enumerate(unknown)
+        for index, (row, label) in enumerate(unknown)
     ]
     if faults:
         refuse(faults, LabelsError)
 
 
 def _key(path: str) -> str:
-    """Two spellings of a path have one key: also where one composes its accents (NFC) and the other does not (NFD)."""
+    """Return a key that is the same for all spellings of a path, with composed (NFC) or decomposed (NFD) accents."""
     return unicodedata.normalize("NFC", os.path.normcase(os.path.abspath(path)))  # noqa: PTH100
 
 
 def _checked(cells: Iterable[tuple[int, str, Sequence[str]]], faults: Faults) -> list[Expectation]:
-    """Rows of one image are joined: each of their labels is right for it."""
+    """Return the valid rows, those of one image joined; add the others to `faults`."""
     first: dict[str, Expectation] = {}
     for line, path, labels in cells:
         names = tuple(dict.fromkeys(tidy(label) for label in labels))
@@ -140,7 +140,7 @@ def _checked(cells: Iterable[tuple[int, str, Sequence[str]]], faults: Faults) ->
 
 
 def _several(cell: str) -> list[str]:
-    r"""Return the labels of a cell, which semicolons part; `\;` is a semicolon in a label."""
+    r"""Return the labels of a cell, separated by semicolons; `\;` is a semicolon in a label."""
     return [piece.replace("\\;", ";") for piece in re.split(r"(?<!\\);", cell)]
 
 
@@ -169,7 +169,7 @@ def _csv_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, Sequence[st
 
 
 def _numbered(text: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV that are not blank, each with the line it starts on."""
+    """Yield the rows of a CSV that are not blank, with the number of their first line."""
     reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
     line = 1
     try:
@@ -178,7 +178,7 @@ def _numbered(text: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        faults.add(line, f"not CSV: {error}", "a cell with commas or quotes stands in quotes, those inside doubled")
+        faults.add(line, f"not CSV: {error}", "put a cell with commas or quotes in quotes, and double the inner quotes")
 
 
 def _json_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, Sequence[str]]]:
@@ -188,13 +188,13 @@ def _json_rows(text: str, faults: Faults) -> Iterator[tuple[int, str, Sequence[s
         try:
             row = parse_json(raw)
         except DecodeError as error:
-            faults.add(line, str(error), "one object a line")
+            faults.add(line, str(error), "one object per line")
             continue
         fields = row if isinstance(row, dict) else {}
         path = next((fields[name] for name in PATH_COLUMNS if name in fields), None)
         label = fields.get(LABEL_COLUMN)
         labels = [label] if isinstance(label, str) else label
-        if isinstance(path, str) and isinstance(labels, list) and all(isinstance(one, str) for one in labels):
+        if isinstance(path, str) and isinstance(labels, list) and all(isinstance(item, str) for item in labels):
             yield line, path, labels
         else:
             missing = LABEL_COLUMN if isinstance(path, str) else " or ".join(PATH_COLUMNS)

@@ -1,6 +1,6 @@
-"""Images with their own texts: of tar shards, of tables, and of folders with a text file beside each image.
+"""Read pairs of an image and its text from tar shards, from tables, and from folders with a text file per image.
 
-A pair is made where both halves are named, so that a failure of one cannot move the others.
+An image and its text are matched by name or row, so a failure does not shift the other pairs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _USUAL_EXTENSION: Final = "txt"
 _LONGEST_TEXT: Final = 1 << 20
-"""Bytes of a text file; no model reads as many."""
+"""Limit of a text file in bytes; no model reads as many."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,22 @@ class Pair:
     """An image and its text."""
 
     ref: ImageRef
-    """With a problem where a half is missing."""
+    """The image; its `problem` is set if a half of the pair is missing."""
     text: str | None
     fields: Mapping[str, object] = field(default_factory=dict)
-    """Columns of a table that are carried to the output."""
+    """Columns of a table to copy to the output."""
 
 
 @dataclass(frozen=True)
 class PairColumns:
-    """Where the halves of a pair stand."""
+    """The columns of a table, or the kind of text file, that hold the two halves of a pair."""
 
     image: str | None = None
-    """The column of images, or of their paths; None takes the only one with images, or one of a usual name."""
+    """The column of images or of their paths; None takes the only one with images, or one of a usual name."""
     text: str | None = None
-    """The column of texts; beside images, the extension of the files that hold texts, or `json:FIELD`."""
+    """The column of texts; in shards and folders, the extension of the text files, or `json:FIELD`."""
     keep: tuple[str, ...] = ()
-    """Columns that are carried to the output; `all` is all of them."""
+    """Columns to copy to the output; `all` copies every column."""
     where: Condition | None = None
     """Which rows of tables are wanted; None is all."""
 
@@ -59,18 +59,18 @@ class PairColumns:
 def read_pairs(
     arguments: Sequence[str], files_from: Sequence[str], columns: PairColumns, globs: Globs, *, null: bool
 ) -> Iterator[Pair]:
-    """Return the pairs that arguments and lists name, in order.
+    """Return the pairs of the arguments and lists, in order.
 
     Args:
-        arguments: shards, tables, folders, files, URLs and patterns of such, or `-` for a list on stdin.
-        files_from: files or URLs that hold a list of the same.
-        columns: where the halves of a pair stand.
-        globs: which images take part.
+        arguments: shards, tables, folders, files, URLs, patterns of these, or `-` for a list on stdin.
+        files_from: files or URLs with a list of the same.
+        columns: the location of the two halves of a pair.
+        globs: the images to include and exclude.
         null: lists are separated by NUL instead of newlines.
 
     Raises:
-        UsageError: nothing was named.
-        InputsError: a list or the only table cannot be used, or nothing at all came out.
+        UsageError: no input was given.
+        InputsError: a list or the only table cannot be used, or there are no pairs at all.
     """
     if not arguments and not files_from:
         raise UsageError(
@@ -92,11 +92,11 @@ def _all(named: Iterator[str | ImageRef], columns: PairColumns, globs: Globs, *,
     if not count and columns.where is not None:
         raise InputsError("no row of the tables passes --where", hint=f"it says {columns.where.expression}")
     if not count:
-        raise InputsError("no pairs in the inputs", hint="an image belongs to the text that has its name: a.jpg, a.txt")
+        raise InputsError("no pairs in the inputs", hint="an image and its text have the same name: a.jpg, a.txt")
 
 
 def _expand_safely(argument: str | ImageRef, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
-    """Yield the pairs of one argument of several: what is wrong with it is a failure of its own."""
+    """Yield the pairs of one of several arguments; an error becomes a failed pair."""
     try:
         yield from _expand(argument, columns, globs)
     except (InputsError, UsageError) as error:
@@ -131,9 +131,9 @@ def _of_shard(archive: str, columns: PairColumns, globs: Globs) -> Iterator[Pair
 
 
 def _of_table(table: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
-    shown = redact_url(table)
+    table_name = redact_url(table)
     names = header_of(table) if is_text_table(table) else list(Table(table).file.schema_arrow.names)
-    column = column_of(shown, columns.text, names, TEXT_COLUMNS)
+    column = column_of(table_name, columns.text, names, TEXT_COLUMNS)
     for ref in collect([table], column=columns.image, keep=(column, *columns.keep), where=columns.where, globs=globs):
         carried = {name: value for name, value in ref.fields.items() if name != column or name in columns.keep}
         if ref.problem is not None:
@@ -144,26 +144,26 @@ def _of_table(table: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
 
 
 def _beside(name: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
-    """Images of a folder, each with the file of the same name that holds its text."""
+    """Yield the images of a folder, each with the text file of the same name."""
     extension, _, key = (columns.text or _USUAL_EXTENSION).partition(":")
     for ref in collect([name], globs=globs):
         if ref.problem is not None or ref.source is not None:
-            problem = ref.problem or "it has no text of its own; name a shard, a table or a folder"
+            problem = ref.problem or "there is no text for it; name a shard, a table or a folder"
             yield Pair(replace(ref, problem=problem), None)
             continue
         file = f"{os.path.splitext(ref.path)[0]}.{extension}"  # noqa: PTH122 - any bytes
         try:
             data: bytes | ImageError | None = read_bytes(file, _LONGEST_TEXT) if is_there(file) else None
         except (OSError, ValueError) as error:
-            data = ImageError("read", f"its text is unusable: {reason_of(error)}")
+            data = ImageError("read", f"its text cannot be used: {reason_of(error)}")
         yield _pair(ref, data, extension, key, {})
 
 
 def _pair(
     ref: ImageRef, data: bytes | ImageError | None, extension: str, key: str, carried: Mapping[str, object]
 ) -> Pair:
-    """Return an image with the bytes of its text."""
-    where = f"the .{extension} beside it"
+    """Return the pair of an image and the bytes of its text, or a pair with the problem."""
+    location = f"the .{extension} beside it"
     if ref.problem is not None:
         return Pair(ref, None, carried)
     if data is None:
@@ -171,23 +171,23 @@ def _pair(
     if isinstance(data, ImageError):
         return Pair(replace(ref, problem=data.reason), None, carried)
     if not key:
-        return _with_text(ref, _decoded(data), where, carried)
+        return _with_text(ref, _decoded(data), location, carried)
     try:
         record = parse_json(data)
     except DecodeError:
-        return Pair(replace(ref, problem=f"no text: {where} is not JSON"), None, carried)
+        return Pair(replace(ref, problem=f"no text: {location} is not JSON"), None, carried)
     value = record.get(key) if isinstance(record, dict) else None
-    return _with_text(ref, value, f"{key} of {where}", carried)
+    return _with_text(ref, value, f"{key} of {location}", carried)
 
 
 def _decoded(data: bytes) -> str:
     return data.decode("utf-8-sig", "surrogateescape").strip("\r\n")
 
 
-def _with_text(ref: ImageRef, value: object, where: str, carried: Mapping[str, object]) -> Pair:
+def _with_text(ref: ImageRef, value: object, location: str, carried: Mapping[str, object]) -> Pair:
     text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not text.strip():
-        return Pair(replace(ref, problem=f"no text in {where}"), None, carried)
+        return Pair(replace(ref, problem=f"no text in {location}"), None, carried)
     if any("\ud800" <= character <= "\udfff" for character in text):
-        return Pair(replace(ref, problem=f"the text in {where} is not UTF-8"), None, carried)
+        return Pair(replace(ref, problem=f"the text in {location} is not UTF-8"), None, carried)
     return Pair(ref, text, carried)

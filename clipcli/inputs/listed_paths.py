@@ -1,4 +1,4 @@
-"""Lists of paths from files, URLs and stdin; and one image on stdin, which is told from a list by its first bytes."""
+"""Read lists of paths from files, URLs and stdin. Stdin may also hold one image; its first bytes decide."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 LONGEST_NAME: Final = 1 << 16
-"""Characters of a path or URL; no system opens one as long."""
+"""Most characters of a path or URL; no system opens a longer one."""
 _READ_SIZE: Final = 1 << 16
 _ENDLESS: Final = 64 << 20
-"""Bytes of a line after which a list is no list."""
+"""Bytes of one line after which the input is not taken for a list any more."""
 _IMAGE: Final = re.compile(
     rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|BM....\0\0\0\0|II\*\0|MM\0\*|II\+\0|MM\0\+|\0\0\0.ftyp|"
     rb"\0\0\0\x0c(JXL|jP) |\xff\x0a|\xff\x4f\xff\x51|8BPS\0|\0\0[\x01\x02]\0|qoif\0|DDS |icns\0|"
     rb"P[1-7]\s+(#[^\n]*\n\s*)?(\d+\s+\d+|WIDTH )",
     re.DOTALL,
 )
-"""How files of images begin; no list of paths does."""
+"""First bytes of image files; no list of paths begins with them."""
 _LIST: Final = re.compile(
     rb"(?!\x89P|\xff[\xd8\x0a\x4f]|GI|RI|BM|II|MM|\0|8B|qo|DD|ic|P[1-7])..|[ -~]{3,}\n", re.DOTALL
 )
-"""How no image begins: these bytes need not wait for more."""
+"""First bytes that no image has, so reading can stop early."""
 _ENOUGH: Final = 32
-"""Bytes that tell in any case."""
+"""Number of bytes that always decide between image and list."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class StdinImage:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Return the number of bytes."""
         return len(self.data)
 
     def read(self) -> bytes:
@@ -65,7 +65,7 @@ def read_list(source: str, *, null: bool) -> Iterator[str | ImageRef]:
         null: paths are separated by NUL instead of newlines.
 
     Raises:
-        InputsError: it cannot be read, or is separated by NUL and `null` is not set.
+        InputsError: it cannot be read, or it is separated by NUL and `null` is not set.
     """
     try:
         if source == STDIN:
@@ -81,7 +81,7 @@ def read_list(source: str, *, null: bool) -> Iterator[str | ImageRef]:
 
 
 def _stdin() -> IO[bytes]:
-    """Stdin without a buffer: a thread may still wait in it when the process ends, and would hold a buffer's lock."""
+    """Return stdin without a buffer: a thread that still waits at exit would hold the lock of a buffer."""
     try:
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
     except (OSError, ValueError):  # stdin is not a file, as in a program that runs the command line itself
@@ -105,19 +105,19 @@ def _image_of(first: bytes, blocks: Iterable[bytes]) -> ImageRef:
     for block in blocks:
         size += len(block)
         if size > MAX_BYTES:
-            return ImageRef(STDIN, STDIN, f"more than {MAX_BYTES / 1e9:.1f} GB, more than any image has")
+            return ImageRef(STDIN, STDIN, f"more than {MAX_BYTES / 1e9:.1f} GB, too large for an image")
         pieces.append(block)
     return ImageRef(STDIN, STDIN, source=StdinImage(b"".join(pieces)))
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
-    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
-    while block := read(_READ_SIZE):
+    read_block: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    while block := read_block(_READ_SIZE):
         yield block
 
 
 def _split(blocks: Iterable[bytes], source: str, *, null: bool) -> Iterator[str]:
-    """Paths of a list as they arrive, so that the first is out before the last is written."""
+    """Yield the paths of a list as they arrive, the first before the last has been written."""
     for raw in _pieces(blocks, b"\0" if null else b"\n"):
         if not null and b"\0" in raw:
             raise InputsError(f"{redact(source)}: the paths are separated by NUL bytes", hint="-0 reads such a list")
@@ -127,16 +127,16 @@ def _split(blocks: Iterable[bytes], source: str, *, null: bool) -> Iterator[str]
 
 
 def _pieces(blocks: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
-    rest, skipped = b"", 0
+    tail, skipped = b"", 0
     for block in blocks:
-        *whole, rest = (rest + block).split(separator)
-        yield from whole
-        if len(rest) > LONGEST_NAME * 4:
-            skipped += len(rest) - LONGEST_NAME * 4
-            rest = rest[: LONGEST_NAME * 4]  # of a line without an end, enough is kept to refuse it
+        *pieces, tail = (tail + block).split(separator)
+        yield from pieces
+        if len(tail) > LONGEST_NAME * 4:
+            skipped += len(tail) - LONGEST_NAME * 4
+            tail = tail[: LONGEST_NAME * 4]  # enough of an endless line to refuse it
             if skipped > _ENDLESS:
                 raise LineTooLongError(_ENDLESS)
         else:
             skipped = 0
-    if rest:
-        yield rest
+    if tail:
+        yield tail

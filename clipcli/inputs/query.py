@@ -1,18 +1,18 @@
-r"""What to look for, in one line: words, images, and sums and differences of them.
+r"""The query language: words, images, and sums and differences of them, in one line.
 
     query  = [sign] term { sign term }
     sign   = "+" | "-"                     alone, with white space (or an end of the query) on both sides
     term   = [weight ":"] ( words | image )
-    weight = a number above 0, such as 2, 0.5 or .5, directly before what it weighs; no digit follows its colon
+    weight = a number above 0, such as 2, 0.5 or .5, directly before its term; no digit follows the colon
     image  = a path that starts with ./ ../ ~/ or / (or .\ ..\ as on Windows)
     words  = anything else
 
-A query that as a whole names a picture, a file that is there or a URL, is that picture (`named_picture`).
+A query that names an existing picture or a URL means that picture (`named_picture`).
 
-Double quotes around a term, its weight included or not, keep signs and white space in it as they are; inside of them
-`\"` is a quote and `\\` a backslash. So `black-and-white photo`, `t-shirt`, `C++`, `16:9 screen` and `12" record` are
-plain words, `2:golden retriever + ./pool.jpg - fruit` is a sum of three terms, `"cats - and dogs"` is one term again,
-and `1:"2:x"` looks for the words 2:x.
+Double quotes around a term, with or without its weight, keep its signs and white space literal; inside them `\"` is a
+quote and `\\` a backslash. So `black-and-white photo`, `t-shirt`, `C++`, `16:9 screen` and `12" record` are plain
+words, `2:golden retriever + ./pool.jpg - fruit` is a sum of three terms, `"cats - and dogs"` is one term, and
+`1:"2:x"` searches for the words 2:x.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _DOTTED_BACKSLASH = re.compile(r"\.{1,2}\\")
 
 @dataclass(frozen=True)
 class Term:
-    """One thing to look for, or to look away from."""
+    """One term of a query: words or an image, with a weight."""
 
     text: str
     """Words, or the path of an image (`~` expanded)."""
     is_image: bool = False
     weight: float = 1.0
-    """Negative for what is taken away."""
+    """Negative if the term is subtracted."""
 
     def __str__(self) -> str:
-        """`+ 2 × 'golden retriever'`."""
+        """Return the term as text, such as `+ 2 × 'golden retriever'`."""
         size = "" if abs(self.weight) == 1 else f"{abs(self.weight):g} × "
-        what = f"image {self.text}" if self.is_image else repr(self.text)
-        return f"{'-' if self.weight < 0 else '+'} {size}{what}"
+        term = f"image {self.text}" if self.is_image else repr(self.text)
+        return f"{'-' if self.weight < 0 else '+'} {size}{term}"
 
 
 @dataclass(frozen=True)
@@ -58,44 +58,44 @@ class Query:
     """A sum of terms."""
 
     name: str
-    """What rows call it: as the user wrote it."""
+    """The query's name in rows: the text that the user wrote."""
     terms: tuple[Term, ...]
     id: str | None = None
-    """From a file of queries that gives ids."""
+    """The id, if a file of queries gives one."""
 
     @property
     def images(self) -> tuple[str, ...]:
-        """Paths of the images in it."""
+        """Return the paths of its images."""
         return tuple(term.text for term in self.terms if term.is_image)
 
     @property
     def is_example(self) -> bool:
-        """Return whether it is one picture and nothing else."""
+        """Return whether it consists of one picture only."""
         return len(self.terms) == 1 and self.terms[0].is_image and self.terms[0].weight == 1
 
     @property
     def is_sum(self) -> bool:
-        """Return whether signs or weights were read, which the user may not have meant."""
+        """Return whether signs or weights were parsed, which the user may not have meant."""
         return len(self.terms) > 1 or self.terms[0].weight != 1
 
     def __str__(self) -> str:
-        """Return the terms as they were understood."""
+        """Return the parsed terms as text."""
         return " ".join(map(str, self.terms)).removeprefix("+ ")
 
 
 def parse_query(source: str) -> Query:
-    """Read a query as the grammar above has it.
+    """Parse a query by the grammar above.
 
     Raises:
-        UsageError: empty, a term is missing, a quote is open, a weight is 0, or nothing but negative terms; the message
-            points at the place.
+        UsageError: the query is empty, a term is missing, a quote is not closed, a weight is 0, or all terms are
+            negative; the message points at the position.
     """
     if not source.strip():
         raise UsageError("the query is empty", hint="say what to look for, such as 'two parrots on a branch'")
     hidden = _QUOTED.sub(lambda match: "\0" * len(match[0]), source)
     if opened := _OPENED.search(hidden):
         raise _refusal(
-            source, opened.start(), "this quote is not closed", 'a quote in plain words stands as \\" in quotes'
+            source, opened.start(), "this quote is not closed", 'for a literal quote write \\" inside quotes'
         )
     signs = [(match.start(), match.end(), match[1]) for match in _SIGN.finditer(hidden)]
     leading = source.strip()[0] in "+-" and signs and not source[: signs[0][0]].strip()
@@ -104,15 +104,13 @@ def parse_query(source: str) -> Query:
     stops = [start for start, _, _ in signs[1 if leading else 0 :]] + [len(source)]
     terms = tuple(_term(source, start, stop, sign) for (start, sign), stop in zip(pieces, stops, strict=True))
     if all(term.weight < 0 for term in terms):
-        where = next(start for start, _, sign in signs if sign == "-")
-        raise _refusal(
-            source, where, "only negative terms: nothing is looked for", "add what to look for before the minus"
-        )
+        minus = next(start for start, _, sign in signs if sign == "-")
+        raise _refusal(source, minus, "there are only negative terms", "add what to look for before the minus")
     return Query(redact(source.strip()), terms)
 
 
 def read_query(source: str) -> Query:
-    """Read what a person typed: the picture that the whole of it names, else an expression.
+    """Parse the user's text: the picture that it names, else an expression.
 
     Raises:
         UsageError: as `parse_query`.
@@ -122,9 +120,9 @@ def read_query(source: str) -> Query:
 
 
 def named_picture(source: str) -> str | None:
-    """Return the path or URL of the picture that a query as a whole names; None for words and expressions.
+    """Return the path or URL if the query names a picture; None for words and expressions.
 
-    A file counts when it is there and is named like an image or written as a path, a URL always.
+    Every URL counts as a picture; a file counts if it exists and has an image suffix or is written as a path.
     """
     text = source.strip()
     if is_url(text):
@@ -135,24 +133,24 @@ def named_picture(source: str) -> str | None:
 
 
 def _native(path: str) -> str:
-    r"""Return a path as this system writes it: `.\a.jpg`, which is Windows' way, is `./a.jpg` elsewhere."""
+    r"""Return a path with this system's separators: Windows' `.\a.jpg` becomes `./a.jpg` elsewhere."""
     if os.sep == "/" and _DOTTED_BACKSLASH.match(path) and not os.path.lexists(path):
         return path.replace("\\", "/")
     return path
 
 
 def literal(text: str, *, identifier: str | None = None) -> Query:
-    """Return a query of plain words, whatever signs are in them."""
+    """Return a query of plain words; signs in them are literal."""
     return Query(redact(text), (Term(text),), identifier)
 
 
 def example(path: str, *, name: str | None = None, identifier: str | None = None) -> Query:
-    """Return a query by an image, whatever its path looks like."""
+    """Return a query by an image; any path is accepted."""
     return Query(redact(name or path), (Term(path, is_image=True),), identifier)
 
 
 def looks_like_image(text: str) -> bool:
-    """Return whether a term would be read as the path of an image."""
+    """Return whether a term is parsed as the path of an image."""
     return _IMAGE.match(text) is not None
 
 
@@ -160,36 +158,38 @@ def _term(source: str, start: int, stop: int, sign: str) -> Term:
     raw = source[start:stop]
     text = raw.strip()
     if not text:
-        where = min(start, max(len(source) - 1, 0))
-        raise _refusal(source, where, "a term is missing here", "a literal sign stands in quotes: '\"a + b\"'")
-    place = start + len(raw) - len(raw.lstrip())
-    weight, text = _weighed(source, text, place)
+        gap = min(start, max(len(source) - 1, 0))
+        raise _refusal(source, gap, "a term is missing here", "put a literal sign in quotes: '\"a + b\"'")
+    column = start + len(raw) - len(raw.lstrip())
+    weight, text = _weighed(source, text, column)
     if quoted := _QUOTED.fullmatch(text):
         text = re.sub(r"\\(.)", r"\1", quoted[1])
         if weight is None:
-            weight, text = _weighed(source, text, place + 1)
+            weight, text = _weighed(source, text, column + 1)
     if not text.strip():
-        raise _refusal(source, place, "this term is empty", "say what to look for")
+        raise _refusal(source, column, "this term is empty", "say what to look for")
     is_image = looks_like_image(text)
     signed = (1.0 if weight is None else weight) * (-1 if sign == "-" else 1)
     return Term(_native(os.path.expanduser(text)) if is_image else text, is_image, signed)  # noqa: PTH111 - any bytes
 
 
-def _weighed(source: str, text: str, place: int) -> tuple[float | None, str]:
-    found = _WEIGHT.match(text)
-    if found is None:
+def _weighed(source: str, text: str, column: int) -> tuple[float | None, str]:
+    match = _WEIGHT.match(text)
+    if match is None:
         return None, text
-    weight = float(found[1])
+    weight = float(match[1])
     if weight == 0:
-        raise _refusal(source, place, "a weight is above 0", "leave out the term, or subtract it with -")
+        raise _refusal(source, column, "a weight must be above 0", "leave out the term, or subtract it with -")
     if math.isinf(weight):
-        raise _refusal(source, place, "this weight is too large", "weights of other terms can be smaller instead")
-    return weight, text[found.end() :]
+        raise _refusal(
+            source, column, "this weight is too large", "make the weights of the other terms smaller instead"
+        )
+    return weight, text[match.end() :]
 
 
-def _refusal(source: str, place: int, problem: str, hint: str) -> UsageError:
-    """Return the problem, the query, and a caret under the place."""
-    from rich.cells import cell_len  # a Chinese character takes two columns, an accent that is put on a letter none
+def _refusal(source: str, column: int, problem: str, hint: str) -> UsageError:
+    """Return the error with the problem, the query, and a caret under the position."""
+    from rich.cells import cell_len  # a Chinese character takes two columns, a combining accent none
 
     line = re.sub(r"\s", " ", source)
-    return UsageError(f"{problem}\n  {line}\n  {' ' * cell_len(printable(line[:place]))}^", hint=hint)
+    return UsageError(f"{problem}\n  {line}\n  {' ' * cell_len(printable(line[:column]))}^", hint=hint)

@@ -170,7 +170,7 @@ class WantedRows:
             kept: the columns that go along.
 
         Raises:
-            UsageError: the condition names a column that there is not.
+            UsageError: the condition names a column that does not exist.
         """
         self._filter = None if condition is None else condition.bind(names)
         self._kept = kept

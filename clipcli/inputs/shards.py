@@ -1,4 +1,4 @@
-"""Sharing inputs among machines by a stable hash of their names; no shard needs to know of the others."""
+"""Divide inputs among machines by a stable hash of their names; the machines need not communicate."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _Input = TypeVar("_Input")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """`i/n` → (i, n), 1 ≤ i ≤ n.
+    """Parse `i/n` and return (i, n) with 1 ≤ i ≤ n.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not of this form.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     index, count = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -29,14 +29,14 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_of(name: str, count: int) -> int:
-    """Return which shard, 1 to `count`, a name belongs to; the same on every machine and in every version."""
+    """Return the shard of a name, from 1 to `count`; the same on every machine and in every version."""
     digest = hashlib.sha256(_bytes(name)).digest()
     return int.from_bytes(digest[:8], "big") % count + 1
 
 
 @dataclass
 class Listing(Generic[_Input]):
-    """Inputs counted on their way; those of one shard pass, with the position they had among all."""
+    """Counts inputs while iterating; yields those of one shard with their position among all."""
 
     inputs: Iterable[_Input]
     name_of: Callable[[_Input], str]
@@ -46,17 +46,17 @@ class Listing(Generic[_Input]):
     _hash: hashlib._Hash = field(default_factory=hashlib.sha256, repr=False)
 
     def __iter__(self) -> Iterator[tuple[int, _Input]]:
-        for one in self.inputs:
-            name = self.name_of(one)
+        for item in self.inputs:
+            name = self.name_of(item)
             position = self.count
             self.count += 1
             self._hash.update(hashlib.sha256(_bytes(name)).digest())
             if self.shards == 1 or shard_of(name, self.shards) == self.index:
-                yield position, one
+                yield position, item
 
     @property
     def digest(self) -> str:
-        """Hash over the names of all inputs so far, in order."""
+        """Return the hash over the names of all inputs so far, in order."""
         return self._hash.hexdigest()[:32]
 
 

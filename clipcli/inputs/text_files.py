@@ -1,4 +1,4 @@
-"""Text files that people write by hand: bytes become lines, and what is wrong is named with file and line."""
+"""Read text files that people write by hand; faults are reported with file and line."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 _LARGEST = 64 << 20
-"""Bytes. A list of a million labels has 20 MB; a file above this is a mistake, and /dev/zero has no end."""
+"""Limit in bytes. A list of a million labels has 20 MB; a larger file is a mistake, and /dev/zero is endless."""
 _SHOWN = 60
-"""Characters of a faulty line that a message repeats."""
+"""Most characters of a faulty line that a message repeats."""
 
 _BOM = "\ufeff"
 _ESCAPABLE = "\\:;#,@"
@@ -29,61 +29,61 @@ _RESTORE = dict(enumerate(_ESCAPABLE, start=1))
 _ESCAPE = re.compile(r"\\([\\:;#,@])")
 _COMMENT = r"^#|(?<=\s)#(?=\s|$)"
 _UNUSABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
-"""Control characters that are not white space, and halves of surrogate pairs: no tokenizer can read them."""
+"""Control characters other than white space, and lone surrogates; no tokenizer can read them."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a file, and what to do about it."""
+    """A fault in a file, and what to do about it."""
 
     source: str
     """The file as the user named it; `<stdin>` for `-`."""
     line: int | None
-    """Counted from 1; None when the fault is the file's, not a line's."""
+    """Line number from 1; None for a fault of the whole file."""
     problem: str
     suggestion: str = ""
 
     def __str__(self) -> str:
-        """`file:line: problem`, the form that editors jump to."""
-        where = self.source if self.line is None else f"{self.source}:{self.line}"
-        return f"{where}: {self.problem}"
+        """Return `file:line: problem`, a form that editors can jump to."""
+        location = self.source if self.line is None else f"{self.source}:{self.line}"
+        return f"{location}: {self.problem}"
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What is found wrong with one file, as it is read."""
+    """Collects the faults of one file."""
 
     source: str
     found: list[Fault] = field(default_factory=list)
 
     def add(self, line: int | None, problem: str, suggestion: str = "") -> None:
-        """Note one more."""
+        """Add a fault."""
         self.found.append(Fault(self.source, line, problem, suggestion))
 
     def in_order(self) -> list[Fault]:
-        """By line; those of the whole file first."""
+        """Return the faults by line, those of the whole file first."""
         return sorted(self.found, key=lambda fault: fault.line or 0)
 
 
 def refuse(faults: Sequence[Fault], error: type[InputsError], *, see_all: str = "") -> NoReturn:
-    """Raise `error` for the first fault, with the number of the others; `see_all` says how to list them."""
-    first, others = faults[0], len(faults) - 1
-    message = f"{first} (and {others} more fault{'' if others == 1 else 's'})" if others else str(first)
-    hints = [first.suggestion, see_all if others else ""]
+    """Raise `error` for the first fault, with the number of further ones; `see_all` tells how to list them."""
+    first, remaining = faults[0], len(faults) - 1
+    message = f"{first} (and {remaining} more fault{'' if remaining == 1 else 's'})" if remaining else str(first)
+    hints = [first.suggestion, see_all if remaining else ""]
     raise error(message, hint="; ".join(hint for hint in hints if hint) or None)
 
 
 def shown_name(path: str) -> str:
-    """Return how a file is called in messages."""
+    """Return the name of a file in messages."""
     return "<stdin>" if path == STDIN else path
 
 
 def read_text(path: str, *, errors: str = "strict") -> str | Fault:
-    """The whole of a UTF-8 file (`-` is stdin), with or without byte order mark, its lines ended by newlines alone.
+    r"""Return the text of a UTF-8 file (`-` is stdin) without byte order mark and with `\n` line ends, or its fault.
 
     Args:
         path: as the user wrote it.
-        errors: how bytes that are not UTF-8 are taken; with `surrogateescape` file names survive.
+        errors: handling of bytes that are not UTF-8; `surrogateescape` preserves file names.
     """
     source = shown_name(path)
     try:
@@ -117,11 +117,11 @@ def _read_bytes(path: str) -> bytes:
 
 
 def content_lines(text: str, faults: Faults) -> Iterator[tuple[int, str]]:
-    """Number and content of each line that is neither blank nor a comment.
+    """Yield number and content of each line that is neither blank nor a comment.
 
-    A comment starts with `#` at the beginning of a line, or with a `#` that stands alone between white space. Backslash
-    escapes are protected, so that the caller may split at separators; `plain` turns its pieces into text.
-    Lines that hold characters no tokenizer can read are added to `faults` instead.
+    A comment starts with `#` at the beginning of a line, or with `#` between white space. Backslash escapes are
+    protected, so that the caller can split at separators; `plain` turns the pieces into text. Lines with characters
+    that no tokenizer can read are added to `faults` instead.
     """
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.replace(_BOM, "").strip()  # files joined with cat keep their inner byte order marks
@@ -138,13 +138,13 @@ def content_lines(text: str, faults: Faults) -> Iterator[tuple[int, str]]:
 
 
 def unusable(text: str) -> str | None:
-    """Return what cannot stand in a label or prompt, if anything does."""
-    found = _UNUSABLE.search(text)
-    return f"character U+{ord(found[0]):04X} cannot stand in a text" if found else None
+    """Return the problem with a text as label or prompt, or None."""
+    match = _UNUSABLE.search(text)
+    return f"character U+{ord(match[0]):04X} is not allowed in a text" if match else None
 
 
 def protect(text: str) -> str:
-    """Put control characters in the place of backslash escapes, so that splitting does not see them."""
+    """Replace backslash escapes with control characters, so that the text can be split at separators."""
     return _ESCAPE.sub(lambda match: _PROTECT[match[1]], text) if "\\" in text else text
 
 
@@ -154,21 +154,18 @@ def plain(piece: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Single spaces for white space, none at the ends; composed form (NFC), so that equal names are equal texts."""
+    """Return the text with single spaces, stripped and in composed form (NFC), so that equal names are equal texts."""
     joined = " ".join(text.replace(_BOM, "").split())
     return joined if joined.isascii() else unicodedata.normalize("NFC", joined)
 
 
 def escape(text: str, separators: str = "") -> str:
-    """Return the reverse of `plain` for tidy text.
-
-    `separators` is a regular expression of what the line is split at.
-    """
+    """Escape tidy text, the reverse of `plain`; `separators` is a regular expression of the line's separators."""
     special = f"{_COMMENT}|{separators}" if separators else _COMMENT
     return re.sub(special, lambda match: "\\" + match[0], text.replace("\\", "\\\\"))
 
 
 def quoted(text: str) -> str:
-    """Return a piece of the user's text for a message, cut when it is long."""
+    """Return a piece of the user's text for a message, shortened if it is long."""
     text = redact(text)
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")

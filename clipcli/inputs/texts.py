@@ -1,4 +1,4 @@
-"""Texts from lists and tables, one after the other, so that millions of them need no memory."""
+"""Read texts from lists and tables one by one, in constant memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _LONGEST = 16 << 20
-"""Bytes of a line, or characters of a field."""
+"""Most bytes of a line, or characters of a field."""
 _TABLES = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
@@ -35,7 +35,7 @@ _PARQUET = (".parquet", ".pq")
 
 @dataclass(frozen=True)
 class TextRef:
-    """One text, or the reason why there is none where one should be."""
+    """One text, or the reason why it is missing."""
 
     text: str
     problem: str | None = None
@@ -48,14 +48,14 @@ def read_texts(
 
     Args:
         given: texts as they are.
-        sources: files or URLs of one text a line; tables (.csv, .tsv, .jsonl, .parquet) with `column`; shards (.tar);
-            `-` is stdin.
-        column: of the tables; on stdin it means JSON Lines where the first byte is a brace, else CSV. Of shards, the
-            extension of the members that hold texts (`txt` without it), or `json:FIELD`.
-        say: is told of images of a shard that have no text beside them.
+        sources: files or URLs with one text per line; tables (.csv, .tsv, .jsonl, .parquet) with `column`; shards
+            (.tar); `-` is stdin.
+        column: the column of tables; stdin is then JSON Lines if its first byte is a brace, else CSV. For shards, the
+            extension of the members with texts (default `txt`), or `json:FIELD`.
+        say: gets a message about images of a shard without a text.
 
     Raises:
-        UsageError: stdin was named twice, or `column` without a table.
+        UsageError: stdin was given twice, or `column` without a table.
         InputsError: a file cannot be read, or has no such column.
     """
     if list(sources).count(STDIN) > 1:
@@ -87,18 +87,18 @@ def _read(source: str, column: str | None, say: Callable[[str], object] | None) 
         for number, value in enumerate(_parquet_column(source, column), start=1):
             yield _ref(value, f"row {number} of {redact(source)}")
         return
-    shown = redact(source)
+    source_name = redact(source)
     try:
         with _open(source) as stream:
-            yield from _parse(stream, shown, suffix, column)
+            yield from _parse(stream, source_name, suffix, column)
     except (OSError, ValueError) as error:
-        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
+        raise InputsError(f"{source_name}: cannot be read: {words_of(error).lower()}") from error
     except ImageError as error:
-        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
+        raise InputsError(f"{source_name}: cannot be read: {error.reason}") from error
 
 
 def _captions(archive: str, column: str, say: Callable[[str], object] | None) -> Iterator[TextRef]:
-    """Captions of the images of a shard: members of one extension, or a field of those that hold JSON."""
+    """Yield the captions of a shard: members with one extension, or a field of JSON members."""
     extension, _, field = column.partition(":")
     name = ""
     for name, data in captions(archive, extension, say):
@@ -155,9 +155,9 @@ def _table(stream: IO[bytes], source: str, separator: str, column: str | None) -
         chosen = header[0] if column is None and len(header) == 1 else column
         if chosen not in header:
             raise no_such_column(source, column, header)
-        place = header.index(chosen)
+        index = header.index(chosen)
         for number, row in enumerate(rows, start=1):
-            yield _ref(row[place] if place < len(row) else None, f"row {number} of {source}")
+            yield _ref(row[index] if index < len(row) else None, f"row {number} of {source}")
     except csv.Error as error:
         raise InputsError(f"{source}: not a table ({error})") from error
 
@@ -180,9 +180,9 @@ def _json_lines(stream: IO[bytes], source: str, column: str | None) -> Iterator[
         yield _ref(record.get(chosen), f"line {number} of {source}")
 
 
-def _ref(value: object, where: str) -> TextRef:
+def _ref(value: object, location: str) -> TextRef:
     if not isinstance(value, str):
-        return TextRef("", problem=f"no text in {where}")
+        return TextRef("", problem=f"no text in {location}")
     if any("\ud800" <= character <= "\udfff" for character in value):
         return TextRef(value.encode("utf-8", "backslashreplace").decode("utf-8"), problem="not UTF-8")
     return TextRef(value)
@@ -193,7 +193,7 @@ def _open(source: str) -> IO[bytes]:
 
 
 def _parquet_column(source: str, column: str | None) -> Iterator[object]:
-    """Yield a column, row group by row group; None where it has no text."""
+    """Yield the values of a column, row group by row group; None where there is no text."""
     if not is_url(source) and not is_file(source):
         raise InputsError(f"{source}: cannot be read: no such file")
     table, types = Table(source), pyarrow().types
@@ -202,8 +202,8 @@ def _parquet_column(source: str, column: str | None) -> Iterator[object]:
     if chosen is None or chosen not in names:
         raise no_such_column(table.shown, column, names)
     kind = table.file.schema_arrow.field(chosen).type
-    held = kind.value_type if types.is_dictionary(kind) else kind
-    if not (types.is_string(held) or types.is_large_string(held)):
+    value_kind = kind.value_type if types.is_dictionary(kind) else kind
+    if not (types.is_string(value_kind) or types.is_large_string(value_kind)):
         raise InputsError(f"{table.shown}: the column {chosen} holds {kind}, not text")
     try:
         for group in range(len(table.groups)):

@@ -73,7 +73,7 @@ def test_what_is_not_a_bundle_is_never_replaced(tmp_path):
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"precious")
     (tmp_path / "notes").write_text("precious")
     for name in ("photos", "notes"):
-        with pytest.raises(OutputError, match="already there"), staging.staged(tmp_path / name):
+        with pytest.raises(OutputError, match="exists and is not"), staging.staged(tmp_path / name):
             pytest.fail("the block must not start")
     assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "photos"]

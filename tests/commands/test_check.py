@@ -187,7 +187,7 @@ class TestKinds:
         config = f'[checks.a]\ninclude = ["disc/"]\nexpect = "red"\n{COLOURS}'
         result = few(config, "-v")
         assert result.lines == ["a\t4\t3\tno"]
-        assert "folders passed over: #recycle, @eaDir" in result.stderr
+        assert "skipped folders: #recycle, @eaDir" in result.stderr
         assert few(config, "--exclude", "*low.png", "--exclude", "green.*").lines == ["a\t2\t1\tno"]
         assert few(config, "disc", "--include", "red.png").lines == ["a\t1\t0\tyes"]
         named = few(config.replace("disc/", "disc/@eaDir/"))

@@ -397,7 +397,7 @@ def test_a_failed_image_stands_among_the_images(rank, world, tmp_path):
         (("cat", "DIR", "--relevance", "e.csv", "--min-recall", "x"), 2, "not K=R"),
         (("cat", "DIR", "--relevance", "none.csv"), 4, "cannot be read"),
         (("--queries", "none.txt", "DIR"), 4, "cannot be read"),
-        (("--queries", "q.json", "DIR"), 4, "one object a line"),
+        (("--queries", "q.json", "DIR"), 4, "one object per line"),
     ],
 )
 def test_bad_questions(rank, folder, arguments, code, words):

@@ -95,4 +95,4 @@ def test_a_pipe_that_the_shell_opened_is_read_to_its_end():
 def test_a_huge_file_is_not_read(tmp_path):
     with (tmp_path / "disk.png").open("wb") as sparse:
         sparse.truncate(5_000_000_000)
-    assert reason(tmp_path / "disk.png") == "5.0 GB, more than any image has"
+    assert reason(tmp_path / "disk.png") == "5.0 GB, too large for an image"

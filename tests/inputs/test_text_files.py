@@ -92,7 +92,7 @@ def test_lines_without_content(line):
 def test_a_control_character_is_a_fault_of_its_line():
     found, faults = lines("cat\n\x1b[31mdog\ncow")
     assert found == [(1, "cat"), (3, "cow")]
-    assert [str(fault) for fault in faults] == ["f:2: character U+001B cannot stand in a text"]
+    assert [str(fault) for fault in faults] == ["f:2: character U+001B is not allowed in a text"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])).map(tidy).filter(bool))

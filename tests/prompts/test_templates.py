@@ -40,7 +40,7 @@ def test_braces_of_a_label_stay():
         ("a {} {", "a stray { in 'a {} {'", "{} stands for the label, {{ for a brace"),
         ("a {} }", "a stray } in 'a {} }'", "{} stands for the label, }} for a brace"),
         ("a {{}}", "no {} in 'a {{}}'", "for example 'a {{}} {}'"),
-        ("a \x00{}", "character U+0000 cannot stand in a text: 'a \\x00{}'", ""),
+        ("a \x00{}", "character U+0000 is not allowed in a text: 'a \\x00{}'", ""),
     ],
 )
 def test_what_is_wrong_with_a_template(template, problem, suggestion):

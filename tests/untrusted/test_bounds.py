@@ -54,7 +54,7 @@ def canary(tmp_path: Path) -> Path:
     ],
 )
 def test_schemes_are_an_allow_list(url):
-    with pytest.raises(ClipcliError, match=r"nothing reads|a URL with ::"):
+    with pytest.raises(ClipcliError, match=r"is not supported"):
         file_system(url if "://" in url.partition("::")[0] or "::" not in url else f"memory://{url}")
     rows = run("embed", IMAGE, "-", *TINY, stdin=url.encode()).rows
     assert len(rows) == 2
@@ -150,7 +150,7 @@ def test_an_answer_without_an_end_is_cut(monkeypatch):
             for _ in range(100):
                 self.wfile.write(bytes(1 << 20))
 
-    with listening(Endless, lambda: None) as address, pytest.raises(ImageError, match="more than any image has"):
+    with listening(Endless, lambda: None) as address, pytest.raises(ImageError, match="too large for an image"):
         read_ref(next(iter(collect([f"{address}/a.jpg"]))))
 
 

@@ -1,4 +1,4 @@
-"""What a driver raises becomes words for the user. No credential stands in them, and passing faults are told apart."""
+"""Turn exceptions of drivers into messages without credentials, and recognise temporary faults."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _PASSING_NUMBERS: Final = frozenset(
 )
 _NETWORK_PACKAGES: Final = frozenset(("aiohttp", "aiobotocore", "botocore", "httpx", "requests", "urllib3", "http"))
 _LONGEST = 200
-"""Characters of a driver's own words."""
+"""Most characters of a driver's message."""
 
 
 def message(text: str) -> str:
-    """One line of a driver's words that may be shown."""
+    """Return a driver's message in one line, without secrets."""
     line = redact_variables(" ".join(redact(text).split()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 def is_passing(error: BaseException) -> bool:
-    """Return whether trying again may help."""
+    """Return whether a retry may help."""
     if isinstance(error, _LASTING) or _is_offline(error):
         return False
     status = _status(error)
@@ -49,16 +49,16 @@ def reason(error: BaseException, seconds: float) -> str:
         seconds: the time limit of a request.
     """
     status = _status(error) or _status(error.__cause__)
-    known = (
+    cases = (
         (isinstance(error, PermissionError) or status in {401, 403}, "access denied: are the credentials right?"),
         (isinstance(error, FileNotFoundError) or status in {404, 410}, _what_is_missing(error)),
-        (_is_offline(error), "the network is not to be used: HF_HUB_OFFLINE=1"),
-        (_has_no_credentials(error), "no credentials found for this place"),
+        (_is_offline(error), "the network is switched off by HF_HUB_OFFLINE=1"),
+        (_has_no_credentials(error), "no credentials found"),
         (_is_timeout(error), f"no answer within {seconds:g} s"),
         (status is not None, f"the server answered {status} {getattr(error, 'message', '')}".strip()),
         (isinstance(error, ConnectionError) or "Connect" in type(error).__name__, "cannot connect to the server"),
     )
-    words = next((words for holds, words in known if holds), message(str(error)) or type(error).__name__)
+    words = next((words for holds, words in cases if holds), message(str(error)) or type(error).__name__)
     return words[:1].lower() + words[1:]
 
 
@@ -71,20 +71,20 @@ def _what_is_missing(error: BaseException) -> str:
 
 
 def _is_timeout(error: BaseException) -> bool:
-    """By name too: those of asyncio and concurrent.futures are Python's own only from 3.11 on."""
+    """Return whether it is a timeout, also by name: before Python 3.11, asyncio has its own TimeoutError."""
     return isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
 
 
 def _status(error: BaseException | None) -> int | None:
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore's
-        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return int(found) if found >= 400 else None  # noqa: PLR2004 - HTTP's errors
+        code = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return int(code) if code >= 400 else None  # noqa: PLR2004 - HTTP's errors
     for holder in (error, response):
         for name in ("status", "status_code", "code"):
-            found = getattr(holder, name, None)
-            if isinstance(found, int) and 400 <= found < 600:  # noqa: PLR2004 - HTTP's errors
-                return found
+            code = getattr(holder, name, None)
+            if isinstance(code, int) and 400 <= code < 600:  # noqa: PLR2004 - HTTP's errors
+                return code
     return None
 
 

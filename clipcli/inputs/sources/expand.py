@@ -1,4 +1,4 @@
-"""An argument, or a line of a list, becomes references to images that are no local files of their own."""
+"""Expand arguments and lines of lists into references to images that are not plain local files."""
 
 from __future__ import annotations
 
@@ -32,27 +32,24 @@ if TYPE_CHECKING:
     from clipcli.inputs.sources.refs import ByteSource, ListedPath
 
 _HOLDERS = (*SHARDS, *PACKED, *TABLES, *TEXT_TABLES)
-"""Files with several images in them, or with their paths."""
+"""Suffixes of files that hold several images or paths."""
 
 
 @dataclass(frozen=True)
 class RemoteObject:
-    """A whole object."""
+    """An image at a URL."""
 
     url: str
     size: int | None = None
     is_remote: ClassVar[bool] = True
 
     def read(self) -> bytes:
-        """Its bytes. Raises ImageError."""
+        """Return the object's bytes. Raises ImageError."""
         return read_object(self.url)
 
 
 def is_elsewhere(argument: str) -> bool:
-    """Return whether an argument is for `expand`: a URL, a shard, a table, or a pattern of such.
-
-    Cheap for plain files.
-    """
+    """Return whether `expand` handles an argument: a URL, a shard, a table, or a pattern of these; fast for files."""
     if is_url(argument):
         return True
     if os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
@@ -66,48 +63,50 @@ def is_elsewhere(argument: str) -> bool:
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Which columns of tables are used."""
+    """The columns of tables to read."""
 
     image: str | None = None
-    """That holds images, or paths of images; None takes the only one with images, or one of a usual name."""
+    """The column of images or paths; None takes the only one with images, or one of a usual name."""
     keep: tuple[str, ...] = ()
-    """That are carried to the output; `all` is all of them."""
+    """Columns to copy to the output; `all` copies every column."""
     where: Condition | None = None
     """Which rows are wanted; None is all."""
 
 
 def expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
-    """Yield the images that an argument stands for; strings are paths of local files or folders.
+    """Yield the images of an argument; strings are paths of local files or folders.
 
     Args:
-        argument: for which `is_elsewhere` holds.
-        column: which columns of tables are used.
-        search: which folders below a URL are entered, and which images are taken.
+        argument: one that `is_elsewhere` accepts.
+        column: the columns of tables to read.
+        search: decides which folders below a URL to enter and which images to take.
 
     Raises:
         InputsError: a package is missing, or a table cannot be used.
     """
-    found = has_magic(argument)
+    is_pattern = has_magic(argument)
     for name in names_of(argument):
         if isinstance(name, ImageRef):
             yield name
-        elif is_url(name) and not found:
+        elif is_url(name) and not is_pattern:
             yield from _expand_url(name, column, search)
         else:
-            yield from _taken(_named(name, column), search)
+            yield from _filter(_named(name, column), search)
 
 
-def _taken(every: Iterable[ImageRef | ListedPath | str], search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
-    """Return what the globs leave; of a path they are asked where it is looked up."""
-    return (one for one in every if not isinstance(one, ImageRef) or search.takes(one.name))
+def _filter(
+    items: Iterable[ImageRef | ListedPath | str], search: FolderSearch
+) -> Iterator[ImageRef | ListedPath | str]:
+    """Return the items that pass the globs; paths are filtered later, when they are expanded."""
+    return (item for item in items if not isinstance(item, ImageRef) or search.takes(item.name))
 
 
 def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
-    """Yield what is right below a folder or URL, sorted: names in full, and whether they are folders.
+    """Yield the direct entries of a folder or URL, sorted: the full path, and whether it is a folder.
 
     Raises:
-        ImageError: it is no folder, or cannot be listed.
-        OSError: likewise.
+        ImageError: a remote folder does not exist or cannot be listed.
+        OSError: a local folder does not exist or cannot be listed.
     """
     if not is_url(folder):
         with os.scandir(folder) as entries:
@@ -115,15 +114,15 @@ def list_folder(folder: str) -> Iterator[tuple[str, bool]]:
         return
     system, path = file_system(folder)
     listing = attempt(lambda: system.ls(path, detail=True))
-    below = [one for one in listing if str(one["name"]).rstrip("/") != path.rstrip("/")]
-    yield from sorted((full_url(system, folder, str(one["name"])), one.get("type") == "directory") for one in below)
+    below = [info for info in listing if str(info["name"]).rstrip("/") != path.rstrip("/")]
+    yield from sorted((full_url(system, folder, str(info["name"])), info.get("type") == "directory") for info in below)
 
 
 def locate(path: str) -> ByteSource | None:
-    """Return what reads a path that is no plain file, as `ImageRef.path` and rows have it; None for plain files.
+    """Return the source of a path in `ImageRef.path` form; None for plain files.
 
     Raises:
-        ImageError: at stage `read`, it leads into an archive or table that does not have it.
+        ImageError: at stage `read`, the archive or table has no such member or row.
     """
     inside = INSIDE.fullmatch(path)
     if inside is None or (not is_url(path) and not os.path.isfile(inside["outer"])):  # noqa: PTH113
@@ -141,7 +140,7 @@ def locate(path: str) -> ByteSource | None:
 
 
 def _named(name: str, column: TableColumns) -> Iterator[ImageRef | ListedPath | str]:
-    """One file that is named outright, local or remote."""
+    """Yield the images of one named file, local or remote."""
     if has_suffix(name, SHARDS):
         from clipcli.inputs.sources import tar
 
@@ -168,22 +167,22 @@ def _named(name: str, column: TableColumns) -> Iterator[ImageRef | ListedPath | 
 
 
 def _expand_url(url: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:
-    shown = redact_url(url)
+    url_name = redact_url(url)
     try:
         system, path = file_system(url)
         if _is_file(system, url, path):
             inside = INSIDE.fullmatch(url)
-            yield from _taken(
-                [ImageRef(url, _shown(url), None, locate(url))] if inside else _named(url, column), search
+            yield from _filter(
+                [ImageRef(url, _display_name(url), None, locate(url))] if inside else _named(url, column), search
             )
         else:
             yield from _walk(system, url, path, search, top=True)
     except ImageError as error:
-        yield ImageRef(url, shown, error.reason)
+        yield ImageRef(url, url_name, error.reason)
 
 
-def _shown(url: str) -> str:
-    """The name of a member or row that stands behind a shard's or table's own query: `…/a.tar?sig=…/000012.jpg`."""
+def _display_name(url: str) -> str:
+    """Return a URL without secrets but with a member or row after the query: `…/a.tar?sig=…/000012.jpg`."""
     inside = INSIDE.fullmatch(url)
     if inside is None or not (is_image_name(inside["inner"]) or inside["inner"].isdecimal()):
         return redact_url(url)
@@ -191,9 +190,9 @@ def _shown(url: str) -> str:
 
 
 def _is_file(system: Any, url: str, path: str) -> bool:
-    """Tell files from folders: a name with a suffix is a file, one that ends in a slash a folder.
+    """Return whether a URL is a file: a name with a known suffix is one, a name that ends in a slash is a folder.
 
-    The rest is looked up, except on the web.
+    Other names are looked up, except on the web, where all are files.
     """
     plain = url.partition("?")[0] if scheme(url) in {"http", "https"} else url
     if plain.endswith("/"):
@@ -206,15 +205,15 @@ def _is_file(system: Any, url: str, path: str) -> bool:
 
 
 def _walk(system: Any, url: str, folder: str, search: FolderSearch, *, top: bool = False) -> Iterator[ImageRef]:
-    """Images below a folder, sorted; hidden names skipped. One listing of one folder at a time is in memory."""
+    """Yield the images below a folder, sorted; skip hidden names. Hold the listing of one folder per level."""
     try:
         listing = attempt(lambda: system.ls(folder, detail=True))
     except ImageError as error:
-        shown = redact_url(url if top else full_url(system, url, folder))
+        folder_name = redact_url(url if top else full_url(system, url, folder))
         words = "no such folder" if error.reason == "no such object" else f"cannot list this folder: {error.reason}"
-        yield ImageRef(shown, shown, words)
+        yield ImageRef(folder_name, folder_name, words)
         return
-    for info in sorted(listing, key=lambda one: str(one["name"])):
+    for info in sorted(listing, key=lambda info: str(info["name"])):
         full = str(info["name"])
         last = posixpath.basename(full.rstrip("/"))
         if not last or last.startswith(".") or full.rstrip("/") == folder.rstrip("/"):
@@ -229,5 +228,5 @@ def _walk(system: Any, url: str, folder: str, search: FolderSearch, *, top: bool
 
 def _listed(url: str, size: int | None) -> ImageRef:
     if size is not None and size > MAX_BYTES:
-        return ImageRef(url, redact_url(url), f"{size / 1e9:.1f} GB, more than any image has")
+        return ImageRef(url, redact_url(url), f"{size / 1e9:.1f} GB, too large for an image")
     return ImageRef(url, redact_url(url), None, RemoteObject(url, size))

@@ -1,4 +1,4 @@
-"""Bytes from far away: whole objects, and files that many threads read. Passing faults are tried again."""
+"""Read remote bytes: whole objects, and files that many threads read. Temporary faults are retried."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ if TYPE_CHECKING:
 
 
 class Stream(io.RawIOBase):
-    """An open file with a place in it."""
+    """An open file with a read position."""
 
     def __init__(self, file: OpenFile, size: int) -> None:
         self.file = file
         self.size = size
-        self.place = 0
+        self.position = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Return the place."""
-        return self.place
+        """Return the read position."""
+        return self.position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; nothing is read."""
-        self.place = offset + (0, self.place, self.size)[whence]
-        return self.place
+        """Set the read position without reading."""
+        self.position = offset + (0, self.position, self.size)[whence]
+        return self.position
 
     def read(self, size: int = -1) -> bytes:
-        """Some bytes from the place on, or the rest. Raises ImageError."""
-        data = self.file.read_at(self.place, max(self.size - self.place, 0) if size < 0 else size)
-        self.place += len(data)
+        """Read at most `size` bytes, or all that remain. Raises ImageError."""
+        data = self.file.read_at(self.position, max(self.size - self.position, 0) if size < 0 else size)
+        self.position += len(data)
         return data
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer. Raises ImageError."""
+        """Read into a buffer and return the number of bytes. Raises ImageError."""
         view = memoryview(buffer)
         data = self.read(len(view))
         view[: len(data)] = data
@@ -64,11 +64,11 @@ class Stream(io.RawIOBase):
 
 
 def open_list(path: str) -> IO[bytes]:
-    """Return a file of lines, to be read from its beginning to its end; of a URL, in blocks.
+    """Open a file or URL of lines for sequential reading.
 
     Raises:
-        OSError: a local one cannot be opened.
-        ImageError: a remote one cannot; also while it is read.
+        OSError: a local file cannot be opened.
+        ImageError: a remote file cannot be opened; reading may raise it too.
     """
     if not is_url(path):
         return io.BufferedReader(cast("io.RawIOBase", files.open_file(path)))
@@ -80,10 +80,10 @@ def open_list(path: str) -> IO[bytes]:
 
 TRIES: Final = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 20.0
-"""Seconds; each wait is up to twice the one before."""
+"""Waits between tries in seconds; each is up to twice the one before."""
 _BLOCK: Final = 4 << 20
 _BLOCKS: Final = 8
-"""Blocks of an open remote file that are in memory: a shard is read in order, so few are needed."""
+"""Blocks of an open remote file that are kept in memory; shards are read in order and need few."""
 _OPEN_FILES: Final = 4
 
 _PIECE: Final = 1 << 18
@@ -94,10 +94,10 @@ _thread = threading.local()
 
 
 def read_object(url: str) -> bytes:
-    """Return the whole of a remote object.
+    """Return the bytes of a remote object.
 
     Raises:
-        ImageError: at stage `read`, when all tries failed; the reason names no credential.
+        ImageError: at stage `read`, all tries failed; the reason contains no credential.
     """
 
     def once() -> bytes:
@@ -105,7 +105,7 @@ def read_object(url: str) -> bytes:
         if hasattr(system, "set_session") and hasattr(system, "encode_url"):
             return _result(_body(system, path), system.loop)
         if getattr(system, "async_impl", False):
-            return _result(system._cat_file(path), system.loop)  # noqa: SLF001 - its only form that can be given up
+            return _result(system._cat_file(path), system.loop)  # noqa: SLF001 - the only form that can be cancelled
         with system.open(path, "rb") as stream:
             return read_stream(stream, MAX_BYTES)
 
@@ -116,7 +116,7 @@ def read_object(url: str) -> bytes:
 
 
 def _read_local(url: str) -> bytes:
-    """Return a file that is named by a URL. Raises ImageError."""
+    """Return the bytes of a file named by a `file://` URL. Raises ImageError."""
     _, path = file_system(url)
     try:
         if not os.path.isfile(path):  # noqa: PTH113 - any bytes
@@ -127,24 +127,24 @@ def _read_local(url: str) -> bytes:
 
 
 async def _body(system: Any, url: str) -> bytes:
-    """What a web server answers, as it sends it, up to the size of the largest image."""
+    """Return the body of a web server's response as sent, at most MAX_BYTES. Raises ImageError."""
     session = await system.set_session()
-    async with session.get(system.encode_url(url), **system.kwargs) as answer:
-        system._raise_not_found_for_status(answer, url)  # noqa: SLF001 - as its own reading does
+    async with session.get(system.encode_url(url), **system.kwargs) as response:
+        system._raise_not_found_for_status(response, url)  # noqa: SLF001 - as its own reading does
         data = bytearray()
-        async for piece in answer.content.iter_chunked(_PIECE):
+        async for piece in response.content.iter_chunked(_PIECE):
             data += piece
             if len(data) > MAX_BYTES:
-                raise ImageError("read", f"more than {MAX_BYTES / 1e9:.1f} GB, more than any image has")
+                raise ImageError("read", f"more than {MAX_BYTES / 1e9:.1f} GB, too large for an image")
         return bytes(data)
 
 
-def attempt(once: Callable[[], _Result]) -> _Result:
-    """Return what a request gives, tried again after passing faults, each time after a longer wait.
+def attempt(request: Callable[[], _Result]) -> _Result:
+    """Return the result of a request; retry temporary faults, with growing waits.
 
     Raises:
-        ImageError: at stage `read`, for the last fault.
-        ClipcliError: something is not installed.
+        ImageError: at stage `read`, with the reason of the last fault.
+        ClipcliError: a package is not installed.
     """
     tenacity, stopped = _tenacity(), getattr(_thread, "stopped", None) or threading.Event()
     waits = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
@@ -156,7 +156,7 @@ def attempt(once: Callable[[], _Result]) -> _Result:
         reraise=True,
     )
     try:
-        return tries(once)  # type: ignore[no-any-return]
+        return tries(request)  # type: ignore[no-any-return]
     except (ClipcliError, ImageError):
         raise
     except Exception as error:
@@ -164,12 +164,12 @@ def attempt(once: Callable[[], _Result]) -> _Result:
 
 
 def give_up_when(stopped: threading.Event) -> None:
-    """Let this thread's requests end when nobody waits for them any more."""
+    """Cancel the requests of this thread when the event is set, since nobody waits for them any more."""
     _thread.stopped = stopped
 
 
 def _result(request: Coroutine[Any, Any, bytes], loop: asyncio.AbstractEventLoop) -> bytes:
-    """Return what a request gives in time. It runs in fsspec's own thread, so this one can stop waiting for it."""
+    """Return the result of a request within the time limit; it runs in fsspec's thread and can be cancelled."""
     import asyncio
 
     stopped = getattr(_thread, "stopped", None) or threading.Event()
@@ -187,21 +187,21 @@ class OpenFile(Protocol):
     size: int | None
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Some bytes; fewer at the end of the file."""
+        """Return `count` bytes from `offset` on; fewer at the end of the file."""
         ...
 
 
 class LocalFile:
-    """Read by position, so that threads do not wait for each other."""
+    """A local file, read by offset so that threads do not wait for each other."""
 
     def __init__(self, path: str) -> None:
-        self.stream = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - any bytes; closed when nobody reads it
+        self.stream = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - any bytes; closed with its last reader
         self.size: int | None = os.fstat(self.stream.fileno()).st_size
         self._lock = threading.Lock()
         weakref.finalize(self, self.stream.close)
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Some bytes; fewer at the end of the file."""
+        """Return `count` bytes from `offset` on; fewer at the end of the file."""
         if hasattr(os, "pread"):
             return os.pread(self.stream.fileno(), count, offset)
         with self._lock:
@@ -210,7 +210,7 @@ class LocalFile:
 
 
 class RemoteFile:
-    """Read in blocks, the next one ahead; a block that was read waits for all who want a piece of it."""
+    """A remote file, read in blocks with one block read ahead; blocks are cached for all threads."""
 
     def __init__(self, url: str) -> None:
         def once() -> Any:
@@ -223,7 +223,7 @@ class RemoteFile:
         self._lock = threading.Lock()
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Some bytes; fewer at the end of the file."""
+        """Return `count` bytes from `offset` on; fewer at the end of the file."""
 
         def once() -> bytes:
             with self._lock:
@@ -234,26 +234,26 @@ class RemoteFile:
 
 
 def open_random(path: str) -> Any:
-    """Return what pyarrow reads a file from: its path, or an open remote file.
+    """Return a source for pyarrow: the path of a local file, or an open remote file.
 
     Raises:
-        ImageError: at stage `read`, it cannot be opened.
+        ImageError: at stage `read`, the file cannot be opened.
     """
     if not is_url(path):
         return path
 
     def once() -> Any:
-        system, place = file_system(path)
-        return system.open(place, "rb")
+        system, remote_path = file_system(path)
+        return system.open(remote_path, "rb")
 
     return attempt(once)
 
 
 def open_file(path: str) -> OpenFile:
-    """Return a file or URL, kept open while it is in use.
+    """Open a file or URL and keep it open while it is in use.
 
     Raises:
-        ImageError: at stage `read`, it cannot be opened.
+        ImageError: at stage `read`, the file cannot be opened.
     """
     if is_url(path):
         return _opened_remote(path)

@@ -1,4 +1,4 @@
-"""URLs: which file system of fsspec reads them, and what lies below them. The one place that imports fsspec."""
+"""Map URLs to file systems of fsspec. Only this module imports fsspec."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOCAL: Final = frozenset(("file", "local", "memory"))
 SCHEMES: Final = (
     "file", "http", "https", "s3", "s3a", "gs", "gcs", "hf", "az", "abfs", "abfss", "sftp", "local", "memory",
 )  # fmt: skip
-"""What is read. fsspec knows others that run commands, unpack archives, or send a path through several of them."""
+"""Accepted schemes. fsspec has others that run commands, unpack archives or chain several file systems."""
 _IPV6: Final = re.compile(r"(?<=://)\[[0-9a-fA-F:.%]*\]|(?<=@)\[[0-9a-fA-F:.%]*\]")
 _CONNECT_SECONDS: Final = 10
 DEFAULT_SECONDS: Final = 60.0
@@ -47,13 +47,13 @@ class _Network:
 
 
 _network = _Network()
-"""Of the process: what is read in another thread, or far below a command, obeys it too."""
+"""State of the process, so that every thread and every layer obeys it."""
 
 
 @contextmanager
-def no_network(*, asked: bool = True) -> Iterator[None]:
-    """While the block runs, URLs are refused where `asked`."""
-    before, _network.is_forbidden = _network.is_forbidden, asked
+def no_network(*, forbidden: bool = True) -> Iterator[None]:
+    """Refuse remote URLs inside the block if `forbidden`."""
+    before, _network.is_forbidden = _network.is_forbidden, forbidden
     try:
         yield
     finally:
@@ -61,45 +61,47 @@ def no_network(*, asked: bool = True) -> Iterator[None]:
 
 
 def scheme(text: str) -> str | None:
-    """`s3` of `s3://bucket/key`; None for what is no URL."""
-    found = _URL.match(text)
-    return found[1].lower() if found else None
+    """Return the scheme of a URL, such as `s3` for `s3://bucket/key`; None for other text."""
+    match = _URL.match(text)
+    return match[1].lower() if match else None
 
 
 def is_url(text: str) -> bool:
-    """Return whether the text names something that fsspec opens."""
+    """Return whether the text begins with a URL scheme."""
     return _URL.match(text) is not None
 
 
 def seconds() -> float:
-    """Return how long a request may take.
+    """Return the time limit of a request in seconds, from CLIPCLI_REMOTE_TIMEOUT.
 
     Raises:
-        UsageError: the variable is no such number.
+        UsageError: the variable is not a positive number.
     """
-    given = os.environ.get("CLIPCLI_REMOTE_TIMEOUT")
+    setting = os.environ.get("CLIPCLI_REMOTE_TIMEOUT")
     try:
-        found = float(given) if given else DEFAULT_SECONDS
+        value = float(setting) if setting else DEFAULT_SECONDS
     except ValueError:
-        found = math.nan
-    if not 0 < found < math.inf:
-        raise UsageError(f"--remote-timeout or CLIPCLI_REMOTE_TIMEOUT cannot be {given!r}", hint="seconds, such as 60")
-    return found
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(
+            f"--remote-timeout or CLIPCLI_REMOTE_TIMEOUT cannot be {setting!r}", hint="seconds, such as 60"
+        )
+    return value
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """Return the file system of fsspec for a URL, and the path on it. fsspec keeps one a process, or one a thread.
+    """Return fsspec's file system for a URL, and the path on it. fsspec caches file systems per process or thread.
 
     Raises:
-        InputsError: fsspec or the driver is not installed, or the URL is none that is read; it says what to do.
-        UsageError: the network is not to be used.
+        InputsError: fsspec or the driver is not installed, or the scheme is not accepted.
+        UsageError: the network is switched off.
     """
     protocol = str(scheme(url))
     if protocol not in SCHEMES:
-        known = ", ".join(f"{name}://" for name in ("s3", "gs", "https", "hf", "az", "sftp", "file"))
-        raise InputsError(f"nothing reads {protocol}://", hint=f"known are {known}")
+        schemes = ", ".join(f"{name}://" for name in ("s3", "gs", "https", "hf", "az", "sftp", "file"))
+        raise InputsError(f"{protocol}:// is not supported", hint=f"use {schemes}")
     if "::" in _IPV6.sub("", url):
-        raise InputsError("a URL with :: is not read", hint="name each file itself, not one through another")
+        raise InputsError("a URL with :: is not supported", hint="name each file directly, not one through another")
     if protocol not in _LOCAL and _network.is_forbidden:
         raise UsageError(f"{protocol}:// needs the network", hint="leave out --offline (or CLIPCLI_OFFLINE)")
     fsspec, options = _fsspec(), _options(protocol, seconds())
@@ -114,25 +116,25 @@ def file_system(url: str) -> tuple[Any, str]:
     except Exception as error:
         raise InputsError(f"{protocol}:// cannot be used: {message(str(error))}") from error
     if hasattr(system, "retries"):
-        system.retries = 1  # tried again in one place, `fetching`, alike for every driver
+        system.retries = 1  # the module `fetch` retries, in the same way for every driver
     return system, str(path)
 
 
 def _options(protocol: str, limit: float) -> Mapping[str, object]:
-    """Time limits, in the words of each driver; no listing is kept, since a bucket may have millions of objects."""
-    kept: dict[str, object] = {"use_listings_cache": False}
+    """Return a driver's options: time limits, and no cache of listings, since a bucket may have millions of objects."""
+    options: dict[str, object] = {"use_listings_cache": False}
     connect = min(_CONNECT_SECONDS, limit)
     if protocol in {"http", "https", "gs", "gcs"}:
         aiohttp = _driver("aiohttp", protocol)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=limit)
         web = protocol in {"http", "https"}
-        # Nothing is unpacked on the way: three megabytes of gzip can be six gigabytes of zeros.
+        # No compression in transit: 3 MB of gzip can be 6 GB of zeros.
         plain = {"timeout": timeout, "auto_decompress": False, "headers": {"Accept-Encoding": "identity"}}
-        return kept | ({"client_kwargs": plain} if web else {"requests_timeout": timeout})
+        return options | ({"client_kwargs": plain} if web else {"requests_timeout": timeout})
     if protocol in {"s3", "s3a"}:
-        once = {"total_max_attempts": 1}
-        return kept | {"config_kwargs": {"connect_timeout": connect, "read_timeout": limit, "retries": once}}
-    return {} if protocol in _LOCAL else kept
+        retries = {"total_max_attempts": 1}
+        return options | {"config_kwargs": {"connect_timeout": connect, "read_timeout": limit, "retries": retries}}
+    return {} if protocol in _LOCAL else options
 
 
 def _driver(name: str, protocol: str) -> Any:
@@ -154,5 +156,5 @@ def _fsspec() -> Any:
     import fsspec
 
     for name in _MUTTERING:
-        logging.getLogger(name).addHandler(logging.NullHandler())  # the error row says it better
+        logging.getLogger(name).addHandler(logging.NullHandler())  # the error row has a better message
     return fsspec

@@ -1,4 +1,4 @@
-"""`--include` and `--exclude`: which of the names that are found take part."""
+"""`--include` and `--exclude`: filter the names of images and folders."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SEPARATOR: Final = "/"
 
 @dataclass(frozen=True)
 class Globs:
-    """Patterns of the shell; `*` also stands for slashes.
+    """Shell patterns, in which `*` also matches slashes.
 
-    A pattern without a slash fits a file's name, or the name of a folder on the way to it from the folder that was
-    named. One with a slash fits the path, as it is written or from the folder that was named, or a folder on the way.
+    A pattern without a slash matches a file's name, or the name of a folder between the named folder and the file. A
+    pattern with a slash matches the path as written, the path from the named folder, or a folder on the way.
     """
 
     include: tuple[str, ...] = ()
@@ -31,27 +31,27 @@ class Globs:
 
     @property
     def keeps(self) -> Callable[[str], bool] | None:
-        """Return the test of a name; None when nothing is left out."""
+        """Return the predicate for names; None if there are no patterns."""
         return self.takes if self.include or self.exclude else None
 
     def takes(self, name: str, root: str = "") -> bool:
-        """Return whether an image takes part.
+        """Return whether an image is included.
 
         Args:
-            name: its path or URL, as rows have it.
-            root: the folder that was named and searched; empty for what was named itself.
+            name: its path or URL, as in rows.
+            root: the named folder in which it was found; empty for a named file.
         """
         if self.exclude and self._excluded(name, root, folder=False):
             return False
         return not self.include or self._included(name, root, folder=False)
 
     def prunes(self, folder: str, root: str) -> bool:
-        """Return whether nothing in a folder takes part, so that it need not be listed."""
+        """Return whether a folder is excluded with everything in it, so that it need not be listed."""
         return bool(self.exclude) and self._excluded(folder, root, folder=True)
 
     @property
     def words(self) -> str:
-        """Return the options, as they were given."""
+        """Return the options as on the command line."""
         return " ".join(
             [*(f"--include {glob}" for glob in self.include), *(f"--exclude {glob}" for glob in self.exclude)]
         )
@@ -68,10 +68,11 @@ class Globs:
 @dataclass(frozen=True)
 class _Patterns:
     parts: Sequence[re.Pattern[str]]
-    """Held against each part of a path; those of a trailing slash against folders only."""
+    """Patterns for each part of a path."""
     folders: Sequence[re.Pattern[str]]
+    """Patterns with a trailing slash, for folders only."""
     whole: Sequence[re.Pattern[str]]
-    """Held against a whole path."""
+    """Patterns for whole paths."""
 
     @classmethod
     def of(cls, patterns: Sequence[str]) -> _Patterns:
@@ -99,7 +100,7 @@ class _Patterns:
 
 
 def _forms(pattern: str) -> tuple[str, ...]:
-    """Say whether a path fits, and so does everything in a folder that fits."""
+    """Return the patterns for a path itself and for everything in a folder of that path."""
     return (f"{pattern}*",) if pattern.endswith(_SEPARATOR) else (pattern, f"{pattern}/*")
 
 
@@ -113,16 +114,16 @@ def _fit(patterns: Iterable[re.Pattern[str]], names: Iterable[str]) -> bool:
 
 @dataclass
 class FolderSearch:
-    """What a search of folders passes over, and what it has passed over so far."""
+    """The rules of a search in folders, and the folders skipped so far."""
 
     globs: Globs = field(default_factory=Globs)
     follows_links: bool = False
-    """Links to folders are entered, each once on the way down."""
+    """Enter links to folders, each once on the way down."""
     skipped: Counter[str] = field(default_factory=Counter)
-    """Names of recycle bins, thumbnail caches and the like → how many there were."""
+    """Names of skipped recycle bins, thumbnail caches and the like, with their number."""
 
     def enters(self, path: str, root: str) -> bool:
-        """Return whether a folder below a named one is searched too."""
+        """Return whether to search a subfolder; count it otherwise."""
         above, name = os.path.split(path.rstrip("/"))
         if is_skipped_folder(name, os.path.basename(above)):  # noqa: PTH119 - any bytes, URLs too
             self.skipped[name] += 1
@@ -130,11 +131,11 @@ class FolderSearch:
         return not self.globs.prunes(path, root)
 
     def takes(self, name: str, root: str = "") -> bool:
-        """Return whether an image takes part."""
+        """Return whether an image is included."""
         return self.globs.takes(name, root)
 
     @property
     def summary(self) -> str:
-        """Return which folders were passed over, in words; empty where there were none."""
+        """Return the names of skipped folders as text; empty if there were none."""
         names = [name if count == 1 else f"{name} ({count:,})" for name, count in sorted(self.skipped.items())]
         return ", ".join(names)

@@ -1,4 +1,4 @@
-"""Parquet files with a column of images, or of their paths: row group by row group, never whole in memory."""
+"""Read Parquet files with a column of images or of paths, one row group at a time."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 _OPEN_TABLES: Final = 4
 _GROUPS: Final = 2
-"""Row groups a table that are in memory: threads at work on the end of one and the beginning of the next."""
+"""Row groups per table kept in memory: threads may read the end of one and the beginning of the next."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A row's image."""
+    """The image in one row of a table."""
 
     table: str
     column: str
     group: int
     row: int
-    """Within its row group."""
+    """Row number within the row group."""
     size: ClassVar[int | None] = None
 
     @property
     def is_remote(self) -> bool:
-        """Return whether the table is."""
+        """Return whether the table is remote."""
         return is_url(self.table)
 
     def read(self) -> bytes:
@@ -58,10 +58,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Where the images of a table are."""
+    """The column of a table that holds images or paths."""
 
     name: str
-    """With a dot and the field, in a struct."""
+    """The column's name; for a field of a struct, `COLUMN.FIELD`."""
     holds: Literal["bytes", "paths"]
 
 
@@ -84,15 +84,15 @@ class Table:
 
     @property
     def groups(self) -> list[int]:
-        """Rows of each row group."""
+        """Return the number of rows of each row group."""
         metadata = self.file.metadata
         return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def cell(self, column: str, group: int, row: int) -> bytes | None:
-        """One image; its row group stays for its neighbours.
+        """Return one image; keep its row group in memory for the next rows.
 
         Raises:
-            ImageError: at stage `read`.
+            ImageError: at stage `read`, the row group cannot be read.
         """
         with self._lock:
             key = (group, column)
@@ -105,25 +105,25 @@ class Table:
         return cast("bytes | None", _plain(values[row].as_py()))
 
     def fields(self, group: int, columns: Sequence[str], rows: int) -> Iterable[Mapping[str, object]]:
-        """Return the values of some columns for each row of a row group. Raises ImageError."""
+        """Return the values of the given columns for each row of a row group. Raises ImageError."""
         if not columns:
             return repeat(NO_FIELDS, rows)
         return self._read(group, columns).to_pylist()  # type: ignore[no-any-return]
 
     def column(self, group: int, column: str) -> Any:
-        """Return a column of a row group, as pyarrow has it.
+        """Return a column of a row group as a pyarrow array.
 
         Raises:
-            ImageError: at stage `read`.
+            ImageError: at stage `read`, the row group cannot be read.
         """
         return self._read(group, [column]).column(0)
 
     def _read(self, group: int, columns: Sequence[str]) -> Any:
-        def once() -> Any:
+        def read_group() -> Any:
             return self.file.read_row_group(group, columns=list(columns))
 
         try:
-            return attempt(once) if is_url(self.path) else once()
+            return attempt(read_group) if is_url(self.path) else read_group()
         except (ImageError, ClipcliError):
             raise
         except Exception as error:
@@ -131,22 +131,22 @@ class Table:
 
 
 def images(
-    path: str, wanted: str | None, keep: Sequence[str] = (), where: Condition | None = None
+    path: str, column_name: str | None, keep: Sequence[str] = (), where: Condition | None = None
 ) -> Iterator[ImageRef | ListedPath]:
-    """Yield the images of a table: references to its cells, named `TABLE/ROW` from 0 on, or the paths that it holds.
+    """Yield the images of a table: references to its cells, named `TABLE/ROW` from 0 on, or its paths.
 
     Args:
         path: a file or URL.
-        wanted: the column; None takes the only one that holds bytes, else the first of the usual names.
-        keep: columns that go along as fields; `all` is every other one that holds no bytes.
-        where: which rows are wanted.
+        column_name: the column; None takes the only one that holds bytes, else the first of the usual names.
+        keep: columns to keep as fields; `all` keeps every other column without bytes.
+        where: the rows to read.
 
     Raises:
         InputsError: the table cannot be read, or has no such column.
-        UsageError: the condition names a column that there is not.
+        UsageError: the condition names a column that does not exist.
     """
     table = _opened(path, _state(path))
-    column = _column(table, wanted)
+    column = _column(table, column_name)
     top = column.name.partition(".bytes")[0] if column.holds == "bytes" else column.name
     carried = [field.name for field in table.file.schema_arrow if not _is_bytes(field.type) or field.name == top]
     rows_wanted = WantedRows(where, carried, kept_columns(table.shown, keep, carried, but=top))
@@ -157,21 +157,20 @@ def images(
             if column.holds == "paths":
                 yield from _paths(table, column.name, group, number, fields)
             else:
-                for row, own in zip(range(rows), fields, strict=True):
-                    if own is None:
+                for row, row_fields in zip(range(rows), fields, strict=True):
+                    if row_fields is None:
                         continue
                     tail = f"/{number + row}"
-                    yield ImageRef(path + tail, table.shown + tail, None, Cell(path, column.name, group, row), own)
+                    yield ImageRef(
+                        path + tail, table.shown + tail, None, Cell(path, column.name, group, row), row_fields
+                    )
         except ImageError as error:
             yield ImageRef(path, table.shown, error.reason)
         number += rows
 
 
 def is_image_table(path: str) -> bool:
-    """Return whether a table holds images, or paths under a usual name.
-
-    False for what is no table, as its reader says.
-    """
+    """Return whether a table has a column of images, or of paths under a usual name; False for other files."""
     try:
         schema = _opened(path, _state(path)).file.schema_arrow
     except InputsError:
@@ -182,7 +181,7 @@ def is_image_table(path: str) -> bool:
 
 
 def has_column(path: str, name: str) -> bool:
-    """Return whether a table has a column of this name. False too for what is no table."""
+    """Return whether a table has a column of this name; False for other files."""
     try:
         return name in _opened(path, _state(path)).file.schema_arrow.names
     except InputsError:
@@ -193,7 +192,7 @@ def find_cell(path: str, number: int) -> Cell:
     """Return the image of a row, counted over all row groups.
 
     Raises:
-        ImageError: at stage `read`, there is none.
+        ImageError: at stage `read`, there is no such row.
     """
     try:
         table = _opened(path, _state(path))
@@ -211,36 +210,36 @@ def _paths(
     table: Table, column: str, group: int, number: int, fields: Iterable[Mapping[str, object] | None]
 ) -> Iterator[ImageRef | ListedPath]:
     values = table.column(group, column).to_pylist()
-    for row, (value, own) in enumerate(zip(values, fields, strict=True)):
-        if own is None:
+    for row, (value, row_fields) in enumerate(zip(values, fields, strict=True)):
+        if row_fields is None:
             continue
         path = _plain(value)
         if isinstance(path, str) and path:
-            yield listed(table.path, path, own)
+            yield listed(table.path, path, row_fields)
         else:
             tail = f"/{number + row}"
-            yield ImageRef(table.path + tail, table.shown + tail, "no path in this row", fields=own)
+            yield ImageRef(table.path + tail, table.shown + tail, "no path in this row", fields=row_fields)
 
 
-def _column(table: Table, wanted: str | None) -> Column:
+def _column(table: Table, name: str | None) -> Column:
     arrow, schema = pyarrow(), table.file.schema_arrow
-    if wanted is None:
-        found = [field.name for field in schema if _is_bytes(field.type)]
-        if len(found) > 1:
+    if name is None:
+        byte_columns = [field.name for field in schema if _is_bytes(field.type)]
+        if len(byte_columns) > 1:
             raise no_such_column(table.shown, None, schema.names)
-        wanted = found[0] if found else column_of(table.shown, None, schema.names, IMAGE_COLUMNS)
-    if wanted not in schema.names:
-        raise no_such_column(table.shown, wanted, schema.names)
-    kind = schema.field(wanted).type
+        name = byte_columns[0] if byte_columns else column_of(table.shown, None, schema.names, IMAGE_COLUMNS)
+    if name not in schema.names:
+        raise no_such_column(table.shown, name, schema.names)
+    kind = schema.field(name).type
     if arrow.types.is_struct(kind):
         parts = {part.name: part.type for part in kind}
         if "bytes" in parts and _is_bytes(parts["bytes"]):
-            return Column(f"{wanted}.bytes", "bytes")
+            return Column(f"{name}.bytes", "bytes")
     elif _is_bytes(kind):
-        return Column(wanted, "bytes")
+        return Column(name, "bytes")
     elif arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
-        return Column(wanted, "paths")
-    raise InputsError(f"{table.shown}: the column {wanted} holds {kind}, neither images nor paths")
+        return Column(name, "paths")
+    raise InputsError(f"{table.shown}: the column {name} holds {kind}, neither images nor paths")
 
 
 def _is_bytes(kind: Any) -> bool:
@@ -251,19 +250,19 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _plain(value: object) -> object:
-    """Return what a struct of one field holds."""
+    """Return the value inside structs of one field."""
     while isinstance(value, dict):
         value = next(iter(value.values()), None)
     return value
 
 
 def _state(path: str) -> tuple[int, ...]:
-    """Changes when a local file does."""
+    """Return device, inode, size and mtime of a local file, which change with the file."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - any bytes
+        status = os.stat(path)  # noqa: PTH116 - any bytes
     except OSError:
         return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=_OPEN_TABLES)

@@ -1,4 +1,4 @@
-"""Patterns become names: braces everywhere, `*` in URLs and in names of shards and tables."""
+"""Expand patterns: braces everywhere, `*` in URLs and in names of shards and tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MOST_NAMES: Final = 10_000_000
-"""A pattern that stands for more is a mistake, or made to keep a machine busy."""
+"""Most names of one pattern; more are a mistake or an attack."""
 MOST_GROUPS: Final = 16
 _MOST_DIGITS: Final = 18
 _RANGE: Final = re.compile(r"(\d{1,18})\.\.(\d{1,18})", re.ASCII)
@@ -30,41 +30,41 @@ _DIGITS: Final = re.compile(r"\d+\.\.\d+", re.ASCII)
 
 @dataclass(frozen=True)
 class _Group:
-    """One pair of braces: its place in the text, and what it stands for."""
+    """One pair of braces: its position in the text, and its alternatives."""
 
     start: int
     stop: int
     pieces: Sequence[str] | range
     width: int = 0
-    """Digits of padded numbers."""
+    """Number of digits of zero-padded numbers."""
 
     def __iter__(self) -> Iterator[str]:
         return (f"{piece:0{self.width}d}" if isinstance(piece, int) else piece for piece in self.pieces)
 
 
 def has_braces(text: str) -> bool:
-    """Return whether the text stands for several."""
+    """Return whether the text has braces with alternatives."""
     return next(_groups(text), None) is not None
 
 
 def too_many(text: str) -> str | None:
-    """Say why a text stands for more names than are looked for; None when it does not."""
+    """Return why a pattern expands to too many names; None if it does not."""
     if any(_DIGITS.fullmatch(inner) and not _RANGE.fullmatch(inner) for _, _, inner in _pairs(text)):
         return f"a number in braces has more than {_MOST_DIGITS} digits"
     groups = list(_groups(text))
     if len(groups) > MOST_GROUPS:
         return f"more than {MOST_GROUPS} pairs of braces"
     return (
-        f"this pattern stands for more than {MOST_NAMES:,} names"
+        f"this pattern expands to more than {MOST_NAMES:,} names"
         if math.prod(_length(group.pieces) for group in groups) > MOST_NAMES
         else None
     )
 
 
 def expand_braces(text: str) -> Iterator[str]:
-    """Return all that a text stands for, in order; numbers keep their leading zeros. A text without braces is itself.
+    """Yield all expansions of a text in order; numbers keep leading zeros, a text without braces yields itself.
 
-    Whether that comes to an end `too_many` says.
+    Check the pattern with `too_many` first.
     """
     return _expand(text, list(_groups(text)))
 
@@ -73,29 +73,29 @@ def _expand(text: str, groups: Sequence[_Group]) -> Iterator[str]:
     if not groups:
         yield text
         return
-    first, *others = groups
+    first, *later_groups = groups
     for piece in first:
-        for rest in _expand(text[first.stop :], [_moved(group, first.stop) for group in others]):
-            yield text[: first.start] + piece + rest
+        for ending in _expand(text[first.stop :], [_moved(group, first.stop) for group in later_groups]):
+            yield text[: first.start] + piece + ending
 
 
-def _moved(group: _Group, by: int) -> _Group:
-    return _Group(group.start - by, group.stop - by, group.pieces, group.width)
+def _moved(group: _Group, offset: int) -> _Group:
+    return _Group(group.start - offset, group.stop - offset, group.pieces, group.width)
 
 
 def _length(pieces: Sequence[str] | range) -> int:
-    """Also of a range that is longer than `len` can say."""
+    """Return the length, also of a range that is too long for `len`."""
     return abs(pieces.stop - pieces.start) if isinstance(pieces, range) else len(pieces)
 
 
 def _pairs(text: str) -> Iterator[tuple[int, int, str]]:
-    """Start, end and content of braces that hold no other braces, in one pass."""
+    """Yield start, end and content of the innermost braces, in one pass."""
     start = -1
-    for place in (match.start() for match in re.finditer(r"[{}]", text)):
-        if text[place] == "{":
-            start = place
+    for index in (match.start() for match in re.finditer(r"[{}]", text)):
+        if text[index] == "{":
+            start = index
         elif start >= 0:
-            yield start, place + 1, text[start + 1 : place]
+            yield start, index + 1, text[start + 1 : index]
             start = -1
 
 
@@ -112,29 +112,29 @@ def _groups(text: str) -> Iterator[_Group]:
 
 
 _LOOKED_FOR_NEAR, _LOOKED_FOR_FAR = 100_000, 1000
-"""Names of a pattern that are looked for at most before it counts as matching nothing."""
+"""Most names of a pattern that are tried, locally and remotely, before it counts as without matches."""
 _MOST_WILD: Final = 32
 _MOST_DEEP: Final = 2
 _NOTHING: Final = "nothing matches this pattern"
 
 
 def names_of(pattern: str) -> Iterator[str | ImageRef]:
-    """Yield the files and URLs that a pattern stands for, in order; what is no pattern stands for itself.
+    """Yield the files and URLs that match a pattern, in order; a plain name yields itself.
 
-    In the place of what stands for nothing, or cannot be looked up, comes a reference that says so.
+    A pattern without matches, or one that cannot be looked up, yields a reference with the problem.
     """
     if problem := too_many(pattern) or too_wild(pattern) or (_why_barren(pattern) if has_braces(pattern) else None):
         yield ImageRef(pattern, redact_url(pattern), problem)
         return
     for name in expand_braces(pattern):
         if _is_glob(name):
-            yield from _found(name)
+            yield from _matches(name)
         else:
             yield name
 
 
 def too_wild(name: str) -> str | None:
-    """Say why a pattern would be looked for without an end; None when it would not."""
+    """Return why the search for a pattern might never end; None if it ends."""
     return _wildness(name) if _is_glob(name) else None
 
 
@@ -145,24 +145,24 @@ def _wildness(name: str) -> str | None:
 
 
 def match(pattern: str) -> list[str]:
-    """Files and URLs that a pattern names and that are there; empty for what is no pattern, or matches nothing.
+    """Return the existing files and URLs that match a pattern; empty for a plain name or without matches.
 
     Raises:
-        ImageError: it cannot be looked up.
+        ImageError: the pattern cannot be looked up.
     """
-    found: list[str] = []
+    names: list[str] = []
     if problem := too_many(pattern) or too_wild(pattern):
         raise ImageError("read", problem)
     for name in expand_braces(pattern):
         if _is_glob(name):
-            found += _glob(name)
+            names += _glob(name)
         elif name != pattern and _exists(name):
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def is_local_pattern(argument: str) -> bool:
-    """Return whether an argument is a pattern of local files: what is there under this very name is none."""
+    """Return whether an argument is a pattern of local files; the name of an existing file is not a pattern."""
     return (
         has_magic(argument)
         and not is_url(argument)
@@ -172,25 +172,25 @@ def is_local_pattern(argument: str) -> bool:
 
 
 def named_files(arguments: Sequence[str]) -> list[str]:
-    """Arguments, with the files and folders in the place of each pattern of local files that stands for some."""
+    """Return the arguments, with each pattern of local files replaced by its matches, if there are any."""
     names: list[str] = []
     for argument in arguments:
-        found = list(local_names(argument)) if is_local_pattern(argument) else []
-        names += [name for name in found if isinstance(name, str)] or [argument]
+        matches = list(local_names(argument)) if is_local_pattern(argument) else []
+        names += [name for name in matches if isinstance(name, str)] or [argument]
     return names
 
 
 def local_names(pattern: str) -> Iterator[str | ImageRef]:
-    """The files and folders that a pattern of local files stands for, sorted; a reference that says so where none is.
+    """Yield the files and folders that match a pattern, sorted; without matches, a reference with the problem.
 
-    As in a shell, names that begin with a dot have to be named with it; `**` stands for any number of folders.
+    As in a shell, names that begin with a dot need a pattern with a dot; `**` matches any number of folders.
     """
     if problem := too_many(pattern) or _wildness(pattern):
         yield ImageRef(pattern, pattern, problem)
         return
     empty = True
-    for each in expand_braces(pattern):
-        for name in _glob(each) if has_magic(each) else [each]:
+    for expanded in expand_braces(pattern):
+        for name in _glob(expanded) if has_magic(expanded) else [expanded]:
             empty = False
             yield name
     if empty:
@@ -198,57 +198,63 @@ def local_names(pattern: str) -> Iterator[str | ImageRef]:
 
 
 def has_magic(name: str) -> bool:
-    """`*`, `[` and `?`; a question mark begins a query on the web."""
+    """Return whether a name contains `*`, `[` or `?`; on the web a question mark begins a query."""
     special = "*[" if scheme(name) in {"http", "https"} else "*[?"
     return any(character in name for character in special)
 
 
 def full_url(system: Any, url: str, path: str) -> str:
-    """Return a path of a file system as the URL that reads it, written as the user wrote the one it was found by."""
+    """Return the URL of a path on a file system, in the spelling of the URL through which it was found."""
     if is_url(path):
         return path
-    own, base = str(system._strip_protocol(url)).rstrip("/"), url.rstrip("/")  # noqa: SLF001 - fsspec's way to ask for a path
-    return base.removesuffix(own) + path if own and base.endswith(own) else str(system.unstrip_protocol(path))
+    base_path, base = str(system._strip_protocol(url)).rstrip("/"), url.rstrip("/")  # noqa: SLF001 - no public function returns the path
+    return (
+        base.removesuffix(base_path) + path
+        if base_path and base.endswith(base_path)
+        else str(system.unstrip_protocol(path))
+    )
 
 
 def _is_glob(name: str) -> bool:
-    """Names of plain local files are left to the shell."""
+    """Return whether a name is a pattern of URLs, shards or tables; the shell expands those of plain files."""
     if is_url(name):
         return has_magic(name)
     return has_magic(name) and has_suffix(name, (*SHARDS, *PACKED, *TABLES)) and not os.path.lexists(name)
 
 
-def _found(name: str) -> Iterator[str | ImageRef]:
+def _matches(name: str) -> Iterator[str | ImageRef]:
     try:
-        found = _glob(name)
+        matches = _glob(name)
     except ImageError as error:
         yield ImageRef(name, redact_url(name), error.reason)
         return
-    yield from found
-    if not found:
+    yield from matches
+    if not matches:
         yield ImageRef(name, redact_url(name), _NOTHING)
 
 
 def _glob(name: str) -> list[str]:
-    """Files, not folders, sorted."""
+    """Return the files that match, sorted."""
     if not is_url(name):
         return sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - any bytes
     system, path = file_system(name)
     matches = attempt(lambda: system.glob(path, detail=True)).items()
-    return sorted(full_url(system, name, str(one)) for one, info in matches if info.get("type") != "directory")
+    return sorted(
+        full_url(system, name, str(match_path)) for match_path, info in matches if info.get("type") != "directory"
+    )
 
 
 def _why_barren(pattern: str) -> str | None:
-    """Return why braces stand for nothing; None where one name at least is there."""
-    most = _LOOKED_FOR_FAR if is_url(pattern) else _LOOKED_FOR_NEAR
-    if any(map(_exists, islice(expand_braces(pattern), most))):
+    """Return why no name of a brace pattern exists; None if one exists."""
+    limit = _LOOKED_FOR_FAR if is_url(pattern) else _LOOKED_FOR_NEAR
+    if any(map(_exists, islice(expand_braces(pattern), limit))):
         return None
-    more = next(islice(expand_braces(pattern), most, None), None)
-    return _NOTHING if more is None else f"none of the first {most:,} names of this pattern is there"
+    next_name = next(islice(expand_braces(pattern), limit, None), None)
+    return _NOTHING if next_name is None else f"none of the first {limit:,} names of this pattern exists"
 
 
 def _exists(name: str) -> bool:
-    """Return whether a name is there, or may be: what else is wrong its own row will say."""
+    """Return whether a name exists or may exist; other faults appear in its own row."""
     if not is_url(name):
         return os.path.exists(name) or (_is_glob(name) and bool(_glob(name)))  # noqa: PTH110 - any bytes
     if has_magic(name):

@@ -1,4 +1,4 @@
-"""One input, and what can be read besides a file."""
+"""References to inputs: `ImageRef` for one input, `ByteSource` for bytes outside plain files."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NO_FIELDS: Final[Mapping[str, object]] = {}
-"""The fields of an input that is no row of a table."""
+"""The fields of an input that is not a row of a table."""
 
 
 class ByteSource(Protocol):
-    """Bytes that are somewhere else than in a file of their own. Small and picklable: it only says where they are."""
+    """The location of an image's bytes that are not in a plain file. Small and picklable."""
 
     @property
     def is_remote(self) -> bool:
-        """Return whether reading waits for a network, so that many should be under way at once."""
+        """Return whether reading waits for a network, so that many reads should run in parallel."""
         ...
 
     @property
     def size(self) -> int | None:
-        """Bytes, where they are known without asking."""
+        """Return the size in bytes, or None where it is unknown without a request."""
         ...
 
     def read(self) -> bytes:
@@ -36,23 +36,23 @@ class ByteSource(Protocol):
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One input. Both strings are `os.fsdecode`d, so any legal file name survives the way in and out."""
+    """One input. Both strings are decoded with `os.fsdecode`, so any legal file name is preserved."""
 
     path: str
-    """What is opened: a file; or a URL, a shard's member or a table's row, which `source` reads."""
+    """The file to open; or a URL, a member of a shard or a row of a table, which `source` reads."""
     name: str
-    """As the user wrote it: the `image` of every row. Of a URL, without what is secret in it."""
+    """The name as the user wrote it, the `image` of every row. Secrets are removed from URLs."""
     problem: str | None = None
-    """Why it cannot be read, when that is known before trying (a folder that may not be listed)."""
+    """Why it cannot be read, if that is known in advance (a folder that may not be listed)."""
     source: ByteSource | None = None
-    """Where the bytes are when that is no file."""
+    """The location of bytes that are not in a plain file."""
     fields: Mapping[str, object] = field(default_factory=lambda: NO_FIELDS, compare=False, repr=False)
-    """Other columns of the table that the input is a row of: those that are carried to the output."""
+    """Other columns of the table's row, to copy to the output."""
 
 
 @dataclass(frozen=True)
 class ListedPath:
-    """A path or URL in a row of a table; what it stands for is looked up as for an argument."""
+    """A path or URL in a row of a table; it is expanded like an argument."""
 
     path: str
     fields: Mapping[str, object]

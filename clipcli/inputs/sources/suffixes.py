@@ -1,4 +1,4 @@
-"""What a name's last part says of its content."""
+"""File name suffixes of images, shards and tables."""
 
 from __future__ import annotations
 
@@ -55,26 +55,26 @@ IMAGE_SUFFIXES = frozenset(
         ".xpm",
     ]
 )
-"""What is taken from a folder. A file that is named outright is always tried."""
+"""Suffixes of the files that a search in folders takes. A file named as an argument is always tried."""
 MAX_BYTES = 2 << 30
-"""Larger than any image within the limit of pixels; keeps a mistaken disk image or video out of memory."""
+"""Limit of one image; larger files are disk images or videos, given by mistake."""
 SHARDS = (".tar",)
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-"""Shards that cannot be read in place."""
+"""Compressed shards, which cannot be read in place."""
 TABLES = (".parquet", ".pq")
 TEXT_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
-"""Tables that are read row by row."""
+"""Text tables, which are read row by row."""
 
 INSIDE = re.compile(r"(?P<outer>.+?\.(?:tar|parquet|pq)(?:\?[^/]*)?)/(?P<inner>.+)", re.IGNORECASE | re.DOTALL)
 """`shard.tar/000012.jpg`, `photos.parquet/17`."""
 
 
 def is_image_name(path: str) -> bool:
-    """Return whether a folder's search takes it."""
+    """Return whether a search in folders takes a file of this name."""
     return posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
-    """Return whether a file's name, or a URL before its query, ends in one of them."""
+    """Return whether a file name, or a URL before its query, ends in one of the suffixes."""
     plain = name.partition("?")[0] if "://" in name else name
     return plain.lower().endswith(suffixes)

@@ -1,7 +1,7 @@
-"""Tar files of webdataset's form, read in place: headers are gone through once, members where they stand.
+"""Read tar files in webdataset's form in place: scan the headers once, then read members by offset.
 
-A member is an image by its suffix, as in folders. What is no plain file, or has a name that leads out of the archive,
-is a failure of its own. An archive that was cut off keeps its whole members, and is one failure.
+A member is an image by its suffix, as in folders. A member that is not a plain file, or whose name leads out of the
+archive, is a failure of its own. Of a truncated archive, the complete members are used, and one failure is reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONG_HEADERS: Final = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
 )  # fmt: skip
 _INDEXED: Final = 4
-"""Archives whose members can be found by name without going through them again."""
+"""Number of archives whose index of members is cached."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class TarMember:
 
     @property
     def is_remote(self) -> bool:
-        """Return whether the archive is."""
+        """Return whether the archive is remote."""
         return is_url(self.archive)
 
     def read(self) -> bytes:
-        """Its bytes. Raises ImageError."""
+        """Return the member's bytes. Raises ImageError."""
         if self.size == 0:
             raise ImageError("read", "empty file")
         if self.size > MAX_BYTES:
-            raise ImageError("read", f"{self.size / 1e9:.1f} GB, more than any image has")
+            raise ImageError("read", f"{self.size / 1e9:.1f} GB, too large for an image")
         data = open_file(self.archive).read_at(self.offset, self.size)
         if len(data) != self.size:
             raise ImageError("read", f"the archive ends after {len(data):,} of {self.size:,} bytes")
@@ -58,31 +58,28 @@ class TarMember:
 
 @dataclass(frozen=True)
 class TarEntry:
-    """One header of an archive, or what is wrong with it."""
+    """One header of an archive, or its problem."""
 
     name: str
-    """Empty when the archive itself is at fault."""
+    """The member's name; empty for a problem of the archive itself."""
     member: TarMember | None
     problem: str | None = None
 
 
 def images(archive: str) -> Iterator[ImageRef]:
-    """Yield the images of an archive in the order they stand; failures have their place among them."""
-    shown = redact_url(archive)
+    """Yield the images and failures of an archive, in its order."""
+    archive_name = redact_url(archive)
     for entry in entries(archive):
-        if (ref := image_of(archive, shown, entry)) is not None:
+        if (ref := image_of(archive, archive_name, entry)) is not None:
             yield ref
 
 
-def image_of(archive: str, shown: str, entry: TarEntry) -> ImageRef | None:
-    """Return the image or the failure that an entry is; None for other files.
-
-    `shown` is the archive without secrets.
-    """
+def image_of(archive: str, archive_name: str, entry: TarEntry) -> ImageRef | None:
+    """Return the reference or failure of an entry; None for other files. `archive_name` has no secrets."""
     if entry.member is None:
-        return _failure(archive, shown, entry)
+        return _failure(archive, archive_name, entry)
     if is_image_name(entry.name) and not is_hidden(entry.name):
-        return ImageRef(f"{archive}/{entry.name}", f"{shown}/{entry.name}", None, entry.member)
+        return ImageRef(f"{archive}/{entry.name}", f"{archive_name}/{entry.name}", None, entry.member)
     return None
 
 
@@ -90,7 +87,7 @@ def find_member(archive: str, name: str) -> TarMember:
     """Return a member by its name.
 
     Raises:
-        ImageError: at stage `read`, there is none.
+        ImageError: at stage `read`, there is no such member.
     """
     member = _index(archive, open_file(archive).size).get(name)
     if member is None:
@@ -104,11 +101,11 @@ def _index(archive: str, _size: int | None) -> dict[str, TarMember]:
 
 
 def entries(archive: str) -> Iterator[TarEntry]:
-    """Yield every file of an archive; folders are left out."""
+    """Yield every file of an archive, without folders."""
     try:
         file = open_file(archive)
         if file.size is None:
-            yield TarEntry("", None, "the server does not say how long it is, so its members cannot be read in place")
+            yield TarEntry("", None, "the server does not report its size, so its members cannot be read in place")
         else:
             yield from _read_headers(archive, file, file.size)
     except ImageError as error:
@@ -120,12 +117,12 @@ def _read_headers(archive: str, file: OpenFile, size: int) -> Iterator[TarEntry]
     good = 0
     try:
         tar = tarfile.open(fileobj=Stream(file, size), mode="r:", tarinfo=_Header)  # noqa: SIM115 - closes nothing
-        at = -1
+        last_offset = -1
         while (info := tar.next()) is not None:
-            if tar.offset <= at or info.size < 0:
+            if tar.offset <= last_offset or info.size < 0:
                 yield TarEntry("", None, f"damaged after {good:,} files (a header leads back)")
                 return
-            at = tar.offset
+            last_offset = tar.offset
             tar.members = []  # type: ignore[attr-defined]  # a list of all headers would grow with the archive
             if info.offset_data + info.size > size and info.isreg():
                 yield _cut(good, info.name)
@@ -137,15 +134,15 @@ def _read_headers(archive: str, file: OpenFile, size: int) -> Iterator[TarEntry]
         yield _cut(good, "") if good or tar else TarEntry("", None, f"no tar file ({str(error).splitlines()[0]})")
     except ImageError:
         raise
-    except Exception as error:  # noqa: BLE001 - numbers and texts of any kind stand where tarfile expects its own
+    except Exception as error:  # noqa: BLE001 - tarfile raises anything for unexpected values
         yield TarEntry("", None, f"damaged after {good:,} files ({words_of(error)})")
     else:
-        if file.read_at(tar.offset, _BLOCK) != bytes(_BLOCK):  # its end is marked with empty blocks
+        if file.read_at(tar.offset, _BLOCK) != bytes(_BLOCK):  # empty blocks mark the end
             yield _cut(good, "")
 
 
 class _Header(tarfile.TarInfo):
-    """A header whose own data is read into memory only where it is short."""
+    """A header whose extra data is read into memory only if it is short."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _LONG_HEADERS and not 0 <= self.size <= _LONGEST_HEADER:
@@ -167,16 +164,16 @@ def _entry(archive: str, info: tarfile.TarInfo) -> TarEntry:
 
 
 def _cut(good: int, name: str) -> TarEntry:
-    where = f", in {name}" if name else ""
-    return TarEntry("", None, f"the archive is cut off after {good:,} files{where}")
+    location = f", in {name}" if name else ""
+    return TarEntry("", None, f"the archive is cut off after {good:,} files{location}")
 
 
-def _failure(archive: str, shown: str, entry: TarEntry) -> ImageRef:
+def _failure(archive: str, archive_name: str, entry: TarEntry) -> ImageRef:
     if not entry.name:
-        return ImageRef(archive, shown, entry.problem)
-    return ImageRef(f"{archive}/{entry.name}", f"{shown}/{entry.name}", entry.problem)
+        return ImageRef(archive, archive_name, entry.problem)
+    return ImageRef(f"{archive}/{entry.name}", f"{archive_name}/{entry.name}", entry.problem)
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a member, or a folder that it stands in, has a name that begins with a dot."""
+    """Return whether the name of a member or of one of its folders begins with a dot."""
     return any(part.startswith(".") for part in name.split("/"))

@@ -1,7 +1,6 @@
-"""Tables of text, CSV, TSV and JSON Lines, row by row: where their images are, and which columns are carried along.
+"""Read the images of CSV, TSV and JSON Lines tables, and the columns to keep.
 
-Rows are read as they come, so that a table of any length needs no memory. A row that cannot be read is a failure of its
-own and ends nothing.
+Tables are read row by row, in constant memory. A faulty row is a failure of its own and does not end the run.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ IMAGE_COLUMNS: Final = (
     "image", "image_path", "image_url", "image_link", "img", "img_url", "photo", "photo_url", "picture", "picture_url",
     "path", "file", "filepath", "file_path", "file_name", "filename", "url",
 )  # fmt: skip
-"""Names of columns that are taken for images where none is named, best first."""
+"""Names of image columns, best first, for tables without `--column`."""
 TEXT_COLUMNS: Final = ("text", "caption", "alt", "alt_text", "prompt", "title", "description")
-"""The same of the texts that belong to the images."""
+"""Names of text columns, best first."""
 ALL_COLUMNS: Final = "all"
-"""In place of names: every column."""
+"""Given in place of names: every column."""
 _LONGEST: Final = 16 << 20
-"""Bytes of a line, or characters of a field."""
+"""Most bytes of a line, or characters of a field."""
 _JSON_LINES: Final = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A row, or what is wrong with it."""
+    """A row, or its problem."""
 
     values: Mapping[str, object]
     problem: str | None = None
@@ -57,54 +56,54 @@ class Record:
 def read_rows(
     path: str, column: str | None, keep: Sequence[str], where: Condition | None = None
 ) -> Iterator[ImageRef | ListedPath]:
-    """Yield the images of a table, in its order: paths and URLs; failures are named `TABLE/ROW`, from 0 on.
+    """Yield the paths and URLs of a table, in its order; failures are named `TABLE/ROW`, from 0 on.
 
     Args:
-        path: a file or URL that `is_text_table` is true of.
-        column: that holds paths or URLs; None takes the first of IMAGE_COLUMNS that there is.
-        keep: columns that go along as fields; `all` is every other one.
-        where: which rows are wanted; a damaged row is.
+        path: a file or URL that `is_text_table` accepts.
+        column: the column of paths or URLs; None takes the first of IMAGE_COLUMNS in the table.
+        keep: columns to keep as fields; `all` keeps every other column.
+        where: the rows to read; damaged rows are always yielded.
 
     Raises:
         InputsError: the table cannot be read, or has no such column.
-        UsageError: the condition names a column that there is not.
+        UsageError: the condition names a column that does not exist.
     """
-    shown = redact_url(path)
+    table_name = redact_url(path)
     try:
         with open_list(path) as stream:
-            names, records = read_records(stream, path, shown)
-            chosen = column_of(shown, column, names, IMAGE_COLUMNS)
-            wanted = WantedRows(where, names, kept_columns(shown, keep, names, but=chosen))
+            names, records = read_records(stream, path, table_name)
+            chosen = column_of(table_name, column, names, IMAGE_COLUMNS)
+            wanted = WantedRows(where, names, kept_columns(table_name, keep, names, but=chosen))
             for number, record in enumerate(records):
                 fields = wanted.fields(record.values) if record.problem is None else wanted.carried(record.values)
                 if fields is None:
                     continue
-                yield _reference(path, f"{shown}/{number}", record, chosen, fields)
+                yield _reference(path, f"{table_name}/{number}", record, chosen, fields)
     except (OSError, ValueError) as error:
-        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
+        raise InputsError(f"{table_name}: cannot be read: {words_of(error).lower()}") from error
     except ImageError as error:
-        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
+        raise InputsError(f"{table_name}: cannot be read: {error.reason}") from error
 
 
 def is_text_table(path: str) -> bool:
-    """Return whether a name's suffix is that of a table of text."""
+    """Return whether a name has the suffix of a text table."""
     return has_suffix(path, TEXT_TABLES)
 
 
 def header_of(path: str) -> list[str]:
     """Return the names of a table's columns. Raises InputsError."""
-    shown = redact_url(path)
+    table_name = redact_url(path)
     try:
         with open_list(path) as stream:
-            return list(read_records(stream, path, shown)[0])
+            return list(read_records(stream, path, table_name)[0])
     except (OSError, ValueError) as error:
-        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
+        raise InputsError(f"{table_name}: cannot be read: {words_of(error).lower()}") from error
     except ImageError as error:
-        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
+        raise InputsError(f"{table_name}: cannot be read: {error.reason}") from error
 
 
 def is_image_list(path: str) -> bool:
-    """Return whether a table has a column of images by its name, and none that only tables of vectors have."""
+    """Return whether a table has a column with a usual name of images, and none of a table of vectors."""
     try:
         names = {name.strip().casefold() for name in header_of(path)}
     except InputsError:
@@ -112,42 +111,42 @@ def is_image_list(path: str) -> bool:
     return not names & {"embedding", "fingerprint", "v0", "error"} and bool(names & set(IMAGE_COLUMNS))
 
 
-def column_of(shown: str, wanted: str | None, names: Sequence[str], usual: Sequence[str]) -> str:
-    """Return the column that is wanted, else the first of the usual names that a table has, whatever its case.
+def column_of(table_name: str, column: str | None, names: Sequence[str], usual: Sequence[str]) -> str:
+    """Return the requested column, else the first of the usual names in the table, ignoring case.
 
     Raises:
-        InputsError: there is none.
+        InputsError: there is no such column.
     """
-    if wanted is not None:
-        if wanted not in names:
-            raise no_such_column(shown, wanted, list(names))
-        return wanted
+    if column is not None:
+        if column not in names:
+            raise no_such_column(table_name, column, list(names))
+        return column
     by_name = {name.strip().casefold(): name for name in reversed(names)}
     for name in usual:
         if name in by_name:
             return by_name[name]
     if len(names) == 1:
         return names[0]
-    raise no_such_column(shown, None, list(names))
+    raise no_such_column(table_name, None, list(names))
 
 
-def kept_columns(shown: str, keep: Sequence[str], names: Sequence[str], *, but: str) -> list[str]:
-    """Return the columns that are carried along, each once, in the order in which they were asked for.
+def kept_columns(table_name: str, keep: Sequence[str], names: Sequence[str], *, but: str) -> list[str]:
+    """Return the columns to keep, each once, in the order given.
 
     Raises:
-        InputsError: the table does not have one of them.
+        InputsError: the table lacks one of them.
     """
-    others = [name for name in names if name != but]
-    chosen = dict.fromkeys(chain.from_iterable(others if name == ALL_COLUMNS else [name] for name in keep))
+    other_names = [name for name in names if name != but]
+    chosen = dict.fromkeys(chain.from_iterable(other_names if name == ALL_COLUMNS else [name] for name in keep))
     for name in chosen:
         if name not in names:
             hint = did_you_mean(name, names) or "its columns are " + ", ".join(names)
-            raise InputsError(f"{shown}: has no column {name}", hint=hint)
+            raise InputsError(f"{table_name}: has no column {name}", hint=hint)
     return list(chosen)
 
 
 def beside(table: str, path: str) -> str:
-    """Return a path as it stands, or from the folder of its table."""
+    """Return a path as written if it exists, else relative to the folder of its table."""
     if is_url(table):
         return path if posixpath.isabs(path) else f"{table.rpartition('/')[0]}/{path}"
     from_table = os.path.join(os.path.dirname(table), path)  # noqa: PTH118, PTH120 - any bytes
@@ -171,39 +170,39 @@ def _reference(
 
 
 def listed(table: str, value: str, fields: Mapping[str, object]) -> ImageRef | ListedPath:
-    """Return what a row of a table names."""
+    """Return the path in a row of a table, or the problem with it."""
     if has_suffix(value, TEXT_TABLES) or value.lower().endswith((".parquet", ".pq")):
         return ImageRef(value, redact_url(value), "a table within a table", fields=fields)
     return ListedPath(value if is_url(value) else beside(table, value), fields)
 
 
 def read_records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str], Iterator[Record]]:
-    """Return the columns of an open table, and its rows; the suffix of the path says which kind it is.
+    """Return the columns and the rows of an open table; the suffix of the path decides its format.
 
     Raises:
-        InputsError: it is no table.
-        OSError: it cannot be read; ValueError and ImageError likewise.
+        InputsError: it is not a table.
+        OSError, ValueError, ImageError: it cannot be read.
     """
     if has_suffix(path, _JSON_LINES):
         return _json_lines(stream, shown)
     return _delimited(stream, shown, "\t" if has_suffix(path, (".tsv",)) else ",")
 
 
-def _delimited(stream: IO[bytes], shown: str, separator: str) -> tuple[Sequence[str], Iterator[Record]]:
+def _delimited(stream: IO[bytes], table_name: str, separator: str) -> tuple[Sequence[str], Iterator[Record]]:
     csv.field_size_limit(_LONGEST)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     first = text.readline(_LONGEST)
     if separator == "," and separator not in first and ";" in first:
-        separator = ";"  # as spreadsheets write it where a comma is a decimal mark
+        separator = ";"  # spreadsheets use it in countries with a decimal comma
     rows = csv.reader(chain([first], text), delimiter=separator)
     try:
         header = next(rows, [])
     except csv.Error as error:
-        raise InputsError(f"{shown}: not a table ({error})") from error
+        raise InputsError(f"{table_name}: not a table ({error})") from error
     if not any(header):
-        raise InputsError(f"{shown}: not a table (its first line names no columns)")
+        raise InputsError(f"{table_name}: not a table (its first line has no column names)")
     if twice := next((name for name in header if name and header.count(name) > 1), None):
-        raise InputsError(f"{shown}: two columns are called {twice}", hint="give each a name of its own")
+        raise InputsError(f"{table_name}: two columns are called {twice}", hint="rename one of them")
     return header, _delimited_rows(rows, header)
 
 
@@ -218,12 +217,12 @@ def _delimited_rows(rows: Any, header: Sequence[str]) -> Iterator[Record]:
             continue
         if not row:
             continue
-        many = f"{len(row)} fields in a table of {len(header)} columns" if len(row) > len(header) else None
-        yield Record(dict(zip(header, row, strict=False)), many)
+        problem = f"{len(row)} fields in a table of {len(header)} columns" if len(row) > len(header) else None
+        yield Record(dict(zip(header, row, strict=False)), problem)
 
 
-def _json_lines(stream: IO[bytes], shown: str) -> tuple[Sequence[str], Iterator[Record]]:
-    """Return the columns are those of the first row that can be read."""
+def _json_lines(stream: IO[bytes], table_name: str) -> tuple[Sequence[str], Iterator[Record]]:
+    """Return the columns of the first valid row, and an iterator over all rows."""
     records = _json_rows(stream)
     before: list[Record] = []
     for record in records:
@@ -232,12 +231,14 @@ def _json_lines(stream: IO[bytes], shown: str) -> tuple[Sequence[str], Iterator[
             return list(record.values), chain(before, records)
         if len(before) == _TRIED_LINES:
             break
-    why = before[0].problem if before else "it is empty"
-    raise InputsError(f"{shown}: not a table of JSON Lines ({why})", hint='one object a line: {"image": …, …}')
+    problem = before[0].problem if before else "it is empty"
+    raise InputsError(
+        f"{table_name}: not a table of JSON Lines ({problem})", hint='one object per line: {"image": …, …}'
+    )
 
 
 _TRIED_LINES: Final = 100
-"""Damaged lines at the beginning after which a file is no table."""
+"""Number of damaged first lines after which a file is not taken for a table."""
 
 
 def _json_rows(stream: IO[bytes]) -> Iterator[Record]:

@@ -1,4 +1,4 @@
-"""Whole files to a URL: made here first, sent when they are done, so that a reader never sees half of one."""
+"""Upload complete files to a URL. They are written locally first, so a reader never sees half a file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BEARABLE = ("no such object", "access denied")
-"""A folder that is not there is made by writing into it; and who may write need not be allowed to list."""
+"""Reasons that do not prevent an upload: writing creates the folder, and a writer may lack the right to list."""
 
 
 def check_place(url: str) -> None:
-    """Find out before the work what would keep its result from being written.
+    """Check before the work that the result can be written to a URL.
 
     Raises:
-        UsageError: nothing is written to such URLs, or the network is not to be used.
+        UsageError: such URLs are read-only, or the network is switched off.
         InputsError: a driver is missing.
-        OutputError: there is no such bucket, or nobody answers.
+        OutputError: the bucket does not exist, or the server does not answer.
     """
     if scheme(url) in {"http", "https"}:
         raise UsageError(
@@ -38,24 +38,24 @@ def check_place(url: str) -> None:
 
 
 def send(file: Path, url: str) -> None:
-    """Put a file there, in the place of what is there.
+    """Upload a file, replacing an existing object.
 
     Raises:
         OutputError: all tries failed.
     """
 
-    def once() -> None:
+    def put_file() -> None:
         system, path = file_system(url)
         system.put_file(str(file), path)
 
     try:
-        attempt(once)
+        attempt(put_file)
     except ImageError as error:
         raise OutputError(f"cannot write {redact(url)}: {error.reason}") from error
 
 
 def remove(url: str) -> None:
-    """Take away what may be there."""
+    """Delete the object at a URL, if it exists."""
     system, path = file_system(url)
     with suppress(ImageError):
         attempt(lambda: system.rm_file(path))

@@ -56,7 +56,9 @@ def read_queries(path: str) -> list[Query]:
         InputsError: unreadable, a faulty line, or nothing in it.
     """
     if path.lower().endswith(".json"):
-        raise InputsError(f"{path}: queries in JSON are one object a line", hint="jq -c '.[]' makes a .jsonl of a list")
+        raise InputsError(
+            f"{path}: queries in JSON are one object per line", hint="jq -c '.[]' makes a .jsonl of a list"
+        )
     text, faults = read_text(path, errors="surrogateescape"), Faults(shown_name(path))
     if isinstance(text, Fault):
         refuse([text], InputsError)
@@ -176,7 +178,7 @@ def _json_query(number: int, line: str, faults: Faults) -> Query | None:
     try:
         row = parse_json(line)
     except DecodeError as error:
-        faults.add(number, str(error), "one object a line")
+        faults.add(number, str(error), "one object per line")
         return None
     fields = row if isinstance(row, dict) else {}
     given = [(name, fields[name]) for name in ("text", "image", "query") if isinstance(fields.get(name), str)]

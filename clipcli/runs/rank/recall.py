@@ -83,7 +83,7 @@ def _json_rows(text: str, faults: Faults) -> Iterator[ExpectedPair]:
             try:
                 row = parse_json(line)
             except DecodeError as error:
-                faults.add(number, str(error), "one object a line")
+                faults.add(number, str(error), "one object per line")
                 continue
             yield from _pairs(row if isinstance(row, dict) else {}, number, faults)
 

@@ -122,7 +122,7 @@ class AnsweredError(Exception):
         (PermissionError("AKIA123 may not"), False, "access denied: are the credentials right?"),
         (FileNotFoundError("The specified bucket does not exist"), False, "no such bucket"),
         (FileNotFoundError("x.jpg"), False, "no such object"),
-        (OfflineModeIsEnabled(), False, "the network is not to be used: HF_HUB_OFFLINE=1"),
+        (OfflineModeIsEnabled(), False, "the network is switched off by HF_HUB_OFFLINE=1"),
         (ValueError("Strange"), False, "strange"),
     ],
 )

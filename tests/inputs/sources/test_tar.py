@@ -221,7 +221,7 @@ def test_shards_that_begin_far_behind_the_first_name(tmp_path, shard, monkeypatc
     assert (len(found), sum(ref.problem is None for ref in found)) == (5005, 5)
     monkeypatch.setattr("clipcli.inputs.sources.patterns._LOOKED_FOR_NEAR", 100)
     (nothing,) = collect([f"{tmp_path}/{{00000..05000}}.tar"])
-    assert nothing.problem == "none of the first 100 names of this pattern is there"
+    assert nothing.problem == "none of the first 100 names of this pattern exists"
 
 
 def test_captions_by_a_pattern(tmp_path, shard):

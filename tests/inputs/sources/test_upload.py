@@ -127,7 +127,7 @@ def test_rows_of_a_run_that_ends_in_an_error_do_not_appear(memory, photos, monke
         ("https://host/v.npy", 2, "https:// can only be read"),
         ("memory://out/", 2, "memory://out/ is a folder"),
         ("memory://out/v.xyz", 2, "cannot tell the format"),
-        ("gopher://host/v.npy", 4, "nothing reads gopher://"),
+        ("gopher://host/v.npy", 4, "gopher:// is not supported"),
     ],
 )
 def test_places_that_cannot_be_written(photos, place, code, words):

@@ -237,7 +237,7 @@ def test_memory_is_a_place_too(images):
 
 def test_a_place_that_nobody_knows():
     result = run("embed", "gopher://host/a.png", "--model", "tiny", "-q")
-    assert_one_error(result, "nothing reads gopher://", "s3://", code=4)
+    assert_one_error(result, "gopher:// is not supported", "s3://", code=4)
 
 
 @pytest.mark.parametrize(
