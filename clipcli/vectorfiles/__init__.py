@@ -1,4 +1,4 @@
-"""Files of vectors: npy, npz, Parquet, safetensors, JSON Lines and CSV, each with names and model beside the numbers.
+"""Files of vectors: npy, npz, Parquet, safetensors, JSON Lines and CSV. Each also holds the names and the model.
 
 with create_vectors("npy", WritePlan(path, info, rows=n, dim=512)) as writer: writer.write(VectorRows(names, vectors))
 file = open_vectors(path); file.fingerprint, file.names, file.matrix(); for start, vectors in file.blocks(): …

@@ -1,4 +1,4 @@
-"""A long run's results on disk as they come: `OUT.parts`, a folder of vector files, each written whole."""
+"""Checkpoints of a long run: `OUT.parts`, a folder of vector files, each of which is written completely."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What became of some consecutive inputs."""
+    """The results of some consecutive inputs."""
 
     rows: VectorRows
-    """With positions."""
+    """The vectors, with positions."""
     failures: Sequence[Failure] = ()
 
 
 @dataclass
 class Collector:
-    """Results of single inputs, until they are enough for a chunk."""
+    """Collects results of single inputs into a chunk."""
 
     dim: int
     _names: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Collector:
         return len(self._names) + len(self._failures)
 
     def add(self, name: str, vector: Vector | None, position: int, lost: Failure | None = None) -> None:
-        """Take an input: with a vector, (dim,), or with the reason why there is none."""
+        """Add an input with its (dim,) vector, or with its failure."""
         if lost is not None:
             self._failures.append(lost)
         elif vector is not None:
@@ -61,19 +61,19 @@ class Collector:
             self._positions.append(position)
 
     def chunk(self) -> Chunk:
-        """Everything so far."""
+        """Return everything collected so far."""
         vectors = np.stack(self._vectors) if self._vectors else np.zeros((0, self.dim), np.float32)
         return Chunk(VectorRows(self._names, vectors, np.array(self._positions, np.int64)), self._failures)
 
     def take(self) -> Chunk:
-        """Everything so far, and begin anew."""
+        """Return everything collected so far and start an empty chunk."""
         chunk = self.chunk()
         self._names, self._vectors, self._positions, self._failures = [], [], [], []
         return chunk
 
 
 def write_chunk(writer: VectorsWriter, chunk: Chunk) -> None:
-    """Write rows and failures in the order of their positions; shards alone keep the positions themselves."""
+    """Write rows and failures in the order of their positions; only shards store the positions."""
     rows, start = chunk.rows, 0
     positions = np.zeros(len(rows.names), np.int64) if rows.positions is None else rows.positions
     for lost in sorted(chunk.failures, key=lambda failure: failure.position):
@@ -93,12 +93,12 @@ def _write_rows(writer: VectorsWriter, rows: VectorRows, start: int, stop: int) 
 
 _SUFFIX = ".safetensors"
 _UNFINISHED = Shard(1, 1, 0, "")
-"""Says that a part is not all: its run had not seen all inputs yet."""
+"""Marks a part of a run that had not seen all inputs yet."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """An input that an interrupted run has dealt with."""
+    """An input that an interrupted run has processed."""
 
     position: int
     name: str
@@ -106,7 +106,7 @@ class Done:
 
 
 class PartsFolder:
-    """The parts of one output. Only one process may have it open."""
+    """The parts of one output. Only one process may open it at a time."""
 
     def __init__(self, out: Path, dtype: VectorDtype) -> None:
         self.folder = parts_path(out)
@@ -117,11 +117,11 @@ class PartsFolder:
         self._count = 0
 
     def begin(self, info: VectorsInfo, dim: int) -> None:
-        """Say what the parts are of.
+        """Set the description of the parts, and compare it with the parts of an interrupted run.
 
         Raises:
-            UsageError: the parts of the interrupted run are of something else.
-            VectorsError: one of them is damaged.
+            UsageError: the existing parts have another description.
+            VectorsError: an existing part is damaged.
         """
         self._info, self._dim = replace(info, shard=_unfinished(info.shard)), dim
         for file in self.files():
@@ -137,13 +137,13 @@ class PartsFolder:
         return sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"))
 
     def add(self, chunk: Chunk) -> None:
-        """Write one more part, unless there is nothing to put into it.
+        """Write another part, unless the chunk is empty.
 
         Raises:
-            OutputError: the disk is full; the parts before it stay.
+            OutputError: the disk is full; the earlier parts stay.
         """
         if self._info is None:
-            raise ValueError("begin() says what the parts are of")
+            raise ValueError("call begin() first")
         if not chunk.rows.names and not chunk.failures:
             return
         path = self.folder / f"{self._count:06d}{_SUFFIX}"
@@ -153,55 +153,59 @@ class PartsFolder:
         self._count += 1
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield what the parts hold, a chunk a part."""
+        """Yield the content of the parts, one chunk per part."""
         for file in self.files():
             yield read_part(file)
 
     def inputs(self) -> Iterator[Done]:
-        """Yield every input that the parts have dealt with, in order."""
+        """Yield every input in the parts, in order."""
         for chunk in self.chunks():
             positions = [] if chunk.rows.positions is None else chunk.rows.positions.tolist()
             good = (Done(*pair) for pair in zip(positions, chunk.rows.names, strict=True))
             lost = (Done(lost.position, lost.name, failed=True) for lost in chunk.failures)
-            yield from sorted([*good, *lost], key=lambda done: done.position)
+            yield from sorted([*good, *lost], key=lambda item: item.position)
 
     def rows(self) -> int:
-        """Return how many rows with a vector the parts hold."""
+        """Return the number of vectors in the parts."""
         return sum(len(open_vectors(file, empty_ok=True)) for file in self.files())
 
     def remove(self) -> None:
-        """The output is there: the parts are needed no more."""
+        """Delete the folder once the output is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def parts_path(out: Path) -> Path:
-    """Return where the parts of an output stand while it is made."""
+    """Return the folder of an output's parts."""
     return out.with_name(out.name + ".parts")
 
 
 def has_parts(out: Path) -> bool:
-    """Return whether a stopped run left some."""
+    """Return whether a stopped run left parts."""
     return bool(PartsFolder(out, "float32").files())
 
 
 def read_part(file: Path) -> Chunk:
-    """One part as a chunk."""
+    """Read a part as a chunk. Raises VectorsError."""
     opened = open_vectors(file, empty_ok=True)
     positions = opened.positions
     if positions is None:
-        raise VectorsError(f"{file}: has no positions, so it is no part of a run")
+        raise VectorsError(f"{file}: has no positions, so it is not a part of a run")
     rows = VectorRows(list(opened.names), opened.matrix(), np.asarray(positions))
     return Chunk(rows, opened.failures)
 
 
 @contextmanager
-def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, shown: str = "") -> Iterator[PartsFolder]:
-    """The folder of parts, locked; what an interrupted run left there is kept with `resume`, and removed without.
+def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, name: str = "") -> Iterator[PartsFolder]:
+    """Open and lock the folder of parts; keep the parts of an interrupted run if `resume`, delete them otherwise.
 
-    `shown` names the output in messages, where it is not `out`.
+    Args:
+        out: the output file.
+        dtype: the type of its numbers.
+        resume: continue an interrupted run.
+        name: the output's name in messages, if it differs from `out`.
 
     Raises:
-        OutputError: it cannot be written, or another process writes the same output.
+        OutputError: the folder cannot be written, or another process writes the same output.
     """
     parts = PartsFolder(out, dtype)
     if is_folder(out):
@@ -216,14 +220,14 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, shown: str = "") 
                 if not parts.files():
                     parts.remove()
     except Timeout as error:
-        raise OutputError(f"another clipcli is writing {shown or out}") from error
+        raise OutputError(f"another clipcli is writing {name or out}") from error
     except OSError as error:
         hint = "make the folder first" if isinstance(error, FileNotFoundError) else None
         raise OutputError(f"cannot write {out}: {(error.strerror or str(error)).lower()}", hint=hint) from error
 
 
 def _clean(parts: PartsFolder, out: Path, *, resume: bool) -> None:
-    """Remove what a kill left half written, here and beside `out`, and without `resume` the parts of an earlier run."""
+    """Delete half-written files of a killed run and, unless `resume`, the parts of an earlier run."""
     kept_names = {"lock", *(file.name for file in parts.files() if resume)}
     for file in parts.folder.iterdir():
         if file.name not in kept_names:
@@ -238,26 +242,27 @@ def _opened(file: Path) -> SafetensorsFile:
     try:
         return SafetensorsFile(file)
     except VectorsError as error:
-        raise VectorsError(error.message, hint="leave out --resume to begin anew") from error
+        raise VectorsError(error.message, hint="leave out --resume to start over") from error
 
 
 def _unfinished(shard: Shard | None) -> Shard:
     return _UNFINISHED if shard is None else replace(shard, inputs=0, listing="")
 
 
-def _difference(info: VectorsInfo, other: VectorsInfo) -> tuple[str, object, object]:
+def _difference(info: VectorsInfo, current: VectorsInfo) -> tuple[str, object, object]:
     names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "decoding", "pixels", "shard")
-    name = next((name for name in names if getattr(info, name) != getattr(other, name)), "parameters")
-    return name.replace("_", " "), _shown(name, getattr(info, name)), _shown(name, getattr(other, name))
+    name = next((name for name in names if getattr(info, name) != getattr(current, name)), "parameters")
+    return name.replace("_", " "), _describe(name, getattr(info, name)), _describe(name, getattr(current, name))
 
 
-def _shown(name: str, value: object) -> object:
+def _describe(name: str, value: object) -> object:
     if isinstance(value, Shard):
         return f"{value.index}/{value.count}"
-    return value if value != "" else "as usual" if name == "decoding" else "none"
+    return value if value != "" else "default" if name == "decoding" else "none"
 
 
-def _differ(folder: Path, name: str, there: object, now: object) -> UsageError:
+def _differ(folder: Path, name: str, stored: object, current: object) -> UsageError:
     return UsageError(
-        f"{folder}: its parts differ in {name}: {there} there, {now} now", hint="leave out --resume to begin anew"
+        f"{folder}: the stored parts have {name} {stored}, this run has {current}",
+        hint="leave out --resume to start over",
     )

@@ -1,4 +1,4 @@
-"""CSV: the name, `fingerprint`, settings such as `pixels`, one column a number (`v0`, `v1`, …) and `error`."""
+"""CSV: the name, `fingerprint`, settings such as `pixels`, one column per number (`v0`, `v1`, …) and `error`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FALSE = "false"
 
 
 class CsvFile(TextFile):
-    """Columns are found by name, so others may stand among them."""
+    """Reads columns by name and ignores others."""
 
     @staticmethod
     def lines(path: Path) -> Iterator[Line | Failure]:
-        """One record a row; a record with an `error` has no vector."""
+        """Yield one line or failure per record; a record with an `error` has no vector."""
         rows = _records(path)
         columns = _Columns(path, next(rows))
         for number, row in enumerate(rows, start=1):
@@ -40,7 +40,7 @@ class CsvFile(TextFile):
 
     @staticmethod
     def own_info(path: Path) -> VectorsInfo:
-        """From the first row."""
+        """Return the description from the first row with a vector."""
         rows = _records(path)
         columns = _Columns(path, next(rows))
         with own_error(VectorsError, str(path)):
@@ -51,7 +51,7 @@ class CsvFile(TextFile):
 
 
 class _Columns:
-    """Where in a record everything stands."""
+    """The positions of the columns in a record."""
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
         self.header = header
@@ -79,9 +79,9 @@ class _Columns:
 
 
 def _position(text: str) -> int:
-    """Return a whole number that fits 64 bits. Raises ValueError."""
+    """Return an integer that fits 64 bits. Raises ValueError."""
     if len(text) > 19 or int(text) >= 2**63:  # noqa: PLR2004 - digits
-        raise ValueError(f"no position {text[:40]!r}")
+        raise ValueError(f"not a position: {text[:40]!r}")
     return int(text)
 
 
@@ -104,7 +104,7 @@ def _records(path: Path) -> Iterator[list[str]]:
 
 
 class CsvVectorsWriter(TextWriter):
-    """As RFC 4180 has it, with a header."""
+    """Writes CSV by RFC 4180, with a header."""
 
     def start(self) -> None:
         """Write the header."""
@@ -117,21 +117,21 @@ class CsvVectorsWriter(TextWriter):
         self.target.write(_record([info.kind, *position, "fingerprint", *shared, *numbers, "error"]))
 
     def line(self, name: str, position: int | None, numbers: str) -> bytes:
-        """One record; the last field, the error, is empty."""
-        where = [] if position is None else [str(position)]
-        head = _record([name, *where, *self._model]).removesuffix(b"\n")
+        """Return one record; the last field, the error, is empty."""
+        position_fields = [] if position is None else [str(position)]
+        head = _record([name, *position_fields, *self._model]).removesuffix(b"\n")
         return head + f",{numbers},\n".encode("ascii")
 
     def fail(self, lost: Failure) -> None:
-        """One record of empty numbers."""
-        where = [str(lost.position)] if self.plan.info.shard is not None else []
+        """Write a record with an error and without numbers."""
+        position_fields = [str(lost.position)] if self.plan.info.shard is not None else []
         reason = f"{lost.stage}: {lost.reason}"
-        self.target.write(_record([lost.name, *where, *self._model, *[""] * self.plan.dim, reason]))
+        self.target.write(_record([lost.name, *position_fields, *self._model, *[""] * self.plan.dim, reason]))
         self.target.flush()
 
 
 def _record(fields: Sequence[str]) -> bytes:
     text = io.StringIO()
-    # Both characters, or a carriage return in a name would stand without quotation marks (before Python 3.13).
+    # With "\n" alone, a carriage return in a name would not be quoted before Python 3.13.
     csv.writer(text, lineterminator="\r\n").writerow(fields)
     return (text.getvalue().removesuffix("\r\n") + "\n").encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Vector files with a URL for their place: made in a folder of the cache, where a stopped run finds its parts again."""
+"""Vector files for a URL: written to a folder of the cache, where `--resume` finds the parts, and then uploaded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def workshop(url: str) -> Path:
-    """Return where the file of a URL is made; the same in every run on this machine.
+def staging_path(url: str) -> Path:
+    """Return the local path for the file of a URL; the same in every run on this machine.
 
     Raises:
         OutputError: the folder cannot be made.
@@ -32,26 +32,26 @@ def workshop(url: str) -> Path:
     return folder / redact_url(url).rpartition("/")[2]
 
 
-def deliver(path: Path, url: str, *, hint: str | None = None) -> None:
-    """Send a vector file and its companion files, the vector file last, and remove them here.
+def upload_vectors(path: Path, url: str, *, hint: str | None = None) -> None:
+    """Upload a vector file and its companion files, the vector file last, and delete them locally.
 
     Raises:
-        OutputError: the place cannot be written, with the hint; the files stay here.
+        OutputError: the URL cannot be written; the error has the hint, and the local files stay.
     """
     description, errors = description_path(path), errors_path(path)
-    made = [file for file in (description, errors, path) if is_there(file)]
+    files = [file for file in (description, errors, path) if is_there(file)]
     try:
-        for file in made:
+        for file in files:
             send(file, url + file.name.removeprefix(path.name))
     except OutputError as error:
         raise OutputError(error.message, hint=hint) from error
-    if errors not in made:
+    if errors not in files:
         remove(url + errors.name.removeprefix(path.name))
-    for file in made:
+    for file in files:
         file.unlink()
 
 
-def close_workshop(path: Path) -> None:
-    """Take the folder away where nothing is left in it."""
+def remove_staging_folder(path: Path) -> None:
+    """Delete the local folder if it is empty."""
     with suppress(OSError):
         path.parent.rmdir()

@@ -1,4 +1,4 @@
-"""The description in a file of vectors: what they are of, and which model made them."""
+"""The description in a file of vectors: the kind of inputs, the model and its settings."""
 
 from __future__ import annotations
 
@@ -23,49 +23,49 @@ Positions: TypeAlias = "npt.NDArray[np.int64]"
 
 FORMAT_VERSION = 1
 _ALIKE = ("fingerprint", "kind", "precision", "unit_length", "prompts", "decoding", "pixels")
-"""What has to be equal in descriptions whose vectors go into one file."""
+"""Fields that must be equal for vectors in the same file."""
 _SETTINGS = ("precision", "unit_length", "prompts", "decoding", "pixels")
-"""What changes the vectors of a model; every row of a text format says it, so that a part of a file is still a file."""
+"""Settings that change a model's vectors; text formats repeat them in every row, so any part of a file can be used."""
 KEY = "clipcli"
-"""Under this key the description stands in Parquet's and safetensors' metadata."""
+"""Key of the description in the metadata of Parquet and safetensors."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Which share of the inputs a file holds."""
+    """The share of the inputs in a file."""
 
     index: int
-    """1 to `count`."""
+    """Number of the shard, from 1 to `count`."""
     count: int
     inputs: int
-    """How many inputs there were before sharding; every shard of a run saw the same ones."""
+    """Number of inputs before sharding, equal in all shards of a run."""
     listing: str
     """Hash over the names of all inputs, in order."""
 
 
 @dataclass(frozen=True)
 class VectorsInfo:
-    """A file's vectors, described."""
+    """The description of a file's vectors."""
 
     kind: Kind
     model: str
-    """The spec that loads the model again; empty when the file does not say."""
+    """The spec that loads the model again; empty if the file lacks it."""
     fingerprint: str
     precision: str = ""
     unit_length: bool = True
     prompts: str = ""
-    """Which templates the texts were put into, by name; empty for none."""
+    """Names of the templates that the texts were put into; empty for none."""
     decoding: str = ""
-    """How images were read, where not as usual: `unrotated`, `fast`, `gpu`, or two of these with a comma."""
+    """Non-default decoding of images: `unrotated`, `fast`, `gpu`, or two of these separated by a comma."""
     pixels: str = ""
-    """How pixels became RGB: `rgb on #ffffff`, on another colour, or `bare`; empty where the file does not say."""
+    """Conversion of pixels to RGB: `rgb on #ffffff`, on another colour, or `bare`; empty if the file lacks it."""
     shard: Shard | None = None
     parameters: ModelInfo | None = None
     scoring: Scoring | None = None
 
     @property
     def reading(self) -> ImageReading:
-        """Return how the images were read."""
+        """Return the decoding of the images."""
         return ImageReading(self.pixels, self.decoding)
 
 
@@ -76,7 +76,7 @@ class VectorRows:
     names: Sequence[str]
     vectors: Vectors
     positions: Positions | None = None
-    """Where each row stood among all inputs; kept in shards, so that merging restores the order."""
+    """The position of each row among all inputs, kept in shards so that merging restores the order."""
 
 
 @dataclass(frozen=True)
@@ -91,96 +91,96 @@ class Failure:
 
 @dataclass(frozen=True)
 class DescribedVectors:
-    """A file's place as messages have it, its description, and the length of its vectors."""
+    """A file's name for messages, its description, and the length of its vectors."""
 
-    place: str
+    source: str
     info: VectorsInfo
     dim: int
 
     def require_like(self, first: DescribedVectors) -> None:
-        """Raises VectorsError unless the vectors of both may stand in one file."""
+        """Check that the vectors of both can be in one file. Raises VectorsError."""
         for name in _ALIKE:
-            mine, others = getattr(self.info, name), getattr(first.info, name)
-            if mine != others:
+            value, first_value = getattr(self.info, name), getattr(first.info, name)
+            if value != first_value:
                 hint = "vectors of different models cannot be compared" if name == "fingerprint" else None
-                what = name.replace("_", " ")
-                raise VectorsError(f"{self.place}: {what} is {mine!r}, of {first.place} it is {others!r}", hint=hint)
+                label = name.replace("_", " ")
+                message = f"{self.source}: {label} is {value!r}, but in {first.source} it is {first_value!r}"
+                raise VectorsError(message, hint=hint)
         if self.dim != first.dim:
-            raise VectorsError(f"{self.place}: vectors of {self.dim} numbers, {first.place} has {first.dim}")
+            raise VectorsError(f"{self.source}: vectors of {self.dim} numbers, but {first.source} has {first.dim}")
 
 
 def settings(info: VectorsInfo) -> dict[str, str | bool]:
-    """Return what changes the vectors beside the model, as far as it is known and not as usual."""
+    """Return the known settings that change the vectors and differ from the default."""
     return {name: value for name in _SETTINGS if (value := getattr(info, name)) not in ("", True)}
 
 
 def with_settings(info: VectorsInfo, record: Mapping[str, object]) -> VectorsInfo:
-    """Return a description with the settings that a row of a text format names; values of another kind are not ours."""
-    usual = {name: getattr(info, name) for name in _SETTINGS}
-    told = {name: record[name] for name in _SETTINGS if type(record.get(name)) is type(usual[name])}
-    return replace(info, **told)  # type: ignore[arg-type]
+    """Return a description with the settings in a row of a text format; values of another type are ignored."""
+    defaults = {name: getattr(info, name) for name in _SETTINGS}
+    known_settings = {name: record[name] for name in _SETTINGS if type(record.get(name)) is type(defaults[name])}
+    return replace(info, **known_settings)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class ImageReading:
-    """How images were read before a model saw them."""
+    """The decoding of images before they were encoded; both fields are as in `VectorsInfo`."""
 
     pixels: str
     decoding: str
-    """Both as in `VectorsInfo`."""
 
-    def unlike(self, ours: ImageReading, others: str | None = None) -> str | None:
-        """Return how images of this kind were read otherwise than `ours`; None where they were not.
+    def difference_from(self, reference: ImageReading, reference_name: str | None = None) -> str | None:
+        """Return how the decoding of these images differs from `reference`, as text; None if it does not.
 
-        What a file does not say is not held against it. Decoders that shrink (`fast`, `gpu`) change a vector little.
+        Unknown settings count as equal, and so do decoders that shrink (`fast`, `gpu`), which change vectors little.
 
         Args:
-            ours: how the others were read.
-            others: which vectors these are; None for images that this run reads, where options change that.
+            reference: the decoding to compare with.
+            reference_name: the vectors decoded that way; None for the images of this run, whose options can be changed.
         """
         differences = []
-        if self.pixels and ours.pixels and self.pixels != ours.pixels:
-            differences.append((self.pixels, ours.pixels, self._options_of_pixels(ours)))
-        if self.pixels and self._is_upright != ours._is_upright:
+        if self.pixels and reference.pixels and self.pixels != reference.pixels:
+            differences.append((self.pixels, reference.pixels, self._options_of_pixels(reference)))
+        if self.pixels and self._is_upright != reference._is_upright:
             words = ("upright", "unrotated", "leave out --no-orient")
             differences.append(words if self._is_upright else (words[1], words[0], "add --no-orient"))
         if not differences:
             return None
-        made, now, options = (" and ".join(part) for part in zip(*differences, strict=True))
-        advice = f"; to read both alike, {options}" if others is None else ""
-        return f"its images were read {made}, those of {others or 'this run'} {now}{advice}"
+        own_values, other_values, options = (" and ".join(part) for part in zip(*differences, strict=True))
+        advice = f"; to read both in the same way, {options}" if reference_name is None else ""
+        return f"its images were read {own_values}, those of {reference_name or 'this run'} {other_values}{advice}"
 
     @property
     def _is_upright(self) -> bool:
         return "unrotated" not in self.decoding.split(", ")
 
-    def _options_of_pixels(self, ours: ImageReading) -> str:
+    def _options_of_pixels(self, reference: ImageReading) -> str:
         if self.pixels == "bare":
             return "add --bare-transform"
         colour = self.pixels.rpartition(" ")[2]
-        return f"{'leave out --bare-transform and ' * (ours.pixels == 'bare')}add --background-colour '{colour}'"
+        return f"{'leave out --bare-transform and ' * (reference.pixels == 'bare')}add --background-colour '{colour}'"
 
 
 def to_json(info: VectorsInfo) -> dict[str, object]:
-    """Return the description as it is written into every format; empty parts are left out."""
+    """Return the description as written into every format; empty fields are left out."""
     fields = {name: value for name, value in asdict(info).items() if value not in (None, "")}
     return {"format": "clipcli vectors", "version": FORMAT_VERSION, **fields}
 
 
-def from_json(record: object, where: str) -> VectorsInfo:
-    """Read a description.
+def from_json(record: object, source: str) -> VectorsInfo:
+    """Decode a description; `source` names the file in errors.
 
     Raises:
-        VectorsError: it is not one, or of a newer version.
+        VectorsError: it is not a description, or it has another format version.
     """
     if not isinstance(record, dict) or record.get("format") != "clipcli vectors":
-        raise VectorsError(f"{where}: nothing says which model made these vectors", hint="make it with clipcli embed")
+        raise VectorsError(f"{source}: does not name the model of its vectors", hint="make it with clipcli embed")
     fields: dict[str, object] = record
     if fields.get("version") != FORMAT_VERSION:
         raise VectorsError(
-            f"{where}: its format version is {fields.get('version')}, this clipcli reads {FORMAT_VERSION}"
+            f"{source}: its format version is {fields.get('version')}, this clipcli reads {FORMAT_VERSION}"
         )
     try:
         return decode(VectorsInfo, fields, unknown="ignore")
     except DecodeError as error:
-        raise VectorsError(f"{where}: its description is damaged ({error})") from error
+        raise VectorsError(f"{source}: its description is damaged ({error})") from error

@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 
 class JsonlFile(TextFile):
-    """Every row says its model and how it was used, so that a part of a file is still a file."""
+    """Reads files in which every row names its model and settings, so any part of a file can be used."""
 
     @staticmethod
     def lines(path: Path) -> Iterator[Line | Failure]:
-        """One JSON object a line."""
+        """Yield one line or failure per JSON object."""
         for number, record in _records(path):
-            with own_error(VectorsError, f"{path}:{number}", what="no row of clipcli embed"):
+            with own_error(VectorsError, f"{path}:{number}", what="not a row of clipcli embed"):
                 row = failure(record) if "error" in record else _line(record)
             yield row
 
     @staticmethod
     def own_info(path: Path) -> VectorsInfo:
-        """From the first row with a vector."""
+        """Return the description from the first row with a vector."""
         for number, record in _records(path):
             if "embedding" not in record:
                 continue
             if "fingerprint" not in record:
                 raise VectorsError(
-                    f"{path}:{number}: nothing says which model made it", hint="make it with clipcli embed"
+                    f"{path}:{number}: does not name the model of its vector", hint="make it with clipcli embed"
                 )
             kind: Kind = "image" if "image" in record else "text"
             info = VectorsInfo(kind, str(record.get("model", "")), str(record["fingerprint"]))
@@ -71,7 +71,7 @@ class _Row:
 
 
 def _line(record: dict[str, Any]) -> Line:
-    """One row. Raises ValueError, TypeError, KeyError."""
+    """Decode one row. Raises ValueError, TypeError, KeyError."""
     row = decode(_Row, record, unknown="ignore")
     vector = np.array(row.embedding, np.float32)
     if vector.ndim != 1:
@@ -83,22 +83,22 @@ def _line(record: dict[str, Any]) -> Line:
 
 
 class JsonlWriter(TextWriter):
-    """Failures stand among the rows."""
+    """Writes rows and failures in one sequence."""
 
     def start(self) -> None:
-        """Prepare what every row says."""
+        """Prepare the fields that every row repeats."""
         super().start()
         info = self.plan.info
         self._model = dumps({"model": info.model, "fingerprint": info.fingerprint, **settings(info)})[1:-1]
 
     def line(self, name: str, position: int | None, numbers: str) -> bytes:
-        """One object."""
-        where = {} if position is None else {"position": position}
-        head = dumps({self.plan.info.kind: name, **where})[:-1]
+        """Return one object."""
+        position_field = {} if position is None else {"position": position}
+        head = dumps({self.plan.info.kind: name, **position_field})[:-1]
         return f'{head}, {self._model}, "embedding": [{numbers}]}}\n'.encode()
 
     def fail(self, lost: Failure) -> None:
-        """One object with the error."""
+        """Write an object with the error."""
         self.target.write(
             json_line(failure_record(lost, self.plan.info.kind, positions=self.plan.info.shard is not None))
         )

@@ -1,4 +1,4 @@
-"""Many vector files become one: shards in the order of their inputs, other files one after the other."""
+"""Merge vector files into one: shards in the order of their inputs, other files one after the other."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles.vector_formats import VectorFormat
 
 _BUCKETS: Final = 64
-"""Looked through one by one: a billion names are 16 GB on disk, and 250 MB in memory at a time."""
+"""Buckets of digests, searched one by one: a billion names take 16 GB on disk and 250 MB in memory."""
 _IN_MEMORY: Final = 32 << 20
 _RECORD: Final = np.dtype([("high", "<u8"), ("low", "<u4"), ("file", "<u4")])
 _DIGEST_BYTES: Final = 12
 
 
-class Twice:
-    """Take the names of files in turn; then ask for one that two files have."""
+class DuplicateNames:
+    """Finds a name that occurs in two files."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -46,33 +46,33 @@ class Twice:
         self._files: list[IO[bytes]] = []
 
     def add(self, names: Iterable[str], file: int) -> None:
-        """Names of a file, which has a number."""
+        """Add names of the file number `file`."""
         number = file.to_bytes(4, "little")
         for name in names:
             digest = digest_of(name)
             self._waiting[digest[0] % _BUCKETS] += digest + number
             self._bytes += _RECORD.itemsize
         if self._bytes > _IN_MEMORY:
-            self._put_away()
+            self._flush()
 
     def find(self) -> tuple[int, int, bytes] | None:
-        """Numbers of two files and the digest of a name that both have; None when there is none."""
+        """Return the numbers of two files and the digest of a name in both; None if there is none."""
         for bucket in range(_BUCKETS):
-            records = np.frombuffer(self._all_of(bucket), _RECORD)
+            records = np.frombuffer(self._bucket_bytes(bucket), _RECORD)
             records = records[np.lexsort((records["file"], records["low"], records["high"]))]
             previous, following = records[:-1], records[1:]
-            same = (
+            is_duplicate = (
                 (previous["high"] == following["high"])
                 & (previous["low"] == following["low"])
                 & (previous["file"] != following["file"])
             )
-            if same.any():
-                index = int(same.argmax())
+            if is_duplicate.any():
+                index = int(is_duplicate.argmax())
                 digest = records[index].tobytes()[:_DIGEST_BYTES]
                 return int(previous["file"][index]), int(following["file"][index]), digest
         return None
 
-    def _put_away(self) -> None:
+    def _flush(self) -> None:
         if not self._files:
             opened = (tempfile.TemporaryFile() for _ in range(_BUCKETS))  # noqa: SIM115 - the stack closes them
             self._files = [self._stack.enter_context(file) for file in opened]
@@ -81,7 +81,7 @@ class Twice:
             waiting.clear()
         self._bytes = 0
 
-    def _all_of(self, bucket: int) -> bytes:
+    def _bucket_bytes(self, bucket: int) -> bytes:
         if not self._files:
             return bytes(self._waiting[bucket])
         self._files[bucket].seek(0)
@@ -89,7 +89,7 @@ class Twice:
 
 
 def digest_of(name: str) -> bytes:
-    """Twelve bytes that stand for a name: among a billion names two are alike by chance once in 10¹⁰ times."""
+    """Return a digest of 12 bytes; two of a billion names collide with a probability of 10⁻¹¹."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
@@ -99,14 +99,14 @@ _ROWS_AT_ONCE = 2048
 def merge(
     files: Sequence[VectorFile], out: Path, chosen: VectorFormat, dtype: VectorDtype, *, complete: bool = True
 ) -> int:
-    """Write one file of all rows; says how many.
+    """Write all rows to one file and return their number.
 
     Args:
-        files: at least one, all of one model.
+        files: at least one file, all of one model.
         out: the new file.
         chosen: its format.
         dtype: the type of its numbers.
-        complete: refuse shards of which some are missing or unfinished.
+        complete: refuse incomplete sets of shards and unfinished shards.
 
     Raises:
         VectorsError: the files are of different models or kinds, overlap, or are incomplete.
@@ -115,7 +115,9 @@ def merge(
     _check_alike(files)
     shards = [file.info.shard is not None for file in files]
     if any(shards) and not all(shards):
-        raise VectorsError(f"{files[shards.index(False)].path}: is no shard, as {files[shards.index(True)].path} is")
+        raise VectorsError(
+            f"{files[shards.index(False)].path}: is not a shard, but {files[shards.index(True)].path} is"
+        )
     if complete and all(shards):
         _check_complete(files)
     rows = sum(len(file) for file in files)
@@ -127,10 +129,10 @@ def merge(
 
 
 def open_all(paths: Sequence[str]) -> list[VectorFile]:
-    """Open vector files, and every part in folders of parts, be they of a stopped run or a data set's.
+    """Open vector files, and every part in folders: parts of a stopped run or of a data set.
 
     Raises:
-        VectorsError: one of them cannot be used, or a folder holds no part.
+        VectorsError: a file cannot be used, or a folder holds no part.
     """
     files: list[VectorFile] = []
     for path in named_files(paths):
@@ -145,40 +147,42 @@ def open_all(paths: Sequence[str]) -> list[VectorFile]:
 
 
 def _info(files: Sequence[VectorFile]) -> VectorsInfo:
-    """Return the fullest description: text formats on their own say less."""
+    """Return the most complete description; text files without a second file hold less."""
     return next((file.info for file in files if file.info.parameters is not None), files[0].info)
 
 
 def _check_alike(files: Sequence[VectorFile]) -> None:
-    first, *others = (DescribedVectors(str(file.path), file.info, file.dim) for file in files)
-    for other in others:
-        other.require_like(first)
+    first, *remaining = (DescribedVectors(str(file.path), file.info, file.dim) for file in files)
+    for described in remaining:
+        described.require_like(first)
 
 
 def _check_complete(files: Sequence[VectorFile]) -> None:
     shards = [file.info.shard for file in files if file.info.shard is not None]
     if any(shard.inputs == 0 for shard in shards):
         raise VectorsError(
-            "these parts are of a run that was not finished", hint="--resume it, or merge with --incomplete"
+            "these parts belong to an unfinished run", hint="continue it with --resume, or merge with --incomplete"
         )
     if len({(shard.count, shard.inputs, shard.listing) for shard in shards}) > 1:
         raise VectorsError(
-            "the shards did not see the same inputs", hint="run all shards on the same files in the same way"
+            "the shards have different inputs", hint="run all shards with the same files in the same order"
         )
     indices = sorted(shard.index for shard in shards)
     count = shards[0].count
     if repeated := {index for index in indices if indices.count(index) > 1}:
-        raise VectorsError(f"shard {min(repeated)}/{count} is there twice")
+        raise VectorsError(f"shard {min(repeated)}/{count} was given twice")
     if missing := set(range(1, count + 1)) - set(indices):
         listed = ", ".join(f"{index}/{count}" for index in sorted(missing)[:5])
-        raise VectorsError(f"{len(missing)} of {count} shards missing: {listed}", hint="or merge with --incomplete")
+        raise VectorsError(
+            f"{len(missing)} of {count} shards missing: {listed}", hint="add them, or merge with --incomplete"
+        )
     dealt_with = sum(len(file) + len(file.failures) for file in files)
     if dealt_with != shards[0].inputs:
-        raise VectorsError(f"the shards hold {dealt_with} inputs of {shards[0].inputs}")
+        raise VectorsError(f"the shards hold {dealt_with} of {shards[0].inputs} inputs")
 
 
 def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
-    """Yield a merge of sorted streams, block by block: what is not after the last row of any block can be let out."""
+    """Merge sorted streams block by block; a row is final when no stream can still yield an earlier one."""
     streams = [file.read(_ROWS_AT_ONCE) for file in files]
     waiting = [next(stream, None) for stream in streams]
     failures = sorted((lost for file in files for lost in file.failures), key=lambda lost: lost.position)
@@ -191,8 +195,8 @@ def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
                 continue
             ready = int(np.searchsorted(_positions(rows), bound, side="right"))
             parts.append(_cut(rows, 0, ready))
-            rest = _cut(rows, ready, len(rows.names))
-            waiting[index] = rest if rest.names else next(streams[index], None)
+            remaining = _cut(rows, ready, len(rows.names))
+            waiting[index] = remaining if remaining.names else next(streams[index], None)
         chunk = _sorted(parts)
         _check_apart(chunk, last)
         last = bound
@@ -219,13 +223,13 @@ def _check_apart(rows: VectorRows, last: int) -> None:
 
 def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
     with ExitStack() as stack:
-        twice = Twice(stack)
+        duplicates = DuplicateNames(stack)
         for number, file in enumerate(files):
             for rows in file.read(_ROWS_AT_ONCE):
-                twice.add(rows.names, number)
+                duplicates.add(rows.names, number)
                 yield Chunk(VectorRows(rows.names, rows.vectors))
             yield Chunk(VectorRows([], np.zeros((0, file.dim), np.float32)), file.failures)
-        if duplicate := twice.find():
+        if duplicate := duplicates.find():
             first, second, digest = duplicate
             name = next(name for name in files[first].names if digest_of(name) == digest)
             raise VectorsError(f"{printable(name)} is both in {files[first].path} and in {files[second].path}")
@@ -233,7 +237,7 @@ def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
 
 def _positions(rows: VectorRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     if rows.positions is None:
-        raise VectorsError("a shard without positions cannot be put in order")
+        raise VectorsError("a shard without positions cannot be ordered")
     return rows.positions
 
 

@@ -1,7 +1,7 @@
-"""Names that stand in a file as a JSON array with one of them a line: looked up, not read in whole.
+"""Look up names in a JSON array with one name per line, without reading the whole array.
 
-A million names are 27 MB of JSON and a million Python strings, of which a search shows ten. The writers put a line end
-after every name and JSON has none within a string, so the lines are the names; an array in any other layout is parsed.
+A million names are 27 MB of JSON and a million Python strings, of which a search shows ten. The writers end every name
+with a newline, which JSON does not allow inside a string, so each line is one name. Other layouts are parsed whole.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
 _LINE_END = 10
 _FEW = 4096
-"""Names that are read one by one; for more, all of them are parsed, which is faster than so many small texts."""
+"""Most names that are read one by one; beyond that, parsing the whole array is faster."""
 
 
-def read_names(array: npt.NDArray[np.uint8], rows: int, where: str) -> Sequence[str]:
-    """Return the names in the bytes of a JSON array, of which there should be `rows`; `where` is the file they are in.
+def read_names(array: npt.NDArray[np.uint8], rows: int, source: str) -> Sequence[str]:
+    """Return the names in the bytes of a JSON array with `rows` items; `source` names the file in errors.
 
     Raises:
-        VectorsError: not a JSON array of texts; of one in lines, only its ends are looked at now.
+        VectorsError: not a JSON array of texts; an array in lines is checked when a name is looked up.
     """
     if len(array) > 2 and array[0] == ord("[") and array[-1] == ord("]"):  # noqa: PLR2004 - the two brackets
         ends = np.flatnonzero(array == _LINE_END)
         if len(ends) + 1 == rows:
-            return Names(array, ends, where)
-    return _parsed(array.tobytes(), where)
+            return Names(array, ends, source)
+    return _parsed(array.tobytes(), source)
 
 
 class Names(Sequence[str]):
-    """Names by row; a damaged one is a VectorsError when it is looked up."""
+    """Names by row; looking up a damaged name raises VectorsError."""
 
-    def __init__(self, array: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], where: str) -> None:
-        self._where = where
+    def __init__(self, array: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], source: str) -> None:
+        self._source = source
         self._array = array
         self._ends = ends
-        """Where lines end, but for the last."""
+        """Offsets of the newlines, between names."""
         self._looked_up = 0
 
     def __len__(self) -> int:
@@ -66,10 +66,10 @@ class Names(Sequence[str]):
         index = range(len(self))[row]
         first = int(self._ends[index - 1]) + 1 if index else 1
         last = int(self._ends[index]) if index < len(self._ends) else len(self._array) - 1
-        here = _parsed(b"[%s]" % self._array[first:last].tobytes().rstrip(b" \r,"), self._where)
-        if len(here) != 1:
-            raise VectorsError(f"{self._where}: its names are damaged (at row {index})")
-        return here[0]
+        names = _parsed(b"[%s]" % self._array[first:last].tobytes().rstrip(b" \r,"), self._source)
+        if len(names) != 1:
+            raise VectorsError(f"{self._source}: its names are damaged (at row {index})")
+        return names[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all)
@@ -81,12 +81,12 @@ class Names(Sequence[str]):
 
     @cached_property
     def _all(self) -> list[str]:
-        return _parsed(self._array.tobytes(), self._where)
+        return _parsed(self._array.tobytes(), self._source)
 
 
-def _parsed(text: bytes, where: str) -> list[str]:
-    with own_error(VectorsError, where, what="its names are damaged"):
+def _parsed(text: bytes, source: str) -> list[str]:
+    with own_error(VectorsError, source, what="its names are damaged"):
         names = parse_json(text)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise VectorsError(f"{where}: its names are not texts")
+        raise VectorsError(f"{source}: its names are not texts")
     return cast("list[str]", names)

@@ -1,4 +1,4 @@
-"""`OUT.npy` with `OUT.npy.json` beside it."""
+"""The npy format: `OUT.npy` for the vectors and `OUT.npy.json` for the description and the names."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 _NAMES = b'"names": ['
 _MAGIC = b"\x93NUMPY"
 _LARGEST_WHOLE = 1 << 30
-"""Bytes of a description that another program has written over, so that its names have to be parsed."""
+"""Limit in bytes of a description that another program rewrote, so that all of it must be parsed."""
 
 
 class MappedFile(VectorFile):
-    """Vectors that lie in their file as one array; its subclasses say where."""
+    """A file that holds the vectors as one array, which is mapped into memory."""
 
     path: Path
     vectors: npt.NDArray[np.floating]
@@ -46,7 +46,7 @@ class MappedFile(VectorFile):
         return len(self.vectors)
 
     def read(self, rows: int) -> Iterator[VectorRows]:
-        """Slices of the mapped array."""
+        """Yield slices of the mapped array."""
         names, positions = self.names, self.positions
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
@@ -54,14 +54,14 @@ class MappedFile(VectorFile):
             yield VectorRows(names[part], vectors, None if positions is None else positions[part])
 
     def matrix(self) -> Vectors:
-        """Return the mapped array itself when it holds float32."""
+        """Return the mapped array itself if it holds float32, else a copy."""
         return np.asarray(self.vectors, dtype=np.float32)
 
     def check_shape(self) -> None:
-        """Refuse what cannot be a row of numbers a name.
+        """Check that the array has one row of floats per name.
 
         Raises:
-            VectorsError: not two-dimensional, not floating point, or more or fewer names than rows.
+            VectorsError: it is not two-dimensional or not floating point, or has more or fewer rows than names.
         """
         if self.vectors.ndim != 2 or self.vectors.dtype.kind != "f":  # noqa: PLR2004 - rows and columns
             raise VectorsError(
@@ -74,18 +74,18 @@ class MappedFile(VectorFile):
 
 
 class NpyFile(MappedFile):
-    """Mapped with numpy; everything but the numbers comes from the file beside it."""
+    """A .npy file, mapped with NumPy; names and description are in the file beside it."""
 
     def __init__(self, path: Path) -> None:
         beside = description_path(path)
         for file in (path, beside):
             if not is_there(file):
-                raise VectorsError(f"{file}: not there", hint="a .npy of clipcli has a .npy.json beside it")
+                raise VectorsError(f"{file}: no such file", hint="a .npy file of clipcli has a .npy.json beside it")
         with own_error(VectorsError, str(path)):
-            # numpy takes whatever does not begin as an array for a pickle, and says how to load it unsafely.
+            # For other files NumPy's message suggests loading them as pickles, which is unsafe.
             with path.open("rb") as stream:
                 if stream.read(len(_MAGIC)) != _MAGIC:
-                    raise DecodeError("it does not begin as an array of numpy")
+                    raise DecodeError("it is not a NumPy array")
             self.vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         with own_error(VectorsError, str(beside)):
             self._record, self._listed = _described(beside)
@@ -97,12 +97,12 @@ class NpyFile(MappedFile):
         ends.add(self.vectors)
         if self._record.get("ends") != ends.checksum:
             raise VectorsError(
-                f"{path}: not of the same run as {beside.name}", hint="make both again with clipcli embed"
+                f"{path}: not from the same run as {beside.name}", hint="make both again with clipcli embed"
             )
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """From the file beside, where they stay until they are looked up."""
+        """Return the names, which stay in the file beside until they are looked up."""
         if self._listed is None:
             names = self._record.get("names")
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -112,23 +112,23 @@ class NpyFile(MappedFile):
 
     @cached_property
     def positions(self) -> Positions | None:
-        """From the file beside."""
+        """Return the positions from the file beside, or None."""
         positions = self._record.get("positions")
         with own_error(VectorsError, str(description_path(self.path))):
             return None if positions is None else whole_numbers(positions, len(self.vectors))
 
 
 def whole_numbers(values: object, count: int) -> Positions:
-    """Return a list of so many whole numbers that fit 64 bits. Raises DecodeError."""
+    """Return `count` integers of a decoded list as int64. Raises DecodeError."""
     if not isinstance(values, list) or len(values) != count or not all(type(value) is int for value in values):
-        raise DecodeError(f"its positions are not {count} whole numbers")
+        raise DecodeError(f"its positions are not {count} integers")
     return np.array(values, np.int64)
 
 
 def _described(beside: Path) -> tuple[dict[str, Any], npt.NDArray[np.uint8] | None]:
-    """Return the description, and the bytes of the names in it where they stand last, as they are written."""
+    """Return the description, and the bytes of its names if they come last, as clipcli writes them."""
     with beside.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        first = text.find(_NAMES) + len(_NAMES)  # no text in JSON holds this: quotes in it have a backslash before
+        first = text.find(_NAMES) + len(_NAMES)  # cannot occur inside a JSON string, where quotes are escaped
         last = text.rfind(b"]") + 1
         if len(_NAMES) <= first <= last and text[last:].strip() == b"}":
             with suppress(DecodeError):
@@ -147,7 +147,7 @@ def _object(text: bytes) -> dict[str, Any]:
 
 
 class NpyWriter(VectorsWriter):
-    """Numbers as they come; names at the end, with a checksum that ties the two files together."""
+    """Writes numbers as they come, and names at the end with a checksum that links the two files."""
 
     def start(self) -> None:
         """Write the header of the array."""
@@ -164,7 +164,7 @@ class NpyWriter(VectorsWriter):
         self.target.write(data.tobytes())
 
     def finish(self) -> None:
-        """Write the file beside: the description, then the names."""
+        """Write the second file: the description, then the names."""
         head = dumps({**self.description(), "ends": self._ends.checksum}).removesuffix("}")
         self._beside.write(head.encode("utf-8"))
         positions = self._index.positions()
@@ -177,25 +177,25 @@ class NpyWriter(VectorsWriter):
 
 
 class Ends:
-    """A checksum over the first and the last row: cheap, and enough to tell two runs apart."""
+    """A checksum over the first and the last row: cheap, and enough to distinguish two runs."""
 
     def __init__(self) -> None:
         self._first = self._last = b""
 
     def add(self, data: npt.NDArray[np.floating]) -> None:
-        """Take some rows."""
+        """Add rows."""
         if len(data):
             self._first = self._first or data[0].tobytes()
             self._last = data[-1].tobytes()
 
     @property
     def checksum(self) -> int:
-        """CRC-32 of the two rows so far."""
+        """Return the CRC-32 of the first and the last row so far."""
         return zlib.crc32(self._last, zlib.crc32(self._first))
 
 
 def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """Return the bytes before the numbers of an array in C order."""
+    """Return the header of a .npy array in C order."""
     stream = io.BytesIO()
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)

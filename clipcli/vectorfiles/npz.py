@@ -1,4 +1,4 @@
-"""`OUT.npz`: arrays `vectors`, `names`, `positions` (in shards) and `clipcli`, the description as JSON text."""
+"""The npz format: arrays `vectors`, `names`, `positions` (in shards) and `clipcli`, the description as JSON text."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
     from clipcli.vectorfiles.info import Positions, VectorRows
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same rows give the same bytes, whatever the day
-_NAMES_AS_ARRAY_LIMIT = 2**30  # numpy pads every name to the longest; beyond this many bytes they stand as JSON text
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same rows give the same bytes
+_NAMES_AS_ARRAY_LIMIT = 2**30  # NumPy pads every name to the longest; larger arrays are stored as JSON text
 _NAMES_A_PIECE = 1000
 _LARGEST_NAMES = 4 << 30
 _LOCAL_HEADER_BYTES = 30
 _UNPACKED_ALWAYS = 64 << 20
 _MOST_UNPACKED = 20
-"""Times the size of compressed vectors: numbers of a model hardly shrink, and what grows more is to fill memory."""
+"""Highest compression ratio of vectors: a model's numbers hardly compress, so a higher one is an attack."""
 
 
 class NpzFile(MappedFile):
-    """The vectors are mapped where they lie in the archive, if they are not compressed."""
+    """An .npz file; uncompressed vectors are mapped from inside the archive."""
 
     def __init__(self, path: Path) -> None:
         with own_error(VectorsError, str(path)), zipfile.ZipFile(path) as archive:
@@ -54,7 +54,7 @@ class NpzFile(MappedFile):
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """Return the array `names`, or the JSON text `names_json` when that would have been too wide."""
+        """Return the array `names`, or the JSON text `names_json` that replaces a very wide array."""
         with own_error(VectorsError, str(self.path)), zipfile.ZipFile(self.path) as archive:
             if "names_json.npy" in archive.namelist():
                 names = parse_json(_load(archive, "names_json", _LARGEST_NAMES).tobytes())
@@ -66,21 +66,18 @@ class NpzFile(MappedFile):
 
     @cached_property
     def positions(self) -> Positions | None:
-        """Return the array `positions`."""
+        """Return the array `positions`, or None."""
         with own_error(VectorsError, str(self.path)), zipfile.ZipFile(self.path) as archive:
             if "positions.npy" not in archive.namelist():
                 return None
             positions = _load(archive, "positions", 8 * len(self.vectors) + 1024)
             if positions.shape != (len(self.vectors),) or positions.dtype.kind not in "iu":
-                raise DecodeError("its positions are no numbers of its rows")
+                raise DecodeError("its positions are not one integer per row")
             return positions.astype(np.int64)
 
 
 def _load(archive: zipfile.ZipFile, name: str, largest: int) -> npt.NDArray[Any]:
-    """Return an array that has at most `largest` bytes when it is unpacked.
-
-    Raises TooLargeError and whatever numpy does.
-    """
+    """Return an array of at most `largest` unpacked bytes. Raises TooLargeError and NumPy's errors."""
     if archive.getinfo(f"{name}.npy").file_size > largest:
         raise TooLargeError(largest)
     with archive.open(f"{name}.npy") as stream:
@@ -93,8 +90,10 @@ def _load(archive: zipfile.ZipFile, name: str, largest: int) -> npt.NDArray[Any]
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    read_array_header = (
+        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    )
+    shape, fortran, dtype = read_array_header(stream)
     if dtype.hasobject or any(length < 0 for length in shape):
         raise DecodeError("not an array of numbers or texts")
     return shape, fortran, dtype
@@ -120,10 +119,10 @@ def _map(path: Path, archive: zipfile.ZipFile) -> npt.NDArray[np.floating]:
 
 
 class NpzWriter(VectorsWriter):
-    """The vectors stand first and are not compressed, so that they can be mapped."""
+    """Writes the vectors first and uncompressed, so that they can be mapped."""
 
     def start(self) -> None:
-        """Open the archive and the array in it."""
+        """Open the archive and the array of vectors."""
         self._index = VectorsIndex(self.stack, self.path.parent)
         self._archive = self.stack.enter_context(zipfile.ZipFile(self.target.stream, "w", allowZip64=True))
         member = self._archive.open(_member("vectors", zipfile.ZIP_STORED), "w", force_zip64=True)
@@ -136,7 +135,7 @@ class NpzWriter(VectorsWriter):
         self._vectors.write(self.stored(rows).tobytes())
 
     def finish(self) -> None:
-        """Add the other arrays and the archive's table."""
+        """Write the other arrays and the archive's directory."""
         self._vectors.close()
         width = max(self._index.longest, 1)
         if self.plan.rows * width * 4 <= _NAMES_AS_ARRAY_LIMIT:

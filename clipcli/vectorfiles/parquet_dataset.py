@@ -1,7 +1,7 @@
-"""A folder of Parquet parts, near or far, read as one file: row group by row group, never whole in memory.
+"""Read a folder of Parquet parts, local or remote, as one file, one row group at a time.
 
-What `embed` wrote part by part (`--shard`, or one run a day) needs no merging to be searched. The parts come in the
-order of their names; a pattern such as `vectors/part-*.parquet` names some of them.
+The parts that `embed` wrote (with `--shard`, or by one run per day) can be searched without merging. They are ordered
+by name; a pattern such as `vectors/part-*.parquet` selects some of them.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 _SUFFIXES: Final = (".parquet", ".pq")
 _BESIDE: Final = (".errors.jsonl", ".json", ".crc")
-"""What may lie among parts."""
+"""Other files that are allowed beside parts."""
 _OPENED_AT_ONCE: Final = 16
 _OPEN_PARTS: Final = 8
 _GROUPS: Final = 256
-"""Row groups whose names are at hand: two million of them in files of `embed`."""
-_PARTS: Final = "parts are Parquet files of clipcli embed, and nothing else may lie among them"
+"""Row groups whose names are cached: two million names in files of `embed`."""
+_PARTS: Final = "the folder must hold Parquet files of clipcli embed and nothing else"
 
 
 def parts_of(location: str) -> list[str]:
-    """Return the parts of a data set, in order; empty where there is none.
+    """Return the parts of a data set, in order; empty if it is not a data set.
 
     Args:
-        location: a folder or URL that holds nothing but Parquet files, also in folders such as `day=3`; or a pattern of
+        location: a folder or URL with Parquet files only, possibly in subfolders such as `day=3`; or a pattern of
             Parquet files with `*` or `{0..9}`.
 
     Raises:
@@ -58,7 +58,7 @@ def parts_of(location: str) -> list[str]:
             raise VectorsError(f"{redact(location)}: {error.reason}", hint=_PARTS) from error
     plain = is_image_name(location) or location.lower().endswith(SHARDS)
     if is_url(location) and (plain or (scheme(location) in {"http", "https"} and not location.endswith("/"))):
-        return []  # a file, which need not be asked for
+        return []  # a file, so no request is needed
     try:
         files = list(_below(location))
     except (ImageError, OSError):
@@ -67,17 +67,17 @@ def parts_of(location: str) -> list[str]:
 
 
 def no_parts(location: str) -> VectorsError:
-    """Return why a folder or URL is no data set."""
-    why = "holds no parts"
+    """Return the error for a folder or URL that is not a data set."""
+    reason = "holds no parts"
     try:
         next(iter(list_folder(location)), None)
     except ImageError as error:
-        why = error.reason
-    return VectorsError(f"{redact(location)}: {why}", hint=_PARTS)
+        reason = error.reason
+    return VectorsError(f"{redact(location)}: {reason}", hint=_PARTS)
 
 
 def _below(folder: str) -> Iterator[str]:
-    """Files that count; a folder among them that is no partition, or none at all, is no file of a data set."""
+    """Yield the files below a folder, up to the first that does not belong into a data set."""
     for name, is_folder in list_folder(folder):
         last = posixpath.basename(name.rstrip("/"))
         if last.startswith((".", "_")) or last.endswith(_BESIDE):
@@ -92,16 +92,16 @@ def _below(folder: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Head:
-    """What the footer of a part says."""
+    """The content of a part's footer."""
 
     info: VectorsInfo
     dim: int
     groups: tuple[int, ...]
-    """Rows of each row group."""
+    """Number of rows of each row group."""
 
 
 class ParquetDataset(VectorFile):
-    """Parts of one model, one after the other."""
+    """Parts with vectors of one model, as one file."""
 
     def __init__(self, location: str, parts: Sequence[str]) -> None:
         self.parts = parts
@@ -119,32 +119,32 @@ class ParquetDataset(VectorFile):
 
     @property
     def names(self) -> Sequence[str]:
-        """Looked up where they are."""
+        """Return the names, looked up in the parts."""
         return self._names
 
     @property
     def failures(self) -> Sequence[Failure]:
-        """Return those of all parts."""
+        """Return the failures of all parts."""
         return [lost for part in self.parts for lost in self._open(part).failures]
 
     def read(self, rows: int) -> Iterator[VectorRows]:
-        """Part by part."""
+        """Yield the rows part by part."""
         for part in self.parts:
             for block in self._open(part).read(rows):
                 yield replace(block, positions=None)
 
     def group_of(self, row: int) -> tuple[int, int, int]:
-        """Return the part, the row group in it, and the number in that."""
+        """Return the part of a row, its row group, and its number in the row group."""
         part = bisect_right(self._starts, row) - 1
-        own = row - self._starts[part]
+        row_in_part = row - self._starts[part]
         for group, count in enumerate(self._heads[part].groups):
-            if own < count:
-                return part, group, own
-            own -= count
+            if row_in_part < count:
+                return part, group, row_in_part
+            row_in_part -= count
         raise IndexError(row)
 
     def groups(self) -> Iterator[tuple[int, int]]:
-        """Return all (part, row group), in order."""
+        """Return all pairs of part and row group, in order."""
         return ((part, group) for part, head in enumerate(self._heads) for group in range(len(head.groups)))
 
     def names_of(self, part: int, group: int) -> Sequence[str]:
@@ -153,7 +153,7 @@ class ParquetDataset(VectorFile):
 
 
 class _Names(Sequence[str]):
-    """Names of all parts, a row group at a time."""
+    """The names of all parts, loaded per row group."""
 
     def __init__(self, dataset: ParquetDataset) -> None:
         self.dataset = dataset
@@ -165,8 +165,8 @@ class _Names(Sequence[str]):
     def __getitem__(self, row: Any) -> Any:  # one row only; Sequence's overloads
         if not 0 <= row < len(self.dataset):
             raise IndexError(row)
-        part, group, own = self.dataset.group_of(row)
-        return self._recent(part, group)[own]
+        part, group, row_in_group = self.dataset.group_of(row)
+        return self._recent(part, group)[row_in_group]
 
     def __iter__(self) -> Iterator[str]:
         return (name for part, group in self.dataset.groups() for name in self.dataset.names_of(part, group))
@@ -177,8 +177,8 @@ def _head(part: str) -> _Head:
     return _Head(file.info, file.dim, file.group_rows)
 
 
-def _check_alike(part: str, head: _Head, first: str, other: _Head) -> None:
-    mine, others = (
-        DescribedVectors(redact(path), footer.info, footer.dim) for path, footer in ((part, head), (first, other))
+def _check_alike(part: str, head: _Head, first: str, first_head: _Head) -> None:
+    described, first_described = (
+        DescribedVectors(redact(path), footer.info, footer.dim) for path, footer in ((part, head), (first, first_head))
     )
-    mine.require_like(others)
+    described.require_like(first_described)

@@ -1,6 +1,6 @@
-"""Parquet: `image` or `text`, `position` (in shards), `embedding` (a list of fixed size); the description as metadata.
+"""The Parquet format: `image` or `text`, `position` (in shards), `embedding` (a list of fixed size), and metadata.
 
-Failures stand in a file beside: a null among the vectors would keep other readers from taking the column as a matrix.
+Failures go to a second file: with a null among the vectors, other readers could not read the column as a matrix.
 """
 
 from __future__ import annotations
@@ -37,24 +37,26 @@ _ROWS_A_GROUP = 8192
 
 
 class ParquetFile(VectorFile):
-    """Read row group by row group; a URL too."""
+    """A local or remote Parquet file, read one row group at a time."""
 
     def __init__(self, path: Path | str) -> None:
         arrow = pyarrow()
-        self._where = str(path)
-        shown = redact(self._where)
+        self._location = str(path)
+        source = redact(self._location)
         try:
-            with own_error(VectorsError, shown):
-                self._file = arrow.parquet.ParquetFile(open_random(self._where), memory_map=not is_url(self._where))
+            with own_error(VectorsError, source):
+                self._file = arrow.parquet.ParquetFile(
+                    open_random(self._location), memory_map=not is_url(self._location)
+                )
                 self._metadata = self._file.schema_arrow.metadata or {}
                 footer = self._file.metadata.metadata or {}
                 check_sizes(self._file.metadata)
                 record = parse_json(self._metadata.get(KEY.encode(), b"null"))
                 self._raw_names = _raw_names(footer.get(_UNDECODABLE.encode(), b"{}"))
         except ImageError as error:
-            raise VectorsError(f"{shown}: {error.reason}") from error
-        info = from_json(record, shown)
-        super().__init__(shown if is_url(self._where) else Path(path), info, self._dimension(shown, info.kind))
+            raise VectorsError(f"{source}: {error.reason}") from error
+        info = from_json(record, source)
+        super().__init__(source if is_url(self._location) else Path(path), info, self._dimension(source, info.kind))
 
     def _dimension(self, path: str, kind: str) -> int:
         schema = self._file.schema_arrow
@@ -78,12 +80,12 @@ class ParquetFile(VectorFile):
 
     @property
     def failures(self) -> Sequence[Failure]:
-        """Return those in the file beside."""
-        return read_failures(self._where if is_url(self._where) else Path(self._where))
+        """Return the failures from the second file."""
+        return read_failures(self._location if is_url(self._location) else Path(self._location))
 
     @property
     def group_rows(self) -> tuple[int, ...]:
-        """Rows of each row group."""
+        """Return the number of rows of each row group."""
         metadata = self._file.metadata
         return tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
 
@@ -94,14 +96,14 @@ class ParquetFile(VectorFile):
 
     @cached_property
     def positions(self) -> Positions | None:
-        """Return the column `position`."""
+        """Return the column `position`, or None."""
         if "position" not in self._file.schema_arrow.names:
             return None
         with own_error(VectorsError, str(self.path)):
             return np.asarray(self._file.read(columns=["position"]).column(0).to_numpy(), np.int64)
 
     def read(self, rows: int) -> Iterator[VectorRows]:
-        """Only the row groups that hold the block are in memory."""
+        """Yield blocks of rows; only their row groups are in memory."""
         columns = [name for name in (self.kind, "position", "embedding") if name in self._file.schema_arrow.names]
         start = 0
         batches = self._batches(rows, columns)
@@ -115,20 +117,20 @@ class ParquetFile(VectorFile):
             start += len(block.names)
 
     def _batches(self, rows: int, columns: list[str]) -> Iterator[Any]:
-        if not is_url(self._where):
+        if not is_url(self._location):
             return cast("Iterator[Any]", self._file.iter_batches(rows, columns=columns))
         groups = range(len(self.group_rows))
         return (batch for group in groups for batch in self._group(group, columns).to_batches(max_chunksize=rows))
 
     def _group(self, group: int, columns: list[str]) -> Any:
-        """Some columns of a row group, asked for again after passing faults where it is far away."""
+        """Return the given columns of a row group; retry temporary faults of remote files."""
 
-        def once() -> Any:
+        def read_group() -> Any:
             return self._file.read_row_group(group, columns=columns)
 
         try:
             with own_error(VectorsError, str(self.path)):
-                return attempt(once) if is_url(self._where) else once()
+                return attempt(read_group) if is_url(self._location) else read_group()
         except ImageError as error:
             raise VectorsError(f"{self.path}: {error.reason}") from error
 
@@ -140,23 +142,23 @@ class ParquetFile(VectorFile):
         positions = batch.column("position").to_numpy() if "position" in batch.schema.names else None
         return VectorRows(self._names(batch.column(self.kind).to_pylist(), start), vectors, positions)
 
-    def _names(self, shown: list[str], start: int) -> list[str]:
-        """Names as the file system has them: Parquet cannot hold every one of them."""
+    def _names(self, stored_names: list[str], start: int) -> list[str]:
+        """Return the names as in the file system; Parquet cannot hold those that are not UTF-8."""
         if not self._raw_names:
-            return shown
+            return stored_names
         return [
             os.fsdecode(self._raw_names[row]) if row in self._raw_names else name
-            for row, name in enumerate(shown, start)
+            for row, name in enumerate(stored_names, start)
         ]
 
 
 def _raw_names(text: bytes) -> dict[int, bytes]:
-    """Row → the bytes of a name that is not UTF-8. Raises ValueError, TypeError, AttributeError."""
+    """Return row → bytes of each name that is not UTF-8. Raises ValueError, TypeError, AttributeError."""
     return {int(row): bytes.fromhex(name) for row, name in parse_json(text).items()}
 
 
 class ParquetWriter(VectorsWriter):
-    """Row groups of a fixed number of rows, however the rows come."""
+    """Writes row groups of a fixed number of rows."""
 
     def start(self) -> None:
         """Write the schema."""
@@ -166,7 +168,7 @@ class ParquetWriter(VectorsWriter):
         name = arrow.field(self.plan.info.kind, arrow.string(), nullable=False)
         fields = [name, *position, arrow.field("embedding", vector, nullable=False)]
         self._schema = arrow.schema(fields, metadata={KEY: dumps(self.description())})
-        compression = {name.name: "zstd"}  # numbers do not get smaller
+        compression = {name.name: "zstd"}  # the numbers do not compress
         file = arrow.parquet.ParquetWriter(
             self.target.stream, self._schema, compression=compression, use_dictionary=False
         )
@@ -176,12 +178,12 @@ class ParquetWriter(VectorsWriter):
         self._undecodable: dict[str, str] = {}
 
     def write(self, rows: VectorRows) -> None:
-        """Let a row group out when it is full."""
+        """Add rows, and write each row group that is full."""
         self._waiting.append(rows)
         while sum(len(block.names) for block in self._waiting) >= _ROWS_A_GROUP:
-            whole = _join(self._waiting)
-            self._write_group(_slice(whole, 0, _ROWS_A_GROUP))
-            self._waiting = [_slice(whole, _ROWS_A_GROUP, len(whole.names))]
+            rows_so_far = _join(self._waiting)
+            self._write_group(_slice(rows_so_far, 0, _ROWS_A_GROUP))
+            self._waiting = [_slice(rows_so_far, _ROWS_A_GROUP, len(rows_so_far.names))]
 
     def finish(self) -> None:
         """Write the last group and the footer."""
@@ -203,7 +205,7 @@ class ParquetWriter(VectorsWriter):
         self._written += len(rows.names)
 
     def _text(self, row: int, name: str) -> str:
-        """Return a name in UTF-8; one that is not is shown with escapes, and its bytes are kept in the footer."""
+        """Return a name as UTF-8; other names get escapes, and their bytes are kept in the footer."""
         raw = name.encode("utf-8", "surrogateescape")
         try:
             return raw.decode("utf-8")

@@ -1,7 +1,7 @@
-"""safetensors: `vectors`, `names` and `failures` (the bytes of JSON arrays), `positions` (in shards).
+"""The safetensors format: `vectors`, `names` and `failures` (the bytes of JSON arrays), `positions` (in shards).
 
-The description stands in the metadata. The format (8 bytes of header length, a JSON header, the numbers) is read and
-written here directly, so that rows can be appended as they come and mapped without another package.
+The description is in the metadata. This module reads and writes the format itself (8 bytes of header length, a JSON
+header, the numbers), so that rows can be appended as they come and mapped without another package.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "U8": "u1"}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-_HEADER_LIMIT = 100_000_000  # the safetensors package takes no longer header
+_HEADER_LIMIT = 100_000_000  # the limit of the safetensors package
 _MANY_BYTES = 10**15
 _HEADER_STEP = 4096
 
@@ -52,7 +52,7 @@ class _Metadata:
 
 
 class SafetensorsFile(MappedFile):
-    """Everything is mapped."""
+    """A .safetensors file, mapped into memory."""
 
     def __init__(self, path: Path) -> None:
         with own_error(VectorsError, str(path)):
@@ -72,11 +72,11 @@ class SafetensorsFile(MappedFile):
 
     @cached_property
     def positions(self) -> Positions | None:
-        """Return the tensor `positions`."""
+        """Return the tensor `positions`, or None."""
         with own_error(VectorsError, str(self.path), what="its positions are damaged"):
             positions = self._map(self.path, "positions") if "positions" in self._header else None
             if positions is not None and (positions.shape != (len(self.vectors),) or positions.dtype != np.int64):
-                raise DecodeError("not a number for each row")
+                raise DecodeError("not one number per row")
             return positions
 
     @cached_property
@@ -92,7 +92,7 @@ class SafetensorsFile(MappedFile):
         if self._start + last > path.stat().st_size:
             raise DecodeError("shorter than its header says")
         if min(first, *entry.shape, 0) < 0 or math.prod(entry.shape) * dtype.itemsize != last - first:
-            raise DecodeError(f"{name}: its shape is not that of its bytes")
+            raise DecodeError(f"{name}: its shape does not fit its size in bytes")
         if first == last:
             return np.zeros((0, *entry.shape[1:2]), dtype)
         return np.memmap(path, dtype, "r", self._start + first, entry.shape)
@@ -105,15 +105,15 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
             raise ValueError("its header is too long")
         header = parse_json(stream.read(length))
     if not isinstance(header, dict):
-        raise DecodeError("its header is no object")
+        raise DecodeError("its header is not a JSON object")
     return header, 8 + length
 
 
 class SafetensorsWriter(VectorsWriter):
-    """Room for the header first, then the numbers as they come; the header is filled in at the end."""
+    """Reserves space for the header, writes the numbers as they come, and fills in the header at the end."""
 
     def start(self) -> None:
-        """Leave room for the header."""
+        """Reserve space for the header."""
         self._index = VectorsIndex(self.stack, self.path.parent)
         self._failures: list[Failure] = []
         self._room = -(-len(self._header(names=_MANY_BYTES, failures=_MANY_BYTES)) // _HEADER_STEP) * _HEADER_STEP
@@ -125,7 +125,7 @@ class SafetensorsWriter(VectorsWriter):
         self.target.write(self.stored(rows).tobytes())
 
     def fail(self, lost: Failure) -> None:
-        """Keep it for the tensor `failures`."""
+        """Keep a failure for the tensor `failures`."""
         self._failures.append(lost)
 
     def finish(self) -> None:

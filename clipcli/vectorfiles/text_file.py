@@ -1,4 +1,4 @@
-"""What JSON Lines and CSV share: one line per row, failures included, and the description in a second file."""
+"""The common part of JSON Lines and CSV: one line per row, failures included, and the description in a second file."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles.info import Positions
 
 _DIGITS = {"float32": "%.9g", "float16": "%.5g"}
-"""As many digits as give every number back exactly."""
+"""Number formats with enough digits to restore every value exactly."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row as a text format holds it."""
+    """A row of a text format."""
 
     name: str
     vector: Vector
@@ -38,7 +38,7 @@ class Line:
 
 
 class TextFile(VectorFile):
-    """Read line by line, as often as something is asked for that is not known yet."""
+    """A text file, read again for each property that is not known yet."""
 
     path: Path
 
@@ -52,16 +52,16 @@ class TextFile(VectorFile):
     @staticmethod
     @abstractmethod
     def lines(path: Path) -> Iterator[Line | Failure]:
-        """Return the file, parsed.
+        """Return the parsed rows of a file.
 
         Raises:
-            VectorsError: a line that is none of this format.
+            VectorsError: a line is not in this format.
         """
 
     @staticmethod
     @abstractmethod
     def own_info(path: Path) -> VectorsInfo:
-        """Return what the file itself says about its vectors."""
+        """Return the description from the rows of the file itself."""
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -70,7 +70,7 @@ class TextFile(VectorFile):
 
     @cached_property
     def positions(self) -> Positions | None:
-        """In shards, from every row."""
+        """Return the positions of the rows of a shard, else None."""
         if self._first is None or self._first.position is None:
             return None
         positions = [line.position for line in self.lines(self.path) if isinstance(line, Line)]
@@ -83,11 +83,11 @@ class TextFile(VectorFile):
 
     @property
     def is_empty(self) -> bool:
-        """Told by the first row."""
+        """Return whether there is no row with a vector."""
         return self._first is None
 
     def read(self, rows: int) -> Iterator[VectorRows]:
-        """Parse block by block."""
+        """Parse and yield rows block by block."""
         good = (line for line in self.lines(self.path) if isinstance(line, Line))
         start = 0
         while block := list(islice(good, rows)):
@@ -104,10 +104,10 @@ class TextFile(VectorFile):
 
 
 class TextWriter(VectorsWriter):
-    """Write one line per row at once; on stdout there is no second file."""
+    """Writes one line per row immediately; with stdout there is no second file."""
 
     def start(self) -> None:
-        """Write the description, when there is a place for it."""
+        """Write the description, unless the output is stdout."""
         self._digits = ",".join([_DIGITS[self.plan.dtype]] * self.plan.dim)
         if self.plan.path is not None:
             self.beside(description_path).write(json_line(self.description()))
@@ -122,7 +122,7 @@ class TextWriter(VectorsWriter):
 
     @abstractmethod
     def line(self, name: str, position: int | None, numbers: str) -> bytes:
-        """One row; `numbers` is separated by commas."""
+        """Return one row; `numbers` is separated by commas."""
 
 
 def _described(beside: Path) -> VectorsInfo:

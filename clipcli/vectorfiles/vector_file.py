@@ -1,4 +1,4 @@
-"""What every vector file offers, whatever its format."""
+"""The interface of vector files of every format."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles.info import Kind, Positions, VectorRows, VectorsInfo
 
 LONGEST_ROW: Final = 16 << 20
-"""Bytes of a line in a file of vectors: a million numbers."""
+"""Most bytes of a line in a file of vectors: a million numbers."""
 LARGEST_DESCRIPTION: Final = 64 << 20
-"""Bytes of JSON that describes vectors, without their names."""
+"""Most bytes of a JSON description, without names."""
 _ZERO = 1e-6
-_UNIT_TOLERANCE = 0.02  # float16 numbers make a length wrong by less than 0.001
+_UNIT_TOLERANCE = 0.02  # float16 changes a length by less than 0.001
 
 
 class VectorFile(ABC):
-    """Names and vectors of one file. Binary formats are mapped into memory, the others are read block by block."""
+    """The names and vectors of one file. Binary formats are mapped into memory, others are read block by block."""
 
     def __init__(self, path: Path | str, info: VectorsInfo, dim: int) -> None:
         self.path = path
@@ -44,12 +44,12 @@ class VectorFile(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Return the model's; only vectors of one fingerprint can be compared."""
+        """Return the model's fingerprint; only vectors with the same fingerprint can be compared."""
         return self.info.fingerprint
 
     @property
     def model(self) -> str:
-        """Return the spec that loads the model again; empty when the file does not say."""
+        """Return the spec that loads the model again; empty if the file lacks it."""
         return self.info.model
 
     @property
@@ -60,44 +60,44 @@ class VectorFile(ABC):
     @property
     @abstractmethod
     def names(self) -> Sequence[str]:
-        """Return what each row stands for: a path as the user wrote it, or a text."""
+        """Return the input of each row: a path as the user wrote it, or a text."""
 
     @property
     def positions(self) -> Positions | None:
-        """Return where each row stood among the inputs of all shards; None in a file that is no shard."""
+        """Return the position of each row among the inputs of all shards; None if the file is not a shard."""
         return None
 
     @property
     def failures(self) -> Sequence[Failure]:
-        """Return the inputs that have no vector."""
+        """Return the inputs without a vector."""
         return read_failures(self.path)
 
     def require_model(self, info: ModelInfo) -> None:
-        """Refuse vectors that a model did not make. Raises VectorsError."""
+        """Refuse vectors of another model. Raises VectorsError."""
         if self.fingerprint != info.fingerprint:
-            made = self.model or f"another model ({self.fingerprint})"
-            hint = f"--model {self.model}" if self.model else "name the model that made it with --model"
-            raise VectorsError(f"{self.path}: its vectors are of {made}, not of {info.name}", hint=hint)
+            model_name = self.model or f"another model ({self.fingerprint})"
+            hint = f"--model {self.model}" if self.model else "name the model of the file with --model"
+            raise VectorsError(f"{self.path}: its vectors are of {model_name}, not of {info.name}", hint=hint)
         if self.dim != info.dim:
-            raise VectorsError(f"{self.path}: {self.dim} numbers a vector, {info.name} has {info.dim}")
+            raise VectorsError(f"{self.path}: {self.dim} numbers per vector, but {info.name} has {info.dim}")
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def is_empty(self) -> bool:
-        """Return whether there is no vector at all."""
+        """Return whether there is no vector."""
         return len(self) == 0
 
     @abstractmethod
     def read(self, rows: int) -> Iterator[VectorRows]:
-        """Return all rows, at most `rows` at a time, unchecked."""
+        """Yield all rows, at most `rows` at a time, unchecked."""
 
     def blocks(self, rows: int = 8192, *, check: bool = True) -> Iterator[tuple[int, Vectors]]:
-        """(number of the first row, (≤ rows, dim) float32) for the whole file.
+        """Yield the number of the first row and (≤ rows, dim) float32 vectors, for the whole file.
 
         Raises:
-            VectorsError: damaged; or, with `check`, a row that is not finite, zero, or not of unit length as promised.
+            VectorsError: the file is damaged; or, with `check`, a row is not finite, is zero, or lacks unit length.
         """
         start = 0
         reader = self.read(rows)
@@ -112,14 +112,14 @@ class VectorFile(ABC):
             start += len(block.names)
 
     def matrix(self) -> Vectors:
-        """All vectors, (n, dim) float32, unchecked: mapped where the file holds them so, else read into memory."""
-        whole = np.empty((len(self), self.dim), np.float32)
+        """Return all vectors as (n, dim) float32, unchecked: mapped if the format allows it, else read into memory."""
+        matrix = np.empty((len(self), self.dim), np.float32)
         for start, vectors in self.blocks(check=False):
-            whole[start : start + len(vectors)] = vectors
-        return whole
+            matrix[start : start + len(vectors)] = vectors
+        return matrix
 
     def check(self, start: int, rows: VectorRows) -> None:
-        """Refuse rows that would give wrong answers in silence; `start` is the number of the first.
+        """Refuse rows that would silently give wrong results; `start` is the number of the first row.
 
         Raises:
             VectorsError: names the first such row.
@@ -130,29 +130,29 @@ class VectorFile(ABC):
         if self.info.unit_length:
             self._refuse(start, rows, np.abs(lengths - 1) > _UNIT_TOLERANCE, "is not of unit length")
 
-    def _refuse(self, start: int, rows: VectorRows, bad: npt.NDArray[np.bool_], why: str) -> None:
+    def _refuse(self, start: int, rows: VectorRows, bad: npt.NDArray[np.bool_], problem: str) -> None:
         if bad.any():
             row = int(bad.argmax())
             raise VectorsError(
-                f"{self.path}: row {start + row} ({printable(rows.names[row])}) {why}", hint="make the file again"
+                f"{self.path}: row {start + row} ({printable(rows.names[row])}) {problem}", hint="make the file again"
             )
 
 
 def errors_path(path: Path) -> Path:
-    """Return where the failures of a vector file stand when its format has no place for them."""
+    """Return the path of the failures of a vector file whose format cannot hold them."""
     return path.with_name(path.name + ".errors.jsonl")
 
 
 def description_path(path: Path) -> Path:
-    """Return where the description of a vector file stands when its format has no place for it."""
+    """Return the path of the description of a vector file whose format cannot hold it."""
     return path.with_name(path.name + ".json")
 
 
 def read_failures(path: Path | str) -> list[Failure]:
-    """Return the failures beside a vector file; of a URL, far away.
+    """Return the failures from the file beside a vector file, local or remote.
 
     Raises:
-        VectorsError: their file is damaged.
+        VectorsError: the file is damaged.
     """
     beside = f"{path}.errors.jsonl" if isinstance(path, str) else errors_path(path)
     with own_error(VectorsError, redact(str(beside))):
@@ -186,7 +186,7 @@ class _FailureRow:
 
 
 def failure(record: object) -> Failure:
-    """Return a failure from its row `{"image": …, "error": {"stage": …, "reason": …}}`. Raises DecodeError."""
+    """Decode the row of a failure, `{"image": …, "error": {"stage": …, "reason": …}}`. Raises DecodeError."""
     row = decode(_FailureRow, record, unknown="ignore")
     name = row.text if row.image is None else row.image
     if name is None:
@@ -195,6 +195,6 @@ def failure(record: object) -> Failure:
 
 
 def failure_record(lost: Failure, kind: Kind, *, positions: bool) -> dict[str, object]:
-    """Return a failure's row; with its position in shards."""
-    where = {"position": lost.position} if positions else {}
-    return {kind: lost.name, **where, "error": {"stage": lost.stage, "reason": lost.reason}}
+    """Return the row of a failure, with its position if `positions`."""
+    position_field = {"position": lost.position} if positions else {}
+    return {kind: lost.name, **position_field, "error": {"stage": lost.stage, "reason": lost.reason}}

@@ -1,4 +1,4 @@
-"""A format's name becomes a reader or a writer."""
+"""Open and create vector files by the name of their format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VectorFormat = Literal["npy", "npz", "parquet", "safetensors", "jsonl", "csv"]
 VECTOR_FORMATS: tuple[VectorFormat, ...] = get_args(VectorFormat)
 STREAMS: tuple[VectorFormat, ...] = ("jsonl", "csv")
-"""What can be written to a pipe, row by row."""
+"""Formats that can be written to a pipe, row by row."""
 _BY_SUFFIX: dict[str, VectorFormat] = {f".{name}": name for name in VECTOR_FORMATS} | {
     ".ndjson": "jsonl",
     ".pq": "parquet",
@@ -31,14 +31,14 @@ _BY_SUFFIX: dict[str, VectorFormat] = {f".{name}": name for name in VECTOR_FORMA
 
 
 def format_of(path: str | Path) -> VectorFormat | None:
-    """Return the format that a file's suffix names."""
+    """Return the format of a file's suffix, or None."""
     return _BY_SUFFIX.get(Path(path).suffix.lower())
 
 
 def holds_vectors(path: str, column: str | None = None) -> bool:
-    """Return whether an argument names vectors: a file by its suffix, or a folder, URL or pattern of Parquet parts.
+    """Return whether an argument names vectors: a file by suffix, or a folder, URL or pattern of Parquet parts.
 
-    A table of images looks like them: its columns tell, or `column`, which vectors have no use for.
+    A table of images has the same suffix; its columns decide, or `column`, which only tables of images need.
     """
     from clipcli.vectorfiles.parquet_dataset import parts_of
 
@@ -53,7 +53,7 @@ def holds_vectors(path: str, column: str | None = None) -> bool:
 
 
 def is_vector_file(path: str) -> bool:
-    """Return whether a file holds vectors for certain: by its suffix; a table, by its columns."""
+    """Return whether a file certainly holds vectors, judged by its suffix or, for tables, by its columns."""
     chosen = format_of(path)
     if chosen is None or os.path.isdir(path):  # noqa: PTH112 - any bytes
         return False
@@ -67,7 +67,7 @@ def is_vector_file(path: str) -> bool:
 
 
 def _has_vector_columns(path: str) -> bool:
-    """Return whether a table of text is one of vectors; what cannot be read is left to its reader."""
+    """Return whether a text table holds vectors; False for an unreadable one, which fails later."""
     try:
         names = set(header_of(path))
     except InputsError:
@@ -76,10 +76,10 @@ def _has_vector_columns(path: str) -> bool:
 
 
 def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:
-    """Open a vector file of any format, told by its suffix; or the Parquet parts in a folder or URL as one.
+    """Open a vector file of any format by its suffix, or the Parquet parts in a folder or URL as one file.
 
     Raises:
-        VectorsError: missing, of no known format, damaged, without a description of its model, or empty.
+        VectorsError: the file is missing, of an unknown format, damaged, without a description of its model, or empty.
     """
     file = _open(path)
     if file.is_empty and not empty_ok:
@@ -98,7 +98,7 @@ def _open(path: str | Path) -> VectorFile:
     if not remote and not is_there(file):
         raise VectorsError(f"{path}: no such file")
     if chosen is None:
-        raise VectorsError(f"{path}: no vector file by its suffix", hint="known are " + ", ".join(_BY_SUFFIX))
+        raise VectorsError(f"{path}: not the suffix of a vector file", hint="use one of " + ", ".join(_BY_SUFFIX))
     if remote:
         return _open_remote(str(path), chosen)
     if not is_file(file):
@@ -110,31 +110,31 @@ def _open_remote(url: str, chosen: VectorFormat) -> VectorFile:
     from clipcli.vectorfiles.parquet_file import ParquetFile
 
     if chosen != "parquet":
-        raise VectorsError(f"{redact(url)}: only Parquet is read from far away", hint="or copy the file here")
+        raise VectorsError(f"{redact(url)}: only Parquet can be read from a URL", hint="copy the file to this machine")
     return ParquetFile(url)
 
 
 @contextmanager
 def create_vectors(chosen: VectorFormat, plan: WritePlan) -> Iterator[VectorsWriter]:
-    """A writer for `plan`; its files replace older ones when the block ends, and never appear when it ends in an error.
+    """Yield a writer for `plan`; its files replace older ones when the block ends without an error.
 
     Raises:
         UsageError: the format cannot be written to stdout.
-        OutputError: the place cannot be written, or the disk is full.
+        OutputError: the file cannot be written, or the disk is full.
     """
     if plan.path is None and chosen not in STREAMS:
         raise UsageError(
             f"{chosen} cannot be written to a pipe", hint="give -o FILE, or --format " + " or ".join(STREAMS)
         )
-    with _plain_words(plan), ExitStack() as stack:
+    with _output_errors(plan), ExitStack() as stack:
         writer = _classes(chosen)[1](plan, stack)
         yield writer
         writer.close()
 
 
 @contextmanager
-def _plain_words(plan: WritePlan) -> Iterator[None]:
-    """What the format packages raise on a full disk; a closed pipe passes through."""
+def _output_errors(plan: WritePlan) -> Iterator[None]:
+    """Turn an OSError, such as a full disk, into an OutputError; a closed pipe passes through."""
     try:
         yield
     except BrokenPipeError:
@@ -146,7 +146,7 @@ def _plain_words(plan: WritePlan) -> Iterator[None]:
 def _classes(
     chosen: VectorFormat,
 ) -> tuple[Callable[[Path], VectorFile], Callable[[WritePlan, ExitStack], VectorsWriter]]:
-    """Reader and writer of a format; only its own module is imported."""
+    """Return reader and writer of a format; import only its module."""
     match chosen:
         case "npy":
             from clipcli.vectorfiles.npy import NpyFile, NpyWriter

@@ -1,4 +1,4 @@
-"""What every format's writer offers, and what they share."""
+"""The interface and the common part of the writers of all formats."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WritePlan:
-    """What is going to be written."""
+    """The target and the description of the vectors to write."""
 
     path: Path | None
-    """None is stdout, for formats that can be streamed; there is no second file then."""
+    """The file; None is stdout, for formats that can be streamed, without a second file."""
     info: VectorsInfo
     rows: int
-    """How many rows with a vector will come."""
+    """Number of rows with a vector."""
     dim: int
     dtype: VectorDtype = "float32"
     pipe: str | None = None
-    """What is written in place of stdout."""
+    """A pipe to write to in place of stdout."""
 
 
 class VectorsWriter(ABC):
-    """Rows and failures in, in order of the inputs; the files appear whole when `stack` is left without an error."""
+    """Writes rows and failures in the order of the inputs; complete files appear when `stack` exits without error."""
 
     def __init__(self, plan: WritePlan, stack: ExitStack) -> None:
         self.plan = plan
@@ -55,14 +55,14 @@ class VectorsWriter(ABC):
         self.start()
 
     def start(self) -> None:  # noqa: B027 - not every format has something to write
-        """Write what is known before the first row."""
+        """Write the part of the format before the first row."""
 
     @abstractmethod
     def write(self, rows: VectorRows) -> None:
-        """Take rows with a vector."""
+        """Write rows with a vector."""
 
     def fail(self, lost: Failure) -> None:
-        """Take an input without one."""
+        """Write an input without a vector."""
         if self._errors is None:
             self._errors = self.beside(errors_path)
         self._errors.write(
@@ -70,25 +70,25 @@ class VectorsWriter(ABC):
         )
 
     def finish(self) -> None:  # noqa: B027 - the same
-        """Write what can only be known at the end."""
+        """Write the part of the format after the last row."""
 
     def close(self) -> None:
-        """Finish the format; an older run's failures do not stay beside this run's vectors."""
+        """Finish the files, and delete the failures of an earlier run."""
         self.finish()
-        for target in self._targets:  # a full disk shows here, before any file is moved into place
+        for target in self._targets:  # a full disk is noticed here, before any file is moved to its name
             target.flush()
         if self._errors is None and self.plan.path is not None:
             errors_path(self.plan.path).unlink(missing_ok=True)
 
     @property
     def path(self) -> Path:
-        """Return where the vectors go."""
+        """Return the file of the vectors. Raises UsageError for stdout."""
         if self.plan.path is None:
             raise UsageError("a second file cannot go to standard output", hint="give -o FILE")
         return self.plan.path
 
     def beside(self, name: Callable[[Path], Path]) -> Target:
-        """Another file of this output."""
+        """Open another file of this output."""
         return self._open(name(self.path))
 
     def _open(self, path: Path | str | None) -> Target:
@@ -97,25 +97,25 @@ class VectorsWriter(ABC):
         return target
 
     def stored(self, rows: VectorRows) -> npt.NDArray[np.floating]:
-        """Return the rows' vectors in the type that is written, in C order."""
+        """Return the vectors in the type of the file, in C order."""
         return np.ascontiguousarray(rows.vectors, self.dtype)
 
     def description(self) -> dict[str, object]:
-        """Return what says of what and by which model the vectors are."""
+        """Return the description to write: kind, model, settings, type and number of rows."""
         return {**to_json(self.plan.info), "dtype": self.dtype.name, "rows": self.plan.rows}
 
 
 class VectorsIndex:
-    """Names and positions of the rows, kept on disk and in 8 bytes a row while the vectors are written."""
+    """Names and positions of the rows; names are kept on disk, positions take 8 bytes per row in memory."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self._names: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - the stack closes it
         self._positions = array("q")
         self.longest = 0
-        """Characters of the longest name."""
+        """Number of characters of the longest name."""
 
     def add(self, rows: VectorRows) -> None:
-        """Take the rows' names, and positions if they have them."""
+        """Add the names of rows, and their positions if they have any."""
         for name in rows.names:
             self._names.write(dumps(name).encode("utf-8") + b"\n")
             self.longest = max(self.longest, len(name))
@@ -123,11 +123,11 @@ class VectorsIndex:
             self._positions.extend(rows.positions.tolist())
 
     def positions(self) -> Positions:
-        """Return the positions of all rows; empty when there are none."""
+        """Return the positions of all rows; empty if there are none."""
         return np.array(self._positions, dtype="<i8")
 
     def names(self) -> Iterator[str]:
-        """Return all names again."""
+        """Return all names."""
         self._names.seek(0)
         return (json.loads(line) for line in self._names)
 
@@ -147,6 +147,6 @@ def json_line(record: dict[str, object]) -> bytes:
 
 
 def numbers(vector: npt.NDArray[np.floating]) -> Sequence[str]:
-    """Return the shortest decimal texts that give the same numbers back."""
+    """Return the shortest decimal texts that restore the same numbers."""
     texts: list[str] = vector.astype(str).tolist()
     return texts

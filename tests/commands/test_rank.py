@@ -455,7 +455,7 @@ def test_vectors_that_lie(rank, world, tmp_path):
 
     for change, words in (
         (nan, "row 3 .* holds a number that is not finite"), (zero, "row 4 .* is zero"), (other, "not of local-dir"),
-        (narrow, "numbers a vector"),
+        (narrow, "numbers per vector"),
     ):  # fmt: skip
         done = rank("cat", damaged(world, tmp_path, change))
         assert done.code == 4, done.stderr
@@ -477,7 +477,7 @@ def test_a_parquet_file_without_the_column(rank, folder, random_model, tmp_path)
     table = parquet.read_table(tmp_path / "v.parquet")
     parquet.write_table(table.drop(["embedding"]), tmp_path / "without.parquet")
     parquet.write_table(table.replace_schema_metadata(None), tmp_path / "foreign.parquet")
-    for name, words in (("without", "has no column embedding"), ("foreign", "nothing says which model")):
+    for name, words in (("without", "has no column embedding"), ("foreign", "does not name the model")):
         done = rank("cat", tmp_path / f"{name}.parquet")
         assert done.code == 4
         assert f"{name}.parquet: {words}" in done.stderr

@@ -56,7 +56,7 @@ def test_npy_without_or_with_another_runs_description(sample):
     path = sample.write("out.npy")
     sample.write("other.npy")
     np.save(path, sample.vectors()[::-1])
-    with pytest.raises(VectorsError, match="not of the same run"):
+    with pytest.raises(VectorsError, match="not from the same run"):
         open_vectors(path)
     (sample.folder / "out.npy.json").unlink()
     with pytest.raises(VectorsError, match=r"out\.npy\.json: not there"):
@@ -92,7 +92,11 @@ def test_files_of_other_programs_say_how_to_make_ours(sample):
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("absent.npy", "no such file"), ("absent.parts", "no such file"), ("notes.txt", "no vector file by its suffix")],
+    [
+        ("absent.npy", "no such file"),
+        ("absent.parts", "no such file"),
+        ("notes.txt", "not the suffix of a vector file"),
+    ],
 )
 def test_no_vector_file_at_all(sample, name, why):
     (sample.folder / "notes.txt").touch()

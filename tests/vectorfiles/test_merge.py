@@ -78,8 +78,8 @@ def test_files_without_shards_stand_one_after_the_other(tmp_path):
     ("change", "why"),
     [
         (lambda files: files[:2], "1 of 3 shards missing: 3/3"),
-        (lambda files: [*files, files[1]], "shard 2/3 is there twice"),
-        (lambda files: [files[0]] * 3, "shard 1/3 is there twice"),
+        (lambda files: [*files, files[1]], "shard 2/3 was given twice"),
+        (lambda files: [files[0]] * 3, "shard 1/3 was given twice"),
     ],
 )
 def test_shards_that_are_not_all(tmp_path, change, why):
@@ -128,5 +128,5 @@ def test_files_that_cannot_be_compared(tmp_path, name, value):
 
 def test_a_shard_among_others(tmp_path):
     files = [write(tmp_path / "a.npy", [1]), write(tmp_path / "b.npy", [2], Shard(1, 1, 1, "aa"))]
-    with pytest.raises(VectorsError, match="is no shard"):
+    with pytest.raises(VectorsError, match="is not a shard"):
         merge(files, tmp_path / "out.npy", "npy", "float32")

@@ -34,7 +34,7 @@ def merge(
     from clipcli.core.console import Console
     from clipcli.errors import UsageError
     from clipcli.runs.embed.target import parse_target
-    from clipcli.vectorfiles.destination import close_workshop, deliver
+    from clipcli.vectorfiles.destination import remove_staging_folder, upload_vectors
     from clipcli.vectorfiles.merge import merge as join
     from clipcli.vectorfiles.merge import open_all
 
@@ -43,6 +43,6 @@ def merge(
         raise UsageError("merge writes a file", hint="give -o FILE")
     rows = join(open_all(parts), target.path, target.format, target.dtype, complete=not incomplete)
     if target.url is not None:
-        deliver(target.path, target.url, hint="run it again")
-        close_workshop(target.path)
+        upload_vectors(target.path, target.url, hint="run it again")
+        remove_staging_folder(target.path)
     Console().info(f"{rows:,} vectors in {target.shown}")

@@ -80,8 +80,8 @@ def add_vectors(path: str, session: Session, collection: Collection, threshold: 
             hint=f"add --model {file.model}" if file.model else "embed the references again with this model",
         )
     made = session.provenance
-    if unlike := file.info.reading.unlike(ImageReading(made.rendering, ", ".join(made.decoding))):
-        console.warning(f"{path}: {unlike}")
+    if difference := file.info.reading.difference_from(ImageReading(made.rendering, ", ".join(made.decoding))):
+        console.warning(f"{path}: {difference}")
     images = collection.peek()
     if not len(images):
         return len(file)

@@ -20,7 +20,7 @@ from clipcli.runs.embed.target import parse_target
 from clipcli.session.session import Session, open_session
 from clipcli.vectorfiles import Shard, VectorsInfo, WritePlan, create_vectors
 from clipcli.vectorfiles.checkpoints import Collector, has_parts, open_parts, write_chunk
-from clipcli.vectorfiles.destination import close_workshop, deliver
+from clipcli.vectorfiles.destination import remove_staging_folder, upload_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -128,10 +128,10 @@ class EmbedRun(Generic[Input]):
             return
         if not target.resume and has_parts(target.path):
             self.report.console.info("beginning anew, without the parts of a stopped run (--resume goes on with them)")
-        with open_parts(target.path, target.dtype, resume=target.resume, shown=target.shown) as self.parts:
+        with open_parts(target.path, target.dtype, resume=target.resume, name=target.shown) as self.parts:
             yield
         if target.url is not None:
-            close_workshop(target.path)
+            remove_staging_folder(target.path)
 
     @contextmanager
     def open_sink(self, session: ImageEmbedder) -> Iterator[Sink[EmbedOutcome]]:
@@ -205,7 +205,7 @@ class EmbedRun(Generic[Input]):
             for chunk in chain(parts.chunks(), [last]):
                 write_chunk(writer, chunk)
         if target.path is not None and target.url is not None:
-            deliver(target.path, target.url)
+            upload_vectors(target.path, target.url)
         parts.remove()
 
     def _keep_rest(self, parts: PartsFolder, collector: Collector) -> None:

@@ -15,7 +15,7 @@ from clipcli.inputs.shards import parse_shard
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.upload import check_place
 from clipcli.vectorfiles import STREAMS, VECTOR_FORMATS, format_of
-from clipcli.vectorfiles.destination import workshop
+from clipcli.vectorfiles.destination import staging_path
 
 if TYPE_CHECKING:
     from clipcli.vectorfiles import VectorDtype, VectorFormat
@@ -70,7 +70,7 @@ def parse_target(
         require_packages("parquet", "Parquet")
     if url is not None:
         check_place(url)
-        path = workshop(url)
+        path = staging_path(url)
     return EmbedTarget(path, chosen, cast("VectorDtype", dtype), share, resume, url, pipe)
 
 

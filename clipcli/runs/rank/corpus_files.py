@@ -132,7 +132,7 @@ def check_model(sources: Sources, info: ModelInfo) -> None:
             hint = f"--model {file.model}" if file.model else "name the model that made it with --model"
             raise VectorsError(f"{file.path}: its vectors are {_what(file)}, not of {info.name}", hint=hint)
         if file.dim != info.dim:
-            raise VectorsError(f"{file.path}: {file.dim} numbers a vector, {info.name} has {info.dim}")
+            raise VectorsError(f"{file.path}: {file.dim} numbers per vector, but {info.name} has {info.dim}")
 
 
 def warnings_of_reading(sources: Sources, ours: ImageReading | None) -> list[str]:
@@ -148,7 +148,7 @@ def warnings_of_reading(sources: Sources, ours: ImageReading | None) -> list[str
     if sources.kind == "text" or not made:
         return []
     others, first = made[0] if ours is None else (None, ours)
-    return [f"{place}: {text}" for place, theirs in made if (text := theirs.unlike(first, others))]
+    return [f"{place}: {text}" for place, theirs in made if (text := theirs.difference_from(first, others))]
 
 
 def _what(file: VectorFile) -> str:

@@ -44,7 +44,7 @@ def accelerated(device: str, queries: int, rows: int, dim: int, console: Console
         device: `auto`, or what was asked for: `cpu` is obeyed always, another one as soon as there are many queries.
         queries: how many.
         rows: of the corpus.
-        dim: numbers a vector.
+        dim: numbers per vector.
         console: told where the search runs.
 
     Raises:

@@ -11,7 +11,7 @@ from clipcli.errors import OutputError
 from clipcli.inputs.sources import upload
 from clipcli.vectorfiles import open_vectors
 from clipcli.vectorfiles.checkpoints import open_parts
-from clipcli.vectorfiles.destination import workshop
+from clipcli.vectorfiles.destination import staging_path
 
 fsspec = pytest.importorskip("fsspec")
 TINY = ("--model", "tiny")
@@ -41,7 +41,7 @@ def files_of(memory) -> dict[str, bytes]:
 
 
 def no_leftovers() -> bool:
-    return not list(workshop("memory://out/x").parent.parent.glob("*/*"))
+    return not list(staging_path("memory://out/x").parent.parent.glob("*/*"))
 
 
 @pytest.mark.thorough
@@ -98,7 +98,7 @@ def test_what_cannot_be_sent_is_kept_and_sent_by_resume(memory, photos, monkeypa
 
 
 def test_two_runs_into_one_url(memory, photos):
-    with open_parts(workshop("memory://out/v.npy"), "float32", resume=False):
+    with open_parts(staging_path("memory://out/v.npy"), "float32", resume=False):
         result = run("embed", photos, *TINY, "-o", "memory://out/v.npy")
     assert (result.code, result.stdout) == (6, "")
     assert "another clipcli is writing memory://out/v.npy" in result.stderr
