@@ -1,4 +1,4 @@
-"""The embedding cache: (space, content hash) → vector, in one SQLite file that is always safe to delete."""
+"""The embedding cache: (space, content hash) → vector, in one SQLite file that can always be deleted."""
 
 from __future__ import annotations
 

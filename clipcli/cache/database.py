@@ -1,4 +1,4 @@
-"""The SQLite file: opening it in whatever state it is found, setting a broken one aside, its schema."""
+"""The SQLite file of the cache: open it in any state, rename a broken one, and query its tables."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ _FIND = """SELECT key, data, itemsize, crc, used FROM entries JOIN vectors ON ve
 
 
 BLOB_ITEMSIZE = 1
-"""Bytes of an item where an entry holds no vector but bytes that only its reader understands."""
+"""The `itemsize` of entries that hold other bytes than a vector."""
 
 
 @dataclass(frozen=True)
 class CachedEntry:
-    """One entry that was found whole."""
+    """An intact entry of the cache."""
 
     key: bytes
     data: bytes
     itemsize: int
     used: int
-    """The day it was last used."""
+    """The day of its last use, in days since 1970-01-01."""
 
     @property
     def vector(self) -> Vector:
-        """Read-only (dim,) float32."""
+        """Return the vector as read-only (dim,) float32."""
         return np.frombuffer(self.data, f"<f{self.itemsize}").astype(np.float32, copy=False)
 
 
 def stamp(path: str, stat: os.stat_result) -> bytes:
-    """16 bytes that change whenever a file does.
+    """Return 16 bytes that change whenever a file does.
 
-    The change time is in it because editors can put the modification time back, and cannot put back this one. Some
-    file systems have no inode numbers; there the path stands for them.
+    They include the change time, because editors can restore the modification time but not this one. The path replaces
+    the inode number on file systems without inodes.
     """
     identity = path if stat.st_ino == 0 else stat.st_ino
     parts = (stat.st_dev, identity, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
@@ -60,19 +60,19 @@ def stamp(path: str, stat: os.stat_result) -> bytes:
 
 
 def find_space(db: sqlite3.Connection, name: str) -> int | None:
-    """Return the number of a space, if it has one yet. Numbers are never used again, so callers may remember them."""
+    """Return the number of a space, or None if it has no entries yet. Numbers are never reused and can be cached."""
     row = db.execute("SELECT id FROM spaces WHERE name = ?", (name,)).fetchone()
     return row[0] if row else None
 
 
 def make_space(db: sqlite3.Connection, name: str) -> int:
-    """Return the number of a space, new or not."""
+    """Return the number of a space; create the space if necessary."""
     db.execute("INSERT OR IGNORE INTO spaces (name) VALUES (?)", (name,))
     return int(db.execute("SELECT id FROM spaces WHERE name = ?", (name,)).fetchone()[0])
 
 
 def find(db: sqlite3.Connection, space: int, keys: Sequence[bytes]) -> Iterator[CachedEntry]:
-    """Entries among `keys`, in no order; one whose checksum is wrong counts as absent."""
+    """Yield the entries of `keys` in any order; skip entries with a wrong checksum."""
     for chunk in _chunks(keys):
         for key, data, itemsize, crc, used in db.execute(_FIND.format(_marks(chunk)), (space, *chunk)):
             if zlib.crc32(data) == crc:
@@ -80,7 +80,7 @@ def find(db: sqlite3.Connection, space: int, keys: Sequence[bytes]) -> Iterator[
 
 
 def insert(db: sqlite3.Connection, space: int, data: Mapping[bytes, bytes], itemsize: int, day: int) -> None:
-    """Add entries for keys that have none."""
+    """Add entries for keys without one."""
     present = {row[0] for chunk in _chunks(list(data)) for row in _entries(db, "key", space, chunk)}
     new = [(key, blob) for key, blob in data.items() if key not in present]
     first = (db.execute("SELECT max(id) FROM vectors").fetchone()[0] or 0) + 1
@@ -93,7 +93,7 @@ def insert(db: sqlite3.Connection, space: int, data: Mapping[bytes, bytes], item
 
 
 def remove(db: sqlite3.Connection, space: int, keys: Sequence[bytes]) -> None:
-    """Drop entries and their vectors."""
+    """Delete entries and their vectors."""
     for chunk in _chunks(keys):
         numbers = [row[0] for row in _entries(db, "vector", space, chunk)]
         db.execute(f"DELETE FROM vectors WHERE id IN ({_marks(numbers)})", numbers)  # noqa: S608 - question marks only
@@ -101,12 +101,12 @@ def remove(db: sqlite3.Connection, space: int, keys: Sequence[bytes]) -> None:
 
 
 def touch(db: sqlite3.Connection, uses: Iterable[tuple[int, bytes]], day: int) -> None:
-    """Note that (space, key) entries were used on `day`."""
+    """Set the last use of (space, key) entries to `day`."""
     db.executemany("UPDATE entries SET used = ? WHERE space = ? AND key = ?", [(day, *use) for use in uses])
 
 
 def keep_files(db: sqlite3.Connection, digests: Mapping[bytes, bytes], day: int) -> None:
-    """Note which content (sha256) each file stamp stands for."""
+    """Store the content hash (SHA-256) for each file stamp."""
     db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [(*pair, day) for pair in digests.items()])
 
 
@@ -126,10 +126,10 @@ def _marks(values: Sequence[object]) -> str:
 SCHEMA_VERSION = 1
 _LOCK_WAIT_SECONDS = 15.0
 _WAL_TRIES = 50
-_PAGE_BYTES = 16384  # seven vectors of 512 float32 a page; a page of 4096 would hold one and waste half
+_PAGE_BYTES = 16384  # a page holds seven vectors of 512 float32; a page of 4096 bytes would hold one and waste half
 _NAME = re.compile(r"vectors-(\d+)\.sqlite(\.broken)?")
 
-# Entries are small and apart from the vectors, so that noting a use does not rewrite 2 KB of vector.
+# Entries are kept apart from the vectors, so that recording a use does not rewrite 2 KB of vector.
 _TABLES = (
     "CREATE TABLE spaces (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE)",
     "CREATE TABLE vectors (id INTEGER PRIMARY KEY, data BLOB NOT NULL)",
@@ -144,38 +144,35 @@ _TABLES = (
 
 
 class CacheUnusableError(ClipcliError):
-    """The cache cannot be opened; the run goes on without it. Never leaves the cache package."""
+    """The cache cannot be opened; the run continues without it. Only the cache package handles this error."""
 
     exit_code = ExitCode.OUTPUT
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:
-    """Return whether the file itself is damaged or lacks a table.
-
-    Other errors mean a lock, a full disk or a missing right.
-    """
+    """Return whether the file is damaged or lacks a table, as opposed to a lock, a full disk or missing permission."""
     return type(error) is sqlite3.DatabaseError or "no such" in str(error)
 
 
 def generations(folder: Path) -> list[tuple[int, bool]]:
-    """(number, broken) of every database in the folder, oldest first.
+    """Return (number, is broken) of every database in the folder, oldest first.
 
-    A database that is set aside is never followed by one of the same name: another process that still has the old
-    one open deletes its write-ahead log by name when it closes.
+    A new database never reuses the name of a broken one: a process that still has the old one open deletes its
+    write-ahead log by name when it closes.
     """
     matches = (_NAME.fullmatch(name) for name in os.listdir(folder))  # noqa: PTH208 - names only
     return sorted((int(match[1]), match[2] is not None) for match in matches if match)
 
 
 def current_file(folder: Path) -> Path:
-    """Return the database in use, or the one to make next."""
+    """Return the path of the database in use, or of the next one to create."""
     files = generations(folder)
     number, broken = files[-1] if files else (0, True)
     return folder / f"vectors-{number + broken}.sqlite"
 
 
 def set_aside(file: Path) -> Path:
-    """Rename a damaged database to `*.broken` and drop older broken ones, so that they cannot pile up."""
+    """Rename a damaged database to `*.broken` and delete older broken ones."""
     broken = file.with_name(file.name + ".broken")
     for number, is_broken in generations(file.parent):
         if is_broken:
@@ -188,19 +185,19 @@ def set_aside(file: Path) -> Path:
 
 
 def remove_broken(folder: Path) -> None:
-    """Delete the databases that were set aside."""
+    """Delete the broken databases."""
     for number, broken in generations(folder):
         if broken:
             _remove(folder / f"vectors-{number}.sqlite.broken")
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """Open or make the database.
+    """Open or create the database.
 
     Raises:
         sqlite3.Error: it is damaged (see `is_corrupt`), locked, read-only, or the disk is full.
-        CacheUnusableError: a newer clipcli made it, or another user.
-        OSError: it cannot be made.
+        CacheUnusableError: it belongs to a newer clipcli or to another user.
+        OSError: it cannot be created.
     """
     _keep_private(file)
     connection = sqlite3.connect(file, timeout=_LOCK_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
@@ -213,7 +210,7 @@ def connect(file: Path) -> sqlite3.Connection:
 
 
 def _keep_private(file: Path) -> None:
-    """Make the file for this user alone; what SQLite makes beside it has the same rights."""
+    """Restrict the file to this user; SQLite gives its companion files the same permissions."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     if hasattr(os, "geteuid") and file.lstat().st_uid not in {os.geteuid(), 0}:
@@ -224,8 +221,8 @@ def _keep_private(file: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     if _version(connection) > SCHEMA_VERSION:
-        raise CacheUnusableError("a newer clipcli made it, and it is left alone")
-    if _version(connection) == 0:  # each of these writes to the file
+        raise CacheUnusableError("a newer clipcli made it")
+    if _version(connection) == 0:  # a new file
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _use_wal(connection)
@@ -236,11 +233,11 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Two processes that switch a new file to WAL together get "locked" at once, whatever the timeout: try again."""
+    """Switch to WAL with retries: two processes that do so at the same time get "locked", whatever the timeout."""
     for tries_left in reversed(range(_WAL_TRIES)):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:  # noqa: PERF203 - the loop is there for the error
+        except sqlite3.OperationalError as error:  # noqa: PERF203 - the loop exists for the error
             if "locked" not in str(error) or not tries_left:
                 raise
             time.sleep(0.02)
@@ -250,7 +247,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    if _version(connection) == 0:  # nobody else made them while we waited
+    if _version(connection) == 0:  # no other process created them meanwhile
         for statement in _TABLES:
             connection.execute(statement)
     connection.execute("COMMIT")

@@ -1,4 +1,4 @@
-"""Where the cache lives and how large it may grow: environment variables, and the defaults without them."""
+"""The folder, the permissions and the limits of the cache, from environment variables or defaults."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _OPEN = "other users can write to this folder"
 
 
 def is_private(folder: Path) -> bool:
-    """Whether nobody but this user and root can put files into a folder, or replace it; true for one that is not there.
+    """Return whether only this user and root can write to a folder or replace it.
 
-    On systems without owners it is always true.
+    True for a missing folder, and always on systems without owners of files.
     """
     if not hasattr(os, "geteuid"):
         return True
@@ -39,10 +39,10 @@ def is_private(folder: Path) -> bool:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder with those above it that are missing, for this user alone.
+    """Create a folder and its missing parents for this user alone, and return it.
 
     Raises:
-        OSError: it cannot be made, or other users can write to it.
+        OSError: it cannot be created, or other users can write to it.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     if missing and _is_open_to_all(missing[-1].absolute().parent):
@@ -57,10 +57,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def _is_open_to_all(folder: Path) -> bool:
-    """Return whether everybody may rename what is in a folder.
-
-    In one like /tmp, with the sticky bit, only its owner may.
-    """
+    """Return whether everybody may rename files in a folder; with the sticky bit, as in /tmp, only their owners may."""
     try:
         mode = folder.stat().st_mode
     except OSError:
@@ -69,7 +66,7 @@ def _is_open_to_all(folder: Path) -> bool:
 
 
 def open_file(path: Path, mode: str = "w") -> IO[str]:
-    """Open a new file for writing, for this user alone; `x` for one that must not be there yet. Raises OSError."""
+    """Open a file for writing for this user alone; mode `x` refuses an existing file. Raises OSError."""
     only_new = os.O_EXCL if mode == "x" else os.O_TRUNC
     flags = os.O_CREAT | os.O_WRONLY | only_new | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags, _FILE)
@@ -78,7 +75,7 @@ def open_file(path: Path, mode: str = "w") -> IO[str]:
 
 
 def close_to_others(path: Path) -> None:
-    """Take from others what they may do with a file or folder of this user's, and with all below a folder."""
+    """Remove the permissions of other users on a file or folder of this user, and on everything in it."""
     with suppress(OSError):
         state = path.lstat()
         if stat.S_ISLNK(state.st_mode) or (hasattr(os, "geteuid") and state.st_uid != os.geteuid()):
@@ -96,12 +93,12 @@ _FIRST_DAY = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class SpaceInfo:
-    """Vectors that can be compared with each other: of one model, precision and variant."""
+    """A set of comparable vectors: of one model, precision and variant."""
 
     space: str
-    """`fingerprint/precision`, perhaps with a variant behind it."""
+    """`fingerprint/precision`, optionally followed by a variant."""
     model: str
-    """The model's name, when a run told it."""
+    """The model's name, if a run stored it."""
     entries: int
     bytes: int
     last_used: int
@@ -115,22 +112,22 @@ class SpaceInfo:
         return (_FIRST_DAY + timedelta(days=self.last_used)).isoformat()
 
     def record(self) -> Mapping[str, object]:
-        """One JSON object."""
+        """Return the row as a JSON object."""
         counts = {"vectors": self.entries, "bytes": self.bytes}
         return {"model": self.model, "space": self.space, **counts, "last_used": self.last_day}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
-        """One line of text."""
+        """Return the row's one line."""
         return [(self.model, self.space, str(self.entries), str(self.bytes), self.last_day)]
 
 
 DEFAULT_MAX_BYTES = 2 * 1000**3
-"""About a million vectors of 512 float32."""
+"""Enough for a million vectors of 512 float32."""
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
 def cache_folder() -> Path:
-    """Return the folder of everything that can be computed again: `CLIPCLI_CACHE_DIR`, else the user's cache folder."""
+    """Return the cache folder: `CLIPCLI_CACHE_DIR`, else the user's cache folder."""
     chosen = os.environ.get("CLIPCLI_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser()
@@ -140,7 +137,7 @@ def cache_folder() -> Path:
 
 
 def parse_size(text: str) -> int:
-    """Bytes meant by `500M`, `2GB`, `1.5GiB` or a plain number; K, M, G, T are powers of 1000.
+    """Parse a size such as `500M`, `2GB`, `1.5GiB` or a plain number of bytes; K, M, G, T are powers of 1000.
 
     Raises:
         UsageError: the text is not a size.
@@ -153,18 +150,18 @@ def parse_size(text: str) -> int:
 
 @dataclass(frozen=True)
 class CacheLimits:
-    """What the cache keeps to by itself."""
+    """The limits that the cache enforces itself."""
 
     max_bytes: int = DEFAULT_MAX_BYTES
     itemsize: int = 4
-    """Bytes of a kept number: 4 for float32, 2 for float16."""
+    """Bytes per number: 4 for float32, 2 for float16."""
 
 
 def limits(say: Callable[[str], None]) -> CacheLimits:
-    """`CLIPCLI_CACHE_MAX_SIZE` and `CLIPCLI_CACHE_DTYPE`; a value that cannot be read is said and not used."""
+    """Return the limits from `CLIPCLI_CACHE_MAX_SIZE` and `CLIPCLI_CACHE_DTYPE`; report and ignore invalid values."""
     size, dtype = (os.environ.get(f"CLIPCLI_CACHE_{name}") for name in ("MAX_SIZE", "DTYPE"))
     if dtype not in {None, "", "float32", "float16"}:
-        say(f"--cache-dtype or CLIPCLI_CACHE_DTYPE: neither float32 nor float16: {dtype!r}")
+        say(f"--cache-dtype or CLIPCLI_CACHE_DTYPE: not float32 or float16: {dtype!r}")
     try:
         bound = parse_size(size) if size else DEFAULT_MAX_BYTES
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""`EmbeddingCache`: vectors by content hash, and content hashes by file stamp. Any failure makes it an empty cache."""
+"""`EmbeddingCache`: vectors by content hash, and content hashes by file stamp. After a failure it acts as empty."""
 
 from __future__ import annotations
 
@@ -25,18 +25,22 @@ if TYPE_CHECKING:
     from clipcli.core.vectors import Vector
 
 
-_LOW_WATER = 0.9  # shrink to this share of the bound, so that the next batch does not shrink again
+_LOW_WATER = 0.9  # shrink to this share of the limit, so that the next batch need not shrink again
 
 
 def size(db: sqlite3.Connection) -> int:
-    """Bytes in use inside the file; pages that were freed do not count, they are filled again first."""
+    """Return the bytes in use inside the file, without free pages, which are reused first."""
     names = ("page_count", "freelist_count", "page_size")
     pages, free, page_bytes = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     return (pages - free) * page_bytes
 
 
 def to_size(db: sqlite3.Connection, max_bytes: int) -> int:
-    """Remove the longest unused entries, the first written first among equals, once the file exceeds `max_bytes`."""
+    """Remove the least recently used entries, oldest first among equals, while the file exceeds `max_bytes`.
+
+    Returns:
+        The number of removed entries.
+    """
     removed = 0
     while (now := size(db)) > max_bytes:
         entries = _count(db)
@@ -49,13 +53,13 @@ def to_size(db: sqlite3.Connection, max_bytes: int) -> int:
 
 
 def unused_since(db: sqlite3.Connection, day: int) -> int:
-    """Remove what was last used before `day`."""
+    """Remove entries last used before `day`; return their number."""
     db.execute("DELETE FROM files WHERE used < ?", (day,))
     return _remove(db, "SELECT vector FROM entries WHERE used < ?", day)
 
 
 def everything(db: sqlite3.Connection) -> int:
-    """Remove all rows but the spaces: their numbers must never mean another model to a process that knows them."""
+    """Remove all rows and return the number of entries. Spaces stay: other processes may have cached their numbers."""
     removed = _count(db)
     for table in ("entries", "vectors", "files", "notes"):
         db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
@@ -63,8 +67,8 @@ def everything(db: sqlite3.Connection) -> int:
 
 
 def give_back(db: sqlite3.Connection) -> None:
-    """Return freed pages to the file system; outside a transaction."""
-    db.executescript("PRAGMA incremental_vacuum")  # execute() would take one step, which frees one page
+    """Return free pages to the file system; call it outside a transaction."""
+    db.executescript("PRAGMA incremental_vacuum")  # execute() would free only one page
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
@@ -81,7 +85,7 @@ def _remove(db: sqlite3.Connection, query: str, value: int) -> int:
 
 
 MODEL_NOTE = "model"
-"""The note, under a fingerprint, that holds the model's name for `cache info`."""
+"""The name of the note with the model's name, for `cache info`; its space is a fingerprint."""
 _Result = TypeVar("_Result")
 _PENDING_LIMIT = 5000
 _RACY_SECONDS = 2.0
@@ -93,9 +97,9 @@ _SPACES = """SELECT spaces.name, coalesce(notes.value, ''), count(*), sum(bytes)
 
 
 class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
-    """Shared by any number of processes and threads; not to be carried through a fork.
+    """A cache of vectors, shared by any number of processes and threads, but not usable after a fork.
 
-    Every method works as on an empty cache when the file cannot be used, after one line through `say`.
+    If the file cannot be used, `say` gets one message, and every method acts as on an empty cache.
     """
 
     def __init__(self, folder: Path, *, refresh: bool, say: Callable[[str], None]) -> None:
@@ -113,9 +117,9 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
     @classmethod
     def open(cls, folder: Path | None = None, *, refresh: bool = False, say: Callable[[str], None]) -> EmbeddingCache:
-        """Return the cache in `folder`, `cache_folder()` if none.
+        """Return the cache in `folder`, by default in `cache_folder()`.
 
-        With `refresh` nothing is found, everything rewritten.
+        With `refresh`, lookups find nothing and entries are written again.
         """
         cache = cls(folder or cache_folder(), refresh=refresh, say=say)
         cache._connect()
@@ -126,11 +130,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
     @property
     def is_writable(self) -> bool:
-        """Return whether what is asked of it can be done: the file is there, and no write has failed."""
+        """Return whether the file is open and no write has failed."""
         return self._db is not None and self._writable
 
     def known_digest(self, path: str, stat: os.stat_result) -> str | None:
-        """Return the sha256 (hex) of a file that has not changed since it was remembered; no byte of it is read."""
+        """Return the stored SHA-256 (hex) of an unchanged file, without reading it; None if it is unknown."""
         if self._refresh:
             return None
         key = database.stamp(path, stat)
@@ -138,10 +142,10 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         return row[0].hex() if row else None
 
     def remember_digest(self, path: str, stat: os.stat_result, digest: str) -> None:
-        """Note a file's sha256 (hex). `stat` must be from before the bytes were read and still true after.
+        """Store a file's SHA-256 (hex). `stat` must be from before the bytes were read and be unchanged after.
 
-        A file changed within the last two seconds is not noted: a second write in the same clock tick would leave
-        the same stamp on other bytes.
+        A file changed within the last two seconds is not stored, since another write in the same clock tick would
+        leave the same stamp.
         """
         if time.time() - max(stat.st_mtime, stat.st_ctime) < _RACY_SECONDS:
             return
@@ -151,11 +155,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
                 self._write(self._flush)
 
     def get(self, space: str, keys: Sequence[str]) -> list[Vector | None]:
-        """Return the vector (read-only, (dim,) float32) of each sha256 hex key, or None; in the order of `keys`."""
+        """Return the vector (read-only, (dim,) float32) of each SHA-256 key (hex), or None, in the order of `keys`."""
         return [None if entry is None else entry.vector for entry in self._entries(space, keys)]
 
     def get_blobs(self, space: str, keys: Sequence[str]) -> list[bytes | None]:
-        """Return what `put_blobs` kept under each sha256 hex key, or None; in the order of `keys`."""
+        """Return the bytes that `put_blobs` stored for each SHA-256 key (hex), or None, in the order of `keys`."""
         return [None if entry is None else entry.data for entry in self._entries(space, keys)]
 
     def _entries(self, space: str, keys: Sequence[str]) -> list[CachedEntry | None]:
@@ -164,15 +168,15 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         return [entries.get(key) for key in raw]
 
     def put(self, space: str, items: Sequence[tuple[str, Vector]]) -> None:
-        """Keep vectors, all or none, in one transaction; vectors that are not finite are left out."""
+        """Store vectors in one transaction; leave out those that are not finite."""
         dtype = np.dtype(f"<f{self._limits.itemsize}")
-        with np.errstate(over="ignore"):  # half precision may not hold what float32 holds
+        with np.errstate(over="ignore"):  # half precision overflows earlier than float32
             narrow = [(key, vector.astype(dtype)) for key, vector in items]
         data = {bytes.fromhex(key): vector.tobytes() for key, vector in narrow if np.isfinite(vector).all()}
         self._insert(space, data, dtype.itemsize)
 
     def put_blobs(self, space: str, items: Sequence[tuple[str, bytes]]) -> None:
-        """Keep bytes under sha256 hex keys, all or none, in one transaction. A space holds vectors or bytes."""
+        """Store bytes for SHA-256 keys (hex) in one transaction. A space holds either vectors or bytes."""
         if items:
             self._insert(space, {bytes.fromhex(key): data for key, data in items}, database.BLOB_ITEMSIZE)
 
@@ -188,21 +192,21 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         self._write(write)
 
     def note(self, space: str, name: str) -> str | None:
-        """Return a small fact that an earlier run kept under a fingerprint or a space."""
+        """Return a value that an earlier run stored for a fingerprint or a space, or None."""
         query = "SELECT value FROM notes WHERE space = ? AND name = ?"
         row = self._read(lambda db: db.execute(query, (space, name)).fetchone())
         return row[0] if row else None
 
     def keep_note(self, space: str, name: str, value: str) -> None:
-        """Keep a small fact for `note`."""
+        """Store a value for `note`."""
         self._write(lambda db: db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (space, name, value)))
 
     def info(self) -> list[SpaceInfo]:
-        """Return the number of vectors per space, the largest first."""
+        """Return the spaces with their number of vectors, the largest first."""
         return [SpaceInfo(*row) for row in self._read(lambda db: db.execute(_SPACES).fetchall()) or []]
 
     def clear(self) -> int:
-        """Remove everything, databases that were set aside too; says how many vectors went."""
+        """Remove everything, including broken databases; return the number of removed vectors."""
         with contextlib.suppress(OSError):
             remove_broken(self.folder)
         removed = self._write(everything) or 0
@@ -210,19 +214,23 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         return removed
 
     def prune(self, max_bytes: int | None = None, older_than: timedelta | None = None) -> int:
-        """Remove what was not used within `older_than` (whole days), then the longest unused beyond `max_bytes`."""
+        """Remove entries unused for `older_than` (whole days), then the least recently used beyond `max_bytes`.
+
+        Returns:
+            The number of removed entries.
+        """
 
         def write(db: sqlite3.Connection) -> int:
             self._flush(db)
-            old = 0 if older_than is None else unused_since(db, self._today - older_than.days)
-            return old + (0 if max_bytes is None else to_size(db, max_bytes))
+expired = 0 if older_than is None else unused_since(db, self._today - older_than.days)
+return expired + (0 if max_bytes is None else to_size(db, max_bytes))
 
         removed = self._write(write) or 0
         self._read(give_back)
         return removed
 
     def close(self) -> None:
-        """Write what is pending and let go of the file; may be called twice."""
+        """Write pending changes and close the file; may be called twice."""
         with self._lock:
             if self._new_files or self._uses:
                 self._write(self._flush)
@@ -236,8 +244,8 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
             make_folder(self.folder)
             self._db = _open_or_rebuild(self.folder, self._say)
         except (OSError, sqlite3.Error, CacheUnusableError) as error:
-            why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
-            self._say(f"cache not used: {self.folder}: {why}")
+            reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
+            self._say(f"cache not used: {self.folder}: {reason}")
 
     def _find(self, db: sqlite3.Connection, space: str, keys: Sequence[bytes]) -> dict[bytes, CachedEntry]:
         number = self._spaces.get(space) or database.find_space(db, space)
@@ -283,11 +291,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
             return result
 
     def _give_up(self, db: sqlite3.Connection, error: sqlite3.Error) -> None:
-        """A damaged database is set aside and begun anew; any other failure makes the cache read-only."""
+        """Replace a damaged database with a new one; after any other failure make the cache read-only."""
         self._new_files, self._uses = {}, []
         if is_corrupt(error):
             db.close()
-            self._say(f"cache damaged ({error}); set aside as {set_aside(current_file(self.folder))}")
+            self._say(f"cache damaged ({error}); renamed to {set_aside(current_file(self.folder))}")
             self._connect()
             return
         with contextlib.suppress(sqlite3.Error):
@@ -304,60 +312,60 @@ def _open_or_rebuild(folder: Path, say: Callable[[str], None]) -> sqlite3.Connec
     except sqlite3.DatabaseError as error:
         if not is_corrupt(error):
             raise
-        say(f"cache damaged ({error}); set aside as {set_aside(file)}")
+        say(f"cache damaged ({error}); renamed to {set_aside(file)}")
     return connect(current_file(folder))
 
 
 class NoCache(AbstractContextManager["NoCache"]):
-    """Has every method of `EmbeddingCache`; finds nothing and keeps nothing."""
+    """A cache with the interface of `EmbeddingCache` that finds and stores nothing."""
 
     def __exit__(self, *_error: object) -> None:
         self.close()
 
     @property
     def is_writable(self) -> bool:
-        """It never is."""
+        """Return False."""
         return False
 
     def known_digest(self, _path: str, _stat: os.stat_result, /) -> str | None:
-        """Nothing is known."""
+        """Return None."""
         return None
 
     def remember_digest(self, _path: str, _stat: os.stat_result, _digest: str, /) -> None:
-        """Nothing is remembered."""
+        """Store nothing."""
 
     def get(self, _space: str, keys: Sequence[str], /) -> list[Vector | None]:
-        """Nothing is found: a None for every key."""
+        """Return None for every key."""
         return [None] * len(keys)
 
     def put(self, _space: str, _items: Sequence[tuple[str, Vector]], /) -> None:
-        """Nothing is kept."""
+        """Store nothing."""
 
     def get_blobs(self, _space: str, keys: Sequence[str], /) -> list[bytes | None]:
-        """Nothing is found: a None for every key."""
+        """Return None for every key."""
         return [None] * len(keys)
 
     def put_blobs(self, _space: str, _items: Sequence[tuple[str, bytes]], /) -> None:
-        """Nothing is kept."""
+        """Store nothing."""
 
     def note(self, _space: str, _name: str, /) -> str | None:
-        """Nothing was noted."""
+        """Return None."""
         return None
 
     def keep_note(self, _space: str, _name: str, _value: str, /) -> None:
-        """Nothing is noted."""
+        """Store nothing."""
 
     def info(self) -> list[SpaceInfo]:
-        """Nothing is there."""
+        """Return an empty list."""
         return []
 
     def clear(self) -> int:
-        """Nothing to remove."""
+        """Return 0."""
         return 0
 
     def prune(self, _max_bytes: int | None = None, _older_than: timedelta | None = None, /) -> int:
-        """Nothing to remove."""
+        """Return 0."""
         return 0
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Where a model's files are: in huggingface_hub's cache, or still to be fetched."""
+"""Find a model's files in huggingface_hub's cache, or download them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 OFFLINE_HINT = "run once with a network (clipcli models pull), or use --model tiny, which needs none"
-_AGAIN_HINT = "try again (what was fetched is kept), or use --model tiny, which needs no download"
-DISK_HINT = "free some space, or keep weights elsewhere with --weights-dir DIR"
+_AGAIN_HINT = "try again (the download continues where it stopped), or use --model tiny, which needs no download"
+DISK_HINT = "free some space, or store weights elsewhere with --weights-dir DIR"
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _TOO_MANY_REQUESTS, _UNAUTHORIZED, _FORBIDDEN = 429, 401, 403
 
 
 def network_errors() -> tuple[type[Exception], ...]:
-    """What fetching may raise: the hub's own errors, those of the system, and those of the HTTP client it uses."""
+    """Return the exception types of a download: the hub's own, OSError, and those of its HTTP client."""
     from huggingface_hub.errors import HfHubHTTPError
 
     clients = [sys.modules[name] for name in ("httpx2", "httpx") if name in sys.modules]
@@ -41,14 +41,14 @@ def network_errors() -> tuple[type[Exception], ...]:
 
 
 def failure(error: Exception, filename: str, repo: str) -> DownloadError:
-    """Return the error for the user, from any of `network_errors`."""
+    """Return the error for the user, from an exception of `network_errors`."""
     cause = _innermost(error)
     hint = DISK_HINT if isinstance(cause, OSError) and cause.errno in _DISK else _AGAIN_HINT
     return DownloadError(f"cannot fetch {filename} of {repo}: {_reason(cause)}", hint=hint)
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return the innermost cause: the hub's client wraps what happened several times."""
+    """Return the innermost cause of an error, which the hub's client wraps several times."""
     cause = error
     while cause.__cause__ is not None or (cause.__context__ is not None and not cause.__suppress_context__):
         cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
@@ -61,9 +61,9 @@ def _reason(cause: BaseException) -> str:
     if status == _TOO_MANY_REQUESTS:
         wait = getattr(response, "headers", {}).get("Retry-After", "")
         when = f"in {wait} s" if wait.isdigit() else "later"
-        return f"too many requests, the hub refuses for now (HTTP 429); try {when}, or set HF_TOKEN"
+        return f"too many requests (HTTP 429); try {when}, or set HF_TOKEN"
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
-        return f"the hub refuses (HTTP {status}); HF_TOKEN says who you are"
+        return f"the hub refuses access (HTTP {status}); set HF_TOKEN to log in"
     if status is not None:
         return f"the hub answered HTTP {status}"
     text = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
@@ -75,14 +75,14 @@ def _reason(cause: BaseException) -> str:
 
 
 _PATIENCE = 1.0
-"""Seconds after which waiting is worth a word."""
+"""Seconds of waiting before a message is printed."""
 
 
 def download(repo: str, filename: str, revision: str | None, cache_dir: str | None, console: Console) -> Path:
-    """Fetch one file.
+    """Download one file of a repository and return its path in the cache.
 
     Raises:
-        DownloadError: it arrived damaged, or the disk is too small for it.
+        DownloadError: it arrived damaged, or does not fit on the disk.
         HfHubHTTPError, EntryNotFoundError, OSError, …: huggingface_hub's own errors.
     """
     from huggingface_hub import hf_hub_download
@@ -93,13 +93,13 @@ def download(repo: str, filename: str, revision: str | None, cache_dir: str | No
     if console.quiet:
         disable_progress_bars()
     console.debug(f"fetching {filename} of {repo}")
-    with suppress(EntryNotFoundError):  # asked again below, where huggingface_hub keeps the answer
+    with suppress(EntryNotFoundError):  # the call below asks again, and huggingface_hub records the answer
         _fetch_large(repo, filename, revision, cache_dir, console)
     return Path(hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir))
 
 
 def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str | None, console: Console) -> None:
-    """Put a file that the hub knows by its sha256 into the cache's blobs; leave any other to huggingface_hub."""
+    """Download a file with a known SHA-256 into the cache's blobs; leave other files to huggingface_hub."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(repo, filename, revision=revision)
@@ -110,64 +110,64 @@ def _fetch_large(repo: str, filename: str, revision: str | None, cache_dir: str 
     blob = folder / "blobs" / metadata.etag
     blob.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock_folder(folder) / f"{metadata.etag}.lock"
-    with _alone(lock, filename, console):
+    with _exclusive_download(lock, filename, console):
         if not is_there(blob):
             part = blob.with_name(f"{metadata.etag}.incomplete")
-            _fetch_rest(url, part, metadata.size, filename, console)
+            _fetch_missing(url, part, metadata.size, filename, console)
             refuse_damaged(part, metadata.etag, filename)
             part.replace(blob)
 
 
 def _lock_folder(folder: Path) -> Path:
-    """Return where huggingface_hub has its locks, unless other users could make and hold them there."""
-    theirs = folder.parent / ".locks" / folder.name
-    if all(map(is_private, (folder.parent, theirs.parent, theirs))):
-        theirs.mkdir(parents=True, exist_ok=True)
-        return theirs
+    """Return huggingface_hub's folder of locks, or a private one if other users could hold locks there."""
+    hub_locks = folder.parent / ".locks" / folder.name
+    if all(map(is_private, (folder.parent, hub_locks.parent, hub_locks))):
+        hub_locks.mkdir(parents=True, exist_ok=True)
+        return hub_locks
     return make_folder(cache_folder() / "locks" / folder.name)
 
 
 @contextmanager
-def _alone(lock: Path, filename: str, console: Console) -> Iterator[None]:
-    """Only one process fetches a file; who waits for another says so."""
-    turn = FileLock(lock, mode=0o600)  # who cannot open it cannot hold it
+def _exclusive_download(lock: Path, filename: str, console: Console) -> Iterator[None]:
+    """Let only one process download a file; print a message if this one has to wait."""
+    file_lock = FileLock(lock, mode=0o600)  # other users cannot open it, so they cannot hold it
     try:
-        turn.acquire(timeout=_PATIENCE)
+        file_lock.acquire(timeout=_PATIENCE)
     except Timeout:
-        console.info(f"waiting for another program that is fetching {filename}")
-        turn.acquire()
+        console.info(f"waiting for another program that is downloading {filename}")
+        file_lock.acquire()
     try:
         yield
     finally:
-        turn.release()
+        file_lock.release()
 
 
-def _fetch_rest(url: str, part: Path, size: int, filename: str, console: Console) -> None:
-    """Append to `part` what it lacks; connections that break are taken up as long as each brings something."""
+def _fetch_missing(url: str, part: Path, size: int, filename: str, console: Console) -> None:
+    """Append the missing bytes to `part`; resume broken connections as long as each makes progress."""
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     with part.open("ab") as stream:
-        have = stream.tell()
-        if have > size:
-            have = stream.truncate(0)
-        _check_space(size - have, part.parent, filename)
+        received = stream.tell()
+        if received > size:
+            received = stream.truncate(0)
+        _check_space(size - received, part.parent, filename)
         while True:
-            if have:
-                console.debug(f"going on with {filename} after {have / 1e6:.0f} MB")
+            if received:
+                console.debug(f"continuing {filename} after {received / 1e6:.0f} MB")
             try:
                 http_get(
                     url,
                     stream,
-                    resume_size=have,
+                    resume_size=received,
                     headers=build_hf_headers(),
                     expected_size=size,
                     displayed_filename=filename,
                 )
             except network_errors():
-                if stream.tell() <= have:
+                if stream.tell() <= received:
                     raise
-                have = stream.tell()
+                received = stream.tell()
             else:
                 return
 
@@ -193,51 +193,51 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "config.json",
 )
-"""What transformers looks for; a repository has some of them."""
+"""The tokenizer files that transformers reads; a repository has some of them."""
 _WORDS = frozenset({"tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt"})
-"""Each is enough to make a tokenizer of."""
+"""Files that are each enough for a tokenizer."""
 
 
 @dataclass(frozen=True)
 class Hub:
-    """How files are fetched: where they are kept, and whether the network may be used."""
+    """Access to the hub: the folder of downloads, and whether the network may be used."""
 
     console: Console
     cache_dir: str | None = None
-    """None: huggingface_hub's own cache, shared with the user's other tools."""
+    """The folder of downloads; None is huggingface_hub's own cache, shared with other tools."""
     offline: bool = False
 
     def fetch(self, repo: str, filename: str, revision: str | None = None) -> Path | None:
-        """The local copy of a repository's file, downloaded when it is not there; None when the repository has none.
+        """Return the local copy of a repository's file, downloaded if necessary; None if the repository lacks it.
 
-        A file that is there is used without asking the network. A fresh download is compared with the hash that the hub
-        gave for it; an interrupted one is taken up where it ended.
+        A local file is used without a request. A new download is compared with the hub's hash; an interrupted one is
+        resumed.
 
         Raises:
-            DownloadError: no network, no such repository or revision, refused, or damaged on the way.
+            DownloadError: no network, no such repository or revision, access refused, or a damaged download.
         """
         cached = self._look_up(repo, filename, revision)
         if cached is not None:
             return cached or None
         if self._is_offline:
             raise DownloadError(
-                f"{filename} of {repo} is not on this disk, and offline it cannot be fetched", hint=OFFLINE_HINT
+                f"{filename} of {repo} is not on this disk and cannot be downloaded offline", hint=OFFLINE_HINT
             )
         return self._download(repo, filename, revision)
 
     def cached(self, repo: str, filename: str, revision: str | None = None) -> Path | None:
-        """Return the local copy if there is one; no network."""
+        """Return the local copy, or None, without the network."""
         return self._look_up(repo, filename, revision) or None
 
     def has_weights(self, repo: str, revision: str | None = None, filename: str = "") -> bool:
-        """Return whether a repository's weights of a revision are on this disk; no network."""
+        """Return whether a repository's weights are on this disk, without the network."""
         return any(self.cached(repo, name, revision) for name in preferred(filename))
 
     def fetch_weights(self, repo: str, revision: str | None = None, filename: str = "") -> Path:
-        """Return a repository's weights, safetensors before pickles.
+        """Return the path of a repository's weights, safetensors before pickles.
 
         Raises:
-            DownloadError: as `fetch`, and when the repository has no weights of a known name.
+            DownloadError: as `fetch`, or the repository has no weights with a known name.
         """
         names = preferred(filename)
         for name in names:
@@ -253,29 +253,29 @@ class Hub:
         )
 
     def fetch_model(self, repo: str, revision: str | None) -> Path:
-        """Return the config of an OpenCLIP repository, its weights beside it.
+        """Return the path of an OpenCLIP repository's config; its weights are downloaded beside it.
 
         Raises:
-            DownloadError: as `fetch_weights`, and when it has no config.
+            DownloadError: as `fetch_weights`, or the repository has no config.
         """
         config = self.fetch(repo, CONFIG, revision)
         if config is None:
             raise DownloadError(f"{repo} has no {CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
-        self.fetch_weights(repo, config.parent.name)  # by commit: a branch may have moved on since
+        self.fetch_weights(repo, config.parent.name)  # by commit, since a branch may have moved
         return config
 
     def fetch_tokenizer(self, repo: str) -> str:
         """Return the folder of a repository's tokenizer files.
 
-        Offline, the files that are there are taken as all there are: other programs that filled the cache do not
-        always leave a note of those that a repository lacks.
+        Offline, the local files count as complete: other programs that filled the cache do not always record which
+        files a repository lacks.
 
         Raises:
-            DownloadError: as `fetch`, and when the repository has no tokenizer.
+            DownloadError: as `fetch`, or the repository has no tokenizer.
         """
-        here = [path for name in TOKENIZER_FILES if (path := self.cached(repo, name)) is not None]
-        if self._is_offline and any(path.name in _WORDS for path in here):
-            return str(here[0].parent)
+        cached_paths = [path for name in TOKENIZER_FILES if (path := self.cached(repo, name)) is not None]
+        if self._is_offline and any(path.name in _WORDS for path in cached_paths):
+            return str(cached_paths[0].parent)
         paths = [path for name in TOKENIZER_FILES if (path := self.fetch(repo, name)) is not None]
         if not paths:
             raise DownloadError(
@@ -290,10 +290,7 @@ class Hub:
         return self.offline or constants.HF_HUB_OFFLINE
 
     def _look_up(self, repo: str, filename: str, revision: str | None) -> Path | Literal[False] | None:
-        """Return the local copy; False where the hub said before that there is no such file.
-
-        None when nothing is known.
-        """
+        """Return the local copy, False if the hub is known to have no such file, or None if nothing is known."""
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
@@ -317,13 +314,13 @@ class Hub:
         except errors.LocalEntryNotFoundError as error:
             raise failure(error, filename, repo) from error
         except errors.GatedRepoError as error:
-            hint = "accept its terms on the hub, then set HF_TOKEN"
+            hint = "accept its terms on the hub's website, then set HF_TOKEN"
             raise DownloadError(f"{repo} is gated", hint=hint) from error
         except errors.RepositoryNotFoundError as error:
-            hint = "check the name; a private one needs HF_TOKEN"
+            hint = "check the name; a private repository needs HF_TOKEN"
             raise DownloadError(f"the hub has no repository {repo}", hint=hint) from error
         except errors.RevisionNotFoundError as error:
-            raise DownloadError(f"{repo} has no revision {revision}", hint="check the part behind @") from error
+            raise DownloadError(f"{repo} has no revision {revision}", hint="check the part after @") from error
         except errors.EntryNotFoundError:
             return None
         except network_errors() as error:

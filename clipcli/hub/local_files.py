@@ -1,4 +1,4 @@
-"""What huggingface_hub's cache holds, told from its folders alone, so that hundreds of models can be asked at once."""
+"""List the content of huggingface_hub's cache from its folders alone, fast enough for hundreds of models."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BLOCK = 1 << 20
 
 
 def is_sha256(text: str | None) -> bool:
-    """Return whether a text is a hex sha256; the hub names large files so, and small ones by git's shorter hash."""
+    """Return whether a text is a SHA-256 in hex, the hub's name for large files; small ones have git's shorter hash."""
     return text is not None and _SHA256.fullmatch(text) is not None
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Return the SHA-256 of a file in hex digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
@@ -33,21 +33,21 @@ def sha256_of(path: Path) -> str:
 
 
 def expected_sha256(path: Path) -> str | None:
-    """Return what the hub said the sha256 of a file in its cache is; None for any other file."""
+    """Return the hub's SHA-256 of a file in its cache; None for other files."""
     name = _blob(path).name
     return name if is_sha256(name) else None
 
 
 def _blob(path: Path) -> Path:
-    """Return what a file of a snapshot links to; one step only, for blobs may link on to a store with other names."""
+    """Return the target of a file in a snapshot; follow one link only, since blobs may link to other stores."""
     return path.parent / path.readlink() if path.is_symlink() else path
 
 
 def check_file(path: Path) -> None:
-    """Compare a file of the hub's cache with its hash; a damaged one is removed, so that it is fetched anew.
+    """Compare a file of the hub's cache with its hash; delete a damaged one, so that it is downloaded again.
 
     Raises:
-        DownloadError: the bytes are not those that the hub announced.
+        DownloadError: the hash differs from the hub's.
     """
     expected = expected_sha256(path)
     if expected is not None:
@@ -55,38 +55,38 @@ def check_file(path: Path) -> None:
 
 
 def refuse_damaged(blob: Path, expected: str, name: str) -> None:
-    """Remove a file whose sha256 is not the expected one; `name` is what it is called in the repository.
+    """Delete a file whose SHA-256 differs from the expected one; `name` is its name in the repository.
 
     Raises:
-        DownloadError: it was removed.
+        DownloadError: the file was deleted.
     """
     actual = sha256_of(blob)
     if actual != expected:
         blob.unlink(missing_ok=True)
         raise DownloadError(
-            f"{name} is damaged: sha256 {actual[:12]}…, expected {expected[:12]}…; it was removed",
-            hint="run the command again to fetch it anew",
+            f"{name} is damaged: sha256 {actual[:12]}…, expected {expected[:12]}…; it was deleted",
+            hint="run the command again to download it again",
         )
 
 
 CONFIG = "open_clip_config.json"
-"""What makes a repository or a folder an OpenCLIP model."""
+"""The file that marks a repository or folder as an OpenCLIP model."""
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-"""Names of weights in a repository, in the order they are tried."""
+"""File names of weights, in the order they are tried."""
 
 
 def repository_folder(repo: str, cache_dir: str | None) -> Path:
-    """Return where the files of a repository are kept: `blobs`, `refs` and `snapshots`."""
+    """Return the cache folder of a repository, with `blobs`, `refs` and `snapshots`."""
     return _root(cache_dir) / f"models--{repo.replace('/', '--')}"
 
 
 def is_cached(repo: str, filename: str, cache_dir: str | None) -> bool:
-    """Return whether a repository's weights are on this disk; no filename stands for the usual ones."""
+    """Return whether a repository's weights are on this disk; an empty filename means the usual names."""
     return any(_weights(repository_folder(repo, cache_dir), filename))
 
 
 def cached_models(cache_dir: str | None) -> Iterator[str]:
-    """Repositories of OpenCLIP models that are on this disk with config and weights."""
+    """Yield the OpenCLIP repositories that are on this disk with config and weights."""
     for folder in _folders(_root(cache_dir)):
         kind, *parts = folder.name.split("--")
         if kind == "models" and any(is_there(snapshot / CONFIG) for snapshot in _weights(folder, "")):
@@ -94,7 +94,7 @@ def cached_models(cache_dir: str | None) -> Iterator[str]:
 
 
 def preferred(filename: str) -> tuple[str, ...]:
-    """Names that weights may have, safetensors before pickles."""
+    """Return the possible file names of weights, safetensors before pickles."""
     if not filename:
         return WEIGHTS
     stem, suffix = os.path.splitext(filename)  # noqa: PTH122 - a name inside a repository, not a path here
@@ -102,7 +102,7 @@ def preferred(filename: str) -> tuple[str, ...]:
 
 
 def _weights(repository: Path, filename: str) -> Iterator[Path]:
-    """Snapshots that hold weights."""
+    """Yield the snapshots that hold weights."""
     for snapshot in _folders(repository / "snapshots"):
         if any(is_there(snapshot / name) for name in preferred(filename)):
             yield snapshot

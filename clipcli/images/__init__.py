@@ -1,17 +1,15 @@
-"""One file → bytes → one upright Pillow image, or an `ImageError` that says in a few words why not.
+"""Read a file and decode it to an upright Pillow image, or raise an `ImageError` with a short reason.
 
-    reading.py    a path or reference → its bytes; never hangs on what is not a file
-    decoding.py   bytes → a Pillow image, within a limit of pixels
-    pages.py      what a file holds beside its first picture
-    digests.py    all pixels of a file → one digest
-    rendering.py  any mode → 8-bit RGB as a viewer shows it
-    deep_grey.py  grey of more than 8 bits → 8 bits
-    raw.py        camera raw files → the preview that the camera put into them
-    png.py        PNG files without metadata that could cost the picture
-    reasons.py    what Pillow raises, and what the first bytes show → words for the user
-    quiet.py      nothing that Pillow or libtiff mutters reaches the terminal
-
-Nothing here knows a model: what the image tower wants is the business of `clipcli.images.preprocess`.
+reader.py        a path or reference → its bytes; never waits for a pipe or device
+decoder.py       bytes → a Pillow image, within a limit of pixels
+pages.py         the pages and frames of a file
+digests.py       all pixels of a file → one digest
+colour_modes.py  any mode → 8-bit RGB as in a viewer
+raw.py           camera raw files → the preview that the camera embedded
+png.py           PNG files without metadata that could prevent decoding
+messages.py      exceptions of Pillow, and first bytes → messages for the user
+thumbnails.py    a file → small pictures for comparison
+preprocess.py    a Pillow image → the input of a model's image tower
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A decoded picture of any mode → 8-bit RGB as a viewer shows it: the one rule for every command."""
+"""Convert a decoded picture of any mode to 8-bit RGB as a viewer shows it, in the same way for every command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "(height, width) of any number type."
 
 _BLOCK: Final = 1 << 22
-"""Pixels that are scaled at once, so that a large picture takes little more memory than its own numbers."""
+"""Pixels scaled at a time, so that a large picture needs little extra memory."""
 _SIXTEENTH: Final = 16
 _BYTE, _TWELVE_BITS, _WORD = 255.0, 4095.0, 65535.0
 _FLOAT_RANGES: Final = (1.0, _BYTE, _TWELVE_BITS, _WORD)
@@ -32,20 +32,20 @@ _SIGNED: Final = 2
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Return whether the picture is grey with numbers of more than 8 bits."""
+    """Return whether the picture is grey with more than 8 bits per pixel."""
     return image.mode in {"I", "F"} or image.mode.startswith("I;16")
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale a picture of mode I, F or I;16… to mode L; a TIFF's tags are looked at.
+    """Scale a picture of mode I, F or I;16… to mode L, using the tags of a TIFF file.
 
     Raises:
-        ValueError: none of its numbers is finite.
+        ValueError: no value is finite.
     """
     tags: Tags = getattr(image, "tag_v2", {})
     samples = np.asarray(image)
     if image.mode == "I" and tags and _first(tags, _SAMPLE_FORMAT, 1) != _SIGNED:
-        samples = samples.view(np.uint32)  # Pillow has no mode for 32 bits without a sign
+        samples = samples.view(np.uint32)  # Pillow has no mode for unsigned 32 bits
     black, white = _range(image, tags, *_extremes(samples))
     grey = np.empty(samples.shape, np.uint8)
     for rows in _blocks(samples):
@@ -56,10 +56,10 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def lift(image: Image.Image) -> Image.Image:
-    """Scale RGB of 48 bits that hold only 12 each, of which Pillow has kept the upper 8: the upper 4 are left.
+    """Scale 48-bit RGB with 12 significant bits per colour, of which Pillow has kept only the upper 4.
 
-    They are 12 bits where a TIFF's MaxSampleValue says so, or where nothing is said and no value has more. Any other
-    picture comes back unchanged.
+    A picture has 12 bits if a TIFF's MaxSampleValue says so, or if there is no such tag and no value is larger. Other
+    pictures are returned unchanged.
     """
     tags: Tags = getattr(image, "tag_v2", {})
     depth = _first(tags, _BITS_PER_SAMPLE, image.info.get("sample_depth", 8))
@@ -73,7 +73,7 @@ def lift(image: Image.Image) -> Image.Image:
 
 
 def _range(image: Image.Image, tags: Tags, low: float, high: float) -> tuple[float, float]:
-    """Return the numbers that are black and white."""
+    """Return the values of black and white."""
     stated = _stated_depth(tags)
     if stated is not None and low >= 0 and high <= stated:
         return 0, stated
@@ -95,12 +95,12 @@ def _whole_ranges(tags: Tags) -> Sequence[float]:
 
 
 def _stated_depth(tags: Tags) -> float | None:
-    """Return the largest number of the depth that a TIFF file states, where that is not simply its 16 or 32 bits."""
+    """Return the largest value of the depth stated in a TIFF file, unless it is just the 16 or 32 bits of storage."""
     bits, highest = _first(tags, _BITS_PER_SAMPLE, 16), _first(tags, _MAX_SAMPLE_VALUE, 0)
     if isinstance(highest, int) and highest > 0:
-        # As the number of bits, since the tag may as well hold the largest value that occurs.
+        # Rounded up to whole bits, since the tag may also hold the largest value that occurs.
         return float(2 ** highest.bit_length() - 1)
-    return float(2**bits - 1) if bits < 16 else None  # noqa: PLR2004 - wider is how it is stored
+    return float(2**bits - 1) if bits < 16 else None  # noqa: PLR2004 - larger depths are storage sizes
 
 
 def _first(tags: Tags, tag: int, default: int) -> Any:
@@ -120,7 +120,7 @@ def _extremes(samples: Samples) -> tuple[float, float]:
         if block.size:
             low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low > high:
-        raise ValueError("none of its numbers is finite")
+        raise ValueError("none of its values is finite")
     return low, high
 
 
@@ -144,27 +144,27 @@ WHITE: Final[Colour] = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Rendering:
-    """How the pixels of a file become RGB. What changes them stands in `name`, and so in the key of every vector."""
+    """The conversion of pixels to RGB. Its settings are part of `name`, and so of the key of every vector."""
 
     background: Colour = WHITE
-    """What shows through transparent parts."""
+    """The colour behind transparent parts."""
     bare: bool = False
-    """Hand the picture on in the file's own mode, as open_clip's bare inference transform takes it."""
+    """Keep the file's own mode, which open_clip's inference transform expects."""
 
     @property
     def name(self) -> str:
-        """Return what a cache and a file of vectors call it: `bare`, or `rgb on #ffffff`."""
+        """Return the name in caches and files of vectors: `bare`, or `rgb on #ffffff`."""
         return "bare" if self.bare else "rgb on #{:02x}{:02x}{:02x}".format(*self.background)
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """Return the picture in mode RGB, or as it is where the rendering is bare.
+        """Return the picture in mode RGB, or unchanged if the rendering is bare.
 
-        Pictures in 8-bit RGB without transparency come back unchanged. Palettes, bilevel, grey, CMYK, YCbCr, LAB and
-        HSV become RGB as Pillow converts them, at full size, so that a later resize mixes colours and not indexes.
-        Deep greys are scaled to 8 bits (`deep_grey`), transparent parts show the background.
+        Pictures in 8-bit RGB without transparency are returned unchanged. Palettes, bilevel, grey, CMYK, YCbCr, LAB and
+        HSV are converted by Pillow at full size, so that a later resize mixes colours and not palette indices. Grey of
+        more than 8 bits is scaled (`to_eight_bits`); transparent parts show the background.
 
         Raises:
-            ValueError: a mode that Pillow cannot turn into RGB, or numbers none of which is finite.
+            ValueError: Pillow cannot convert the mode to RGB, or no value is finite.
         """
         if self.bare:
             return image
@@ -201,10 +201,10 @@ BARE: Final = Rendering(bare=True)
 
 
 def parse_colour(text: str) -> Colour:
-    """Return a name that CSS knows, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
+    """Parse a CSS colour name, `#rgb`, `#rrggbb` or `rgb(r, g, b)`.
 
     Raises:
-        UsageError: none of these, or a colour that Pillow does not know.
+        UsageError: the text is none of these, or Pillow does not know the colour.
     """
     try:
         red, green, blue = ImageColor.getrgb(text.strip())[:3]

@@ -1,4 +1,4 @@
-"""Bytes → a Pillow image: first frame, upright, within a limit of pixels; every bad file is an `ImageError`."""
+"""Decode bytes to a Pillow image: first frame, upright, within a limit of pixels. A bad file raises `ImageError`."""
 
 from __future__ import annotations
 
@@ -31,33 +31,31 @@ _FILTER = ("ignore", None, Warning, re.compile("PIL"), 0)
 
 
 def silence_pillow() -> None:
-    """Silence Pillow's warnings, its log and libtiff's own messages, for the whole process.
+    """Silence Pillow's warnings, its log and libtiff's messages, for the whole process.
 
-    Cheap enough to call before every image, and called so: whoever leaves a `warnings.catch_warnings` block puts the
-    filters of its beginning back, in every thread, and may take ours away. A block of our own around each image would
-    do the same to others.
+    It is called before every image, because the end of any `warnings.catch_warnings` block restores older filters in
+    all threads and may remove this one. A block around each image would do the same to other code.
     """
     if _FILTER not in warnings.filters:
         warnings.filterwarnings("ignore", module="PIL")
-    _hush_once()
+    _silence_once()
 
 
 @functools.cache
-def _hush_once() -> None:
+def _silence_once() -> None:
     logger = logging.getLogger("PIL")
     logger.addHandler(logging.NullHandler())
-    # Propagation ends here because a library that logs through the root logger gives it a handler to stderr.
+    # No propagation: a library that logs through the root logger gives it a handler to stderr.
     logger.propagate = False
-    _hush_libtiff()
+    _silence_libtiff()
 
 
-def _hush_libtiff() -> None:
-    """Take away libtiff's error handler, which writes to file descriptor 2 past Python; Pillow raises all the same.
+def _silence_libtiff() -> None:
+    """Remove libtiff's error handler, which writes to file descriptor 2 directly; Pillow still raises its exceptions.
 
-    Looking a symbol up in Pillow's extension module also searches the libraries it is linked to, so the very libtiff
-    that Pillow uses is found wherever it lives. Redirecting the descriptor instead would swallow what other threads
-    write meanwhile. Where the symbol is out of sight (libtiff linked statically, as in Pillow's wheels for Windows)
-    libtiff keeps its voice and nothing else changes.
+    A symbol lookup in Pillow's extension module also searches its linked libraries, so it finds the libtiff that Pillow
+    uses. Redirecting the descriptor instead would swallow the output of other threads. If libtiff is linked statically,
+    as in Pillow's wheels for Windows, the symbol is not found and libtiff's messages remain.
     """
     try:
         set_error_handler = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__).TIFFSetErrorHandler
@@ -69,13 +67,13 @@ def _hush_libtiff() -> None:
 
 
 DEFAULT_MAX_PIXELS: Final = 178_956_970
-"""Where Pillow itself refuses an image by default: 0.7 GB as RGB."""
+"""Pillow's own default limit: 0.7 GB as RGB."""
 
 FORMATS: Final = (
     "AVIF", "BMP", "CUR", "DCX", "DDS", "DIB", "FLI", "GIF", "HEIF", "ICNS", "ICO", "IM", "JPEG", "JPEG2000", "JXL",
     "MPO", "MSP", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP", "XBM", "XPM",
 )  # fmt: skip
-"""What Pillow may open a file as: pictures. Its other formats are programs, scientific data and files of old games."""
+"""Formats that Pillow may use. Its others are programs, scientific data and files of old games."""
 _PLUGINS = threading.Lock()
 UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -100,43 +98,47 @@ def decode(
     """Decode the first frame of any format that Pillow reads.
 
     Args:
-        data: The whole file.
-        orient: Turn the image as its EXIF orientation says. False leaves it as stored, which is what
-            `Image.open(path)` hands to open_clip's transform. (Pillow itself turns TIFF, and libheif HEIC, either way.)
-        max_pixels: An image of more is refused from its header, before memory is taken for it.
-        draft: Let the JPEG decoder shrink by 2, 4 or 8 while it decodes, to no less than this width and height.
-            Faster on large photos, and no longer open_clip's pixels: docs/images.md has figures.
-        jpeg: Another decoder, which is asked first for JPEG files in grey or colour, and may decline.
-        rendering: How the pixels become RGB. Without it the image keeps the file's own mode.
+        data: the whole file.
+        orient: rotate the image by its EXIF orientation. False keeps it as stored, as `Image.open(path)` does. (Pillow
+            always rotates TIFF, and libheif HEIC.)
+        max_pixels: refuse a larger image by its header, before memory is allocated.
+        draft: let the JPEG decoder shrink by 2, 4 or 8, to no less than this width and height. It is faster on large
+            photos, but the pixels differ from open_clip's: see docs/images.md.
+        jpeg: another decoder to try first for JPEG files in grey or colour; it may decline.
+        rendering: the conversion to RGB; None keeps the file's own mode.
 
     Raises:
-        ImageError: At stage `decode`, for every file that is not a whole image. Half of an image is not an image.
+        ImageError: at stage `decode`, the file is not a complete image.
     """
     silence_pillow()
     if not data:
         raise ImageError("decode", "empty file")
     data = _picture(data, max_pixels)
     image = identify(data, max_pixels)
-    elsewhere = jpeg(data) if jpeg and image.format == "JPEG" and image.mode in {"L", "RGB"} else None
+    decoded = jpeg(data) if jpeg and image.format == "JPEG" and image.mode in {"L", "RGB"} else None
     try:
         if draft is not None:
             image.draft(None, draft)
-        if elsewhere is None:
+        if decoded is None:
             image.load()
-        shown = (rendering or BARE).apply(elsewhere or image)
-        return _upright(shown, image) if orient else shown
+        rendered = (rendering or BARE).apply(decoded or image)
+        return _upright(rendered, image) if orient else rendered
     except Exception as error:
         raise ImageError("decode", messages.failed(error, image.format)) from error
 
 
 def _picture(data: bytes, max_pixels: int) -> bytes:
-    """Return the part of a file that holds what is seen: without metadata, or a camera's preview. Raises ImageError."""
+    """Return the picture in a file: a PNG without metadata, a camera's preview, or the file. Raises ImageError."""
     kind = raw.kind_of(data)
     return png.without_metadata(data) if kind is None else raw.full_preview(data, kind, max_pixels)
 
 
 def identify(data: bytes, max_pixels: int) -> Image.Image:
-    """Read the header only."""
+    """Open an image and read only its header.
+
+    Raises:
+        ImageError: at stage `decode`, the file is not an image, is damaged, or has more than `max_pixels` pixels.
+    """
     data = _picture(data, max_pixels)
     _allow(max_pixels)
     try:
@@ -159,10 +161,10 @@ def identify(data: bytes, max_pixels: int) -> Image.Image:
 
 
 def _open(data: bytes) -> Image.Image:
-    """`Image.open` that gives the same answer from many threads.
+    """Call `Image.open` in a thread-safe way.
 
-    Pillow imports its rarer formats when it first meets a file it cannot place. A second thread that looks just then
-    sees half of them, so "cannot identify" counts only once all are there.
+    Pillow imports its rarer formats on the first file that it cannot identify. Meanwhile other threads see only some of
+    them, so "cannot identify" is final only after all are imported.
     """
     with _PLUGINS:
         Image.preinit()
@@ -202,17 +204,17 @@ def _register_jpeg_xl() -> bool:
 
 
 def _allow(max_pixels: int) -> None:
-    """Move Pillow's own process-wide limit (it refuses above twice `MAX_IMAGE_PIXELS`) out of the way, upwards only."""
-    own = Image.MAX_IMAGE_PIXELS
-    if own is not None and max_pixels > 2 * own:
+    """Raise Pillow's process-wide limit if necessary; Pillow refuses images above twice `MAX_IMAGE_PIXELS`."""
+    pillow_limit = Image.MAX_IMAGE_PIXELS
+    if pillow_limit is not None and max_pixels > 2 * pillow_limit:
         Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
 
 
 def _upright(image: Image.Image, described: Image.Image) -> Image.Image:
-    """Undo the camera's rotation. Metadata that cannot be read is no reason to lose a picture that can."""
+    """Rotate an image by the EXIF orientation of `described`; leave it unchanged if the metadata is damaged."""
     try:
         orientation = described.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - any parser error of any format's metadata; the pixels are whole
+    except Exception:  # noqa: BLE001 - any error of a metadata parser; the pixels are good
         return image
     method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)

@@ -1,6 +1,6 @@
-"""A digest of all pixels of a file that knows nothing of the container: frames, pages, layers, alpha and depth count.
+"""Compute a digest of all pixels of a file, independent of its format; frames, pages, layers, alpha and depth count.
 
-Pixels go into the digest strip by strip, so that nothing but the decoded picture itself is in memory.
+Pixels are hashed strip by strip, so that only the decoded picture is in memory.
 """
 
 from __future__ import annotations
@@ -20,29 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PLAIN: Final = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"))
-"""Modes whose colours are the same numbers as RGBA, so that a palette equals what it stands for."""
+"""Modes that convert to RGBA without loss, so that a palette image equals the same image in RGB."""
 _STRIP: Final = 4_000_000
-"""Pixels of a strip: 16 MB."""
+"""Number of pixels in a strip: 16 MB."""
 _EIGHT: Final = 8
 _BITS_PER_SAMPLE: Final = 258
 _GREY: Final = 0
-"""The colour type of a PNG whose 16 bits Pillow hands on."""
+"""The colour type of PNG files whose 16 bits Pillow keeps."""
 _ONE_BOX: Final = 6
 _HIGH_DEPTH: Final = 0x40
 _T = Image.Transpose
 _BY_ROWS: Final = {None: False, _T.FLIP_LEFT_RIGHT: False, _T.ROTATE_180: True, _T.FLIP_TOP_BOTTOM: True}
-"""Turns that leave rows rows: whether the first strip is the last."""
+"""Rotations that keep rows as rows → whether the order of rows is reversed."""
 _BY_COLUMNS: Final = {_T.TRANSPOSE: False, _T.ROTATE_270: False, _T.TRANSVERSE: True, _T.ROTATE_90: True}
 
 
 def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS) -> str:
-    """Return the sha256 (hex) of all pixels: equal for the same picture in PNG and BMP, with and without metadata.
+    """Return the SHA-256 (hex) of all pixels, equal for the same picture in PNG and BMP, with and without metadata.
 
-    Of a file whose pixels Pillow cannot hand on (camera raw, colours of more than eight bits) it is the digest of the
-    file itself.
+    If Pillow cannot give all bits of the pixels (camera raw, colours of more than 8 bits), the file itself is hashed.
 
     Raises:
-        ImageError: at stage `decode`.
+        ImageError: at stage `decode`, the file is not a complete image.
     """
     image = identify(data, max_pixels)
     try:
@@ -66,11 +65,11 @@ def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_
 
 
 def _frames(image: Image.Image, max_pixels: int) -> Iterator[Image.Image]:
-    """Yield all pictures of a file, decoded one after another in the same memory."""
+    """Yield all pictures of a file one by one, decoded into the same memory."""
     count = count_of(image)
     image.load()
     yield image
-    layered = image.format == "PSD"  # whose layers are counted from 1, and the first has the number of the whole
+    layered = image.format == "PSD"  # layers are numbered from 1; the composite comes first
     for number in range(count, 0, -1) if layered else range(1, count):
         image.seek(number)
         if image.width * image.height > max_pixels:
@@ -90,13 +89,13 @@ def _icons(image: Image.Image, sizes: list[tuple[int, ...]]) -> Iterator[Image.I
 def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - any parser error of any format's metadata; the pixels are whole
+    except Exception:  # noqa: BLE001 - any error of a metadata parser; the pixels are good
         return None
     return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _strips(image: Image.Image, turn: Image.Transpose | None) -> Iterator[Image.Image]:
-    """Yield the upright picture from its top to its bottom, without a second copy of it."""
+    """Yield strips of the upright picture from top to bottom, without a second copy of it."""
     width, height = image.size
     columns = turn in _BY_COLUMNS
     backwards = turn is not None and (_BY_COLUMNS if columns else _BY_ROWS)[turn]
@@ -110,7 +109,7 @@ def _strips(image: Image.Image, turn: Image.Transpose | None) -> Iterator[Image.
 
 
 def _is_deeper(data: bytes, image: Image.Image) -> bool:
-    """Return whether the file has more than eight bits of a colour and Pillow hands on eight."""
+    """Return whether the file has more than 8 bits per colour, of which Pillow keeps 8."""
     if image.mode.startswith(("I", "F")):
         return False
     match image.format:

@@ -1,4 +1,4 @@
-"""What Pillow raises about a bad file, and what its first bytes show, in words for the person whose file it is."""
+"""Messages for bad files, from Pillow's exceptions and the file's first bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SVG: Final = "an SVG drawing; convert it to PNG first: pip install cairosvg; cairosvg drawing.svg -o drawing.png"
 EPS_IS_A_PROGRAM: Final = "an EPS file is a program; convert it to an image first"
-"""Pillow would run it, with Ghostscript, for as long as the program likes."""
+"""Pillow would run it with Ghostscript, without a time limit."""
 
 _BEGINNINGS: Final = (
     (b"version https://git-lfs", "a Git LFS pointer, not an image: fetch the file itself with `git lfs pull`"),
@@ -25,7 +25,7 @@ _BEGINNINGS: Final = (
     (b"\x1f\x8b", "a gzip file (perhaps an SVGZ drawing), not an image"),
 )
 _JPEG_XL: Final = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
-"""A bare codestream, and a container."""
+"""First bytes of a bare codestream and of a container."""
 _HEIF_BRANDS: Final = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"heif")
 )
@@ -35,9 +35,9 @@ _LONGEST_DETAIL: Final = 120
 
 
 def is_heif(data: bytes) -> bool:
-    """Return whether the file says it is HEIC or HEIF, and not AVIF, which Pillow reads by itself.
+    """Return whether the file is HEIC or HEIF, but not AVIF, which Pillow reads itself.
 
-    ISO/IEC 23008-12 keeps these names ("brands") in the `ftyp` box that the file starts with.
+    The brands of ISO/IEC 23008-12 are in the `ftyp` box at the start of the file.
     """
     if data[4:8] != b"ftyp":
         return False
@@ -47,17 +47,17 @@ def is_heif(data: bytes) -> bool:
 
 
 def is_jpeg_xl(data: bytes) -> bool:
-    """Return whether the file says it is JPEG XL (ISO/IEC 18181-2)."""
+    """Return whether the file is JPEG XL (ISO/IEC 18181-2)."""
     return data.startswith(_JPEG_XL)
 
 
 def needs_package(kind: str, extra: Extra) -> str:
-    """Return a file of a kind, such as "a HEIC image", that only an optional package reads."""
-    return f"{kind}; reading it takes an optional package: {install_command(extra)}"
+    """Return the message for a file, such as "a HEIC image", that needs an optional package."""
+    return f"{kind}; reading it needs an optional package: {install_command(extra)}"
 
 
 def unidentified(data: bytes) -> str:
-    """Return why no decoder took the file: what it is instead, where its beginning shows that."""
+    """Return the message for a file that no decoder accepts, with its real type if the first bytes show it."""
     start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<?xml", b"<!--")) and b"<svg" in start:
         start = b"<svg"
@@ -68,13 +68,13 @@ def unidentified(data: bytes) -> str:
 
 
 def too_many_pixels(count: int, limit: int) -> str:
-    """Say that the file is larger than the limit that keeps decompression bombs out."""
+    """Return the message for an image above the limit of pixels, which protects from decompression bombs."""
     return f"{count:,} pixels, more than the limit of {limit:,}; --max-pixels raises it"
 
 
 def failed(error: Exception, kind: str | None) -> str:
-    """Return why decoding a file of a known format (`kind`, as Pillow calls it) failed."""
-    name = kind or "image"  # "image file": damaged so early that its format has no name yet
+    """Return why decoding failed; `kind` is Pillow's name of the format, or None if it is unknown."""
+    name = kind or "image"
     if isinstance(error, MemoryError):
         return "not enough memory for its pixels"
     detail = _one_line(error)

@@ -1,4 +1,4 @@
-"""What a file holds beside its first picture: frames of an animation, pages, and what is no page (previews, layers)."""
+"""Find the pages and frames of a file; previews and layers are not pages."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DOCUMENTS: Final = frozenset(("TIFF", "MPO", "DCX"))
-"""Formats whose further pictures are pages of their own; in others they are frames."""
+"""Formats whose further pictures are pages; in other formats they are frames."""
 _LAYERED: Final = frozenset(("PSD", "MIC"))
 """Formats whose further pictures are layers of the first."""
 _SUBFILE: Final = 254
-"""The tag of a TIFF page that says what it is."""
+"""The TIFF tag NewSubfileType."""
 _REDUCED: Final = 1
 
 
 def count_of(image: Image.Image) -> int:
-    """Pictures in a file, of any kind. Raises whatever Pillow raises for a damaged file."""
+    """Return the number of pictures of any kind in a file. Raises Pillow's errors for a damaged file."""
     return max(1, int(getattr(image, "n_frames", 1)))
 
 
 def pages_of(image: Image.Image) -> list[int]:
-    """Numbers of the pages or frames that a viewer shows one after another, at least one.
+    """Return the numbers of the pages or frames that a viewer shows in sequence, at least one.
 
-    Smaller copies of a TIFF page, previews and gain maps of a camera, and layers are none.
-    Raises whatever Pillow raises for a damaged file.
+    Reduced copies of a TIFF page, a camera's previews and gain maps, and layers are left out. Raises Pillow's errors
+    for a damaged file.
     """
     count = count_of(image)
     if count == 1 or image.format in _LAYERED:
@@ -45,7 +45,7 @@ def pages_of(image: Image.Image) -> list[int]:
 
 
 def _of_camera(image: Image.Image, count: int) -> list[int]:
-    """Return the first picture, and those that are another view: the other eye, a part of a panorama."""
+    """Return the first picture and other views: the second of a stereo pair, a part of a panorama."""
     entries = (getattr(image, "mpinfo", None) or {}).get(0xB002) or []
     kinds = [str(entry.get("Attribute", {}).get("MPType", "")) for entry in entries]
     return [0, *(number for number, kind in enumerate(kinds[:count]) if number and kind.startswith("Multi-Frame"))]

@@ -1,8 +1,7 @@
-"""PNG files without the chunks that say nothing of the pixels: large or damaged, these must not cost the picture.
+"""Remove metadata chunks from PNG files, so that large or damaged ones do not prevent decoding.
 
-Pillow refuses a file whose text or colour profile is larger than some limit, or has a wrong check sum. Programs that
-show pictures drop such a chunk and go on (PNG specification, 13.2 "Error handling"), and so do we, before Pillow sees
-the file. The rest is unpacked by Pillow within its own limits.
+Pillow refuses a file whose text or colour profile exceeds its limits or has a wrong checksum. Viewers skip such a chunk
+(PNG specification, 13.2 "Error handling"). This module removes it before Pillow reads the file.
 """
 
 from __future__ import annotations
@@ -18,25 +17,25 @@ if TYPE_CHECKING:
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _MOST: Final = 1 << 20
-"""Bytes of a text or a colour profile, unpacked; Pillow's own limit, and ten times what editors write."""
+"""Most unpacked bytes of a text or colour profile; Pillow's own limit, ten times what editors write."""
 _TEXTS_KEPT: Final = 8
 _ANIMATION: Final = {b"acTL": 8, b"fcTL": 26}
-"""Lengths."""
+"""Lengths of the chunks of animations."""
 _TEXTS: Final = frozenset((b"tEXt", b"zTXt", b"iTXt"))
 _ORIENTING: Final = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
-"""How texts begin that may hold an orientation."""
+"""First bytes of texts that may hold an orientation."""
 _HEAD: Final = struct.Struct(">I4s")
 _CRC: Final = 4
 _ANCILLARY: Final = 0x20
 _DEPTH, _COLOUR_TYPE = 24, 25
-"""Where the header has them, in bytes from the file's start."""
+"""Offsets from the start of the file."""
 _GREY, _RGB, _PALETTE = 0, 2, 3
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The file without text, time and all else that its pixels do not need; `data` itself if there is nothing of it.
+    """Return the file without text, time and other chunks that its pixels do not need; `data` itself if it has none.
 
-    These are kept where their check sum is right: transparency, animation, EXIF, and at most 1 MiB each of a colour
+    Chunks with a correct checksum are kept for: transparency, animation, EXIF, and at most 1 MiB each of a colour
     profile and of texts that may hold an orientation.
     """
     if not data.startswith(SIGNATURE) or len(data) <= _COLOUR_TYPE:
@@ -60,9 +59,9 @@ def without_metadata(data: bytes) -> bytes:
 
 
 def complete_info(data: bytes, image: Image.Image) -> None:
-    """Note how many bits a sample has, as `sample_depth`, and put the transparent colour into the decoded numbers.
+    """Set `info["sample_depth"]` to the bits per sample, and scale the transparent colour to the decoded values.
 
-    Pillow tells the first nowhere, and leaves the second as it is stored.
+    Pillow does not report the depth, and keeps the transparent colour as stored.
     """
     key, depth, colour_type = image.info.get("transparency"), data[_DEPTH], data[_COLOUR_TYPE]
     image.info["sample_depth"] = depth
@@ -73,7 +72,7 @@ def complete_info(data: bytes, image: Image.Image) -> None:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Start, end and kind of each chunk. Whatever follows that is none comes as one more, for Pillow to judge."""
+    """Yield start, end and kind of each chunk; data after the last valid chunk is yielded as one more chunk."""
     start = len(SIGNATURE)
     while start + _HEAD.size <= len(data):
         length, kind = _HEAD.unpack_from(data, start)
@@ -89,7 +88,7 @@ def _chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _is_of_use(data: bytes, start: int, end: int, kind: bytes) -> bool:
-    """Return whether an ancillary chunk matters, and is whole."""
+    """Return whether an ancillary chunk is needed and intact."""
     if kind == b"fdAT":
         return True
     body = memoryview(data)[start + _HEAD.size : end - _CRC]
@@ -106,14 +105,14 @@ def _is_of_use(data: bytes, start: int, end: int, kind: bytes) -> bool:
 
 
 def _unpacks(kind: bytes, body: bytes) -> bool:
-    """Return whether a text or profile that may be compressed is whole and within the limit."""
-    rest = body.partition(b"\0")[2]
+    """Return whether a text or profile, possibly compressed, is intact and within the limit."""
+    value = body.partition(b"\0")[2]
     if kind == b"iTXt":
-        if rest[:1] == b"\0":
+        if value[:1] == b"\0":
             return True
-        method, packed = rest[1:2], rest[2:].split(b"\0", 2)[-1]
+        method, packed = value[1:2], value[2:].split(b"\0", 2)[-1]
     else:
-        method, packed = rest[:1], rest[1:]
+        method, packed = value[:1], value[1:]
     unpacker = zlib.decompressobj()
     try:
         unpacker.decompress(packed, _MOST)

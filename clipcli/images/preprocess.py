@@ -1,7 +1,7 @@
-"""A Pillow image → the image tower's input, with Pillow and numpy only, bit for bit what open_clip's transform gives.
+"""Preprocess a Pillow image for the image tower with Pillow and NumPy only, bit-identical to open_clip's transform.
 
-The order is open_clip's: resize and crop (or pad) in the image's own mode, only then RGB, then scale and normalise in
-float32. Pillow does the pixels in both, so equal calls give equal bytes; the arithmetic after it is IEEE division and
+The order is open_clip's: resize and crop (or pad) in the image's own mode, convert to RGB, then scale and normalise in
+float32. Both use Pillow for the pixels, so equal calls give equal bytes. The arithmetic is IEEE division and
 subtraction in the same order, so equal bytes give equal floats.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import Preprocessing
 
 MAX_RESIZED_PIXELS: Final = 178_956_970
-"""A strip of 1 by 100,000 pixels, resized until its short edge is 224, would take 20 GB; this is where we stop."""
+"""Limit of a resized image: a strip of 1 by 100,000 pixels with its short edge resized to 224 would take 20 GB."""
 
 _FILTERS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -30,16 +30,16 @@ def to_pixels(
     """Resize, crop, convert and normalise one image as the model's config says.
 
     Args:
-        image: Any mode; left as it is.
-        how: The model's own preprocessing.
-        out: Where to write, for example one row of a batch: float32 (3, height, width).
+        image: an image of any mode; it is not changed.
+        how: the model's preprocessing.
+        out: a float32 (3, height, width) array to write to, for example one row of a batch.
 
     Returns:
-        Float32 (3, height, width), normalised; `out` where it was given.
+        Float32 (3, height, width), normalised; `out` if it was given.
 
     Raises:
-        ImageError: At stage `preprocess`, for a mode that Pillow cannot turn into RGB, and for a shape that cannot be
-            resized to the model's size. open_clip's transform cannot take these images either.
+        ImageError: at stage `preprocess`, Pillow cannot convert the mode to RGB, or the shape cannot be resized to the
+            model's size. open_clip's transform fails for these images too.
     """
     try:
         rgb = np.asarray(_framed(image, how).convert("RGB"))
@@ -61,26 +61,26 @@ def _framed(image: Image.Image, how: Preprocessing) -> Image.Image:
     if how.resize_mode == "squash":
         return _resized(image, (width, height), method)
     if how.resize_mode == "longest":
-        # The longer edge fits, the rest is padded.
+        # Fit the longer edge and pad the other.
         size = _scaled(image.size, max(image.height / height, image.width / width))
         return _centred(image, size, method, how.image_size, how.fill_color)
     if height == width:
         size = _shortest_edge(image.size, height)
     else:
-        # open_clip leaves the interpolation of this branch at bicubic whatever the config says.
+        # open_clip always uses bicubic here, whatever the config says.
         method = Image.Resampling.BICUBIC
         size = _scaled(image.size, min(image.height / height, image.width / width))
     return _centred(image, size, method, how.image_size, 0)
 
 
 def _shortest_edge(size: tuple[int, int], edge: int) -> tuple[int, int]:
-    """Width and height with the shorter edge at `edge`; the longer one is cut to a whole pixel, not rounded."""
+    """Return width and height with the shorter edge at `edge`; the longer one is truncated, not rounded."""
     width, height = size
     return (edge, int(edge * height / width)) if width <= height else (int(edge * width / height), edge)
 
 
 def _scaled(size: tuple[int, int], ratio: float) -> tuple[int, int]:
-    """Width and height divided by `ratio`, halves to even."""
+    """Return width and height divided by `ratio`, rounded half to even."""
     width, height = size
     return round(width / ratio), round(height / ratio)
 
@@ -93,27 +93,27 @@ def _centred(
     padded = (max(size[0], width), max(size[1], height))
     left = round((padded[0] - width) / 2)
     top = round((padded[1] - height) / 2)
-    whole = _resized(image, size, method)
+    resized = _resized(image, size, method)
     if padded != size:
-        whole = _padded(whole, padded, fill)
-    return whole if padded == (width, height) else whole.crop((left, top, left + width, top + height))
+        resized = _padded(resized, padded, fill)
+    return resized if padded == (width, height) else resized.crop((left, top, left + width, top + height))
 
 
 def _resized(image: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
     if size[0] * size[1] > MAX_RESIZED_PIXELS:
         raise ImageError("preprocess", f"too long and thin: resizing it would give {size[0]:,} by {size[1]:,} pixels")
-    # One call for the whole image: Pillow picks which axis goes first by size (and by version), and rounds in between.
+    # One call for both axes: Pillow chooses their order by size (and version) and rounds in between.
     return image if image.size == size else image.resize(size, method)
 
 
 def _padded(image: Image.Image, size: tuple[int, int], fill: int) -> Image.Image:
-    """Grow to `size` (width, height) around the centre; an odd pixel goes to the right or below."""
+    """Pad to `size` (width, height) around the centre; an odd pixel goes to the right or below."""
     across, down = size[0] - image.width, size[1] - image.height
     border = (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2)
     bands = len(image.getbands())
     grown = ImageOps.expand(image, border, (fill,) * bands if bands > 1 else fill)
     palette = image.getpalette() if image.mode == "P" else None
     if palette is not None:
-        # `fill` is an index into the image's own colours, as in open_clip.
+        # `fill` is an index into the image's palette, as in open_clip.
         grown.putpalette(palette)
     return grown

@@ -1,8 +1,7 @@
-"""Camera raw files: recognised by their content, and shown by the full preview that the camera put into them.
+"""Recognise camera raw files by their content, and read the full preview that the camera embedded.
 
-Pillow takes most of them for TIFF files and finds only the thumbnail that stands first, a few hundred pixels wide or
-less. LibRaw (through rawpy, an optional package) finds the largest preview. Where that is no more than a thumbnail,
-the raw data itself is developed.
+Pillow takes most of them for TIFF files and finds only the first thumbnail, at most a few hundred pixels wide. LibRaw
+(through the optional package rawpy) finds the largest preview. If that is only a thumbnail, the raw data is developed.
 """
 
 from __future__ import annotations
@@ -34,24 +33,24 @@ _MAGIC: Final = (
     (8, b"IIII", "IIQ"),
     (8, b"MMMM", "IIQ"),
 )
-"""Where the bytes stand that a format of its own begins with."""
+"""Offset, magic bytes and name of formats that are not TIFF."""
 _TIFF: Final = {b"II*\0": "<", b"MM\0*": ">"}
 _MAKE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 271, 262, 330, 50706
 _SENSOR_DATA: Final = frozenset((32803, 34892))
 """PhotometricInterpretation of raw pixels: a colour filter array, LinearRaw."""
 _WIDTHS: Final = {1: "B", 2: "B", 3: "H", 4: "I", 13: "I"}
-"""TIFF's types that are looked at."""
+"""The TIFF types that are read."""
 _MOST_IFDS, _MOST_TAGS, _MOST_VALUES = 32, 512, 32
 
 _ENOUGH: Final = 1024
-"""A preview with a side of this many pixels is as good as the picture for any model."""
+"""A preview with a side of this many pixels is large enough for any model."""
 _ORIENTATIONS: Final = {3: 3, 5: 8, 6: 6}
-"""LibRaw's turns in EXIF's numbers."""
+"""LibRaw's rotation → EXIF orientation."""
 _QUALITY: Final = 95
 
 
 def kind_of(data: bytes) -> str | None:
-    """Return what kind of camera raw file this is, in a word (`DNG`, `CR2`, a camera's maker); None for other files."""
+    """Return the kind of a camera raw file in one word (`DNG`, `CR2`, a camera's maker); None for other files."""
     for start, magic, name in _MAGIC:
         if data.startswith(magic, start):
             return name
@@ -60,10 +59,10 @@ def kind_of(data: bytes) -> str | None:
 
 
 def full_preview(data: bytes, kind: str, max_pixels: int) -> bytes:
-    """Return a JPEG file of what the camera saw, with its orientation.
+    """Return the picture of a camera raw file as a JPEG file, with its orientation.
 
     Raises:
-        ImageError: at stage `decode`: LibRaw is not installed, or cannot read the file, or it is too large.
+        ImageError: at stage `decode`, LibRaw is not installed or cannot read the file, or the picture is too large.
     """
     try:
         rawpy: Any = importlib.import_module("rawpy")
@@ -77,8 +76,8 @@ def full_preview(data: bytes, kind: str, max_pixels: int) -> bytes:
             return _turned(jpeg or _developed(raw, (width, height)), _ORIENTATIONS.get(raw.sizes.flip, 1))
     except rawpy.LibRawError as error:
         words = error.args[0] if error.args else error
-        shown = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
-        raise ImageError("decode", f"a camera raw file ({kind}) that LibRaw cannot read: {shown}") from error
+        message = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+        raise ImageError("decode", f"a camera raw file ({kind}) that LibRaw cannot read: {message}") from error
     except ImageError:
         raise
     except Exception as error:
@@ -90,37 +89,34 @@ def _require_at_most(max_pixels: int, count: int) -> None:
         raise ImageError("decode", messages.too_many_pixels(count, max_pixels))
 
 
-def _embedded(rawpy: Any, raw: Any, least: int) -> bytes | None:
-    """Return the largest preview as a JPEG file, if its longer side has `least` pixels."""
+def _embedded(rawpy: Any, raw: Any, min_side: int) -> bytes | None:
+    """Return the largest preview as a JPEG file, if its longer side has at least `min_side` pixels."""
     try:
         preview = raw.extract_thumb()
         if preview.format == rawpy.ThumbFormat.JPEG:
-            return preview.data if max(Image.open(io.BytesIO(preview.data)).size) >= least else None
-        return _encoded(preview.data) if max(preview.data.shape[:2]) >= least else None
+            return preview.data if max(Image.open(io.BytesIO(preview.data)).size) >= min_side else None
+        return _encoded(preview.data) if max(preview.data.shape[:2]) >= min_side else None
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError, OSError, AttributeError, TypeError):
         return None
 
 
 def _developed(raw: Any, size: tuple[int, int]) -> bytes:
-    """Return the sensor's data by the camera's white balance.
-
-    At half the size, four times as fast, where that is enough.
-    """
+    """Return the developed raw data, with the camera's white balance; at half size, four times as fast, if enough."""
     half = min(size) >= 2 * _ENOUGH
     return _encoded(raw.postprocess(use_camera_wb=True, half_size=half, user_flip=0))
 
 
 def _encoded(pixels: Any) -> bytes:
-    """(height, width, 3) uint8 → a JPEG file."""
+    """Encode (height, width, 3) uint8 pixels as a JPEG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).convert("RGB").save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
 def _turned(jpeg: bytes, orientation: int) -> bytes:
-    """Return the file with an orientation, where it has none of its own."""
-    own = Image.open(io.BytesIO(jpeg)).getexif()
-    if orientation == 1 or ExifTags.Base.Orientation in own:
+    """Return the file with an orientation, unless it already has one."""
+    existing_exif = Image.open(io.BytesIO(jpeg)).getexif()
+    if orientation == 1 or ExifTags.Base.Orientation in existing_exif:
         return jpeg
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
@@ -129,15 +125,15 @@ def _turned(jpeg: bytes, orientation: int) -> bytes:
 
 
 def _kind_of_tiff(data: bytes, order: str) -> str | None:
-    """Return the kind: a file that says it is DNG, or has an image of sensor data, often below the first IFD."""
+    """Return the kind of a TIFF file with a DNG tag or an image of sensor data, often in a sub-IFD; else None."""
     queue = [_number(data, 4, order, "I")]
-    seen: set[int] = set()
+    visited: set[int] = set()
     make, holds_raw = "", False
-    while queue and len(seen) < _MOST_IFDS:
+    while queue and len(visited) < _MOST_IFDS:
         offset = queue.pop(0)
-        if not offset or offset in seen:
+        if not offset or offset in visited:
             continue
-        seen.add(offset)
+        visited.add(offset)
         for tag, values in _tags(data, offset, order):
             if tag == _DNG_VERSION:
                 return "DNG"
@@ -152,7 +148,7 @@ def _kind_of_tiff(data: bytes, order: str) -> str | None:
 
 
 def _tags(data: bytes, offset: int, order: str) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Tags of an IFD with the first of their values, as far as these are whole numbers or text."""
+    """Yield the needed tags of an IFD with their first values, if these are integers or text."""
     for number in range(min(_number(data, offset, order, "H"), _MOST_TAGS)):
         start = offset + 2 + 12 * number
         if start + 12 > len(data):
@@ -162,7 +158,7 @@ def _tags(data: bytes, offset: int, order: str) -> Iterator[tuple[int, tuple[int
         if letter is None or tag not in {_MAKE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION}:
             continue
         layout = struct.Struct(f"{order}{min(count, _MOST_VALUES)}{letter}")
-        inline = struct.calcsize(f"{order}{letter}") * count <= 4  # noqa: PLR2004 - bytes of a value's place
+        inline = struct.calcsize(f"{order}{letter}") * count <= 4  # noqa: PLR2004 - bytes of an inline value
         position = start + 8 if inline else _number(data, start + 8, order, "I")
         if position + layout.size <= len(data):
             yield tag, layout.unpack_from(data, position)

@@ -1,4 +1,4 @@
-"""A path or a reference → bytes. Of files, only plain ones: a folder, device or pipe is an error, never a hang."""
+"""Read the bytes of a path or reference. Folders, devices and named pipes are errors and never block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OTHER_KINDS: Final = (
 
 
 def read_ref(ref: ImageRef) -> bytes:
-    """Read an input, wherever it is. Many threads may do so at once.
+    """Read an input from a file or another source; thread-safe.
 
     Raises:
         ImageError: at stage `read`, with the reason.
@@ -36,26 +36,26 @@ def read_ref(ref: ImageRef) -> bytes:
         return ref.source.read() if ref.source is not None else read(ref.path)
     except PackageMissingError:
         raise
-    except ClipcliError as error:  # such as a network that is not to be used
+    except ClipcliError as error:  # for example, the network is switched off
         raise ImageError("read", error.message + (f" ({error.hint})" if error.hint else "")) from error
 
 
 def read(path: str) -> bytes:
-    """Read what a row or reference names: a file, a URL, a member of a shard, a row of a table. As `read_ref`."""
+    """Read the image of a path as in rows: a file, a URL, a member of a shard, a row of a table. Raises ImageError."""
     source = locate(path)
     return source.read() if source is not None else read_file(path)
 
 
 def read_file(path: str) -> bytes:
-    """Read a file, or a link to one, or a pipe that the shell opened for this process (`<(command)`).
+    """Read a file, a link to one, or a pipe that the shell opened for this process (`<(command)`).
 
-    A named pipe is refused, since whoever opens one waits until somebody writes to it.
+    A named pipe is refused, since opening it would wait for a writer.
 
     Raises:
-        ImageError: At stage `read`, when it is missing, unreadable, empty, too large or no file at all.
+        ImageError: at stage `read`, it is missing, unreadable, empty, too large or not a file.
     """
     try:
-        # Looked at twice: before opening because opening a device can act on it, after because names can be swapped.
+        # Checked before opening, because opening a device can have effects, and after, because names can be swapped.
         _require_file(path, Path(path).stat())
         with open(path, "rb", opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())

@@ -50,7 +50,7 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path, said, junk):
     (tmp_path / "vectors-1.sqlite").write_bytes(junk)
     assert works(tmp_path, said)
     assert len(said) == 1
-    assert "set aside" in said[0]
+    assert "renamed to" in said[0]
     assert (tmp_path / "vectors-1.sqlite.broken").read_bytes() == junk
     said.clear()
     assert works(tmp_path, said)
@@ -71,7 +71,7 @@ def test_damage_in_the_middle_is_found_when_it_is_met(tmp_path, said):
         data[start : start + 64] = b"\xee" * 64
     file.write_bytes(data)
     works(tmp_path, said)
-    assert any("set aside" in line for line in said)
+    assert any("renamed to" in line for line in said)
     said.clear()
     assert works(tmp_path, said)
     assert said == []

@@ -139,7 +139,7 @@ def test_who_waits_for_another_program_says_so(hub: hub_server.Hub, hub_cache: P
     path = Hub(Listener()).fetch(REPO, WEIGHTS)
     assert path is not None
     assert path.read_bytes() == hub.files[REPO][WEIGHTS]
-    assert said == [f"waiting for another program that is fetching {WEIGHTS}"]
+    assert said == [f"waiting for another program that is downloading {WEIGHTS}"]
 
 
 def test_wrong_bytes_are_found_by_hash_and_fetched_anew(hub: hub_server.Hub, hub_cache: Path):
@@ -149,7 +149,7 @@ def test_wrong_bytes_are_found_by_hash_and_fetched_anew(hub: hub_server.Hub, hub
         client().fetch(REPO, WEIGHTS)
     assert caught.value.message.startswith(f"{WEIGHTS} is damaged: sha256 ")
     assert f"expected {good[:12]}…" in caught.value.message
-    assert caught.value.hint == "run the command again to fetch it anew"
+    assert caught.value.hint == "run the command again to download it again"
     assert not is_cached(REPO, "", None)
     assert list((hub_cache / "models--org--small" / "blobs").iterdir()) == []
 
@@ -180,7 +180,7 @@ def test_a_disk_that_fails_is_not_blamed_on_the_hub(
     monkeypatch.setattr("huggingface_hub.file_download.http_get", fail)
     with pytest.raises(DownloadError, match=os.strerror(number)) as caught:
         client().fetch(REPO, WEIGHTS)
-    assert caught.value.hint == "free some space, or keep weights elsewhere with --weights-dir DIR"
+    assert caught.value.hint == "free some space, or store weights elsewhere with --weights-dir DIR"
 
 
 def test_a_missing_file_is_no_error_and_asked_for_once(hub: hub_server.Hub):
@@ -194,8 +194,8 @@ def test_a_missing_file_is_no_error_and_asked_for_once(hub: hub_server.Hub):
 @pytest.mark.parametrize(
     ("repo", "revision", "message", "hint"),
     [
-        ("org/none", None, "the hub has no repository org/none", "a private one needs HF_TOKEN"),
-        (REPO, "v9", f"{REPO} has no revision v9", "check the part behind @"),
+        ("org/none", None, "the hub has no repository org/none", "a private repository needs HF_TOKEN"),
+        (REPO, "v9", f"{REPO} has no revision v9", "check the part after @"),
     ],
 )
 def test_what_the_hub_does_not_have(hub: hub_server.Hub, repo: str, revision: str | None, message: str, hint: str):
@@ -209,12 +209,27 @@ def test_what_the_hub_does_not_have(hub: hub_server.Hub, repo: str, revision: st
 @pytest.mark.parametrize(
     ("status", "headers", "message", "hint"),
     [
-        (401, {"X-Error-Code": "GatedRepo"}, f"{REPO} is gated", "accept its terms on the hub, then set HF_TOKEN"),
-        (403, {"X-Error-Code": "GatedRepo"}, f"{REPO} is gated", "accept its terms on the hub, then set HF_TOKEN"),
-        (401, {"X-Error-Code": "RepoNotFound"}, f"the hub has no repository {REPO}", "a private one needs HF_TOKEN"),
-        (401, {}, "the hub refuses (HTTP 401); HF_TOKEN says who you are", "--model tiny"),
-        (403, {}, "the hub refuses (HTTP 403); HF_TOKEN says who you are", "--model tiny"),
-        (429, {}, "too many requests, the hub refuses for now (HTTP 429); try later, or set HF_TOKEN", "--model tiny"),
+        (
+            401,
+            {"X-Error-Code": "GatedRepo"},
+            f"{REPO} is gated",
+            "accept its terms on the hub's website, then set HF_TOKEN",
+        ),
+        (
+            403,
+            {"X-Error-Code": "GatedRepo"},
+            f"{REPO} is gated",
+            "accept its terms on the hub's website, then set HF_TOKEN",
+        ),
+        (
+            401,
+            {"X-Error-Code": "RepoNotFound"},
+            f"the hub has no repository {REPO}",
+            "a private repository needs HF_TOKEN",
+        ),
+        (401, {}, "the hub refuses access (HTTP 401); set HF_TOKEN to log in", "--model tiny"),
+        (403, {}, "the hub refuses access (HTTP 403); set HF_TOKEN to log in", "--model tiny"),
+        (429, {}, "too many requests (HTTP 429); try later, or set HF_TOKEN", "--model tiny"),
         (429, {"Retry-After": "90"}, "(HTTP 429); try in 90 s, or set HF_TOKEN", "--model tiny"),
         (503, {}, f"cannot fetch {WEIGHTS} of {REPO}: the hub answered HTTP 503", "--model tiny"),
     ],
@@ -247,7 +262,10 @@ def test_no_network(hub: hub_server.Hub, monkeypatch: pytest.MonkeyPatch):
     hub_server.use(f"http://127.0.0.1:{port}", monkeypatch)
     with pytest.raises(DownloadError, match=r"no connection to the hub \(.*refused\)") as caught:
         client().fetch(REPO, WEIGHTS)
-    assert caught.value.hint == "try again (what was fetched is kept), or use --model tiny, which needs no download"
+    assert (
+        caught.value.hint
+        == "try again (the download continues where it stopped), or use --model tiny, which needs no download"
+    )
 
 
 def test_no_such_host(hub: hub_server.Hub, monkeypatch: pytest.MonkeyPatch):
@@ -265,7 +283,7 @@ def test_offline_asks_nobody(hub: hub_server.Hub, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", how == "environment")
     with pytest.raises(DownloadError) as caught:
         client(offline=how == "option").fetch_weights(REPO)
-    assert caught.value.message == f"{WEIGHTS} of {REPO} is not on this disk, and offline it cannot be fetched"
+    assert caught.value.message == f"{WEIGHTS} of {REPO} is not on this disk and cannot be downloaded offline"
     assert caught.value.hint is not None
     assert "clipcli models pull" in caught.value.hint
     assert "--model tiny" in caught.value.hint

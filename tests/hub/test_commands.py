@@ -77,7 +77,7 @@ def test_offline_opens_no_socket(model_hub: hub_server.Hub, hub_cache: Path, fol
 def test_offline_without_the_model(model_hub: hub_server.Hub, folder: Path):
     result = run("classify", "-m", MODEL, folder, *LABELS, "--offline")
     assert_one_error(
-        result, "is not on this disk, and offline it cannot be fetched", "clipcli models pull", "--model tiny"
+        result, "is not on this disk and cannot be downloaded offline", "clipcli models pull", "--model tiny"
     )
     assert model_hub.requests == []
 
@@ -86,7 +86,7 @@ def test_offline_without_the_model(model_hub: hub_server.Hub, folder: Path):
     ("model", "status", "words"),
     [
         ("hf-hub:org/none", None, ("the hub has no repository org/none", "HF_TOKEN")),
-        (f"{MODEL}@v9", None, (f"{REPO} has no revision v9", "check the part behind @")),
+        (f"{MODEL}@v9", None, (f"{REPO} has no revision v9", "check the part after @")),
         ("hf-hub:org/empty", None, ("org/empty has no open_clip_config.json", "hf-hub: takes OpenCLIP repositories")),
         ("hf-hub:org/bare", None, ("org/bare has no OpenCLIP weights",)),
         (MODEL, 429, ("HTTP 429", "try later, or set HF_TOKEN", "--model tiny")),
@@ -121,7 +121,7 @@ def test_a_process_of_its_own_says_the_same_before_it_loads_torch(model_hub: hub
 def test_wrong_bytes_then_right_ones(model_hub: hub_server.Hub, folder: Path):
     model_hub.wrong_bytes = True
     result = run("classify", "-m", MODEL, folder, *LABELS)
-    assert_one_error(result, f"{WEIGHTS} is damaged: sha256", "it was removed", "run the command again")
+    assert_one_error(result, f"{WEIGHTS} is damaged: sha256", "it was deleted", "run the command again")
     model_hub.wrong_bytes = False
     assert run("classify", "-m", MODEL, folder, *LABELS).code == 0
 
@@ -261,7 +261,7 @@ def test_verify_names_a_damaged_file(model_hub: hub_server.Hub, hub_cache: Path,
     data[8 if where == "header" else -1] ^= 1
     path.write_bytes(data)
     result = run("models", "verify", MODEL)
-    assert_one_error(result, f"{WEIGHTS} is damaged: sha256", path.name[:12], "it was removed")
+    assert_one_error(result, f"{WEIGHTS} is damaged: sha256", path.name[:12], "it was deleted")
     assert not path.exists()
     assert run("models", "pull", MODEL, "--no-export").code == 0
     assert run("models", "verify", MODEL).code == 0

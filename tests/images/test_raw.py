@@ -49,7 +49,7 @@ def reason(data, **options):
 def test_it_is_known_by_its_content(no_rawpy, data, kind):
     assert kind_of(data) == kind
     assert reason(data) == (
-        f"a camera raw file ({kind}); reading it takes an optional package: {install_command('raw')}"
+        f"a camera raw file ({kind}); reading it needs an optional package: {install_command('raw')}"
     )
 
 
@@ -133,7 +133,7 @@ def test_a_preview_alone_makes_no_exact_copy():
 
 def test_the_file_that_showed_its_thumbnail(no_rawpy, shared):
     data = (shared / "data/faults/pictures/photo.dng").read_bytes()
-    assert reason(data).endswith(f"(DNG); reading it takes an optional package: {install_command('raw')}")
+    assert reason(data).endswith(f"(DNG); reading it needs an optional package: {install_command('raw')}")
 
 
 def test_the_file_that_showed_its_thumbnail_has_nothing_else(shared):
@@ -147,7 +147,7 @@ def test_jpeg_xl_says_what_to_install(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
     monkeypatch.delitem(Image.OPEN, "JXL", raising=False)  # where another test has read one with the package
     decoder._register_jpeg_xl.cache_clear()
-    assert reason(data) == f"a JPEG XL image; reading it takes an optional package: {install_command('jxl')}"
+    assert reason(data) == f"a JPEG XL image; reading it needs an optional package: {install_command('jxl')}"
     decoder._register_jpeg_xl.cache_clear()
 
 

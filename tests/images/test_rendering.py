@@ -128,7 +128,7 @@ def test_numbers_that_are_not_finite_are_black_and_white():
     pixels = shown(tiff(values.astype(np.float32)))
     assert pixels[0, :3, 0].tolist() == [0, 255, 0]
     assert np.abs(pixels[1:] - grey()[1:, :, None]).max() <= 1
-    with pytest.raises(ImageError, match="decode: damaged TIFF file: none of its numbers is finite"):
+    with pytest.raises(ImageError, match="decode: damaged TIFF file: none of its values is finite"):
         shown(tiff(np.full((4, 5), np.nan, np.float32)))
 
 

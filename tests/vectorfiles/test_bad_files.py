@@ -59,7 +59,7 @@ def test_npy_without_or_with_another_runs_description(sample):
     with pytest.raises(VectorsError, match="not from the same run"):
         open_vectors(path)
     (sample.folder / "out.npy.json").unlink()
-    with pytest.raises(VectorsError, match=r"out\.npy\.json: not there"):
+    with pytest.raises(VectorsError, match=r"out\.npy\.json: no such file"):
         open_vectors(path)
 
 
