@@ -222,8 +222,8 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
         def write(db: sqlite3.Connection) -> int:
             self._flush(db)
-expired = 0 if older_than is None else unused_since(db, self._today - older_than.days)
-return expired + (0 if max_bytes is None else to_size(db, max_bytes))
+            expired = 0 if older_than is None else unused_since(db, self._today - older_than.days)
+            return expired + (0 if max_bytes is None else to_size(db, max_bytes))
 
         removed = self._write(write) or 0
         self._read(give_back)
