@@ -109,7 +109,7 @@ def test_noise_in_place_of_an_array_gives_no_advice_to_load_it_unsafely(sample):
     path.write_bytes(b"noise" * 99)
     with pytest.raises(VectorsError) as caught:
         open_vectors(path)
-    assert "does not begin as an array" in caught.value.message
+    assert "it is not a NumPy array" in caught.value.message
     assert "pickle" not in caught.value.message
 
 
