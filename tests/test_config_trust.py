@@ -57,7 +57,7 @@ def test_what_it_may_not_choose(tree: Path, model: str):
     for text in (f'model = "{model}"\n', f'[checks.a]\ninclude = ["a/"]\nduplicates = "near"\nmodel = "{model}"\n'):
         write(tree, text)
         with pytest.raises(
-            ConfigError, match=r"clipcli.toml:\d: a config file that was found may not choose the model"
+            ConfigError, match=r"clipcli.toml:\d: a config file that was not named may not choose the model"
         ):
             load_config()
         assert load_config("../clipcli.toml")
@@ -81,7 +81,7 @@ def test_files_inside_its_tree(tree: Path):
 
 def test_where_weights_are_read_from(tree: Path):
     write(tree, 'weights_dir = "hub"\n')
-    with pytest.raises(ConfigError, match="may not choose where weights are read from"):
+    with pytest.raises(ConfigError, match="may not choose the folder of weights"):
         load_config()
 
 

@@ -1,4 +1,4 @@
-"""clipcli.toml, or `[tool.clipcli]` in pyproject.toml: defaults, and the checks that `clipcli check` runs."""
+"""clipcli.toml, or `[tool.clipcli]` in pyproject.toml: defaults of options, and the checks for `clipcli check`."""
 
 from clipcli.config.load import NAME as NAME
 from clipcli.config.load import find_config as find_config

@@ -1,4 +1,4 @@
-"""Defaults from the config file become defaults of the options; the command line and the environment go before them."""
+"""Use the values of the config file as defaults of options; the command line and the environment take precedence."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 Values = dict[str, object]
 
 _OWN_WAY = {"check", "apply", "undo"}
-"""`check` reads the file itself, `--config` and all; what a plan says is done as it says."""
+"""Commands without defaults from the file: `check` reads it itself, and a plan is applied as it is."""
 _WITH_PROMPTS = {"classify", "calibrate"}
-"""Elsewhere no prompts is the default, and means something."""
+"""Commands that use `prompts` from the file; for others, no prompts is a meaningful default."""
 _VECTORS = {"embed", "merge"}
-"""Their formats are those of vectors."""
+"""Commands whose `--format` is a format of vectors."""
 
 
 def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> dict[str, Values]:
-    """For each command, the values of the config file that rules this folder which are options of that command.
+    """Return for each command the values of this folder's config file that are options of the command.
 
     Args:
-        commands: by name (`models pull` for a verb of a group), the options that each has.
-        verbose: say on stderr which file set what.
+        commands: command name (`models pull` for a subcommand) → its options.
+        verbose: print the values and their file to stderr.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -53,9 +53,9 @@ def _holds(key: str, command: str, options: frozenset[str]) -> bool:
 
 
 def config_values(config: Config) -> Values:
-    """Return what the file sets, as the option parser takes it; file names are relative to the config file."""
+    """Return the file's values in the form of the option parser; file names are relative to the config file."""
     defaults = config.defaults
-    every: Values = {
+    values_by_option: Values = {
         "model": config.model_beside(defaults.model) if defaults.model else None,
         "device": defaults.device,
         "precision": defaults.precision,
@@ -67,4 +67,4 @@ def config_values(config: Config) -> Values:
         "batch_size": defaults.batch_size,
         "workers": defaults.workers,
     }
-    return {name: value for name, value in every.items() if value is not None}
+    return {name: value for name, value in values_by_option.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Every environment variable that a run listens to, compared by a test with the code and with docs/configuration.md."""
+"""Every environment variable that a run reads. A test compares the list with the code and docs/configuration.md."""
 
 from __future__ import annotations
 
@@ -20,91 +20,87 @@ class Variable:
     name: str
     meaning: str
     secret: bool = False
-    """Its value is never shown."""
+    """Do not print its value."""
     foreign: bool = False
-    """Read by a library below clipcli, not by clipcli itself."""
+    """Read by a library, not by clipcli itself."""
 
 
 VARIABLES = (
     Variable(
         "CLIPCLI_CONFIG",
-        "default of `--config`, for every command: the config file to use instead of the one that would be found",
+        "default of `--config`, for every command: use this config file and do not search for one",
     ),
-    Variable("CLIPCLI_MODEL", "default of `--model`; in `check`, of checks that name no model"),
+    Variable("CLIPCLI_MODEL", "default of `--model`; in `check`, the model of checks without one"),
     Variable("CLIPCLI_DEVICE", "default of `--device`"),
     Variable("CLIPCLI_PRECISION", "default of `--precision`"),
     Variable("CLIPCLI_ENGINE", "default of `--engine`"),
     Variable(
         "CLIPCLI_FORMAT",
-        "default of `--format` of rows, unless `-o FILE` or `--paths` sets it; not for `embed` and `merge`",
+        "default of `--format`, unless `-o FILE` or `--paths` sets it; not for `embed` and `merge`",
     ),
     Variable("CLIPCLI_BATCH_SIZE", "default of `--batch-size`, also for `check`"),
     Variable("CLIPCLI_WORKERS", "default of `--workers`, also for `check`"),
     Variable("CLIPCLI_WEIGHTS_DIR", "default of `--weights-dir`; without it the Hugging Face cache"),
     Variable("CLIPCLI_NO_CACHE", "default of `--no-cache`: 1 turns the cache of vectors off"),
-    Variable("CLIPCLI_OFFLINE", "default of `--offline`: 1 opens no connection"),
+    Variable("CLIPCLI_OFFLINE", "default of `--offline`: 1 forbids connections"),
     Variable(
-        "CLIPCLI_CACHE_DIR", "default of `--cache-dir`: clipcli's own cache of vectors, bundles and facts about models"
+        "CLIPCLI_CACHE_DIR", "default of `--cache-dir`: clipcli's cache of vectors, bundles and model descriptions"
     ),
     Variable(
         "CLIPCLI_CACHE_MAX_SIZE",
-        "default of `--cache-max-size`: size limit of the cache of vectors, such as `500M`; 2GB without it",
+        "default of `--cache-max-size`: size limit of the cache of vectors, such as `500M`; otherwise 2GB",
     ),
-    Variable("CLIPCLI_CACHE_DTYPE", "default of `--cache-dtype`: `float32` (without it) or `float16`"),
+    Variable("CLIPCLI_CACHE_DTYPE", "default of `--cache-dtype`: `float32` (the default) or `float16`"),
     Variable(
         "CLIPCLI_AUTO_EXPORT",
-        "default of `--auto-export`: 0 makes no fast-starting copies of models, 1 makes them in CI too",
+        "default of `--auto-export`: 0 disables fast-starting copies of models, 1 enables them in CI too",
     ),
     Variable(
         "CLIPCLI_REMOTE_TIMEOUT",
-        "default of `--remote-timeout`: seconds that a request to a URL may take; 60 without it",
+        "default of `--remote-timeout`: seconds that a request to a URL may take; otherwise 60",
     ),
-    Variable("CI", "set by CI servers: as `CLIPCLI_AUTO_EXPORT=0` where that is not set; `false` is not CI"),
-    Variable("GITHUB_ACTIONS", "set to `true` there: failing images are marked in the pull request"),
+    Variable("CI", "set by CI servers: means `CLIPCLI_AUTO_EXPORT=0` if that is not set; `false` means no CI"),
+    Variable("GITHUB_ACTIONS", "set to `true` by GitHub: failing images are marked in the pull request"),
+    Variable("TF_BUILD", "set by Azure Pipelines: as with `CI`, commands to the server in file names are disarmed"),
     Variable(
-        "TF_BUILD", "set by Azure Pipelines; there, and where `CI` is set, no name in the output can command the server"
+        "GITHUB_WORKSPACE", "set by GitHub: the base of paths in marks and reports; otherwise the folder with `.git`"
     ),
-    Variable(
-        "GITHUB_WORKSPACE", "set there: paths in marks and reports start here, elsewhere at the folder with `.git`"
-    ),
-    Variable("SUDO_UID", "set by sudo: as root, config files and repositories of that user count too"),
-    Variable("XDG_DATA_HOME", "Linux: the folder above the trash; `~/.local/share` without it"),
+    Variable("SUDO_UID", "set by sudo: root also trusts config files and repositories of that user"),
+    Variable("XDG_DATA_HOME", "Linux: the parent folder of the trash; otherwise `~/.local/share`"),
     Variable(
         "XDG_STATE_HOME",
-        "Linux: the folder above the key of journals; `~/.local/state` without it",
+        "Linux: the parent folder of the key for journals; otherwise `~/.local/state`",
         foreign=True,
     ),
-    Variable("XDG_CACHE_HOME", "Linux: the folder above the caches; `~/.cache` without it", foreign=True),
-    Variable("HF_HOME", "the hub's files: weights, token", foreign=True),
-    Variable("HF_HUB_CACHE", "the hub's weights alone; `HF_HOME/hub` without it", foreign=True),
-    Variable("HF_HUB_OFFLINE", "1: as `--offline`"),
-    Variable("HF_TOKEN", "pass for gated and private repositories", secret=True, foreign=True),
-    Variable("HF_ENDPOINT", "another hub than huggingface.co", foreign=True),
-    Variable("HTTPS_PROXY", "a proxy on the way to the hub", secret=True, foreign=True),
+    Variable("XDG_CACHE_HOME", "Linux: the parent folder of caches; otherwise `~/.cache`", foreign=True),
+    Variable("HF_HOME", "the folder of the hub's files: weights, token", foreign=True),
+    Variable("HF_HUB_CACHE", "the folder of the hub's weights; otherwise `HF_HOME/hub`", foreign=True),
+    Variable("HF_HUB_OFFLINE", "1: the same as `--offline`"),
+    Variable("HF_TOKEN", "the token for gated and private repositories", secret=True, foreign=True),
+    Variable("HF_ENDPOINT", "the address of another hub than huggingface.co", foreign=True),
+    Variable("HTTPS_PROXY", "the proxy for connections to the hub", secret=True, foreign=True),
     Variable("RAY_ADDRESS", "the cluster of `--ray auto`", foreign=True),
-    Variable("RAY_USE_TLS", "1: the cluster of `--ray` speaks TLS", foreign=True),
+    Variable("RAY_USE_TLS", "1: use TLS with the cluster of `--ray`", foreign=True),
     Variable("CUDA_VISIBLE_DEVICES", "NVIDIA devices that may be used", foreign=True),
-    Variable("OMP_NUM_THREADS", "threads of torch and ONNX Runtime", foreign=True),
-    Variable(
-        "ORT_DISABLE_TELEMETRY", "1, which clipcli sets: ONNX Runtime reports nothing to its makers", foreign=True
-    ),
+    Variable("OMP_NUM_THREADS", "number of threads of torch and ONNX Runtime", foreign=True),
+    Variable("ORT_DISABLE_TELEMETRY", "clipcli sets it to 1: ONNX Runtime sends no telemetry", foreign=True),
     Variable("NO_COLOR", "no colours in tables", foreign=True),
-    Variable("TERM", "the kind of terminal; `dumb`: no progress bars; `dumb` or empty: no previews"),
+    Variable("TERM", "the type of the terminal; `dumb`: no progress bars; `dumb` or empty: no previews"),
     Variable("COLUMNS", "width of tables and of `--help`", foreign=True),
 )
 
 _KEPT = ("cache_dir", "cache_max_size", "cache_dtype", "auto_export", "remote_timeout")
-"""Options whose values the lower layers, and processes that they start, read from the environment."""
+"""Options whose values lower layers and child processes read from the environment."""
 
 
 @contextmanager
-def options_as_variables(given: Mapping[str, object]) -> Iterator[None]:
-    """Set the variables of the options that were given, as long as a command runs.
+def options_as_variables(values: Mapping[str, object]) -> Iterator[None]:
+    """Set the environment variables of the given options while a command runs.
 
     Args:
-        given: all options of the command by name; those without a value leave their variable alone.
+        values: all options of the command by name; an option without a value leaves its variable unchanged.
     """
-    variables = {variable_of(name): _text(given[name]) for name in _KEPT if given.get(name) is not None}
+    variables = {variable_of(name): _text(values[name]) for name in _KEPT if values.get(name) is not None}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -118,15 +114,15 @@ def options_as_variables(given: Mapping[str, object]) -> Iterator[None]:
 
 
 def variable_of(option: str) -> str:
-    """Return the variable that is the default of an option: `batch_size` or `--batch-size` → `CLIPCLI_BATCH_SIZE`."""
+    """Return the environment variable of an option: `batch_size` or `--batch-size` → `CLIPCLI_BATCH_SIZE`."""
     return "CLIPCLI_" + option.removeprefix("--").replace("-", "_").upper()
 
 
 def whole_number(option: str) -> int | None:
-    """Return the variable of an option that a command does not offer; None where it is not set.
+    """Return the value of an option's variable as an integer; None if it is not set.
 
     Raises:
-        UsageError: it is no whole number above 0.
+        UsageError: it is not an integer above 0.
     """
     value = os.environ.get(variable_of(option))
     if not value:

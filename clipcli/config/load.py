@@ -1,4 +1,4 @@
-"""Find a config file and read it; what is wrong is named with file, line and the nearest key."""
+"""Find and read the config file; faults are reported with file, line and the nearest key."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ _TAG: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*){0,2}")
 _FORMS: Final = ("hf-hub:", "local-dir:")
 _MANIFEST: Final = "manifest.json"
 _FILE_KEYS: Final = ("prompts", "labels_file", "expect_from", "thresholds", "groups")
-"""Keys whose values may be files."""
+"""Keys whose values may be names of files."""
 NAME_IT: Final = "name the file to trust it: --config FILE (check), or CLIPCLI_CONFIG=FILE"
 
 
 def is_own(path: Path) -> bool:
-    """Return whether a file, and the link that leads to it, belong to this user; always true on systems without owners.
+    """Return whether a file, and a link to it, belong to this user; always True on systems without owners.
 
-    As in git, root also trusts what belongs to the user who became root through sudo.
+    As in git, root also trusts the files of the user who ran sudo.
     """
     if not hasattr(os, "geteuid"):
         return True
-    own = {os.geteuid()}
-    if os.geteuid() == 0 and (behind := os.environ.get("SUDO_UID", "")).isdecimal():
-        own.add(int(behind))
+    own_ids = {os.geteuid()}
+    if os.geteuid() == 0 and (sudo_id := os.environ.get("SUDO_UID", "")).isdecimal():
+        own_ids.add(int(sudo_id))
     try:
-        return path.lstat().st_uid in own and path.stat().st_uid in own
+        return path.lstat().st_uid in own_ids and path.stat().st_uid in own_ids
     except OSError:
         return False
 
 
 def forbidden(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str, str]]:
-    """Yield what a found file may not say in one of its tables: key, problem and what to do instead.
+    """Yield the values that only a named config file may set: key, problem and hint.
 
     Args:
-        table: keys and checked values.
-        folder: the file's folder, which is the top of its tree.
+        table: keys and checked values of one table of the file.
+        folder: the file's folder.
     """
     if "weights_dir" in table:
-        yield "weights_dir", "a config file that was found may not choose where weights are read from", NAME_IT
+        yield "weights_dir", "a config file that was not named may not choose the folder of weights", NAME_IT
     model = table.get("model")
     if model is not None and not _is_allowed(model, folder):
-        problem = f"a config file that was found may not choose the model {_short(model)}"
+        problem = f"a config file that was not named may not choose the model {_short(model)}"
         yield "model", problem, f"it may choose an alias, a published tag or a bundle in its own folder; {NAME_IT}"
     for key in _FILE_KEYS:
-        given = table.get(key, ())
-        for name in (given,) if isinstance(given, str) else given:
+        value = table.get(key, ())
+        for name in (value,) if isinstance(value, str) else value:
             if _leads_out(name, folder):
-                problem = f"a config file that was found may not choose a file outside its own folder ({_short(name)})"
+                problem = f"a config file that was not named may not use a file outside its own folder ({_short(name)})"
                 yield key, problem, NAME_IT
 
 
@@ -79,7 +79,7 @@ def _is_allowed(model: str, folder: str) -> bool:
 
 
 def _leads_out(name: str, folder: str) -> bool:
-    """Return whether a name, from the file's folder or from the working one, is or would be a path outside the tree."""
+    """Return whether a name is a path outside the folder, seen from it or from the working folder."""
     if name.startswith("~") or os.path.isabs(name) or os.pardir in re.split(r"[/\\]", name):  # noqa: PTH117
         return not _is_inside(os.path.expanduser(os.path.join(folder, name)), folder)  # noqa: PTH111, PTH118
     paths = (os.path.join(folder, name), name)  # noqa: PTH118
@@ -87,7 +87,7 @@ def _leads_out(name: str, folder: str) -> bool:
 
 
 def _is_inside(path: str, folder: str) -> bool:
-    """Return whether a path is in a folder, links followed."""
+    """Return whether a path is in a folder, following links."""
     top, real = os.path.realpath(folder or os.curdir), os.path.realpath(path)
     return real == top or real.startswith(top.rstrip(os.sep) + os.sep)
 
@@ -103,22 +103,22 @@ _SECTION = ("tool", "clipcli")
 
 
 def find_config(start: str = ".") -> str | None:
-    """Return the config file that rules a folder, if there is one.
+    """Return the config file of a folder, or None.
 
-    clipcli.toml, else a pyproject.toml with `[tool.clipcli]`, in the folder or in one above it as far as the top of the
-    repository; outside of a repository the folder alone counts. Files and repositories of another user do not count.
+    It is clipcli.toml, or a pyproject.toml with `[tool.clipcli]`, in the folder or a parent up to the top of the
+    repository; outside a repository only the folder counts. Files and repositories of other users are ignored.
     """
     return next((os.path.relpath(path) for path in _candidates(start) if is_own(path)), None)
 
 
 def foreign_config(start: str = ".") -> str | None:
-    """Return a config file that `find_config` passes over because it belongs to another user."""
+    """Return a config file that `find_config` ignores because it belongs to another user, or None."""
     return next((os.path.relpath(path) for path in _candidates(start) if not is_own(path)), None)
 
 
 def _candidates(start: str) -> Iterator[Path]:
-    here = Path(start).absolute()
-    above = [here, *here.parents]
+    folder_path = Path(start).absolute()
+    above = [folder_path, *folder_path.parents]
     marks = ((depth, folder / ".git") for depth, folder in enumerate(above))
     top = next((depth for depth, mark in marks if is_there(mark) and is_own(mark)), 0)
     for folder in above[: top + 1]:
@@ -129,12 +129,11 @@ def _candidates(start: str) -> Iterator[Path]:
 
 
 def load_config(path: str | None = None) -> Config:
-    """Read a config file; without a name the one of `CLIPCLI_CONFIG`, or that `find_config` finds, or an empty config.
+    """Read a config file: the named one, else that of `CLIPCLI_CONFIG`, else that of `find_config`, else an empty one.
 
     Raises:
-        ConfigError: the file cannot be read, is not TOML, holds unknown keys, values of the wrong kind or a check that
-            checks nothing, or was found and says what only a file that was named may; names the file, the line and the
-            nearest key.
+        ConfigError: the file cannot be read, is not TOML, has unknown keys, values of the wrong type or an empty check,
+            or was not named and sets values that only a named file may set.
     """
     named = path or os.environ.get("CLIPCLI_CONFIG") or None
     chosen = named or find_config()
@@ -148,13 +147,13 @@ def load_config(path: str | None = None) -> Config:
     for key in section:
         data = data.get(key, {}) if isinstance(data, dict) else {}
     if section and not data:
-        raise ConfigError(f"{chosen} has no [tool.clipcli]", hint="clipcli check --init shows what can stand there")
+        raise ConfigError(f"{chosen} has no [tool.clipcli]", hint="clipcli check --init shows an example")
     faults = ConfigFaults(chosen, section, lines_of(text), is_named=named is not None)
     return _config(data, chosen, faults)
 
 
 def _has_section(path: Path) -> bool:
-    """Return whether a pyproject.toml has a part for clipcli; one that is broken and has none is not our business."""
+    """Return whether a pyproject.toml has a section for clipcli, even if the file is not valid TOML."""
     if not is_file(path):
         return False
     text = read_text(str(path))
@@ -166,8 +165,8 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         return parse_toml(text)
     except DecodeError as error:
         message = str(error)
-        where = re.search(r"line (\d+)", message)
-        line = int(where[1]) if where else text.count("\n") + 1
+        line_match = re.search(r"line (\d+)", message)
+        line = int(line_match[1]) if line_match else text.count("\n") + 1
         problem = re.sub(r"\s*\(at .*\)$", "", message.removeprefix("not TOML: "))
         refuse([Fault(source, line, f"not TOML: {problem[:1].lower()}{problem[1:]}")], ConfigError)
 
@@ -180,14 +179,14 @@ def _config(data: Mapping[str, Any], path: str, faults: ConfigFaults) -> Config:
     if isinstance(tables, dict):
         checks = [check for name, table in tables.items() if (check := _check(name, table, faults)) is not None]
     else:
-        faults.add((CHECKS,), f"{CHECKS} should be tables, one a check", f"[{CHECKS}.NAME]")
+        faults.add((CHECKS,), f"{CHECKS} should be one table per check", f"[{CHECKS}.NAME]")
     if faults.found:
         refuse(faults.in_order(), ConfigError)
     return Config(path, os.path.dirname(path), Defaults(**defaults), tuple(checks))  # noqa: PTH120
 
 
 def _check_trust(key_path: Place, values: Mapping[str, Any], faults: ConfigFaults) -> None:
-    """Add what a file that nobody named may not say."""
+    """Add a fault for each value that only a named file may set."""
     if not faults.is_named:
         for key, problem, hint in forbidden(values, os.path.dirname(faults.source)):  # noqa: PTH120
             faults.add((*key_path, key), problem, hint)
@@ -197,7 +196,7 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
     key_path = (CHECKS, name)
     if not isinstance(table, dict):
         near = nearest(name, CHECK_KEYS)
-        hint = f"[{CHECKS}.NAME] has to stand above {name}" if name in near else f"[{CHECKS}.NAME]"
+        hint = f"put [{CHECKS}.NAME] above {name}" if name in near else f"[{CHECKS}.NAME]"
         faults.add(key_path, f"the check {name!r} should be a table", hint)
         return None
     if not name.strip():
@@ -213,16 +212,16 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
 
 
 def _problem(spec: CheckSpec) -> tuple[str, str] | None:
-    """Return what is wrong with a check as a whole, and what to do about it."""
+    """Return the problem of a check as a whole, and a hint, or None."""
     expectations = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid)]
     if not spec.include:
         return "names no images", 'include = ["pictures/"]'
     if sum(expectations) > 1:
-        return "asks for more than one thing", "one of expect, expect_from and forbid, and another check for the other"
+        return "has more than one expectation", "use one of expect, expect_from and forbid per check"
     if not sum(expectations) and spec.duplicates is None:
-        return "expects nothing", "give it expect, expect_from, forbid or duplicates"
+        return "has no expectation", "add expect, expect_from, forbid or duplicates"
     if not sum(expectations) and (idle := [key for key in LABEL_KEYS if getattr(spec, key)]):
-        return f"has {idle[0]}, which has no say in duplicates", "give it expect, expect_from or forbid too"
+        return f"has {idle[0]}, which duplicates does not use", "add expect, expect_from or forbid"
     if spec.expect is not None and not spec.has_labels:
         return "has no labels", "expect needs other labels to choose from: labels, labels_file or thresholds"
     return None

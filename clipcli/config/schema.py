@@ -1,4 +1,4 @@
-"""The keys that a config file can have, and what can stand behind each."""
+"""The keys of a config file and the types of their values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FENCE = re.compile(r'"""|\'\'\'')
 
 
 def lines_of(text: str) -> Mapping[Place, int]:
-    """Return the line, from 1, on which each table and each key is first named; keys of inline tables are not found."""
+    """Return the line, from 1, of each table and key; keys of inline tables are not included."""
     lines: dict[Place, int] = {}
     table: Place = ()
     for number, line in _outside_strings(text):
@@ -36,12 +36,12 @@ def lines_of(text: str) -> Mapping[Place, int]:
 
 
 def line_of(lines: Mapping[Place, int], key_path: Place) -> int | None:
-    """Return the line of a place, or of the nearest thing around it that has one."""
+    """Return the line of a key, or of the nearest enclosing table with a line."""
     return next((lines[key_path[:end]] for end in range(len(key_path), 0, -1) if key_path[:end] in lines), None)
 
 
 def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines that do not start inside a string of several lines."""
+    """Yield the numbered lines that do not start inside a multi-line string."""
     fence: str | None = None
     for number, line in enumerate(text.split("\n"), start=1):
         if fence is None:
@@ -51,7 +51,7 @@ def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _keys(written: str) -> Place:
-    """Return the parts of a dotted key, quotes and escapes undone by the parser itself."""
+    """Return the parts of a dotted key, with quotes and escapes decoded by the TOML parser."""
     try:
         node: Any = parse_toml(f"{written} = 0")
     except DecodeError:
@@ -102,13 +102,13 @@ LABEL_KEYS = (
     "labels", "labels_file", "prompts", "min_accuracy", "threshold", "thresholds", "none", "background", "multi_label",
     "groups",
 )  # fmt: skip
-"""Keys that mean nothing where nothing is said of labels."""
+"""Keys that need an expectation about labels."""
 _EXPECTED_KINDS: Mapping[Kind, str] = {
     "text": "a text",
     "texts": "a text or a list of texts",
     "labels": "a list of texts",
     "share": "a number from 0 to 1",
-    "count": "a whole number above 0",
+    "count": "an integer above 0",
     "flag": "true or false",
     "level": f"one of {', '.join(LEVELS)}",
 }
@@ -116,34 +116,34 @@ _EXPECTED_KINDS: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class ConfigFaults:
-    """What is found wrong with a file as it is read."""
+    """Collects the faults of a config file."""
 
     source: str
     section: Place
-    """Where clipcli's part of the file starts."""
+    """The table of clipcli's section in the file."""
     lines: Mapping[Place, int]
     is_named: bool = True
-    """Whether the user named the file; one that was merely found is trusted with less."""
+    """Whether the user named the file; a file that was only found is trusted less."""
     found: list[Fault] = field(default_factory=list)
 
     def line(self, key_path: Place) -> int | None:
-        """Return the line of a key or table of clipcli's part."""
+        """Return the line of a key or table in clipcli's section."""
         return line_of(self.lines, (*self.section, *key_path))
 
     def add(self, key_path: Place, problem: str, suggestion: str = "") -> None:
-        """Note one more."""
+        """Add a fault."""
         self.found.append(Fault(self.source, self.line(key_path), problem, suggestion))
 
     def in_order(self) -> list[Fault]:
-        """By line."""
+        """Return the faults by line."""
         return sorted(self.found, key=lambda fault: fault.line or 0)
 
     def values(
         self, key_path: Place, table: Mapping[str, Any], keys: Mapping[str, Kind], also: tuple[str, ...] = ()
     ) -> dict[str, Any]:
-        """Return the values of a table by key, checked.
+        """Return the checked values of a table by key.
 
-        Unknown keys and values of the wrong kind are added to the faults.
+        Unknown keys and values of the wrong type are added to the faults.
         """
         values: dict[str, Any] = {}
         for key, raw in table.items():
@@ -159,8 +159,8 @@ class ConfigFaults:
         return values
 
 
-def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - a return a kind
-    """Return the value, or None where it is of another kind; true is no number."""
+def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - one return per kind
+    """Return the value, or None if it is of another kind; true is not a number."""
     match kind:
         case "text":
             return raw if isinstance(raw, str) and raw.strip() else None
@@ -181,7 +181,7 @@ def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - a return a kind
 
 
 def _labels(raw: object) -> tuple[str, ...] | None:
-    """One text is what `-l` takes; in a list each text is a label, commas included."""
+    """Return labels as for `-l`; in a list, each text is one label and may contain commas."""
     if isinstance(raw, str):
         return (raw,) if raw.strip() else None
     if not isinstance(raw, list) or not raw or not all(isinstance(label, str) and label.strip() for label in raw):

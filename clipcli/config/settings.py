@@ -1,4 +1,4 @@
-"""What a config file says, as values."""
+"""The content of a config file as dataclasses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DuplicateLevel = Literal["exact", "near", "edited", "similar"]
 
 @dataclass(frozen=True)
 class Defaults:
-    """What options are where the command line says nothing; None leaves the program's own default."""
+    """Defaults of options; None keeps the program's own default."""
 
     model: str | None = None
     device: str | None = None
@@ -27,27 +27,27 @@ class Defaults:
 
 @dataclass(frozen=True)
 class CheckSpec:
-    """One check, key for key as the file has it; files in it are still as written."""
+    """One check with the keys of the file; file names in it are still as written."""
 
     name: str
     line: int | None
-    """Where it starts, for messages."""
+    """Its first line in the file, for messages."""
     include: tuple[str, ...]
-    """Patterns of .gitignore's kind, from the file's folder."""
+    """Patterns as in .gitignore, relative to the file's folder."""
     exclude: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    """As `-l` takes them."""
+    """Values as for `-l`."""
     labels_file: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     model: str | None = None
     expect: str | None = None
     expect_from: str | None = None
-    """`parent`, or a .csv or .jsonl."""
+    """`parent`, or a .csv or .jsonl file."""
     forbid: tuple[str, ...] = ()
     duplicates: DuplicateLevel | None = None
-    """No two images may be the same at this level."""
+    """The level at which no two images may be the same."""
     min_accuracy: float | None = None
-    """0 to 1."""
+    """A number from 0 to 1."""
     threshold: float | None = None
     thresholds: str | None = None
     """A file of `clipcli calibrate`."""
@@ -58,45 +58,39 @@ class CheckSpec:
 
     @property
     def has_labels(self) -> bool:
-        """Return whether it says which labels there are to choose from.
-
-        Thresholds know those that they were made for.
-        """
+        """Return whether it names the labels to choose from; a file of thresholds does so too."""
         return bool(self.labels or self.labels_file or self.thresholds)
 
     @property
     def names_labels(self) -> bool:
-        """Return whether it says what images should, or should not, look like."""
+        """Return whether it has an expectation about labels."""
         return self.expect is not None or self.expect_from is not None or bool(self.forbid)
 
 
 @dataclass(frozen=True)
 class Config:
-    """One file, or none."""
+    """The content of a config file, or of none."""
 
     path: str | None = None
-    """As messages call it; None where there is no file."""
+    """The file's name in messages; None without a file."""
     folder: str = ""
-    """Where it is: patterns and relative files start here."""
+    """The file's folder, to which patterns and file names are relative."""
     defaults: Defaults = field(default_factory=Defaults)
     checks: tuple[CheckSpec, ...] = ()
 
     @property
     def weights_dir(self) -> str | None:
-        """`weights_dir`, from the working folder; it may be still to be made."""
+        """Return `weights_dir` relative to the working folder; it may not exist yet."""
         name = self.defaults.weights_dir
         return os.path.join(self.folder, name) if name else None  # noqa: PTH118
 
     def beside(self, name: str) -> str:
-        """Return a file that the config names, openable from the working folder.
-
-        A name that is no file stays as it is.
-        """
+        """Return a file name of the config relative to the working folder; other names stay as they are."""
         path = os.path.join(self.folder, name)  # noqa: PTH118 - any bytes included
         return path if os.path.exists(path) else name  # noqa: PTH110 - never raises
 
     def model_beside(self, name: str) -> str:
-        """Return the same for a model: a bundle's folder, `local-dir:PATH`, or the checkpoint of `ARCH@FILE`."""
+        """Return a model name with its path relative to the working folder: FOLDER, `local-dir:PATH`, `ARCH@FILE`."""
         if name.startswith("local-dir:"):
             return "local-dir:" + self.beside(name.removeprefix("local-dir:"))
         architecture, at, checkpoint = name.partition("@")
@@ -105,5 +99,5 @@ class Config:
         return self.beside(name)
 
     def place(self, check: CheckSpec) -> str:
-        """`clipcli.toml:12`, where a check starts."""
+        """Return the position of a check, such as `clipcli.toml:12`."""
         return f"{self.path}:{check.line}" if check.line else str(self.path)

@@ -1,6 +1,6 @@
-"""Trash, move, links, delete: how to do and how to revert each.
+"""The actions on duplicates: trash, move, links and delete, each with its reversal.
 
-`revert` looks at the files, not at the journal: after a kill the journal cannot tell whether the last step was done.
+`revert` inspects the files, not the journal: after a kill the journal does not show whether the last step was done.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FICLONE: Final = 0x40049409
 
 
 class Link:
-    """Replace a file by a link. The link is made beside the file and renamed over it, so the path always exists."""
+    """Replaces a file with a link. The link is made beside the file and renamed over it, so the path always exists."""
 
     same_bytes_only = True
 
@@ -35,11 +35,11 @@ class Link:
         self.name = name
 
     def can_undo(self, *, same_bytes: bool) -> bool:
-        """Only files with the same bytes become links."""
+        """Return `same_bytes`, since a link needs a keeper with the same bytes."""
         return same_bytes
 
     def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Return a link stays at the path of the file."""
+        """Return no target: the link stays at the path of the file."""
         return "", ()
 
     def act(self, step: Step) -> None:
@@ -72,11 +72,11 @@ class Link:
         if not self._is_linked(step):
             if holds(step.path, step.sha256):
                 return ""
-            raise CannotUndoError("another file has its name now" if look(step.path) else "it is gone")
+            raise CannotUndoError("another file has its name now" if look(step.path) else "it no longer exists")
         if self.name == "reflink":
-            return "" if step.state == "begun" else "it never shared more than its blocks"
+            return "" if step.state == "begun" else "it is a file of its own that shares disk blocks"
         if not holds(step.keeper, step.sha256):
-            raise CannotUndoError("the file it links to has changed since")
+            raise CannotUndoError("the file it links to has changed")
         safe_move.copy(step.keeper, step.path, step.sha256, step.attributes, over=True)
         return "the link became a file again"
 
@@ -89,21 +89,18 @@ class Link:
             descriptors.link(step.keeper, fresh)
 
     def _is_linked(self, step: Step) -> bool:
-        here, keeper = look(step.path), look(step.keeper)
-        if here is None:
+        state, keeper = look(step.path), look(step.keeper)
+        if state is None:
             return False
         if self.name == "symlink":  # also a broken link
-            return here.is_link and descriptors.readlink(step.path) == _relative(step)
+            return state.is_link and descriptors.readlink(step.path) == _relative(step)
         if self.name == "hardlink":
-            return keeper is not None and here.is_same(keeper)
-        return here.inode != step.inode and holds(step.path, step.sha256)
+            return keeper is not None and state.is_same(keeper)
+        return state.inode != step.inode and holds(step.path, step.sha256)
 
 
 def _relative(step: Step) -> str:
-    """Return the path of the keeper relative to the link, so that the whole tree can be moved.
-
-    Both paths are resolved.
-    """
+    """Return the resolved path of the keeper relative to the link, so that the whole tree can be moved."""
     return os.path.relpath(step.keeper, os.path.dirname(step.path))
 
 
@@ -111,7 +108,7 @@ def _clone(step: Step, fresh: str) -> None:
     try:
         from fcntl import ioctl
     except ImportError as error:
-        raise OSError(errno.ENOTSUP, "shared copies are made on Linux only") from error
+        raise OSError(errno.ENOTSUP, "reflinks are supported on Linux only") from error
     with (
         open(descriptors.open_to_read(step.keeper), "rb") as source,
         open(descriptors.create(fresh), "wb") as clone,
@@ -120,12 +117,12 @@ def _clone(step: Step, fresh: str) -> None:
             ioctl(clone.fileno(), _FICLONE, source.fileno())
         except OSError as error:
             if error.errno in {errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.EXDEV}:
-                raise OSError(error.errno, "this file system has no shared copies") from error
+                raise OSError(error.errno, "this file system has no reflinks") from error
             raise
         step.attributes.put_on(clone.fileno(), fresh)
         os.fsync(clone.fileno())
     if not holds(fresh, step.sha256):
-        raise safe_move.ChangedWhileCopiedError(errno.EIO, "the bytes are not those that were planned")
+        raise safe_move.ChangedWhileCopiedError(errno.EIO, "its bytes differ from the plan")
 
 
 NAMES: Final = ("trash", "move:DIR", "hardlink", "reflink", "symlink", "delete")
@@ -145,7 +142,7 @@ class Action(Protocol):
 
     @property
     def same_bytes_only(self) -> bool:
-        """Return whether the keeper replaces the file, so that only files with the same bytes may go."""
+        """Return whether the keeper replaces the file, so that it must have the same bytes."""
         ...
 
     def can_undo(self, *, same_bytes: bool) -> bool:
@@ -153,7 +150,7 @@ class Action(Protocol):
         ...
 
     def target_of(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Return the path the file moves to and the folders to make for it; empty for most actions. Raises OSError."""
+        """Return the path the file moves to, and the folders to create; empty for most actions. Raises OSError."""
         ...
 
     def act(self, step: Step) -> None:
@@ -169,20 +166,20 @@ class Action(Protocol):
         ...
 
     def revert(self, step: Step) -> str:
-        """Restore the file and say how; `""` when it was never removed. Raises CannotUndoError, OSError."""
+        """Restore the file and return how; `""` if it was not removed. Raises CannotUndoError, OSError."""
         ...
 
 
 def parse_action(text: str) -> Action:
-    """`trash`, `move:DIR`, `hardlink`, `reflink`, `symlink` or `delete`.
+    """Return the action `trash`, `move:DIR`, `hardlink`, `reflink`, `symlink` or `delete`.
 
     Raises:
-        UsageError: no such action, or `move` without a folder.
+        UsageError: there is no such action, or `move` has no folder.
     """
     name, _, folder = text.partition(":")
     if name == "move":
         if not folder:
-            raise UsageError("--action move needs a folder", hint="as in --action move:duplicates/")
+            raise UsageError("--action move needs a folder", hint="for example --action move:duplicates/")
         return Move(os.path.abspath(folder))
     simple: dict[str, Action] = {
         "trash": Trash(),
@@ -195,22 +192,22 @@ def parse_action(text: str) -> Action:
 
 
 def action_of(step: Step) -> Action:
-    """Return the action that a journal's step names. Raises UsageError."""
+    """Return the action of a step in a journal. Raises UsageError."""
     return parse_action(f"move:{os.path.dirname(step.target)}" if step.action == "move" else step.action)
 
 
 class Delete:
-    """Delete the file. Only a kept copy of the same bytes can restore it."""
+    """Deletes the file. Only a keeper with the same bytes can restore it."""
 
     name = "delete"
     same_bytes_only = False
 
     def can_undo(self, *, same_bytes: bool) -> bool:
-        """Only from a keeper with the same bytes."""
+        """Return `same_bytes`: only a keeper with the same bytes can restore the file."""
         return same_bytes
 
     def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Return a deleted file has no target."""
+        """Return no target."""
         return "", ()
 
     def act(self, step: Step) -> None:
@@ -218,7 +215,7 @@ class Delete:
         quarantine.quarantine(step)
 
     def finish(self, step: Step) -> None:
-        """Unlink the quarantine name, which follows no link."""
+        """Delete the quarantined file; a link is not followed."""
         quarantine.discard(step)
 
     def is_done(self, step: Step) -> bool:
@@ -233,7 +230,7 @@ class Delete:
 
 
 class Trash:
-    """Move the file to the desktop's trash."""
+    """Moves the file to the desktop's trash."""
 
     name = "trash"
     same_bytes_only = False
@@ -242,11 +239,11 @@ class Trash:
         self._trashcan = trashcan.Trashcan()
 
     def can_undo(self, *, same_bytes: bool) -> bool:
-        """From the trash, where this system lets us read it; otherwise as for `Delete`."""
+        """Return True if this system's trash can be read; otherwise as for `Delete`."""
         return trashcan.IS_OURS or same_bytes
 
     def target_of(self, _row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Return the trash chooses the name."""
+        """Return no target, since the trash chooses the name."""
         return "", ()
 
     def act(self, step: Step) -> None:
@@ -256,26 +253,26 @@ class Trash:
         trashcan.put(step)
 
     def finish(self, step: Step) -> None:
-        """Nothing is left to do: the file is in the trash."""
+        """Do nothing: the file is in the trash."""
 
     def is_done(self, step: Step) -> bool:
         """Return whether neither the path nor the quarantine name exists."""
         return look(step.path) is None and not quarantine.waits(step)
 
     def revert(self, step: Step) -> str:
-        """Restore from the trash, or from a keeper with the same bytes when the trash was emptied."""
+        """Restore the file from the trash, or from a keeper with the same bytes if the trash was emptied."""
         if _is_back(step):
             return ""
         trashed = self._trashcan.find(step.path, step.sha256)
         if trashed is None:
-            return _copy_from_keeper(step, "it is not in the trash any more")
+            return _copy_from_keeper(step, "it is no longer in the trash")
         _move_back(trashed[0], step)
         trashcan.forget(trashed[1])
         return "from the trash"
 
 
 class Move:
-    """Move the file into a folder, under its path relative to the searched folder."""
+    """Moves the file into a folder, under its path relative to the searched folder."""
 
     name = "move"
     same_bytes_only = False
@@ -285,11 +282,11 @@ class Move:
         self._free_names = FreeNames(self.folder)
 
     def can_undo(self, *, same_bytes: bool) -> bool:  # noqa: ARG002 - it is moved back
-        """Return a moved file can always be moved back."""
+        """Return True: a moved file can always be moved back."""
         return True
 
     def target_of(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Return a free name in the folder."""
+        """Return a free path in the folder, and the folders to create."""
         return self._free_names.of(os.path.relpath(row.path, row.root))
 
     def act(self, step: Step) -> None:
@@ -300,7 +297,7 @@ class Move:
         safe_move.move(quarantine.place_of(step.path), step.target, step.sha256)
 
     def finish(self, step: Step) -> None:
-        """Nothing is left to do: the file is at its target."""
+        """Do nothing: the file is at its target."""
 
     def is_done(self, step: Step) -> bool:
         """Return whether the file is at its target and no longer at its path."""
@@ -315,15 +312,19 @@ class Move:
             safe_move.remove_empty(step.made)
             return ""
         if not holds(step.target, step.sha256):
-            what = "is not as it was moved" if look(step.target) else "is gone"
-            return _copy_from_keeper(step, f"{step.target} {what}")
+            problem = "has changed" if look(step.target) else "no longer exists"
+            return _copy_from_keeper(step, f"{step.target} {problem}")
         _move_back(step.target, step)
         safe_move.remove_empty(step.made)
         return f"from {step.target}"
 
 
 def _is_back(step: Step) -> bool:
-    """Clean up after an interruption; whether the file is at its path. Raises CannotUndoError when another file is."""
+    """Clean up after an interruption and return whether the file is at its path.
+
+    Raises:
+        CannotUndoError: another file is at its path.
+    """
     safe_move.clean_up(step.path)
     if step.size or (step.target and holds(step.target, step.sha256)):
         safe_move.drop_placeholder(step.path, step.began)
@@ -341,7 +342,7 @@ def _move_back(source: str, step: Step) -> None:
 
 
 def _is_ours(step: Step) -> bool:
-    """Return whether this step put the file at the target: an empty placeholder or a whole copy."""
+    """Return whether this step put the file at the target: an empty placeholder or a complete copy."""
     if safe_move.is_placeholder(step.target, step.began):
         return True
     state = look(step.target)
@@ -350,13 +351,13 @@ def _is_ours(step: Step) -> bool:
 
 def _copy_from_keeper(step: Step, otherwise: str) -> str:
     if not holds(step.keeper, step.sha256):
-        raise CannotUndoError(f"{otherwise}, and what was kept is not a copy of the same bytes")
+        raise CannotUndoError(f"{otherwise}, and the kept file has other bytes")
     safe_move.make_folders(os.path.dirname(step.path), step.root)
     safe_move.copy(step.keeper, step.path, step.sha256, step.attributes, over=False)
     return f"copied from {step.keeper}"
 
 
-def take_back(step: Step) -> None:
-    """Undo what a failed step did, as far as it can be determined."""
+def revert_failed(step: Step) -> None:
+    """Revert a failed step as far as possible."""
     with suppress(CannotUndoError, OSError):
         action_of(step).revert(replace(step, state="failed"))

@@ -1,4 +1,4 @@
-"""Groups of a plan → checked steps. A file that differs from the plan is reported and left alone."""
+"""Apply the groups of a plan in checked steps. A file that differs from the plan is reported and not touched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from clipcli.plan import descriptors
-from clipcli.plan.actions import CannotUndoError, action_of, take_back
+from clipcli.plan.actions import CannotUndoError, action_of, revert_failed
 from clipcli.plan.attributes import attributes_of
 from clipcli.plan.file_state import digest_of, is_below, look, resolve, words_of
 from clipcli.plan.rows import PlanRow
@@ -34,22 +34,22 @@ class Applied:
     reason: str = ""
     target: str = ""
     can_undo: bool | None = None
-    """Whether `undo` can restore it; None where nothing was done."""
+    """Whether `undo` can restore it; None if nothing was done."""
 
 
 @dataclass(frozen=True)
 class Applier:
-    """Apply one action to the files that a plan removes. Without a journal it is a dry run."""
+    """Applies one action to the files that a plan removes; without a journal, only shows the steps."""
 
     action: Action
     journal: Journal | None = None
     earlier: Sequence[Step] = ()
-    """Steps of earlier runs, where there is no journal to write to."""
+    """Steps of earlier runs, if there is no journal to write to."""
     protected: Sequence[str] = ()
     """Resolved folders whose files are never removed."""
 
     def run(self, plan: Plan) -> Iterator[Applied]:
-        """Do the steps one by one and yield each result at once."""
+        """Do the steps one by one and yield each result immediately."""
         before = {step.path: step for step in (self.journal.steps if self.journal else self.earlier)}
         for group in plan.groups:
             for row in group.removed:
@@ -97,17 +97,17 @@ class Applier:
             _stop_on(visible_change_of(row))
             self.action.act(step)
             if change := visible_change_of(keeper):
-                _stop_on(f"the file to keep, {keeper.image}, is not as it was: {change}")
+                _stop_on(f"the file to keep, {keeper.image}, has changed: {change}")
             self.action.finish(step)
         except OSError:
-            take_back(step)
+            revert_failed(step)
             journal.mark(step, "failed")
             raise
         journal.mark(step, "done")
 
     @staticmethod
     def _recover(journal: Journal, step: Step) -> Step:
-        """Recover a step that an earlier run began and did not finish: mark it done, or revert it."""
+        """Recover an unfinished step of an earlier run: mark it done, or revert it."""
         action = action_of(step)
         state = "done"
         if not action.is_done(step):
@@ -121,25 +121,25 @@ class Applier:
 
 
 def _stop_on(change: str | None) -> None:
-    """Stop the step when a file changed between the check and now. Raises OSError."""
+    """Raise OSError if a file changed since the check."""
     if change:
         raise OSError(errno.EBUSY, change)
 
 
 def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
-    """Return the reason why a file must not be removed now; None when there is none."""
+    """Return why a file must not be removed now, or None."""
     if change := change_of(row):
         return change
     if change := change_of(keeper):
-        return f"the file to keep, {keeper.image}, is not as it was: {change}"
-    here, there = look(row.path), look(keeper.path)
-    if here is None or there is None or here.is_same(there):
+        return f"the file to keep, {keeper.image}, has changed: {change}"
+    state, keeper_state = look(row.path), look(keeper.path)
+    if state is None or keeper_state is None or state.is_same(keeper_state):
         return f"it is the same file as {keeper.image}, under another name"
     return None
 
 
 def change_of(row: PlanRow) -> str | None:
-    """Return how a file differs from its row in the plan; None when it does not."""
+    """Return how a file differs from its row in the plan, or None."""
     if change := visible_change_of(row):
         return change
     digest = digest_of(row.path)
@@ -149,17 +149,17 @@ def change_of(row: PlanRow) -> str | None:
 
 
 def visible_change_of(row: PlanRow) -> str | None:
-    """As `change_of`, without reading the file again."""
+    """Return the same as `change_of`, but without reading the file."""
     state = look(row.path)
     if resolve(row.path) != row.path:
         return "a folder above it is a link now"
     if state is None:
-        return "it is gone"
+        return "it no longer exists"
     if not state.is_file:
-        return "it is a link now" if state.is_link else "it is no file now"
+        return "it is a link now" if state.is_link else "it is not a file any more"
     for changed, words in (
         (state.size != row.size, "its size has changed"),
-        (state.mtime_ns != row.mtime_ns, "it was written to since"),
+        (state.mtime_ns != row.mtime_ns, "it has been written to"),
         ((state.device, state.inode) != (row.device, row.inode), "another file has its name"),
     ):
         if changed:

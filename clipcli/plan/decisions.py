@@ -1,4 +1,4 @@
-"""Pairs that a person called different pictures: an editable text file of pairs of content digests."""
+"""Pairs of pictures that the user marked as different: an editable text file of pairs of content digests."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from clipcli.plan.read import Plan
 
 _MAX_FILE_SIZE: Final = 256 << 20
-"""Bytes: a million pairs, with names as comments."""
+"""Limit in bytes: enough for a million pairs with comments."""
 _HEADER: Final = (
-    "# Pictures that are no duplicates of each other: pairs of the sha256 of their bytes (dedupe --ignore-file)\n"
+    "# Pictures that are not duplicates of each other: pairs of the sha256 of their bytes (dedupe --ignore-file)\n"
 )
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """Pairs of sha256 hex digests, each pair sorted, with the comment after it."""
+    """Pairs of SHA-256 hex digests, each pair sorted, with their comments."""
 
     pairs: dict[tuple[str, str], str]
 
-    def tells_apart(self, digest: str, other: str) -> bool:
-        """Return whether two contents were called different."""
-        return (min(digest, other), max(digest, other)) in self.pairs
+    def tells_apart(self, digest: str, other_digest: str) -> bool:
+        """Return whether two contents were marked as different."""
+        return (min(digest, other_digest), max(digest, other_digest)) in self.pairs
 
 
 def read_decisions(path: str | Path) -> Decisions:
-    """Read the file; a missing file holds no pairs.
+    """Read a file of pairs; a missing file has none.
 
     Raises:
-        PlanError: unreadable, or a line that is no pair of digests.
+        PlanError: the file cannot be read, or a line is not a pair of digests.
     """
     file = Path(path)
     try:
@@ -50,7 +50,9 @@ def read_decisions(path: str | Path) -> Decisions:
     except FileNotFoundError:
         return Decisions({})
     except (OSError, ValueError) as error:
-        raise PlanError(f"cannot read {path}", hint="--ignore-file takes a text file of pairs of sha256") from error
+        raise PlanError(
+            f"cannot read {path}", hint="--ignore-file takes a text file with pairs of sha256 digests"
+        ) from error
     pairs: dict[tuple[str, str], str] = {}
     for number, line in enumerate(lines, 1):
         words, _, comment = line.partition("#")
@@ -59,14 +61,14 @@ def read_decisions(path: str | Path) -> Decisions:
             continue
         if len(digests) != 2 or not all(_DIGEST.fullmatch(word) for word in digests):  # noqa: PLR2004 - a pair
             raise PlanError(
-                f"{path}, line {number}: not two sha256 digests of 64 hex digits", hint="what follows # is a comment"
+                f"{path}, line {number}: not two sha256 digests of 64 hex digits", hint="a comment begins with #"
             )
         pairs[min(digests), max(digests)] = comment.strip()
     return Decisions(pairs)
 
 
 def write_decisions(path: str | Path, decisions: Decisions) -> None:
-    """Write the file whole or not at all, sorted, so that it merges well. Raises OutputError."""
+    """Write the file atomically, sorted, so that it merges well in version control. Raises OutputError."""
     file = Path(path)
     lines = [f"{a} {b}" + (f"  # {comment}" if comment else "") for (a, b), comment in sorted(decisions.pairs.items())]
     try:
@@ -80,9 +82,9 @@ def write_decisions(path: str | Path, decisions: Decisions) -> None:
 
 
 def decided(plan: Plan, *, keep_all: bool) -> Decisions:
-    """Return the pairs that a plan calls different: rows marked `distinct` against the rest of their group.
+    """Return the pairs that a plan marks as different: rows marked `distinct` with the others of their group.
 
-    With `keep_all`, every pair of every group. Files of the same bytes cannot be told apart and are left out.
+    With `keep_all`, return every pair of every group. Files with the same bytes are left out.
     """
     pairs: dict[tuple[str, str], str] = {}
     for group in plan.groups:
@@ -103,5 +105,5 @@ def joined(sources: Iterable[Decisions]) -> Decisions:
 
 
 def _comment(*names: str) -> str:
-    shown: Sequence[str] = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-    return " | ".join("".join(c if c.isprintable() else "?" for c in name) for name in shown)
+    decoded: Sequence[str] = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    return " | ".join("".join(c if c.isprintable() else "?" for c in name) for name in decoded)

@@ -1,11 +1,11 @@
-"""System calls on files through descriptors of their folders, which are opened without following a link anywhere.
+"""System calls on files through descriptors of their folders, opened without following links.
 
-Every system call resolves a path again. Another user who may write to a parent folder can replace it by a link between
-two calls, and the second call then acts on another file. So each folder is opened one component at a time from the
-root, never through a link, and the calls name the file relative to that descriptor. `held` keeps the descriptors for
-one step, so that all its calls act in the same folders even if those are moved.
+Every system call resolves its path again. A user who may write to a parent folder can replace it with a link between
+two calls, so that the second call acts on another file. Therefore each folder is opened from the root, one component at
+a time, never through a link, and calls name the file relative to its descriptor. `held` keeps the descriptors during
+one step, so that all its calls act in the same folders even if these are moved.
 
-Windows has no such calls; there the plain paths are used.
+Windows has no such calls; plain paths are used there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _open_folders: ContextVar[dict[str, int] | None] = ContextVar("held", default=No
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Keep the descriptor of each folder that is used inside, and close all of them at the end."""
+    """Keep the descriptor of each folder used inside the block, and close them at its end."""
     if _open_folders.get() is not None:
         yield
         return
@@ -50,7 +50,7 @@ def lstat(path: str) -> os.stat_result:
 
 
 def readlink(path: str) -> str:
-    """Return where a symbolic link leads. Raises OSError."""
+    """Return the target of a symbolic link. Raises OSError."""
     with _parent_of(path) as (folder, name):
         return os.readlink(name, dir_fd=folder)
 
@@ -62,30 +62,30 @@ def open_to_read(path: str) -> int:
 
 
 def create(path: str, mode: int = 0o600) -> int:
-    """Create a new file and open it for writing. Raises OSError, also where the name exists."""
+    """Create a new file and open it for writing. Raises OSError, also if the name exists."""
     with _parent_of(path) as (folder, name):
         return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_LINK | _BINARY, mode, dir_fd=folder)
 
 
 def rename(source: str, target: str) -> None:
     """Rename a file. Raises OSError."""
-    with _parents_of(source, target) as (old, name, new, other):
-        os.rename(name, other, src_dir_fd=old, dst_dir_fd=new)
+    with _parents_of(source, target) as (old, name, new, new_name):
+        os.rename(name, new_name, src_dir_fd=old, dst_dir_fd=new)
 
 
 def replace(source: str, target: str) -> None:
     """Rename a file over another one. Raises OSError."""
-    with _parents_of(source, target) as (old, name, new, other):
-        os.replace(name, other, src_dir_fd=old, dst_dir_fd=new)
+    with _parents_of(source, target) as (old, name, new, new_name):
+        os.replace(name, new_name, src_dir_fd=old, dst_dir_fd=new)
 
 
 def link(source: str, target: str) -> None:
     """Make a hard link; a symbolic link is not followed. Raises OSError."""
-    with _parents_of(source, target) as (old, name, new, other):
+    with _parents_of(source, target) as (old, name, new, new_name):
         if os.link in os.supports_follow_symlinks:
-            os.link(name, other, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+            os.link(name, new_name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
         else:
-            os.link(name, other, src_dir_fd=old, dst_dir_fd=new)
+            os.link(name, new_name, src_dir_fd=old, dst_dir_fd=new)
 
 
 def symlink(text: str, path: str) -> None:
@@ -105,15 +105,15 @@ def rmdir(path: str) -> None:
     with _parent_of(path) as (folder, name):
         os.rmdir(name, dir_fd=folder)
     folders = _open_folders.get() or {}
-    if (gone := folders.pop(os.path.abspath(path), None)) is not None:  # a folder of this name may be made again
-        os.close(gone)
+    if (descriptor := folders.pop(os.path.abspath(path), None)) is not None:  # the folder may be created again
+        os.close(descriptor)
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:
-    """Make a folder if it does not exist; one that root makes gets the owner of its parent.
+    """Create a folder if it does not exist; if root creates it, it gets the owner of its parent.
 
     Raises:
-        OSError: it cannot be made, or the name is a link or another file.
+        OSError: it cannot be created, or the name is a link or a file.
     """
     with _parent_of(path) as (folder, name):
         try:
@@ -141,7 +141,7 @@ def sync_folder(path: str) -> None:
 
 @contextmanager
 def _parent_of(path: str) -> Iterator[tuple[int | None, str]]:
-    """The descriptor of the parent folder and the file name. Errors raised inside name the whole path."""
+    """Yield the descriptor of the parent folder and the file name; errors inside the block name the whole path."""
     folder, name = os.path.split(os.path.abspath(path))
     folders = _open_folders.get()
     open_already = folders.get(folder) if folders is not None else None
@@ -164,18 +164,18 @@ def _parent_of(path: str) -> Iterator[tuple[int | None, str]]:
 
 @contextmanager
 def _parents_of(source: str, target: str) -> Iterator[tuple[int | None, str, int | None, str]]:
-    """The parents and names of a call with two paths."""
-    with _parent_of(source) as (old, name), _parent_of(target) as (new, other):
+    """Yield the parents and names for a call with two paths."""
+    with _parent_of(source) as (old, name), _parent_of(target) as (new, new_name):
         try:
-            yield old, name, new, other
+            yield old, name, new, new_name
         except OSError as error:
-            if error.filename == name and error.filename2 == other:
+            if error.filename == name and error.filename2 == new_name:
                 error.filename, error.filename2 = source, target
             raise
 
 
 def _open_folder(path: str) -> int:
-    """Open a folder one component at a time, through no link. Raises OSError."""
+    """Open a folder one component at a time, without following links. Raises OSError."""
     descriptor = os.open(os.sep, _FOLDER)
     try:
         for part in path.split(os.sep):

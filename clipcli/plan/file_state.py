@@ -1,4 +1,4 @@
-"""The state of a file now, to compare it with the plan. Any difference is a reason to leave it alone."""
+"""The present state of a file, to compare it with the plan. A file that differs is not touched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _READ_SIZE: Final = 1 << 20
 
 @dataclass(frozen=True)
 class FileState:
-    """What `lstat` says of a file, links not followed."""
+    """The result of `lstat` for a file; links are not followed."""
 
     size: int
     mtime_ns: int
@@ -29,13 +29,13 @@ class FileState:
     inode: int
     mode: int
     ctime_ns: int
-    """Last change of the inode, in nanoseconds; later than `mtime_ns` where a file was copied with its times."""
+    """Last change of the inode, in nanoseconds; later than `mtime_ns` if a file was copied with its times."""
     names: int = field(default=1, compare=False)
     """Number of hard links to the file: its bytes are freed with the last one."""
 
     @property
     def is_file(self) -> bool:
-        """Return whether it is a regular file: no link, no folder."""
+        """Return whether it is a regular file, not a link or folder."""
         return stat.S_ISREG(self.mode)
 
     @property
@@ -44,19 +44,19 @@ class FileState:
         return stat.S_ISLNK(self.mode)
 
     def is_same(self, other: FileState) -> bool:
-        """Return whether two names lead to one file.
+        """Return whether two names refer to the same file.
 
         A disk that is mounted twice may have two device numbers, so a file with the same inode, size and times on
-        another device counts too: no copy has those.
+        another device counts as the same; copies differ in these.
         """
         if self.device == other.device:
             return self.inode == other.inode
-        mine = self.inode, self.size, self.mtime_ns, self.ctime_ns
-        return mine == (other.inode, other.size, other.mtime_ns, other.ctime_ns)
+        identity = self.inode, self.size, self.mtime_ns, self.ctime_ns
+        return identity == (other.inode, other.size, other.mtime_ns, other.ctime_ns)
 
 
 def look(path: str) -> FileState | None:
-    """Return the file at a path, reached through no link; None when there is none."""
+    """Return the state of the file at a path, without following links; None if there is none."""
     try:
         status = descriptors.lstat(path)
     except (OSError, ValueError):
@@ -65,7 +65,7 @@ def look(path: str) -> FileState | None:
 
 
 def look_through(path: str) -> FileState | None:
-    """Return the file that a path leads to, links followed; None when there is none."""
+    """Return the state of the file at a path, following links; None if there is none."""
     try:
         return _state(os.stat(path))
     except (OSError, ValueError):
@@ -85,18 +85,18 @@ def _state(status: os.stat_result) -> FileState:
 
 
 def resolve(path: str) -> str:
-    """Return an absolute path with every parent folder resolved. The last component stays as it is, link or not."""
+    """Return an absolute path with every parent folder resolved, but not the last component."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(folder), name)
 
 
 def named(image: str, path: str) -> str:
-    """Return the name to show for a file of a plan or journal: as the user wrote it, unless that names another file."""
+    """Return the user's name of a file in a plan or journal, or its path if that name now means another file."""
     return image if is_file_name(image) and resolve(image) == path else path
 
 
 def digest_of(path: str) -> str | None:
-    """Return the sha256 (hex) of an ordinary file's bytes; None when it cannot be read. A link is not followed."""
+    """Return the SHA-256 (hex) of a regular file; None if it cannot be read. Links are not followed."""
     try:
         with open(descriptors.open_to_read(path), "rb") as stream:
             digest = hashlib.sha256()
@@ -108,13 +108,13 @@ def digest_of(path: str) -> str | None:
 
 
 def holds(path: str, sha256: str) -> bool:
-    """Return whether an ordinary file with these bytes is at a path."""
+    """Return whether there is a regular file with these bytes at a path."""
     state = look(path)
     return state is not None and state.is_file and digest_of(path) == sha256
 
 
 def words_of(error: OSError, path: str) -> str:
-    """Return the system's reason, with the path when it is in another folder than `path`."""
+    """Return the system's reason, with the path it names if that is in another folder than `path`."""
     words = error.strerror or str(error)
     named = error.filename2 or error.filename  # of two paths the second is the target
     named = os.fsdecode(named) if isinstance(named, str | bytes) else path

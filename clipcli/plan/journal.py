@@ -1,7 +1,7 @@
-"""The journal: each step is on disk before a file moves. An incomplete last line means that the run was killed.
+"""The journal: each step is written to disk before a file moves. An incomplete last line means a killed run.
 
-A journal is untrusted input. Without a journal's first line the file is left as it is; every path in it must obey the
-rules of a plan; and its seals tell whether this user's clipcli wrote it on this machine.
+A journal is untrusted input. A file without the first line of a journal is not changed, every path in it must obey the
+rules of a plan, and its seals show whether this user's clipcli wrote it on this machine.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 _SUFFIX: Final = ".journal"
 _START: Final = b'{"journal": '
-"""What every line begins with."""
+"""The beginning of every line."""
 _MAX_LINE_SIZE: Final = 1 << 18
-"""Bytes of a line: some paths of 4,096 bytes, each byte written as six."""
+"""Limit of a line in bytes: a few paths of 4,096 bytes, each byte escaped to six."""
 _MAX_FILE_SIZE: Final = 1 << 30
 _LOCKED_BYTE: Final = 1 << 40
-"""Windows locks byte ranges; this byte lies beyond any journal."""
+"""The byte to lock on Windows, beyond the end of any journal."""
 _NEW: Final = os.O_CREAT | os.O_EXCL
 _FLAGS: Final = os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a journal holds."""
+    """The content of a journal."""
 
     steps: list[Step]
-    """With their last known states."""
+    """The steps with their last known states."""
     length: int
-    """Bytes up to the end of its last whole line."""
+    """Number of bytes up to the end of the last complete line."""
     seal: str
-    """Of its last whole line, where all lines are sealed."""
+    """The seal of the last complete line, if all lines are sealed."""
     is_own: bool
     """Whether this user's clipcli wrote every line, on this machine."""
 
 
 def journal_of(plan: Path) -> Path:
-    """Return the path of the journal of a plan: next to the plan, so that a second `apply` finds the first."""
+    """Return the path of a plan's journal: beside the plan, so that a second `apply` finds it."""
     return plan.with_name(plan.name + _SUFFIX)
 
 
 class Journal:
-    """An open journal. Every line is on the disk before the call returns."""
+    """An open journal. Every call returns after its line is on the disk."""
 
     def __init__(self, path: Path, stream: IO[bytes], written: Written, retired: Path | None = None) -> None:
         self.path = path
@@ -67,19 +67,19 @@ class Journal:
         self.is_own = written.is_own
         """Whether this user's clipcli wrote all of it, on this machine."""
         self.retired = retired
-        """What the journal of an earlier plan of this name is called now."""
+        """The new name of the journal of an earlier plan with this name."""
         self._stream = stream
         self._seals = Seals(own_key(make=True) if self.is_own else None, written.seal)
 
     def begin(self, step: Step) -> Step:
-        """Note that a step is about to be taken; gives it its number."""
+        """Record a step before it is done, and return it with its number."""
         step = replace(step, number=len(self.steps), state="begun")
         self.steps.append(step)
         self._write(asdict(step))
         return step
 
     def mark(self, step: Step, state: str) -> None:
-        """Note what became of a step."""
+        """Record the new state of a step."""
         self.steps[step.number] = replace(self.steps[step.number], state=state)
         self._write({"number": step.number, "state": state})
 
@@ -89,7 +89,7 @@ class Journal:
             os.fsync(self._stream.fileno())
         except OSError as error:
             raise OutputError(
-                f"cannot write the journal {self.path}: {error.strerror}", hint="no further file was touched"
+                f"cannot write the journal {self.path}: {error.strerror}", hint="no other file was touched"
             ) from error
 
 
@@ -97,7 +97,7 @@ def read_journal(path: Path) -> list[Step]:
     """Return the steps of a journal with their last known states.
 
     Raises:
-        PlanError: missing, no journal, damaged before its last line, or of another version.
+        PlanError: the file is missing, not a journal, damaged before its last line, or of another version.
     """
     try:
         with _open(path, os.O_RDONLY) as stream:
@@ -110,12 +110,12 @@ def read_journal(path: Path) -> list[Step]:
 def open_journal(path: Path, *, planned: Collection[tuple[str, str]] | None = None) -> Iterator[Journal]:
     """Open a journal to continue it, or create one. Only one process can hold it.
 
-    Where a file that an earlier run took away is not `planned` (path and sha256), the journal belongs to a plan that
-    had the same name before; it is kept under another name.
+    If an earlier run removed a file that is not `planned` (path and SHA-256), the journal belongs to an earlier plan of
+    the same name; it is renamed, and a new one is created.
 
     Raises:
-        OutputError: it cannot be written, or another process works with it.
-        PlanError: the file is no journal; it is as it was.
+        OutputError: it cannot be written, or another process uses it.
+        PlanError: the file is not a journal; it is not changed.
     """
     try:
         stream = _open(path, os.O_RDWR)
@@ -126,16 +126,16 @@ def open_journal(path: Path, *, planned: Collection[tuple[str, str]] | None = No
     with stream:
         _lock(path, stream)
         written = _read(path, stream)
-        away = {(step.path, step.sha256) for step in written.steps if step.state in {"begun", "done"}}
-        if planned is None or away.issubset(planned):
-            yield _go_on(path, stream, written)
+        removed = {(step.path, step.sha256) for step in written.steps if step.state in {"begun", "done"}}
+        if planned is None or removed.issubset(planned):
+            yield _resume(path, stream, written)
             return
         retired = _retire(path)
     with _create(path) as stream:
-        yield _go_on(path, stream, _read(path, stream), retired)
+        yield _resume(path, stream, _read(path, stream), retired)
 
 
-def _go_on(path: Path, stream: IO[bytes], written: Written, retired: Path | None = None) -> Journal:
+def _resume(path: Path, stream: IO[bytes], written: Written, retired: Path | None = None) -> Journal:
     try:
         if os.fstat(stream.fileno()).st_size > written.length:
             stream.truncate(written.length)
@@ -148,10 +148,10 @@ def _go_on(path: Path, stream: IO[bytes], written: Written, retired: Path | None
 def _retire(path: Path) -> Path:
     """Rename an old journal, so that the plan's journal has the steps of this plan only."""
     number = 1
-    while os.path.lexists(other := path.with_name(f"{path.name}.{number}")):
+    while os.path.lexists(new_path := path.with_name(f"{path.name}.{number}")):
         number += 1
-    path.rename(other)
-    return other
+    path.rename(new_path)
+    return new_path
 
 
 def _write_whole(stream: IO[bytes], line: bytes) -> None:
@@ -160,24 +160,24 @@ def _write_whole(stream: IO[bytes], line: bytes) -> None:
 
 
 def _open(path: Path, access: int) -> IO[bytes]:
-    """Open what may be a journal, unbuffered. Raises OSError, PlanError where it is no ordinary file."""
+    """Open a journal, unbuffered. Raises OSError, or PlanError if it is not a regular file."""
     try:
         descriptor = os.open(path, access | _FLAGS)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise PlanError(f"{path}: a link, not a journal", hint="name the journal itself") from error
         if error.errno in {errno.EISDIR, errno.ENXIO}:
-            raise PlanError(f"{path}: no ordinary file, so no journal", hint=_hint(path)) from error
+            raise PlanError(f"{path}: not a regular file, so not a journal", hint=_hint(path)) from error
         raise
     stream = os.fdopen(descriptor, "r+b" if access == os.O_RDWR else "rb", buffering=0)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         stream.close()
-        raise PlanError(f"{path}: no ordinary file, so no journal", hint=_hint(path))
+        raise PlanError(f"{path}: not a regular file, so not a journal", hint=_hint(path))
     return stream
 
 
 def _create(path: Path) -> IO[bytes]:
-    """Create a journal; its first line is written before it gets its name. Raises OutputError."""
+    """Create a journal; write its first line before it gets its name. Raises OutputError."""
     part = path.with_name(f".clipcli-journal-{secrets.token_hex(8)}.part")
     try:
         stream = os.fdopen(os.open(part, _NEW | os.O_RDWR | _FLAGS, 0o600), "r+b", buffering=0)
@@ -194,7 +194,7 @@ def _create(path: Path) -> IO[bytes]:
             with suppress(OSError):
                 part.unlink()
     except FileExistsError as error:
-        raise OutputError(f"another clipcli works with {path}", hint="wait until it has finished") from error
+        raise OutputError(f"another clipcli is using {path}", hint="wait until it has finished") from error
     except OSError as error:
         raise OutputError(f"cannot write the journal {path}: {words_of(error, str(path))}") from error
     return stream
@@ -220,7 +220,7 @@ def _line(record: dict[str, Any], seals: Seals) -> bytes:
 
 
 def _lock(path: Path, stream: IO[bytes]) -> None:
-    """Lock the journal file itself, which needs write permission. Raises OutputError when another process holds it."""
+    """Lock the journal file, which needs write permission. Raises OutputError if another process holds it."""
     try:
         if os.name == "posix":
             import fcntl
@@ -240,11 +240,11 @@ def _lock(path: Path, stream: IO[bytes]) -> None:
             raise OutputError(f"cannot lock {path}: {words_of(error, str(path))}") from error
         moved = True
     if moved:
-        raise OutputError(f"another clipcli works with {path}", hint="wait until it has finished")
+        raise OutputError(f"another clipcli is using {path}", hint="wait until it has finished")
 
 
 def _read(path: Path, stream: IO[bytes]) -> Written:
-    """Return the lines of an open journal. Raises PlanError, which names the line."""
+    """Read the lines of an open journal. Raises PlanError, which names the line."""
     number, length, last = 1, 0, b""
     steps: list[Step] = []
     seals = Seals(own_key(make=False))
@@ -253,15 +253,15 @@ def _read(path: Path, stream: IO[bytes]) -> Written:
         if os.fstat(stream.fileno()).st_size > _MAX_FILE_SIZE:
             raise TooLargeError(_MAX_FILE_SIZE)
         for number, line in enumerate(read_lines(stream, _MAX_LINE_SIZE), 1):
-            if not line.endswith(b"\n"):  # the run ended while this line was written
+            if not line.endswith(b"\n"):  # the run was killed while it wrote this line
                 last = line
                 break
-            _take(line, number, steps)
+            _decode_line(line, number, steps)
             seals.follow(line[:-1])
             length += len(line)
         _check_end(length, last)
     except DecodeError as error:
-        raise PlanError(f"{path}, line {number}: no line of a journal ({error})", hint=_hint(path)) from error
+        raise PlanError(f"{path}, line {number}: not a line of a journal ({error})", hint=_hint(path)) from error
     except OSError as error:
         raise PlanError(f"cannot read the journal {path}: {words_of(error, str(path))}") from error
     return Written(steps, length, seals.last, seals.is_own)
@@ -270,13 +270,13 @@ def _read(path: Path, stream: IO[bytes]) -> Written:
 def _check_end(length: int, line: bytes) -> None:
     """Check that an incomplete last line is the start of a line, or zeros from a power cut. Raises DecodeError."""
     if not length:
-        raise DecodeError("it has no whole line")
+        raise DecodeError("it has no complete line")
     if not line.startswith(_START[: len(line)]) and line.strip(b"\0"):
         raise DecodeError("neither a line nor the beginning of one")
 
 
-def _take(line: bytes, number: int, steps: list[Step]) -> None:
-    """Read one line into the journal. Raises DecodeError."""
+def _decode_line(line: bytes, number: int, steps: list[Step]) -> None:
+    """Decode one line and add it to the steps. Raises DecodeError."""
     if not line.startswith(_START):
         raise DecodeError(f"it does not begin with {_START.decode()!r}")
     record = parse_json(line)
@@ -290,7 +290,7 @@ def _take(line: bytes, number: int, steps: list[Step]) -> None:
     if "path" in record:
         step = parse_step(record)
         if step.number != len(steps):
-            raise DecodeError(f"step {step.number} where step {len(steps)} is due")
+            raise DecodeError(f"step {step.number} in place of step {len(steps)}")
         steps.append(replace(step, image=named(step.image, step.path)))
         return
     mark = parse_mark(record)
@@ -300,13 +300,13 @@ def _take(line: bytes, number: int, steps: list[Step]) -> None:
 
 
 def _hint(path: Path) -> str:
-    """Return the hint for a file that is no journal: most likely it is the plan."""
-    other = journal_of(path)
-    return f"clipcli undo {other}" if other.exists() else "clipcli apply writes journals"
+    """Return the hint for a file that is not a journal; it is probably the plan."""
+    journal = journal_of(path)
+    return f"clipcli undo {journal}" if journal.exists() else "clipcli apply writes journals"
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the journal's own name durable; not every system lets a folder be synced."""
+    """Make the journal's name durable, on systems that can sync a folder."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

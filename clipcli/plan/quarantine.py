@@ -1,9 +1,9 @@
-"""Quarantine: a file that goes gets a temporary name and is checked once more before its last name is removed.
+"""Quarantine: a file to remove gets a temporary name and is checked again before its last name is removed.
 
 Between the check of a file and the system call that removes it, another program may replace the file or remove the
 keeper. So the file is renamed to a name that nobody else uses, the renamed file is compared with the plan, the keeper
-is checked again, and only then the last name is removed. When each of two runs removes the keeper of the other, at
-least one of them sees that its keeper is gone and restores its own file.
+is checked again, and only then the last name is removed. If each of two runs removes the other's keeper, at least one
+of them notices that its keeper is missing and restores its own file.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ def quarantine(step: Step) -> None:
         try:
             safe_move.move(aside, step.path, step.sha256)
         except OSError as error:
-            raise OSError(errno.EBUSY, f"two other files took its name at this moment; one waits as {aside}") from error
+            message = f"two other files took its name at this moment; one is kept as {aside}"
+            raise OSError(errno.EBUSY, message) from error
         raise _replaced()
 
 
 def name_aside(step: Step) -> None:
-    """Link the file to its quarantine name too, so that the path always exists. Raises OSError."""
+    """Give the file its quarantine name as a second name, so that the path always exists. Raises OSError."""
     aside = _free(step.path)
     try:
         descriptors.link(step.path, aside)
@@ -49,32 +50,32 @@ def name_aside(step: Step) -> None:
 
 
 def restore(step: Step, *, over: bool) -> bool:
-    """Restore a quarantined file to its path, replacing what is there if `over`; whether there was one.
+    """Restore a quarantined file to its path and return whether there was one; `over` replaces an existing file.
 
     Raises:
         OSError: another file is at the path; the file stays in quarantine.
     """
-    aside, here = place_of(step.path), look(step.path)
+    aside, current = place_of(step.path), look(step.path)
     waiting = look(aside)
     if waiting is None:
         return False
-    if not holds(aside, step.sha256):  # changed through an open descriptor, or not our file
-        if here is None and waiting.is_file:
+    if not holds(aside, step.sha256):  # changed through an open descriptor, or another file
+        if current is None and waiting.is_file:
             safe_move.move(aside, step.path, step.sha256)
         return False
-    if here is not None and here.is_same(waiting):
+    if current is not None and current.is_same(waiting):
         descriptors.unlink(aside)
-    elif here is None:
+    elif current is None:
         safe_move.move(aside, step.path, step.sha256)
     elif over or holds(step.path, step.sha256):
         descriptors.replace(aside, step.path)
     else:
-        raise FileExistsError(errno.EEXIST, f"another file has its name now; it waits as {aside}")
+        raise FileExistsError(errno.EEXIST, f"another file has its name now; it is kept as {aside}")
     return True
 
 
 def discard(step: Step) -> None:
-    """Remove the quarantine name; after this only a copy of the bytes can be restored. Raises OSError."""
+    """Delete the quarantined file; after this only a copy can be restored. Raises OSError."""
     descriptors.unlink(place_of(step.path))
 
 
@@ -84,9 +85,9 @@ def waits(step: Step) -> bool:
 
 
 def is_planned(step: Step, path: str) -> bool:
-    """Return whether the checked file is at a path: same size, time and bytes, read again.
+    """Return whether the file at a path has the planned size, time and bytes, which are read again.
 
-    The inode is not compared: some file systems change it on a rename.
+    The inode is not compared, since some file systems change it on a rename.
     """
     state = look(path)
     if state is None or not state.is_file or (state.size, state.mtime_ns) != (step.size, step.mtime_ns):
@@ -97,7 +98,7 @@ def is_planned(step: Step, path: str) -> bool:
 def _free(path: str) -> str:
     aside = place_of(path)
     if look(aside) is not None:
-        raise FileExistsError(errno.EEXIST, f"{aside} is in the way; a run that was cut off may have left it")
+        raise FileExistsError(errno.EEXIST, f"{aside} already exists; an interrupted run may have left it")
     return aside
 
 

@@ -1,4 +1,4 @@
-"""A plan file → checked groups, or an error that names the line and the reason."""
+"""Read a plan file into checked groups; an error names the line and the reason."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _UNSAVED: Final = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|~%\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069]')
 _MAX_LINE_SIZE: Final = 1 << 18
-"""Bytes of a line: some paths of 4,096 bytes, each byte written as six."""
+"""Limit of a line in bytes: a few paths of 4,096 bytes, each byte escaped to six."""
 
 
 @dataclass(frozen=True)
 class PlanGroup:
-    """Files of one group: those that are kept and those that are removed."""
+    """The files of one group: those to keep and those to remove."""
 
     number: int
     kept: tuple[PlanRow, ...]
@@ -33,10 +33,10 @@ class PlanGroup:
     removed: tuple[PlanRow, ...]
 
     def keeper_of(self, row: PlanRow) -> PlanRow:
-        """The keeper of a removed file: the one it was verified against, else a kept file with the same bytes."""
+        """Return the keeper of a file to remove: the one it was verified against, else one with the same bytes."""
         verified = [kept for kept in self.kept if kept.path == row.keeper]
-        same = [kept for kept in self.kept if kept.sha256 == row.sha256]
-        return (verified or same or list(self.kept))[0]
+        same_bytes = [kept for kept in self.kept if kept.sha256 == row.sha256]
+        return (verified or same_bytes or list(self.kept))[0]
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Plan:
 
     path: Path
     groups: tuple[PlanGroup, ...]
-    """Empty where the plan has no files."""
+    """Empty if the plan has no files."""
 
     @property
     def page(self) -> str:
-        """Return the review page of this plan; empty where there is none, or the plan was reviewed."""
+        """Return the review page of this plan; empty if there is none or the plan was reviewed."""
         return next((row.page for group in self.groups for row in (*group.kept, *group.removed) if row.page), "")
 
 
@@ -66,19 +66,19 @@ def read_plan(path: str | Path) -> Plan:
     """Read and check a plan in JSON Lines.
 
     Raises:
-        PlanError: unreadable, of another version, or inconsistent: a group that keeps nothing, a file that is both kept
-            and removed, a protected file that is removed, a path outside the searched folder.
+        PlanError: the plan cannot be read, has another version, or is inconsistent: a group that keeps nothing, a file
+            that is both kept and removed, a protected file that is removed, a path outside the searched folder.
     """
     file = Path(path)
     groups: dict[int, list[PlanRow]] = {}
-    seen: dict[str, PlanRow] = {}
+    row_by_path: dict[str, PlanRow] = {}
     for number, row in _rows(file):
-        problem = _problem(row, seen.get(row.path))
+        problem = _problem(row, row_by_path.get(row.path))
         if problem:
             raise PlanError(
-                f"{path}, line {number}: {problem}", hint="nothing was touched; make the plan again or mend the line"
+                f"{path}, line {number}: {problem}", hint="nothing was touched; make the plan again or fix the line"
             )
-        seen[row.path] = row
+        row_by_path[row.path] = row
         groups.setdefault(row.group, []).append(row)
     return Plan(file, tuple(_group(file, number, rows) for number, rows in groups.items()))
 
@@ -97,12 +97,10 @@ def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
     except DecodeError as error:
         raise PlanError(
             f"{path}, line {number}: {error}",
-            hint="a plan has one object per line, as clipcli dedupe -o plan.jsonl writes it",
+            hint="a plan has one object per line; clipcli dedupe -o plan.jsonl writes one",
         ) from error
     except (OSError, ValueError) as error:
-        raise PlanError(
-            f"{path}: {reason_of(error)}", hint="a plan is what clipcli dedupe -o FILE.jsonl writes"
-        ) from error
+        raise PlanError(f"{path}: {reason_of(error)}", hint="clipcli dedupe -o FILE.jsonl writes a plan") from error
 
 
 def _element(line: bytes) -> bytes:
@@ -111,21 +109,21 @@ def _element(line: bytes) -> bytes:
     return b"" if text in {b"[", b"]", b"[]"} else text.removesuffix(b",")
 
 
-def _problem(row: PlanRow, before: PlanRow | None) -> str | None:
-    far = is_url(row.path) and row.keep  # listed, never touched
-    mine = {} if far else {"path": row.path, "root": row.root}
-    for name, path in (mine if is_url(row.keeper) else {**mine, "keeper": row.keeper}).items():
+def _problem(row: PlanRow, earlier: PlanRow | None) -> str | None:
+    is_kept_url = is_url(row.path) and row.keep  # listed, never touched
+    paths = {} if is_kept_url else {"path": row.path, "root": row.root}
+    for name, path in (paths if is_url(row.keeper) else {**paths, "keeper": row.keeper}).items():
         if fault := path_fault(name, path):
             return fault
-    if mine and (fault := place_fault(row.path, row.root)):
+    if paths and (fault := place_fault(row.path, row.root)):
         return fault
     if row.protected and not row.keep:
         return f"{row.path} is protected and cannot be removed"
-    if before is None:
+    if earlier is None:
         return None
-    if before.keep != row.keep:
-        return f"{row.path} is kept in group {(before if before.keep else row).group} and removed in another place"
-    return None if row.keep else f"{row.path} is in group {before.group} already"
+    if earlier.keep != row.keep:
+        return f"{row.path} is kept in group {(earlier if earlier.keep else row).group} but removed elsewhere"
+    return None if row.keep else f"{row.path} is already in group {earlier.group}"
 
 
 def _group(path: Path, number: int, rows: Sequence[PlanRow]) -> PlanGroup:

@@ -1,4 +1,4 @@
-"""One line of a plan: a file, its group, whether it is kept, and its state when that was decided."""
+"""One line of a plan: a file, its group, whether to keep it, and its state at that time."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class PlanRow:
 
     group: int
     image: str
-    """As the user wrote it."""
+    """The name that the user gave."""
     level: str
     keep: bool
     path: str
     root: str
-    """The folder that was searched: nothing outside it is ever touched."""
+    """The searched folder; nothing outside it is touched."""
     keeper: str
-    """Path of the file that this one was verified against; its own path on the row of that file."""
+    """Path of the file that this one was verified against; a keeper has its own path here."""
     size: int
     mtime_ns: int
     device: int
@@ -44,7 +44,7 @@ class PlanRow:
     sha256: str
     protected: bool = False
     distinct: bool = False
-    """Whether a person marked this as a different picture than the keeper."""
+    """Whether the user marked it as a different picture than the keeper."""
     page: str = ""
     """The review page of the plan; empty in a reviewed plan."""
 
@@ -54,7 +54,7 @@ class PlanRow:
         return self.path == self.keeper
 
     def record(self) -> dict[str, object]:
-        """Return the fields of a plan's line."""
+        """Return the additional fields of a plan's line."""
         record: dict[str, object] = {
             "plan": VERSION, "path": self.path, "root": self.root, "keeper": self.keeper, "bytes": self.size,
             "mtime_ns": self.mtime_ns, "device": self.device, "inode": self.inode, "sha256": self.sha256,
@@ -69,21 +69,21 @@ class PlanRow:
 
 
 class BadRowError(ValueError):
-    """Why a line is no row of a plan."""
+    """The reason why a line is not a row of a plan."""
 
 
 def parse_row(record: object) -> PlanRow | None:
-    """Parse a line of a plan. None for an error row (an image that could not be read).
+    """Parse a line of a plan; return None for an error row (an image that could not be read).
 
     Raises:
-        BadRowError: not a row, of another version, or with an invalid value.
+        BadRowError: the line is not a row, has another version, or an invalid value.
     """
     if not isinstance(record, dict):
         raise BadRowError("not a JSON object")
     if "error" in record and "group" not in record:
         return None
     if "plan" not in record:
-        raise BadRowError("no row of a plan: it has no field 'plan'")
+        raise BadRowError("not a row of a plan: it has no field 'plan'")
     if record["plan"] != VERSION or isinstance(record["plan"], bool):
         raise BadRowError(f"a plan of version {record['plan']!r}; this clipcli reads version {VERSION}")
     _check(record)
@@ -106,6 +106,6 @@ def _check(record: Mapping[str, Any]) -> None:
         if not isinstance(value, kind) or (isinstance(value, int) and not _is_plain(value, kind)):
             raise BadRowError(f"{name!r} is missing" if value is None else f"{name!r} cannot be {shown(value)}")
     if record["level"] not in _LEVELS:
-        raise BadRowError(f"no level {record['level']!r}; there are {', '.join(_LEVELS)}")
+        raise BadRowError(f"no level {record['level']!r}; use one of {', '.join(_LEVELS)}")
     if not is_sha256(record["sha256"]):
         raise BadRowError("'sha256' is not 64 hex digits")

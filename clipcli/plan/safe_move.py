@@ -1,4 +1,4 @@
-"""Move and copy files: never over another file, whole or not at all, also across file systems."""
+"""Move and copy files atomically and never over another file, also across file systems."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _PRIVATE: Final = 0o600
 _CLOCK_SLACK: Final = 2.0
-"""Seconds by which a file system's clock may differ from ours."""
+"""Seconds by which a file system's clock may differ from the machine's."""
 _READ_SIZE: Final = 1 << 20
 _SHOWN: Final = 40
-"""Characters of the file's name that its hidden name shows, so that a person can recognise it."""
+"""Characters of the file's name that its hidden name keeps, so that a person can recognise it."""
 
 
 class ChangedWhileCopiedError(OSError):
@@ -31,14 +31,14 @@ class ChangedWhileCopiedError(OSError):
 
 
 def hidden_name(path: str, kind: str) -> str:
-    """Return a hidden name in the same folder, short enough however long the file's own name is."""
+    """Return a hidden name of limited length in the same folder."""
     folder, name = os.path.split(path)
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
     return os.path.join(folder, f".clipcli-{kind}-{digest}-{name[-_SHOWN:]}")
 
 
 def part_of(path: str) -> str:
-    """Return the temporary name of a copy or link until it is complete."""
+    """Return the temporary name of an incomplete copy or link."""
     return hidden_name(path, "part")
 
 
@@ -46,9 +46,9 @@ def move(source: str, target: str, sha256: str) -> None:
     """Move a file to a free path. Nothing is overwritten, even if a file appears there meanwhile.
 
     Raises:
-        OSError: the path exists, is not writable, the disk is full, or the file changed; the source remains.
+        OSError: the path exists or is not writable, the disk is full, or the file changed; the source remains.
     """
-    os.close(descriptors.create(target, _PRIVATE))  # our own placeholder, which the rename may replace
+    os.close(descriptors.create(target, _PRIVATE))  # a placeholder, which the rename may replace
     try:
         descriptors.replace(source, target)
     except OSError as error:
@@ -59,12 +59,12 @@ def move(source: str, target: str, sha256: str) -> None:
 
 
 def copy(source: str, target: str, sha256: str, attributes: Attributes, *, over: bool) -> None:
-    """Write a copy to `target`, renamed into place once it is complete and verified; with `over` it replaces a link.
+    """Copy a file and rename the copy to `target` once it is complete and verified; `over` replaces a link.
 
     The copy gets the attributes that the system lets this user set.
 
     Raises:
-        OSError: it cannot be written, the bytes do not match `sha256`, or the path exists.
+        OSError: the copy cannot be written, its bytes do not match `sha256`, or the path exists.
     """
     part = part_of(target)
     _copy_bytes(source, part, sha256, attributes)
@@ -84,19 +84,19 @@ def is_placeholder(path: str, began: float) -> bool:
 
 
 def drop_placeholder(path: str, began: float) -> None:
-    """Remove the empty placeholder of an interrupted move back. Raises OSError."""
+    """Delete the empty placeholder of an interrupted move. Raises OSError."""
     if is_placeholder(path, began):
         descriptors.unlink(path)
 
 
 def clean_up(target: str) -> None:
-    """Remove what an interrupted move or copy to `target` left beside it."""
+    """Delete the incomplete copy of an interrupted move or copy to `target`."""
     with suppress(OSError):
         descriptors.unlink(part_of(target))
 
 
 def make_folders(folder: str, root: str) -> None:
-    """Make a removed folder again, with its parents up to `root`, if `root` exists. Raises OSError."""
+    """Create a removed folder again, with its parents below `root`, if `root` exists. Raises OSError."""
     if look(root) is None or not is_inside(folder, root):
         return
     missing: list[str] = []
@@ -108,7 +108,7 @@ def make_folders(folder: str, root: str) -> None:
 
 
 def remove_empty(folders: Iterable[str]) -> None:
-    """Remove folders that were made for a move, innermost first, as far as they are empty."""
+    """Remove the folders created for a move, innermost first, if they are empty."""
     for folder in sorted(folders, key=len, reverse=True):
         with suppress(OSError):
             descriptors.rmdir(folder)
@@ -130,20 +130,23 @@ def _move_by_copy(source: str, target: str, sha256: str) -> None:
 
 
 def _copy_bytes(source: str, part: str, sha256: str, attributes: Attributes | None = None) -> None:
-    """Copy to a new file, which gets these attributes or those of the source. Raises OSError."""
+    """Copy to a new file with these attributes or those of the source. Raises OSError."""
     with suppress(FileNotFoundError):
         descriptors.unlink(part)
-    with open(descriptors.open_to_read(source), "rb") as read, open(descriptors.create(part), "wb") as written:
+    with (
+        open(descriptors.open_to_read(source), "rb") as source_stream,
+        open(descriptors.create(part), "wb") as target_stream,
+    ):
         digest = hashlib.sha256()
-        while block := read.read(_READ_SIZE):
+        while block := source_stream.read(_READ_SIZE):
             digest.update(block)
-            written.write(block)
-        written.flush()
-        (attributes or attributes_of(read.fileno())).put_on(written.fileno(), part)
-        os.fsync(written.fileno())
+            target_stream.write(block)
+        target_stream.flush()
+        (attributes or attributes_of(source_stream.fileno())).put_on(target_stream.fileno(), part)
+        os.fsync(target_stream.fileno())
     if digest.hexdigest() != sha256 or digest_of(part) != sha256:
         descriptors.unlink(part)
-        raise ChangedWhileCopiedError(errno.EIO, "the bytes are not those that were planned")
+        raise ChangedWhileCopiedError(errno.EIO, "its bytes differ from the plan")
 
 
 def _sync_folder(path: str) -> None:
@@ -151,18 +154,18 @@ def _sync_folder(path: str) -> None:
 
 
 class FreeNames:
-    """Unused names in one folder. Each folder is listed once, so the cost per file does not grow with the folder."""
+    """Finds unused names in one folder. Each folder is listed once, so the cost per file stays constant."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._names_in: dict[str, dict[str, str]] = {}
-        """Folder → folded name → the name on disk, or the name handed out here."""
+        """Folder → folded name → the name on disk, or a name returned earlier."""
 
     def of(self, relative: str) -> tuple[str, tuple[str, ...]]:
-        """Return the target path for `relative`, and the folders to make for it, outermost first.
+        """Return the target path for `relative`, and the folders to create, outermost first.
 
-        Names that differ only in case or in how an accent is written count as equal, since on many disks they are:
-        folders are joined, a file becomes `name (2).jpg`.
+        Names that differ only in case or in the composition of accents count as equal, as on many disks: folders are
+        joined, a file becomes `name (2).jpg`.
         """
         *parents, name = relative.split(os.sep)
         folder, missing = self.folder, _missing_above(self.folder)
@@ -170,13 +173,13 @@ class FreeNames:
             folder = os.path.join(folder, self._folder_in(folder, parent))
             if look(folder) is None:
                 missing.append(folder)
-        taken = self._names(folder)
+        existing = self._names(folder)
         stem, suffix = os.path.splitext(name)
         candidate, count = name, 1
-        while _folded(candidate) in taken:
+        while _folded(candidate) in existing:
             count += 1
             candidate = f"{stem} ({count}){suffix}"
-        taken[_folded(candidate)] = candidate
+        existing[_folded(candidate)] = candidate
         return os.path.join(folder, candidate), tuple(missing)
 
     def _folder_in(self, folder: str, name: str) -> str:

@@ -1,6 +1,6 @@
-"""Seals: whether this user wrote a journal on this machine. Each line has an HMAC with a local key.
+"""Seals prove that this user wrote a journal on this machine: each line has an HMAC with a local key.
 
-`undo` writes files to the paths in a journal. A journal from anybody else is only shown until the user confirms its
+`undo` writes files to the paths in a journal. A journal from elsewhere is only displayed until the user confirms its
 paths.
 """
 
@@ -22,17 +22,17 @@ _BEHIND: Final = b'"}'
 
 
 class Seals:
-    """Seal lines one after another, or verify the seals of lines that are read."""
+    """Seals lines one after another, or verifies the seals of lines that are read."""
 
     def __init__(self, key: bytes | None, last: str = "") -> None:
         self.last = last
-        """The seal of the previous line: lines cannot be left out, repeated or taken from another journal."""
+        """The seal of the previous line, so that no line can be omitted, repeated or taken from another journal."""
         self.is_own = key is not None
         """Whether every line so far has a valid seal."""
         self._key = key
 
     def put_on(self, line: bytes) -> bytes:
-        """Return a line, a JSON object, with its seal; unchanged where there is no key."""
+        """Return a line, a JSON object, with its seal; unchanged without a key."""
         if self._key is None:
             return line
         self.last = self._of(line)
@@ -50,7 +50,7 @@ class Seals:
 
 
 def own_key(*, make: bool) -> bytes | None:
-    """Return the user's key; with `make`, create a missing one. None where there is no key."""
+    """Return the user's key, or None; `make` creates a missing key."""
     from platformdirs import user_state_path
 
     file = user_state_path("clipcli") / "journal.key"
@@ -62,15 +62,15 @@ def own_key(*, make: bool) -> bytes | None:
 
 
 def _read(file: Path) -> bytes | None:
-    """Read a key that only its owner can read and write; None otherwise."""
+    """Return the key if only its owner can read and write it, else None."""
     try:
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return None
     with open(descriptor, "rb") as stream:
         state = os.fstat(descriptor)
-        mine = not hasattr(os, "geteuid") or (state.st_uid == os.geteuid() and not state.st_mode & 0o077)
-        key = stream.read(KEY_SIZE + 1) if mine else b""
+        is_own = not hasattr(os, "geteuid") or (state.st_uid == os.geteuid() and not state.st_mode & 0o077)
+        key = stream.read(KEY_SIZE + 1) if is_own else b""
     return key if len(key) == KEY_SIZE else None
 
 

@@ -1,4 +1,4 @@
-"""One step of a journal and its checks."""
+"""The steps of a journal and their checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDS: Final = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action on one file, with all that is needed to undo it."""
+    """One action on one file, with everything needed to undo it."""
 
     number: int
     action: str
@@ -32,11 +32,11 @@ class Step:
     """Permission bits."""
     inode: int = 0
     root: str = ""
-    """The folder that was searched."""
+    """The searched folder."""
     target: str = ""
     """The path it moves to."""
     made: tuple[str, ...] = ()
-    """Folders made for the move, outermost first."""
+    """Folders created for the move, outermost first."""
     began: float = 0.0
     """Seconds since 1970."""
     state: str = "begun"
@@ -49,28 +49,28 @@ class Step:
 
     @property
     def attributes(self) -> Attributes:
-        """Permissions, owner, times and extended attributes of the file."""
+        """Return permissions, owner, times and extended attributes of the file."""
         return Attributes(self.mode, self.mtime_ns, self.atime_ns, self.uid, self.gid, self.xattrs)
 
 
 @dataclass(frozen=True)
 class Header:
-    """The first line."""
+    """The first line of a journal."""
 
     nonce: str
-    """Random, so that no line has the seal of a line in another journal."""
+    """A random text, so that seals differ between journals."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The state of a step after it was begun."""
+    """A later state of a step."""
 
     number: int
     state: State
 
 
 def parse_step(record: dict[str, object]) -> Step:
-    """Return a checked step. Raises DecodeError."""
+    """Decode and check a step. Raises DecodeError."""
     step = decode(Step, record)
     if fault := _fault(step):
         raise DecodeError(fault)
@@ -78,33 +78,33 @@ def parse_step(record: dict[str, object]) -> Step:
 
 
 def parse_mark(record: dict[str, object]) -> Mark:
-    """Return a checked mark. Raises DecodeError."""
+    """Decode and check a mark. Raises DecodeError."""
     return decode(Mark, record)
 
 
 def path_fault(name: str, path: str) -> str | None:
-    """Say why a path is not acceptable for a file to act on; None when it is."""
+    """Return why a path is not acceptable in a plan or journal, or None."""
     if not is_file_name(path) or not os.path.isabs(path) or os.path.normpath(path) != path:
         return f"{name!r} must be an absolute path without . or .., not {path!r}"
     return None
 
 
 def place_fault(path: str, root: str) -> str | None:
-    """Say why a path lies outside the searched folder; None when it lies inside."""
+    """Return an error text if a path lies outside the searched folder, else None."""
     if not is_inside(path, root) or path == root:
-        return f"{path} lies outside {root}, the folder that was searched"
+        return f"{path} lies outside the searched folder {root}"
     return None
 
 
 def is_sha256(text: str) -> bool:
-    """Return whether a text is a digest as it is written in plans and journals."""
+    """Return whether a text is a SHA-256 digest in 64 lower-case hex digits."""
     return len(text) == _SHA256_DIGITS and set(text) <= set("0123456789abcdef")
 
 
 def _fault(step: Step) -> str | None:
-    for name, given, kind in (("action", step.action, Action), ("state", step.state, State)):
-        if given not in kind.__args__:  # type: ignore[attr-defined]
-            return f"no {name} {shown(given)}"
+    for name, value, kind in (("action", step.action, Action), ("state", step.state, State)):
+        if value not in kind.__args__:  # type: ignore[attr-defined]
+            return f"no {name} {shown(value)}"
     named = {"path": step.path, "root": step.root, "keeper": step.keeper}
     if step.action == "move":
         named["target"] = step.target
@@ -112,7 +112,7 @@ def _fault(step: Step) -> str | None:
         if fault := path_fault(name, path):
             return fault
     if (step.target or step.made) and step.action != "move":
-        return f"'target' and 'made' are of a move, not of {step.action!r}"
+        return f"'target' and 'made' belong to a move, not to {step.action!r}"
     if any(not is_inside(step.target, folder) for folder in step.made):
         return f"'made' holds a folder that is not above {step.target}"
     return place_fault(step.path, step.root) or _number_fault(step)

@@ -1,8 +1,8 @@
-"""The desktop's trash, as the freedesktop.org trash specification 1.0 lays it down.
+"""The desktop's trash, by the freedesktop.org trash specification 1.0.
 
-A file comes here under its quarantine name, after the last check. `send2trash` takes a path, and with it whatever
-another program put there at that moment. On macOS and Windows the trash belongs to the system: `send2trash` puts files
-there, and only a person can take them out again.
+Files are trashed under their quarantine names, after the last check. `send2trash` takes a path, and would trash a file
+that another program put there at that moment. On macOS and Windows only the system can access the trash: `send2trash`
+puts files there, and only a person can restore them.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ IS_OURS: Final = os.name == "posix" and sys.platform != "darwin"
 """Whether files can be restored from this system's trash."""
 _SUFFIX: Final = ".trashinfo"
 _MAX_NAME_SIZE: Final = 255 - len(_SUFFIX) - len(" (99999)")
-"""Bytes."""
+"""Limit in bytes."""
 _MAX_NOTE_SIZE: Final = 1 << 16
 
 
 def refuse_read_only(path: str) -> None:
     """Refuse to trash a read-only file, as desktops do. Raises PermissionError."""
     if not os.access(path, os.W_OK):
-        words = "the trash takes no read-only files (chmod u+w, or --action move:DIR)"
+        words = "read-only files cannot be trashed (use chmod u+w, or --action move:DIR)"
         raise PermissionError(errno.EACCES, words)
 
 
@@ -46,7 +46,7 @@ def put(step: Step) -> None:
     """Move a quarantined file to the trash, under its own name.
 
     Raises:
-        OSError: there is no writable trash on its file system. The file stays in quarantine.
+        OSError: its file system has no writable trash. The file stays in quarantine.
     """
     waiting = quarantine.place_of(step.path)
     if not IS_OURS:
@@ -65,17 +65,14 @@ def put(step: Step) -> None:
 
 
 class Trashcan:
-    """Look files up in the trash. The `.trashinfo` files are read once, however many files are restored."""
+    """Looks up files in the trash. The `.trashinfo` files are read only once."""
 
     def __init__(self) -> None:
         self._notes: dict[str, dict[str, list[Path]]] = {}
         """Trash folder → original path → `.trashinfo` files."""
 
     def find(self, path: str, sha256: str) -> tuple[str, str] | None:
-        """Return the last trashed file from `path` with these bytes and its `.trashinfo`, as paths.
-
-        None without one.
-        """
+        """Return the paths of the last trashed file from `path` with these bytes and of its `.trashinfo`, or None."""
         matches: list[tuple[float, str, str]] = []
         for trash, base in _trashes(path):
             if trash not in self._notes:
@@ -88,30 +85,30 @@ class Trashcan:
 
 
 def forget(info: str) -> None:
-    """Remove the `.trashinfo` of a file that is no longer in the trash."""
+    """Delete the `.trashinfo` of a file that is no longer in the trash."""
     with suppress(OSError):
         descriptors.unlink(info)
 
 
 def _trash_for(path: str) -> tuple[str, str]:
-    """Return the trash folder for a file, and the folder that its `.trashinfo` paths are relative to (empty: absolute).
+    """Return the trash folder for a file, and the base folder of paths in its `.trashinfo` (empty: absolute paths).
 
     Raises:
-        OSError: there is none, and none can be made.
+        OSError: there is no trash, and none can be created.
     """
     device = os.stat(os.path.dirname(path)).st_dev
-    (home, data), *others = _trashes(path)
+    (home, data), *other_trashes = _trashes(path)
     os.makedirs(data, mode=0o700, exist_ok=True)
     if os.stat(data).st_dev == device:
         return _prepare(home), ""
-    for trash, top in others:
+    for trash, top in other_trashes:
         if os.path.basename(trash).startswith(".Trash-") or _is_shared_trash(os.path.dirname(trash)):
             return _prepare(trash), top
-    raise OSError(errno.EXDEV, "there is no trash on its file system (--action move:DIR)")
+    raise OSError(errno.EXDEV, "its file system has no trash (use --action move:DIR)")
 
 
 def _is_shared_trash(folder: str) -> bool:
-    """Return whether a folder is a shared trash as an administrator makes it: no link, and with the sticky bit."""
+    """Return whether a folder is a valid shared trash: not a link, and with the sticky bit."""
     try:
         state = os.lstat(folder)
     except OSError:
@@ -120,12 +117,12 @@ def _is_shared_trash(folder: str) -> bool:
 
 
 def _prepare(trash: str) -> str:
-    """Make a trash folder with its two subfolders, owned by this user. Raises OSError."""
+    """Create a trash folder with its two subfolders, owned by this user. Raises OSError."""
     for folder in (trash, os.path.join(trash, "files"), os.path.join(trash, "info")):
         descriptors.make_folder(folder, 0o700)
         state = descriptors.lstat(folder)
         if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid():
-            raise PermissionError(errno.EACCES, "the trash belongs to somebody else", folder)
+            raise PermissionError(errno.EACCES, "the trash belongs to another user", folder)
     return trash
 
 
@@ -147,7 +144,7 @@ def _note(path: str, trash: str, top: str) -> str:
 
 
 def _trashes(path: str) -> Iterator[tuple[str, str]]:
-    """Possible trash folders of a file, each with the base folder of its relative paths."""
+    """Yield the possible trash folders of a file, each with the base folder of its relative paths."""
     data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
     yield os.path.realpath(os.path.join(data, "Trash")), data
     top = os.path.dirname(path)
@@ -169,7 +166,7 @@ def _read_notes(trash: str, base: str) -> dict[str, list[Path]]:
 
 
 def _origin(info: Path, base: str) -> str | None:
-    """Return the path that a `.trashinfo` names."""
+    """Return the original path in a `.trashinfo`, or None."""
     with suppress(OSError):
         with open(descriptors.open_to_read(str(info)), "rb") as stream:
             lines = read_stream(stream, _MAX_NOTE_SIZE).splitlines()

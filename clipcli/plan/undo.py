@@ -1,4 +1,4 @@
-"""Undo a journal in reverse order: each file is restored, or the reason why it cannot be is reported."""
+"""Undo a journal in reverse order: restore each file, or report why that is impossible."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Undone:
 
 
 def undo(journal: Journal) -> Iterator[Undone]:
-    """Undo the steps that were begun or done, last first. Can be repeated and interrupted like `apply`."""
+    """Undo the steps that were begun or done, last first. It can be interrupted and repeated like `apply`."""
     trash = Trash()
     for step in reversed(journal.steps):
         if step.state in {"begun", "done"}:
@@ -37,7 +37,7 @@ def undo(journal: Journal) -> Iterator[Undone]:
 
 
 def preview(journal: Journal) -> Iterator[Undone]:
-    """Say which files `undo` would restore, without touching them."""
+    """Yield the steps that `undo` would undo, without touching files."""
     for step in reversed(journal.steps):
         if step.state in {"begun", "done"}:
             yield Undone(step, "planned", f"undo {step.action}")

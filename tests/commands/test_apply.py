@@ -313,7 +313,7 @@ def test_the_trash_takes_no_read_only_files(tree, plan):
     with mock.patch.object(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode)):
         result = apply(plan, "trash")
     assert (result.code, states(result)) == (3, {"b.png": "failed", "c.png": "failed"})
-    assert "the trash takes no read-only files" in result.stderr
+    assert "read-only files cannot be trashed" in result.stderr
 
 
 def test_what_is_refused_in_the_folder_of_a_file_does_not_name_its_keeper(tree, plan):

@@ -339,7 +339,7 @@ class TestTrouble:
         ("config", "code", "words"),
         [
             ("", 4, "holds no checks"),
-            ('[checks.a]\ninclude = ["disc/"]\n', 4, "clipcli.toml:2: the check 'a' expects nothing"),
+            ('[checks.a]\ninclude = ["disc/"]\n', 4, "clipcli.toml:2: the check 'a' has no expectation"),
             ('[checks.a]\ninclud = ["disc/"]\n', 4, "clipcli.toml:3: unknown key 'includ'"),
             (
                 f'[checks.a]\ninclude = ["nowhere/"]\nexpect = "red"\n{COLOURS}',

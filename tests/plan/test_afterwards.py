@@ -99,7 +99,7 @@ def test_a_full_disk_stops_before_the_next_file(tree, tmp_path, line):
     with mock.patch.object(journals, "_write_whole", write):
         result = run("apply", tmp_path / "plan.jsonl", "--action", "delete", "--yes")
     assert result.code == 6
-    assert "no further file was touched" in result.stderr
+    assert "no other file was touched" in result.stderr
     assert sum(path.exists() for paths in tree.groups for path in paths) == (4 if line == 1 else 3)
     assert run("undo", tmp_path / "plan.jsonl.journal").code == 0
     assert snapshot(tree.root) == before

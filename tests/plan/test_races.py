@@ -161,7 +161,7 @@ def test_a_waiting_name_that_is_taken(tree, tmp_path):
     goes = tree.groups[0][1]
     aside = Path(journals_aside(goes))
     aside.write_bytes(b"precious")
-    assert "in the way" in apply(tree, tmp_path, "delete")[str(goes)]
+    assert "already exists" in apply(tree, tmp_path, "delete")[str(goes)]
     assert aside.read_bytes() == b"precious"
     assert goes.exists()
 

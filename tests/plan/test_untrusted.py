@@ -396,7 +396,7 @@ def test_a_second_process_is_refused(tree, tmp_path):
         list(Applier(action_for("delete", tmp_path), opened).run(tree.plan()))
         result = run_process("undo", f"{plan}.journal")
     assert result.code == 6
-    assert "another clipcli works with" in result.stderr
+    assert "another clipcli is using" in result.stderr
     assert run("undo", f"{plan}.journal").code == 0
 
 
