@@ -7,12 +7,9 @@ import json
 import shlex
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from clipcli.errors import ClipcliError, PackageMissingError, TorchMissingError
 
@@ -132,6 +129,10 @@ def _present(extra: Extra) -> list[str]:
 
 def _requirement(extras: list[str]) -> str:
     """Return `clipcli[…]`, or the folder, file or repository from which clipcli was installed."""
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     extras_suffix = f"[{','.join(sorted(extras))}]"
     try:
         origin = json.loads(distribution("clipcli").read_text("direct_url.json") or "{}")

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock, Timeout
-
 from clipcli.cache import cache_folder, is_private, make_folder
 from clipcli.core.files import is_there
 from clipcli.errors import DownloadError, UnknownModelError
@@ -130,6 +128,8 @@ def _lock_folder(folder: Path) -> Path:
 @contextmanager
 def _exclusive_download(lock: Path, filename: str, console: Console) -> Iterator[None]:
     """Let only one process download a file; print a message if this one has to wait."""
+    from filelock import FileLock, Timeout
+
     file_lock = FileLock(lock, mode=0o600)  # other users cannot open it, so they cannot hold it
     try:
         file_lock.acquire(timeout=_PATIENCE)

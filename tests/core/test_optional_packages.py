@@ -35,7 +35,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def came_from(monkeypatch: pytest.MonkeyPatch, origin: object) -> None:
     text = None if origin is None else json.dumps(origin)
-    monkeypatch.setattr(optional_packages, "distribution", lambda _name: SimpleNamespace(read_text=lambda _file: text))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _name: SimpleNamespace(read_text=lambda _file: text))
 
 
 def test_pip_of_an_active_environment(environment: Path):

@@ -9,7 +9,7 @@ from clipcli.core.vectors import unit_length
 from clipcli.errors import UsageError
 from clipcli.inputs.collect import ImageRef, nothing_left
 from clipcli.session.pipeline import Embedded
-from clipcli.vectorfiles import is_vector_file, open_vectors
+from clipcli.vectorfiles.vector_formats import is_vector_file, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

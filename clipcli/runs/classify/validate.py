@@ -13,7 +13,6 @@ from clipcli.output import CarriedColumns
 from clipcli.prompts import Label, labels_of, load_prompts, parse_groups, parse_labels, require_prompts, spoken
 from clipcli.prompts.shipped import wordnet_labels
 from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name, parse_expected
-from clipcli.runs.classify.predictor_run import PredictorRun, parse_limits, read_heads
 from clipcli.runs.classify.rows import OWN_COLUMNS
 from clipcli.runs.classify.run import ClassifyRun
 from clipcli.runs.classify.stored_vectors import stored_vectors
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.shared import InputOptions, LabelOptions
     from clipcli.runs.classify.head_file import HeadFile
+    from clipcli.runs.classify.predictor_run import PredictorRun
     from clipcli.runs.classify.threshold_file import ThresholdFile
 
 
@@ -82,6 +82,10 @@ def plan_command(
     Raises:
         ClipcliError: as `plan`, and for predictors with what they have no use for.
     """
+    if not (score.head or check.lowest or check.highest):
+        return plan(inputs, labels, score, check, console, keep=keep)
+    from clipcli.runs.classify.predictor_run import PredictorRun, parse_limits, read_heads  # few runs have predictors
+
     heads, predictors = read_heads(score.head or [])
     limits = parse_limits(check.lowest or [], check.highest or [], predictors)
     if not predictors:
@@ -141,6 +145,8 @@ def _head(score: ScoreOptions, labels: LabelOptions) -> HeadFile | None:
     }  # fmt: skip
     if others := [option for option, value in given.items() if value]:
         raise UsageError(f"--head and {others[0]} do not go together", hint="a head has labels and scores of its own")
+    from clipcli.runs.classify.predictor_run import read_heads
+
     heads, predictors = read_heads(score.head)
     if predictors:
         raise UsageError(f"{predictors[0].source} is a predictor, not a head of clipcli fit", hint="see docs/heads.md")
