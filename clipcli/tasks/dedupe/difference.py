@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from clipcli.tasks.dedupe.alignment import blurred, correlation, move
+from clipcli.tasks.dedupe.sheets import area
 
 if TYPE_CHECKING:
     from clipcli.tasks.dedupe.alignment import AlignedPair, Mask
@@ -28,6 +29,13 @@ _OF_CONTRAST: Final = 0.03
 """Share of a block's variance that copies lose: sharpening, ringing, a tenth of a pixel."""
 _SHADE: Final = 0.1
 """How much a difference of a block's mean counts beside one of its detail: tones that were cut off shift it."""
+_CONTENT: Final = 30.0
+"""Variance of a block from which there is anything in it."""
+_MOST: Final = 0.75
+_WHOLE: Final = 0.99
+_RIM: Final = 3
+_UNTOUCHED: Final = 0.001
+"""What most blocks differ by, in shares of the largest, where nobody touched them: any compression leaves more."""
 _GAINS: Final = (0.6, 1.6)
 """How far one block's contrast may be from the whole picture's."""
 _TONES: Final = 5
@@ -58,6 +66,8 @@ class Difference(NamedTuple):
     """Of the one with its prediction."""
     slope: float
     """Contrast of the one in shares of the other's; negative for a negative."""
+    alone: bool = False
+    """Whether all else is the same to the last grey value, so that even a small difference is an edit."""
 
 
 def difference(one: Sheet, other: Sheet, pair: AlignedPair, limit: float) -> Difference:
@@ -72,10 +82,11 @@ def difference(one: Sheet, other: Sheet, pair: AlignedPair, limit: float) -> Dif
     blocks = len(pair.first) // CELL - 1
     clipped = [sheet.clipped(frame, blocks) for sheet, frame in zip((one, other), pair.frames, strict=True)]
     noise = np.asarray(_NOISE**2 + _CLIPPED**2 * np.maximum(*clipped), np.float32)
-    first = _explained(pair.first, pair.second, pair.covered, noise, limit)
+    rim = 0 if all(area(frame) > _WHOLE for frame in pair.frames) else _RIM
+    first = _explained(pair.first, pair.second, pair.covered, noise, limit=limit, rim=rim)
     if first.peak <= limit and first.floor <= 1:
         return first
-    second = _explained(pair.second, pair.first, pair.covered, noise, limit)
+    second = _explained(pair.second, pair.first, pair.covered, noise, limit=limit, rim=rim)
     return min(first, second, key=lambda found: (found.peak * max(1.0, found.floor), -found.correlation))
 
 
@@ -93,29 +104,41 @@ def colour_difference(one: Sheet, other: Sheet, pair: AlignedPair) -> float:
     return min(_colour_rest(mine, its, light), _colour_rest(its, mine, light))
 
 
-def _explained(wanted: Grey, given: Grey, covered: Mask, noise: Grey, limit: float) -> Difference:
+def _explained(wanted: Grey, given: Grey, covered: Mask, noise: Grey, *, limit: float, rim: int) -> Difference:
     predicted, slope = _predict(wanted, given, covered)
     shown = covered.astype(np.float32)
-    area = _blocks(shown)
-    full = area > 2 * CELL * CELL
-    area = np.maximum(area, 1)
+    pixels = _blocks(shown)
+    full = pixels > 2 * CELL * CELL
+    pixels = np.maximum(pixels, 1)
     first, second = wanted * shown, predicted * shown
-    mean_one, mean_two = _blocks(first) / area, _blocks(second) / area
-    one = np.maximum(_blocks(first * first) / area - mean_one**2, 0)
-    two = np.maximum(_blocks(second * second) / area - mean_two**2, 0)
-    both = _blocks(first * second) / area - mean_one * mean_two
+    mean_one, mean_two = _blocks(first) / pixels, _blocks(second) / pixels
+    one = np.maximum(_blocks(first * first) / pixels - mean_one**2, 0)
+    two = np.maximum(_blocks(second * second) / pixels - mean_two**2, 0)
+    both = _blocks(first * second) / pixels - mean_one * mean_two
     gain = np.clip(both / np.maximum(two, 1e-3), *_GAINS)
     rest = np.maximum(one - 2 * gain * both + gain**2 * two, 0) + _SHADE * (mean_one - mean_two) ** 2
     contrast = np.maximum(one, two)
     padded = np.pad(contrast, 2, mode="edge")
     around = np.lib.stride_tricks.sliding_window_view(padded, (5, 5)).mean(axis=(2, 3))
-    values = (rest / (noise + _OF_CONTRAST * np.maximum(contrast, around / 2)))[full]
+    every = rest / (noise + _OF_CONTRAST * np.maximum(contrast, around / 2))
+    values = every[full]
     if not values.size:
         return Difference(np.inf, np.inf, 1.0, 0.0, slope)
     floor = float(np.median(values))
     relative = values / max(1.0, floor)
+    alone = _stands_alone(every, full, contrast, rim)
     return Difference(float(relative.max()), floor, float((relative > limit).mean()),
-                      correlation(wanted, predicted, covered), slope)  # fmt: skip
+                      correlation(wanted, predicted, covered), slope, alone)  # fmt: skip
+
+
+def _stands_alone(values: Grey, full: Mask, contrast: Grey, rim: int) -> bool:
+    """Return whether few blocks differ and the others not at all; in the outermost `rim` a border may show."""
+    inner = (slice(rim, len(values) - rim),) * 2
+    values, full, contrast = values[inner], full[inner], contrast[inner]
+    drawn = values[full & (contrast > _CONTENT)]
+    if not drawn.size:
+        return False
+    return float(values[full].max()) > max(1.0, float(np.quantile(drawn, _MOST)) / _UNTOUCHED)
 
 
 def _predict(wanted: Grey, given: Grey, covered: Mask) -> tuple[Grey, float]:

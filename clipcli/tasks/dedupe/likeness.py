@@ -140,7 +140,7 @@ def _judge(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:
     sloped = _SLOPES[0] <= found.slope <= _SLOPES[1]
     if not sloped or found.correlation < _EDITED_CORRELATES or found.floor > _FLOOR or found.share > _EDITED_SHARE:
         return "other", pair.correlation, peak
-    if peak > _PEAK or found.correlation < _CORRELATES or _has_more(one, other, pair):
+    if peak > _PEAK or found.alone or found.correlation < _CORRELATES or _has_more(one, other, pair):
         return "edited", pair.correlation, peak
     return "near", pair.correlation, peak
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from clipcli.tasks.dedupe.alignment import DRAWN
 from clipcli.tasks.dedupe.sheets import area
 
 if TYPE_CHECKING:
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
     from clipcli.tasks.dedupe.alignment import AlignedPair
     from clipcli.tasks.dedupe.sheets import Sheet, Stretch
+
+    _Greys = npt.NDArray[np.uint8]
 
 Beside = Literal["nothing", "crop", "more"]
 """`nothing`: no margin, or a plain one; `crop`: a little of the picture; `more`: a caption, another picture, a page."""
@@ -24,11 +28,24 @@ _PLAIN: Final = 28.0
 """Range of grey values in a cell up to which a border is plain: compression rings beside an edge."""
 _GROUND: Final = 10.0
 """Range in a cell of what something was written on."""
-_DRAWN: Final = 0.4
+_MOSTLY: Final = 0.4
 """Share of plain cells from which a margin is ground with something on it."""
+_PARTLY: Final = 0.2
+"""The same for a bar that was added, whose words may be large."""
 _EDGE: Final = 5
 _BEGINS: Final = 0.9
 """Share of a line beside the shared stretch that is ground where something else begins: a crop goes on there."""
+_GOES_ON: Final = 0.6
+"""Share of a line inside the shared stretch from which the ground of a margin goes on there."""
+_EVEN: Final = 2.0
+"""Range in a cell of ground that no camera saw."""
+_INK_CELL: Final = 4
+_FAINT: Final = 20.0
+"""Range in a cell of `_INK_CELL` pixels along which what is drawn goes on."""
+_TOUCHES: Final = 2
+"""Lines beside the stretch in which whatever is cut in two begins."""
+_SPECK: Final = 2
+"""Cells that something written covers at least."""
 _MOVED: Final = 0.1
 _LARGE: Final = 0.3
 _FILLS: Final = 0.9
@@ -41,11 +58,12 @@ def beside(sheet: Sheet, stretch: Stretch) -> Beside:
     rows, columns = grey.shape
     low, high = round(left * columns), round(right * columns)
     upper, lower = round(top * rows), round(bottom * rows)
+    across = grey[upper:lower].T
     margins = (
-        (top, grey[:upper][::-1]), (1 - bottom, grey[lower:]),
-        (left, grey[upper:lower, :low].T[::-1]), (1 - right, grey[upper:lower, high:].T),
+        (top, grey[:upper][::-1], grey[upper:]), (1 - bottom, grey[lower:], grey[:lower][::-1]),
+        (left, across[:low][::-1], across[low:]), (1 - right, across[high:], across[:high][::-1]),
     )  # fmt: skip
-    found = [_margin(share, part) for share, part in margins]
+    found = [_margin(share, part, inside, drawn=sheet.drawn > DRAWN) for share, part, inside in margins]
     return max(found, key=("nothing", "crop", "more").index)
 
 
@@ -74,25 +92,81 @@ def _holds(outer: Stretch, inner: Stretch) -> bool:
     return True
 
 
-def _margin(share: float, part: npt.NDArray[np.uint8]) -> Beside:
-    """One margin, (lines, length), its first line beside the stretch."""
+def _margin(share: float, part: _Greys, inside: _Greys, *, drawn: bool) -> Beside:
+    """Return what one margin is.
+
+    A bar that was added begins where the ground of the stretch ends. On the same ground something was written if it
+    does not reach the stretch; what was cropped goes on there.
+
+    Args:
+        share: Of the side.
+        part: (lines, length), its first line beside the stretch.
+        inside: (lines, length), the stretch, its first line beside the margin.
+        drawn: Whether the picture is a page, a screen or a chart.
+    """
     if share < _THIN or not part.size:
         return "nothing"
     cell = max(1, min(_CELLS, part.shape[0] // 3))
-    edge = part[1:_EDGE] if part.shape[0] > _EDGE else part
-    part = part[cell // 2 if part.shape[0] > 2 * cell else 0 :]  # ringing of the edge itself
-    lines, length = (size // cell for size in part.shape)
-    if not lines or not length:
-        return "nothing" if share < 2 * _THIN else "crop"
-    cells = part[: lines * cell, : length * cell].reshape(lines, cell, length, cell)
-    ranges = cells.max(axis=(1, 3)).astype(np.float32) - cells.min(axis=(1, 3))
-    means = cells.mean(axis=(1, 3))
-    ground = float(np.median(means))
+    if min(part.shape) < cell:
+        return "crop"
+    ground = _ground(part, cell)
+    added = _most_ground(part, ground) > _BEGINS and _most_ground(inside, ground) < _GOES_ON
+    blunt = cell // 2 if part.shape[0] > 2 * cell else 0  # ringing of the edge itself
+    if added:  # some lines of the picture may be left beside the edge
+        blunt = max(blunt, min(math.ceil(_THIN * len(part) / share), len(part) // 2))
+    means, ranges = _cells(part[blunt:], cell)
     plain = (ranges <= _PLAIN) & (np.abs(means - ground) <= _PLAIN)
     if plain.all() and np.ptp(means) <= _PLAIN:
         return "nothing"
     if share > _CROP:
         return "more"
-    plain = (ranges <= _GROUND) & (np.abs(means - ground) <= _GROUND)
-    begins = float((np.abs(edge.astype(np.float32) - ground) <= _PLAIN).mean(axis=1).max())
-    return "more" if plain.mean() >= _DRAWN and begins > _BEGINS else "crop"
+    even = np.where(np.abs(means - ground) <= _GROUND, ranges, np.inf)
+    if added:
+        return "more" if (even <= _GROUND).mean() >= _PARTLY else "crop"
+    return "more" if _is_written_on(part, ground, even, drawn=drawn) else "crop"
+
+
+def _is_written_on(part: _Greys, ground: float, even: npt.NDArray[np.float32], *, drawn: bool) -> bool:
+    """Return whether a margin is ground with something on it; `even` is the range of each cell of ground."""
+    if (even <= _GROUND).mean() < _MOSTLY or _most_ground(part, ground) <= _BEGINS:
+        return False
+    return (drawn or (even <= _EVEN).mean() >= _MOSTLY) and _stands_alone(part, ground)
+
+
+def _ground(part: _Greys, cell: int) -> float:
+    """Return the shade that most plain cells of a margin have; without any, that of all cells."""
+    means, ranges = _cells(part, cell)
+    plain = means[ranges <= _GROUND]
+    return float(np.median(plain if plain.size else means))
+
+
+def _most_ground(lines: _Greys, ground: float) -> float:
+    """Return the share of ground in the line that has most of it, of the first few lines beside an edge."""
+    edge = lines[1:_EDGE] if len(lines) > _EDGE else lines
+    return float((np.abs(edge.astype(np.float32) - ground) <= _PLAIN).mean(axis=1).max())
+
+
+def _stands_alone(part: _Greys, ground: float) -> bool:
+    """Return whether something in a margin does not reach the stretch: it was written there, not cut in two."""
+    if min(part.shape) < _INK_CELL:
+        return False
+    means, ranges = _cells(part, _INK_CELL)
+    ink = ranges > _PLAIN
+    grows = (ranges > _FAINT) | (np.abs(means - ground) > _PLAIN)
+    reached = np.zeros_like(ink)
+    first = np.abs(part[:_TOUCHES].astype(np.float32) - ground).max(axis=0)[: ink.shape[1] * _INK_CELL]
+    reached[0] = grows[0] & (first.reshape(-1, _INK_CELL).max(axis=1) > _FAINT)
+    while True:
+        padded = np.pad(reached, 1)
+        rows = padded[:-2] | padded[1:-1] | padded[2:]
+        grown = (rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]) & grows
+        if grown.sum() == reached.sum():
+            return int((ink & ~reached).sum()) >= _SPECK
+        reached = grown
+
+
+def _cells(part: _Greys, cell: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the means and the ranges of squares of `cell`."""
+    lines, length = (size // cell for size in part.shape)
+    cells = part[: lines * cell, : length * cell].reshape(lines, cell, length, cell).astype(np.float32)
+    return cells.mean(axis=(1, 3)), np.ptp(cells, axis=(1, 3))

@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from dedupe_pictures import CHANGES, EDITS, TEMPLATES, family, scene
-from PIL import Image
+from dedupe_pictures import CHANGES, EDITS, TEMPLATES, family, font, scene
+from PIL import Image, ImageDraw
 
 from clipcli.tasks.dedupe.likeness import compare, sign
 
@@ -37,6 +37,38 @@ def test_a_change_in_one_place_is_an_edit(change, photo):
 def test_a_copy_is_near_in_either_order(edit, photo):
     assert compare(sign(photo), sign(EDITS[edit](photo))).verdict == "near"
     assert compare(sign(EDITS[edit](photo)), sign(photo)).verdict == "near"
+
+
+@pytest.mark.parametrize("edit", ["crop3", "crop6", "corner10", "turn1", "border2"])
+def test_a_thing_on_plain_ground_that_reaches_the_edge_can_be_cropped(edit, thing):
+    assert compare(sign(thing), sign(EDITS[edit](thing))).verdict == "near"
+    assert compare(sign(EDITS[edit](thing)), sign(thing)).verdict == "near"
+
+
+def test_what_was_written_in_a_margin_that_is_cut_off_is_an_edit():
+    page = TEMPLATES["letters"](np.random.default_rng(9), 0)
+    ImageDraw.Draw(page).text((420, 1050), "page 7", fill="#202020", font=font(18))
+    cut = page.crop((0, 0, 850, 1020))
+    assert compare(sign(page), sign(cut)).verdict == "edited"
+    assert compare(sign(cut), sign(page)).verdict == "edited"
+
+
+def test_one_digit_of_a_clock_is_an_edit_where_nothing_else_differs():
+    first, _, third = family("screenshots", 4, 3)  # 09:05 and 09:08
+    assert compare(sign(first), sign(third)).verdict == "edited"
+    assert compare(sign(third), sign(third)).verdict == "near"
+
+
+@pytest.fixture
+def thing(photo) -> Image.Image:
+    """A photo of a thing on smooth ground, which goes on at its foot."""
+    image = Image.new("RGB", (400, 400), "#b8b0a4")
+    light = Image.linear_gradient("L").resize((400, 400)).point(lambda value: value // 12)
+    image = Image.blend(image, Image.merge("RGB", [light] * 3), 0.08)
+    shape = Image.new("L", image.size, 0)
+    ImageDraw.Draw(shape).polygon([(120, 60), (280, 60), (330, 250), (240, 400), (160, 400), (70, 250)], 255)
+    image.paste(photo.resize(image.size), (0, 0), shape)
+    return image
 
 
 @pytest.mark.thorough
