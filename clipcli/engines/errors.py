@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipcli.engines.checkpoint import ModelFiles
+    from clipcli.engines.detector_files import DetectorFiles
 
 _BAD_FILES = (
     RuntimeError, LookupError, EOFError, TypeError, ValueError, AttributeError, AssertionError, OSError, StopIteration,
@@ -38,7 +39,7 @@ def one_kind_of_memory_error() -> Iterator[None]:
 
 
 @contextmanager
-def plain_words(source: ModelFiles) -> Iterator[None]:
+def plain_words(source: ModelFiles | DetectorFiles) -> Iterator[None]:
     """Errors over a model's files, each in one line that names the file.
 
     Raises:

@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 from open_clip.hf_configs import arch_dict
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
+from clipcli.engines.detector_files import DETECTOR_CONFIG, DETECTOR_WEIGHTS, DETECTORS
 from clipcli.engines.model_config import (
     SPECIAL_TOKENS,
     TOKENIZER_CONFIG,
     TOKENIZER_DATA,
+    check_numbers,
     read_json,
     tokenizer_files,
     tokenizer_options,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from clipcli.engines.checkpoint import ModelFiles
+    from clipcli.engines.detector_files import DetectorFiles
 
 CLIP_CONTEXT: Final = 77
 """Tokens that CLIP reads, start and end included."""
@@ -48,8 +52,30 @@ _CLASSES: Final = frozenset(
 )
 """Tokenizer classes that read nothing but the files named in `model_config`."""
 _MODES: Final = (None, "", "clips")
+_NOT_OF_A_CONFIG: Final = frozenset(
+    ["backbone", "backbone_kwargs", "dtype", "torch_dtype", "attn_implementation", "quantization_config"]
+)
+"""Keys of a detection model's config that choose files, code or number formats."""
+_PIXEL_KEYS: Final = (
+    "do_resize", "size", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std",
+    "do_pad", "do_center_crop", "crop_size",
+)  # fmt: skip
+_LARGEST_EDGE: Final = 8192
+"""Pixels to which a picture may be resized."""
+_DAMAGED: Final = "the config is damaged"
 _FILE_KEYS: Final = ("_file", "_files", "_path", "_name", "_map")
 """Endings of keys by which a tokenizer's config may send its reader to another file."""
+
+
+@dataclass(frozen=True)
+class LoadedDetector:
+    """A detection model, and what prepares its inputs."""
+
+    model: Any
+    """In eval mode, fp32, on the CPU."""
+    pixels: Any
+    """Pillow images → tensors."""
+    tokenizer: Any
 
 
 def load_tokenizer(source: ModelFiles) -> Any:
@@ -141,7 +167,7 @@ def _checked(path: Path) -> dict[str, Any]:
 def _is_known(kind: str) -> bool:
     """Return whether a `model_type`, such as xlm-roberta, is one whose tokenizer is on the list."""
     plain = kind.replace("-", "").replace("_", "").casefold()
-    return plain in {family.casefold() for family in _FAMILIES}
+    return kind in DETECTORS or plain in {family.casefold() for family in _FAMILIES}
 
 
 def _without_files(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,6 +195,77 @@ def _text_tower_config(path: Path) -> dict[str, Any]:
         for key, value in given.items()
         if key in known and not key.startswith("_") and "implementation" not in key
     }
+
+
+def load_detector(source: DetectorFiles) -> LoadedDetector:
+    """Build a detection model from configs of which only known keys are left, and from weights as safetensors.
+
+    Raises:
+        ModelError: a config names another kind of part, or the weights are of another architecture.
+    """
+    import transformers
+    from transformers import AutoTokenizer
+
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    kind = DETECTORS[source.kind]
+    pixels = getattr(transformers, kind.pixels)(**_pixel_options(source))
+    with _tokenizer_files(source.folder) as folder:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    with tempfile.TemporaryDirectory(prefix="clipcli-model-") as name:
+        _write(Path(name) / DETECTOR_CONFIG, _detector_config(source))
+        _link(source.weights.resolve(), Path(name) / DETECTOR_WEIGHTS)
+        model, info = getattr(transformers, kind.model).from_pretrained(
+            name, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        )
+    if wrong := sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]])):
+        raise ModelError(
+            f"{source.weights} lacks {len(wrong)} of the model's weights, {wrong[0]} among them",
+            hint="these weights belong to another architecture",
+        )
+    return LoadedDetector(model.float().eval(), pixels, tokenizer)
+
+
+def _detector_config(source: DetectorFiles) -> dict[str, Any]:
+    """Return a detection model's config with known keys only, down into its parts."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    given, default = read_json(source.config), CONFIG_MAPPING[source.kind]()
+    config = _known_keys(given, default)
+    for part, kinds in DETECTORS[source.kind].parts.items():
+        inner = given.get(part)
+        if not isinstance(inner, dict):
+            config.pop(part, None)
+            continue
+        named = inner.get("model_type", kinds[0])
+        if named not in kinds:
+            hint = f"known is {' or '.join(kinds)}"
+            raise ModelError(f"{source.config}: unknown kind of {part} {str(named)[:80]!r}", hint=hint)
+        config[part] = {**_known_keys(inner, getattr(default, part)), "model_type": named}
+    if source.kind == "grounding-dino":
+        config["disable_custom_kernels"] = True  # they would be fetched, or compiled here
+    return {**config, "model_type": source.kind}
+
+
+def _known_keys(given: Mapping[str, Any], default: Any) -> dict[str, Any]:
+    """Return what a config of this class has, without what chooses files, code or number formats."""
+    known = {*default.to_dict(), *default.attribute_map}
+    return {
+        key: value
+        for key, value in given.items()
+        if key in known and not key.startswith(("_", "use_")) and key not in _NOT_OF_A_CONFIG
+    }
+
+
+def _pixel_options(source: DetectorFiles) -> dict[str, Any]:
+    """Return how pixels are prepared: known keys with numbers. Raises ModelError."""
+    given = source.pixel_config()
+    check_numbers(given, str(source.folder))
+    options = {key: given[key] for key in _PIXEL_KEYS if given.get(key) is not None}
+    for key, value in options.items():
+        numbers = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        if not all(isinstance(number, (int, float)) and 0 <= number <= _LARGEST_EDGE for number in numbers):
+            raise ModelError(f"{source.name}: {key} of its preparation cannot be {str(value)[:80]}", hint=_DAMAGED)
+    return options
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -71,6 +71,11 @@ def check_model_config(config: Mapping[str, Any], name: str) -> None:
             hint="a config may not name a folder or a file there",
         )
     tokenizer_options(config, name)
+    check_numbers(config, name)
+
+
+def check_numbers(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a config with numbers that no model has. Raises ModelError, which names the key."""
     for key, value in _numbers(config):
         most = _MOST_LAYERS if "layers" in key else _LARGEST_NUMBER
         if not -most <= value <= most:

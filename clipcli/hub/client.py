@@ -18,7 +18,7 @@ from clipcli.errors import DownloadError, UnknownModelError
 from clipcli.hub.local_files import CONFIG, is_sha256, preferred, refuse_damaged, repository_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from clipcli.core.console import Console
 
@@ -282,6 +282,19 @@ class Hub:
                 f"{repo} has no tokenizer files", hint="the model's config names it as hf_tokenizer_name"
             )
         return str(paths[0].parent)
+
+    def fetch_beside(self, first: Path, repo: str, names: Sequence[str]) -> Path:
+        """Return the folder of a file that was fetched, once others of its repository and commit are beside it.
+
+        Files that the repository lacks are left out; offline, those that are not on this disk too.
+
+        Raises:
+            DownloadError: as `fetch`.
+        """
+        for name in names:
+            if not self._is_offline:
+                self.fetch(repo, name, first.parent.name)
+        return first.parent
 
     @property
     def _is_offline(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 from clipcli.core.encoder import ModelSpec
 from clipcli.core.files import is_file, is_folder
 from clipcli.core.redaction import redact_url
+from clipcli.engines.detector_files import DETECTOR_ALIASES, is_detector_name
 from clipcli.engines.openclip_registry import architectures, first_tag, tag_of_repository
 from clipcli.errors import UnknownModelError
 from clipcli.hub import CONFIG
@@ -111,6 +112,8 @@ def parse_model(name: str) -> ModelSpec:
         UnknownModelError: the name has none of these forms, or names a folder or file that is not there.
     """
     asked = resolve_alias(name.strip())
+    if asked in DETECTOR_ALIASES:
+        raise _is_a_detector(asked)
     if "://" in asked:
         raise UnknownModelError(f"a model is not a URL: {redact_url(asked)}", hint=f"write {_GRAMMAR}")
     asked = _in_openclip(asked)
@@ -149,11 +152,17 @@ def _in_openclip(asked: str) -> str:
         return same
     if asked == repo and (published := tag_of_repository(repo)) and repo.partition("/")[0] not in architectures():
         return published
+    if is_detector_name(repo):
+        raise _is_a_detector(repo)
     if is_of_another_library(repo):
         raise UnknownModelError(
             f"no OpenCLIP weights are the same as {repo}", hint="clipcli models list shows which models there are"
         )
     return asked
+
+
+def _is_a_detector(name: str) -> UnknownModelError:
+    return UnknownModelError(f"{name} is a detection model, which finds boxes", hint=f"clipcli detect -m {name}")
 
 
 def _path_without_form(asked: str, path: Path) -> UnknownModelError:

@@ -8,13 +8,14 @@ from clipcli.options.detect import DetectOptions
 from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, OutputOptions, RunOptions
 
 EVERYDAY = (
-    "labels", "labels_file", "prompts", "threshold", "crops", "output", "format", "paths", "model", "device",
-    "files_from", "include", "exclude", "quiet",
+    "labels", "labels_file", "prompts", "threshold", "multi_label", "crops", "output", "format", "paths", "model",
+    "device", "files_from", "include", "exclude", "quiet",
 )  # fmt: skip
 """What `--help` shows."""
 EXAMPLES = (
     'clipcli detect photos/ -l "a dog,a ball"',
-    "clipcli detect photos/ -l dog --threshold 0.7 --crops dogs/",
+    "clipcli detect photos/ -l dog,ball -m owlv2 --threshold 0.2",
+    "clipcli detect photos/ -l dog -m google/owlv2-large-patch14-ensemble --crops dogs/",
 )
 
 
@@ -26,13 +27,24 @@ def detect(
     out: OutputOptions,
     run: RunOptions,
 ) -> None:
-    """Find where the labels are in each image, coarsely: the best of many windows, as boxes in pixels."""
+    """Find where the labels are in each image, as boxes in pixels.
+
+    Detection models (-m owlv2, owlvit, grounding-dino) give close boxes; any other model gives coarse ones.
+    """
+    from clipcli.models.detector_loader import parse_detector
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
-    from clipcli.runs.detect import plan
+    from clipcli.runs.detect import plan, plan_detector
+    from clipcli.session.detector_session import open_detector_session
     from clipcli.session.session import open_session
 
-    console = run.console()
-    job, output = plan(inputs, labels, options, console), out.parse(null=inputs.null)
-    opened = open_session(model.choice(), console, run.session(inputs), expected_images=None)
-    raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))
+    console, output = run.console(), out.parse(null=inputs.null)
+    choice, reading = model.choice(), run.session(inputs)
+    detector = parse_detector(choice, console)
+    if detector is not None:
+        job = plan_detector(inputs, labels, options, console)
+        opened = open_detector_session(detector, choice, console, reading)
+        raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))
+    coarse = plan(inputs, labels, options, console)
+    session = open_session(choice, console, reading, expected_images=None)
+    raise typer.Exit(execute(coarse, session, lambda _: open_writer(output), console))

@@ -2,4 +2,5 @@
 
 from clipcli.runs.detect.rows import DetectedRow as DetectedRow
 from clipcli.runs.detect.run import DetectRun as DetectRun
-from clipcli.runs.detect.run import plan as plan
+from clipcli.runs.detect.validate import plan as plan
+from clipcli.runs.detect.validate import plan_detector as plan_detector

@@ -1,0 +1,134 @@
+"""The two ways to boxes: a detection model's own, and the best of many windows with any other model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+
+from clipcli.core.vectors import sigmoid, softmax
+from clipcli.errors import ImageError
+from clipcli.prompts import Label, expand, load_prompts
+from clipcli.session.regions import embed_regions
+from clipcli.tasks.detect import Answers, best_label_each, every_label, propose_windows, suppress, whole_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from PIL.Image import Image
+
+    from clipcli.core.console import Console
+    from clipcli.core.vectors import Scores, Vectors
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.prompts import PromptSet
+    from clipcli.session.detector_session import DetectorSession
+    from clipcli.session.regions import Regions
+    from clipcli.session.session import Session
+
+SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
+COARSE_THRESHOLD = 0.5
+BACKGROUND = ("something", "a background", "a scene", "a texture", "a blurry picture", "an empty picture")
+"""What a window without any of the labels looks like."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """What was found in one upright image."""
+
+    image: Image
+    answers: Answers
+    """Boxes in whole pixels, the best first."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to look for, and what counts as found."""
+
+    labels: Sequence[Label]
+    prompts: PromptSet
+    threshold: float | None
+    """None for that of the way."""
+    multi_label: bool = False
+    """Whether a box can have several labels."""
+
+
+class Locator(Protocol[SessionT_contra]):
+    """One way."""
+
+    def locate(
+        self, session: SessionT_contra, refs: Iterable[ImageRef], console: Console
+    ) -> Iterator[tuple[ImageRef, Located | ImageError]]:
+        """Yield what is in each image, or why it cannot be used, in input order."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetectorLocator:
+    """A detection model's own boxes."""
+
+    wanted: Wanted
+
+    def locate(
+        self, session: DetectorSession, refs: Iterable[ImageRef], console: Console
+    ) -> Iterator[tuple[ImageRef, Located | ImageError]]:
+        """See `Locator`."""
+        del console
+        wanted = self.wanted
+        session.read_labels([expand(label, wanted.prompts) for label in wanted.labels])
+        default = session.model.detector.kind.default_threshold
+        threshold = default if wanted.threshold is None else wanted.threshold
+        choose = every_label if wanted.multi_label else best_label_each
+        for ref, said in session.detect(refs):
+            if isinstance(said, ImageError):
+                yield ref, said
+                continue
+            chosen = choose(said.boxes, said.scores, threshold)
+            yield ref, Located(said.image, whole_pixels(chosen, *said.image.size))
+
+
+@dataclass(frozen=True)
+class CoarseLocator:
+    """The best of many windows, with any model."""
+
+    wanted: Wanted
+
+    def locate(
+        self, session: Session, refs: Iterable[ImageRef], console: Console
+    ) -> Iterator[tuple[ImageRef, Located | ImageError]]:
+        """See `Locator`."""
+        console.info(
+            "coarse boxes: square windows of several sizes are scored one by one, and a model for classification knows "
+            "nothing of edges; expect boxes that are too large or too small, or take a detection model: -m owlv2"
+        )
+        wanted = self.wanted
+        texts = session.embed_labels(wanted.labels, wanted.prompts)
+        plain = load_prompts(["plain"]) if not wanted.prompts.templates else wanted.prompts
+        nothing = session.embed_labels([Label("background", BACKGROUND)], plain)
+        for ref in refs:
+            found = embed_regions(session, ref, propose_windows)
+            if isinstance(found, ImageError):
+                yield ref, found
+            else:
+                scores = self._scores(session, found.vectors, texts, nothing)
+                yield ref, Located(found.image, self._chosen(found, scores))
+
+    def _scores(self, session: Session, windows: Vectors, texts: Vectors, nothing: Vectors) -> Scores:
+        """(windows, labels): probability of each label against the others and the background, or the model's own."""
+        scoring = session.scoring
+        if scoring.activation == "sigmoid":
+            return sigmoid(windows @ texts.T * np.float32(scoring.scale) + np.float32(scoring.bias))
+        logits = windows @ np.concatenate([texts, nothing]).T * np.float32(scoring.scale)
+        if self.wanted.multi_label:
+            return sigmoid(logits[:, :-1] - logits[:, -1:])
+        return softmax(logits)[:, :-1]
+
+    def _chosen(self, found: Regions, scores: Scores) -> Answers:
+        threshold = COARSE_THRESHOLD if self.wanted.threshold is None else self.wanted.threshold
+        rows, labels = [], []
+        for number in range(scores.shape[1]):
+            own = np.flatnonzero(scores[:, number] >= threshold)
+            kept = own[suppress(found.boxes[own], scores[own, number])].tolist()
+            rows += kept
+            labels += [number] * len(kept)
+        return Answers(found.boxes[rows], np.array(labels, np.int64), scores[rows, labels]).sorted()

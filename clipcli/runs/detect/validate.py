@@ -1,0 +1,65 @@
+"""What is asked of `detect`, checked as a whole before a model is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipcli.core.files import is_folder
+from clipcli.core.run_summary import RunSummary
+from clipcli.errors import InputsError, UsageError
+from clipcli.inputs.collect import is_stream
+from clipcli.prompts import load_prompts, parse_labels, require_prompts
+from clipcli.runs.detect.locators import CoarseLocator, DetectorLocator, Wanted
+from clipcli.runs.detect.run import DetectRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clipcli.core.console import Console
+    from clipcli.inputs.collect import ImageRef
+    from clipcli.options.detect import DetectOptions
+    from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.session.detector_session import DetectorSession
+    from clipcli.session.session import Session
+
+
+def plan(inputs: InputOptions, labels: LabelOptions, options: DetectOptions, console: Console) -> DetectRun[Session]:
+    """Check what was asked, for any OpenCLIP model: the coarse way.
+
+    Raises:
+        UsageError: no labels, or a folder for crops that cannot be used.
+        ClipcliError: images, labels or prompts that cannot be used.
+    """
+    wanted = _wanted(labels, options, labels.prompts or [])
+    return DetectRun(_refs(inputs, console), wanted, CoarseLocator(wanted), RunSummary(console), _folder(options.crops))
+
+
+def plan_detector(
+    inputs: InputOptions, labels: LabelOptions, options: DetectOptions, console: Console
+) -> DetectRun[DetectorSession]:
+    """Check the same for a detection model, which is told the labels as they are where there are no `--prompts`."""
+    wanted = _wanted(labels, options, labels.prompts or ["plain"])
+    return DetectRun(
+        _refs(inputs, console), wanted, DetectorLocator(wanted), RunSummary(console), _folder(options.crops)
+    )
+
+
+def _wanted(labels: LabelOptions, options: DetectOptions, prompts: list[str]) -> Wanted:
+    chosen = parse_labels(labels.labels or [], labels.labels_file or [])
+    loaded = load_prompts(prompts)
+    require_prompts(chosen, loaded)
+    return Wanted(chosen, loaded, options.threshold, options.multi_label)
+
+
+def _folder(crops: str | None) -> str | None:
+    if crops is not None and not is_folder(crops):
+        raise UsageError(f"{crops} is not a folder", hint="make the folder for --crops first")
+    return crops
+
+
+def _refs(inputs: InputOptions, console: Console) -> Iterable[ImageRef]:
+    refs = inputs.collect(console, warn=console.warning)
+    listed = refs if is_stream(inputs.images or [], inputs.files_from or []) else list(refs)
+    if listed == []:
+        raise InputsError("no images", hint="give files or folders")
+    return listed
