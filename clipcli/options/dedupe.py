@@ -18,7 +18,11 @@ class DuplicateOptions:
 
     level: Annotated[
         str,
-        typer.Option("--level", metavar="LEVEL", help="Loosest level: exact, near, edited or similar."),
+        typer.Option(
+            "--level",
+            metavar="LEVEL",
+            help="Loosest level: exact, near, edited or similar. Only similar needs a model.",
+        ),
     ] = "similar"
     against: Annotated[
         str | None,

@@ -179,6 +179,22 @@ class Preparation:
         return to_pixels(image, self.how)
 
 
+def digest_of_ref(ref: ImageRef, cache: EmbeddingCache | NoCache) -> str:
+    """Return the SHA-256 (hex) of an image's bytes; an unchanged file that the cache knows is not read.
+
+    Raises:
+        ImageError: at stage `read`.
+    """
+    before = _stat(ref.path) if ref.source is None and ref.problem is None else None
+    known = cache.known_digest(ref.path, before) if before else None
+    if known is not None:
+        return known
+    digest = hashlib.sha256(images.read_ref(ref)).hexdigest()
+    if before is not None and _same(before, _stat(ref.path)):
+        cache.remember_digest(ref.path, before, digest)
+    return digest
+
+
 def _stat(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)  # noqa: PTH116 - paths are strings here, any bytes included

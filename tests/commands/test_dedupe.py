@@ -142,6 +142,23 @@ def test_exact_copies_need_no_model(library):
     }
 
 
+def test_near_and_edited_copies_need_no_model(library):
+    near = run("dedupe", library, "--level", "near", "-m", "no/such-model", "-f", "jsonl")
+    edited = run("dedupe", library, "--level", "edited", "-m", "no/such-model", "-f", "jsonl")
+    assert "near" in {level for _, level, _ in levels(near).values()}
+    assert levels(near).items() <= levels(edited).items()
+    assert {row["similarity"] for row in near.rows if not row["keep"]} == {None}
+    assert run("dedupe", library, "--level", "similar", "-m", "no/such-model").code == 5
+
+
+def test_an_unchanged_file_is_not_read_again(library, monkeypatch):
+    monkeypatch.setattr("clipcli.cache.store._RACY_SECONDS", -3600)
+    first = run("dedupe", library, "--level", "near", "-f", "jsonl")
+    monkeypatch.setattr("clipcli.images.read_ref", lambda ref: pytest.fail(f"{ref.path} was read"))
+    monkeypatch.setattr("clipcli.images.read", lambda path: pytest.fail(f"{path} was read"))
+    assert run("dedupe", library, "--level", "near", "-f", "jsonl").rows == first.rows
+
+
 def test_groups_as_fdupes_writes_them(library):
     (library / "two copy.png").write_bytes((library / "two.png").read_bytes())
     result = run("dedupe", library, "--level", "exact", "-f", "groups", "--keep", "shortest-path")

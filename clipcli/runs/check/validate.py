@@ -127,7 +127,7 @@ class Planner:
                 yield Planned(spec.name, place, check, self._choice(spec))
             if spec.duplicates is not None:
                 name = f"{spec.name}: duplicates" if spec.names_labels else spec.name
-                needs_model = spec.duplicates != "exact"
+                needs_model = spec.duplicates == "similar"
                 twice = self._duplicated(spec, name, images, family) if images else None
                 yield Planned(name, place, twice, self._choice(spec) if needs_model else None)
 

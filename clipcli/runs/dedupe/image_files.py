@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli import images
 from clipcli.errors import ImageError
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.plan.file_state import FileState, digest_of, is_below, look, look_through, resolve
+from clipcli.session.prepare import digest_of_ref
 from clipcli.tasks.dedupe.keep import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from clipcli.cache import EmbeddingCache, NoCache
     from clipcli.core.vectors import Vector, Vectors
     from clipcli.inputs.collect import ImageRef
 
@@ -196,14 +197,13 @@ class Collection:
         self._rows += 1
 
 
-def read_only(refs: Iterable[ImageRef]) -> Iterator[Read]:
-    """Digests without a model, for `--level exact`."""
-    return map(_read, refs)
+def read_only(refs: Iterable[ImageRef], cache: EmbeddingCache | NoCache) -> Iterator[Read]:
+    """Return digests without vectors, for every level but *similar*."""
+    return (_read(ref, cache) for ref in refs)
 
 
-def _read(ref: ImageRef) -> Read:
+def _read(ref: ImageRef, cache: EmbeddingCache | NoCache) -> Read:
     try:
-        data = images.read_ref(ref)
+        return Read(ref, digest_of_ref(ref, cache), None, None)
     except ImageError as error:
         return Read(ref, "", None, error.bare())
-    return Read(ref, hashlib.sha256(data).hexdigest(), None, None)

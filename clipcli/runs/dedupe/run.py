@@ -65,7 +65,7 @@ class DedupeRun:
     @property
     def needs_model(self) -> bool:
         """Return whether vectors are compared, and not only bytes and pixels."""
-        return self.level != "exact" or is_vector_file(self.asked.against)
+        return self.level == "similar" or is_vector_file(self.asked.against)
 
     def open(self, choice: Choice) -> AbstractContextManager[Session]:
         """Open a session; where no model is needed, nothing of it is looked at."""
@@ -169,7 +169,7 @@ class DedupeRun:
         if self.needs_model:
             reads = (Read(done.ref, done.digest, done.vector, done.error) for done in session.embed_images(refs))
         else:
-            reads = read_only(refs)
+            reads = read_only(refs, session.cache)
         for read in reads:
             advance(1)
             if read.error is not None and self.asked.empty and collection.add_empty(read.ref, reference=reference):
