@@ -18,6 +18,7 @@ from run import ROOT, run
 SHELL = {"sh", "bash", "console", "shell"}
 _FENCE = re.compile(r"^(?P<fence>```+)(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=fence)[ \t]*$", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"<!-- (not run|output differs): ([^>]+?) -->\s*\Z")
+_EXTRA = re.compile(r"\bneeds? `clipcli\[(\w+)\]`")
 _ANYTHING = "…"
 _ONLY_BASH = re.compile(r"&&|;|\|\||\b(for|while|if|cd|function)\b|<\(|<<|\$\(|`")
 _INSTALLERS = re.compile(r"(^|[|;&]\s*)(make|pip|pipx|uv|npm|docker|curl|wget|sudo)\s")
@@ -36,6 +37,8 @@ class Block:
     text: str
     mark: str | None
     reason: str
+    extra: str | None = None
+    """The extra that the paragraph above says it needs, as in "needs `clipcli[torch]`"."""
 
     @property
     def language(self) -> str:
@@ -90,7 +93,13 @@ def blocks(page: Path) -> list[Block]:
     for match in _FENCE.finditer(text):
         mark = _MARK.search(text[: match.start()])
         line = text[: match.start()].count("\n") + 1
-        found.append(Block(page, line, match["info"].strip(), match["text"], mark and mark[1], mark[2] if mark else ""))
+        extra = _EXTRA.search(text[: match.start()].rstrip().rpartition("\n\n")[2])
+        found.append(
+            Block(
+                page, line, match["info"].strip(), match["text"], mark and mark[1], mark[2] if mark else "",
+                extra[1] if extra else None,
+            )
+        )  # fmt: skip
     return found
 
 

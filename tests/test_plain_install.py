@@ -1,4 +1,4 @@
-"""The wheel as a stranger gets it, in an environment of its own: how large it is, and README's commands in it."""
+"""The wheel as a stranger gets it, in an environment of its own: its size, and the first pages' commands in it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def test_it_is_small(plain: Plain, capsys: pytest.CaptureFixture[str]):
     assert done.stdout == "None\n"
 
 
-def test_the_commands_of_readme_run_in_it(plain: Plain, tmp_path: Path):
+@pytest.mark.parametrize("page", ["README.md", "docs/tour.md", "docs/cookbook.md"])
+def test_the_commands_of_a_page_run_in_it(page: str, plain: Plain, tmp_path: Path):
     docs_blocks.make_world(tmp_path)
     environment = {
         "PATH": f"{plain.programs}{os.pathsep}{os.environ['PATH']}",
@@ -69,7 +70,7 @@ def test_the_commands_of_readme_run_in_it(plain: Plain, tmp_path: Path):
         "HF_HOME": str(tmp_path / "hub"),
     }
     wrong, count = [], 0
-    for block in docs_blocks.blocks(ROOT / "README.md"):
+    for block in docs_blocks.blocks(ROOT / page):
         if block.language not in docs_blocks.SHELL or block.mark == "not run":
             continue
         for command in docs_blocks.commands(block):
@@ -78,9 +79,22 @@ def test_the_commands_of_readme_run_in_it(plain: Plain, tmp_path: Path):
                 capture_output=True, text=True, check=False, cwd=tmp_path, env=environment,
             )  # fmt: skip
             count += 1
-            if done.returncode not in docs_blocks.allowed_codes(command.line):
-                wrong.append(f"{block.where}: {command.line}\n{done.stdout[-500:]}{done.stderr[-1500:]}")
-            if command.output is not None and done.stdout.splitlines() != list(command.output):
-                wrong.append(f"{block.where}: {command.line} prints\n{done.stdout}")
+            fault = _fault(block, command, done)
+            if fault:
+                wrong.append(f"{block.where}: {command.line}\n{fault}\n{done.stdout[-500:]}{done.stderr[-1500:]}")
     assert count > 10
     assert not wrong, "\n\n".join(wrong)
+
+
+def _fault(
+    block: docs_blocks.Block, command: docs_blocks.Command, done: subprocess.CompletedProcess[str]
+) -> str | None:
+    """Say what a command did wrong; where its page says that it needs an extra, it has to ask for that one."""
+    if block.extra and command.line.startswith("clipcli "):
+        asks = done.returncode and f"[{block.extra}]" in done.stderr
+        return None if asks else f"does not ask for clipcli[{block.extra}], which the page says that it needs"
+    if done.returncode not in docs_blocks.allowed_codes(command.line):
+        return f"ends in {done.returncode}"
+    if command.output is not None and done.stdout.splitlines() != list(command.output):
+        return "prints something else than the page says"
+    return None

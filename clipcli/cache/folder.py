@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
+from clipcli.core.files import BINARY
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _is_open_to_all(folder: Path) -> bool:
 def open_file(path: Path, mode: str = "w") -> IO[str]:
     """Open a file for writing for this user alone; mode `x` refuses an existing file. Raises OSError."""
     only_new = os.O_EXCL if mode == "x" else os.O_TRUNC
-    flags = os.O_CREAT | os.O_WRONLY | only_new | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_CREAT | os.O_WRONLY | BINARY | only_new | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags, _FILE)
     close_to_others(path)
     return os.fdopen(descriptor, "w", encoding="utf-8")

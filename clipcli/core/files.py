@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PIECE: Final = 1 << 20
 _PIPE_WAIT_MS: Final = 2000
 """Milliseconds to wait for a writer to open a pipe."""
+BINARY: Final = getattr(os, "O_BINARY", 0)
+"""For `os.open`: without it, Windows changes newlines and ends a file at the byte 26."""
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 _LONGEST: Final = 160
 """Most characters of a library's error text that a message repeats."""
@@ -106,7 +108,7 @@ def open_file(path: str | Path) -> IO[bytes]:
         OSError: it is missing, is a folder, may not be read, or is a pipe without a writer.
         ValueError: the path contains a NUL.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+    descriptor = os.open(path, os.O_RDONLY | BINARY | _NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     try:
         _make_ready(descriptor)
         return os.fdopen(descriptor, "rb", buffering=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 UNFINISHED = ".part"
 """How the name of a file ends that is being written; what `kill -9` leaves behind."""
 _PLAIN_FILE = 0o666
+_STDOUT_NAME = "standard output"
+_IS_WINDOWS = os.name == "nt"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def open_target(path: str | None) -> Iterator[Target]:
     """
     number = None if path is None else descriptor_of(path)
     if path is None or path == "-" or number == STDOUT:
-        target = Target("standard output", sys.stdout.buffer, is_log=is_build_log())
+        target = Target(_STDOUT_NAME, sys.stdout.buffer, is_log=is_build_log())
         yield target
         target.flush()
     elif is_url(path):
@@ -113,6 +116,15 @@ def _replacing(path: Path) -> Iterator[Target]:
             part.chmod(destination.stat().st_mode if is_there(destination) else _PLAIN_FILE & ~_umask())
             part.replace(destination)
     finally:
+        _remove(part)
+
+
+def _remove(part: Path) -> None:
+    """Remove what is left of a file that was not finished; Windows removes no file that is read-only."""
+    try:
+        part.unlink(missing_ok=True)
+    except PermissionError:
+        part.chmod(_PLAIN_FILE)
         part.unlink(missing_ok=True)
 
 
@@ -153,5 +165,8 @@ def _plain_words(where: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise OutputError(f"cannot write {where}: its folder does not exist", hint="make the folder first") from error
     except OSError as error:
+        if error.errno == errno.EINVAL and where == _STDOUT_NAME and _IS_WINDOWS:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error  # what Windows says of one
         reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"cannot write {where}: {reason}") from error
+        hint = "close the program that has it open" if isinstance(error, PermissionError) and _IS_WINDOWS else None
+        raise OutputError(f"cannot write {where}: {reason}", hint=hint) from error

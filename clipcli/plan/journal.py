@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from clipcli.core.decode import DecodeError, decode, parse_json, shown
-from clipcli.core.files import TooLargeError, read_lines
+from clipcli.core.files import BINARY, TooLargeError, read_lines
 from clipcli.errors import OutputError, PlanError
 from clipcli.plan.file_state import named, words_of
 from clipcli.plan.seal import Seals, own_key
@@ -33,10 +33,10 @@ _START: Final = b'{"journal": '
 _MAX_LINE_SIZE: Final = 1 << 18
 """Limit of a line in bytes: a few paths of 4,096 bytes, each byte escaped to six."""
 _MAX_FILE_SIZE: Final = 1 << 30
-_LOCKED_BYTE: Final = 1 << 40
-"""The byte to lock on Windows, beyond the end of any journal."""
+_LOCKED_BYTE: Final = (1 << 31) - 2
+"""Windows locks byte ranges; this byte lies beyond any journal, and where its C library counts in 32 bits."""
 _NEW: Final = os.O_CREAT | os.O_EXCL
-_FLAGS: Final = os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS: Final = os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | BINARY
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,8 @@ def open_journal(path: Path, *, planned: Collection[tuple[str, str]] | None = No
             yield _resume(path, stream, written)
             return
         retired = _retire(path)
+    if retired is None:  # now that it is closed
+        retired = _retire(path)
     with _create(path) as stream:
         yield _resume(path, stream, _read(path, stream), retired)
 
@@ -145,12 +147,20 @@ def _resume(path: Path, stream: IO[bytes], written: Written, retired: Path | Non
     return Journal(path, stream, written, retired)
 
 
-def _retire(path: Path) -> Path:
-    """Rename an old journal, so that the plan's journal has the steps of this plan only."""
+def _retire(path: Path) -> Path | None:
+    """Rename an old journal, so that the plan's journal has the steps of this plan only.
+
+    Returns its new name; None on Windows where it is open, since no file can be renamed there while it is.
+    """
     number = 1
     while os.path.lexists(new_path := path.with_name(f"{path.name}.{number}")):
         number += 1
-    path.rename(new_path)
+    try:
+        path.rename(new_path)
+    except PermissionError:
+        return None
+    except OSError as error:
+        raise OutputError(f"cannot write the journal {path}: {words_of(error, str(path))}") from error
     return new_path
 
 
@@ -186,13 +196,12 @@ def _create(path: Path) -> IO[bytes]:
             header = _line(asdict(Header(secrets.token_hex(16))), Seals(own_key(make=True)))
             _write_header(stream, header)
             os.fsync(stream.fileno())
-            _name(part, path)
+            stream = _settle(part, path, stream)
         except BaseException:
             stream.close()
-            raise
-        finally:
             with suppress(OSError):
                 part.unlink()
+            raise
     except FileExistsError as error:
         raise OutputError(f"another clipcli is using {path}", hint="wait until it has finished") from error
     except OSError as error:
@@ -203,6 +212,22 @@ def _create(path: Path) -> IO[bytes]:
 def _write_header(stream: IO[bytes], line: bytes) -> None:
     if stream.write(line) != len(line):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _settle(part: Path, path: Path, stream: IO[bytes]) -> IO[bytes]:
+    """Give a new journal its only name, and return it, open and locked. Raises OSError, OutputError."""
+    try:
+        _name(part, path)
+        part.unlink(missing_ok=True)
+    except PermissionError:  # Windows, which neither renames a file that is open nor removes one of its names
+        stream.close()
+        if os.path.lexists(path):
+            part.unlink(missing_ok=True)
+        else:
+            part.rename(path)
+        stream = _open(path, os.O_RDWR)
+        _lock(path, stream)
+    return stream
 
 
 def _name(part: Path, path: Path) -> None:

@@ -12,6 +12,8 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from clipcli.core.files import BINARY
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -64,7 +66,7 @@ def own_key(*, make: bool) -> bytes | None:
 def _read(file: Path) -> bytes | None:
     """Return the key if only its owner can read and write it, else None."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(file, os.O_RDONLY | BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return None
     with open(descriptor, "rb") as stream:
@@ -78,7 +80,7 @@ def _make(file: Path) -> None:
     part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
+        with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY, 0o600), "wb") as stream:
             stream.write(secrets.token_bytes(KEY_SIZE))
         try:
             os.link(part, file)  # two concurrent runs share one key

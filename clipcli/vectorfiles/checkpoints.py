@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,7 @@ def _write_rows(writer: VectorsWriter, rows: VectorRows, start: int, stop: int) 
 
 
 _SUFFIX = ".safetensors"
+_LOCK = "lock"
 _UNFINISHED = Shard(1, 1, 0, "")
 """Marks a part of a run that had not seen all inputs yet."""
 
@@ -115,6 +116,7 @@ class PartsFolder:
         self._info: VectorsInfo | None = None
         self._dim = 0
         self._count = 0
+        self._has_remains = False
 
     def begin(self, info: VectorsInfo, dim: int) -> None:
         """Set the description of the parts, and compare it with the parts of an interrupted run.
@@ -172,6 +174,14 @@ class PartsFolder:
     def remove(self) -> None:
         """Delete the folder once the output is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._has_remains = is_folder(self.folder)
+
+    def remove_remains(self) -> None:
+        """Remove the lock and its folder where Windows, which keeps files that are open, kept them; it is released."""
+        if self._has_remains:
+            with suppress(OSError):  # another run may hold it by now
+                (self.folder / _LOCK).unlink(missing_ok=True)
+                self.folder.rmdir()
 
 
 def parts_path(out: Path) -> Path:
@@ -212,13 +222,14 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, name: str = "") -
         raise OutputError(f"cannot write {out}: is a folder", hint="name a file in it")
     try:
         parts.folder.mkdir(exist_ok=True)
-        with FileLock(parts.folder / "lock", timeout=0, mode=0o600):
+        with FileLock(parts.folder / _LOCK, timeout=0, mode=0o600):
             _clean(parts, out, resume=resume)
             try:
                 yield parts
             finally:
                 if not parts.files():
                     parts.remove()
+        parts.remove_remains()
     except Timeout as error:
         raise OutputError(f"another clipcli is writing {name or out}") from error
     except OSError as error:
@@ -228,7 +239,7 @@ def open_parts(out: Path, dtype: VectorDtype, *, resume: bool, name: str = "") -
 
 def _clean(parts: PartsFolder, out: Path, *, resume: bool) -> None:
     """Delete half-written files of a killed run and, unless `resume`, the parts of an earlier run."""
-    kept_names = {"lock", *(file.name for file in parts.files() if resume)}
+    kept_names = {_LOCK, *(file.name for file in parts.files() if resume)}
     for file in parts.folder.iterdir():
         if file.name not in kept_names:
             file.unlink()

@@ -6,18 +6,28 @@ import errno
 import os
 import re
 import shutil
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, OutputError
 from clipcli.inputs.sources import locate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from clipcli.inputs.sources import ByteSource
     from clipcli.runs.rank.rows import Hit, Result
 
 _TRIES = 10_000
+_LONGEST_STEM, _LONGEST_SUFFIX = 200, 16
+"""Bytes of a file's name that are kept: with its number it has to fit into the 255 that file systems take."""
+_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+"""What Windows allows in no name, and what addresses of the web are full of."""
+_IS_WINDOWS = os.name == "nt"
+_NO_PRIVILEGE = 1314
+"""Windows' number for a user who may not make links."""
 _WORDS = 40
 """Characters of a query that name its folder."""
 
@@ -63,7 +73,7 @@ class Keeper:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - paths are strings here, any bytes included
         except OSError as error:
             raise OutputError(f"cannot make the folder {folder}: {(error.strerror or str(error)).lower()}") from error
-        stem, suffix = os.path.splitext(os.path.basename(redact(hit.path)))  # noqa: PTH119, PTH122
+        stem, suffix = _file_name(hit.path)
         for turn in range(1, _TRIES):
             again = "" if turn == 1 else f".{turn}"
             target = os.path.join(folder, f"{hit.rank:0{self.width}}-{stem}{again}{suffix}")  # noqa: PTH118
@@ -78,7 +88,12 @@ class Keeper:
                     raise OutputError(f"cannot write {target}: {getattr(error, 'strerror', error)}".lower()) from error
                 return ImageError("read", "no such file" if not os.path.exists(hit.path) else "cannot be copied")  # noqa: PTH110
             except OSError as error:
-                raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
+                hint = (
+                    "--copy-to, or Windows' developer mode" if getattr(error, "winerror", 0) == _NO_PRIVILEGE else None
+                )
+                raise OutputError(
+                    f"cannot write {target}: {(error.strerror or str(error)).lower()}", hint=hint
+                ) from error
             return None
         raise OutputError(f"{folder} is full of hits of earlier runs", hint="name another folder")
 
@@ -92,7 +107,7 @@ class Keeper:
         if self.link:
             os.symlink(os.path.abspath(path), target)  # noqa: PTH100, PTH211
             return
-        with open(target, "xb") as copy, open(path, "rb") as original:  # noqa: PTH123
+        with open(path, "rb") as original, _new_file(target) as copy:  # noqa: PTH123
             shutil.copyfileobj(original, copy)
         shutil.copystat(path, target)
 
@@ -101,5 +116,31 @@ class Keeper:
         if self.link:
             raise ImageError("read", "no file of its own, so nothing can link to it")
         data = source.read()
-        with open(target, "xb") as copy:  # noqa: PTH123
+        with _new_file(target) as copy:
             copy.write(data)
+
+
+@contextmanager
+def _new_file(target: str) -> Iterator[IO[bytes]]:
+    """Open a file that is not there yet; one that is not written to its end is removed. Raises OSError."""
+    copy = open(target, "xb")  # noqa: PTH123, SIM115 - closed below
+    try:
+        with copy:
+            yield copy
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(target)  # noqa: PTH108
+        raise
+
+
+def _file_name(path: str) -> tuple[str, str]:
+    """Return stem and suffix of a hit's name, so short and so plain that any file system takes them."""
+    name = os.path.basename(redact(path))  # noqa: PTH119 - paths are strings here, any bytes included
+    if _IS_WINDOWS or locate(path) is not None:  # a file has a name that its system takes
+        name = _NO_NAME.sub("_", name).rstrip(". ")
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122
+    if len(os.fsencode(suffix)) > _LONGEST_SUFFIX:
+        stem, suffix = name, ""
+    while len(os.fsencode(stem)) > _LONGEST_STEM:
+        stem = stem[:-1]
+    return stem, suffix

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -215,12 +214,28 @@ def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> I
             info = replace(info, graph_sha256=sha256_of(made / _GRAPH))
             record = {"format": _FORMAT, "version": _VERSION, **asdict(info)}
             (made / _DESCRIPTION).write_text(json.dumps(record), "utf-8")
-            if is_there(target):
-                shutil.rmtree(target)
-            made.rename(target)
+            _install(made, target, Path(part) / "old")
             return info
     except OSError as error:
         raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _install(made: Path, target: Path, aside: Path) -> None:
+    """Put the folder into its place; an older index goes aside first, so that it is never half removed.
+
+    Windows lets no folder be renamed while another program has a file in it open.
+
+    Raises:
+        OSError: an index that is there stays whole.
+    """
+    if is_there(target):
+        target.rename(aside)
+    try:
+        made.rename(target)
+    except OSError:
+        if is_there(aside):
+            aside.rename(target)
+        raise
 
 
 def _measure(graph: Any, file: VectorFile, enough: float) -> tuple[int, float]:
