@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import types
 import typing
@@ -26,6 +27,9 @@ _LONGEST: Final = 40
 _DEEPEST: Final = 100
 _INTEGERS: Final = 2**63
 _MANY_DOTS: Final = 1000
+HALF_PAIR: Final = "half of a surrogate pair in it, which is no text"
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_HIGH, _LOW, _BYTES = 0xD800 >> 10, 0xDC00 >> 10, 0xDC80 >> 7
 
 
 class DecodeError(ValueError):
@@ -39,7 +43,10 @@ def parse_json(text: str | bytes, *, repeated: Literal["last", "refuse"] = "last
     """
     hook = _unique if repeated == "refuse" else None
     try:
-        value = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, object_pairs_hook=hook)
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        value = json.loads(text, object_pairs_hook=hook)
+        if has_half_pair(text):
+            raise DecodeError(HALF_PAIR)
     except DecodeError:
         raise
     except UnicodeDecodeError as error:
@@ -52,6 +59,28 @@ def parse_json(text: str | bytes, *, repeated: Literal["last", "refuse"] = "last
         raise DecodeError("a number in it is too long") from error
     _check_depth(value)
     return value
+
+
+def has_half_pair(text: str) -> bool:
+    """Return whether a JSON text spells a surrogate without its other half, which no output could be written with.
+
+    U+DC80 to U+DCFF stand alone: they are the bytes of file names that are no UTF-8, as Python has them.
+    """
+    if "\\ud" not in text and "\\uD" not in text:
+        return False
+    after_high = -1
+    for escape in _ESCAPE.finditer(text):
+        code = int(escape[1], 16) if escape[1] else 0
+        is_high, is_low = code >> 10 == _HIGH, code >> 10 == _LOW
+        if after_high >= 0:
+            if escape.start() != after_high or not is_low:
+                return True
+            after_high = -1
+        elif is_high:
+            after_high = escape.end()
+        elif is_low and code >> 7 != _BYTES:
+            return True
+    return after_high >= 0
 
 
 def parse_toml(text: str | bytes) -> dict[str, Any]:
