@@ -27,7 +27,6 @@ _LONGEST: Final = 40
 _DEEPEST: Final = 100
 _INTEGERS: Final = 2**63
 _MANY_DOTS: Final = 1000
-HALF_PAIR: Final = "half of a surrogate pair in it, which is no text"
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _HIGH, _LOW, _BYTES = 0xD800 >> 10, 0xDC00 >> 10, 0xDC80 >> 7
 
@@ -45,8 +44,7 @@ def parse_json(text: str | bytes, *, repeated: Literal["last", "refuse"] = "last
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
         value = json.loads(text, object_pairs_hook=hook)
-        if has_half_pair(text):
-            raise DecodeError(HALF_PAIR)
+        _refuse_half_pairs(text)
     except DecodeError:
         raise
     except UnicodeDecodeError as error:
@@ -61,7 +59,12 @@ def parse_json(text: str | bytes, *, repeated: Literal["last", "refuse"] = "last
     return value
 
 
-def has_half_pair(text: str) -> bool:
+def _refuse_half_pairs(text: str) -> None:
+    if _has_half_pair(text):
+        raise DecodeError("half of a surrogate pair in it, which is no text")
+
+
+def _has_half_pair(text: str) -> bool:
     """Return whether a JSON text spells a surrogate without its other half, which no output could be written with.
 
     U+DC80 to U+DCFF stand alone: they are the bytes of file names that are no UTF-8, as Python has them.

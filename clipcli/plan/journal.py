@@ -190,7 +190,7 @@ def _create(path: Path) -> IO[bytes]:
     """Create a journal; write its first line before it gets its name. Raises OutputError."""
     part = path.with_name(f".clipcli-journal-{secrets.token_hex(8)}.part")
     try:
-        stream = os.fdopen(os.open(part, _NEW | os.O_RDWR | _FLAGS, 0o600), "r+b", buffering=0)
+        stream: IO[bytes] = os.fdopen(os.open(part, _NEW | os.O_RDWR | _FLAGS, 0o600), "r+b", buffering=0)
         try:
             _lock(path, stream)
             header = _line(asdict(Header(secrets.token_hex(16))), Seals(own_key(make=True)))
