@@ -84,6 +84,8 @@ def test_dedupe(random_model: str, folder: Path, tmp_path: Path):
         (tmp_path / f"{number}.png").write_bytes((folder / "disc" / "red.png").read_bytes())
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     check(rows_of(random_model, "dedupe", tmp_path), "dedupe")
+    run("embed", tmp_path, "-o", tmp_path / "v.npy", "-m", random_model)
+    check(run("dedupe", tmp_path / "v.npy", "--format", "jsonl").rows, "dedupe", failures=False)
 
 
 def test_calibrate_and_its_file(random_model: str, folder: Path, tmp_path: Path):

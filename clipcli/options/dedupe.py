@@ -43,6 +43,13 @@ class DuplicateOptions:
             help="Smallest cosine that counts as similar. The default depends on the model.",
         ),
     ] = None  # fmt: skip
+    target_share: Annotated[
+        float | None,
+        typer.Option(
+            "--target-share", metavar="SHARE", min=0.0, max=1.0,
+            help="For files of vectors: find the --min-similarity that leaves out at most this share.",
+        ),
+    ] = None  # fmt: skip
     keep: Annotated[
         str | None,
         typer.Option(

@@ -17,6 +17,7 @@ EXAMPLES = (
     "clipcli dedupe photos/ -o plan.jsonl && clipcli apply plan.jsonl",
     "clipcli dedupe photos/ -o plan.jsonl --report plan.html",
     "clipcli dedupe test/ --against train/ --fail-on near",
+    "clipcli dedupe photos.npy --target-share 0.2 --paths",
 )
 
 
@@ -30,13 +31,24 @@ def dedupe(
     elsewhere: ActionWords,
 ) -> None:
     """Find copies, near copies and look-alikes. Touches no file."""
+    from contextlib import nullcontext
+
+    from clipcli.errors import UsageError
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
     from clipcli.runs.dedupe.report import ReportedRun, plan_of, refuse_actions
     from clipcli.runs.dedupe.review_page import ReviewPage
     from clipcli.runs.dedupe.run import plan
+    from clipcli.runs.dedupe.vector_run import NoSession, plan_vectors
 
     refuse_actions(elsewhere)
+    if (stored := plan_vectors(inputs, asked, run.console())) is not None:
+        output = out.parse(null=inputs.null)
+        if reports.report:
+            raise UsageError("--report is for images", hint="vectors have no pictures to review: leave out --report")
+        raise typer.Exit(
+            execute(stored, nullcontext(NoSession()), lambda _: open_writer(output), stored.report.console)
+        )
     job, choice = plan(inputs, asked, run, run.console()), model.choice()
     output = out.parse(null=inputs.null)
     reporting = reports.parse()

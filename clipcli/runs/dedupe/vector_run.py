@@ -1,0 +1,217 @@
+"""`dedupe` over stored vectors: look-alikes by cosine, without a picture and without a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+
+from clipcli.core.run_summary import RunSummary
+from clipcli.core.vectors import unit_length
+from clipcli.errors import ExitCode, UsageError, VectorsError
+from clipcli.inputs.collect import nothing_left
+from clipcli.inputs.sources.patterns import named_files
+from clipcli.options.dedupe import DuplicateOptions
+from clipcli.runs.dedupe.candidates import propose_by_vectors
+from clipcli.runs.dedupe.vector_rows import VectorDuplicateRow
+from clipcli.tasks.dedupe.clusters import group, smallest_cosine
+from clipcli.tasks.dedupe.levels import thresholds_of
+from clipcli.vectorfiles import is_vector_file, open_vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from clipcli.core.console import Console
+    from clipcli.core.vectors import Vectors
+    from clipcli.options.shared import InputOptions
+    from clipcli.runs.base import Advance
+    from clipcli.runs.dedupe.candidates import CandidateIndex
+    from clipcli.tasks.dedupe.join_rows import Indices
+    from clipcli.vectorfiles import VectorFile
+
+_ROWS: Final = 8192
+_FLOORS: Final = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25, 0.0)
+"""Where the search for a threshold looks, until enough is alike."""
+_PRECISION: Final = 0.0005
+_ROUNDING: Final = 1e-6
+"""By which the product of equal rows may miss 1."""
+_MATTER: Final = ("similar", "target_share", "fail_on")
+"""Options that vectors have a use for; the others are about files and pixels."""
+
+
+class NoSession:
+    """In place of a session: no model is opened."""
+
+    def finish(self) -> None:
+        """Nothing was put off."""
+
+
+@dataclass
+class VectorDedupeRun:
+    """One checked run."""
+
+    files: Sequence[VectorFile]
+    inputs: InputOptions
+    asked: DuplicateOptions
+    report: RunSummary
+    groups_found: int = 0
+    removed: int = 0
+    unit: ClassVar[str] = "image"
+    total: ClassVar[None] = None
+
+    def rows(self, session: NoSession, advance: Advance) -> Iterator[VectorDuplicateRow]:  # noqa: ARG002 - as every run
+        """Yield the groups, the image that stays first; in the order of the files.
+
+        Raises:
+            VectorsError: a row that is damaged.
+        """
+        names, vectors = self._read()
+        self.report.done = len(names)
+        console = self.report.console
+        if self.asked.target_share is None:
+            threshold = self.asked.similar
+            if threshold is None:
+                threshold = thresholds_of(self.files[0].model).similar
+            index = propose_by_vectors(vectors, threshold, console)
+            leader = led_by(vectors, index, threshold)
+        else:
+            threshold, leader = self._threshold_for(vectors, self.asked.target_share)
+            console.info(
+                f"--min-similarity {threshold:.4f} leaves out {removed_share(leader):.1%} of {len(names):,} "
+                f"(asked for: {self.asked.target_share:.1%})"
+            )
+        yield from self._groups(names, vectors, leader)
+
+    def finish(self, session: NoSession) -> ExitCode:  # noqa: ARG002 - as every run
+        """Say what was found, and return the exit code."""
+        console = self.report.console
+        console.info(
+            "only vectors were compared, no pixels: these are look-alikes, and copies among them are not told apart"
+        )
+        if self.groups_found:
+            groups = f"{self.groups_found:,} group{'' if self.groups_found == 1 else 's'}"
+            console.info(f"{groups}; {self.removed:,} of {self.report.done:,} images could go, {self._left:,} stay")
+        else:
+            console.info("no look-alikes found")
+        return ExitCode.CHECK_FAILED if self.asked.fail_on and self.removed else ExitCode.OK
+
+    @property
+    def _left(self) -> int:
+        return self.report.done - self.removed
+
+    def _read(self) -> tuple[Sequence[str], Vectors]:
+        """Return names and unit vectors; a single file of float32 stays where it is mapped."""
+        for file in self.files:
+            for _ in file.blocks(_ROWS):  # which refuses what is not finite
+                pass
+        matrices = [file.matrix() if file.info.unit_length else unit_length(file.matrix()) for file in self.files]
+        vectors = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
+        names = self.files[0].names if len(self.files) == 1 else [name for file in self.files for name in file.names]
+        keeps = self.inputs.globs.keeps
+        if keeps is None:
+            return names, vectors
+        kept = [row for row, name in enumerate(names) if keeps(name)]
+        if not kept:
+            raise nothing_left(self.inputs.globs)
+        return [names[row] for row in kept], vectors[kept]
+
+    def _threshold_for(self, vectors: Vectors, share: float) -> tuple[float, Indices]:
+        """Return the smallest threshold at which at most this share goes, and who leads whom at it."""
+        console, above = self.report.console, 1.0
+        for floor in _FLOORS:
+            index = propose_by_vectors(vectors, floor, console)
+            leader = led_by(vectors, index, floor)
+            if removed_share(leader) > share:
+                return self._between(vectors, index, floor, above, share)
+            above = floor
+        return above, leader
+
+    @staticmethod
+    def _between(
+        vectors: Vectors, index: CandidateIndex, low: float, high: float, share: float
+    ) -> tuple[float, Indices]:
+        """Halve the stretch between a threshold at which too much goes and one at which it does not."""
+        leader = led_by(vectors, index, high)
+        while high - low > _PRECISION:
+            middle = (low + high) / 2
+            tried = led_by(vectors, index, middle)
+            if removed_share(tried) > share:
+                low = middle
+            else:
+                high, leader = middle, tried
+        return high, leader
+
+    def _groups(self, names: Sequence[str], vectors: Vectors, leader: Indices) -> Iterator[VectorDuplicateRow]:
+        order = np.argsort(leader, kind="stable")
+        starts = np.flatnonzero(np.diff(leader[order], prepend=-1))
+        for members in np.split(order, starts[1:]):
+            if len(members) == 1:
+                continue
+            self.groups_found += 1
+            self.removed += len(members) - 1
+            head = int(leader[members[0]])
+            distinct = np.unique(vectors[members], axis=0)
+            smallest = min(1.0, smallest_cosine(distinct))
+            cosines = np.minimum(vectors[members] @ vectors[head], 1.0)
+            rows = sorted(zip(members.tolist(), cosines.tolist(), strict=True), key=lambda pair: pair[0] != head)
+            for row, cosine in rows:
+                mine = 1.0 if row == head else cosine
+                yield VectorDuplicateRow(self.groups_found, names[row], names[head], mine, smallest, row == head)
+
+
+def led_by(vectors: Vectors, index: CandidateIndex, threshold: float) -> Indices:
+    """Return for each row the one that stays for it, itself where it stays: the first of the file leads.
+
+    Args:
+        vectors: (n, dim), unit length.
+        index: partners down to this threshold or a smaller one.
+        threshold: cosine from which on two rows are alike.
+    """
+
+    def verify(row: int, others: Indices) -> npt.NDArray[np.bool_]:
+        return np.asarray(vectors[others] @ vectors[row] >= np.float32(threshold - _ROUNDING), bool)
+
+    order = np.flatnonzero(index.with_partner(threshold))
+    return group(order, len(vectors), lambda row: index.partners(row, threshold), verify).leader
+
+
+def removed_share(leader: Indices) -> float:
+    """Return the share of rows that another one stays for."""
+    return float(np.mean(leader != np.arange(len(leader)))) if len(leader) else 0.0
+
+
+def plan_vectors(inputs: InputOptions, asked: DuplicateOptions, console: Console) -> VectorDedupeRun | None:
+    """Return the run over vectors where the inputs are files of such; None where they are images.
+
+    Raises:
+        UsageError: images are named beside them, they are of texts, or an option is about files or pixels.
+        VectorsError: a file cannot be used, or files that cannot be compared.
+    """
+    arguments = named_files(inputs.images or [])
+    named = [path for path in arguments if inputs.column is None and is_vector_file(path)]
+    if not named:
+        if asked.target_share is not None:
+            raise UsageError("--target-share is for files of vectors", hint="clipcli embed photos/ -o photos.npy first")
+        return None
+    if len(named) < len(arguments) or inputs.files_from:
+        raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
+    if asked.target_share is not None and asked.similar is not None:
+        raise UsageError("--target-share finds the threshold that --min-similarity sets", hint="choose one")
+    for field in fields(DuplicateOptions):
+        if field.name not in _MATTER and getattr(asked, field.name) != field.default:
+            option = "--" + field.name.replace("_", "-")
+            raise UsageError(
+                f"{option} is about files and pixels, and {named[0]} holds vectors", hint=f"leave out {option}"
+            )
+    files = [open_vectors(path) for path in named]
+    if texts := next((file for file in files if file.kind == "text"), None):
+        raise UsageError(f"{texts.path} holds vectors of texts", hint="make some of images with clipcli embed")
+    for file in files[1:]:
+        if (file.fingerprint, file.dim) != (files[0].fingerprint, files[0].dim):
+            raise VectorsError(
+                f"{file.path} and {files[0].path} are of different models", hint="their vectors cannot be compared"
+            )
+    return VectorDedupeRun(files, inputs, asked, RunSummary(console))
