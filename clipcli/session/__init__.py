@@ -1,1 +1,1 @@
-"""Images and texts become unit vectors: decoding, batching, the cache and the model."""
+"""Turn images and texts into unit vectors: decoding, batching, the cache and the model."""

@@ -1,4 +1,4 @@
-"""Rows to the model in batches, which become smaller when memory does not suffice."""
+"""Encode images and texts in batches, which become smaller when memory runs out."""
 
 from __future__ import annotations
 
@@ -29,61 +29,61 @@ GPU_BATCH = 128
 TEXT_BATCH = 128
 _MOST_THREADS = 64
 _SHOWN = 60
-"""Characters of a text that fit into a line."""
+"""Most characters of a text in a message."""
 
 
 @dataclass
 class TruncationWarning:
-    """Says once a run that texts are cut, with the first of them."""
+    """Warns once per run that texts are cut, and names the first of them."""
 
     say: Callable[[str], None]
-    _said: bool = False
+    _warned: bool = False
 
-    def look_for(self, encoder: Encoder, texts: Sequence[str]) -> None:
-        """Count tokens where a text may have too many."""
-        if self._said:
+    def check(self, encoder: Encoder, texts: Sequence[str]) -> None:
+        """Warn if a text has more tokens than the model reads."""
+        if self._warned:
             return
         limit = encoder.info.context_length
-        # A token is at least one byte, so that short texts need no counting.
+        # A token has at least one byte, so short texts need no counting.
         candidates = [text for text in texts if len(text.encode("utf-8", "replace")) > limit - 2]
         long = [text for text, count in zip(candidates, encoder.count_tokens(candidates), strict=True) if count > limit]
         if long:
-            self._said = True
-            shown = long[0] if len(long[0]) <= _SHOWN else f"{long[0][: _SHOWN - 3]}…"
-            more = f", and {len(long) - 1} more so far" if len(long) > 1 else ""
-            self.say(f"longer than the model's {limit} tokens, cut there: {shown!r}{more}")
+            self._warned = True
+            excerpt = long[0] if len(long[0]) <= _SHOWN else f"{long[0][: _SHOWN - 3]}…"
+            ending = f", and {len(long) - 1} more so far" if len(long) > 1 else ""
+            self.say(f"longer than the model's {limit} tokens, cut there: {excerpt!r}{ending}")
 
 
 class _Turns:
-    """Who is with the model: any number at once, or one after the other."""
+    """Access of threads to the model: in parallel, or one after the other."""
 
     def __init__(self) -> None:
         self.one_by_one = False
-        self._inside = 0
-        self._met = False
+        self._active = 0
+        self._overlapped = False
         self._changed = threading.Condition()
 
     @contextmanager
-    def one(self) -> Iterator[Callable[[], bool]]:
-        """A turn; what it gives tells afterwards whether nobody else's batch took memory meanwhile."""
+    def take(self) -> Iterator[Callable[[], bool]]:
+        """Wait for a turn; yield a function that returns whether no other batch took memory in the meantime."""
         with self._changed:
-            self._changed.wait_for(lambda: not (self.one_by_one and self._inside))
-            self._inside += 1
-            self._met = self._met or self._inside > 1
+            self._changed.wait_for(lambda: not (self.one_by_one and self._active))
+            self._active += 1
+            self._overlapped = self._overlapped or self._active > 1
             alone = self.one_by_one
         try:
-            yield lambda: alone or not self._met
+            yield lambda: alone or not self._overlapped
         finally:
             with self._changed:
-                self._inside -= 1
+                self._active -= 1
                 self._changed.notify_all()
 
 
 @dataclass
 class BatchSize:
-    """How many rows go to the model at once: as many as was asked, and fewer once they did not fit.
+    """The number of rows per batch: as configured, and smaller after a batch did not fit into memory.
 
-    Several threads may fill at the same time. Once memory was short, they take turns.
+    Several threads may encode in parallel. Once memory has run out, they take turns.
     """
 
     size: int
@@ -92,20 +92,20 @@ class BatchSize:
     _turns: _Turns = field(default_factory=_Turns, repr=False)
 
     def fill(self, vectors: Vectors, encode: Callable[[slice], Vectors], device: str) -> None:
-        """Encode all rows; batches that were halved on the way stay so for the rest of the run.
+        """Encode all rows; a batch size that was halved stays so for the rest of the run.
 
         Args:
-            vectors: (n, dim), where the results go. It is there before the model takes what memory there is.
-            encode: a slice of the rows → (rows of the slice, dim).
-            device: whose memory it is, for the message.
+            vectors: (n, dim) array for the results, allocated before the model uses memory.
+            encode: slice of the rows → (rows of the slice, dim).
+            device: the device whose memory is used, for the message.
 
         Raises:
-            DeviceError: not even one row fits.
+            DeviceError: not even one row fits into memory.
         """
         start = 0
         while start < len(vectors):
             batch = slice(start, min(start + self.size, len(vectors)))
-            with self._turns.one() as was_alone:
+            with self._turns.take() as was_alone:
                 try:
                     vectors[batch] = encode(batch)
                     start = batch.stop
@@ -114,33 +114,33 @@ class BatchSize:
                     short = error
             if was_alone():
                 self._halve(batch.stop - start, device, short)
-            self._turns.one_by_one = True  # the same once more, without the others' batches beside it
+            self._turns.one_by_one = True  # repeat the batch, now without other batches in memory
 
     def _halve(self, rows: int, device: str, error: MemoryError) -> None:
-        if rows == 1:  # the size stays one: another batch may be on its way already
+        if rows == 1:  # the size stays 1, since another batch may already be running
             raise DeviceError(
-                f"one {self.unit} does not fit into the memory of {device}", hint="a smaller model, or --device cpu"
+                f"one {self.unit} does not fit into the memory of {device}", hint="use a smaller model or --device cpu"
             ) from error
         if rows // 2 < self.size:
             self.size = rows // 2
-            self.say(f"out of memory: batches of {self.size} {self.unit}s from here on")
+            self.say(f"out of memory: continuing with batches of {self.size} {self.unit}s")
 
 
 @dataclass
 class BatchEncoder:
-    """A model that takes any number of images or texts, in batches that become smaller when memory does not suffice."""
+    """Encodes any number of images or texts, in batches that become smaller when memory runs out."""
 
     model: Model
     timings: Timings
     console: Console
     batch_size: int | None = None
-    """Images in a batch; None chooses by device."""
+    """Images per batch; None chooses by device."""
     raw: bool = False
-    """Whether vectors keep the length that the tower gave them."""
+    """Whether vectors keep the tower's length instead of unit length."""
 
     @cached_property
     def images(self) -> BatchSize:
-        """Return how many images go to the model at once."""
+        """Return the batch size of images."""
         chosen = self.batch_size or (GPU_BATCH if self.model.runs_on_gpu else image_rows(self.model.precision))
         return BatchSize(chosen, "image", self.console.info)
 
@@ -158,16 +158,16 @@ class BatchEncoder:
 
     @property
     def lanes(self) -> int:
-        """Batches that the model takes side by side; asking loads it."""
+        """Return the number of batches that the model encodes in parallel; this loads the model."""
         return self.model.encoder.image_lanes
 
     @property
-    def least(self) -> int:
-        """Images that take the model as long as fewer of them."""
+    def row_multiple(self) -> int:
+        """Return the smallest batch that the engine computes without padding."""
         return 1 if self.model.runs_on_gpu else image_rows(self.model.precision)
 
     def encode_images(self, pixels: Pixels) -> Vectors:
-        """(n, 3, height, width) float32 → (n, dim) float32; a row that `fault_of` refuses is no vector.
+        """Encode (n, 3, height, width) float32 pixels as (n, dim) float32; check rows with `fault_of`.
 
         Raises:
             DeviceError: not even one image fits into memory.
@@ -181,15 +181,15 @@ class BatchEncoder:
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode N texts → float32 (n, dim), in the order given; all vectors are in memory together.
+        """Encode n texts as (n, dim) float32, in the order given; all vectors are in memory.
 
-        A batch is as long as its longest text, so texts of the same length go together.
+        A batch is padded to its longest text, so texts are batched by length.
 
         Raises:
             DeviceError: not even one text fits into memory.
         """
         encoder = self.model.encoder
-        self._truncation.look_for(encoder, texts)
+        self._truncation.check(encoder, texts)
         order = sorted(range(len(texts)), key=lambda index: (len(texts[index]), texts[index]))
         rows, vectors = np.empty((2, len(texts), encoder.info.dim), np.float32)
 
@@ -204,13 +204,13 @@ class BatchEncoder:
             with self.timings.measure("model"):
                 self._texts.fill(rows[start : start + TEXT_BATCH], encode_batch, encoder.device)
 
-        begun, threads = deque[Future[None]](), ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="model")
+        running, threads = deque[Future[None]](), ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="model")
         try:
             for start in range(0, len(texts), TEXT_BATCH):
-                while len(begun) >= encoder.text_lanes:  # more, once the model knows that there is much to do
-                    begun.popleft().result()
-                begun.append(threads.submit(encode, start))
-            for batch in begun:
+                while len(running) >= encoder.text_lanes:  # more lanes, once the engine has prepared for many texts
+                    running.popleft().result()
+                running.append(threads.submit(encode, start))
+            for batch in running:
                 batch.result()
         finally:
             threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The threads in which a model works: each takes a batch of what waits whenever it is free."""
+"""Dynamic batching: worker threads encode the next batch of queued images whenever they are idle."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     Encode = Callable[[list[str], Pixels], list[Vector | ImageError]]
     """Contents and their pixels (n, 3, height, width) → their vectors, or why they have none."""
 
-_LINGER_SECONDS = 0.02
-"""How long lanes that are idle wait for a batch each, before they share the one that is there."""
+_BATCH_TIMEOUT_SECONDS = 0.02
+"""Time that idle workers wait for full batches before they share the queued images."""
 _ALL: WeakSet[Batcher] = WeakSet()
 
 
 @atexit.register
-def _end() -> None:
-    """Let nobody be with the model when Python goes: its threads would find it gone, and take the process with them.
+def _stop_workers() -> None:
+    """Stop the workers before the interpreter shuts down: a thread inside native code would crash the process.
 
-    An executor's threads would be waited for before that: for ever, where a run was dropped and not closed.
+    Threads of an executor are joined earlier, which never returns if a run was dropped without being closed.
     """
-    for lanes in list(_ALL):
-        lanes.close()
-    for lanes in list(_ALL):
-        lanes.wait()
+    for batcher in list(_ALL):
+        batcher.close()
+    for batcher in list(_ALL):
+        batcher.wait()
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Waiting:
 
 
 class Batcher:
-    """Images that wait for the model, and the threads that take them there, in the order in which they come."""
+    """A queue of images, and the worker threads that encode them in order."""
 
     def __init__(
         self,
@@ -55,31 +55,31 @@ class Batcher:
         batch_size: int,
         max_batches: Callable[[], int],
         finished: Callable[[], object],
-        least: int = 1,
+        row_multiple: int = 1,
     ) -> None:
-        """Begin with no thread.
+        """Create an empty queue; threads start with the first image.
 
         Args:
-            encode: the model.
-            batch_size: images that it is given at once.
-            max_batches: number of batches that the model encodes in parallel; may grow, and a call may load the model.
+            encode: encodes a batch: digests and (n, 3, height, width) float32 pixels → a vector or error per image.
+            batch_size: images per batch.
+            max_batches: returns the number of batches to encode in parallel; it may grow, and may load the model.
             finished: called after each batch.
-            least: images that take the model as long as fewer of them.
+            row_multiple: smallest batch that the engine computes without padding.
         """
         self._encode, self._max_batches, self._finished = encode, max_batches, finished
-        self._batch_size, self._least = batch_size, least
+        self._batch_size, self._row_multiple = batch_size, row_multiple
         self._threads: list[threading.Thread] = []
         self._idle = 0
-        """Threads that are not with the model, some perhaps still on their way here."""
+        """Number of threads that are not encoding."""
         self._waiting: list[_Waiting] = []
         self._vectors: dict[str, Future[Vector | ImageError]] = {}
-        """By content, of all that waits or is with the model."""
-        self._hurry = self._closed = False
+        """Digest → result of every image that is queued or being encoded."""
+        self._is_flushing = self._closed = False
         self._changed = threading.Condition()
         _ALL.add(self)
 
     def add(self, digest: str, pixels: npt.NDArray[np.float32]) -> Future[Vector | ImageError]:
-        """Have the model see an image, once however often its content comes while it waits."""
+        """Queue an image and return its future result; images with the same digest share one result."""
         thread_count = self._max_batches()
         with self._changed:
             if digest not in self._vectors:
@@ -88,48 +88,48 @@ class Batcher:
                 self._vectors[digest] = image.vector
             vector = self._vectors[digest]
             while len(self._threads) < thread_count:
-                self._begin()
+                self._start_thread()
             self._changed.notify_all()
         return vector
 
-    def hurry(self) -> None:
-        """Let nothing that waits now wait for more to come."""
+    def flush(self) -> None:
+        """Encode the queued images without waiting for full batches."""
         with self._changed:
-            self._hurry = bool(self._waiting)
+            self._is_flushing = bool(self._waiting)
             self._changed.notify_all()
 
     @property
     def has_waiting(self) -> bool:
-        """Return whether something waits until a batch is full, or a lane free."""
+        """Return whether images are queued."""
         return bool(self._waiting)
 
     @property
     def is_full(self) -> bool:
-        """Return whether the next batch of every lane is there."""
+        """Return whether a full batch is queued for every worker."""
         return len(self._waiting) >= max(len(self._threads), 1) * self._batch_size
 
     def close(self) -> None:
-        """Begin no other batch."""
+        """Start no further batches."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def wait(self) -> None:
-        """After the end, for the batches that are with the model."""
+        """Wait for the running batches after `close`."""
         for thread in self._threads:
             thread.join()
 
-    def _begin(self) -> None:
+    def _start_thread(self) -> None:
         self._idle += 1
         self._threads.append(threading.Thread(target=self._work, name=f"model-{len(self._threads)}", daemon=True))
         self._threads[-1].start()
 
     def _work(self) -> None:
-        """What each thread does until the end."""
+        """Encode batches until the queue is closed."""
         while batch := self._next():
             try:
                 vectors = self._encode([image.digest for image in batch], np.stack([image.pixels for image in batch]))
-            except BaseException as error:  # noqa: BLE001 - raised again by who waits for the vectors
+            except BaseException as error:  # noqa: BLE001 - the futures raise it again
                 for image in batch:
                     image.vector.set_exception(error)
             else:
@@ -142,19 +142,19 @@ class Batcher:
             self._finished()
 
     def _next(self) -> list[_Waiting]:
-        """Return what a thread that is free does next; nothing when all is over."""
+        """Wait for the next batch and return it; empty when the queue is closed."""
         with self._changed:
             while not (self._closed or self._is_time()):
-                is_shared = len(self._waiting) >= self._batch_size  # too little for all that are idle
-                if not self._changed.wait(_LINGER_SECONDS if is_shared else None):
-                    self._hurry = True
-            share = -(-len(self._waiting) // (self._idle * self._least)) * self._least
+                is_shared = len(self._waiting) >= self._batch_size  # enough for one batch, but not for all idle workers
+                if not self._changed.wait(_BATCH_TIMEOUT_SECONDS if is_shared else None):
+                    self._is_flushing = True
+            share = -(-len(self._waiting) // (self._idle * self._row_multiple)) * self._row_multiple
             self._idle -= 1
             batch = [] if self._closed else self._waiting[: min(share, self._batch_size)]
             del self._waiting[: len(batch)]
-            self._hurry = self._hurry and bool(self._waiting)
+            self._is_flushing = self._is_flushing and bool(self._waiting)
             return batch
 
     def _is_time(self) -> bool:
-        """Return whether there is a batch for every lane that is idle, or no reason to wait for that."""
-        return bool(self._waiting) and (self._hurry or len(self._waiting) >= self._idle * self._batch_size)
+        """Return whether a full batch is queued for every idle worker, or the queue is being flushed."""
+        return bool(self._waiting) and (self._is_flushing or len(self._waiting) >= self._idle * self._batch_size)

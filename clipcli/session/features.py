@@ -1,4 +1,4 @@
-"""The one place where a tower's features become vectors: finite ones, or a reason why there is none."""
+"""Turn a tower's features into finite vectors, or into the reason why there is none."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
 NOT_FINITE = "the model gave numbers that are not finite"
 ALL_ZERO = "the model gave only zeros"
-_HINT = "the weights may be damaged: fetch them again, or name another model with -m"
+_HINT = "the weights may be damaged: download them again, or name another model with -m"
 _SHORTEST = np.float32(1e-12)
-"""Norms below this are lost in `unit_length`, as in `torch.nn.functional.normalize`."""
+"""`unit_length` does not normalise shorter vectors, as `torch.nn.functional.normalize`."""
 
 
 def fault_of(vector: Vector) -> ImageError | None:
-    """Return why a row of `Features.vectors` is no vector; None where it is one."""
+    """Return why a row of `Features.vectors` is not a valid vector, or None."""
     if not np.isfinite(vector).all():
         return ImageError("encode", NOT_FINITE)
     return None if vector.any() else ImageError("encode", ALL_ZERO)
 
 
 def vectors_or_faults(rows: Iterable[Vector]) -> list[Vector | ImageError]:
-    """Return each row, or why it is no vector."""
+    """Return each row, or its fault."""
     return [fault_of(row) or row for row in rows]
 
 
 def scale(features: Vectors, *, raw: bool) -> Vectors:
-    """Float32 (n, dim) features → unit length, or as they are; what has no direction stays without one.
+    """Scale (n, dim) float32 features to unit length, or return them unchanged if `raw`; zero rows stay zero.
 
-    Rows so long or so short that their squares leave the range of float32 are scaled before they are measured.
+    Rows whose squares exceed the range of float32 are scaled first, in float64.
     """
     features = np.asarray(features, np.float32)
     if raw:
@@ -66,44 +66,41 @@ def _unusable(vectors: Vectors) -> npt.NDArray[np.bool_]:
 
 
 class NoVectorError(ModelError):
-    """Texts or labels to which the model gave no vector."""
+    """The model gave no valid vector for some texts or labels."""
 
     def __init__(self, message: str, results: list[Vector | ImageError]) -> None:
         super().__init__(message, hint=_HINT)
         self.results = results
-        """Of all that were asked for, in order: a vector (dim,), or why there is none."""
+        """For each text or label in order, its (dim,) vector or its error."""
 
 
 @dataclass
 class Features:
-    """Asks the model for features, and in fp32 once more for rows that half precision cannot hold.
-
-    Several threads may ask at the same time.
-    """
+    """Computes features, and again in fp32 for rows that overflow in half precision. Thread-safe."""
 
     model: Model
     raw: bool
-    """Whether vectors keep the length that the tower gave them."""
+    """Whether vectors keep the tower's length instead of unit length."""
     console: Console
     _loading: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _gave_up: bool = False
 
     def vectors(self, encode: Callable[[Encoder, Rows], Vectors]) -> Vectors:
-        """(n, dim) float32; rows that `fault_of` refuses are left as they came.
+        """Return (n, dim) float32 vectors; check rows with `fault_of`.
 
-        Only the rows that failed are computed again, so that a vector does not depend on what else is in its batch.
+        Only invalid rows are computed again, so a vector does not depend on the other rows of its batch.
 
         Args:
-            encode: a model and rows of the batch → their features, (rows, dim).
+            encode: encoder and rows of the batch → their (rows, dim) features.
         """
         vectors = scale(encode(self.model.encoder, slice(None)), raw=self.raw)
-        again = np.flatnonzero(_unusable(vectors))
-        if len(again) and (encoder := self._in_fp32()) is not None:
-            vectors[again] = scale(encode(encoder, again), raw=self.raw)
+        rows_to_repeat = np.flatnonzero(_unusable(vectors))
+        if len(rows_to_repeat) and (encoder := self._in_fp32()) is not None:
+            vectors[rows_to_repeat] = scale(encode(encoder, rows_to_repeat), raw=self.raw)
         return vectors
 
     def _in_fp32(self) -> Encoder | None:
-        """Return the same model in fp32, where it runs in half precision; None where that cannot help."""
+        """Return the model in fp32 if it runs in half precision, else None."""
         with self._loading:
             precision = self.model.encoder.precision
             if self._gave_up or precision == "fp32":
@@ -123,14 +120,14 @@ class Features:
 
 
 def require_vectors(names: Sequence[str], results: Sequence[Vector | ImageError], dim: int) -> Vectors:
-    """(n, dim): the vectors of texts or labels that a run cannot do without; `names` are as the user wrote them.
+    """Return the (n, dim) vectors of texts or labels that a run needs; `names` are as the user wrote them.
 
     Raises:
-        NoVectorError: names those that have none.
+        NoVectorError: names the inputs without a vector.
     """
     faulty = [(name, result) for name, result in zip(names, results, strict=True) if isinstance(result, ImageError)]
     if faulty:
-        (name, fault), others = faulty[0], len(faulty) - 1
-        more = f" and {others} more" if others else ""
-        raise NoVectorError(f"{fault.reason} for {name!r}{more}", list(results))
+        (name, fault), remaining = faulty[0], len(faulty) - 1
+        ending = f" and {remaining} more" if remaining else ""
+        raise NoVectorError(f"{fault.reason} for {name!r}{ending}", list(results))
     return stack([result for result in results if not isinstance(result, ImageError)], dim)

@@ -1,4 +1,4 @@
-"""What turns images into vectors: a session on this machine, or one on a cluster."""
+"""The interface that turns images into vectors, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Everything that a vector depends on beside its input."""
+    """Everything besides the input that a vector depends on."""
 
     info: ModelInfo
     scoring: Scoring
-    """How cosines are read."""
+    """The function from cosines to scores."""
     precision: Precision
-    """The precision that the model computes in."""
+    """The precision of the computation."""
     decoding: tuple[str, ...]
-    """What makes the images' pixels other than usual."""
+    """Non-default settings of decoding."""
     rendering: str
-    """How pixels of any mode became RGB, by name."""
+    """Name of the conversion to RGB."""
 
 
 @dataclass(frozen=True)
 class Parallelism:
-    """How much works side by side, on all machines together."""
+    """The degree of parallelism, over all machines."""
 
     workers: int
-    """Threads that read and decode."""
+    """Number of threads that read and decode."""
     models: int
-    """Models at work at the same time."""
+    """Number of batches encoded at the same time."""
 
 
 class ImageEmbedder(Protocol):
-    """`clipcli.session.session.Session` is one, `clipcli.session.ray.ray_session.ClusterSession` is the other."""
+    """The interface of `clipcli.session.session.Session` and `clipcli.session.ray.ray_session.ClusterSession`."""
 
     @property
     def provenance(self) -> Provenance:
-        """Return what the vectors depend on."""
+        """Return everything besides the input that the vectors depend on."""
         ...
 
     @property
     def timings(self) -> Timings:
-        """Return where the time went so far, on all machines together."""
+        """Return the time spent so far, over all machines."""
         ...
 
     @property
     def parallelism(self) -> Parallelism:
-        """Return how much works side by side."""
+        """Return the degree of parallelism."""
         ...
 
     def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
@@ -62,5 +62,5 @@ class ImageEmbedder(Protocol):
         ...
 
     def finish(self) -> None:
-        """Do what was put off until the last row is out."""
+        """Do the work that was deferred until after the last row."""
         ...

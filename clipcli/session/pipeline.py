@@ -1,4 +1,4 @@
-"""Threads and queues: while the model works on some batches, the next is decoded and the one before is written."""
+"""The pipeline of threads and queues: decode the next images while the model encodes and results are written."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from clipcli.session.prepare import Preparation, Prepared
 
 _PATIENCE_SECONDS = 0.25
-"""How long a part of a batch waits for more when the list of images comes slowly."""
+"""Time that a partial batch waits for more images when the list of images arrives slowly."""
 _HELD_BACK = 8
-"""Batches of results that wait at most for an image among them that has yet to fill a batch for the model."""
+"""Most batches of results that wait for an earlier image whose batch is not full yet."""
 _FETCHED_AT_ONCE = 16
-"""Requests under way: those who wait for a network do not keep a core busy."""
+"""Parallel requests; threads that wait for a network need no core."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What became of one image: a vector (dim,), or an error."""
+    """The result of one image: a (dim,) vector, or an error."""
 
     ref: ImageRef
     vector: Vector | None
     error: ImageError | None
     digest: str = ""
-    """The sha256 (hex) of the file's bytes; empty when it could not be read."""
+    """The SHA-256 (hex) of the file's bytes; empty if it could not be read."""
 
 
 @dataclass(frozen=True)
-class _Coming:
-    """An image of which something will become, or has."""
+class _Pending:
+    """An image with its present or future result."""
 
     ref: ImageRef
     outcome: Future[Vector | ImageError] | Vector | ImageError
@@ -56,7 +56,7 @@ class _Coming:
         return not isinstance(self.outcome, Future) or self.outcome.done()
 
     def result(self) -> Embedded:
-        """Waits for the model; raises what it raised."""
+        """Wait for the result; raise the model's exception."""
         outcome = self.outcome.result() if isinstance(self.outcome, Future) else self.outcome
         if isinstance(outcome, ImageError):
             return Embedded(self.ref, None, outcome)
@@ -69,44 +69,46 @@ class _End:
 
 
 class _Finished:
-    """Word from the model that a batch is done."""
+    """A message that a batch has been encoded."""
 
 
 _Item: TypeAlias = "tuple[ImageRef, Future[Prepared]] | _Finished | _End"
 
 
 class PixelEncoder(Protocol):
-    """Where batches of pixels go; `clipcli.session.batch_encoder.BatchEncoder` is one."""
+    """The interface of `clipcli.session.batch_encoder.BatchEncoder`."""
 
     @property
     def lanes(self) -> int:
-        """Return how many batches it takes side by side; asked when there is work for it."""
+        """Return the number of batches to encode in parallel; called when there is work."""
         ...
 
     @property
-    def least(self) -> int:
-        """Return how many images take it as long as fewer of them."""
+    def row_multiple(self) -> int:
+        """Return the smallest batch that the engine computes without padding."""
         ...
 
     def encode_images(self, pixels: Pixels) -> Vectors:
-        """(n, 3, height, width) → (n, dim); a row that `fault_of` refuses becomes an error, and is not kept."""
+        """Encode (n, 3, height, width) pixels as (n, dim) vectors; check rows with `fault_of`."""
         ...
 
 
 @dataclass(frozen=True)
 class ImagePipeline:
-    """Everything between a path and a vector."""
+    """The stages between a path and a vector."""
 
     preparation: Preparation
     encoder: PixelEncoder
     workers: int
 
     def run(self, refs: Iterable[ImageRef], batch_size: int) -> Iterator[Embedded]:
-        """Results in input order. A few batches more than there are lanes are in memory, however many images come."""
+        """Yield results in input order; memory is bounded by a few batches more than are encoded in parallel."""
         ahead: queue.Queue[_Item] = queue.Queue(maxsize=2 * batch_size + self.workers)
         stopped = threading.Event()
         decoders = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        model = Batcher(self._encode, batch_size, lambda: self.encoder.lanes, lambda: _tell(ahead), self.encoder.least)
+        model = Batcher(
+            self._encode, batch_size, lambda: self.encoder.lanes, lambda: _notify(ahead), self.encoder.row_multiple
+        )
         fetchers = ThreadPoolExecutor(_FETCHED_AT_ONCE, "fetch", give_up_when, (stopped,))
         feed = (refs, decoders, fetchers, ahead, stopped)
         threading.Thread(target=self._feed, args=feed, daemon=True, name="feed").start()
@@ -126,47 +128,47 @@ class ImagePipeline:
         ahead: queue.Queue[_Item],
         stopped: threading.Event,
     ) -> None:
-        """Hand work to the threads in input order, as far ahead as the queue allows."""
+        """Submit images to the threads in input order, as far ahead as the queue allows."""
         end = _End()
         try:
             for ref in refs:
-                far = ref.source is not None and ref.source.is_remote
-                fetched = fetchers.submit(images.read_ref, ref) if far else None
+                is_remote = ref.source is not None and ref.source.is_remote
+                fetched = fetchers.submit(images.read_ref, ref) if is_remote else None
                 if not _offer(ahead, (ref, decoders.submit(self.preparation.prepare, ref, fetched)), stopped):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads the queue
             end = _End(error)
         _offer(ahead, end, stopped)
 
-    def _drain(self, ahead: queue.Queue[_Item], model: Batcher, most: int) -> Iterator[Embedded]:
-        """Results in order, as soon as what comes before them is done; at most `most` are held back by those before."""
-        coming = deque[_Coming]()
+    def _drain(self, ahead: queue.Queue[_Item], model: Batcher, max_held: int) -> Iterator[Embedded]:
+        """Yield results in order as soon as all earlier ones are done; hold back at most `max_held` results."""
+        pending = deque[_Pending]()
         while True:
             item = _take(ahead, wait=not model.has_waiting)
             if isinstance(item, tuple):
-                coming.append(self._sent(item[0], item[1].result(), model))
+                pending.append(self._submit(item[0], item[1].result(), model))
             is_over = isinstance(item, _End)
-            is_held_up = len(coming) >= most
+            is_held_up = len(pending) >= max_held
             if item is None or is_over or is_held_up:
-                model.hurry()
-            while coming and (coming[0].is_done or is_over or model.is_full or len(coming) >= most):
-                yield coming.popleft().result()
+                model.flush()
+            while pending and (pending[0].is_done or is_over or model.is_full or len(pending) >= max_held):
+                yield pending.popleft().result()
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
                 return
 
-    def _sent(self, ref: ImageRef, prepared: Prepared, model: Batcher) -> _Coming:
-        """Return an image on its way to the model, if it has to go there."""
+    def _submit(self, ref: ImageRef, prepared: Prepared, model: Batcher) -> _Pending:
+        """Return the result of an image from the cache, or submit it to the model."""
         if isinstance(prepared, ImageError):
-            return _Coming(ref, prepared)
+            return _Pending(ref, prepared)
         if isinstance(prepared, Known):
             self.preparation.timings.count(encoded=0, cached=1)
-            return _Coming(ref, prepared.vector, prepared.digest)
-        return _Coming(ref, model.add(prepared.digest, prepared.pixels), prepared.digest)
+            return _Pending(ref, prepared.vector, prepared.digest)
+        return _Pending(ref, model.add(prepared.digest, prepared.pixels), prepared.digest)
 
     def _encode(self, digests: list[str], pixels: Pixels) -> list[Vector | ImageError]:
-        """In the model's threads. What they made is kept at once, so that a kill costs no more than their batches."""
+        """Encode a batch in a worker thread; store it at once, so that a kill loses only running batches."""
         preparation = self.preparation
         with preparation.timings.measure("model"):
             results = vectors_or_faults(self.encoder.encode_images(pixels))
@@ -181,21 +183,21 @@ class ImagePipeline:
 
 
 def _take(ahead: queue.Queue[_Item], *, wait: bool) -> _Item | None:
-    """Return the next item; None when there is a batch to start and none comes soon."""
+    """Return the next item; without `wait`, None if none arrives soon."""
     try:
         return ahead.get() if wait else ahead.get(timeout=_PATIENCE_SECONDS)
     except queue.Empty:
         return None
 
 
-def _tell(ahead: queue.Queue[_Item]) -> None:
-    """Wake who waits for the next image; a full queue keeps nobody waiting."""
+def _notify(ahead: queue.Queue[_Item]) -> None:
+    """Wake the reader of the queue; if the queue is full, the reader is not waiting."""
     with contextlib.suppress(queue.Full):
         ahead.put_nowait(_Finished())
 
 
 def _offer(ahead: queue.Queue[_Item], item: _Item, stopped: threading.Event) -> bool:
-    """Put an item as soon as there is room; False when nobody wants it any more."""
+    """Put an item into the queue as soon as there is room; return False if the run has stopped."""
     while not stopped.is_set():
         with contextlib.suppress(queue.Full):
             ahead.put(item, timeout=_PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""What the threads do to one image before the model sees it."""
+"""Prepare one image for the model: look it up in the cache, read, decode and preprocess it."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from clipcli.engines.nvjpeg import JpegDecoder
     from clipcli.inputs.collect import ImageRef
 
-_HINT = "--fast-decode is the CPU's way to decode large photos faster"
+_HINT = "--fast-decode decodes large photos faster on the CPU"
 
 
 def gpu_decoder(device: str) -> GpuDecoder:
-    """Return a decoder for the device that a model was asked to run on; nothing is loaded yet.
+    """Return a decoder for the model's device; nothing is loaded yet.
 
     Raises:
-        UsageError: that is another kind of device.
+        UsageError: the device is not a CUDA device.
         TorchMissingError: torch is not installed.
         DeviceError: there is no CUDA device here.
     """
     if device.partition(":")[0] not in {"auto", "cuda"}:
-        raise UsageError(f"--gpu-decode decodes on a CUDA device, and --device says {device}", hint=_HINT)
+        raise UsageError(f"--gpu-decode needs a CUDA device, but --device is {device}", hint=_HINT)
     require_torch("--gpu-decode")
     if accelerator() != "cuda":
         raise DeviceError("--gpu-decode: no CUDA device here", hint=_HINT)
@@ -51,32 +51,32 @@ def gpu_decoder(device: str) -> GpuDecoder:
 
 
 class GpuDecoder:
-    """See `clipcli.engines.nvjpeg.JpegDecoder`, which it becomes at the first use: a run from the cache needs none."""
+    """A `clipcli.engines.nvjpeg.JpegDecoder` that is loaded on first use, since a run from the cache needs none."""
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._decoder: JpegDecoder | None = None
         self._changing = threading.Lock()
-        self.asked = self.taken = 0
-        """JPEGs that came here, and those of them that were decoded here."""
+        self.received = self.decoded = 0
+        """Number of JPEG files received, and of those decoded on the GPU."""
 
-    def __call__(self, data: bytes, least: tuple[int, int]) -> Image | None:
-        """Decode a JPEG file → an image of no less than `least`, or None."""
+    def __call__(self, data: bytes, min_size: tuple[int, int]) -> Image | None:
+        """Decode a JPEG file to an image of no less than `min_size`, or return None."""
         with self._changing:
             if self._decoder is None:
                 from clipcli.engines.nvjpeg import JpegDecoder
 
                 self._decoder = JpegDecoder(self._device)
-        image = self._decoder(data, least)
+        image = self._decoder(data, min_size)
         with self._changing:
-            self.asked += 1
-            self.taken += image is not None
+            self.received += 1
+            self.decoded += image is not None
         return image
 
 
 @dataclass
 class Timings:
-    """Seconds spent in each step, summed over threads, and how many inputs came from the cache."""
+    """Seconds spent in each step, summed over threads, and the number of encoded and cached inputs."""
 
     read: float = 0.0
     decode: float = 0.0
@@ -97,19 +97,19 @@ class Timings:
                 setattr(self, step, getattr(self, step) + seconds)
 
     def count(self, *, encoded: int, cached: int) -> None:
-        """Add what went through the model and what needed not to."""
+        """Add numbers of encoded and cached inputs."""
         with self._lock:
             self.encoded += encoded
             self.cached += cached
 
 
 _DRAFT_FACTOR = 2
-"""A JPEG decoder may shrink to no less than this many times the model's size (docs/images.md has the tolerance)."""
+"""A JPEG decoder may shrink to no less than this multiple of the model's size (see docs/images.md)."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image that the model has to see."""
+    """An image to encode."""
 
     digest: str
     pixels: npt.NDArray[np.float32]
@@ -128,7 +128,7 @@ Prepared: TypeAlias = "Decoded | Known | ImageError"
 
 @dataclass(frozen=True)
 class Preparation:
-    """From a path to pixels, or straight to a vector that an earlier run has kept."""
+    """Turns a reference into pixels, or into a vector from the cache."""
 
     how: Preprocessing
     space: str
@@ -136,21 +136,21 @@ class Preparation:
     timings: Timings
     orient: bool = True
     fast: bool = False
-    """Let the JPEG decoder shrink large images on the way."""
+    """Let the JPEG decoder shrink large images."""
     rendering: images.Rendering = images.ON_WHITE
     max_pixels: int | None = None
     on_gpu: Callable[[bytes, tuple[int, int]], Image | None] | None = None
-    """Decodes a JPEG file elsewhere, to an image of no less than a width and height, or declines."""
+    """Decodes a JPEG file on a GPU to an image of at least a (width, height), or returns None."""
 
     def prepare(self, ref: ImageRef, fetched: Future[bytes] | None = None) -> Prepared:
-        """Runs in many threads at once; an error is a result. `fetched` is what comes from far away."""
+        """Prepare one image, thread-safe; errors are returned. `fetched` gives the bytes of a remote image."""
         try:
             if ref.problem is not None:
                 return ImageError("read", ref.problem)
             before = _stat(ref.path) if ref.source is None else None
-            known = self.cache.known_digest(ref.path, before) if before else None
-            if known is not None and (vector := self._kept(known)) is not None:
-                return Known(known, vector)
+            digest_before = self.cache.known_digest(ref.path, before) if before else None
+            if digest_before is not None and (vector := self._kept(digest_before)) is not None:
+                return Known(digest_before, vector)
             with self.timings.measure("read"):
                 data = images.read_ref(ref) if fetched is None else fetched.result()
                 digest = hashlib.sha256(data).hexdigest()
@@ -170,9 +170,9 @@ class Preparation:
     def _pixels(self, data: bytes) -> npt.NDArray[np.float32]:
         limit = images.DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels
         height, width = self.how.image_size
-        least, on_gpu = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height), self.on_gpu
-        jpeg = (lambda data: on_gpu(data, least)) if on_gpu else None
-        draft = least if self.fast else None
+        min_size, on_gpu = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height), self.on_gpu
+        jpeg = (lambda data: on_gpu(data, min_size)) if on_gpu else None
+        draft = min_size if self.fast else None
         image = images.decode(
             data, orient=self.orient, max_pixels=limit, draft=draft, jpeg=jpeg, rendering=self.rendering
         )
@@ -203,7 +203,7 @@ def _stat(path: str) -> os.stat_result | None:
 
 
 def _same(before: os.stat_result, after: os.stat_result | None) -> bool:
-    """Return whether a file was left alone while it was read."""
+    """Return whether a file did not change while it was read."""
     return after is not None and (before.st_ino, before.st_size, before.st_mtime_ns) == (
         after.st_ino,
         after.st_size,

@@ -1,4 +1,4 @@
-"""Parts of images → unit vectors. They are not kept in the cache."""
+"""Embed parts of images as unit vectors, which are not cached."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Regions:
 
 
 def embed_regions(session: Session, ref: ImageRef, propose: Propose) -> Regions | ImageError:
-    """Read one image upright, cut out the boxes that `propose(width, height)` gives, and embed each."""
+    """Read one image upright, crop the boxes of `propose(width, height)`, and embed each; errors are returned."""
     options = session.options
     limit = images.DEFAULT_MAX_PIXELS if options.max_pixels is None else options.max_pixels
     try:

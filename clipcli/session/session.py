@@ -1,4 +1,4 @@
-"""The one path to vectors: read ahead → cache → decode → preprocess → encode → unit length."""
+"""The session, the only path to vectors: read → cache → decode → preprocess → encode → unit length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from clipcli.session.prepare import GpuDecoder
 
 _TEXTS_AT_ONCE = 8192
-"""Texts whose vectors are in memory together: 8192 × 512 numbers are 17 MB."""
+"""Texts encoded at a time: 8192 × 512 float32 are 17 MB."""
 
 
 @contextmanager
@@ -51,19 +51,19 @@ def open_session(
     expected_texts: int | None = None,
     needs_model: bool = True,
 ) -> Iterator[Session]:
-    """Open a session, which lets go of its cache when the block ends.
+    """Open a session; its cache is closed at the end of the block.
 
     Args:
-        choice: the model, and where and how it runs.
-        console: says what a person should know.
-        options: how images are read, and how much is done at once.
-        expected_images: how many images will come, as far as is known; many have the engine prepare for speed.
-        expected_texts: the same of texts.
-        needs_model: False where only the cache is used; nothing of the model is looked at then.
+        choice: the model, its device, precision and engine.
+        console: prints messages.
+        options: how images are read, and the degree of parallelism.
+        expected_images: number of images, if known; for many the engine takes time to prepare for speed.
+        expected_texts: the same for texts.
+        needs_model: False if only the cache is used; then the model is not resolved.
 
     Raises:
-        UnknownModelError: the model's name means nothing.
-        DeviceError: JPEGs are to be decoded on a GPU, and there is none.
+        UnknownModelError: there is no such model.
+        DeviceError: `gpu_decode` is set and there is no GPU.
     """
     options = options or SessionOptions()
     on_gpu = gpu_decoder(choice.device) if options.gpu_decode and needs_model else None
@@ -85,23 +85,23 @@ class Session:
     options: SessionOptions = field(default_factory=SessionOptions)
     timings: Timings = field(default_factory=Timings)
     on_gpu: GpuDecoder | None = None
-    """What decodes JPEGs, where that is wished for."""
+    """The GPU decoder for JPEG files, if requested."""
     needs_model: bool = True
-    """False where only the cache is used."""
+    """False if only the cache is used."""
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model is; loads nothing where an earlier run or a bundle tells it."""
+        """Return the model's description, without loading it if an earlier run or a bundle has it."""
         return self.model.info
 
     @property
     def scoring(self) -> Scoring:
-        """Return how cosines are read."""
+        """Return the function from cosines to scores."""
         return self.model.scoring
 
     @property
     def space(self) -> str:
-        """Return what vectors of this model and precision are kept under."""
+        """Return the cache's space for vectors of this model and precision."""
         raw = "/raw" if self.options.raw else ""
         return f"{self._key_of_model}/{self.model.precision}{raw}"
 
@@ -111,28 +111,28 @@ class Session:
 
     @property
     def image_space(self) -> str:
-        """Return what vectors of images are kept under; other ways to read an image give other vectors."""
+        """Return the cache's space for vectors of images, which also depend on how images are read."""
         return "/".join((self.space, *self.options.image_parts))
 
     @property
     def provenance(self) -> Provenance:
-        """Return what vectors of this session depend on beside their inputs."""
+        """Return everything besides the inputs that vectors of this session depend on."""
         options = self.options
         return Provenance(self.info, self.scoring, self.model.precision, options.decoding, options.rendering.name)
 
     @property
     def parallelism(self) -> Parallelism:
-        """Threads that read and decode, and batches that the model takes side by side."""
+        """Return the number of threads that decode, and of batches encoded in parallel."""
         return Parallelism(self.workers, self.model.encoder.image_lanes if self.model.is_loaded else 1)
 
     @property
     def workers(self) -> int:
-        """Threads that read and decode."""
+        """Return the number of threads that read and decode."""
         return self.options.workers or usable_cores()
 
     @property
     def batch_size(self) -> int:
-        """Images in a batch, as asked, as the device suggests, or as memory allowed."""
+        """Return the number of images per batch: as requested, by device, or reduced to fit into memory."""
         return self._encoder.images.size
 
     @cached_property
@@ -140,9 +140,9 @@ class Session:
         return BatchEncoder(self.model, self.timings, self.console, self.options.batch_size, self.options.raw)
 
     def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
-        """Return a unit vector, or the reason why there is none, for each image in the order given.
+        """Yield a (dim,) unit vector or an error for each image, in the order given.
 
-        Streams: a slow list of paths gives its first results before its last line. Memory is bounded by a few batches.
+        Results are streamed while `refs` is read. Memory is bounded by a few batches.
         """
         preparation = Preparation(
             how=self.info.preprocessing,
@@ -158,26 +158,26 @@ class Session:
         return ImagePipeline(preparation, self._encoder, self.workers).run(refs, self.batch_size)
 
     def encode_pixels(self, pixels: Pixels) -> Vectors:
-        """(n, 3, height, width) as the model wants it → (n, dim), unit length; nothing is kept.
+        """Encode (n, 3, height, width) preprocessed pixels as (n, dim) unit vectors, without the cache.
 
-        A row that `fault_of` refuses is no vector. Raises DeviceError where not even one image fits into memory.
+        Check rows with `fault_of`. Raises DeviceError if not even one image fits into memory.
         """
         self.timings.count(encoded=len(pixels), cached=0)
         with self.timings.measure("model"):
             return self._encoder.encode_images(pixels)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode N texts → float32 (n, dim), unit length; each distinct text is encoded once and kept.
+        """Encode n texts as (n, dim) float32 unit vectors; each distinct text is encoded once and cached.
 
         Raises:
-            TypeError: one string, which would be taken letter by letter.
-            NoVectorError: the model gave a text no vector.
+            TypeError: `texts` is one string, not a list.
+            NoVectorError: the model gave no valid vector for a text.
         """
         require_several(texts, "embed_texts")
         return require_vectors(texts, self._texts_or_faults(texts), self.info.dim)
 
     def _texts_or_faults(self, texts: Sequence[str]) -> list[Vector | ImageError]:
-        """As `embed_texts`: for each text its vector, (dim,), or why it has none."""
+        """Return the (dim,) vector or the error of each text."""
         space = f"{self.space}/text"
         distinct = list(dict.fromkeys(texts))
         vector_by_text = dict(zip(distinct, self._cached(space, list(map(_key, distinct))), strict=True))
@@ -191,15 +191,15 @@ class Session:
         return [_present(vector_by_text[text]) for text in texts]
 
     def embed_labels(self, labels: Sequence[Label], prompts: PromptSet) -> Vectors:
-        """(labels, dim), unit length: each label's prompts encoded, averaged as unit vectors, kept as one vector.
+        """Return (labels, dim) unit vectors: the mean of the unit vectors of each label's prompts, cached as one.
 
         Raises:
-            NoVectorError: the model gave a label no vector.
+            NoVectorError: the model gave no valid vector for a label.
         """
         return require_vectors([label.name for label in labels], self._labels_or_faults(labels, prompts), self.info.dim)
 
     def _labels_or_faults(self, labels: Sequence[Label], prompts: PromptSet) -> list[Vector | ImageError]:
-        """As `embed_labels`: for each label its vector, (dim,), or why it has none."""
+        """Return the (dim,) vector or the error of each label."""
         space = f"{self.space}/ensemble"
         texts = [expand(label, prompts) for label in labels]
         keys = list(map(_key, texts))
@@ -218,7 +218,7 @@ class Session:
         return list(map(_present, vectors))
 
     def count_kept(self, texts: Sequence[str], prompts: PromptSet | None = None) -> int:
-        """Return how many texts, put into prompts or as they are, have a vector in the cache."""
+        """Return the number of texts, in prompts or plain, whose vectors are in the cache."""
         if prompts is None:
             kind, keys = "text", list(map(_key, texts))
         else:
@@ -232,14 +232,14 @@ class Session:
         if self.cache.note(self._key_of_model, MODEL_NOTE) is None:
             self.cache.keep_note(self._key_of_model, MODEL_NOTE, self.info.name)
         if self.on_gpu is not None:
-            self.console.debug(f"{self.on_gpu.taken:,} of {self.on_gpu.asked:,} JPEGs were decoded on the GPU")
+            self.console.debug(f"{self.on_gpu.decoded:,} of {self.on_gpu.received:,} JPEGs were decoded on the GPU")
         if self.model.lacks_bundle is not None:
             from clipcli.models.auto_export import export_if_due
 
             export_if_due(self.model)
 
     def _cached(self, space: str, keys: Sequence[str]) -> list[Vector | ImageError | None]:
-        """Vectors from the cache; None for those that have to be computed."""
+        """Return vectors from the cache, with None for missing ones."""
         cached = self.cache.get(space, keys)
         return [vector if vector is not None and fault_of(vector) is None else None for vector in cached]
 
@@ -254,7 +254,7 @@ class Session:
         return [self._mean(rows[[row_of[text] for text in group]]) for group in texts]
 
     def _mean(self, rows: Vectors) -> Vector | ImageError:
-        """One vector for all phrasings; one of them without a vector leaves the whole without."""
+        """Return the mean vector of all phrasings, or the error of the first phrasing that has one."""
         for row in rows:
             if (fault := fault_of(row)) is not None:
                 return fault
@@ -263,12 +263,12 @@ class Session:
 
 
 def _key(text: str | Sequence[str]) -> str:
-    """Of a text, or of the prompts that a label stands in."""
+    """Return the cache key of a text, or of the prompts of a label."""
     plain = text if isinstance(text, str) else json.dumps(text)
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _present(result: Vector | ImageError | None) -> Vector | ImageError:
     if result is None:
-        raise RuntimeError("a vector was promised and not made")
+        raise RuntimeError("a vector was not computed")
     return result

@@ -1,4 +1,4 @@
-"""How a session reads images, and how much it does at once."""
+"""The options of a session: how images are read, and the degree of parallelism."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from clipcli.images import ON_WHITE, Rendering
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How images are read and how much is done at once."""
+    """How images are read, and the degree of parallelism."""
 
     batch_size: int | None = None
-    """Images a step; None chooses by device."""
+    """Images per batch; None chooses by device."""
     workers: int | None = None
-    """Threads that read and decode; None takes one a core."""
+    """Threads that read and decode; None takes one per core."""
     orient: bool = True
-    """Turn images as their EXIF orientation says."""
+    """Rotate images by their EXIF orientation."""
     rendering: Rendering = ON_WHITE
-    """How pixels of any mode become RGB."""
+    """The conversion of pixels to RGB."""
     max_pixels: int | None = None
     use_cache: bool = True
     refresh: bool = False
     fast_decode: bool = False
-    """Let the JPEG decoder shrink large images on the way: faster, and not quite the same vectors."""
+    """Let the JPEG decoder shrink large images, which is faster and changes vectors slightly."""
     gpu_decode: bool = False
-    """Decode JPEGs on a CUDA device, which shrinks them too; what it does not take is decoded on the CPU."""
+    """Decode JPEG files on a CUDA device, which also shrinks them; the CPU decodes files that the device cannot."""
     raw: bool = False
-    """The towers' own vectors, of any length, in place of unit vectors."""
+    """Return the towers' own vectors of any length, instead of unit vectors."""
 
     @property
     def decoding(self) -> tuple[str, ...]:
-        """Return what makes an image's pixels other than usual."""
-        wishes = {"unrotated": not self.orient, "fast": self.fast_decode, "gpu": self.gpu_decode}
-        return tuple(name for name, is_wished in wishes.items() if is_wished)
+        """Return the names of the non-default settings of decoding."""
+        settings = {"unrotated": not self.orient, "fast": self.fast_decode, "gpu": self.gpu_decode}
+        return tuple(name for name, is_set in settings.items() if is_set)
 
     @property
     def image_parts(self) -> tuple[str, ...]:
-        """Return what the cache's key of an image's vector has beside the model: everything that changes its pixels.
+        """Return the parts of an image's cache key besides the model: everything that changes its pixels.
 
-        Nothing is added for a bare rendering: vectors of earlier versions were all made so.
+        A bare rendering adds nothing, since earlier versions made all vectors that way.
         """
         return self.decoding if self.rendering.bare else (*self.decoding, self.rendering.name)

@@ -66,7 +66,7 @@ class Memory:
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "said"), [(8, 8, []), (3, 2, ["out of memory: batches of 2 images from here on"])]
+    ("rows", "size", "said"), [(8, 8, []), (3, 2, ["out of memory: continuing with batches of 2 images"])]
 )
 def test_batches_side_by_side_are_halved_only_if_they_do_not_fit_one_by_one(rows, size, said):
     memory, heard = Memory(rows, together=2), []

@@ -31,7 +31,7 @@ class Model:
 
 
 def opened(model, batch_size=8, lanes=2, finished=lambda: None) -> Batcher:
-    return Batcher(model, batch_size, lambda: lanes, finished, least=4)
+    return Batcher(model, batch_size, lambda: lanes, finished, row_multiple=4)
 
 
 def add(lanes: Batcher, *numbers: int) -> list:
@@ -66,7 +66,7 @@ def test_less_than_a_batch_waits_for_more_until_there_is_a_hurry():
     time.sleep(0.1)
     assert model.sizes == []
     assert lanes.has_waiting
-    lanes.hurry()
+    lanes.flush()
     assert values(futures) == [1, 2, 3]
     more = add(lanes, 4)
     time.sleep(0.1)
@@ -87,7 +87,7 @@ def test_a_lane_that_is_free_does_not_wait_for_one_that_is_not():
 
     lanes = opened(model, batch_size=4)
     slow = add(lanes, 0, 1, 2, 3)
-    lanes.hurry()
+    lanes.flush()
     assert begun.wait(PATIENCE)
     quick = add(lanes, 4, 5, 6, 7)
     assert len(values(quick)) == 4
@@ -102,7 +102,7 @@ def test_one_content_is_seen_once_while_it_waits():
     lanes = opened(model, lanes=1)
     first, second, other = add(lanes, 1, 1, 2)
     assert first is second
-    lanes.hurry()
+    lanes.flush()
     assert values([first, other]) == [1, 2]
     assert sum(model.sizes) == 2
     lanes.close()
@@ -151,7 +151,7 @@ def test_every_image_gets_its_own_vector(numbers: list[int], batch_size: int, co
     model = Model()
     lanes = opened(model, batch_size, count)
     futures = add(lanes, *numbers)
-    lanes.hurry()
+    lanes.flush()
     assert values(futures) == numbers
     assert max(model.sizes, default=0) <= batch_size
     lanes.close()

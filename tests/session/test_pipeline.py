@@ -26,7 +26,7 @@ class Recorder:
         self.batches: list[int] = []
         self.threads: set[str] = set()
 
-    lanes = least = 1
+    lanes = row_multiple = 1
 
     def encode_images(self, pixels: np.ndarray) -> np.ndarray:
         self.batches.append(len(pixels))

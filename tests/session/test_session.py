@@ -100,7 +100,7 @@ def test_texts_that_do_not_fit_are_halved_too(capsys, monkeypatch):
     vectors = small.embed_texts(texts)
     assert model.calls == [8, 4, *[2] * 6]
     np.testing.assert_array_equal(vectors, session(StandIn()).embed_texts(texts))
-    assert "batches of 2 texts from here on" in capsys.readouterr().err
+    assert "continuing with batches of 2 texts" in capsys.readouterr().err
 
 
 def test_a_batch_that_waits_behind_one_that_does_not_fit_ends_too():

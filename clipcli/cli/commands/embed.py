@@ -38,11 +38,11 @@ def embed(
 
     from clipcli.runs.base import execute
     from clipcli.runs.embed import open_embedder, plan
-    from clipcli.session.ray.resources import parse_wishes
+    from clipcli.session.ray.resources import parse_cluster_spec
 
     if states.tokens:
         raise typer.Exit(_embed_tokens(inputs, texts, states, model, out, run))
-    wishes = parse_wishes(cluster.ray, cluster.gpus_per_worker, cluster.concurrency)
+    cluster_spec = parse_cluster_spec(cluster.ray, cluster.gpus_per_worker, cluster.concurrency)
     console, choice = run.console(), model.choice()
     job = plan(inputs, texts, out, console)
     options = replace(run.session(inputs), raw=not out.normalize)
@@ -50,7 +50,7 @@ def embed(
         with job.open_session(choice, options) as session:
             job.print_estimate(session)
         return
-    embedder = open_embedder(job, wishes, choice, options)
+    embedder = open_embedder(job, cluster_spec, choice, options)
     with job.hold_target():
         code = execute(job, embedder, job.open_sink, console)
     raise typer.Exit(code)

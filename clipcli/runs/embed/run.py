@@ -268,17 +268,20 @@ def _other_inputs(before: str, now: str) -> UsageError:
 
 
 def open_embedder(
-    job: EmbedRun[ImageRef] | EmbedRun[TextRef], wishes: ClusterSpec | None, choice: Choice, options: SessionOptions
+    job: EmbedRun[ImageRef] | EmbedRun[TextRef],
+    cluster_spec: ClusterSpec | None,
+    choice: Choice,
+    options: SessionOptions,
 ) -> AbstractContextManager[ImageEmbedder]:
     """Return a session for a run's inputs: of this machine, or of the cluster that is wished for.
 
     Raises:
         UsageError: texts, on a cluster.
     """
-    if wishes is None:
+    if cluster_spec is None:
         return job.open_session(choice, options)
     if job.source.kind != "image":
         raise UsageError("a cluster embeds images; texts take little", hint="leave out --ray")
     from clipcli.session.ray.ray_session import open_cluster
 
-    return open_cluster(wishes, choice, options, job.report.console, expected_images=job.source.expected_images)
+    return open_cluster(cluster_spec, choice, options, job.report.console, expected_images=job.source.expected_images)

@@ -1,4 +1,4 @@
-"""Ray itself: the one module that imports it."""
+"""Connect to Ray and run tasks. Only this module imports Ray."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOW_MEMORY = re.compile(r"low on memory|memory pressure|OutOfMemory")
 
 @contextmanager
 def start_muted() -> Iterator[None]:
-    """While Ray's core starts nothing else of this process speaks, so its descriptor leads nowhere."""
+    """Discard stderr while Ray's core starts; nothing else in this process prints meanwhile."""
     sys.stderr.flush()
     stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -44,56 +44,56 @@ def start_muted() -> Iterator[None]:
 
 
 @contextmanager
-def ray_words(console: Console) -> Iterator[None]:
-    """Send what the nodes report to the console instead of stdout; rows go to stdout as before."""
-    real = sys.stdout
-    sys.stdout = _Words(real, console)
+def ray_messages(console: Console) -> Iterator[None]:
+    """Redirect Ray's messages from stdout to the console; rows still go to stdout."""
+    stdout = sys.stdout
+    sys.stdout = _RayStdout(stdout, console)
     try:
         yield
     finally:
-        sys.stdout = real
+        sys.stdout = stdout
 
 
-class _Words:
-    """Stdout as far as bytes go; what is printed is Ray's."""
+class _RayStdout:
+    """A stdout that passes bytes through; text comes from Ray and goes to the console."""
 
-    def __init__(self, real: IO[str], console: Console) -> None:
-        self._real = real
+    def __init__(self, stdout: IO[str], console: Console) -> None:
+        self._stdout = stdout
         self._console = console
-        self._rest = ""
+        self._incomplete_line = ""
 
     def write(self, text: str) -> int:
-        """Take lines as they are completed."""
-        *lines, self._rest = (self._rest + text).split("\n")
+        """Print each completed line to the console."""
+        *lines, self._incomplete_line = (self._incomplete_line + text).split("\n")
         for line in lines:
             if message := _COLOUR.sub("", line).strip():
                 self._console.debug(message)
             if _LOW_MEMORY.search(line):
-                self._console.info_once("a node ran low on memory and Ray ended a worker there; it is started again")
+                self._console.info_once("a node ran low on memory, and Ray stopped a worker there; it is restarted")
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+        return getattr(self._stdout, name)
 
 
 _CONNECT_SECONDS = 10.0
 _OF_SETTINGS = b"\x04"
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _OF_SETTINGS + bytes(5)
-"""What opens a connection of gRPC: HTTP/2's preface and a frame of no settings. Such a frame begins the answer too."""
+"""The start of a gRPC connection: HTTP/2's preface and an empty SETTINGS frame. The response begins with one too."""
 _PATIENCE_SECONDS = 30.0
-"""After this long without a free worker it is said that one is waited for."""
+"""Time without a free worker before a message is printed."""
 _TRIES = 100
-"""How often a task is given out again when its worker dies: an image may kill each worker that opens it. Tries are also
-used up while nobody has noticed yet that a node is gone, so few would not do."""
+"""Retries of a task whose worker dies: an image may kill each worker that opens it. A few are not enough, since tries
+are also used up before Ray notices that a node is lost."""
 _AHEAD = 2
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_DEDUP_LOGS": "0",  # else some words are held back until the process ends
+    "RAY_DEDUP_LOGS": "0",  # otherwise some messages are held back until the process ends
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_worker_niceness": "0",  # of a cluster started here: it is this run, and no less urgent than one without
+    "RAY_worker_niceness": "0",  # for a local cluster: run at normal priority
 }
-"""No figures are sent anywhere; what Ray's own processes mutter stays in their log files."""
+"""No usage statistics; messages of Ray's own processes stay in their log files."""
 
 
 @dataclass(frozen=True)
@@ -101,50 +101,52 @@ class Cluster:
     """A cluster that this process is connected to."""
 
     ray: Any
-    wishes: ClusterSpec
+    spec: ClusterSpec
     console: Console
 
     def plan(self, device: str) -> WorkerPool:
-        """Share its nodes out.
+        """Divide the nodes among workers.
 
         Raises:
-            ClusterError: it has no room.
+            ClusterError: the cluster has no room.
         """
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        pool = plan_pool([Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in nodes], self.wishes, device)
+        pool = plan_pool([Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in nodes], self.spec, device)
         gpus = f" and {pool.gpus:g} GPUs" if pool.gpus else ""
         self.console.debug(f"nodes: {len(nodes)}; workers: {pool.workers}, of {pool.cpus} cores{gpus} each")
         if pool.room < pool.workers:
             self.console.info(f"the cluster has room for {pool.room} of {pool.workers} workers now")
         return pool
 
-    def describe(self, order: WorkerSpec, pool: WorkerPool) -> WorkerModel:
-        """Return what the model is, learnt on a node of the kind that will run it.
+    def describe(self, worker_spec: WorkerSpec, pool: WorkerPool) -> WorkerModel:
+        """Return the description of the model, computed on a node that can run it.
 
         Raises:
-            ModelError: it cannot be used there.
+            ModelError: the model cannot be used there.
             ClusterError: the node cannot run clipcli.
         """
         remote = self.ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_retries=_TRIES)(describe)
-        with _plain_errors(self.ray):
-            result = remote.remote(order)
+        with _cluster_errors(self.ray):
+            result = remote.remote(worker_spec)
             if not self.ray.wait([result], timeout=_PATIENCE_SECONDS)[0]:
                 self.console.info("waiting for the first worker: a free place in the cluster, or the model")
             model: WorkerModel = self.ray.get(result)
             return model
 
-    def run(self, tables: Sequence[Any], order: WorkerSpec, expected: WorkerModel, pool: WorkerPool) -> Iterator[Any]:
-        """Tables of references → tables of results, in their order.
+    def run(
+        self, tables: Sequence[Any], worker_spec: WorkerSpec, expected: WorkerModel, pool: WorkerPool
+    ) -> Iterator[Any]:
+        """Yield tables of results for tables of references, in order.
 
         Raises:
-            ClipcliError: what a worker met, or that workers keep dying.
+            ClipcliError: a worker failed, or workers keep dying.
         """
-        with _plain_errors(self.ray):
-            if not self.wishes.is_client:
-                yield from _stream(tables, order, expected, pool)
+        with _cluster_errors(self.ray):
+            if not self.spec.is_client:
+                yield from _stream(tables, worker_spec, expected, pool)
                 return
-            # Ray Data does not run behind Ray Client: there its driver is an actor of the cluster.
-            relay = self.ray.remote(num_cpus=0)(_Relay).remote(tables, order, expected, pool)
+            # Ray Data does not run behind Ray Client, so an actor of the cluster drives it.
+            relay = self.ray.remote(num_cpus=0)(_Relay).remote(tables, worker_spec, expected, pool)
             waiting = [relay.next.remote() for _ in range(_AHEAD)]
             while (table := self.ray.get(waiting.pop(0))) is not None:
                 waiting.append(relay.next.remote())
@@ -152,40 +154,42 @@ class Cluster:
 
 
 class _Relay:
-    """Hands results on, one table a call."""
+    """Returns results, one table per call."""
 
-    def __init__(self, tables: Sequence[Any], order: WorkerSpec, expected: WorkerModel, pool: WorkerPool) -> None:
-        self._stream = _stream(tables, order, expected, pool)
+    def __init__(self, tables: Sequence[Any], worker_spec: WorkerSpec, expected: WorkerModel, pool: WorkerPool) -> None:
+        self._stream = _stream(tables, worker_spec, expected, pool)
 
     def next(self) -> Any:
         """Return the next table; None after the last."""
         return next(self._stream, None)
 
 
-def _stream(tables: Sequence[Any], order: WorkerSpec, expected: WorkerModel, pool: WorkerPool) -> Iterator[Any]:
-    """Ray Data at work: it streams, holds back when results are not fetched, and starts dead workers again."""
+def _stream(tables: Sequence[Any], worker_spec: WorkerSpec, expected: WorkerModel, pool: WorkerPool) -> Iterator[Any]:
+    """Run Ray Data: it streams with back pressure and restarts dead workers."""
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised is said once, by the caller
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the caller reports errors once
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_options.preserve_order = True
     actors = ray.data.ActorPoolStrategy(min_size=1, max_size=pool.workers, initial_size=min(pool.workers, pool.room))
     dataset = ray.data.from_blocks(list(tables))
-    # Ray is about to take this argument away; without it a task is given out again for ever.
-    lasting: dict[str, Any] = {"ray_remote_args_fn": _lasting} if _has_parameter(dataset, "ray_remote_args_fn") else {}
+    # Newer versions of Ray lack this argument and retry a task forever.
+    restart_options: dict[str, Any] = (
+        {"ray_remote_args_fn": _restart_options} if _has_parameter(dataset, "ray_remote_args_fn") else {}
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = dataset.map_batches(
             Worker,
-            fn_constructor_args=(order, expected, _restarts),
+            fn_constructor_args=(worker_spec, expected, _restarts),
             batch_size=None,
             batch_format="pyarrow",
             compute=actors,
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
-            **lasting,
+            **restart_options,
         )
     yield from results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=_AHEAD)
 
@@ -194,13 +198,13 @@ def _has_parameter(dataset: Any, name: str) -> bool:
     return name in inspect.signature(dataset.map_batches).parameters
 
 
-def _lasting() -> dict[str, int]:
-    """Return how Ray treats a worker: a dead one is always started again, its work only a few times."""
+def _restart_options() -> dict[str, int]:
+    """Return Ray's options for a worker: always restart it, but retry its task a limited number of times."""
     return {"max_restarts": -1, "max_task_retries": _TRIES}
 
 
 def _restarts() -> str:
-    """Node and process of the worker that this runs in, when it took a dead one's place; else empty."""
+    """Return node and process of this worker if it replaces a dead one, else an empty text."""
     ray = _ray()
     if not ray.get_runtime_context().was_current_actor_reconstructed:
         return ""
@@ -208,31 +212,31 @@ def _restarts() -> str:
 
 
 @contextmanager
-def connect(wishes: ClusterSpec, console: Console) -> Iterator[Cluster]:
-    """Join the cluster, or start one.
+def connect(spec: ClusterSpec, console: Console) -> Iterator[Cluster]:
+    """Connect to the cluster, or start a local one.
 
     Raises:
         UsageError: ray is not installed.
-        ClusterError: there is no such cluster.
+        ClusterError: there is no cluster at the address.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     ray = _ray()
-    address = "local" if wishes.is_local else wishes.address
+    address = "local" if spec.is_local else spec.address
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if wishes.is_local:
+    if spec.is_local:
         settings["include_dashboard"] = False
         console.info("starting a Ray cluster on this machine")
-    elif wishes.endpoint is not None:
-        _knock(wishes.address, wishes.endpoint)
+    elif spec.endpoint is not None:
+        _check_endpoint(spec.address, spec.endpoint)
     try:
         with start_muted():
             ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise _not_there(wishes.address, error) from error
-    with ray_words(console):
+        raise _no_cluster(spec.address, error) from error
+    with ray_messages(console):
         try:
-            yield Cluster(ray, wishes, console)
+            yield Cluster(ray, spec, console)
         finally:
             ray.shutdown()
 
@@ -245,27 +249,27 @@ def _ray() -> Any:
     return ray
 
 
-def _knock(address: str, endpoint: tuple[str, int]) -> None:
-    """See whether Ray may be there: at a port of something else, such as its dashboard, it tries for ten minutes."""
+def _check_endpoint(address: str, endpoint: tuple[str, int]) -> None:
+    """Check that a gRPC server answers; at another port, such as the dashboard's, Ray would retry for ten minutes."""
     try:
         with socket.create_connection(endpoint, timeout=_CONNECT_SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") != "1":
                 connection.sendall(_GREETING)
                 if connection.makefile("rb").read(4)[3:] != _OF_SETTINGS:
-                    raise ConnectionError("something else answers there (the head's port is 6379 as a rule)")
+                    raise ConnectionError("another service answers there (the head's port is usually 6379)")
     except (OSError, OverflowError) as error:
-        raise _not_there(address, error) from error
+        raise _no_cluster(address, error) from error
 
 
-def _not_there(address: str, error: Exception) -> ClusterError:
-    why = (getattr(error, "strerror", None) or str(error)).strip().partition("\n")[0].rstrip(".").lower()
-    hint = "ray status shows a cluster's nodes; where it asks for a token, set RAY_AUTH_MODE=token"
-    return ClusterError(f"no Ray cluster at {address}: {why}", hint=hint)
+def _no_cluster(address: str, error: Exception) -> ClusterError:
+    reason = (getattr(error, "strerror", None) or str(error)).strip().partition("\n")[0].rstrip(".").lower()
+    hint = "ray status shows a cluster's nodes; if it asks for a token, set RAY_AUTH_MODE=token"
+    return ClusterError(f"no Ray cluster at {address}: {reason}", hint=hint)
 
 
 @contextmanager
-def _plain_errors(ray: Any) -> Iterator[None]:
-    """What a worker raised as it was raised; what became of the cluster, in one line."""
+def _cluster_errors(ray: Any) -> Iterator[None]:
+    """Re-raise a worker's own error; turn failures of the cluster into a ClusterError."""
     errors = ray.exceptions
     try:
         yield
@@ -281,6 +285,6 @@ def _plain_errors(ray: Any) -> Iterator[None]:
         deaths = (errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError, errors.ObjectLostError)
         if isinstance(error, deaths):
             raise ClusterError(
-                "the cluster's workers keep dying, or it went away", hint="what is done is kept: --resume"
+                "the cluster's workers keep dying, or the cluster is gone", hint="--resume continues the run"
             ) from error
         raise

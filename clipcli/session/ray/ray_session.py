@@ -1,4 +1,4 @@
-"""A cluster behind the face of a session: references in, vectors in the order of the references out."""
+"""A cluster behind the interface of a session: references in, vectors in the same order out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.session.image_embedder import Parallelism, Provenance
 from clipcli.session.prepare import Timings
-from clipcli.session.ray.tables import asides_of, ref_tables, results_of
+from clipcli.session.ray.tables import ref_tables, results_of, stats_of
 from clipcli.session.ray.worker import WorkerSpec, check_alike, this_folder
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from clipcli.session.session_options import SessionOptions
 
 AT_ONCE = 1 << 21
-"""References that are handed to Ray Data together: 0.3 GB of them. After so many the workers start anew."""
+"""Most references per call of Ray Data, 0.3 GB; workers restart for the next call."""
 
 
 @dataclass
 class ClusterSession:
-    """Embeds images on a cluster. Texts are embedded on this machine: they take little."""
+    """Embeds images on a cluster. Texts are embedded on this machine."""
 
     cluster: Cluster
-    order: WorkerSpec
+    worker_spec: WorkerSpec
     pool: WorkerPool
     model: WorkerModel
     console: Console
@@ -41,65 +41,65 @@ class ClusterSession:
 
     @property
     def provenance(self) -> Provenance:
-        """Return what the vectors depend on, as the nodes say."""
-        model, options = self.model, self.order.options
+        """Return everything besides the input that the vectors depend on, as the nodes report."""
+        model, options = self.model, self.worker_spec.options
         return Provenance(model.info, model.scoring, model.precision, options.decoding, options.rendering.name)
 
     @property
     def parallelism(self) -> Parallelism:
-        """Threads and models at work at the same time, on all nodes."""
+        """Return the threads and models that work in parallel on all nodes."""
         models = min(self.pool.workers, self.pool.room)
-        return Parallelism(models * (self.order.options.workers or 1), models)
+        return Parallelism(models * (self.worker_spec.options.workers or 1), models)
 
     def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
-        """As a session: a vector or a reason for each image in the order given; images are read by the nodes.
+        """Yield a vector or an error for each image, in the order given; the nodes read the images.
 
         Raises:
-            ModelError: the model cannot be used there.
-            ClusterError: the cluster went away, or its workers keep dying.
+            ModelError: the model cannot be used on a node.
+            ClusterError: the cluster is gone, or its workers keep dying.
         """
         stream = iter(refs)
-        rows = self.pool.images_a_task(self.order.expected_images or AT_ONCE)
+        rows = self.pool.images_per_task(self.worker_spec.expected_images or AT_ONCE)
         while tables := ref_tables(stream, rows, -(-AT_ONCE // rows)):
-            for result in self.cluster.run(tables, self.order, self.model, self.pool):
-                for aside in asides_of(result):
-                    self._note(aside)
+            for result in self.cluster.run(tables, self.worker_spec, self.model, self.pool):
+                for stats in stats_of(result):
+                    self._note(stats)
                 yield from results_of(result)
 
     def finish(self) -> None:
-        """Nothing is put off on a cluster."""
+        """Do nothing: a cluster defers no work."""
 
-    def _note(self, aside: WorkerStats) -> None:
-        self.timings.count(encoded=aside.encoded, cached=aside.cached)
-        self.timings.read += aside.read
-        self.timings.decode += aside.decode
-        self.timings.model += aside.model
-        if aside.restarts:
+    def _note(self, stats: WorkerStats) -> None:
+        self.timings.count(encoded=stats.encoded, cached=stats.cached)
+        self.timings.read += stats.read
+        self.timings.decode += stats.decode
+        self.timings.model += stats.model
+        if stats.restarts:
             self.console.info_once(
-                f"a worker died and was started again ({aside.restarts}); what it had not handed over is computed "
-                "again (if memory ran out: a smaller --batch-size, or fewer workers with --concurrency)"
+                f"a worker died and was restarted ({stats.restarts}); its unfinished images are computed again "
+                "(if memory ran out, use a smaller --batch-size, or fewer workers with --concurrency)"
             )
 
 
 @contextmanager
 def open_cluster(
-    wishes: ClusterSpec, choice: Choice, options: SessionOptions, console: Console, *, expected_images: int | None
+    spec: ClusterSpec, choice: Choice, options: SessionOptions, console: Console, *, expected_images: int | None
 ) -> Iterator[ClusterSession]:
-    """A session on a cluster, which is let go of, or ended where it was started for this run, when the block ends.
+    """Yield a session on a cluster; disconnect at the end of the block, and stop a local cluster.
 
     Raises:
         UsageError: ray is not installed.
-        ClusterError: the cluster is not there, or has no room.
+        ClusterError: there is no cluster at the address, or it has no room.
         ModelError: the model cannot be used on its nodes.
     """
     from clipcli.session.ray.cluster import connect
 
-    with connect(wishes, console) as cluster:
+    with connect(spec, console) as cluster:
         pool = cluster.plan(choice.device)
         options = options if options.workers else replace(options, workers=pool.cpus)
         if choice.device == "auto" and not pool.gpus:
-            choice = replace(choice, device="cpu")  # a node may have a GPU that this worker was not given
-        order = WorkerSpec(choice, options, expected_images, this_folder())
-        description = cluster.describe(order, pool)
+            choice = replace(choice, device="cpu")  # the node may have a GPU that is not assigned to this worker
+        worker_spec = WorkerSpec(choice, options, expected_images, this_folder())
+        description = cluster.describe(worker_spec, pool)
         check_alike(description, replace(description, version=type(description).version))
-        yield ClusterSession(cluster, order, pool, description, console)
+        yield ClusterSession(cluster, worker_spec, pool, description, console)

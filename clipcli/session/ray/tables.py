@@ -1,7 +1,7 @@
-"""What travels between the driver and the workers, as Arrow tables: references one way, vectors or reasons the other.
+"""Encode references for the workers, and their vectors or errors, as Arrow tables.
 
-References travel as JSON, never pickled, so that a table can hold data only; names of any bytes survive. Both sides run
-the same clipcli, which is checked.
+References are encoded as JSON, not pickled, so that a table holds data only; names may hold any bytes. Both sides must
+run the same clipcli, which the caller checks.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _KINDS: Final[dict[str, Any]] = {"object": RemoteObject, "member": TarMember, "c
 
 
 def to_json(ref: ImageRef) -> str:
-    """Return a reference as ASCII, undecodable bytes of names included."""
+    """Return a reference as ASCII JSON, including undecodable bytes of names."""
     return json.dumps([ref.path, ref.name, ref.problem, _source_to_json(ref.source)])
 
 
 def from_json(text: str) -> ImageRef:
-    """Return the reference again. Raises ValueError, TypeError or KeyError where the text is none."""
+    """Decode a reference. Raises ValueError, TypeError or KeyError for other texts."""
     path, name, problem, source = json.loads(text)
     return ImageRef(path, name, problem, None if source is None else _KINDS[source[0]](*source[1:]))
 
@@ -51,20 +51,20 @@ def _source_to_json(source: ByteSource | None) -> list[Any] | None:
 
 @dataclass(frozen=True)
 class WorkerStats:
-    """What a worker tells besides its results, once a task."""
+    """A worker's statistics, sent once per task."""
 
     read: float
-    """Seconds, summed over threads; as the next two."""
+    """Seconds, summed over threads; the same for `decode` and `model`."""
     decode: float
     model: float
     encoded: int
     cached: int
     restarts: str = ""
-    """Names the worker when it was started again after an earlier one died; empty otherwise."""
+    """The name of the worker if it replaces a dead one; empty otherwise."""
 
 
 def ref_tables(refs: Iterable[ImageRef], rows: int, at_most: int) -> list[Any]:
-    """Return the next references as tables of `rows` each, `at_most` tables; none when there are none left."""
+    """Return the next references as at most `at_most` tables of `rows` each; empty at the end."""
     stream = iter(refs)
     arrow = pyarrow()
     tables: list[Any] = []
@@ -78,14 +78,14 @@ def refs_of(table: Any) -> list[ImageRef]:
     return [from_json(text) for text in table.column("ref").to_pylist()]
 
 
-def result_table(refs: Any, results: Sequence[Embedded], dim: int, aside: WorkerStats) -> Any:
-    """Results in the order of the references, which travel back with them.
+def result_table(refs: Any, results: Sequence[Embedded], dim: int, stats: WorkerStats) -> Any:
+    """Return a table of results, with their references.
 
     Args:
         refs: the column of references.
         results: one result per reference.
         dim: length of a vector.
-        aside: goes along with the first row.
+        stats: statistics, stored in the first row.
     """
     arrow = pyarrow()
     vectors = np.zeros((len(results), dim), np.float32)
@@ -93,7 +93,7 @@ def result_table(refs: Any, results: Sequence[Embedded], dim: int, aside: Worker
         if result.vector is not None:
             vectors[row] = result.vector
     flat = arrow.array(vectors.reshape(-1), arrow.float32())
-    asides = [json.dumps(asdict(aside))] + [""] * (len(results) - 1)
+    stats_column = [json.dumps(asdict(stats))] + [""] * (len(results) - 1)
     return arrow.table(
         {
             "ref": refs,
@@ -103,13 +103,13 @@ def result_table(refs: Any, results: Sequence[Embedded], dim: int, aside: Worker
                 [_utf8(result.error.reason) if result.error else None for result in results], arrow.string()
             ),
             "vector": arrow.FixedSizeListArray.from_arrays(flat, dim),
-            "aside": arrow.array(asides, arrow.string()),
+            "aside": arrow.array(stats_column, arrow.string()),
         }
     )
 
 
 def results_of(table: Any) -> Iterator[Embedded]:
-    """Yield the results again."""
+    """Yield the results of a table."""
     column = table.column("vector").combine_chunks()
     vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     digests, stages, reasons = (table.column(name).to_pylist() for name in ("digest", "stage", "reason"))
@@ -120,11 +120,11 @@ def results_of(table: Any) -> Iterator[Embedded]:
             yield Embedded(ref, None, ImageError(cast("Stage", stages[row]), reasons[row]), digests[row])
 
 
-def asides_of(table: Any) -> list[WorkerStats]:
-    """Return what the workers told besides."""
+def stats_of(table: Any) -> list[WorkerStats]:
+    """Return the statistics in a table."""
     return [WorkerStats(**json.loads(text)) for text in table.column("aside").to_pylist() if text]
 
 
 def _utf8(text: str) -> str:
-    """Return a reason in UTF-8; it may quote a name that is not."""
+    """Return a text with undecodable bytes escaped; a reason may quote such a name."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""What runs on a node: one session, opened at the first task and kept."""
+"""The worker on a node: one session, opened with the first task and kept."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What every worker is to do in the same way."""
+    """The settings that all workers share."""
 
     choice: Choice
     options: SessionOptions
     expected_images: int | None
     folder: str
-    """Where relative paths start."""
+    """The folder to which relative paths refer."""
 
     def open(self, stack: ExitStack) -> Session:
-        """Return the session that the order describes, closed with `stack`."""
-        with suppress(OSError):  # a node without this folder has no file of a relative path either
+        """Open the session; it is closed with `stack`."""
+        with suppress(OSError):  # a node without this folder has no files with relative paths either
             os.chdir(self.folder)
         return stack.enter_context(
             open_session(self.choice, Console(quiet=True), self.options, expected_images=self.expected_images)
@@ -44,35 +44,35 @@ class WorkerSpec:
 
 @dataclass(frozen=True)
 class WorkerModel:
-    """The model as a node has it; all nodes must agree."""
+    """The description of the model on a node; all nodes must agree."""
 
     info: ModelInfo
     scoring: Scoring
     precision: Precision
     version: str = __version__
-    """Of clipcli."""
+    """The version of clipcli."""
 
 
-def describe(order: WorkerSpec) -> WorkerModel:
-    """Learn what the model is, on a node. It is fetched and loaded where that is not known there yet.
+def describe(worker_spec: WorkerSpec) -> WorkerModel:
+    """Return the description of the model on a node; download and load the model if necessary.
 
     Raises:
-        ModelError: it cannot be used.
+        ModelError: the model cannot be used.
     """
     with ExitStack() as stack:
-        return _description(order.open(stack))
+        return _description(worker_spec.open(stack))
 
 
 def this_folder() -> str:
-    """Return the folder that relative paths start at."""
+    """Return the working folder."""
     return str(Path.cwd())
 
 
 class Worker:
-    """An actor. Everything that can go wrong does so in a task, where it can be told from a worker's death."""
+    """The actor. It opens its session in a task, so that an error is not mistaken for the death of a worker."""
 
-    def __init__(self, order: WorkerSpec, expected: WorkerModel, restarts: Callable[[], str]) -> None:
-        self._order = order
+    def __init__(self, worker_spec: WorkerSpec, expected: WorkerModel, restarts: Callable[[], str]) -> None:
+        self._worker_spec = worker_spec
         self._expected = expected
         self._restarts = restarts
         self._session: Session | None = None
@@ -83,48 +83,48 @@ class Worker:
 
         Raises:
             ModelError: the model cannot be used on this node.
-            ClusterError: it is another one here than on the other nodes.
+            ClusterError: the model on this node differs from that of other nodes.
         """
         session = self._session or self._open()
         before = session.timings
-        read, decode, model = before.read, before.decode, before.model
-        encoded, cached = before.encoded, before.cached
+        read_before, decode_before, model_before = before.read, before.decode, before.model
+        encoded_before, cached_before = before.encoded, before.cached
         results = list(session.embed_images(refs_of(batch)))
         now = session.timings
-        aside = WorkerStats(
-            read=now.read - read,
-            decode=now.decode - decode,
-            model=now.model - model,
-            encoded=now.encoded - encoded,
-            cached=now.cached - cached,
+        stats = WorkerStats(
+            read=now.read - read_before,
+            decode=now.decode - decode_before,
+            model=now.model - model_before,
+            encoded=now.encoded - encoded_before,
+            cached=now.cached - cached_before,
             restarts=self._restarts(),
         )
-        return result_table(batch.column("ref"), results, session.info.dim, aside)
+        return result_table(batch.column("ref"), results, session.info.dim, stats)
 
     def _open(self) -> Session:
-        session = self._order.open(self._stack)
+        session = self._worker_spec.open(self._stack)
         check_alike(_description(session), self._expected)
         self._session = session
         return session
 
 
-def check_alike(here: WorkerModel, there: WorkerModel) -> None:
-    """Refuse vectors of different models, precisions or versions in one output.
+def check_alike(local_model: WorkerModel, remote_model: WorkerModel) -> None:
+    """Check that two nodes have the same model, precision and version.
 
     Raises:
-        ClusterError: says what differs.
+        ClusterError: names the difference.
     """
     for name, hint in (
-        ("version", "install the same clipcli everywhere"),
+        ("version", "install the same version of clipcli on all nodes"),
         ("info", "the nodes have different files of this model"),
-        ("precision", "name one with --precision"),
+        ("precision", "choose one with --precision"),
         ("scoring", "the nodes have different files of this model"),
     ):
-        local, remote = getattr(here, name), getattr(there, name)
+        local, remote = getattr(local_model, name), getattr(remote_model, name)
         if local != remote:
-            shown = (local.fingerprint, remote.fingerprint) if name == "info" else (local, remote)
-            what = {"version": "clipcli", "info": "the model"}.get(name, name)
-            raise ClusterError(f"the nodes differ in {what}: {shown[0]} here, {shown[1]} there", hint=hint)
+            values = (local.fingerprint, remote.fingerprint) if name == "info" else (local, remote)
+            label = {"version": "clipcli", "info": "the model"}.get(name, name)
+            raise ClusterError(f"the nodes differ in {label}: {values[0]} here, {values[1]} there", hint=hint)
 
 
 def _description(session: Session) -> WorkerModel:

@@ -136,7 +136,7 @@ def test_a_worker_that_is_killed(cluster: Any, photos: Path, whole: Path):
     result = running.end()
     assert result.code == 3
     running.assert_rows_of(whole)
-    assert "a worker died and was started again" in result.stderr
+    assert "a worker died and was restarted" in result.stderr
 
 
 def test_a_node_that_is_lost(cluster: Any, photos: Path, whole: Path):

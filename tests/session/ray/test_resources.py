@@ -7,7 +7,7 @@ import web_server
 from run import run
 
 from clipcli.errors import ClusterError
-from clipcli.session.ray.resources import ClusterSpec, Node, WorkerPool, parse_wishes, plan_pool
+from clipcli.session.ray.resources import ClusterSpec, Node, WorkerPool, parse_cluster_spec, plan_pool
 
 
 @pytest.mark.parametrize(
@@ -21,9 +21,9 @@ from clipcli.session.ray.resources import ClusterSpec, Node, WorkerPool, parse_w
     ],
 )
 def test_addresses(address, local, client, endpoint):
-    wishes = parse_wishes(address, None, None)
-    assert wishes is not None
-    assert (wishes.is_local, wishes.is_client, wishes.endpoint) == (local, client, endpoint)
+    spec = parse_cluster_spec(address, None, None)
+    assert spec is not None
+    assert (spec.is_local, spec.is_client, spec.endpoint) == (local, client, endpoint)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_texts_are_not_for_a_cluster():
 
 
 @pytest.mark.parametrize(
-    ("nodes", "wishes", "device", "pool"),
+    ("nodes", "spec", "device", "pool"),
     [
         # one worker a node, with all of its cores but no more than help
         ([Node(2)], ClusterSpec("local"), "auto", WorkerPool(1, 1, 2, 0)),
@@ -70,8 +70,8 @@ def test_texts_are_not_for_a_cluster():
         ([Node(4, 8)], ClusterSpec("auto"), "auto", WorkerPool(4, 4, 1, 1)),
     ],
 )
-def test_nodes_are_shared_out(nodes, wishes, device, pool):
-    assert plan_pool(nodes, wishes, device) == pool
+def test_nodes_are_shared_out(nodes, spec, device, pool):
+    assert plan_pool(nodes, spec, device) == pool
 
 
 def test_a_cluster_without_room():
@@ -83,8 +83,8 @@ def test_a_cluster_without_room():
 
 def test_few_images_are_spread_over_the_workers():
     pool = WorkerPool(2, 2, 1, 0)
-    assert [pool.images_a_task(images) for images in (1, 8, 100, 10**9)] == [1, 1, 13, 64]
-    assert WorkerPool(8, 8, 4, 1).images_a_task(10**9) == 2048
+    assert [pool.images_per_task(images) for images in (1, 8, 100, 10**9)] == [1, 1, 13, 64]
+    assert WorkerPool(8, 8, 4, 1).images_per_task(10**9) == 2048
 
 
 def test_a_cluster_that_is_not_there():
@@ -102,7 +102,7 @@ def test_something_else_where_the_cluster_should_be(address):
     with web_server.serve(web_server.Web()) as web:
         result = run("embed", "a.png", "-m", "tiny", "--ray", address.format(web.url.removeprefix("http://")))
     assert (result.code, result.stdout) == (5, "")
-    assert "something else answers there (the head's port is 6379 as a rule)" in result.stderr
+    assert "another service answers there (the head's port is usually 6379)" in result.stderr
 
 
 def test_without_ray(monkeypatch):

@@ -16,10 +16,10 @@ from clipcli.errors import ClusterError, ImageError
 from clipcli.inputs.collect import ImageRef, collect
 from clipcli.models.choice import Choice
 from clipcli.session.pipeline import Embedded
-from clipcli.session.ray.cluster import ray_words
+from clipcli.session.ray.cluster import ray_messages
 from clipcli.session.ray.ray_session import ClusterSession
 from clipcli.session.ray.resources import WorkerPool
-from clipcli.session.ray.tables import WorkerStats, asides_of, ref_tables, refs_of, result_table, results_of
+from clipcli.session.ray.tables import WorkerStats, ref_tables, refs_of, result_table, results_of, stats_of
 from clipcli.session.ray.worker import Worker, WorkerSpec, check_alike, describe
 from clipcli.session.session_options import SessionOptions
 
@@ -47,7 +47,7 @@ def test_results_travel_with_their_reasons():
     ]
     (table,) = ref_tables(refs, 3, 1)
     travelled = result_table(table.column("ref"), found, 4, ASIDE)
-    assert asides_of(travelled) == [ASIDE]
+    assert stats_of(travelled) == [ASIDE]
     back = list(results_of(travelled))
     assert [one.ref for one in back] == refs
     assert [one.digest for one in back] == ["d0", "", "d2"]
@@ -90,7 +90,7 @@ def test_a_worker_gives_what_a_session_gives(order: WorkerSpec, random_model: st
     np.testing.assert_allclose([one.vector for one in found if one.vector is not None], good, atol=1e-6)
     assert cluster.tables == [2, 2, 2, 2, 1]
     assert (session.timings.encoded, session.timings.model > 0) == (8, True)
-    assert capsys.readouterr().err.count("a worker died and was started again (on here)") == 1
+    assert capsys.readouterr().err.count("a worker died and was restarted (on here)") == 1
 
 
 def test_nodes_that_differ_are_refused(order: WorkerSpec):
@@ -111,12 +111,12 @@ def test_errors_keep_their_hints_on_the_way():
 
 
 def test_what_ray_prints_is_no_data(capsys):
-    with ray_words(Console(verbose=True)):
+    with ray_messages(Console(verbose=True)):
         sys.stdout.buffer.write(json.dumps({"a": 1}).encode())
         sys.stdout.write("\x1b[33m(raylet)\x1b[0m a node is low on memory\n")
     said = capsys.readouterr()
     assert said.out == '{"a": 1}'
     assert said.err.splitlines() == [
         "clipcli: (raylet) a node is low on memory",
-        "clipcli: a node ran low on memory and Ray ended a worker there; it is started again",
+        "clipcli: a node ran low on memory, and Ray stopped a worker there; it is restarted",
     ]
