@@ -182,6 +182,15 @@ def test_module_names_say_what_they_hold():
     assert [name for name in NAMES if GERUND.fullmatch(name.rpartition(".")[2])] == []
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stem == "__init__"], ids=name_of)
+def test_the_list_of_modules_in_a_package_is_complete(path: Path):
+    """A docstring of a package that lists its modules lists all of them, and no others."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    listed = set(re.findall(r"^ *(\w+\.py) {2,}", text, re.MULTILINE))
+    there = {module.name for module in path.parent.glob("*.py")} - {"__init__.py"}
+    assert not listed or listed == there
+
+
 def test_small_modules_have_a_reason():
     users: dict[str, set[str]] = defaultdict(set)
     for name, used in graph().items():
