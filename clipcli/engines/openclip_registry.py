@@ -24,7 +24,7 @@ from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ModelError, UnknownModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from clipcli.core.encoder import Activation, ModelSpec
 
@@ -158,8 +158,12 @@ def preprocessing_of(config: Mapping[str, Any], overlay: Mapping[str, Any]) -> P
     return Preprocessing((int(height), int(width)), (red, green, blue), (r, g, b), **given)
 
 
-def check_name(spec: ModelSpec) -> None:
+def check_name(spec: ModelSpec, aliases: Sequence[str] = ()) -> None:
     """Know a misspelt architecture or tag before anything is loaded or fetched.
+
+    Args:
+        spec: the model.
+        aliases: other names that may have been meant.
 
     Raises:
         UnknownModelError: open_clip does not know it; the nearest names are in the hint.
@@ -167,7 +171,7 @@ def check_name(spec: ModelSpec) -> None:
     if spec.kind not in {"tag", "checkpoint"}:
         return
     if spec.where not in architectures():
-        near = did_you_mean(spec.where, [*architectures(), "tiny", "fast", "balanced", "best"])
+        near = did_you_mean(spec.where, [*architectures(), *aliases])
         if spec.kind == "tag" and spec.version and not near:
             hint = f"a repository of the hub that holds open_clip_config.json is written hf-hub:{spec.name};"
             raise UnknownModelError(f"no published weights are called {spec.name!r}", hint=_all(hint))

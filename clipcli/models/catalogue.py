@@ -57,6 +57,9 @@ ALIASES = (
 )
 
 
+ALIAS_NAMES = tuple(alias.name for alias in ALIASES)
+
+
 def resolve_alias(name: str) -> str:
     """Return the model an alias stands for; any other name comes back unchanged."""
     return next((alias.model for alias in ALIASES if alias.name == name), name)

@@ -13,6 +13,7 @@ from clipcli.engines.openclip_registry import check_name, repository
 from clipcli.errors import ModelError, OutputError
 from clipcli.hub import Hub
 from clipcli.models import records
+from clipcli.models.catalogue import ALIAS_NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def find(spec: ModelSpec, choice: Choice, console: Console) -> tuple[ModelFiles,
         TorchMissingError: torch is not installed.
         DeviceError: the device is not there.
     """
-    check_name(spec)
+    check_name(spec, ALIAS_NAMES)
     require_torch(spec.name)
     if choice.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clipcli.options.option_types import ExcludeOption, IncludeOption, NullOption
 from clipcli.options.shared import InputOptions, ModelOptions
-from clipcli.options.vocabulary import ExcludeOption, IncludeOption, NullOption
 
 if TYPE_CHECKING:
     from clipcli.inputs.sources.globs import Globs

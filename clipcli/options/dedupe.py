@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from clipcli.options.option_types import default_format
 from clipcli.options.shared import OutputOptions, ReportOptions
-from clipcli.options.vocabulary import default_format
 from clipcli.output.formats import spoken_formats
+from clipcli.tasks.dedupe.keep import DEFAULT, KNOWN
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,8 @@ class DuplicateOptions:
         str | None,
         typer.Option(
             "--keep", metavar="RULES",
-            help="Rules for which file to keep. The first rule that decides counts: camera, real-detail, most-pixels, "
-            "fewest-pixels, color, largest-file, smallest-file, plain-name, oldest, newest, shortest-path, "
-            "longest-path, in:DIR, format:NAME. "
-            "The default is camera,real-detail,most-pixels,color,largest-file,plain-name,oldest.",
+            help=f"Rules for which file to keep. The first rule that decides counts: {', '.join(KNOWN)}. "
+            f"The default is {','.join(DEFAULT)}.",
         ),
     ] = None  # fmt: skip
     protect: Annotated[

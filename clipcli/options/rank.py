@@ -53,6 +53,10 @@ class QueryOptions:
     ] = None
 
 
+TOP_K = 10
+"""Hits of a query where nothing else limits them."""
+
+
 @dataclass(frozen=True)
 class HitOptions:
     """Hits."""
@@ -60,7 +64,7 @@ class HitOptions:
     top_k: Annotated[
         int | None,
         typer.Option(
-            "--top-k", "-k", metavar="K", min=1, help="Hits per query.", show_default="10; all with a cut-off",
+            "--top-k", "-k", metavar="K", min=1, help="Hits per query.", show_default=f"{TOP_K}; all with a cut-off",
         ),
     ] = None  # fmt: skip
     min_score: Annotated[

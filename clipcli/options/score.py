@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clipcli.models.catalogue import ALIAS_NAMES
 from clipcli.options.shared import InputOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class SeveralModelOptions(ModelOptions):
         list[str] | None,
         typer.Option(
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
-            help="tiny, fast, balanced, best, ARCH/TAG or a bundle. Repeat it for a score from each model.",
+            help=f"{', '.join(ALIAS_NAMES)}, ARCH/TAG or a bundle. Repeat it for a score from each model.",
             show_default="fast; tiny without torch",
         ),
     ] = None  # type: ignore[assignment]  # several, where other commands take one  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clipcli.options.option_types import NullOption, WhereOption
 from clipcli.options.shared import OutputOptions
-from clipcli.options.vocabulary import NullOption, WhereOption
 
 
 @dataclass(frozen=True)

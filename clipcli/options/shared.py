@@ -1,4 +1,4 @@
-"""Every shared option, written once: `Annotated` types in small groups that commands take as one parameter each."""
+"""Groups of options that several commands take as one parameter; the types of single options are in `option_types`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from clipcli.options.vocabulary import (
+from clipcli.models.catalogue import ALIAS_NAMES
+from clipcli.options.option_types import (
     AnnotateOption,
     CacheDirOption,
     CacheDtypeOption,
@@ -214,7 +215,7 @@ class ModelOptions:
         str,
         typer.Option(
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
-            help="tiny, fast, balanced, best, ARCH/TAG or a bundle. "
+            help=f"{', '.join(ALIAS_NAMES)}, ARCH/TAG or a bundle. "
             "Also hf-hub:org/name, local-dir:PATH and ARCH@FILE.",
             show_default="fast; tiny without torch",
         ),

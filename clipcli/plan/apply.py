@@ -11,7 +11,6 @@ from clipcli.plan import descriptors
 from clipcli.plan.actions import CannotUndoError, action_of, revert_failed
 from clipcli.plan.attributes import attributes_of
 from clipcli.plan.file_state import digest_of, is_below, look, resolve, words_of
-from clipcli.plan.rows import PlanRow
 from clipcli.plan.steps import Step
 
 if TYPE_CHECKING:

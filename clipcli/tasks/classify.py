@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from clipcli.core.encoder import Scoring
 from clipcli.core.vectors import Scores, cosines, sigmoid, softmax, top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from clipcli.core.encoder import Scoring
-    from clipcli.core.vectors import Scores, Vector, Vectors
+    from clipcli.core.vectors import Vector, Vectors
 
 Meaning = Literal["softmax", "sigmoid", "background", "cosine"]
 """What a score is:

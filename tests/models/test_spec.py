@@ -9,7 +9,7 @@ import pytest
 from clipcli.core.encoder import ModelSpec
 from clipcli.engines.openclip_registry import check_name, configs, first_tag, tags
 from clipcli.errors import UnknownModelError
-from clipcli.models.catalogue import ALIASES, DEFAULT_MODEL, default_tag
+from clipcli.models.catalogue import ALIAS_NAMES, ALIASES, DEFAULT_MODEL, default_tag
 from clipcli.models.spec import TINY_FOLDER, parse_model
 
 
@@ -177,7 +177,7 @@ def test_names_that_mean_nothing(name: str, message: str, hint: str):
 )
 def test_misspelt_names_get_the_nearest(name: str, message: str, nearest: str):
     with pytest.raises(UnknownModelError) as caught:
-        check_name(parse_model(name))
+        check_name(parse_model(name), ALIAS_NAMES)
     assert caught.value.message == message
     assert caught.value.hint is not None
     assert nearest in caught.value.hint

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.errors import ExitCode
+from clipcli.options.option_types import CacheDirOption
 from clipcli.options.shared import TableOptions
-from clipcli.options.vocabulary import CacheDirOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

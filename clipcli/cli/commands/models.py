@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from clipcli.engines.registry import SOURCE_ENGINE
+from clipcli.options.option_types import DeviceOption, EngineOption, PrecisionOption
 from clipcli.options.shared import HubOptions, StoreOptions, TableOptions, VerbosityOptions
-from clipcli.options.vocabulary import DeviceOption, EngineOption, PrecisionOption
 
 _ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model, as --model takes it.", show_default=False)

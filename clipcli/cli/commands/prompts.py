@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from clipcli.options.option_types import LabelsFileOption, LabelsOption
 from clipcli.options.shared import OutputOptions
-from clipcli.options.vocabulary import LabelsFileOption, LabelsOption
 
 
 def list_sets(output: OutputOptions) -> None:

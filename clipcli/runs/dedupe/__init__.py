@@ -1,16 +1,16 @@
 """One run of `dedupe`: files in, rows and a page out; the pure parts are in `clipcli.tasks.dedupe`.
 
-    image_files.py       images → contents, each with the files that hold it
-    facts.py             what the cache keeps of every picture: its facts and its sketch
-    signatures.py        pictures read again, small, and compared; verdicts are kept between runs
-    candidates.py        which contents are worth comparing: by sketches, or by vectors
-    groups.py            candidates → exact, near, edited and similar groups
-    against.py           the same against a reference set
-    members.py           a group → its files, each beside the file that it is a copy of
-    freed.py             the bytes that removing files frees
-    rows.py              groups → rows, which are also a plan
-    report.py            a run with its reports, and what to do next
-    review_page.py       groups → a page of choices
-    difference_image.py  two pictures → where they differ
-    run.py               the run itself
+image_files.py       images → contents, each with the files that hold it
+facts.py             what the cache keeps of every picture: its facts and its sketch
+signatures.py        pictures read again, small, and compared; verdicts are kept between runs
+candidates.py        which contents are worth comparing: by sketches, or by vectors
+groups.py            candidates → exact, near, edited and similar groups
+against.py           the same against a reference set
+members.py           a group → its files, each beside the file that it is a copy of
+freed.py             the bytes that removing files frees
+rows.py              groups → rows, which are also a plan
+report.py            a run with its reports, and what to do next
+review_page.py       groups → a page of choices
+difference_image.py  two pictures → where they differ
+run.py               the run itself
 """

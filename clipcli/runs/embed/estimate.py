@@ -11,7 +11,7 @@ from clipcli.engines.openclip_registry import check_name
 from clipcli.inputs.collect import ImageRef
 from clipcli.inputs.shards import Listing
 from clipcli.inputs.texts import TextRef
-from clipcli.models.catalogue import figures
+from clipcli.models.catalogue import ALIAS_NAMES, figures
 from clipcli.output.targets import open_target
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def print_estimate(session: Session, source: EmbedInputs[Input], shard: tuple[in
     model = session.model
     known = model.is_known
     if not known:
-        check_name(model.spec)
+        check_name(model.spec, ALIAS_NAMES)
     work = Work(source.kind, model_bytes=_model_bytes(model))
     inputs = (one for _, one in Listing(source.inputs, source.name_of, *shard))
     while some := list(islice(inputs, _INPUTS_AT_ONCE)):

@@ -15,6 +15,7 @@ from clipcli.engines import openclip_registry
 from clipcli.engines.registry import SOURCE_ENGINE
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
 from clipcli.models import catalogue, loader, records
+from clipcli.models.catalogue import ALIAS_NAMES
 from clipcli.models.choice import Choice
 from clipcli.models.loader import export_source, export_to_cache
 from clipcli.models.model import Model
@@ -106,7 +107,7 @@ def _without_weights(model: Model) -> list[FactRow] | None:
     spec, choice = model.spec, model.choice
     if spec.kind not in {"tag", "hub"}:
         return None
-    openclip_registry.check_name(spec)
+    openclip_registry.check_name(spec, ALIAS_NAMES)
     repo, filename = openclip_registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
     at = hub.Hub(model.console, choice.weights_dir, offline=choice.offline)
     is_here = at.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename)

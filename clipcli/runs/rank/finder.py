@@ -12,6 +12,7 @@ from clipcli.core.devices import accelerator
 from clipcli.core.optional_packages import has_packages, require_torch
 from clipcli.core.vectors import stack
 from clipcli.inputs.sources.filesystems import is_url
+from clipcli.options.rank import TOP_K
 from clipcli.runs.rank.corpus import ImagePart, rows_named
 from clipcli.runs.rank.rows import Hit, Result
 from clipcli.tasks.search.flat import SearchLimits, UnusableRowError, rows_a_block, search
@@ -206,7 +207,7 @@ class CorpusFinder:
         count = len(self.corpus) if self._allowed is None else len(rows)
         if count < FEWEST:
             self.console.warning(f"{count} images are too few to tell what stands out; --relevant cuts nothing off")
-            return lowest, self.limits.top or 10
+            return lowest, self.limits.top or TOP_K
         rows = rows[sample_rows(len(rows))]
         sample = self.corpus.take(rows)
         found = np.concatenate([floors(vectors[n : n + 64] @ sample.T, count) for n in range(0, len(vectors), 64)])

@@ -9,6 +9,7 @@ from clipcli.core.run_summary import RunSummary
 from clipcli.errors import ExitCode, ImageError, InputsError, ModelError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, nothing_left
 from clipcli.inputs.query import Query, example, read_query
+from clipcli.options.rank import TOP_K
 from clipcli.output import CarriedColumns, ErrorRow
 from clipcli.runs.rank.copy_hits import Keeper, check_folder
 from clipcli.runs.rank.corpus import Corpus, FilePart, ImagePart
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from clipcli.runs.rank.queries import EncodedQueries
     from clipcli.runs.rank.rows import Result
     from clipcli.session.session import Session
-
-TOP = 10
-"""Hits of a query where nothing else limits them."""
 
 
 def plan(  # noqa: PLR0917 - a group of options each
@@ -158,7 +156,7 @@ class RankRun:
         self._warn_of_reading(session)
         asked = embed_queries(session, self.queries, self.prompts)
         yield from self._unusable_queries(asked)
-        limits = HitLimits.of(self.hits, TOP)
+        limits = HitLimits.of(self.hits, TOP_K)
         if self.sources.index is not None:
             index = self.sources.index
             finder = IndexFinder(index, asked, limits, self.globs.keeps)

@@ -1,4 +1,4 @@
-"""Options that several commands offer: each is written once, as an `Annotated` type."""
+"""The types of options that several commands offer: each `Annotated` type is written once."""
 
 from __future__ import annotations
 
