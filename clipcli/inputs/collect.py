@@ -74,8 +74,7 @@ def collect(
     """
     options = {"--column": column is not None, "--keep": bool(keep), "--where": where is not None}
     lists = _checked(arguments, files_from, [option for option, given in options.items() if given])
-    named = named_inputs(arguments, files_from, null=null)
-    alone = len(arguments) == 1 and not lists
+    named, alone = named_inputs(arguments, files_from, null=null), len(arguments) == 1 and not lists
     columns, search = TableColumns(column, tuple(keep), where), FolderSearch(globs or Globs(), follows_links)
     return _expand_all(named, columns, search, warn, detail, alone=alone)
 

@@ -13,7 +13,7 @@ from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.parquet import Table
 from clipcli.inputs.sources.suffixes import TABLES, has_suffix
-from clipcli.inputs.sources.text_tables import Record, read_records
+from clipcli.inputs.sources.text_tables import TableRecord, read_records
 from clipcli.inputs.text_files import STDIN
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class TableRecords:
     """Its name, without secrets."""
     columns: Sequence[str]
     """Of JSON Lines, those of the first row."""
-    records: Iterable[Record]
+    records: Iterable[TableRecord]
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def _open(path: str) -> IO[bytes]:
     return sys.stdin.buffer if path == STDIN else open_list(path)
 
 
-def _parquet_records(table: Table) -> Iterator[Record]:
+def _parquet_records(table: Table) -> Iterator[TableRecord]:
     names = list(table.schema.names)
     for group, rows in enumerate(table.groups):
-        yield from map(Record, table.fields(group, names, rows))
+        yield from map(TableRecord, table.fields(group, names, rows))

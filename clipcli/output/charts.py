@@ -19,7 +19,7 @@ _LEGEND_LINE = 16
 
 
 @dataclass(frozen=True)
-class Mark:
+class ChartPoint:
     """A point that says what it is where the mouse rests on it."""
 
     x: float
@@ -36,7 +36,7 @@ class Curve:
     name: str
     """For the legend; without one the curve is not named there."""
     points: Sequence[tuple[float, float]]
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ChartPoint, ...] = ()
     faint: bool = False
     """Something to compare with."""
 

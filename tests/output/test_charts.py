@@ -3,13 +3,13 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from clipcli.output.charts import Chart, Curve, Mark, draw
+from clipcli.output.charts import Chart, ChartPoint, Curve, draw
 
 HOSTILE = '"><script>1</script>\x1b[31m & co'
 
 
 def test_a_chart_is_well_formed_whatever_its_words():
-    curve = Curve(HOSTILE, [(0.0, 0.0), (1.0, 1.0)], (Mark(0.5, 0.5, HOSTILE),))
+    curve = Curve(HOSTILE, [(0.0, 0.0), (1.0, 1.0)], (ChartPoint(0.5, 0.5, HOSTILE),))
     root = ET.fromstring(draw(Chart(HOSTILE, HOSTILE, HOSTILE, (curve,), diagonal=True)))  # noqa: S314 - our own
     assert not root.findall(".//script")
     assert "\x1b" not in ET.tostring(root, encoding="unicode")

@@ -46,7 +46,7 @@ _JSON_LINES: Final = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
-class Record:
+class TableRecord:
     """A row, or its problem."""
 
     values: Mapping[str, object]
@@ -159,7 +159,7 @@ def _exists(path: str) -> bool:
 
 
 def _reference(
-    table: str, name: str, record: Record, column: str, fields: Mapping[str, object]
+    table: str, name: str, record: TableRecord, column: str, fields: Mapping[str, object]
 ) -> ImageRef | ListedPath:
     value = record.values.get(column)
     if record.problem is not None:
@@ -176,7 +176,7 @@ def listed(table: str, value: str, fields: Mapping[str, object]) -> ImageRef | L
     return ListedPath(value if is_url(value) else beside(table, value), fields)
 
 
-def read_records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str], Iterator[Record]]:
+def read_records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str], Iterator[TableRecord]]:
     """Return the columns and the rows of an open table; the suffix of the path decides its format.
 
     Raises:
@@ -188,7 +188,7 @@ def read_records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str
     return _delimited(stream, shown, "\t" if has_suffix(path, (".tsv",)) else ",")
 
 
-def _delimited(stream: IO[bytes], table_name: str, separator: str) -> tuple[Sequence[str], Iterator[Record]]:
+def _delimited(stream: IO[bytes], table_name: str, separator: str) -> tuple[Sequence[str], Iterator[TableRecord]]:
     csv.field_size_limit(_LONGEST)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     first = text.readline(_LONGEST)
@@ -206,25 +206,25 @@ def _delimited(stream: IO[bytes], table_name: str, separator: str) -> tuple[Sequ
     return header, _delimited_rows(rows, header)
 
 
-def _delimited_rows(rows: Any, header: Sequence[str]) -> Iterator[Record]:
+def _delimited_rows(rows: Any, header: Sequence[str]) -> Iterator[TableRecord]:
     while True:
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Record({}, f"not a row of a table ({error})")
+            yield TableRecord({}, f"not a row of a table ({error})")
             continue
         if not row:
             continue
         problem = f"{len(row)} fields in a table of {len(header)} columns" if len(row) > len(header) else None
-        yield Record(dict(zip(header, row, strict=False)), problem)
+        yield TableRecord(dict(zip(header, row, strict=False)), problem)
 
 
-def _json_lines(stream: IO[bytes], table_name: str) -> tuple[Sequence[str], Iterator[Record]]:
+def _json_lines(stream: IO[bytes], table_name: str) -> tuple[Sequence[str], Iterator[TableRecord]]:
     """Return the columns of the first valid row, and an iterator over all rows."""
     records = _json_rows(stream)
-    before: list[Record] = []
+    before: list[TableRecord] = []
     for record in records:
         before.append(record)
         if record.problem is None:
@@ -241,7 +241,7 @@ _TRIED_LINES: Final = 100
 """Number of damaged first lines after which a file is not taken for a table."""
 
 
-def _json_rows(stream: IO[bytes]) -> Iterator[Record]:
+def _json_rows(stream: IO[bytes]) -> Iterator[TableRecord]:
     lines: Iterable[bytes] = read_lines(stream, _LONGEST)
     for number, line in enumerate(lines):
         plain = line if number else line.removeprefix(BOM_UTF8)
@@ -250,6 +250,6 @@ def _json_rows(stream: IO[bytes]) -> Iterator[Record]:
         try:
             record = parse_json(plain)
         except DecodeError as error:
-            yield Record({}, str(error))
+            yield TableRecord({}, str(error))
             continue
-        yield Record(record) if isinstance(record, dict) else Record({}, "not a JSON object")
+        yield TableRecord(record) if isinstance(record, dict) else TableRecord({}, "not a JSON object")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipcli.output.charts import Chart, Curve, Mark
+from clipcli.output.charts import Chart, ChartPoint, Curve
 from clipcli.output.page import Card, Section, write_page
 from clipcli.output.targets import open_target
 from clipcli.tasks.curves import label_curves, overall_curve, reliability
@@ -67,7 +67,7 @@ class CurvesPage:
 def _bins(name: str, bins: Sequence[ReliabilityBin], *, faint: bool = False) -> Curve:
     total = max(sum(each.count for each in bins), 1)
     marks = tuple(
-        Mark(
+        ChartPoint(
             each.confidence, each.accuracy,
             f"{each.count:,} answers of score {each.confidence:.3f}: {each.accuracy:.1%} right",
             _SMALLEST + _GROWTH * (each.count / total) ** 0.5,
@@ -87,10 +87,10 @@ def _label_card(entry: LabelThreshold, curve: PrecisionRecall | None) -> Card:
     )
     if curve is None:
         return Card(entry.label, None, facts=facts)
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ChartPoint, ...] = ()
     if entry.precision is not None and entry.recall is not None:
         at = f"threshold {entry.threshold:.4f}: precision {entry.precision[0]:.3f}, recall {entry.recall[0]:.3f}"
-        marks = (Mark(entry.recall[0], entry.precision[0], at, 4.0),)
+        marks = (ChartPoint(entry.recall[0], entry.precision[0], at, 4.0),)
     title = f"Precision by recall of {entry.label}"
     chart = Chart(title, "recall", "precision", (Curve("", _steps(curve), marks),))
     return Card(entry.label, None, chart=chart, facts=facts, label=entry.label, score=curve.average)

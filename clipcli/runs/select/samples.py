@@ -31,7 +31,7 @@ _FOLDERS = 4
 """Folders whose names stay in memory."""
 
 
-class Content(Protocol):
+class MemberContent(Protocol):
     """Bytes that can be read."""
 
     def read(self) -> bytes:
@@ -45,7 +45,7 @@ class Sample:
 
     holder: str
     """The archive, as the user wrote it; empty for files."""
-    members: Sequence[tuple[str, Content]]
+    members: Sequence[tuple[str, MemberContent]]
     """Name in the archive, or path, and bytes; in their order."""
     problem: str | None = None
     """Why it may not be whole."""
