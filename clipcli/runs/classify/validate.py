@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 def plan(
     inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, console: Console,
-    *, family: Sequence[ImageRef] | None = None, keep: Sequence[str] = (),
-    where: Condition | None = None,
+    *, family: Sequence[ImageRef] | None = None, keep: Sequence[str] = (), where: Condition | None = None,
 ) -> ClassifyRun:  # fmt: skip
     """Check everything that was asked before a model is touched.
 
