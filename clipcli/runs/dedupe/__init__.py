@@ -13,4 +13,6 @@ report.py            a run with its reports, and what to do next
 review_page.py       groups → a page of choices
 difference_image.py  two pictures → where they differ
 run.py               the run itself
+vector_run.py        a run over stored vectors, which compares no pictures
+vector_rows.py       its rows
 """
