@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from clipcli.core.devices import accelerator
 from clipcli.core.optional_packages import require_torch
 from clipcli.errors import DeviceError, ImageError, UsageError
 from clipcli.images.preprocess import to_pixels
+from clipcli.session.cache_keys import image_key
 from clipcli.session.features import fault_of
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Preparation:
                 return Known(digest_before, vector)
             with self.timings.measure("read"):
                 data = images.read_ref(ref) if fetched is None else fetched.result()
-                digest = hashlib.sha256(data).hexdigest()
+                digest = image_key(data)
             if before is not None and _same(before, _stat(ref.path)):
                 self.cache.remember_digest(ref.path, before, digest)
             if (vector := self._kept(digest)) is not None:
@@ -189,7 +189,7 @@ def digest_of_ref(ref: ImageRef, cache: EmbeddingCache | NoCache) -> str:
     known = cache.known_digest(ref.path, before) if before else None
     if known is not None:
         return known
-    digest = hashlib.sha256(images.read_ref(ref)).hexdigest()
+    digest = image_key(images.read_ref(ref))
     if before is not None and _same(before, _stat(ref.path)):
         cache.remember_digest(ref.path, before, digest)
     return digest

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +17,7 @@ from clipcli.errors import ImageError
 from clipcli.models.model import Model
 from clipcli.prompts import Label, expand
 from clipcli.session.batch_encoder import BatchEncoder
+from clipcli.session.cache_keys import ensemble_space, image_space, model_space, text_key, text_space
 from clipcli.session.features import fault_of, require_vectors, vectors_or_faults
 from clipcli.session.image_embedder import Parallelism, Provenance
 from clipcli.session.pipeline import ImagePipeline
@@ -102,8 +101,7 @@ class Session:
     @property
     def space(self) -> str:
         """Return the cache's space for vectors of this model and precision."""
-        raw = "/raw" if self.options.raw else ""
-        return f"{self._key_of_model}/{self.model.precision}{raw}"
+        return model_space(self._key_of_model, self.model.precision, raw=self.options.raw)
 
     @cached_property
     def _key_of_model(self) -> str:
@@ -112,7 +110,7 @@ class Session:
     @property
     def image_space(self) -> str:
         """Return the cache's space for vectors of images, which also depend on how images are read."""
-        return "/".join((self.space, *self.options.image_parts))
+        return image_space(self.space, self.options)
 
     @property
     def provenance(self) -> Provenance:
@@ -178,15 +176,15 @@ class Session:
 
     def _texts_or_faults(self, texts: Sequence[str]) -> list[Vector | ImageError]:
         """Return the (dim,) vector or the error of each text."""
-        space = f"{self.space}/text"
+        space = text_space(self.space)
         distinct = list(dict.fromkeys(texts))
-        vector_by_text = dict(zip(distinct, self._cached(space, list(map(_key, distinct))), strict=True))
+        vector_by_text = dict(zip(distinct, self._cached(space, list(map(text_key, distinct))), strict=True))
         missing = [text for text in distinct if vector_by_text[text] is None]
         self.timings.count(encoded=len(missing), cached=len(texts) - len(missing))
         for start in range(0, len(missing), _TEXTS_AT_ONCE):
             batch = missing[start : start + _TEXTS_AT_ONCE]
             results = vectors_or_faults(self._encoder.encode_texts(batch))
-            self._keep(space, list(map(_key, batch)), results)
+            self._keep(space, list(map(text_key, batch)), results)
             vector_by_text.update(zip(batch, results, strict=True))
         return [_present(vector_by_text[text]) for text in texts]
 
@@ -200,9 +198,9 @@ class Session:
 
     def _labels_or_faults(self, labels: Sequence[Label], prompts: PromptSet) -> list[Vector | ImageError]:
         """Return the (dim,) vector or the error of each label."""
-        space = f"{self.space}/ensemble"
+        space = ensemble_space(self.space)
         texts = [expand(label, prompts) for label in labels]
-        keys = list(map(_key, texts))
+        keys = list(map(text_key, texts))
         vectors = self._cached(space, keys)
         missing = [index for index, vector in enumerate(vectors) if vector is None]
         self.timings.count(encoded=len(missing), cached=len(labels) - len(missing))
@@ -220,10 +218,13 @@ class Session:
     def count_kept(self, texts: Sequence[str], prompts: PromptSet | None = None) -> int:
         """Return the number of texts, in prompts or plain, whose vectors are in the cache."""
         if prompts is None:
-            kind, keys = "text", list(map(_key, texts))
+            space, keys = text_space(self.space), list(map(text_key, texts))
         else:
-            kind, keys = "ensemble", [_key(expand(Label(text, (text,)), prompts)) for text in texts]
-        return sum(vector is not None for vector in self._cached(f"{self.space}/{kind}", keys))
+            space, keys = (
+                ensemble_space(self.space),
+                [text_key(expand(Label(text, (text,)), prompts)) for text in texts],
+            )
+        return sum(vector is not None for vector in self._cached(space, keys))
 
     def finish(self) -> None:
         """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
@@ -260,12 +261,6 @@ class Session:
                 return fault
         mean = rows.mean(axis=0, dtype=np.float32) if self.options.raw else ensemble(rows)
         return fault_of(mean) or mean
-
-
-def _key(text: str | Sequence[str]) -> str:
-    """Return the cache key of a text, or of the prompts of a label."""
-    plain = text if isinstance(text, str) else json.dumps(text)
-    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _present(result: Vector | ImageError | None) -> Vector | ImageError:

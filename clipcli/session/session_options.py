@@ -34,11 +34,3 @@ class SessionOptions:
         """Return the names of the non-default settings of decoding."""
         settings = {"unrotated": not self.orient, "fast": self.fast_decode, "gpu": self.gpu_decode}
         return tuple(name for name, is_set in settings.items() if is_set)
-
-    @property
-    def image_parts(self) -> tuple[str, ...]:
-        """Return the parts of an image's cache key besides the model: everything that changes its pixels.
-
-        A bare rendering adds nothing, since earlier versions made all vectors that way.
-        """
-        return self.decoding if self.rendering.bare else (*self.decoding, self.rendering.name)

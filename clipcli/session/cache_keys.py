@@ -1,0 +1,53 @@
+"""What vectors are kept under in the cache: a space for all that changes a vector, and a key for its input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipcli.session.session_options import SessionOptions
+
+
+def model_space(model_key: str, precision: str, *, raw: bool) -> str:
+    """Return the space of a model's vectors.
+
+    Args:
+        model_key: a digest over the model's files, `Model.vectors_key`.
+        precision: what the vectors were computed in.
+        raw: whether they keep the tower's length.
+    """
+    return f"{model_key}/{precision}{'/raw' if raw else ''}"
+
+
+def image_space(space: str, options: SessionOptions) -> str:
+    """Return the space of images within a model's space: everything that changes their pixels.
+
+    A bare rendering adds nothing, since earlier versions made all vectors that way.
+    """
+    rendering = () if options.rendering.bare else (options.rendering.name,)
+    return "/".join((space, *options.decoding, *rendering))
+
+
+def text_space(space: str) -> str:
+    """Return the space of single texts within a model's space."""
+    return f"{space}/text"
+
+
+def ensemble_space(space: str) -> str:
+    """Return the space of means over several phrasings within a model's space."""
+    return f"{space}/ensemble"
+
+
+def image_key(data: bytes) -> str:
+    """Return the key of an image: the sha256 of its file's bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def text_key(text: str | Sequence[str]) -> str:
+    """Return the key of a text, or of all phrasings of a label in their order."""
+    plain = text if isinstance(text, str) else json.dumps(text)
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
