@@ -4,6 +4,7 @@ from clipcli.output.formats import FORMATS as FORMATS
 from clipcli.output.formats import Output as Output
 from clipcli.output.formats import open_writer as open_writer
 from clipcli.output.formats import parse_output as parse_output
+from clipcli.output.row_block import RowBlock as RowBlock
 from clipcli.output.rows import CarriedColumns as CarriedColumns
 from clipcli.output.rows import ErrorRow as ErrorRow
 from clipcli.output.rows import JsonObject as JsonObject

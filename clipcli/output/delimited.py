@@ -16,6 +16,9 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%"
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipcli.output.row_block import RowBlock
     from clipcli.output.rows import Row
     from clipcli.output.targets import Target
 
@@ -55,6 +58,16 @@ class _Separated:
             return
         self.target.flush()
 
+    def write_block(self, block: RowBlock) -> None:
+        """Write the lines of many rows."""
+        if not self._columns:
+            self._begin(block.columns)
+        columns: Sequence[Sequence[str]] = block.cell_columns()
+        if self.escape_formulas:
+            columns = [[without_formula(cell) for cell in column] for column in columns]
+        self._write_columns(columns)
+        self.target.flush()
+
     def close(self) -> None:
         """Where nothing was good, the failures."""
         if not self._columns:
@@ -74,6 +87,9 @@ class _Separated:
     def _write_line(self, cells: tuple[str, ...]) -> None:
         raise NotImplementedError
 
+    def _write_columns(self, columns: Sequence[Sequence[str]]) -> None:
+        raise NotImplementedError
+
 
 @dataclass
 class TsvWriter(_Separated):
@@ -90,6 +106,11 @@ class TsvWriter(_Separated):
     def _write_line(self, cells: tuple[str, ...]) -> None:
         line = "\t".join(map(printable, cells)) + "\n"
         self.target.write(line.encode("utf-8", "backslashreplace"))
+
+    def _write_columns(self, columns: Sequence[Sequence[str]]) -> None:
+        shown = ([printable(cell) for cell in column] for column in columns)
+        lines = "".join([f"{line}\n" for line in map("\t".join, zip(*shown, strict=True))])
+        self.target.write(lines.encode("utf-8", "backslashreplace"))
 
 
 @dataclass
@@ -110,3 +131,13 @@ class CsvWriter(_Separated):
         csv.writer(buffer, lineterminator="\r\n").writerow(safe)
         line = buffer.getvalue().removesuffix("\r\n") + "\n"
         self.target.write(line.encode("utf-8", "surrogateescape"))
+
+    def _write_columns(self, columns: Sequence[Sequence[str]]) -> None:
+        rows = zip(*columns, strict=True)
+        if self.target.is_terminal or any("\r" in cell for column in columns for cell in column):
+            for row in rows:
+                self._write_good(row)
+            return
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows((*row, "") for row in rows)
+        self.target.write(buffer.getvalue().encode("utf-8", "surrogateescape"))

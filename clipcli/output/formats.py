@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from clipcli.core.optional_packages import Extra
+    from clipcli.output.row_block import BlockWriter
     from clipcli.output.rows import Writer
     from clipcli.output.targets import Target
 
@@ -181,7 +182,7 @@ def _is_stream(path: str) -> bool:
 
 
 @contextmanager
-def open_writer(output: Output, *, header: bool = False) -> Iterator[Writer]:
+def open_writer(output: Output, *, header: bool = False) -> Iterator[BlockWriter]:
     """Open the writer for an output; it is closed when the block ends, also after Ctrl-C, so that done work is kept.
 
     `header` is for `Output.header`.
@@ -189,10 +190,11 @@ def open_writer(output: Output, *, header: bool = False) -> Iterator[Writer]:
     Raises:
         OutputError: the target cannot be written.
     """
+    from clipcli.output.row_block import BlockWriter
     from clipcli.output.targets import open_target
 
     with open_target(output.path) as target:
-        writer = _writer(replace(output, header=output.header or header), target)
+        writer = BlockWriter(_writer(replace(output, header=output.header or header), target))
         try:
             yield writer
         except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from clipcli.output.row_block import RowBlock
     from clipcli.output.rows import Row
     from clipcli.output.targets import Target
 
@@ -31,6 +32,11 @@ class JsonLinesWriter:
     def write(self, row: Row) -> None:
         """Write one line."""
         self.target.write(dumps(row.record()).encode("utf-8") + b"\n")
+        self.target.flush()
+
+    def write_block(self, block: RowBlock) -> None:
+        """Write many lines."""
+        self.target.write("".join([f"{text}\n" for text in block.json_texts()]).encode("utf-8"))
         self.target.flush()
 
     def close(self) -> None:

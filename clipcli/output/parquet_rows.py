@@ -14,6 +14,7 @@ from clipcli.core.arrow import pyarrow
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from clipcli.output.row_block import RowBlock
     from clipcli.output.rows import Row
     from clipcli.output.targets import Target
 
@@ -100,6 +101,12 @@ class ParquetRowsWriter:
         record = row.record()
         self._columns.add(record)
         self._waiting.write(json.dumps(record).encode("ascii") + b"\n")
+
+    def write_block(self, block: RowBlock) -> None:
+        """Take many rows, whose types are those of the first."""
+        texts = block.json_texts()
+        self._columns.add(json.loads(texts[0]))
+        self._waiting.write("".join([f"{text}\n" for text in texts]).encode("utf-8", "surrogatepass"))
 
     def close(self) -> None:
         """Write the file."""

@@ -12,6 +12,8 @@ from clipcli.core.vectors import Scores, cosines, sigmoid, softmax, top_k
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import numpy.typing as npt
+
     from clipcli.core.encoder import Scoring
     from clipcli.core.vectors import Vector, Vectors
 
@@ -57,6 +59,31 @@ class LabelBin:
 
 
 @dataclass(frozen=True)
+class BestLabels:
+    """The best label of each of n images, as arrays: for millions, an object for each would take most of the time."""
+
+    names: Sequence[str]
+    best: npt.NDArray[np.int64]
+    """(n,): positions among the names."""
+    scores: Scores
+    """(n,) float32: of the best label."""
+    similarities: Scores
+    """(n,) float32: cosines with it."""
+    passed: npt.NDArray[np.bool_]
+    """(n,): whether the best label reaches its threshold, so that it is the answer."""
+    none_name: str | None
+    """The answer where it does not."""
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Yield the answer to each image."""
+        columns = (each.tolist() for each in (self.best, self.scores, self.similarities, self.passed))
+        for best, score, similarity, passed in zip(*columns, strict=True):
+            name = self.names[best]
+            label = name if passed else self.none_name
+            yield Prediction(label, score, (LabelScore(name, score, similarity),))
+
+
+@dataclass(frozen=True)
 class Classifier:
     """Labels as vectors, and how to read them."""
 
@@ -95,16 +122,38 @@ class Classifier:
 
         The same answers as `classify`, up to the last bits of a matrix product.
         """
+        if top == 1 and not self.multi_label:
+            yield from self.best_labels(images).predictions()
+            return
         names, values, similarity = self._read_block(images)
         if self.multi_label or not 0 < top < len(names):
             order = np.argsort(-values, axis=1, kind="stable")
-        elif top == 1:
-            order = values.argmax(axis=1)[:, None]
         else:
             order = np.argsort(-values, axis=1, kind="stable")[:, :top]
         columns = (np.take_along_axis(each, order, axis=1).tolist() for each in (values, similarity))
         for row in zip(order.tolist(), *columns, strict=True):
             yield self._decide(tuple(LabelScore(names[i], v, s) for i, v, s in zip(*row, strict=True)))
+
+    def best_labels(self, images: Vectors) -> BestLabels:
+        """Return the best label of each of (n, dim) unit vectors; for runs that are not multi-label.
+
+        The same answers as `classify`, up to the last bits of a matrix product.
+        """
+        rows = np.arange(len(images))
+        if self.meaning == "softmax" and not self.bins and self.scoring.scale > 0:
+            names, similarity = self._cosines_of_answers(images)
+            best = similarity.argmax(axis=1)
+            similarities = similarity[rows, best]
+            similarity -= similarities[:, None]  # in place: of a probability only the best one is asked for
+            similarity *= np.float32(self.scoring.scale)
+            values = 1 / np.exp(similarity, out=similarity).sum(axis=1, dtype=np.float64)
+        else:
+            names, every, similarity = self._read_block(images)
+            best = every.argmax(axis=1)
+            values, similarities = every[rows, best], similarity[rows, best]
+        limits = np.array([self._limit(name) for name in names], np.float32)
+        scores = values.astype(np.float32, copy=False)
+        return BestLabels(names, best, scores, similarities, scores >= limits[best], self.none_name)
 
     def logits(self, image: Vector) -> Scores:
         """Return what the head makes scores of, (labels,), for one image, (dim,), unit length.
@@ -130,16 +179,20 @@ class Classifier:
 
     def _read_block(self, images: Vectors) -> tuple[Sequence[str], Scores, Scores]:
         """Of (n, dim) images: names, scores and cosines (n, names)."""
-        similarity = cosines(images, self.vectors)
         if self.meaning == "background":
+            similarity = cosines(images, self.vectors)
             apart = self._apart(images, similarity)
             return self.names, sigmoid(apart * np.float32(self.scoring.scale)), similarity
-        names = self.names
-        if self.none_name is not None and self.background is not None and not self.multi_label:
-            names = (*names, self.none_name)
-            similarity = np.hstack([similarity, cosines(images, self.background[None])])
+        names, similarity = self._cosines_of_answers(images)
         values = similarity if self.meaning == "cosine" else scores(similarity, self.scoring)
         return self._binned(names, values, similarity) if self.bins else (names, values, similarity)
+
+    def _cosines_of_answers(self, images: Vectors) -> tuple[Sequence[str], Scores]:
+        """Return names and cosines (n, names) of the labels, and of none of these where it is an answer."""
+        similarity = cosines(images, self.vectors)
+        if self.none_name is None or self.background is None or self.multi_label:
+            return self.names, similarity
+        return (*self.names, self.none_name), np.hstack([similarity, cosines(images, self.background[None])])
 
     def _apart(self, images: Vectors, similarity: Scores) -> Scores:
         """Return each label alone against the background: the softmax of two is the sigmoid of their difference."""

@@ -124,7 +124,7 @@ class VectorFile(ABC):
         Raises:
             VectorsError: names the first such row.
         """
-        lengths = np.linalg.norm(rows.vectors, axis=1)
+        lengths = np.sqrt(np.einsum("ij,ij->i", rows.vectors, rows.vectors))  # np.linalg.norm makes a copy
         self._refuse(start, rows, ~np.isfinite(lengths), "holds a number that is not finite")
         self._refuse(start, rows, lengths < _ZERO, "is zero")
         if self.info.unit_length:

@@ -185,3 +185,38 @@ def test_a_block_is_answered_like_its_rows(meaning, top: int):
             )  # fmt: skip
             assert ours.score == pytest.approx(one.score, abs=1e-6)
             assert many or len(ours.ranked) == (top or len(one.ranked))
+
+
+@pytest.mark.parametrize("threshold", [(), ("--threshold", "0.3"), ("--none", "other", "--threshold", "0.3")])
+def test_blocks_of_rows_are_the_rows(clip, random_model: str, tmp_path: Path, threshold: tuple[str, ...]):
+    """`-k 1` answers stored vectors in blocks, `-k 2` one by one; names need every kind of quoting."""
+    folder = tmp_path / "p"
+    folder.mkdir()
+    names = ["a.png", 'quo"te.png', "back\\slash.png", "new\nline.png", "tab\t, comma.png", "é\u202e.png", "##[a].png"]
+    for number, name in enumerate(names):
+        pictures.disc(list(pictures.COLOURS)[number % 4]).save(folder / name)
+    run("embed", folder, "-o", tmp_path / "v.npy", "-m", random_model, "--engine", "openclip")
+    options = (tmp_path / "v.npy", "-l", 'disc,"a ""b"", c",square', *threshold)
+    single, block = clip("classify", *options, "-k", "2").rows, clip("classify", *options).rows
+    assert [row["image"] for row in block] == [row["image"] for row in single]
+    for ours, theirs in zip(block, single, strict=True):
+        assert list(ours) == ["image", "label", "score", "labels"]
+        assert (ours["label"], ours["labels"][0]["label"]) == (theirs["label"], theirs["labels"][0]["label"])
+        assert ours["score"] == ours["labels"][0]["score"] == pytest.approx(theirs["score"], abs=2e-6)
+        assert ours["labels"][0]["similarity"] == pytest.approx(theirs["labels"][0]["similarity"], abs=2e-6)
+    for form in ("csv", "tsv", "json"):
+        text = run("classify", *options, "--format", form, "-m", random_model).stdout
+        direct = run("classify", folder, *options[1:], "--format", form, "-m", random_model).stdout
+        if form == "json":
+            assert [row["label"] for row in json.loads(text)] == [row["label"] for row in json.loads(direct)]
+        else:
+            delimiter = "," if form == "csv" else "\t"
+            ours = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+            theirs = list(csv.reader(io.StringIO(direct), delimiter=delimiter))
+            assert [row[:2] for row in ours] == [row[:2] for row in theirs]
+    pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    run("classify", *options, "-o", tmp_path / "rows.parquet", "-m", random_model)
+    table = pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert [{key: row[key] for key in block[0]} for row in table] == block

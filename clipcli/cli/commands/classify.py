@@ -18,7 +18,7 @@ from clipcli.options.shared import (
 )
 
 if TYPE_CHECKING:
-    from clipcli.output import Row
+    from clipcli.output import Row, RowBlock
     from clipcli.runs.base import Run
     from clipcli.session.session import Session
 
@@ -61,5 +61,5 @@ def classify(
     choice = (job.follow(model, given=given) if isinstance(job, ClassifyRun) else model).choice()
     output, job.reporting = out.parse(null=inputs.null), reports.parse()
     opened = open_session(choice, console, run.session(inputs), expected_images=job.total)
-    run_of: Run[Session, Row] = job
+    run_of: Run[Session, Row | RowBlock] = job
     raise typer.Exit(execute(run_of, opened, lambda _: open_writer(output), console))

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from clipcli.output import RowBlock
+from clipcli.output.json import dumps
+from clipcli.output.row_block import json_strings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Protocol
+
+    from clipcli.tasks.classify import BestLabels
 
     class Entry(Protocol):
         """A label with its numbers."""
@@ -74,6 +82,42 @@ class ClassifiedRow:
         if len(self.labels) > 1 or (self.multi_label and self.labels):
             return [(self.image, e.label, f"{e.score:.{_DIGITS}f}", *check) for e in self.labels]
         return [(self.image, self.label or "", f"{self.score:.{_DIGITS}f}", *check)]
+
+
+@dataclass(frozen=True)
+class ClassifiedBlock(RowBlock):
+    """Many images with their best labels."""
+
+    images: Sequence[str]
+    answers: BestLabels
+    columns: ClassVar[tuple[str, ...]] = ("image", "label", "score")
+
+    def rows(self) -> Iterator[ClassifiedRow]:
+        """Yield them one by one."""
+        for image, result in zip(self.images, self.answers.predictions(), strict=True):
+            yield ClassifiedRow(image, result.label, result.score, result.ranked)
+
+    def json_texts(self) -> list[str]:
+        """Return the documented JSON objects."""
+        answers = self.answers
+        best, passed = answers.best.tolist(), answers.passed.tolist()
+        names, none = json_strings(answers.names), dumps(answers.none_name)
+        scores = list(map(repr, answers.scores.astype(np.float64).round(_JSON_DIGITS).tolist()))
+        similarities = answers.similarities.astype(np.float64).round(_JSON_DIGITS).tolist()
+        columns = zip(json_strings(self.images), best, passed, scores, similarities, strict=True)
+        return [
+            f'{{"image": {image}, "label": {names[number] if good else none}, "score": {score}, "labels": '
+            f'[{{"label": {names[number]}, "score": {score}, "similarity": {similarity}}}]}}'
+            for image, number, good, score, similarity in columns
+        ]
+
+    def cell_columns(self) -> Sequence[Sequence[str]]:
+        """One line each."""
+        answers = self.answers
+        none = answers.none_name or ""
+        chosen = zip(answers.best.tolist(), answers.passed.tolist(), strict=True)
+        labels = [answers.names[number] if good else none for number, good in chosen]
+        return self.images, labels, [f"{score:.{_DIGITS}f}" for score in answers.scores.tolist()]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,25 +19,27 @@ from clipcli.runs.classify.expectation_check import (
     say_outcome,
     say_unmatched,
 )
-from clipcli.runs.classify.rows import OWN_COLUMNS, ClassifiedRow
+from clipcli.runs.classify.rows import OWN_COLUMNS, ClassifiedBlock, ClassifiedRow
 from clipcli.session.pipeline import Embedded
 from clipcli.tasks.accuracy import Tally, joined, unreadable
 from clipcli.tasks.classify import Classifier, LabelBin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from clipcli.core.run_summary import RunSummary
+    from clipcli.core.vectors import Vectors
     from clipcli.options.classify import ScoreOptions
     from clipcli.options.shared import ModelOptions
-    from clipcli.output import Row
+    from clipcli.output import Row, RowBlock
     from clipcli.prompts import LabelGroup, PromptSet
     from clipcli.runs.base import Advance
     from clipcli.runs.classify.head_file import HeadFile
     from clipcli.runs.classify.stored_vectors import StoredVectors
     from clipcli.runs.classify.threshold_file import ThresholdFile
     from clipcli.session.session import Session
-    from clipcli.tasks.classify import Meaning, Prediction
+    from clipcli.tasks.classify import BestLabels, Meaning, Prediction
     from clipcli.tasks.fit import HeadClassifier
 
 BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", "a blurry picture", "an empty picture")
@@ -84,10 +87,26 @@ class ClassifyRun:
         none = [self.score.none] if self.score.none else []
         return [*(group.name for group in self.groups), *alone, *none]
 
-    def rows(self, session: Session, advance: Advance) -> Iterator[Row]:
-        """Yield one row per image, in input order."""
+    def rows(self, session: Session, advance: Advance) -> Iterator[Row | RowBlock]:
+        """Yield one row per image, in input order; of stored vectors in blocks, where nothing else is asked of them."""
         classifier = self._head_classifier(session) or self.classifier(session)
         self._explain(classifier)
+        if self.stored is not None and isinstance(classifier, Classifier) and self._asks_for_best_only:
+            for block in _best_labels(self.stored.blocks(session.info), classifier):
+                yield block
+                self.report.done += len(block.images)
+                advance(len(block.images))
+            return
+        yield from self._single_rows(session, classifier, advance)
+
+    @property
+    def _asks_for_best_only(self) -> bool:
+        one = self.score.top_k == 1 and not self.score.multi_label
+        return one and self.expected is None and not self.reporting.needs(ok=True)
+
+    def _single_rows(
+        self, session: Session, classifier: Classifier | HeadClassifier, advance: Advance
+    ) -> Iterator[Row]:
         for embedded, result in self._results(session, classifier):
             advance(1)
             wanted = self.expected.of(embedded.ref, self.answers) if self.expected else ()
@@ -229,3 +248,16 @@ class ClassifyRun:
         if classifier.multi_label:
             own = classifier.meaning == "sigmoid"
             console.info(f"independent scores: {_OWN_HEAD if own else _AGAINST_BACKGROUND}")
+
+
+def _best_labels(blocks: Iterator[tuple[Sequence[str], Vectors]], classifier: Classifier) -> Iterator[ClassifiedBlock]:
+    """Yield the answers block by block; those of the next block are computed while a block is written."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: tuple[Sequence[str], Future[BestLabels]] | None = None
+        for names, vectors in blocks:
+            after = (names, pool.submit(classifier.best_labels, vectors))
+            if waiting is not None:
+                yield ClassifiedBlock(waiting[0], waiting[1].result())
+            waiting = after
+        if waiting is not None:
+            yield ClassifiedBlock(waiting[0], waiting[1].result())

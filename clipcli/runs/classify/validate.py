@@ -82,7 +82,7 @@ def plan_command(
         ClipcliError: as `plan`, and for predictors with what they have no use for.
     """
     if not (score.head or check.lowest or check.highest):
-        return plan(inputs, labels, score, check, console, keep=keep)
+        return plan(inputs, labels, score, check, console, keep=keep, where=where)
     from clipcli.runs.classify.predictor_run import PredictorRun, parse_limits, read_heads  # few runs have predictors
 
     heads, predictors = read_heads(score.head or [])
