@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clipcli.output.row_block import RowBlock
     from clipcli.output.rows import Row
     from clipcli.output.targets import Target
@@ -16,11 +18,22 @@ _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|#(?=#[\
 """What JSON allows raw but a terminal, an encoder or a build's server does not take: C1 controls, line separators, bidi
 overrides, lone surrogates, the beginning of a log command."""
 
+_PLAIN = re.compile(r"[ !$-\[\]-~\n]*")
+"""Characters that JSON has as they are; without those that begin a log command of a build's server."""
+
 
 def dumps(record: object, *, indent: int | None = None) -> str:
     """One JSON text: unicode stays readable, nothing in it can steer a terminal."""
     text = json.dumps(record, ensure_ascii=False, indent=indent, allow_nan=False)
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def json_strings(texts: Sequence[str]) -> list[str]:
+    """Return each text as JSON has it; quick where all of them are plain."""
+    joined = "\n".join(texts)
+    if _PLAIN.fullmatch(joined) and joined.count("\n") == max(0, len(texts) - 1):
+        return [f'"{text}"' for text in texts]
+    return [dumps(text) for text in texts]
 
 
 @dataclass

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
-
-from clipcli.output.json import dumps
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from clipcli.output.rows import Row, Writer
-
-_PLAIN: Final = re.compile(r"[ !$-\[\]-~\n]*")
-"""Characters that JSON has as they are; without those that begin a log command of a build's server."""
 
 
 class RowBlock(ABC):
@@ -59,11 +53,3 @@ class BlockWriter:
     def close(self) -> None:
         """Finish the format."""
         self._writer.close()
-
-
-def json_strings(texts: Sequence[str]) -> list[str]:
-    """Return each text as JSON has it; quick where all of them are plain."""
-    joined = "\n".join(texts)
-    if _PLAIN.fullmatch(joined) and joined.count("\n") == max(0, len(texts) - 1):
-        return [f'"{text}"' for text in texts]
-    return [dumps(text) for text in texts]

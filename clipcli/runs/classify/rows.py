@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from clipcli.output import RowBlock
-from clipcli.output.json import dumps
-from clipcli.output.row_block import json_strings
+from clipcli.output.json import dumps, json_strings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
