@@ -155,7 +155,7 @@ def test_models_that_openclip_has_no_copy_of(name: str):
 def test_an_unknown_repository_is_not_promised_to_work():
     with pytest.raises(UnknownModelError, match="no published weights are called 'some/repo'") as caught:
         check_name(parse_model("some/repo"))
-    assert "that holds open_clip_config.json is written hf-hub:some/repo" in str(caught.value.hint)
+    assert "with open_clip_config.json write hf-hub:some/repo" in str(caught.value.hint)
 
 
 def test_a_folder_of_a_known_name_is_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -172,14 +172,14 @@ def test_a_folder_of_a_known_name_is_the_folder(tmp_path: Path, monkeypatch: pyt
         ({"a": {}, "b": {}}, []),
         ({}, []),
         ({"a": {"quick_gelu": True}, "b": {"quick_gelu": True}}, []),
-        ({"a": {"quick_gelu": True}, "b": {}}, ["with QuickGELU, others without; taken: without"]),
+        ({"a": {"quick_gelu": True}, "b": {}}, ["with QuickGELU, others without; using none"]),
         (
             {"a": {"resize_mode": "squash"}, "b": {"resize_mode": "shortest"}},
-            ["not all preprocessed alike (resize_mode shortest or squash); taken: shortest, bicubic, mean 0.481"],
+            ["differ in preprocessing (resize_mode shortest or squash); using shortest, bicubic, mean 0.481"],
         ),
         (
             {"a": {"mean": (0.5, 0.5, 0.5), "quick_gelu": True}, "b": {}},
-            ["not all preprocessed alike (mean (0.48", "with QuickGELU, others without"],
+            ["differ in preprocessing (mean (0.48", "with QuickGELU, others without"],
         ),
     ],
 )

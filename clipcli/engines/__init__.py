@@ -1,1 +1,1 @@
-"""What runs a model: torch with open_clip, or ONNX Runtime over a bundle."""
+"""Engines that run a model: torch with open_clip, or ONNX Runtime and OpenVINO with a bundle."""

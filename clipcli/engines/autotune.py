@@ -1,4 +1,4 @@
-"""Is bfloat16 faster on this CPU, and does it rank alike? Measured, since neither follows from the CPU's name."""
+"""Measure whether bfloat16 is faster on this CPU and ranks in the same way; the CPU's name does not tell."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     _E = TypeVar("_E", bound=Encoder)
 
 WORTH = 1.1
-"""How many times faster bf16 has to be."""
+"""Least speed-up of bf16 over fp32."""
 TIE = 0.005
-"""Cosines nearer than this may change places. Vision transformers move them by 0.002 at most in bf16."""
+"""Cosines closer than this may swap their order. In bf16, vision transformers change them by at most 0.002."""
 CLOSE = 0.998
-"""Least cosine between the two vectors of an image: 0.9999 for transformers, 0.99 for nets of depthwise convolutions,
-where one in sixteen photos got another of ImageNet's 1,000 names."""
+"""Least cosine between an image's vectors in fp32 and bf16: 0.9999 for transformers, 0.99 for networks of depthwise
+convolutions, where one photo in sixteen got another of ImageNet's 1,000 labels."""
 _IMAGES, _ROUNDS, _PATCHES = 4, 3, 4
 _TEXTS = (
     "a photo of a dog", "a red car", "blue sky", "green grass", "a plate of food", "people in a street",
@@ -39,7 +39,7 @@ _TEXTS = (
 
 @dataclass(frozen=True)
 class _Trial:
-    """What an encoder made of the probes, and how long it took."""
+    """The vectors of the probes from one encoder, and its time per image."""
 
     seconds: float
     images: Vectors
@@ -55,26 +55,25 @@ class _Trial:
 def quicker(
     load_wide: Callable[[], _E], load_narrow: Callable[[], _E], console: Console, clock: Clock = time.perf_counter
 ) -> _E:
-    """Return the fp32 encoder, or its bf16 twin where that is worth it and ranks texts for images alike.
+    """Return the fp32 encoder, or the bf16 one if it is faster by `WORTH` and ranks texts in the same way.
 
-    One is gone before the other comes, so that measuring takes no more memory than running does; an fp32 that wins is
-    loaded twice.
+    Only one is in memory at a time, so measuring takes no more memory than running; fp32, if chosen, is loaded twice.
     """
     console.debug("measuring bf16 against fp32, once for this model on this CPU")
     before = _Trial.of(load_wide(), clock)
-    gc.collect()  # modules point back at themselves here and there
+    gc.collect()  # some modules contain reference cycles
     try:
         narrow = load_narrow()
         after = _Trial.of(narrow, clock)
     except (ModelError, MemoryError, RuntimeError) as error:
-        console.debug(f"bf16 does not run here ({error}); fp32 it is")
+        console.debug(f"bf16 does not run here ({error}); using fp32")
         return load_wide()
     ratio = before.seconds / max(after.seconds, 1e-9)
     alike = _ranks_alike(before, after)
     is_worth_it = alike and ratio >= WORTH
     console.debug(
-        f"bf16 is {ratio:.2f} times as fast as fp32 and ranks {'alike' if alike else 'otherwise'}: "
-        f"{'bf16' if is_worth_it else 'fp32'}"
+        f"bf16 is {ratio:.2f} times as fast as fp32 and ranks {'the same' if alike else 'differently'}: "
+        f"using {'bf16' if is_worth_it else 'fp32'}"
     )
     if is_worth_it:
         return narrow
@@ -83,7 +82,7 @@ def quicker(
 
 
 def probe_images(size: tuple[int, int]) -> Pixels:
-    """Float32 (images, 3, height, width): coloured patches, always the same, spread as normalised photos are."""
+    """Return (images, 3, height, width) float32: constant coloured patches, distributed like normalised photos."""
     height, width = size
     patches = np.random.default_rng(0).standard_normal((_IMAGES, 3, _PATCHES, _PATCHES)).astype(np.float32)
     rows, columns = (np.arange(length) * _PATCHES // length for length in (height, width))
@@ -91,8 +90,8 @@ def probe_images(size: tuple[int, int]) -> Pixels:
 
 
 def _ranks_alike(wide: _Trial, narrow: _Trial) -> bool:
-    """Return whether the narrow vectors are close to the wide ones, and no two texts that are apart change places."""
-    if not (wide.images * narrow.images).sum(axis=1).min() >= CLOSE:  # nor is what is not finite
+    """Return whether bf16 vectors are close to the fp32 ones, and no two distinct texts swap their order."""
+    if not (wide.images * narrow.images).sum(axis=1).min() >= CLOSE:  # also true for NaN
         return False
     before, after = (trial.images @ trial.texts.T for trial in (wide, narrow))
     apart = before[:, :, None] - before[:, None, :] > TIE
@@ -101,7 +100,7 @@ def _ranks_alike(wide: _Trial, narrow: _Trial) -> bool:
 
 
 def _seconds(encoder: Encoder, pixels: Pixels, clock: Clock) -> float:
-    """Of an image, in the fastest of a few passes; the first, which prepares memory, does not count."""
+    """Return the seconds per image of the fastest of a few passes, after one pass to prepare memory."""
     rows = pixels[np.arange(image_rows(encoder.precision)) % len(pixels)]
     encoder.encode_images(rows)
     passes = []

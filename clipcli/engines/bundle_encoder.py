@@ -1,4 +1,4 @@
-"""A bundle that runs without torch: two towers and a tokenizer, whatever engine runs the towers."""
+"""An encoder for bundles: two towers of any engine and a tokenizer, without torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Tower(Protocol):
-    """One graph of a bundle, opened at its first use."""
+    """One graph of a bundle, opened on first use."""
 
     @property
     def is_open(self) -> bool:
@@ -30,31 +30,31 @@ class Tower(Protocol):
 
     @property
     def lanes(self) -> int:
-        """Return how many batches may run side by side."""
+        """Return the number of batches to run in parallel."""
         ...
 
     @property
     def sets_one_row_apart(self) -> bool:
-        """Return whether a row that comes alone adds up in another order than rows that come together."""
+        """Return whether a batch of one row sums in another order than larger batches."""
         ...
 
-    def rest(self) -> None:
-        """Free memory where opening the graph again costs next to nothing."""
+    def unload_if_cheap(self) -> None:
+        """Free the graph's memory if reopening it is fast."""
         ...
 
     def run(self, rows: npt.NDArray[Any]) -> Vectors:
-        """(n, …) → float32 (n, dim). Raises BundleError, MemoryError."""
+        """Run the tower on (n, …) inputs and return (n, dim) float32. Raises BundleError, MemoryError."""
         ...
 
 
 _TEXT_BATCH = 64
-"""Texts a run of the text tower: a bound on memory when a label file has ten thousand lines."""
+"""Texts per run of the text tower, which bounds memory for long label files."""
 
 
 class BundleEncoder:
-    """A bundle, ready to run; see `clipcli.core.encoder.Encoder`.
+    """Runs a bundle; see `clipcli.core.encoder.Encoder`.
 
-    Nothing is loaded before it is used, and for little work only one tower is held at a time.
+    Parts are loaded on first use, and for little work only one tower is in memory at a time.
     """
 
     def __init__(self, bundle: Bundle, image: Tower, text: Tower, precision: Precision) -> None:
@@ -66,36 +66,36 @@ class BundleEncoder:
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model is."""
+        """Return the model's description."""
         return self.bundle.info
 
     @property
     def scoring(self) -> Scoring:
-        """Return how its cosines are read."""
+        """Return the function from cosines to scores."""
         return self.bundle.scoring
 
     @property
     def device(self) -> str:
-        """Always the CPU."""
+        """Return `cpu`."""
         return "cpu"
 
     @property
     def precision(self) -> Precision:
-        """Return the precision that its vectors come from."""
+        """Return the precision of the vectors."""
         return self._precision
 
     @property
     def image_lanes(self) -> int:
-        """One for few images, several once there are many."""
+        """Return 1 for few images, more for many."""
         return self._image.lanes
 
     @property
     def text_lanes(self) -> int:
-        """As for images."""
+        """Return 1 for few texts, more for many."""
         return self._text.lanes
 
     def encode_images(self, pixels: Pixels) -> Vectors:
-        """Float32 (n, 3, height, width), normalised → float32 (n, dim), not unit length; one run for the whole batch.
+        """Encode (n, 3, height, width) float32 normalised pixels as (n, dim) float32, not unit length, in one run.
 
         Raises:
             BundleError: the image tower cannot be loaded.
@@ -104,43 +104,43 @@ class BundleEncoder:
         if len(pixels) == 0:
             return np.zeros((0, self.info.dim), np.float32)
         if not self._image.is_open:
-            self._text.rest()
+            self._text.unload_if_cheap()
         if len(pixels) == 1 and self._image.sets_one_row_apart:
             return self._image.run(pixels[[0, 0]])[:1]
         return self._image.run(pixels)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Texts → float32 (n, dim), not unit length. Longer texts are cut at the context length, end token kept.
+        """Encode texts as (n, dim) float32, not unit length; longer texts are cut, and the end token is kept.
 
-        A causal tower gets texts of like length together, padded little further than they reach.
+        A causal tower gets texts of similar length together, with little padding.
 
         Raises:
             BundleError: the text tower or the tokenizer cannot be loaded.
-            MemoryError: too little for a batch of texts.
+            MemoryError: a batch of texts does not fit into memory.
         """
         if not self._text.is_open:
-            self._image.rest()
+            self._image.unload_if_cheap()
         vectors = np.zeros((len(texts), self.info.dim), np.float32)
         if not texts:
             return vectors
-        ids = self._tokenizing().ids(texts)
+        ids = self._load_tokenizer().ids(texts)
         limit = self.info.context_length
         lengths = [min(len(row), limit) if self.info.causal_text else limit for row in ids]
         for members, length in groups_of_like_length(lengths, limit, _TEXT_BATCH):
-            batch = self._tokenizing().batch([ids[index] for index in members[padded_rows(len(members))]], length)
+            batch = self._load_tokenizer().batch([ids[index] for index in members[padded_rows(len(members))]], length)
             vectors[members] = self._text.run(batch)[: len(members)]
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text before any cut, start and end token included."""
-        return [len(ids) for ids in self._tokenizing().ids(texts)] if texts else []
+        """Return the number of tokens of each text before any cut, start and end token included."""
+        return [len(ids) for ids in self._load_tokenizer().ids(texts)] if texts else []
 
     def tokens(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return what open_clip's tokenizer gives: int64 (n, context_length)."""
-        tokenizer = self._tokenizing()
+        """Return (n, context_length) int64 token ids, as from open_clip's tokenizer."""
+        tokenizer = self._load_tokenizer()
         return tokenizer.batch(tokenizer.ids(texts))
 
-    def _tokenizing(self) -> Tokenizer:
+    def _load_tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
             self._tokenizer = tokenizers.load(self.bundle)
         return self._tokenizer

@@ -1,4 +1,4 @@
-"""A model's name becomes files on disk and a config: everything that open_clip needs, and the fingerprint over it."""
+"""Resolve a model's name to files on disk and a config, and compute its fingerprint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PARTS = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What a spec resolves to on this disk."""
+    """The files and settings of a model on this disk."""
 
     name: str
     config: Mapping[str, Any]
@@ -39,22 +39,22 @@ class ModelFiles:
     weights: Path
     quick_gelu: bool
     tokenizer_folder: str | None
-    """Files of a Hugging Face tokenizer; None where CLIP's own is used."""
+    """The folder of a Hugging Face tokenizer; None for CLIP's own tokenizer."""
     revision: str | None
     text_tower_config: Path | None = None
-    """Hugging Face's `config.json` of a text tower that is one of its models."""
+    """The `config.json` of a text tower that is a Hugging Face model."""
     described_by: tuple[Path, ...] = ()
-    """Files that, besides the weights, make it this model: when one of them changes, so may the model."""
+    """Files besides the weights that define the model; if one changes, the model may change."""
 
     @property
     def context_length(self) -> int:
-        """Tokens that the text tower takes."""
+        """Return the number of tokens that the text tower reads."""
         return int(self.config.get("text_cfg", {}).get("context_length", 77))
 
     def info(self, *, causal: bool, digest: Callable[[Path], str]) -> ModelInfo:
-        """Return the model's description; `digest` gives the sha256 (hex) of its files.
+        """Return the model's description; `digest` returns the SHA-256 (hex) of a file.
 
-        The fingerprint is over everything that a vector depends on, the tokenizer included: vectors are kept under it.
+        The fingerprint covers everything that a vector depends on, including the tokenizer; it is the cache's key.
         """
         facts: list[Any] = [self.config, asdict(self.preprocessing), self.quick_gelu, digest(self.weights)]
         if self.tokenizer_folder is not None:
@@ -69,10 +69,10 @@ class ModelFiles:
 
 
 def resolve(spec: ModelSpec, hub: Hub) -> ModelFiles:
-    """Find, or fetch, the config, the weights and the tokenizer of a model.
+    """Find or download the config, the weights and the tokenizer of a model.
 
     Raises:
-        DownloadError: not on this disk and not to be had.
+        DownloadError: a file is not on this disk and cannot be downloaded.
         ModelError: a folder or repository that is not an OpenCLIP model, or a config that names code or files.
     """
     match spec.kind:
@@ -87,7 +87,7 @@ def resolve(spec: ModelSpec, hub: Hub) -> ModelFiles:
 
 
 def _with_text_files(source: ModelFiles, hub: Hub) -> ModelFiles:
-    """Add what Hugging Face's part of a text tower needs, once the config is known to name nothing that it may not."""
+    """Add the files of a Hugging Face text tower, after checking the config."""
     check_model_config(source.config, source.name)
     text = source.config.get("text_cfg", {})
     folder, tower = source.tokenizer_folder, None
@@ -114,9 +114,9 @@ def _from_tag(spec: ModelSpec, hub: Hub) -> ModelFiles:
 
 
 def _from_checkpoint(spec: ModelSpec, hub: Hub) -> ModelFiles:
-    """A checkpoint brings neither preprocessing nor activation: the architecture's tags tell them where they agree.
+    """Resolve a checkpoint, which has neither preprocessing nor activation: take those of the architecture's tags.
 
-    Where they do not, open_clip's own defaults are taken, and it is said.
+    If the tags disagree, use open_clip's defaults and print a warning.
     """
     config = get_model_config(spec.where)
     tags = [get_pretrained_cfg(spec.where, tag) for tag in list_pretrained_tags_by_model(spec.where)]
@@ -133,12 +133,9 @@ def _from_checkpoint(spec: ModelSpec, hub: Hub) -> ModelFiles:
     )  # fmt: skip
 
 
-def _preprocessing_doubt(architecture: str, kinds: set[Preprocessing], taken: Preprocessing) -> str:
-    """Return what to say where an architecture's published weights are not all preprocessed alike.
-
-    Nothing where they are.
-    """
-    if not kinds:  # one kind, which was taken out, or no published weights at all
+def _preprocessing_doubt(architecture: str, kinds: set[Preprocessing], used: Preprocessing) -> str:
+    """Return a warning if an architecture's published weights differ in preprocessing, else an empty text."""
+    if not kinds:  # a single kind, removed by pop(), or no published weights
         return ""
     ways = [
         f"{name} {' or '.join(sorted({str(getattr(kind, name)) for kind in kinds}))}"
@@ -146,18 +143,18 @@ def _preprocessing_doubt(architecture: str, kinds: set[Preprocessing], taken: Pr
         if len({getattr(kind, name) for kind in kinds}) > 1
     ]
     return (
-        f"the published weights of {architecture} are not all preprocessed alike ({'; '.join(ways)}); taken: "
-        f"{taken.resize_mode}, {taken.interpolation}, mean {', '.join(f'{value:.3g}' for value in taken.mean)}"
+        f"the published weights of {architecture} differ in preprocessing ({'; '.join(ways)}); using "
+        f"{used.resize_mode}, {used.interpolation}, mean {', '.join(f'{value:.3g}' for value in used.mean)}"
     )
 
 
 def _activation_doubt(architecture: str, activations: set[bool]) -> str:
-    """What to say where some published weights of an architecture were trained with QuickGELU and some without."""
+    """Return a warning if only some published weights of an architecture use QuickGELU, else an empty text."""
     if activations != {True, False}:
         return ""
-    other = f"{architecture}-quickgelu"
-    hint = f"; for weights trained with it write {other}@FILE" if other in configs() else ""
-    return f"some published weights of {architecture} were trained with QuickGELU, others without; taken: without{hint}"
+    variant = f"{architecture}-quickgelu"
+    hint = f"; for weights trained with it write {variant}@FILE" if variant in configs() else ""
+    return f"some published weights of {architecture} were trained with QuickGELU, others without; using none{hint}"
 
 
 def _from_hub(spec: ModelSpec, hub: Hub) -> ModelFiles:
@@ -168,9 +165,9 @@ def _from_hub(spec: ModelSpec, hub: Hub) -> ModelFiles:
 
 
 def _reference(path: Path, revision: str | None) -> tuple[Path, ...]:
-    """Return the file of the hub's cache that says which commit a branch or tag was when it was last looked up."""
-    found = path.parent.parent.parent / "refs" / (revision or "main")
-    return (found,) if is_file(found) else ()
+    """Return the file of the hub's cache with the last known commit of a branch or tag."""
+    reference = path.parent.parent.parent / "refs" / (revision or "main")
+    return (reference,) if is_file(reference) else ()
 
 
 def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> ModelFiles:
@@ -182,7 +179,7 @@ def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> Mode
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {error!r}") from error
     if not has_parts:
-        raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {', '.join(_PARTS)} are of the wrong kind")
+        raise ModelError(f"{spec.name}: {CONFIG} is not an OpenCLIP config: {', '.join(_PARTS)} have the wrong type")
     has_own = "hf_tokenizer_name" in config["text_cfg"] and is_file(folder / "tokenizer_config.json")
     return ModelFiles(
         spec.name, config, preprocessing, _weights_in(folder), quick_gelu=False,
@@ -192,12 +189,12 @@ def _from_folder(spec: ModelSpec, folder: Path, *, revision: str | None) -> Mode
 
 
 def _weights_in(folder: Path) -> Path:
-    """Return the weights in a folder: those of a known name, safetensors before pickles, or else the only ones."""
+    """Return the weights in a folder: those with a known name, safetensors before pickles, else the only ones."""
     for name in (*WEIGHTS, "open_clip_pytorch_model.safetensors"):
         if is_file(folder / name):
             return folder / name
-    found = sorted(path for path in folder.iterdir() if path.suffix in _CHECKPOINT_SUFFIXES)
-    if len(found) != 1:
-        what = "has no weights" if not found else "has several: " + ", ".join(path.name for path in found)
-        raise ModelError(f"{folder} {what}", hint=f"name the one to use {WEIGHTS[0]}")
-    return found[0]
+    weights = sorted(path for path in folder.iterdir() if path.suffix in _CHECKPOINT_SUFFIXES)
+    if len(weights) != 1:
+        problem = "has no weights" if not weights else "has several: " + ", ".join(path.name for path in weights)
+        raise ModelError(f"{folder} {problem}", hint=f"name the one to use {WEIGHTS[0]}")
+    return weights[0]

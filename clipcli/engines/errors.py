@@ -1,4 +1,4 @@
-"""What torch, open_clip and the readers of files raise, as errors that a user can act on."""
+"""Turn exceptions of torch, open_clip and file readers into errors that a user can act on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _BAD_FILES = (
     RuntimeError, LookupError, EOFError, TypeError, ValueError, AttributeError, AssertionError, OSError, StopIteration,
     ArithmeticError,
 )  # fmt: skip
-"""What open_clip, timm and torch raise over configs and weights that do not fit together."""
+"""Exceptions of open_clip, timm and torch for configs and weights that do not fit together."""
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @contextmanager
 def one_kind_of_memory_error() -> Iterator[None]:
-    """CUDA, MPS and the host each say "out of memory" in their own way; callers should see one."""
+    """Turn every "out of memory" error, of CUDA, MPS and the host, into a MemoryError."""
     try:
         yield
     except RuntimeError as error:
@@ -40,35 +40,35 @@ def one_kind_of_memory_error() -> Iterator[None]:
 
 @contextmanager
 def plain_words(source: ModelFiles | DetectorFiles) -> Iterator[None]:
-    """Errors over a model's files, each in one line that names the file.
+    """Turn errors about a model's files into errors of one line that name the file.
 
     Raises:
         ModelError: the files are damaged, do not fit together, or would run code.
         DeviceError: the model does not fit into memory.
     """
-    where = source.weights
+    path = source.weights
     try:
         with one_kind_of_memory_error():
             yield
     except SafetensorError as error:
         raise ModelError(
-            f"{where} is damaged or not a safetensors file: {_first_line(error)}",
-            hint="fetch it again (clipcli models verify tells whether its hash is right)",
+            f"{path} is damaged or not a safetensors file: {_first_line(error)}",
+            hint="download it again (clipcli models verify checks its hash)",
         ) from error
     except UnpicklingError as error:
         if "nsupported" not in str(error):
-            raise ModelError(f"{where} is damaged or not a checkpoint", hint=_load_hint(error)) from error
+            raise ModelError(f"{path} is damaged or not a checkpoint", hint=_load_hint(error)) from error
         raise ModelError(
-            f"{where} is a pickle that holds more than tensors, and is not loaded, because that would run its code",
-            hint="convert it to safetensors where you trust it",
+            f"{path} is a pickle with more than tensors; loading it would run its code",
+            hint="convert it to safetensors if you trust it",
         ) from error
     except MemoryError as error:
         raise DeviceError(
-            f"{source.name} does not fit into memory: {error}", hint="a smaller model, or --precision fp16"
+            f"{source.name} does not fit into memory: {error}", hint="use a smaller model, or --precision fp16"
         ) from error
     except _BAD_FILES as error:
         raise ModelError(
-            f"cannot load {source.name} from {where}: {_first_line(error)}", hint=_load_hint(error)
+            f"cannot load {source.name} from {path}: {_first_line(error)}", hint=_load_hint(error)
         ) from error
     except ImportError as error:
         raise ModelError(f"{source.name} needs a package that is not installed: {_first_line(error)}") from error
@@ -82,4 +82,4 @@ def _first_line(error: BaseException) -> str:
 def _load_hint(error: BaseException) -> str:
     if "state_dict" in str(error):
         return "these weights belong to another architecture"
-    return "clipcli models verify tells whether the file is whole"
+    return "clipcli models verify checks whether the file is complete"

@@ -1,9 +1,9 @@
-"""Tokenizers and text towers in Hugging Face's format. This is the one module that lets `transformers` read files.
+"""Load tokenizers and text towers in Hugging Face's format. Only this module lets `transformers` read files.
 
-`transformers` runs code that a repository brings (`auto_map`) when it is told to, and asks on stdin when nothing is
-said; its configs name classes, files and repositories. So a model's files are never handed to it as they are. A private
-folder is made with the files that are known by name and with configs of which only known keys are left; that folder is
-read without the network and with `trust_remote_code=False`.
+`transformers` can run code from a repository (`auto_map`), or ask for permission on stdin; its configs name classes,
+files and repositories. So it never gets a model's files directly. This module creates a private folder with the files
+whose names are known, and with configs that keep only known keys. That folder is read without the network and with
+`trust_remote_code=False`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 CLIP_CONTEXT: Final = 77
 """Tokens that CLIP reads, start and end included."""
-_KNOWN_KINDS: Final = "a model's tokenizer has to be one that its published relatives use, such as T5Tokenizer"
+_KNOWN_KINDS: Final = "use a tokenizer class of published models, such as T5Tokenizer"
 _FAMILIES: Final = (
     "Albert", "Bart", "Bert", "CLIP", "Camembert", "DebertaV2", "DistilBert", "Electra", "GPT2", "Gemma", "Llama",
     "M2M100", "MBart", "MPNet", "MT5", "Nllb", "Roberta", "Siglip", "Siglip2", "T5", "XLMRoberta",
@@ -50,7 +50,7 @@ _CLASSES: Final = frozenset(
     [f"{family}Tokenizer{kind}" for family in _FAMILIES for kind in ("", "Fast")]
     + ["PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"]
 )
-"""Tokenizer classes that read nothing but the files named in `model_config`."""
+"""Tokenizer classes that read only the files named in `model_config`."""
 _MODES: Final = (None, "", "clips")
 _NOT_OF_A_CONFIG: Final = frozenset(
     ["backbone", "backbone_kwargs", "dtype", "torch_dtype", "attn_implementation", "quantization_config"]
@@ -64,7 +64,7 @@ _LARGEST_EDGE: Final = 8192
 """Pixels to which a picture may be resized."""
 _DAMAGED: Final = "the config is damaged"
 _FILE_KEYS: Final = ("_file", "_files", "_path", "_name", "_map")
-"""Endings of keys by which a tokenizer's config may send its reader to another file."""
+"""Endings of keys with which a tokenizer's config may refer to another file."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class LoadedDetector:
 
 
 def load_tokenizer(source: ModelFiles) -> Any:
-    """CLIP's own byte-pair encoding, or the Hugging Face tokenizer of a folder, as open_clip makes them.
+    """Return CLIP's byte-pair tokenizer, or the Hugging Face tokenizer of a folder, as open_clip creates them.
 
     Raises:
-        ModelError: the tokenizer names code, or is of a kind that is not known.
+        ModelError: the tokenizer names code, or its class is unknown.
     """
     options = tokenizer_options(source.config, source.name)
     if source.tokenizer_folder is None:
@@ -105,22 +105,22 @@ def load_tokenizer(source: ModelFiles) -> Any:
 
 @cache
 def _byte_pair_tokenizer(context_length: int) -> Any:
-    """CLIP's own tokenizer; reading its word list takes longer than building a small model."""
+    """Return CLIP's tokenizer, cached because reading its vocabulary is slow."""
     return SimpleTokenizer(context_length=context_length)
 
 
 def clip_token_texts(text: str) -> list[tuple[int, str]]:
-    """Return the tokens of a text as CLIP's own encoding has them, without start and end: ids, and what each says."""
+    """Return ids and texts of the tokens of a text in CLIP's encoding, without start and end token."""
     tokenizer = _byte_pair_tokenizer(CLIP_CONTEXT)
     return [(int(number), tokenizer.decode([number])) for number in tokenizer.encode(text)]
 
 
 @contextmanager
 def architecture_folder(source: ModelFiles) -> Iterator[str]:
-    """What `open_clip.create_model` builds a model from, without weights: `local-dir:` and a folder of checked configs.
+    """Yield `local-dir:FOLDER` with checked configs, from which `open_clip.create_model` builds a model.
 
     Raises:
-        ModelError: the text tower's config is of a kind that open_clip does not know.
+        ModelError: open_clip does not know the kind of the text tower.
     """
     with tempfile.TemporaryDirectory(prefix="clipcli-model-") as folder:
         config = json.loads(json.dumps(source.config))
@@ -135,7 +135,7 @@ def architecture_folder(source: ModelFiles) -> Iterator[str]:
 
 @contextmanager
 def _tokenizer_files(source: Path) -> Iterator[Path]:
-    """A private folder with a tokenizer's files, and what its configs say of words and sizes."""
+    """Yield a private folder with a tokenizer's data files and its checked configs."""
     with tempfile.TemporaryDirectory(prefix="clipcli-tokenizer-") as name:
         folder = Path(name)
         for path in tokenizer_files(source):
@@ -147,31 +147,28 @@ def _tokenizer_files(source: Path) -> Iterator[Path]:
 
 
 def _checked(path: Path) -> dict[str, Any]:
-    """Return what a tokenizer's config says of words and sizes.
-
-    Raises ModelError where it names code or an unknown class.
-    """
-    found = read_json(path)
+    """Return the allowed keys of a tokenizer's config. Raises ModelError if it names code or an unknown class."""
+    config = read_json(path)
     if path.name == SPECIAL_TOKENS:
-        return {key: value for key, value in found.items() if key.endswith(("_token", "_tokens"))}
-    wanted = found.get("tokenizer_class")
-    if wanted is not None and wanted not in _CLASSES:
-        raise ModelError(f"{path}: unknown kind of tokenizer {str(wanted)[:80]!r}", hint=_KNOWN_KINDS)
+        return {key: value for key, value in config.items() if key.endswith(("_token", "_tokens"))}
+    class_name = config.get("tokenizer_class")
+    if class_name is not None and class_name not in _CLASSES:
+        raise ModelError(f"{path}: unknown kind of tokenizer {str(class_name)[:80]!r}", hint=_KNOWN_KINDS)
     if path.name == TOKENIZER_CONFIG:
-        return _without_files(found)
-    if wanted is None and (kind := found.get("model_type")) is not None and not _is_known(str(kind)):
+        return _without_files(config)
+    if class_name is None and (kind := config.get("model_type")) is not None and not _is_known(str(kind)):
         raise ModelError(f"{path}: unknown kind of tokenizer {str(kind)[:80]!r}", hint=_KNOWN_KINDS)
-    return {key: found[key] for key in ("model_type", "tokenizer_class") if key in found}
+    return {key: config[key] for key in ("model_type", "tokenizer_class") if key in config}
 
 
 def _is_known(kind: str) -> bool:
-    """Return whether a `model_type`, such as xlm-roberta, is one whose tokenizer is on the list."""
+    """Return whether the tokenizer of a `model_type`, such as xlm-roberta, is known."""
     plain = kind.replace("-", "").replace("_", "").casefold()
     return kind in DETECTORS or plain in {family.casefold() for family in _FAMILIES}
 
 
 def _without_files(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what says how a tokenizer works, without what says where other files are."""
+    """Return a tokenizer's config without keys that refer to files."""
     return {
         key: _without_files(value) if isinstance(value, dict) else value
         for key, value in config.items()
@@ -180,20 +177,20 @@ def _without_files(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text_tower_config(path: Path) -> dict[str, Any]:
-    """Return the sizes of a text tower: keys that its kind of config has, and no others."""
+    """Return the config of a text tower, with the keys of its kind only."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    given = read_json(path)
-    kind = given.get("model_type")
+    values = read_json(path)
+    kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in arch_dict:
         hint = f"open_clip knows {', '.join(sorted(arch_dict))}"
         raise ModelError(f"{path}: unknown kind of text tower {str(kind)[:80]!r}", hint=hint)
     config = CONFIG_MAPPING[kind]
-    known = {"model_type", *config().to_dict(), *config.attribute_map}
+    known_keys = {"model_type", *config().to_dict(), *config.attribute_map}
     return {
         key: value
-        for key, value in given.items()
-        if key in known and not key.startswith("_") and "implementation" not in key
+        for key, value in values.items()
+        if key in known_keys and not key.startswith("_") and "implementation" not in key
     }
 
 
@@ -275,5 +272,5 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
 def _link(source: Path, target: Path) -> None:
     try:
         target.symlink_to(source)
-    except OSError:  # Windows, without the right to
+    except OSError:  # Windows without the right to create links
         shutil.copyfile(source, target)

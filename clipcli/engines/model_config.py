@@ -1,8 +1,8 @@
-"""What the configs of a model may say. They are data from anywhere: they choose sizes and known kinds, never code.
+"""Check the configs of a model. They are untrusted: they may choose sizes and known kinds, but never code.
 
-Two kinds are read: open_clip's own (`open_clip_config.json`), and those of Hugging Face beside it (`config.json`,
-`tokenizer_config.json`), which name classes, repositories and files of code. What has no business there is refused by
-name, and nothing is handed on that is not on a list.
+Two kinds are read: open_clip's own (`open_clip_config.json`), and those of Hugging Face (`config.json`,
+`tokenizer_config.json`), which can name classes, repositories and files of code. Forbidden keys are refused by name,
+and only known keys are passed on.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ TOKENIZER_DATA: Final = (
     "tokenizer.json", "added_tokens.json", "sentencepiece.bpe.model", "spiece.model",
     "tokenizer.model", "vocab.txt", "vocab.json", "merges.txt",
 )  # fmt: skip
-"""Files of a tokenizer that hold words and numbers only."""
+"""Files of a tokenizer that hold only data."""
 SPECIAL_TOKENS: Final = "special_tokens_map.json"
 TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 TYPE_CONFIG: Final = "config.json"
 _CODE_KEYS: Final = ("auto_map", "trust_remote_code", "code_revision", "custom_pipelines")
-"""Keys by which Hugging Face's libraries find code in a repository, or are told to run it."""
+"""Keys with which Hugging Face's libraries find or run code of a repository."""
 _CLEAN_UPS: Final = ("lower", "whitespace", "canonicalize")
 _LARGEST_NUMBER: Final = 1 << 24
-"""Of a width, a vocabulary or an image's side; the largest published vocabulary has 256,000 entries."""
+"""Limit of a width, a vocabulary or an image's side; the largest published vocabulary has 256,000 entries."""
 _MOST_LAYERS: Final = 1024
 _LARGEST_BYTES: Final = 64 << 20
 _MOST_VALUES: Final = 1_000_000
-_CODE_HINT: Final = "clipcli runs no code of a model; ask its maker for one that open_clip and transformers know"
+_CODE_HINT: Final = "clipcli does not run a model's code; use a model that open_clip and transformers support"
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Return the files of a tokenizer that are in a folder, what is read of it besides them included."""
+    """Return the files of a tokenizer in a folder, including its configs."""
     names = (*TOKENIZER_DATA, SPECIAL_TOKENS, TOKENIZER_CONFIG, TYPE_CONFIG)
     return [folder / name for name in names if is_file(folder / name)]
 
 
 def check_model_config(config: Mapping[str, Any], name: str) -> None:
-    """Refuse an open_clip config that names code, files, or numbers that no model has.
+    """Refuse an open_clip config that names code or files, or has numbers out of range.
 
     Args:
         config: open_clip's `model_cfg`.
-        name: the model, for the message.
+        name: the model's name for the message.
 
     Raises:
-        ModelError: it does.
+        ModelError: the config is refused.
     """
     refuse_code(config, name)
     timm_name = _part(config, "vision_cfg").get("timm_model_name")
@@ -77,8 +77,8 @@ def check_model_config(config: Mapping[str, Any], name: str) -> None:
 def check_numbers(config: Mapping[str, Any], name: str) -> None:
     """Refuse a config with numbers that no model has. Raises ModelError, which names the key."""
     for key, value in _numbers(config):
-        most = _MOST_LAYERS if "layers" in key else _LARGEST_NUMBER
-        if not -most <= value <= most:
+        limit = _MOST_LAYERS if "layers" in key else _LARGEST_NUMBER
+        if not -limit <= value <= limit:
             raise ModelError(f"{name}: {key} cannot be {value}", hint="the config is damaged")
 
 
@@ -88,12 +88,12 @@ def is_repository(name: object) -> bool:
 
 
 def tokenizer_options(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the arguments that a config gives to its tokenizer, all of them on the list of those that are known.
+    """Return the checked arguments of a config for its tokenizer.
 
     Raises:
-        ModelError: another argument, or a value of the wrong kind.
+        ModelError: an unknown argument, or a value of the wrong type.
     """
-    given = _part(config, "text_cfg").get("tokenizer_kwargs") or {}
+    options = _part(config, "text_cfg").get("tokenizer_kwargs") or {}
     checks = {
         "clean": lambda value: value in _CLEAN_UPS,
         "strip_sep_token": lambda value: isinstance(value, bool),
@@ -104,31 +104,31 @@ def tokenizer_options(config: Mapping[str, Any], name: str) -> dict[str, Any]:
             and all(_matches(_SPECIAL_TOKEN, token) for token in value)
         ),
     }
-    if not isinstance(given, dict):
+    if not isinstance(options, dict):
         raise ModelError(f"{name}: tokenizer_kwargs is not a table", hint="the config is damaged")
-    for key, value in given.items():
+    for key, value in options.items():
         if key not in checks:
-            raise ModelError(f"{name}: tokenizer_kwargs has {_shown(key)}", hint=f"known are {', '.join(checks)}")
+            raise ModelError(f"{name}: tokenizer_kwargs has {_shown(key)}", hint=f"allowed are {', '.join(checks)}")
         if not checks[key](value):
             raise ModelError(f"{name}: tokenizer_kwargs: {key} cannot be {_shown(value)}", hint="the config is damaged")
-    return dict(given)
+    return dict(options)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON file that holds one object, refused where it names code.
+    """Return the object in a JSON file.
 
     Raises:
-        ModelError: it cannot be read, is too large, names code, or is something else.
+        ModelError: the file cannot be read, is too large, names code, or is not an object.
     """
     try:
-        found = parse_json(path)
+        value = parse_json(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ModelError(f"{path} cannot be read: {reason}", hint="download the model again") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ModelError(f"{path} is not a JSON object", hint="download the model again")
-    refuse_code(found, str(path))
-    return found
+    refuse_code(value, str(path))
+    return value
 
 
 def parse_json(path: Path) -> Any:
@@ -143,15 +143,15 @@ def parse_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def refuse_code(config: Mapping[str, Any], where: str) -> None:
-    """Refuse a config that names code, at whatever depth.
+def refuse_code(config: Mapping[str, Any], source: str) -> None:
+    """Refuse a config that names code, at any depth.
 
     Raises:
-        ModelError: it does; the key is named.
+        ModelError: names the key.
     """
     for key, _ in _values(config):
         if key in _CODE_KEYS:
-            raise ModelError(f"{where} names code to be run ({key}), and is not loaded", hint=_CODE_HINT)
+            raise ModelError(f"{source} names code to run ({key}) and is not loaded", hint=_CODE_HINT)
 
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -159,19 +159,16 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every value in a JSON document under the nearest key above it.
-
-    Without recursion, so that depth does no harm.
-    """
-    waiting: list[tuple[str, Any]] = [("", config)]
-    while waiting:
-        key, value = waiting.pop()
+    """Yield every value in a JSON document with its nearest key, without recursion."""
+    stack: list[tuple[str, Any]] = [("", config)]
+    while stack:
+        key, value = stack.pop()
         yield key, value
         if isinstance(value, dict):
-            waiting += value.items()
+            stack += value.items()
         elif isinstance(value, (list, tuple)):
-            waiting += [(key, one) for one in value]
-        if len(waiting) > _MOST_VALUES:
+            stack += [(key, item) for item in value]
+        if len(stack) > _MOST_VALUES:
             raise ModelError("a config of the model has more than a million values", hint="the config is damaged")
 
 

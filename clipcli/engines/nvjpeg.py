@@ -1,4 +1,4 @@
-"""JPEG decoding on an NVIDIA GPU (nvJPEG, through torchvision), as far as it goes: the CPU has the rest."""
+"""Decode JPEG files on an NVIDIA GPU (nvJPEG, through torchvision); files it cannot decode are left to the CPU."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TAIL_BYTES = 64
-"""Where the end of a whole file is looked for: some programs leave a few bytes behind it."""
+"""Bytes at the end of a file in which the end marker is searched; some programs append a few bytes."""
 _END = b"\xff\xd9"
 
 
 class JpegDecoder:
-    """Decodes and shrinks on the GPU, so that what comes back to the CPU is small."""
+    """Decodes and shrinks on the GPU, so that little data is copied back."""
 
     def __init__(self, device: str) -> None:
-        """Take the decoder of `device`.
+        """Create a decoder for `device`.
 
         Raises:
-            DeviceError: this torchvision has none.
+            DeviceError: this torchvision has no JPEG decoder.
         """
         self._device = device
         self._decode = _decoder()
 
-    def __call__(self, data: bytes, least: tuple[int, int]) -> Image.Image | None:
-        """Decode a JPEG file → an RGB image, smaller where it is large, or None where the CPU has to do it.
+    def __call__(self, data: bytes, min_size: tuple[int, int]) -> Image.Image | None:
+        """Decode a JPEG file to an RGB image, shrunk if it is large; return None if the CPU must decode it.
 
-        The mean of a few by a few pixels becomes one, so that no less than `least` is left.
+        Blocks of pixels are averaged, so that the image is at least `min_size`.
 
         Args:
-            data: the whole file. One without an end is not taken: nvJPEG would fill up what is missing.
-            least: width and height.
+            data: the whole file. None is returned for a truncated file, since nvJPEG would fill the missing part.
+            min_size: width and height.
         """
         if _END not in data[-_TAIL_BYTES:]:
             return None
         try:
             with torch.inference_mode():
-                # A copy: torch warns of memory that it may not write, and shares it.
+                # A copy, since torch warns about read-only memory.
                 pixels = self._decode(torch.frombuffer(bytearray(data), dtype=torch.uint8), self._device)
                 _, height, width = pixels.shape
-                factor = min(width // least[0], height // least[1])
+                factor = min(width // min_size[0], height // min_size[1])
                 if factor > 1:
-                    # Boxes of even widths, to the last pixel: cut off or half filled ones would move the picture.
+                    # Blocks that cover the picture exactly; partial ones would shift it.
                     means = adaptive_avg_pool2d(pixels.float(), (height // factor, width // factor))
                     pixels = means.round_().to(torch.uint8)
                 return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
-        except RuntimeError:  # a kind of JPEG that it does not know, a damaged one, no memory left
+        except RuntimeError:  # an unsupported or damaged JPEG, or no memory left
             return None
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime over a bundle, on the CPU: starts in a fraction of a second, without torch."""
+"""ONNX Runtime for bundles, on the CPU; it starts in a fraction of a second, without torch."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 BULK_ROWS = 128
-"""Rows after which packing a tower's weights has paid for itself. ViT-B-32 on two cores: packing takes 0.3 s more at
-load and saves 2 ms an image in batches of 16 (benchmarks/bench_startup.py)."""
+"""Rows from which packing a tower's weights pays. For ViT-B-32 on two cores, packing takes 0.3 s more at load and saves
+2 ms per image in batches of 16 (benchmarks/bench_startup.py)."""
 _OUT_OF_MEMORY = ("allocate", "bad_alloc")
 
 
 class OnnxTower:
-    """One graph, opened at its first use for little work, and again for much work once there is much."""
+    """One graph, opened on first use for little work, and reopened for much work when many rows have come."""
 
     def __init__(self, path: Path, expected_rows: int | None) -> None:
         self._path = path
@@ -42,45 +42,45 @@ class OnnxTower:
 
     @property
     def is_open(self) -> bool:
-        """Return whether its weights are mapped."""
+        """Return whether its weights are in memory."""
         return self._session is not None
 
     @property
     def lanes(self) -> int:
-        """Runs side by side, each on few threads, once there is much to do; a lone run has all threads to itself."""
+        """Return the number of parallel runs: several with few threads each for much work, else one."""
         return self._most_lanes if self._has_much_to_do else 1
 
     @property
     def sets_one_row_apart(self) -> bool:
-        """Return whether a row that comes alone is multiplied by another kernel, which adds up in another order.
+        """Return whether a batch of one row uses another kernel, which sums in another order.
 
-        ONNX Runtime has one for weights that are not packed. Work that is one row to begin with has no other to match.
+        ONNX Runtime has such a kernel for unpacked weights. It does not matter if the run has only one row.
         """
         return not self._bulk and self._expected_rows != 1
 
-    def rest(self) -> None:
-        """Give its memory back if opening it again costs next to nothing (20 ms for ViT-B-32, weights not packed)."""
+    def unload_if_cheap(self) -> None:
+        """Close the session unless its weights are packed; reopening takes 20 ms for ViT-B-32."""
         if not self._bulk:
             self._session = None
 
     def run(self, rows: npt.NDArray[Any]) -> Vectors:
-        """(n, …) → float32 (n, dim)."""
+        """Run the tower on (n, …) inputs and return (n, dim) float32. Raises BundleError, MemoryError."""
         session = self._ready(len(rows))
         try:
             (features,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(rows)})
         except Exception as error:  # ONNX Runtime's own errors share no narrower base
             if _is_out_of_memory(error):
-                self._session = None  # its arena has taken all there is, and keeps it
+                self._session = None  # its arena keeps all the memory it took
                 raise MemoryError(_first_line(error)) from error
             raise
         return np.asarray(features, np.float32)
 
     def _ready(self, coming: int) -> Any:
-        """Return a session for the work there is, with `coming` rows more."""
+        """Return a session for the rows so far and `coming` more."""
         with self._opening:
             if self._session is None or (self._has_much_to_do and not self._bulk):
                 self._bulk = self._has_much_to_do
-                self._session = None  # the old session's memory goes before the new one's comes
+                self._session = None  # free the old session's memory first
                 self._session = open_graph(self._path, bulk=self._bulk)
             self._rows += coming
             return self._session
@@ -91,33 +91,33 @@ class OnnxTower:
 
 
 def runtime() -> Any:
-    """Return the library.
+    """Return the module onnxruntime.
 
     Raises:
         ModelError: it is not installed.
     """
-    # Since 1.32 it would otherwise write a device's number and a database into the home, and report what it runs.
+    # From 1.32 on it would otherwise write a device id and a database to the home folder, and send telemetry.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
         raise ModelError(
             f"ONNX Runtime cannot be imported: {error}",
-            hint="Install it with `pip install onnxruntime`. Only bundles need it: --engine openclip runs the rest.",
+            hint="Install it with `pip install onnxruntime`. Other models run with --engine openclip.",
         ) from error
     return onnxruntime
 
 
 def open_graph(path: Path, *, bulk: bool) -> Any:
-    """Open a session for much or little work. Without packing the weights stay in the memory-mapped file."""
+    """Open a session for much work (`bulk`, packed weights) or little work (weights stay in the mapped file)."""
     library = runtime()
     options = library.SessionOptions()
     options.intra_op_num_threads = _threads(bulk=bulk)
-    options.log_severity_level = 4  # what fails is raised, and said once
+    options.log_severity_level = 4  # errors are raised and reported once
     levels = library.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if bulk else levels.ORT_ENABLE_BASIC
     options.enable_cpu_mem_arena = bulk
-    # Spinning threads would take the cores from those that decode the next images.
+    # Spinning threads would take cores from the threads that decode the next images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not bulk:
         options.add_session_config_entry("session.disable_prepacking", "1")
@@ -137,7 +137,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _threads(*, bulk: bool) -> int:
-    """Threads of one run; 0 leaves it to ONNX Runtime, which takes every core that the machine has."""
+    """Return the number of threads per run; with 0, ONNX Runtime takes every core of the machine."""
     if bulk:
         return cpu_lanes()[1]
     threads = model_threads()
@@ -149,10 +149,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def load(bundle: Bundle, *, expected_images: int | None = None, expected_texts: int | None = None) -> BundleEncoder:
-    """Return an encoder over a bundle that `clipcli.bundle.read` has checked.
+    """Return an encoder for a bundle that `clipcli.bundle.read` has checked.
 
-    How many images and texts will come, None when nobody knows, decides whether packing a tower's weights pays.
-    Activations are float32, however the weights are stored.
+    The expected numbers of images and texts, None if unknown, decide whether a tower's weights are packed. Activations
+    are float32, whatever the precision of the weights.
 
     Raises:
         ModelError: ONNX Runtime is not installed.

@@ -1,4 +1,4 @@
-"""An OpenCLIP model → a bundle: two graphs through `torch.onnx`, tokenizer, manifest, and the proof that they agree."""
+"""Export an OpenCLIP model as a bundle: two graphs, tokenizer and manifest, checked against the source."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from clipcli.engines.parity import Verification
 
 _SMALL = 1024
-"""Tensors of fewer elements stay float32: norms and biases weigh nothing, and rounding them costs accuracy."""
+"""Tensors with fewer elements stay float32: norms and biases take little space, and rounding them costs accuracy."""
 _WORTH_SHARING = 0.75
 _HALF_MAX = 65504.0
 _NOISE = 1e-11
-"""Share of the strongest direction's energy below which a direction of a table is float32 rounding."""
+"""A direction of a table with less than this share of the largest eigenvalue is float32 rounding."""
 
 
 def save(model: Any, path: Path, *, half: bool) -> None:
-    """Write an onnx_ir.Model as `path`, its weights beside it as `path`.data (external data, which engines map)."""
+    """Write an onnx_ir.Model to `path`, and its weights to `path`.data as external data, which engines map."""
     import onnx_ir
 
     _forget_origin(model)
@@ -50,7 +50,7 @@ def save(model: Any, path: Path, *, half: bool) -> None:
 
 
 def _forget_origin(model: Any) -> None:
-    """Drop stack traces and docs: they are nine tenths of a graph file, slow its loading and tell local paths."""
+    """Remove stack traces and docs: they are 90 % of a graph file, slow down loading and contain local paths."""
     model.doc_string = model.graph.doc_string = None
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
@@ -65,23 +65,23 @@ def _forget_origin(model: Any) -> None:
 
 
 def _share_rows(model: Any) -> None:
-    """Store the equal rows of an embedding table once, and a map from token to row: the same vectors, exactly.
+    """Store equal rows of an embedding table once, with a map from token to row. Vectors do not change.
 
-    A model that was trained from scratch on few words has one row for all that it never met; `tiny` shrinks to half.
+    In a model trained from scratch on few words, all unseen tokens have the same row; `tiny` shrinks to half.
     """
     import onnx_ir
 
     for table, rows in _tables(model):
-        few, places = np.unique(rows, axis=0, return_inverse=True)
-        if len(few) > _WORTH_SHARING * len(rows):
+        distinct_rows, row_numbers = np.unique(rows, axis=0, return_inverse=True)
+        if len(distinct_rows) > _WORTH_SHARING * len(rows):
             continue
-        table.const_value = onnx_ir.tensor(few, name=table.name)
-        table.shape = onnx_ir.Shape(few.shape)
-        index = onnx_ir.tensor(places.reshape(-1).astype(np.int32), name=f"{table.name}_row")
-        place = onnx_ir.val(index.name, const_value=index)
-        model.graph.register_initializer(place)
+        table.const_value = onnx_ir.tensor(distinct_rows, name=table.name)
+        table.shape = onnx_ir.Shape(distinct_rows.shape)
+        index = onnx_ir.tensor(row_numbers.reshape(-1).astype(np.int32), name=f"{table.name}_row")
+        row_map = onnx_ir.val(index.name, const_value=index)
+        model.graph.register_initializer(row_map)
         look_up = next(iter(table.uses())).node
-        row = onnx_ir.node("Gather", [place, look_up.inputs[1]], {"axis": 0}, name=f"row_of_{table.name}")
+        row = onnx_ir.node("Gather", [row_map, look_up.inputs[1]], {"axis": 0}, name=f"row_of_{table.name}")
         row.outputs[0].name = f"{table.name}_rows"
         row.outputs[0].dtype, row.outputs[0].shape = onnx_ir.DataType.INT32, look_up.inputs[1].shape
         model.graph.insert_before(look_up, row)
@@ -89,10 +89,10 @@ def _share_rows(model: Any) -> None:
 
 
 def _factor_rows(model: Any) -> None:
-    """Store an embedding table of low rank as two thin matrices: rows of few numbers, and what widens a looked-up row.
+    """Store an embedding table of low rank as two thin matrices: short rows, and a matrix that widens a row.
 
-    A text tower may look up 128 numbers for each token and compute with 512. OpenCLIP has only the product of the two;
-    taken apart again, `tiny` has a third of the table. The vectors are the same up to rounding.
+    A text tower may look up 128 numbers per token and compute with 512. OpenCLIP stores only the product; factored
+    again, the table of `tiny` takes a third of the space. Vectors are the same up to rounding.
     """
     import onnx_ir
 
@@ -113,7 +113,7 @@ def _factor_rows(model: Any) -> None:
 
 
 def _multiply_after(model: Any, rows: Any, right: Any, rank: int) -> None:
-    """Multiply looked-up rows of `rank` numbers by `right` before anything else uses them."""
+    """Multiply looked-up rows of `rank` numbers by `right` before they are used."""
     import onnx_ir
 
     uses, wide = list(rows.uses()), rows.shape
@@ -127,23 +127,23 @@ def _multiply_after(model: Any, rows: Any, right: Any, rank: int) -> None:
 
 
 def _tables(model: Any) -> list[tuple[Any, Any]]:
-    """Return the embedding tables of a graph, each with its rows: large matrices that one Gather takes rows from."""
-    found = []
+    """Return the embedding tables of a graph with their rows: large matrices read by one Gather node."""
+    tables = []
     for table in model.graph.initializers.values():
         uses = list(table.uses())
         if table.const_value is None or len(uses) != 1 or uses[0].node.op_type != "Gather" or uses[0].idx != 0:
             continue
         rows = table.const_value.numpy()
         if rows.ndim == 2 and len(rows) >= _SMALL and rows.dtype == np.float32:  # noqa: PLR2004 - a table
-            found.append((table, rows))
-    return found
+            tables.append((table, rows))
+    return tables
 
 
 def _halve(model: Any) -> None:
-    """Store large float32 weights as float16 and widen them where they are used: computation stays float32.
+    """Store large float32 weights as float16 and convert them back for use; computation stays float32.
 
-    An engine widens the weights once, at load. Embedding tables are looked up first and widened after, because the rows
-    of a few tokens are all that a run needs.
+    An engine converts weights once, at load. Rows of embedding tables are converted after the look-up, since a run
+    needs only a few of them.
     """
     import onnx_ir
 
@@ -160,10 +160,10 @@ def _halve(model: Any) -> None:
         tables = [use for use in uses if use.node.op_type == "Gather" and use.idx == 0]
         for use in tables:
             _widen_after(model, use.node.outputs[0])
-        rest = [use for use in uses if use not in tables]
-        if rest:
-            wide_again = _widen(model, weight, rest[0].node)
-            for use in rest:
+        other_uses = [use for use in uses if use not in tables]
+        if other_uses:
+            wide_again = _widen(model, weight, other_uses[0].node)
+            for use in other_uses:
                 use.node.replace_input_with(use.idx, wide_again)
 
 
@@ -191,12 +191,12 @@ def _widen_after(model: Any, rows: Any) -> None:
 
 
 OPSET = 18
-"""Old enough for every ONNX Runtime that is supported, new enough for torch's exporter not to convert down."""
+"""Supported by every ONNX Runtime that clipcli accepts, and by torch's exporter without conversion."""
 _EXAMPLE_LENGTH = 9
 
 
 class Exportable(Protocol):
-    """A model as `clipcli.engines.openclip.OpenClipEncoder` has it, in float32 on the CPU."""
+    """The interface of `clipcli.engines.openclip.OpenClipEncoder`, in float32 on the CPU."""
 
     @property
     def model(self) -> Any:
@@ -205,17 +205,17 @@ class Exportable(Protocol):
 
     @property
     def tokenizer(self) -> Any:
-        """open_clip's tokenizer: list of n texts → int64 (n, context_length)."""
+        """Return open_clip's tokenizer: list of n texts → int64 (n, context_length)."""
         ...
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model is."""
+        """Return the model's description."""
         ...
 
     @property
     def scoring(self) -> Scoring:
-        """Return how its cosines are read."""
+        """Return the function from cosines to scores."""
         ...
 
 
@@ -228,15 +228,19 @@ def export(
     name: str | None = None,
     stamps: Path | None = None,
 ) -> Bundle:
-    """Write `source` as a bundle at `folder`, whole or not at all; it must agree with the source first.
+    """Write `source` as a bundle to `folder`, atomically, after comparing it with the source.
 
-    fp16 stores the weights in half the space, computes in float32, and gets a fingerprint of its own, because rounded
-    weights give other vectors. `name` is what the bundle calls itself and its source, by default the source's spec: a
-    bundle that will travel should not carry the path of a local folder. `stamps` is where `bundle.read` remembers that
-    it is whole, so that its first use need not hash it.
+    Args:
+        source: the model, in fp32 on the CPU.
+        folder: the bundle's folder.
+        precision: fp16 stores weights in half the space and computes in float32; the bundle gets its own fingerprint,
+            since rounded weights give other vectors.
+        revision: the source's commit on its hub.
+        name: the name of the bundle and its source, by default the source's spec, which may hold a local path.
+        stamps: the folder in which `bundle.read` records checked files, so that the first use need not hash them.
 
     Raises:
-        ModelError: an architecture or a tokenizer that cannot be exported, or vectors that differ from the source's.
+        ModelError: the architecture or tokenizer cannot be exported, or vectors differ from the source's.
         OutputError: the folder cannot be written, or holds something else.
     """
     if any(weight.dtype != torch.float32 or weight.device.type != "cpu" for weight in source.model.parameters()):
@@ -254,17 +258,17 @@ def export(
 def verify(
     bundle: Bundle, source: Encoder, *, pixels: Sequence[Pixels] = (), texts: Sequence[str] = ()
 ) -> Verification:
-    """Check every hash of a bundle, then its vectors against those of its source; see `parity.compare`.
+    """Check every hash of a bundle, then compare its vectors with those of its source; see `parity.compare`.
 
     Raises:
-        BundleError: a damaged file.
+        BundleError: a file is damaged.
     """
     bundles.check_hashes(bundle)
     return parity.compare(source, onnx.load(bundle, expected_images=0), pixels=pixels, texts=texts)
 
 
 def _manifest(source: Exportable, precision: str, revision: str | None, name: str | None, stage: Path) -> Manifest:
-    """Write tokenizer.json and say everything but the files."""
+    """Write tokenizer.json and return the manifest without files."""
     text, spec = tokenizer_export.portable(source.tokenizer)
     (stage / bundles.TOKENIZER).write_text(text, encoding="utf-8")
     fingerprint = source.info.fingerprint
@@ -277,13 +281,13 @@ def _manifest(source: Exportable, precision: str, revision: str | None, name: st
         source=name or source.info.name,
         revision=revision,
         tokenizer=spec,
-        # CoCa keeps it in its text tower only.
+        # CoCa has it in its text tower only.
         vocab_size=int(getattr(source.model, "text", source.model).vocab_size),
     )
 
 
 class _Texts(nn.Module):
-    """A text tower whose answer depends on its padding: always the whole context."""
+    """A text tower whose output depends on padding, so it always gets the whole context."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -314,7 +318,7 @@ def _write_tower(source: Exportable, which: Literal["image", "text"], path: Path
     try:
         with _silence(), torch.no_grad():
             program: Any = torch.onnx.export(
-                tower.eval(),  # or BatchNorm inside a wrapper that is new would count as training
+                tower.eval(),  # otherwise BatchNorm inside the new wrapper would be in training mode
                 (example,),
                 dynamo=True,
                 verbose=False,
@@ -326,14 +330,14 @@ def _write_tower(source: Exportable, which: Literal["image", "text"], path: Path
     except Exception as error:  # the exporter's errors share no narrower base
         raise ModelError(
             f"{info.name}: its {which} tower cannot be exported: {_reason(error)}",
-            hint="It keeps working with --engine openclip.",
+            hint="It still works with --engine openclip.",
         ) from error
     save(program.model, path, half=half_size)
 
 
 @dataclass(frozen=True)
 class _Reference:
-    """The source as open_clip itself runs it: full context, nothing cut."""
+    """The source as run by open_clip, with full context."""
 
     source: Exportable
 
@@ -362,34 +366,34 @@ class _Reference:
         return [int(row.count_nonzero()) for row in self.source.tokenizer(list(texts))]
 
 
-def _prove(source: Exportable, made: Bundle) -> None:
-    """Raises ModelError unless token ids and vectors are the source's."""
-    encoder = onnx.load(made, expected_images=0)
-    ours = encoder.tokens(parity.TEXTS)
-    theirs = source.tokenizer(list(parity.TEXTS), context_length=source.info.context_length).numpy()
-    if not np.array_equal(ours, theirs):
+def _prove(source: Exportable, bundle: Bundle) -> None:
+    """Compare token ids and vectors with the source's. Raises ModelError."""
+    encoder = onnx.load(bundle, expected_images=0)
+    exported_ids = encoder.tokens(parity.TEXTS)
+    source_ids = source.tokenizer(list(parity.TEXTS), context_length=source.info.context_length).numpy()
+    if not np.array_equal(exported_ids, source_ids):
         raise ModelError(
             f"{source.info.name}: its tokenizer cannot be exported: token ids differ from open_clip's",
-            hint="It keeps working with --engine openclip.",
+            hint="It still works with --engine openclip.",
         )
-    found = parity.compare(_Reference(source), encoder)
-    if not found.ok:
+    comparison = parity.compare(_Reference(source), encoder)
+    if not comparison.ok:
         raise ModelError(
-            f"{source.info.name}: cannot be exported: vectors differ from open_clip's by {found.images:.1e} (images) "
-            f"and {found.texts:.1e} (texts), more than {found.limit:.0e}",
-            hint="It keeps working with --engine openclip.",
+            f"{source.info.name}: cannot be exported: vectors differ from open_clip's by {comparison.images:.1e} "
+            f"(images) and {comparison.texts:.1e} (texts), more than {comparison.limit:.0e}",
+            hint="It still works with --engine openclip.",
         )
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The exporter prints its progress and warns about its own internals."""
+    """Suppress the exporter's progress and warnings."""
     with quiet_open_clip(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost cause in one line: the exporter wraps what went wrong in pages of advice."""
+    """Return the innermost cause in one line; the exporter wraps it in pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

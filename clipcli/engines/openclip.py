@@ -1,4 +1,4 @@
-"""torch and open_clip: any OpenCLIP architecture, on CUDA, MPS or the CPU."""
+"""The engine of torch and open_clip: any OpenCLIP architecture, on CUDA, MPS or the CPU."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ if TYPE_CHECKING:
 
 _CLIPS = "clips"
 _CLIPS_SPECIAL_TOKENS = 3
-"""Start, end and class token, which open_clip's `clips` mode adds itself."""
+"""Start, end and class token, added by open_clip's `clips` mode."""
 
 
 class TextTokens:
-    """One tokenizer, used from several threads.
+    """A tokenizer for use from several threads, one at a time.
 
-    A Hugging Face tokenizer remembers how the last call padded and cut, and `transformers` sets that before each call:
-    two threads at once would get each other's padding. So one thread has it at a time.
+    `transformers` sets padding and truncation of a tokenizer before each call, so parallel calls would mix them up.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -53,13 +52,13 @@ class TextTokens:
         self._lock = Lock()
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
-        """One or more texts → int64 (n, context_length), padded, cut with the end token kept."""
+        """Tokenize n ≥ 1 texts as (n, context_length) int64, padded, and cut so that the end token is kept."""
         with self._lock:
             ids: torch.Tensor = self._tokenizer(list(texts))
         return ids
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text before any cut, start and end token included; [] for no texts."""
+        """Return the number of tokens of each text before any cut, start and end token included."""
         if not texts:
             return []  # transformers' tokenizers raise IndexError for an empty list
         if hasattr(self._tokenizer, "encode"):
@@ -67,9 +66,9 @@ class TextTokens:
         clean = [self._tokenizer.clean_fn(text) for text in texts]
         is_clips = self._tokenizer.tokenizer_mode == _CLIPS
         with self._lock:
-            # verbose=False: transformers would warn about long texts, and Cuts does so in our words.
-            found = self._tokenizer.tokenizer(clean, add_special_tokens=not is_clips, verbose=False).input_ids
-        return [len(ids) + _CLIPS_SPECIAL_TOKENS * is_clips for ids in found]
+            # verbose=False: TruncationWarning reports long texts, not transformers.
+            token_ids = self._tokenizer.tokenizer(clean, add_special_tokens=not is_clips, verbose=False).input_ids
+        return [len(ids) + _CLIPS_SPECIAL_TOKENS * is_clips for ids in token_ids]
 
 
 _GPU_LANES = 2
@@ -82,14 +81,14 @@ class OpenClipEncoder:
     model: Any
     """The open_clip module, in eval mode on `device`."""
     tokenizer: Any
-    """open_clip's own: list of n texts → int64 (n, context_length)."""
+    """open_clip's tokenizer: list of n texts → int64 (n, context_length)."""
     info: ModelInfo
     scoring: Scoring
     device: str
     precision: Precision
     streams: Streams
     few_images: bool = False
-    """Whether so few images will come that all threads should work on them together (on the CPU)."""
+    """Whether there are so few images that all threads of the CPU should work on one batch."""
     text_tokens: TextTokens = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,18 +96,18 @@ class OpenClipEncoder:
 
     @cached_property
     def image_lanes(self) -> int:
-        """On a GPU one batch is copied there while another is computed; on the CPU threads need not wait for others."""
+        """Return the number of parallel batches: a GPU copies one while it computes another; see `cpu_lanes`."""
         if self.device == "cpu":
             return 1 if self.few_images else cpu_lanes()[0]
         return _GPU_LANES if self.device.startswith("cuda") else 1
 
     @cached_property
     def text_lanes(self) -> int:
-        """As for many images: a few may have many labels."""
+        """Return the number of parallel batches, as for many images: a few images may have many labels."""
         return cpu_lanes()[0] if self.device == "cpu" else self.image_lanes
 
     def encode_images(self, pixels: Pixels) -> Vectors:
-        """Float32 (n, 3, height, width) → float32 (n, dim), not unit length.
+        """Encode (n, 3, height, width) float32 pixels as (n, dim) float32, not unit length.
 
         Raises:
             MemoryError: the batch is too large for the device; a smaller one may fit.
@@ -118,17 +117,17 @@ class OpenClipEncoder:
         size = ROWS if together else image_rows(self.precision)
         threads = all_threads() if together else nullcontext()
         with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine(), threads:
-            for some, rows in self._steps(len(pixels), size):
+            for step, rows in self._steps(len(pixels), size):
                 batch = torch.from_numpy(pixels if len(rows) == len(pixels) else pixels[rows])
                 if self.device.startswith("cuda"):
                     batch = batch.pin_memory()
-                # Two steps: a copy that narrows numbers on the way would do so on the CPU, and wait.
+                # Two steps: a copy with conversion would convert on the CPU and block.
                 batch = batch.to(self.device, non_blocking=True).to(dtype=get_input_dtype(self.precision))
-                vectors[some] = _numbers(self._image_tower(batch))[: some.stop - some.start]
+                vectors[step] = _numbers(self._image_tower(batch))[: step.stop - step.start]
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode N texts → float32 (n, dim), not unit length; a causal tower reads no further than it must.
+        """Encode n texts as (n, dim) float32, not unit length; a causal tower reads up to the longest text only.
 
         Raises:
             MemoryError: as for images.
@@ -139,13 +138,13 @@ class OpenClipEncoder:
         with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine():
             tokens = self.text_tokens.encode(texts)
             limit = tokens.shape[1]
-            # The end token has the highest id, and nothing behind it can change a causal tower's answer.
+            # The end token has the highest id; a causal tower's output does not depend on tokens after it.
             lengths = (tokens.argmax(dim=-1) + 1).tolist() if self.info.causal_text else [limit] * len(texts)
             encode = CausalText(self.model) if self.info.causal_text else self.model.encode_text
             for members, length in groups_of_like_length(lengths, limit, len(texts)):
-                for some, rows in self._steps(len(members), text_rows(self.precision)):
+                for step, rows in self._steps(len(members), text_rows(self.precision)):
                     batch = tokens[members[rows], :length].to(self.device)
-                    vectors[members[some]] = _numbers(encode(batch))[: some.stop - some.start]
+                    vectors[members[step]] = _numbers(encode(batch))[: step.stop - step.start]
         return vectors
 
     @cached_property
@@ -153,26 +152,28 @@ class OpenClipEncoder:
         return image_tower(self.model, few_queries_on(self.device))
 
     def _steps(self, count: int, size: int) -> Iterator[tuple[slice, npt.NDArray[np.intp]]]:
-        """Return the lanes. A GPU takes a batch in one step, whatever its size."""
+        """Return the steps of a batch; a GPU computes it in one step."""
         return steps(count, size if self.device == "cpu" else max(count, 1))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text before any cut, start and end token included."""
+        """Return the number of tokens of each text before any cut, start and end token included."""
         return self.text_tokens.count(texts)
 
 
 def _numbers(output: Any) -> Vectors:
-    """Some towers return more than the embedding; it always comes first."""
+    """Return the embedding, which comes first in the output of towers that return more."""
     features: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
     return np.asarray(features.float().cpu().numpy())
 
 
 def load(source: ModelFiles, digest: Callable[[Path], str], *, device: str, precision: Precision) -> OpenClipEncoder:
-    """Build the architecture, load the weights, never by unpickling code; `digest` gives a file's sha256 (hex).
+    """Build the architecture and load the weights, without unpickling code.
+
+    `digest` returns the SHA-256 (hex) of a file.
 
     Raises:
-        ModelError: the weights are damaged, of another architecture, give scores no finite scale, or are a pickle that
-            holds more than tensors.
+        ModelError: the weights are damaged, of another architecture, lack a finite scale of scores, or are a pickle
+            with more than tensors.
         DeviceError: the model does not fit into the device's memory.
     """
     with quiet_open_clip(), plain_words(source), architecture_folder(source) as folder:
@@ -187,10 +188,10 @@ def load(source: ModelFiles, digest: Callable[[Path], str], *, device: str, prec
             force_quick_gelu=source.quick_gelu,
         ).eval()
         _narrow_rest(model, get_input_dtype(precision))
-        # Here and not there: of a folder, create_model would choose the file itself, or none.
+        # Not by create_model, which would choose a file in the folder itself.
         load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
         if precision != "fp32" and device != "mps":
-            # Half-precision convolutions are twice as fast this way (ResNet-50 in bf16 on a CPU), others the same.
+            # Half-precision convolutions become twice as fast (ResNet-50 in bf16 on a CPU), others stay the same.
             model = model.to(memory_format=torch.channels_last)
     if device == "cpu":
         torch.set_num_threads(cpu_lanes()[1])
@@ -199,9 +200,9 @@ def load(source: ModelFiles, digest: Callable[[Path], str], *, device: str, prec
 
 
 def _narrow_rest(model: Any, dtype: torch.dtype | None) -> None:
-    """Make half precision complete: open_clip leaves learnt queries, class tokens and layer scales in fp32.
+    """Convert parameters that open_clip leaves in fp32: learnt queries, class tokens and layer scales.
 
-    Norms that compute in fp32 by design stay, and the model's own scale and bias of its scores.
+    Norms that compute in fp32 by design stay in fp32, and so do the scale and bias of scores.
     """
     for module in model.modules() if dtype else ():
         if module is not model and not isinstance(module, (LayerNormFp32, torch.nn.BatchNorm2d)):
@@ -221,7 +222,7 @@ def _scoring(model: Any) -> Scoring:
 
 @contextmanager
 def quiet_open_clip() -> Iterator[None]:
-    """open_clip logs and warns about choices that are made here on purpose; none of it reaches the user's terminal."""
+    """Suppress log messages and warnings of open_clip about settings that are chosen on purpose."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

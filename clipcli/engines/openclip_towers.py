@@ -1,4 +1,4 @@
-"""The image tower as it is run and exported: what cannot reach the embedding is not computed."""
+"""The towers as they are run and exported, without computations that do not affect the embedding."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     Attention = Callable[[], AbstractContextManager[Any]]
 
 FEW = 16
-"""Queries from which on every thread's buffer is aligned to 64 bytes: 16 rows of float32."""
+"""Number of queries from which every thread's buffer is aligned to 64 bytes: 16 rows of float32."""
 
 
 class ExplicitFewQueries(TorchFunctionMode):
-    """In the block and in this thread, attention of fewer than `FEW` queries is computed with explicit products.
+    """Compute attention of fewer than `FEW` queries with explicit products, in the block and this thread.
 
-    Other attention runs as before, except that torch's fast path for `nn.MultiheadAttention` is off.
+    Other attention is unchanged, except that torch's fast path for `nn.MultiheadAttention` is off.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run what torch was asked for, or its explicit twin."""
+        """Run a torch function, or its variant with explicit products."""
         named = kwargs or {}
         if func is functional.multi_head_attention_forward:
             query = args[0] if args else named["query"]
             if query.shape[0] < FEW:  # (queries, batch, width)
-                # Weights can only be given by the explicit way; what they cost is the same.
+                # Only the explicit variant returns weights; the cost is the same.
                 return func(*args, **{**named, "need_weights": True})
         elif func is functional.scaled_dot_product_attention:
             query = args[0] if args else named["query"]
@@ -45,7 +45,7 @@ class ExplicitFewQueries(TorchFunctionMode):
 
 
 def few_queries_on(device: str) -> Callable[[], AbstractContextManager[Any]]:
-    """Return what a tower has to enter before it pools on `device`: only the CPU needs anything."""
+    """Return the context in which a tower pools on `device`; only the CPU needs one."""
     return ExplicitFewQueries if device == "cpu" else nullcontext
 
 
@@ -53,10 +53,10 @@ _CAUSAL_POOLS = frozenset({"argmax", "eos"})
 
 
 def causal_tower(model: Any) -> bool:
-    """Return whether the text tower reads from left to right and pools at the end token, so that padding cannot matter.
+    """Return whether the text tower is causal and pools at the end token, so that padding does not matter.
 
-    Towers with an appended class token (CoCa) or a padding mask see their padding, and Hugging Face towers are not
-    looked into: none of them may be cut.
+    Towers with an appended class token (CoCa) or a padding mask depend on padding, and Hugging Face towers are not
+    inspected; their padding must not be cut.
     """
     tower = getattr(model, "text", model)
     mask = getattr(tower, "attn_mask", None)
@@ -70,10 +70,10 @@ def causal_tower(model: Any) -> bool:
 
 
 class CausalText(nn.Module):
-    """open_clip 3's `encode_text` adds the whole positional table; this one cuts table and mask to the tokens' length.
+    """A causal text tower for inputs shorter than the context: cuts the positional table and the mask.
 
-    Valid because of the causal mask: a token never sees what comes after it, and the embedding is read at the end
-    token.
+    open_clip 3's `encode_text` requires the whole context. The result is the same because a token never depends on
+    later ones, and the embedding is read at the end token.
     """
 
     def __init__(self, model: Any) -> None:
@@ -83,7 +83,7 @@ class CausalText(nn.Module):
         self.eos = getattr(self.tower, "text_eos_id", None) or getattr(self.tower, "eos_id", None)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Int64 (n, length ≤ context_length) → (n, dim), not unit length."""
+        """Encode (n, length ≤ context_length) int64 token ids as (n, dim), not unit length."""
         tower, length = self.tower, tokens.shape[1]
         dtype = tower.transformer.get_cast_dtype()
         x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
@@ -97,19 +97,16 @@ class CausalText(nn.Module):
 
 
 def image_tower(model: Any, attention: Attention = nullcontext) -> nn.Module:
-    """Float32 pixels (n, 3, height, width) → features (n, dim), not unit length.
+    """Return the image tower: (n, 3, height, width) float32 pixels → (n, dim) features, not unit length.
 
-    `attention` makes the context in which the tower pools its tokens; see `few_queries_on`.
+    `attention` creates the context in which the tower pools its tokens; see `few_queries_on`.
     """
     visual = getattr(model, "visual", None)
     return ClassTokenTower(visual, attention) if _reads_one_token(visual) else WholeTower(model, attention)
 
 
 def _reads_one_token(visual: Any) -> bool:
-    """Return whether the embedding is the class token's, behind a block that is understood.
-
-    Anything else runs as it is.
-    """
+    """Return whether the embedding is that of the class token, after a block of a known type."""
     if type(visual) is not VisionTransformer or visual.attn_pool is not None or visual.output_tokens:
         return False
     transformer = visual.transformer
@@ -120,9 +117,9 @@ def _reads_one_token(visual: Any) -> bool:
 
 
 class ClassTokenTower(nn.Module):
-    """A vision transformer whose last block works for its class token only: the others' outputs go nowhere.
+    """A vision transformer whose last block computes only the class token, since the other outputs are not used.
 
-    The token attends to all, as before. It saves ten twelfths of that block: all but the keys and values.
+    The token still attends to all others. This saves 10/12 of the block: everything except keys and values.
     """
 
     def __init__(self, visual: Any, attention: Attention = nullcontext) -> None:
@@ -131,7 +128,7 @@ class ClassTokenTower(nn.Module):
         self.attention = attention
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, 3, height, width) → (n, dim)."""
+        """Encode (n, 3, height, width) pixels as (n, dim)."""
         visual = self.visual
         tokens = visual._embeds(pixels)  # noqa: SLF001 - as its own forward() begins
         *blocks, last = visual.transformer.resblocks
@@ -155,9 +152,9 @@ class WholeTower(nn.Module):
         self.attention = attention
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, 3, height, width) → (n, dim).
+        """Encode (n, 3, height, width) pixels as (n, dim).
 
-        CoCa's towers make unit length unless told not to; towers that return tokens too put the embedding first.
+        CoCa's towers normalise unless `normalize=False`; towers that also return tokens return the embedding first.
         """
         with self.attention():
             output = self.model.encode_image(pixels, normalize=False)

@@ -1,4 +1,4 @@
-"""OpenVINO over a bundle, on the CPU: in float32, or in bfloat16 where the processor computes in it."""
+"""OpenVINO for bundles, on the CPU: in float32, or in bfloat16 if the processor supports it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from clipcli.core.vectors import Vectors
 
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
-"""Precisions by OpenVINO's names."""
+"""Precision → OpenVINO's name."""
 
 
 class OpenVinoTower:
-    """One graph, compiled at its first use for a fixed number of rows, so that a row never depends on its batch."""
+    """One graph, compiled on first use for a fixed number of rows, so that a row never depends on its batch."""
 
     def __init__(self, path: Path, rows: int, precision: Precision, lanes: int) -> None:
-        """Compile nothing yet.
+        """Create a tower without compiling it.
 
         Args:
             path: the ONNX file.
-            rows: how many rows each run has; fewer are padded.
+            rows: number of rows per run; fewer are padded.
             precision: fp32 or bf16, of activations and products.
-            lanes: runs side by side, each on its share of the cores.
+            lanes: number of parallel runs, which share the cores.
         """
         self._path, self._rows, self._precision, self.lanes = path, rows, precision, lanes
         self._compiled: Any = None
@@ -50,22 +50,22 @@ class OpenVinoTower:
 
     @property
     def sets_one_row_apart(self) -> bool:
-        """Never: every run has the same number of rows."""
+        """Return False: every run has the same number of rows."""
         return False
 
-    def rest(self) -> None:
-        """Keep what was compiled: compiling takes longer than the memory is worth."""
+    def unload_if_cheap(self) -> None:
+        """Do nothing: compiling again is slow."""
 
     def run(self, rows: npt.NDArray[Any]) -> Vectors:
-        """(n, …) → float32 (n, dim)."""
+        """Run the tower on (n, …) inputs and return (n, dim) float32. Raises BundleError, MemoryError."""
         compiled = self._ready()
         if getattr(self._requests, "of", None) is not compiled:  # a request belongs to one thread
             self._requests.request, self._requests.of = compiled.create_infer_request(), compiled
         request = self._requests.request
         parts = []
-        for some, indices in steps(len(rows), self._rows):
+        for step, indices in steps(len(rows), self._rows):
             result = request.infer({0: np.ascontiguousarray(rows[indices])}, share_inputs=True)
-            parts.append(np.array(result[0][: some.stop - some.start], np.float32))
+            parts.append(np.array(result[0][: step.stop - step.start], np.float32))
         return np.concatenate(parts)
 
     def _ready(self) -> Any:
@@ -104,7 +104,7 @@ class OpenVinoTower:
 
 
 def runtime() -> Any:
-    """Return the library.
+    """Return the module openvino.
 
     Raises:
         ModelError: it is not installed.
@@ -126,13 +126,13 @@ def load(
     expected_texts: int | None = None,
     precision: Precision = "fp32",
 ) -> BundleEncoder:
-    """Return an encoder over a bundle that `clipcli.bundle.read` has checked.
+    """Return an encoder for a bundle that `clipcli.bundle.read` has checked.
 
     Args:
         bundle: its towers may store fp32 or fp16.
-        expected_images: None when nobody knows; a lone image is not padded to a batch.
-        expected_texts: the same of texts.
-        precision: that of activations and products, fp32 or bf16.
+        expected_images: number of images, None if unknown; a single image is not padded to a batch.
+        expected_texts: the same for texts.
+        precision: fp32 or bf16, of activations and products.
 
     Raises:
         ModelError: OpenVINO is not installed.

@@ -1,4 +1,4 @@
-"""How far two encoders of the same model are apart. Numpy only."""
+"""Compare two encoders of the same model. NumPy only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clipcli.core.vectors import Pixels, Vectors
 
 LIMITS: dict[Precision, float] = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 2e-2}
-"""Largest difference of any component of two unit vectors, by how the weights are stored."""
+"""Largest allowed difference of a component of two unit vectors, by the precision of the stored weights."""
 
 TEXTS = (
     "",
@@ -27,12 +27,12 @@ TEXTS = (
     "a bad photo of one of the many large white birds that sit on the roof of the old barn near the lake at dawn",
     "word " * 200,
 )
-"""Short, long, foreign, and longer than any context."""
+"""Short and long texts, other scripts, and a text longer than any context."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The largest differences found between a bundle and its source."""
+    """The largest differences between a bundle and its source."""
 
     images: float
     """Largest difference of a component, over the unit vectors of all probe images."""
@@ -40,28 +40,28 @@ class Verification:
     """The same for texts."""
     limit: float
     probes: int
-    """Images and texts compared."""
+    """Number of images and texts compared."""
 
     @property
     def ok(self) -> bool:
-        """Return whether both are within the limit; a NaN is not."""
+        """Return whether both are within the limit; False for NaN."""
         return self.images <= self.limit and self.texts <= self.limit
 
 
 def compare(
     source: Encoder, bundle: Encoder, *, pixels: Sequence[Pixels] = (), texts: Sequence[str] = ()
 ) -> Verification:
-    """Run both on noise, plain colours, gradients and texts of many lengths, one by one and in batches.
+    """Run both on noise, plain colours, gradients and texts of many lengths, singly and in batches.
 
-    `pixels` are more batches to compare, (n, 3, height, width) each, and `texts` more texts: real ones, if there are.
+    `pixels` are further batches of (n, 3, height, width), and `texts` further texts, preferably real ones.
     """
     batches = [*probe_images(source.info), *pixels]
-    # Singly and together, so that batch sizes and text lengths which the export never saw are tried.
+    # Singly and together, to try batch sizes and text lengths that the export did not use.
     phrases = [[text] for text in (*TEXTS, *texts)] + [[*TEXTS, *texts]]
     images = [_apart(source.encode_images(batch), bundle.encode_images(batch)) for batch in batches]
     words = [_apart(source.encode_texts(batch), bundle.encode_texts(batch)) for batch in phrases]
     return Verification(
-        images=float(np.max(images)),  # a NaN among them stays one; Python's max may pass over it
+        images=float(np.max(images)),  # np.max keeps NaN, Python's max may not
         texts=float(np.max(words)),
         limit=LIMITS[bundle.precision],
         probes=sum(map(len, batches)) + len(TEXTS) + len(texts),
@@ -69,13 +69,13 @@ def compare(
 
 
 def towers_not_finite(encoder: Encoder) -> list[str]:
-    """Return "image", "text", both or none: the towers whose answer to noise, or to words, is not finite."""
+    """Return the towers, "image" or "text", whose output for noise or texts is not finite."""
     vectors = {"image": encoder.encode_images(probe_images(encoder.info)[0]), "text": encoder.encode_texts(TEXTS)}
-    return [tower for tower, some in vectors.items() if not np.isfinite(some).all()]
+    return [tower for tower, output in vectors.items() if not np.isfinite(output).all()]
 
 
 def probe_images(info: ModelInfo) -> list[Pixels]:
-    """Batches of 1, 2 and 4 normalised images: noise, flat black and white, a gradient across each axis."""
+    """Return batches of 1, 2 and 4 normalised images: noise, plain black and white, a gradient along each axis."""
     height, width = info.preprocessing.image_size
     noise = np.random.default_rng(20260718).standard_normal((4, 3, height, width), dtype=np.float32)
     across = np.broadcast_to(np.linspace(-2, 2, width, dtype=np.float32), (3, height, width))

@@ -1,4 +1,4 @@
-"""The engines: what runs a model, what each can do, and how it is loaded. Nobody else compares their names."""
+"""The table of engines: their capabilities and loaders. No other module compares their names."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ class BundleLoader(Protocol):
     def __call__(
         self, bundle: Bundle, *, expected_images: int | None, expected_texts: int | None, precision: Precision
     ) -> Encoder:
-        """Load a bundle, ready for so many inputs; `precision` is one of the engine's. Raises ModelError."""
+        """Load a bundle for the expected numbers of inputs in one of the engine's precisions. Raises ModelError."""
         ...
 
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What an engine can do."""
+    """The capabilities of an engine."""
 
     about: str
-    """For `--help`: what it is, in a few words."""
+    """A short description for `--help`."""
     devices: tuple[str, ...]
-    """Kinds of device that it runs on."""
+    """Types of device that it supports."""
     precisions: tuple[Precision, ...]
     load: BundleLoader | None
     """Loads a bundle; None for an engine that runs a model's own files through torch."""
     is_installed: Callable[[], bool]
     package: str
-    """What `pip install` takes to have it."""
+    """The package for `pip install`."""
 
     @property
     def needs_bundle(self) -> bool:
-        """Return whether it runs bundles, and nothing else."""
+        """Return whether it runs bundles only."""
         return self.load is not None
 
 
@@ -65,7 +65,7 @@ def _load_openvino(
 
 
 AUTO: Final = "auto"
-"""A bundle where there is one that fits, else the model's own files."""
+"""The default: a suitable bundle if there is one, else the model's own files."""
 ENGINES: Final = {
     "onnx": EngineSpec(
         about="ONNX Runtime: fast start, CPU only",
@@ -92,9 +92,9 @@ ENGINES: Final = {
         package="open_clip_torch",
     ),
 }
-"""By name. `auto` takes the first that runs a bundle, where there is one, and else the first that does not."""
+"""Engines by name. `auto` takes the first that runs bundles if there is a bundle, else the first that does not."""
 BUNDLE_ENGINE: Final = next(name for name, spec in ENGINES.items() if spec.needs_bundle)
-"""What `auto` runs a bundle with."""
+"""The engine that `auto` uses for a bundle."""
 SOURCE_ENGINE: Final = next(name for name, spec in ENGINES.items() if not spec.needs_bundle)
-"""What `auto` runs a model's own files with."""
+"""The engine that `auto` uses for a model's own files."""
 ENGINE_HELP: Final = "Engine: " + ", ".join([AUTO, *(f"{name} ({spec.about})" for name, spec in ENGINES.items())]) + "."

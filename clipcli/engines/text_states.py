@@ -1,4 +1,4 @@
-"""The hidden states of an OpenCLIP text tower, token by token, as diffusion models are conditioned on them."""
+"""Compute the hidden states of an OpenCLIP text tower per token, for diffusion models."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 _BATCH = 16
 _ENDS = 2
-"""Start and end token of a chunk."""
+"""Number of start and end tokens per chunk."""
 
 
 @dataclass(frozen=True)
 class TokenChunk:
-    """What the tower reads at once."""
+    """The token ids of one pass through the tower."""
 
     text: int
-    """The number of the text that it is a part of."""
+    """The number of the text that it belongs to."""
     ids: tuple[int, ...]
     """(length,), padded."""
     used: int
-    """How many of them are not padding, start and end token included."""
+    """Number of ids that are not padding, start and end token included."""
 
 
 class TextStates:
-    """Reads the states after any block of a tower that open_clip built itself."""
+    """Reads the states after any block of one of open_clip's own text towers."""
 
     def __init__(self, encoder: OpenClipEncoder, layer: int, *, final_norm: bool, pad_with_end: bool) -> None:
-        """Take layer -1 for the last block, -2 for the one before it.
+        """Select a layer: -1 is the last block, -2 the one before it.
 
         Raises:
-            ModelError: the text tower is not one of OpenCLIP's own, or has a tokenizer of another kind.
-            UsageError: it has no such layer.
+            ModelError: the text tower is not one of open_clip's own, or has another kind of tokenizer.
+            UsageError: there is no such layer.
         """
         self._model, self._device = encoder.model, encoder.device
         self._tokenizer = encoder.tokenizer
@@ -58,27 +58,27 @@ class TextStates:
                 hint="a model with CLIP's own text tower does, such as -m ViT-L-14/openai",
             )
         if not -len(blocks) <= layer <= -1:
-            raise UsageError(f"the text tower has {len(blocks)} layers: there is no --layer {layer}", hint="--layer -1")
+            raise UsageError(f"--layer {layer}: the text tower has {len(blocks)} layers", hint="use --layer -1")
         self._tower, self._block = tower, blocks[layer]
         self._final_norm = final_norm
         self._length = encoder.info.context_length
         self._pad = int(self._tokenizer.eot_token_id) if pad_with_end else 0
 
     def chunks(self, texts: Sequence[str], *, several: bool) -> list[TokenChunk]:
-        """Tokenise texts: one chunk each, cut where they are longer, or as many chunks as they need."""
-        made = []
+        """Tokenize texts: one chunk each, cut if longer, or with `several` as many chunks as needed."""
+        chunks_so_far = []
         room = self._length - _ENDS
         for number, text in enumerate(texts):
             ids = self._tokenizer.encode(text)
-            pieces = [ids[at : at + room] for at in range(0, len(ids), room)] or [[]]
+            pieces = [ids[offset : offset + room] for offset in range(0, len(ids), room)] or [[]]
             for piece in pieces if several else pieces[:1]:
-                whole = [self._tokenizer.sot_token_id, *piece, self._tokenizer.eot_token_id]
-                padded = whole + [self._pad] * (self._length - len(whole))
-                made.append(TokenChunk(number, tuple(map(int, padded)), len(whole)))
-        return made
+                token_ids = [self._tokenizer.sot_token_id, *piece, self._tokenizer.eot_token_id]
+                padded = token_ids + [self._pad] * (self._length - len(token_ids))
+                chunks_so_far.append(TokenChunk(number, tuple(map(int, padded)), len(token_ids)))
+        return chunks_so_far
 
     def count_cut(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text that do not fit into one chunk."""
+        """Return the number of tokens of each text that do not fit into one chunk."""
         room = self._length - _ENDS
         return [max(len(self._tokenizer.encode(text)) - room, 0) for text in texts]
 
@@ -86,7 +86,7 @@ class TextStates:
         """Return float32 states (n, length, width), and the tower's own embeddings (n, dim), not unit length.
 
         Raises:
-            MemoryError: the device has too little.
+            MemoryError: the device has too little memory.
         """
         states, pooled = [], []
         with one_kind_of_memory_error(), torch.inference_mode():
@@ -98,9 +98,9 @@ class TextStates:
                     embedding = self._model.encode_text(ids)
                 finally:
                     hook.remove()
-                found = caught[0] if self._tower.transformer.batch_first else caught[0].transpose(0, 1)
+                hidden = caught[0] if self._tower.transformer.batch_first else caught[0].transpose(0, 1)
                 if self._final_norm:
-                    found = self._tower.ln_final(found)
-                states.append(found.float().cpu())
+                    hidden = self._tower.ln_final(hidden)
+                states.append(hidden.float().cpu())
                 pooled.append((embedding[0] if isinstance(embedding, tuple) else embedding).float().cpu())
         return torch.cat(states).numpy(), torch.cat(pooled).numpy()

@@ -1,4 +1,4 @@
-"""A bundle's tokenizer: open_clip's clean-up in plain Python, then the `tokenizers` library. No torch."""
+"""The tokenizer of a bundle, without torch: open_clip's clean-up in Python, then the `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -19,28 +19,25 @@ if TYPE_CHECKING:
     from clipcli.bundle import Bundle, TokenizerSpec
 
 _LONGEST_TOKEN = 128
-"""Characters. What follows so many of them for each token of the context is cut off in any case, and is not cleaned up
-and split into tokens first: that takes minutes for a text of some megabytes."""
+"""Characters per token of the context that are tokenized; the rest would be cut anyway, and tokenizing a text of some
+megabytes takes minutes."""
 _SPARE = 4096
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def clean(text: str, how: str) -> str:
-    """Return what open_clip does to a text before it is cut into tokens.
-
-    `how` is its name for it, as in `TokenizerSpec`.
-    """
+    """Return a text after open_clip's clean-up `how`, one of the names in `TokenizerSpec`."""
     text = _mended(text)
     if how == "canonicalize":
-        # big_vision's canonical form, which SigLIP was trained with: no punctuation, one case.
+        # The canonical form of big_vision, with which SigLIP was trained: no punctuation, lower case.
         text = text.replace("_", " ").translate(_NO_PUNCTUATION).lower()
     text = " ".join(text.split())
     return text.lower() if how == "lower" else text
 
 
 def _mended(text: str) -> str:
-    """Undo broken encodings, and HTML entities twice over, as open_clip does."""
-    # Printable ASCII without "&" passes through both unchanged (a test holds it), and ftfy takes 60 ms to import.
+    """Repair broken encodings, and unescape HTML entities twice, as open_clip does."""
+    # Printable ASCII without "&" is unchanged by both (a test checks it), and importing ftfy takes 60 ms.
     if text.isascii() and text.isprintable() and "&" not in text:
         return text
     import ftfy
@@ -49,7 +46,7 @@ def _mended(text: str) -> str:
 
 
 class Tokenizer:
-    """Texts → token ids, the same as the source model's open_clip tokenizer gives."""
+    """Turns texts into the same token ids as the source model's tokenizer in open_clip."""
 
     def __init__(self, raw: RawTokenizer, spec: TokenizerSpec, context_length: int) -> None:
         self._raw = raw
@@ -58,7 +55,7 @@ class Tokenizer:
         self._spelt = {token: index for index in spec.spelt_ids if (token := raw.id_to_token(index))}
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, uncut and without padding, start and end token included."""
+        """Return the ids of each text, uncut and without padding, start and end token included."""
         longest = _SPARE + self._context_length * _LONGEST_TOKEN
         cleaned = [clean(text[:longest], self._spec.clean) for text in texts]
         return [
@@ -67,7 +64,7 @@ class Tokenizer:
         ]
 
     def batch(self, ids: Sequence[Sequence[int]], length: int | None = None) -> npt.NDArray[np.int64]:
-        """Int64 (n, length), padded, and cut so that the end token stays; the context length if none is given."""
+        """Return ids as (n, length) int64, padded, and cut so that the end token stays; default: context length."""
         spec, length = self._spec, length or self._context_length
         rows = np.full((len(ids), length), spec.pad_id, np.int64)
         for row, tokens in zip(rows, ids, strict=True):
@@ -79,7 +76,7 @@ class Tokenizer:
         return rows
 
     def _spelt_out(self, text: str) -> list[int]:
-        """A text that itself says `<end_of_text>` or its like, which open_clip reads as the token of that name."""
+        """Return the ids of a text that spells special tokens such as `<end_of_text>`, which open_clip recognises."""
         frame: list[int] = self._raw.encode("").ids
         start = frame[: len(frame) - len(self._spec.end_ids)]
         inner: list[int] = []
@@ -89,10 +86,10 @@ class Tokenizer:
 
 
 def load(bundle: Bundle) -> Tokenizer:
-    """Open tokenizer.json and make sure that it is this model's.
+    """Open tokenizer.json and check that it belongs to this model.
 
     Raises:
-        BundleError: it cannot be read, or it is another model's.
+        BundleError: it cannot be read, or belongs to another model.
     """
     from tokenizers import Tokenizer as RawTokenizer
 

@@ -1,4 +1,4 @@
-"""open_clip's tokenizers as tokenizer.json and the few facts that file cannot hold."""
+"""Export open_clip's tokenizers as tokenizer.json, and the few settings that this file cannot hold."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 PROBE = "A photo of 2 dogs, isn't it? naïve café — 東京 🙂"
 _CLEAN_UPS = {f"_clean_{name}": name for name in get_args(Clean)}
-"""open_clip.tokenizer's functions → its own names for them."""
+"""Function of open_clip.tokenizer → open_clip's name of the clean-up."""
 
 
 def portable(tokenizer: Any) -> tuple[str, TokenizerSpec]:
     """Turn an open_clip tokenizer into the text of tokenizer.json, and its spec.
 
     Raises:
-        ModelError: it does something that a bundle cannot repeat.
+        ModelError: a bundle cannot reproduce this tokenizer.
     """
     how = _CLEAN_UPS.get(tokenizer.clean_fn.__name__)
     if how is None:
@@ -48,7 +48,7 @@ def portable(tokenizer: Any) -> tuple[str, TokenizerSpec]:
 
 
 def _byte_pairs(tokenizer: Any) -> RawTokenizer:
-    """CLIP's byte-level BPE (open_clip.SimpleTokenizer): words end in `</w>`, the split pattern is its own."""
+    """Convert CLIP's byte-level BPE (open_clip.SimpleTokenizer), whose words end in `</w>`."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
     if tokenizer.reduction_fn is not None:
@@ -71,7 +71,7 @@ def _byte_pairs(tokenizer: Any) -> RawTokenizer:
 
 
 def _hugging_face(tokenizer: Any) -> tuple[RawTokenizer, int, int | None]:
-    """open_clip.HFTokenizer: tokenizer.json is what transformers' fast tokenizers are made of."""
+    """Convert an open_clip.HFTokenizer; transformers' fast tokenizers already use tokenizer.json."""
     from tokenizers import Tokenizer
 
     inner = tokenizer.tokenizer
@@ -88,7 +88,7 @@ def _hugging_face(tokenizer: Any) -> tuple[RawTokenizer, int, int | None]:
 
 
 def _end_ids(raw: RawTokenizer) -> tuple[int, ...]:
-    """Return what the post-processor puts behind every text."""
+    """Return the ids that the post-processor appends to every text."""
     return _common_end(raw.encode("").ids, raw.encode("a").ids)
 
 

@@ -1,4 +1,4 @@
-"""Products of many queries with the blocks of a corpus on an accelerator: they propose rows, the host decides."""
+"""Multiply many queries with blocks of a corpus on an accelerator. It proposes rows, and the host scores them."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ if TYPE_CHECKING:
     from clipcli.tasks.search.flat import BlockQuery
 
 _PRODUCTS_AT_ONCE = 1 << 26
-"""256 MB on the device, and as much again for the selection."""
+"""Products per step: 256 MB on the device, and the same again for the selection."""
 _FEWEST_PRODUCTS = 1 << 18
 _ROWS_AT_ONCE = 1 << 10
-"""Part of the products at once that are rows; the others are queries."""
+"""Queries per step; the other factor is the number of rows."""
 _CHECKED = 32
 
 
 class TorchKernel:
-    """A clipcli.tasks.search.flat.Kernel on a device of torch."""
+    """A `clipcli.tasks.search.flat.Kernel` on a torch device."""
 
-    def __init__(self, asked: str, say: Callable[[str], object], products_at_once: int = _PRODUCTS_AT_ONCE) -> None:
-        """Take the device.
+    def __init__(self, device: str, say: Callable[[str], object], products_at_once: int = _PRODUCTS_AT_ONCE) -> None:
+        """Resolve the device.
 
         Args:
-            asked: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
-            say: told once why the CPU goes on, if it has to.
-            products_at_once: on the device; halved twice whenever its memory is full.
+            device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
+            say: gets a message if the CPU has to take over.
+            products_at_once: products per step on the device; divided by 4 whenever its memory is full.
 
         Raises:
-            DeviceError: the device is not there.
+            DeviceError: the device does not exist.
         """
-        self.device = resolve_device(asked)
+        self.device = resolve_device(device)
         self.products_at_once = products_at_once
         self._say = say
         self._checked = False
-        torch.set_float32_matmul_precision("highest")  # TF32 is off by more than the search allows for
+        torch.set_float32_matmul_precision("highest")  # TF32 is less precise than the search requires
 
-    def __call__(self, asked: BlockQuery) -> BlockCandidates | None:
-        """Propose rows; None, and a word about it, when the device cannot."""
+    def __call__(self, block_query: BlockQuery) -> BlockCandidates | None:
+        """Propose rows; print a message and return None if the device cannot."""
         while True:
             try:
                 with one_kind_of_memory_error(), torch.inference_mode():
-                    if not self._checked and not self._is_precise(asked):
+                    if not self._checked and not self._is_precise(block_query):
                         self._say(f"{self.device} rounds products too coarsely; searching on the CPU")
                         return None
-                    return self._propose(asked)
+                    return self._propose(block_query)
             except MemoryError:  # noqa: PERF203 - each turn takes a quarter
                 self.products_at_once //= 4
                 if self.products_at_once < _FEWEST_PRODUCTS:
@@ -63,44 +63,46 @@ class TorchKernel:
                 self._say(f"{self.device} failed ({str(error).splitlines()[0]}); searching on the CPU")
                 return None
 
-    def _propose(self, asked: BlockQuery) -> BlockCandidates:
+    def _propose(self, block_query: BlockQuery) -> BlockCandidates:
         firsts, queries, rows = [], [], []
-        for start in range(0, len(asked.block), step := max(self.products_at_once // _ROWS_AT_ONCE, 1)):
-            part = self._tensor(asked.block[start : start + step]).T
-            several = max(self.products_at_once // part.shape[1], 1)
-            for first in range(0, len(asked.queries), several):
-                products = self._tensor(asked.queries[first : first + several]) @ part
+        for start in range(0, len(block_query.block), step := max(self.products_at_once // _ROWS_AT_ONCE, 1)):
+            part = self._tensor(block_query.block[start : start + step]).T
+            queries_per_step = max(self.products_at_once // part.shape[1], 1)
+            for first in range(0, len(block_query.queries), queries_per_step):
+                products = self._tensor(block_query.queries[first : first + queries_per_step]) @ part
                 if first == 0:
                     firsts.append(products[0].cpu().numpy().copy())  # before -inf is written to it
-                owners, places = self._chosen(products, asked, first, start)
+                owners, places = self._chosen(products, block_query, first, start)
                 queries.append(owners.cpu().numpy() + first)
                 rows.append(places.cpu().numpy() + start)
         return BlockCandidates(np.concatenate(queries), np.concatenate(rows), np.concatenate(firsts))
 
-    def _chosen(self, products: torch.Tensor, asked: BlockQuery, first: int, start: int) -> Iterator[torch.Tensor]:
-        """Queries and rows of one matrix of products that reach their limit, or the best of their own query in it."""
-        few, many = products.shape
-        if asked.allowed is not None:
-            products[:, torch.tensor(~asked.allowed[start : start + many], device=self.device)] = -torch.inf
-        owners, places = asked.hidden
-        here = (owners >= first) & (owners < first + few) & (places >= start) & (places < start + many)
-        if here.any():
+    def _chosen(
+        self, products: torch.Tensor, block_query: BlockQuery, first: int, start: int
+    ) -> Iterator[torch.Tensor]:
+        """Return queries and rows of the products that reach their limit or are among the best of their query."""
+        query_count, row_count = products.shape
+        if block_query.allowed is not None:
+            products[:, torch.tensor(~block_query.allowed[start : start + row_count], device=self.device)] = -torch.inf
+        owners, places = block_query.hidden
+        inside = (owners >= first) & (owners < first + query_count) & (places >= start) & (places < start + row_count)
+        if inside.any():
             pairs = (
-                torch.tensor(own[here] - low, device=self.device) for own, low in ((owners, first), (places, start))
+                torch.tensor(own[inside] - low, device=self.device) for own, low in ((owners, first), (places, start))
             )
             products[tuple(pairs)] = -torch.inf
-        limits = self._tensor(asked.limits[first : first + few])
-        if asked.top is not None and many > asked.top:
-            limits = torch.maximum(limits, products.topk(asked.top, dim=1).values[:, -1] - asked.error)
-        return iter((products >= (limits - asked.error)[:, None]).nonzero(as_tuple=True))
+        limits = self._tensor(block_query.limits[first : first + query_count])
+        if block_query.top is not None and row_count > block_query.top:
+            limits = torch.maximum(limits, products.topk(block_query.top, dim=1).values[:, -1] - block_query.error)
+        return iter((products >= (limits - block_query.error)[:, None]).nonzero(as_tuple=True))
 
-    def _is_precise(self, asked: BlockQuery) -> bool:
-        """Whether a few products agree with float64 as float32 does: what switched TF32 on may be out of our hands."""
-        queries, rows = asked.queries[:_CHECKED], asked.block[:_CHECKED]
+    def _is_precise(self, block_query: BlockQuery) -> bool:
+        """Return whether a few products agree with float64 to float32 precision; TF32 may be on despite the setting."""
+        queries, rows = block_query.queries[:_CHECKED], block_query.block[:_CHECKED]
         products = (self._tensor(queries) @ self._tensor(rows).T).cpu().numpy()
         exact = exact_scores(np.repeat(queries, len(rows), axis=0), np.tile(rows, (len(queries), 1)))
-        off = np.abs(products.reshape(-1) - exact)
-        self._checked = not bool((off > max(asked.error / 8, 2.0**-21)).any())
+        difference = np.abs(products.reshape(-1) - exact)
+        self._checked = not bool((difference > max(block_query.error / 8, 2.0**-21)).any())
         return self._checked
 
     def _tensor(self, vectors: Vectors) -> torch.Tensor:

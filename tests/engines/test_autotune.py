@@ -118,7 +118,7 @@ def test_bf16_that_does_not_run_is_left(error: Exception, capsys: pytest.Capture
 
     wide = Fake("fp32", [1.0], [0.0])
     assert autotune.quicker(lambda: wide, fail, Console(verbose=True)) is wide
-    assert f"bf16 does not run here ({error}); fp32 it is" in capsys.readouterr().err
+    assert f"bf16 does not run here ({error}); using fp32" in capsys.readouterr().err
 
 
 @pytest.mark.thorough
@@ -128,7 +128,7 @@ def test_verdicts_are_said_with_v(capsys: pytest.CaptureFixture[str]):
     autotune.quicker(lambda: wide, lambda: narrow, Console(verbose=True), lambda: now[0])
     assert capsys.readouterr().err.splitlines() == [
         "clipcli: measuring bf16 against fp32, once for this model on this CPU",
-        "clipcli: bf16 is 1.50 times as fast as fp32 and ranks alike: bf16",
+        "clipcli: bf16 is 1.50 times as fast as fp32 and ranks the same: using bf16",
     ]
 
 

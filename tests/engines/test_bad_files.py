@@ -78,7 +78,7 @@ def test_half_written_checkpoints(model: Path, keep: int):
     (model / WEIGHTS).unlink()
     path.write_bytes(path.read_bytes()[:keep])
     error = refused(model, str(path))
-    assert error.hint == "clipcli models verify tells whether the file is whole"
+    assert error.hint == "clipcli models verify checks whether the file is complete"
     assert "more than tensors" not in error.message
 
 
@@ -118,7 +118,7 @@ def test_a_pickle_that_runs_code_is_refused(small_arch: str, model: Path, tmp_pa
     assert_one_error(result, str(path))
     assert not target.exists()
     if how != "npz":
-        assert "is a pickle that holds more than tensors, and is not loaded" in result.stderr
+        assert "is a pickle with more than tensors; loading it would run its code" in result.stderr
         assert "convert it to safetensors" in result.stderr
         pickle.loads(pickle.dumps(attack))
         assert target.exists(), "the attack would have worked"
@@ -127,7 +127,7 @@ def test_a_pickle_that_runs_code_is_refused(small_arch: str, model: Path, tmp_pa
 def test_an_attack_in_a_models_folder(model: Path, tmp_path: Path):
     (model / WEIGHTS).unlink()
     save({"logit_scale": Attack(tmp_path / "made")}, model / "open_clip_pytorch_model.bin")
-    refused(model, "is a pickle that holds more than tensors")
+    refused(model, "is a pickle with more than tensors")
     assert not (tmp_path / "made").exists()
 
 
@@ -182,16 +182,19 @@ CLIP = small_models.CONFIGS["clip"]
         ('{"model_cfg": []}', "is not an OpenCLIP config"),
         (
             json.dumps({"model_cfg": {**CLIP, "embed_dim": "48"}}),
-            "embed_dim, vision_cfg, text_cfg are of the wrong kind",
+            "embed_dim, vision_cfg, text_cfg have the wrong type",
         ),
         (json.dumps({"model_cfg": {"embed_dim": 48, "vision_cfg": {}}}), "KeyError('text_cfg')"),
         (json.dumps({"model_cfg": {**CLIP, "vision_cfg": {"image_size": "large"}}}), "ValueError"),
         (json.dumps({"model_cfg": CLIP, "preprocess_cfg": {"mean": [0.5]}}), "ValueError"),
         (json.dumps({"model_cfg": CLIP, "preprocess_cfg": {"mean": 0.5}}), "TypeError"),
-        (json.dumps({"model_cfg": CLIP, "preprocess_cfg": {"interpolation": "lanczos"}}), "none of bicubic, bilinear"),
+        (
+            json.dumps({"model_cfg": CLIP, "preprocess_cfg": {"interpolation": "lanczos"}}),
+            "not one of bicubic, bilinear",
+        ),
         (
             json.dumps({"model_cfg": CLIP, "preprocess_cfg": {"resize_mode": "crop"}}),
-            "none of shortest, longest, squash",
+            "not one of shortest, longest, squash",
         ),
         (json.dumps({"model_cfg": CLIP, "preprocess_cfg": []}), "AttributeError"),
     ],
