@@ -148,8 +148,8 @@ def test_names_known_from_elsewhere(name: str, expected: str):
 def test_models_that_openclip_has_no_copy_of(name: str):
     with pytest.raises(UnknownModelError) as caught:
         parse_model(name)
-    assert caught.value.message == f"no OpenCLIP weights are the same as {name.removeprefix('hf-hub:')}"
-    assert caught.value.hint == "clipcli models list shows which models there are"
+    assert caught.value.message == f"OpenCLIP has no weights that equal {name.removeprefix('hf-hub:')}"
+    assert caught.value.hint == "clipcli models list shows the models"
 
 
 def test_an_unknown_repository_is_not_promised_to_work():

@@ -1,1 +1,1 @@
-"""The Python interface: the commands' own path, called from Python. `import clipcli` offers all of it, lazily."""
+"""The Python interface, built on the code of the commands. `import clipcli` offers all of it, loaded lazily."""

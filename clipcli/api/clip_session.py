@@ -1,4 +1,4 @@
-"""A model held open for several calls; each method does what the command of its name does, on the same path."""
+"""A model kept open for several calls; each method works like the command of the same name."""
 
 from __future__ import annotations
 
@@ -43,30 +43,30 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger("clipcli")
 _VECTORS = 2
-"""Dimensions of an array of vectors."""
+"""Number of dimensions of an array of vectors."""
 
 
 class LogConsole(Console):
-    """Says to Python's logging, under `clipcli`, what a command says on stderr."""
+    """Sends a command's messages to Python's logging, under `clipcli`, instead of stderr."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
 
     def line(self, text: str) -> None:
-        """One input that could not be used is told in the results; so is how a run went."""
+        """Log a message at level INFO; failures are also in the results."""
         _LOGGER.info("%s", text)
 
     def warn(self, text: str) -> None:
-        """Something that the caller should know."""
+        """Log a message at level WARNING."""
         _LOGGER.warning("%s", text)
 
 
 @dataclass(frozen=True)
 class ClipSession:
-    """A model and its cache, held open. `clipcli.open_session` makes one."""
+    """A model and its cache, kept open. `clipcli.open_session` creates one."""
 
     session: Session
-    """What the commands use beneath; not part of the stable interface."""
+    """The session of the commands; not part of the stable interface."""
 
     @property
     def model(self) -> str:
@@ -75,12 +75,12 @@ class ClipSession:
 
     @property
     def fingerprint(self) -> str:
-        """Of the model's files: only vectors of one fingerprint can be compared."""
+        """Return the fingerprint of the model; only vectors with the same fingerprint can be compared."""
         return self.session.info.fingerprint
 
     @property
     def dim(self) -> int:
-        """Numbers of a vector."""
+        """Return the length of a vector."""
         return self.session.info.dim
 
     def classify(
@@ -88,17 +88,17 @@ class ClipSession:
         prompts: str | Sequence[str] | None = None, top_k: int = 1, threshold: float | None = None,
         multi_label: bool = False, none: str | None = None,
     ) -> Results[Classification]:  # fmt: skip
-        """See `clipcli.classify`."""
+        """Classify images; see `clipcli.classify`."""
         options = ScoreOptions(top_k=top_k, threshold=threshold, multi_label=multi_label, none=none)
-        found = list(self._classified(listed(images), labels, prompts, options))
-        return Results(found, [(one.image, one.error) for one in found if one.error is not None])
+        results = list(self._classified(listed(images), labels, prompts, options))
+        return Results(results, [(result.image, result.error) for result in results if result.error is not None])
 
     def iter_classify(
         self, images: Pictures, labels: Sequence[str] | Mapping[str, Sequence[str]], *,
         prompts: str | Sequence[str] | None = None, top_k: int = 1, threshold: float | None = None,
         multi_label: bool = False, none: str | None = None,
     ) -> Iterator[Classification]:  # fmt: skip
-        """As `classify`, one by one as they are ready: `images` may be a generator, and memory stays bounded."""
+        """Yield the results of `classify` as they are ready; `images` may be a generator, and memory is bounded."""
         options = ScoreOptions(top_k=top_k, threshold=threshold, multi_label=multi_label, none=none)
         return self._classified(references(images), labels, prompts, options)
 
@@ -106,36 +106,36 @@ class ClipSession:
         self, refs: Iterable[ImageRef], labels: Sequence[str] | Mapping[str, Sequence[str]],
         prompts: str | Sequence[str] | None, options: ScoreOptions,
     ) -> Iterator[Classification]:  # fmt: skip
-        wanted, templates = as_labels(labels), load_prompts(as_names(prompts))
-        require_prompts(wanted, templates)
-        run = ClassifyRun(refs, wanted, templates, (), options, None, RunSummary(self.session.console))
+        parsed_labels, templates = as_labels(labels), load_prompts(as_names(prompts))
+        require_prompts(parsed_labels, templates)
+        run = ClassifyRun(refs, parsed_labels, templates, (), options, None, RunSummary(self.session.console))
         return (_classification(row) for row in run.rows(self.session, _nothing))
 
     def embed(
         self, images: Pictures | None = None, *, texts: Sequence[str] | None = None,
         prompts: str | Sequence[str] | None = None,
     ) -> Embeddings:  # fmt: skip
-        """See `clipcli.embed`."""
+        """Embed images or texts; see `clipcli.embed`."""
         if (images is None) == (texts is None):
             raise TypeError("embed takes either images or texts=[…]")
         if texts is not None:
-            wanted = as_texts(texts, "texts")
+            text_list = as_texts(texts, "texts")
             names = as_names(prompts)
-            labels = as_labels(wanted) if names else ()
+            labels = as_labels(text_list) if names else ()
             vectors = (
-                self.session.embed_labels(labels, load_prompts(names)) if names else self.session.embed_texts(wanted)
+                self.session.embed_labels(labels, load_prompts(names)) if names else self.session.embed_texts(text_list)
             )
-            return Embeddings(tuple(wanted), vectors, self.model, self.fingerprint)
+            return Embeddings(tuple(text_list), vectors, self.model, self.fingerprint)
         if prompts is not None:
             raise TypeError("prompts are for texts")
-        found = list(self._embedded(listed(images)))  # type: ignore[arg-type]
-        good = [(one.name, one.vector) for one in found if one.vector is not None]
-        errors = tuple((one.name, one.error) for one in found if one.error is not None)
+        embedded = list(self._embedded(listed(images)))  # type: ignore[arg-type]
+        good = [(item.name, item.vector) for item in embedded if item.vector is not None]
+        errors = tuple((item.name, item.error) for item in embedded if item.error is not None)
         vectors = stack([vector for _, vector in good], self.dim)
         return Embeddings(tuple(name for name, _ in good), vectors, self.model, self.fingerprint, errors)
 
     def iter_embed(self, images: Pictures) -> Iterator[Embedding]:
-        """As `embed`, one by one as they are ready: `images` may be a generator, and memory stays bounded."""
+        """Yield the results of `embed` as they are ready; `images` may be a generator, and memory is bounded."""
         return self._embedded(references(images))
 
     def _embedded(self, refs: Iterable[ImageRef]) -> Iterator[Embedding]:
@@ -147,83 +147,83 @@ class ClipSession:
         self, query: Picture | Sequence[Picture], images: Pictures | Embeddings | Vectors, *,
         top_k: int | None = 10, min_score: float | None = None, prompts: str | Sequence[str] | None = None,
     ) -> Results[RankedImage]:  # fmt: skip
-        """See `clipcli.rank`."""
+        """Rank images; see `clipcli.rank`."""
         names, queries = self._queries(query, as_names(prompts))
         corpus = self._corpus(images)
         if queries.shape[1] != corpus.vectors.shape[1]:
-            raise VectorsError(f"vectors of {corpus.vectors.shape[1]} numbers, and the model's have {queries.shape[1]}")
+            raise VectorsError(f"vectors of {corpus.vectors.shape[1]} numbers, but the model's have {queries.shape[1]}")
         floors = None if min_score is None else np.full(len(queries), min_score, np.float32)
         step = rows_a_block(self.dim, len(queries))
         blocks = ((start, corpus.vectors[start : start + step]) for start in range(0, len(corpus), step))
         try:
-            found = search(queries, blocks, SearchLimits(top_k, floors), corpus.names)
+            hits_by_query = search(queries, blocks, SearchLimits(top_k, floors), corpus.names)
         except UnusableRowError as error:
             raise VectorsError(f"these vectors cannot be searched: {error}") from error
         hits = [
             RankedImage(name, rank, corpus.names[row], float(score), int(row))
-            for name, hit in zip(names, found, strict=True)
+            for name, hit in zip(names, hits_by_query, strict=True)
             for rank, (row, score) in enumerate(zip(hit.rows, hit.scores, strict=True), 1)
         ]
         return Results(hits, corpus.errors)
 
     def _queries(self, query: object, prompts: Sequence[str]) -> tuple[list[str], Vectors]:
-        """Return what is asked, by name, and the vectors (queries, dim)."""
-        several: Iterable[object] = [query] if is_one(query) else query  # type: ignore[assignment]
+        """Return the names of the queries, and their (queries, dim) vectors."""
+        queries: Iterable[object] = [query] if is_one(query) else query  # type: ignore[assignment]
         names, rows = [], []
-        for number, one in enumerate(several):
-            if isinstance(one, (str, os.PathLike)):
-                asked: Query = read_query(one) if isinstance(one, str) else example(os.fspath(one))
-                encoded = embed_queries(self.session, [asked], prompts)
+        for number, item in enumerate(queries):
+            if isinstance(item, (str, os.PathLike)):
+                parsed: Query = read_query(item) if isinstance(item, str) else example(os.fspath(item))
+                encoded = embed_queries(self.session, [parsed], prompts)
                 for fault in encoded.errors.values():
-                    raise InputsError(f"query {asked.name}: {fault.reason}")
-                names.append(asked.name)
+                    raise InputsError(f"query {parsed.name}: {fault.reason}")
+                names.append(parsed.name)
                 rows.append(encoded.vectors[0])
                 continue
             name = f"query[{number}]"
-            for item in self._embedded(references(one, "query")):  # type: ignore[arg-type]
-                if item.vector is None:
-                    raise InputsError(f"{name}: {item.error}")
+            for embedded in self._embedded(references(item, "query")):  # type: ignore[arg-type]
+                if embedded.vector is None:
+                    raise InputsError(f"{name}: {embedded.error}")
                 names.append(name)
-                rows.append(item.vector)
+                rows.append(embedded.vector)
         if not rows:
             raise InputsError("nothing to look for")
         return names, stack(rows, self.dim)
 
     def _corpus(self, images: Pictures | Embeddings | npt.NDArray[np.floating]) -> Embeddings:
-        """Return what is searched, with its names."""
+        """Return the vectors to search, with their names."""
         if isinstance(images, Embeddings):
-            found = images
+            embeddings = images
         elif isinstance(images, np.ndarray) and images.ndim == _VECTORS and np.issubdtype(images.dtype, np.floating):
             rows = unit_length(np.asarray(images, np.float32))
             return Embeddings(tuple(map(str, range(len(rows)))), rows, self.model, self.fingerprint)
         elif isinstance(images, (str, os.PathLike)) and holds_vectors(os.fspath(images)):
             file = open_vectors(os.fspath(images))
-            found = Embeddings(tuple(file.names), file.matrix(), file.model, file.fingerprint)
+            embeddings = Embeddings(tuple(file.names), file.matrix(), file.model, file.fingerprint)
         else:
             return self.embed(images)
-        if found.fingerprint != self.fingerprint:
+        if embeddings.fingerprint != self.fingerprint:
             raise VectorsError(
-                f"these vectors are of {found.model}, not of {self.model}", hint=f"model={found.model!r}"
+                f"these vectors are of {embeddings.model}, not of {self.model}", hint=f"model={embeddings.model!r}"
             )
-        return found
+        return embeddings
 
     def dedupe(
         self, images: Pictures, *, level: str = "similar", min_similarity: float | None = None,
         rotations: bool = False, keep: str | None = None,
     ) -> Results[DuplicateImage]:  # fmt: skip
-        """See `clipcli.dedupe`."""
-        asked = DuplicateOptions(level=level, similar=min_similarity, rotations=rotations, keep=keep)
-        run = plan_dedupe(InputOptions(images=[]), asked, RunOptions(), self.session.console)
+        """Find duplicates; see `clipcli.dedupe`."""
+        options = DuplicateOptions(level=level, similar=min_similarity, rotations=rotations, keep=keep)
+        run = plan_dedupe(InputOptions(images=[]), options, RunOptions(), self.session.console)
         with tempfile.TemporaryDirectory(prefix="clipcli-") as folder:
             run.refs = list(as_files(listed(images), Path(folder)))
             rows = list(run.rows(self.session, _nothing))
-        found = [
+        duplicates = [
             DuplicateImage(row.group, row.image, row.level, row.plan.keep, row.similarity, row.reason)
             for row in rows
             if not isinstance(row, ErrorRow)
         ]
         errors = [(row.image, f"{row.stage}: {row.reason}") for row in rows if isinstance(row, ErrorRow)]
-        return Results(found, errors)
+        return Results(duplicates, errors)
 
 
 def _classification(row: object) -> Classification:
@@ -233,7 +233,7 @@ def _classification(row: object) -> Classification:
 
 
 def _nothing(_steps: int) -> None:
-    """No progress is shown."""
+    """Show no progress."""
 
 
 @contextmanager
@@ -241,7 +241,7 @@ def open_clip_session(  # noqa: PLR0917 - as the options of a command
     model: str, device: str, precision: str, engine: str, batch_size: int | None, workers: int | None,
     *, offline: bool, cache: bool,
 ) -> Iterator[ClipSession]:  # fmt: skip
-    """A session as the commands open it; see `clipcli.open_session`."""
+    """Yield a session as the commands open it; see `clipcli.open_session`."""
     from clipcli.models.choice import parse_choice
     from clipcli.session.session import open_session
     from clipcli.session.session_options import SessionOptions
@@ -251,6 +251,6 @@ def open_clip_session(  # noqa: PLR0917 - as the options of a command
     options = SessionOptions(batch_size=batch_size, workers=workers, use_cache=cache)
     console = LogConsole()
     if choice.is_substitute:
-        console.warning("the model is tiny, since torch is not installed (model='tiny' says that you want it)")
+        console.warning("the model is tiny, since torch is not installed (model='tiny' turns this note off)")
     with open_session(choice, console, options) as session:
         yield ClipSession(session)

@@ -1,4 +1,4 @@
-"""One call each: a session is opened, used and closed. For several calls `open_session` keeps the model."""
+"""Functions that open a session, use it and close it. For several calls, `open_session` keeps the model loaded."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def classify(
     offline: bool = False,
     cache: bool = True,
 ) -> Results[Classification]:
-    """Give each image the label that fits it best, as `clipcli classify` does.
+    """Return the best label for each image, as `clipcli classify` does.
 
     Args:
         images: a path, folder, URL, PIL image or uint8 array, or a list of them.
-        labels: a list of names; or a dict from each name to the phrases that stand for it.
-        prompts: the set of templates, a file, or templates with `{}`; a list joins several. The default is `photo`.
-        top_k: how many labels each result has in `labels`; 0 is all.
-        threshold: a score, below which an image gets no label.
-        multi_label: score each label by itself, and give all that reach the threshold (0.5).
-        none: the answer where no label fits.
+        labels: a list of names, or a dict from name to phrases.
+        prompts: a set of templates, a file, or templates with `{}`; a list joins several. The default is `photo`.
+        top_k: number of labels in `labels` of each result; 0 is all.
+        threshold: the score below which an image gets no label.
+        multi_label: score each label on its own, and return all that reach the threshold (0.5).
+        none: the answer if no label fits.
         model: as `--model`; the default is that of the commands.
         device: auto, cpu, cuda, cuda:N or mps.
         offline: never use the network.
         cache: use and keep vectors of earlier runs.
 
     Returns:
-        One `Classification` for each image, in order. One that cannot be used has an `error`, and ends nothing.
+        One `Classification` per image, in order. For an image that cannot be used, `error` is set.
 
     Raises:
-        ClipcliError: nothing can be done: no images, no such model, unusable labels or prompts.
-        TypeError: an argument of the wrong kind, such as one string for `labels`.
+        ClipcliError: there are no images, no such model, or invalid labels or prompts.
+        TypeError: an argument has the wrong type, such as one string for `labels`.
     """
     with open_session(model, device=device, offline=offline, cache=cache) as session:
         return session.classify(
@@ -68,24 +68,24 @@ def embed(
     offline: bool = False,
     cache: bool = True,
 ) -> Embeddings:
-    """Turn images, or texts, into unit vectors, as `clipcli embed` does.
+    """Embed images or texts as unit vectors, as `clipcli embed` does.
 
     Args:
         images: a path, folder, URL, PIL image or uint8 array, or a list of them.
         texts: a list of texts, in place of images.
-        prompts: put each text into these templates, and take the mean of their vectors.
+        prompts: templates for each text; their vectors are averaged.
         model: as `--model`; the default is that of the commands.
         device: auto, cpu, cuda, cuda:N or mps.
         offline: never use the network.
         cache: use and keep vectors of earlier runs.
 
     Returns:
-        `names`, and `vectors`: (n, dim) float32 of unit length, a row for each name. Images that cannot be used stand
-        in `errors`.
+        `names`, and `vectors`: (n, dim) float32 of unit length, one row per name. Images that cannot be used are in
+        `errors`.
 
     Raises:
-        ClipcliError: nothing can be done: no images, no such model.
-        TypeError: both or neither of images and texts, or one string for `texts`.
+        ClipcliError: there are no images, or no such model.
+        TypeError: both or neither of images and texts are given, or one string for `texts`.
     """
     with open_session(model, device=device, offline=offline, cache=cache) as session:
         return session.embed(images, texts=texts, prompts=prompts)
@@ -103,27 +103,27 @@ def rank(
     offline: bool = False,
     cache: bool = True,
 ) -> Results[RankedImage]:
-    """Find the images that fit some words or are like an image, best first, as `clipcli rank` does.
+    """Find the images that match words or resemble an image, best first, as `clipcli rank` does.
 
     Args:
         query: words, or a sum such as `"./photo.jpg - a dog + a cat"`; a Path, PIL image or uint8 array; or a list of
-            such queries, each ranked by itself.
-        images: a path, folder, URL, PIL image or uint8 array, or a list of them; or vectors: what `embed` returned, a
+            queries, each ranked on its own.
+        images: a path, folder, URL, PIL image or uint8 array, or a list of them; or vectors: the result of `embed`, a
             file of vectors, or a float array (n, dim).
-        top_k: hits of a query at most; None is all.
-        min_score: the lowest cosine that counts, -1 to 1.
-        prompts: put words into these templates, and take the mean of their vectors.
+        top_k: most hits per query; None is all.
+        min_score: the lowest cosine of a hit, -1 to 1.
+        prompts: templates for the words; their vectors are averaged.
         model: as `--model`; the default is that of the commands.
         device: auto, cpu, cuda, cuda:N or mps.
         offline: never use the network.
         cache: use and keep vectors of earlier runs.
 
     Returns:
-        The hits, query by query. Images that cannot be used stand in `errors`.
+        The hits, query by query. Images that cannot be used are in `errors`.
 
     Raises:
-        ClipcliError: nothing can be done: no images, no such model, vectors of another model.
-        TypeError: an argument of the wrong kind.
+        ClipcliError: there are no images, no such model, or vectors of another model.
+        TypeError: an argument has the wrong type.
     """
     with open_session(model, device=device, offline=offline, cache=cache) as session:
         return session.rank(query, images, top_k=top_k, min_score=min_score, prompts=prompts)
@@ -145,21 +145,21 @@ def dedupe(
 
     Args:
         images: a path, folder, URL, PIL image or uint8 array, or a list of them.
-        level: the loosest level to look for: exact, near, edited or similar.
-        min_similarity: the smallest cosine that counts as similar; the default depends on the model.
+        level: the loosest level to find: exact, near, edited or similar.
+        min_similarity: the smallest cosine of similar images; the default depends on the model.
         rotations: also find rotated and mirrored pictures.
-        keep: rules for the one to keep, as `--keep`.
+        keep: rules for the image to keep, as `--keep`.
         model: as `--model`; the default is that of the commands.
         device: auto, cpu, cuda, cuda:N or mps.
         offline: never use the network.
         cache: use and keep vectors of earlier runs.
 
     Returns:
-        The images that have a duplicate, group by group, the one to keep first. Unusable ones stand in `errors`.
+        The images with a duplicate, group by group, the one to keep first. Unusable images are in `errors`.
 
     Raises:
-        ClipcliError: nothing can be done: no images, no such model, no such level.
-        TypeError: an argument of the wrong kind.
+        ClipcliError: there are no images, no such model, or no such level.
+        TypeError: an argument has the wrong type.
     """
     with open_session(model, device=device, offline=offline, cache=cache) as session:
         return session.dedupe(images, level=level, min_similarity=min_similarity, rotations=rotations, keep=keep)
@@ -177,17 +177,17 @@ def open_session(
     offline: bool = False,
     cache: bool = True,
 ) -> Iterator[ClipSession]:
-    """Hold a model open for several calls: `with clipcli.open_session("tiny") as session: …`.
+    """Keep a model open for several calls: `with clipcli.open_session("tiny") as session: …`.
 
-    The session has the methods `classify`, `embed`, `rank` and `dedupe`, with the arguments of the functions; and
-    `iter_classify` and `iter_embed`, which take a generator, give results one by one, and need little memory.
+    The session has the methods `classify`, `embed`, `rank` and `dedupe`, with the arguments of the functions. Its
+    methods `iter_classify` and `iter_embed` accept a generator, yield results one by one, and need little memory.
 
     Args:
         model: as `--model`; the default is that of the commands.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, fp16 or bf16.
         engine: auto, onnx or openclip.
-        batch_size: images that go to the model at once; the default depends on the device.
+        batch_size: images per batch; the default depends on the device.
         workers: threads that read and decode; the default is one per core.
         offline: never use the network.
         cache: use and keep vectors of earlier runs.
@@ -196,7 +196,7 @@ def open_session(
         A `ClipSession`, with `model`, `fingerprint` and `dim` of the model.
 
     Raises:
-        ClipcliError: no such model, device, precision or engine.
+        ClipcliError: there is no such model, device, precision or engine.
     """
     with open_clip_session(
         model, device, precision, engine, batch_size, workers, offline=offline, cache=cache

@@ -1,4 +1,4 @@
-"""What Python code calls a picture, as the references that a session takes."""
+"""Turn the pictures of Python code into the references of a session."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CHANNELS = (1, 2, 3, 4)
 _BATCH = 4
-"""Dimensions of an array of pictures."""
+"""Number of dimensions of an array of pictures."""
 _QUICK = {"RGB", "L", "1"}
 _IN_PNG = {"LA", "P", "RGBA", "I;16"}
 _ORIENTATION = 0x0112
@@ -35,7 +35,7 @@ _LOADING = Lock()
 
 @dataclass(frozen=True, eq=False)
 class MemoryImage:
-    """A picture of this process. It is encoded without loss when a thread reads it, and goes the way of a file then."""
+    """A picture in memory. It is encoded losslessly when a thread reads it, and then treated like a file."""
 
     picture: Any
     """A PIL image, or a uint8 array."""
@@ -43,14 +43,14 @@ class MemoryImage:
     size: ClassVar[int | None] = None
 
     def read(self) -> bytes:
-        """Return a file's bytes, without loss.
+        """Return the picture as the bytes of a lossless file.
 
         Raises:
-            ImageError: it was opened from a file, and that is damaged.
+            ImageError: the picture was opened from a damaged file.
         """
         image = self.picture if _is_image(self.picture) else _from_array(self.picture)
         try:
-            with _LOADING:  # the same image may stand in a list twice
+            with _LOADING:  # the same image may occur twice in a list
                 image.load()
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise ImageError("decode", str(error)) from error
@@ -65,46 +65,47 @@ class MemoryImage:
 
 
 def is_one(pictures: object) -> bool:
-    """Return whether this is one picture, and no list of some."""
+    """Return whether the argument is one picture, not a list of pictures."""
     if isinstance(pictures, (str, os.PathLike)) or _is_image(pictures):
         return True
     return hasattr(pictures, "ndim") and getattr(pictures, "ndim", 0) != _BATCH
 
 
 def references(pictures: Pictures, what: str = "images") -> Iterator[ImageRef]:
-    """One or many pictures → the references of a session, as they come; folders and patterns are expanded.
+    """Yield references for one or many pictures as they come; folders and patterns are expanded.
 
     Raises:
-        TypeError: something that is no picture.
-        InputsError: a folder or pattern without any.
+        TypeError: an item is not a picture.
+        InputsError: a folder or pattern without pictures.
     """
-    several: Iterable[Any] = [pictures] if is_one(pictures) else pictures  # type: ignore[assignment]
-    if not isinstance(several, Iterable):
+    items: Iterable[Any] = [pictures] if is_one(pictures) else pictures  # type: ignore[assignment]
+    if not isinstance(items, Iterable):
         raise TypeError(f"{what}: {_KINDS}, or a list of them, not {type(pictures).__name__}")
-    for number, picture in enumerate(several):
+    for number, picture in enumerate(items):
         yield from _references_of(picture, f"{what}[{number}]")
 
 
 def listed(pictures: Pictures) -> list[ImageRef]:
-    """Return the same as a list; all paths of a list of paths are expanded at once.
+    """Return the references as a list; a list of paths is expanded together.
 
     Raises:
-        TypeError, InputsError: as `references`; and where the list is empty.
+        TypeError, InputsError: as `references`.
+        UsageError: the list is empty.
     """
     if (
         isinstance(pictures, (list, tuple))
         and pictures
-        and all(isinstance(one, (str, os.PathLike)) for one in pictures)
+        and all(isinstance(picture, (str, os.PathLike)) for picture in pictures)
     ):
-        return list(collect([_path(one) for one in pictures]))
-    found = list(references(pictures))
-    if not found:
+        return list(collect([_path(picture) for picture in pictures]))
+    refs = list(references(pictures))
+    if not refs:
         raise UsageError("no images given", hint="name files or folders, or give PIL images or arrays")
-    return found
+    return refs
 
 
 def as_files(refs: Iterable[ImageRef], folder: Path) -> Iterator[ImageRef]:
-    """Yield the references, those of memory as files in a folder: for what looks at files again and again."""
+    """Yield the references, with pictures in memory written to files in a folder, for code that reads files often."""
     for number, ref in enumerate(refs):
         if isinstance(ref.source, MemoryImage):
             path = folder / f"{number:09d}.image"
@@ -124,13 +125,13 @@ def _references_of(picture: Any, name: str) -> Iterator[ImageRef]:
         yield ImageRef(name, name, source=MemoryImage(picture))
     elif hasattr(picture, "ndim") and hasattr(picture, "dtype"):
         _check_array(picture, name)
-        yield ImageRef(name, name, source=MemoryImage(picture.copy()))  # a generator may fill it anew
+        yield ImageRef(name, name, source=MemoryImage(picture.copy()))  # a generator may reuse the array
     else:
         raise TypeError(f"{name}: {_KINDS}, not {type(picture).__name__}")
 
 
 def _path(path: str | os.PathLike[str]) -> str:
-    """As an argument of a command; `-` is a file of that name, since there is no list on stdin here."""
+    """Return a path as an argument of a command; `-` means a file of that name, since there is no stdin here."""
     text = os.fsdecode(path)
     return os.path.join(os.curdir, text) if text == "-" else text  # noqa: PTH118 - any bytes
 

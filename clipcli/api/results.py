@@ -1,4 +1,4 @@
-"""What the functions of `clipcli` return: frozen dataclasses, in lists that turn into tables."""
+"""The results of the functions of `clipcli`: frozen dataclasses, in sequences that convert to tables."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification:
-    """One image and the labels it got."""
+    """One image and its labels."""
 
     image: str
-    """The path as given, or `images[3]` for a picture that has no file."""
+    """The path as given, or `images[3]` for a picture without a file."""
     label: str | None
-    """The answer; None where nothing reached the threshold, or the image could not be used."""
+    """The label; None if no label reached the threshold, or the image could not be used."""
     score: float | None
-    """Of the answer, or of the best label; None where the image could not be used."""
+    """The score of the label, or of the best one; None if the image could not be used."""
     labels: tuple[LabelScore, ...] = ()
-    """The best labels, as many as were asked for, each with `label`, `score` and `similarity`."""
+    """The `top_k` best labels, each with `label`, `score` and `similarity`."""
     error: str | None = None
-    """Why the image could not be used."""
+    """The reason why the image could not be used."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Embedding:
     """One image or text and its vector."""
 
     name: str
-    """The path as given, `images[3]` for a picture that has no file, or the text."""
+    """The path as given, `images[3]` for a picture without a file, or the text."""
     vector: Vector | None
-    """(dim,) float32, unit length; None where the input could not be used."""
+    """(dim,) float32, unit length; None if the input could not be used."""
     error: str | None = None
-    """Why it could not be used."""
+    """The reason why it could not be used."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class RankedImage:
     """One hit of a query."""
 
     query: str
-    """The words, the path, or `query[0]` for a picture that has no file."""
+    """The words, the path, or `query[0]` for a picture without a file."""
     rank: int
-    """From 1, the best, within the query."""
+    """Rank within the query; 1 is the best."""
     image: str
-    """The path as given, or `images[3]` for a picture that has no file."""
+    """The path as given, or `images[3]` for a picture without a file."""
     score: float
     """Cosine, -1 to 1."""
     row: int
-    """Which of the vectors, or of the images that could be used; from 0."""
+    """Number of the vector, or of the usable image, from 0."""
 
 
 @dataclass(frozen=True)
@@ -62,36 +62,36 @@ class DuplicateImage:
     """One image of a group of duplicates."""
 
     group: int
-    """From 1."""
+    """Number of the group, from 1."""
     image: str
-    """The path as given, or `images[3]` for a picture that has no file."""
+    """The path as given, or `images[3]` for a picture without a file."""
     level: str
-    """What it is of the one that is kept: `exact`, `near`, `edited` or `similar`."""
+    """Relation to the image to keep: `exact`, `near`, `edited` or `similar`."""
     keep: bool
-    """Whether it stays: a proposal, nothing is removed."""
+    """Whether to keep it. This is a proposal; nothing is removed."""
     similarity: float | None
-    """Cosine with the one that is kept; None at level `exact`, which takes no model."""
+    """Cosine with the image to keep; None at level `exact`, which needs no model."""
     reason: str
-    """Why it is kept, or may go."""
+    """The reason for keeping or removing it."""
 
 
 T = TypeVar("T", Classification, Embedding, RankedImage, DuplicateImage)
 
 
 class Results(Sequence[T]):
-    """The results of one call, in order: a sequence of dataclasses that turns into a table."""
+    """The results of one call, in order: a sequence of dataclasses that converts to a table."""
 
     def __init__(self, items: Sequence[T], errors: Sequence[tuple[str, str]] = ()) -> None:
         self._items: tuple[T, ...] = tuple(items)
         self.errors: tuple[tuple[str, str], ...] = tuple(errors)
-        """Images that could not be used, each with the reason."""
+        """Images that could not be used, with the reasons."""
 
     @overload
     def __getitem__(self, index: int) -> T: ...
     @overload
     def __getitem__(self, index: slice) -> Results[T]: ...
     def __getitem__(self, index: int | slice) -> T | Results[T]:
-        """One result, or some of them."""
+        """Return one result, or a slice of them."""
         return Results(self._items[index], self.errors) if isinstance(index, slice) else self._items[index]
 
     def __len__(self) -> int:
@@ -101,11 +101,11 @@ class Results(Sequence[T]):
         return f"Results({list(self._items)!r})"
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the results as dicts of plain values: what a table's rows are made of."""
+        """Return the results as dicts of plain values."""
         return [asdict(item) for item in self._items]
 
     def to_pandas(self) -> Any:
-        """Return the results as a pandas.DataFrame, one row each. Raises ImportError where pandas is not installed."""
+        """Return the results as a pandas.DataFrame, one row each. Raises ImportError if pandas is not installed."""
         import pandas as pd
 
         return pd.DataFrame(self.records())
@@ -113,37 +113,37 @@ class Results(Sequence[T]):
     def to_arrow(self) -> Any:
         """Return the results as a pyarrow.Table, one row each.
 
-        Raises PackageMissingError where pyarrow is not installed.
+        Raises PackageMissingError if pyarrow is not installed.
         """
         return _table(self.records())
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Vectors and what each of them stands for."""
+    """Vectors and the names of their inputs."""
 
     names: tuple[str, ...]
-    """Paths as given, `images[3]` for pictures that have no file, or the texts."""
+    """Paths as given, `images[3]` for pictures without a file, or the texts."""
     vectors: Vectors
-    """(n, dim) float32, unit length, one row for each name."""
+    """(n, dim) float32, unit length, one row per name."""
     model: str
     """The model's full name."""
     fingerprint: str
-    """Only vectors of one fingerprint can be compared."""
+    """The model's fingerprint; only vectors with the same fingerprint can be compared."""
     errors: tuple[tuple[str, str], ...] = ()
-    """Inputs that could not be used, each with the reason; they have no row."""
+    """Inputs that could not be used, with the reasons; they have no row."""
 
     def __len__(self) -> int:
         return len(self.names)
 
     def records(self) -> list[dict[str, Any]]:
-        """One dict for each row: `name` and `vector`, (dim,)."""
+        """Return one dict per row: `name` and `vector`, (dim,)."""
         return [{"name": name, "vector": vector} for name, vector in zip(self.names, self.vectors, strict=True)]
 
     def to_pandas(self) -> Any:
         """Return the rows as a pandas.DataFrame: `name` and `vector`.
 
-        Raises ImportError where pandas is not installed.
+        Raises ImportError if pandas is not installed.
         """
         import pandas as pd
 
@@ -152,7 +152,7 @@ class Embeddings:
     def to_arrow(self) -> Any:
         """Return the rows as a pyarrow.Table: `name` and `vector`.
 
-        Raises PackageMissingError where pyarrow is missing.
+        Raises PackageMissingError if pyarrow is not installed.
         """
         return _table([row | {"vector": row["vector"].tolist()} for row in self.records()])
 

@@ -1,1 +1,1 @@
-"""A model's name becomes a loaded model: specs, the catalogue, records of earlier loads, bundles made automatically."""
+"""Load a model by name: specs, the catalogue, records of earlier loads, and automatic bundles."""

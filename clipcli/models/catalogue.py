@@ -1,4 +1,4 @@
-"""What is known about models without loading anything: published figures, aliases, default tags, nearest names."""
+"""Facts about models that need no loading: published figures, aliases, default tags."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
 
 @dataclass(frozen=True)
 class Published:
-    """What is known of one published model without its weights."""
+    """The published facts about a model."""
 
     architecture: str
     tag: str
     parameters_millions: float | None
     gflops: float | None
-    """Floating-point operations of one image and one text, in 10^9; None where they were not counted."""
+    """Floating-point operations for one image and one text, in 10^9; None if unknown."""
     imagenet_top1: float | None
-    """Zero-shot top-1 accuracy on ImageNet-1k, 0 to 1; None where no figure was published."""
+    """Zero-shot top-1 accuracy on ImageNet-1k, 0 to 1; None if not published."""
     average_38: float | None
-    """Mean over 38 data sets, 0 to 1."""
+    """Mean accuracy over 38 data sets, 0 to 1."""
     source: str
-    """Where the accuracies were published."""
+    """The publication of the accuracies."""
     licence: str
-    """Of the weights, as their model card has it."""
+    """The licence of the weights, from their model card."""
 
     @property
     def name(self) -> str:
-        """Return the spec that `--model` takes."""
+        """Return the name for `--model`."""
         return f"{self.architecture}/{self.tag}"
 
     @property
     def download_megabytes(self) -> int | None:
-        """Size of the fp32 weights in 10^6 bytes: four bytes per parameter."""
+        """Return the size of the fp32 weights in 10^6 bytes: four bytes per parameter."""
         return None if self.parameters_millions is None else round(self.parameters_millions * 4)
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A short name for a model, chosen for a use."""
+    """A short name for a model, recommended for a use."""
 
     name: str
     model: str
@@ -61,13 +61,13 @@ ALIAS_NAMES = tuple(alias.name for alias in ALIASES)
 
 
 def resolve_alias(name: str) -> str:
-    """Return the model an alias stands for; any other name comes back unchanged."""
+    """Return the model of an alias; other names are returned unchanged."""
     return next((alias.model for alias in ALIASES if alias.name == name), name)
 
 
 @cache
 def published() -> tuple[Published, ...]:
-    """Return all published models, best ImageNet accuracy first, those without a figure last."""
+    """Return all published models by ImageNet accuracy, best first; those without a figure come last."""
     with (Path(__file__).parent / "published.csv").open(encoding="utf-8", newline="") as stream:
         rows = [
             Published(
@@ -90,11 +90,11 @@ def _number(text: str) -> float | None:
 
 
 def figures(architecture: str, tag: str) -> Published | None:
-    """Return the published figures of one model, if there are any."""
+    """Return the published figures of a model, or None."""
     return next((row for row in published() if (row.architecture, row.tag) == (architecture, tag)), None)
 
 
 def default_tag(architecture: str) -> str | None:
-    """Return the tag with the best published accuracy for an architecture."""
-    known = (row.tag for row in published() if row.architecture == architecture and row.imagenet_top1 is not None)
-    return next(known, None)
+    """Return the tag with the best published accuracy for an architecture, or None."""
+    tags = (row.tag for row in published() if row.architecture == architecture and row.imagenet_top1 is not None)
+    return next(tags, None)

@@ -1,4 +1,4 @@
-"""Words of the model options, checked before anything is loaded."""
+"""The model options, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user asked of the model."""
+    """The user's choice of model, device, precision and engine."""
 
     model: str
     device: str = "auto"
@@ -31,28 +31,28 @@ class Choice:
     """`auto`, or a name of `ENGINES`."""
     offline: bool = False
     weights_dir: str | None = None
-    """Where weights are kept; None is huggingface_hub's own cache."""
+    """The folder of downloaded weights; None is huggingface_hub's own cache."""
     is_substitute: bool = False
-    """Whether no model was named, and the default one cannot run here for want of torch."""
+    """Whether no model was named, and `tiny` replaces the default model because torch is not installed."""
 
     @property
     def spec(self) -> EngineSpec | None:
-        """Return what the engine that was asked for can do; None for `auto`."""
+        """Return the chosen engine's capabilities; None for `auto`."""
         return None if self.engine == AUTO else ENGINES[self.engine]
 
     @property
     def runs_bundles(self) -> bool:
-        """Return whether an engine was asked for that runs bundles only."""
+        """Return whether the chosen engine runs bundles only."""
         return self.spec is not None and self.spec.needs_bundle
 
     @property
     def runs_sources(self) -> bool:
-        """Return whether an engine was asked for that runs a model's own files only."""
+        """Return whether the chosen engine runs only a model's own files."""
         return self.spec is not None and not self.spec.needs_bundle
 
     @property
     def own_device(self) -> str:
-        """Return the device that was asked for, where the engine leaves a choice; else its only kind of device."""
+        """Return the chosen device, or the engine's only device."""
         spec = self.spec
         return spec.devices[0] if spec is not None and len(spec.devices) == 1 else self.device
 
@@ -65,7 +65,7 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 def parse_choice(
     model: str, device: str, precision: str, engine: str, *, offline: bool, weights_dir: str | None
 ) -> Choice:
-    """Return the model options as one value; an empty name is the default model, or `tiny` where that cannot run.
+    """Return the checked model options; an empty name means the default model, or `tiny` if that cannot run here.
 
     Raises:
         UsageError: a device, precision or engine that does not exist.
@@ -89,5 +89,5 @@ def _default_runs() -> bool:
     return has_packages("torch") or bundles.is_bundle(records.bundle_folder(DEFAULT_MODEL))
 
 
-def _no_such(what: str, word: str, known: tuple[str, ...]) -> UsageError:
-    return UsageError(f"no {what} {word!r}", hint=f"{did_you_mean(word, known)} one of {', '.join(known)}".strip())
+def _no_such(kind: str, word: str, allowed: tuple[str, ...]) -> UsageError:
+    return UsageError(f"no {kind} {word!r}", hint=f"{did_you_mean(word, allowed)} one of {', '.join(allowed)}".strip())

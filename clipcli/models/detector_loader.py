@@ -1,4 +1,4 @@
-"""From a name to a detection model: which names mean one, where its files are, and how it is loaded."""
+"""Recognise the names of detection models, find their files and load them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _REPOSITORY: Final = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True)
 class OpenDetector:
-    """A detection model that is loaded, and which one it is."""
+    """A loaded detection model with its name and fingerprint."""
 
     detector: Detector
     name: str
@@ -46,38 +46,38 @@ class OpenDetector:
 
 
 def parse_detector(choice: Choice, console: Console) -> ModelSpec | None:
-    """Return the detection model that `--model` names; None where it names none, and so an OpenCLIP model.
+    """Return the detection model of `--model`; None if the name means an OpenCLIP model.
 
-    A detection model is an alias, a repository whose name has a family's (`google/owlv2-base-patch16-ensemble`),
+    A detection model is an alias, a repository named after a known family (`google/owlv2-base-patch16-ensemble`),
     `hf-hub:org/name[@revision]` or `local-dir:PATH` with a `config.json` of a known kind.
 
     Raises:
-        DownloadError: what a repository holds is not known here, and cannot be asked.
-        ModelError: a detection model's config that names code.
-        UsageError: an engine that runs no detection model.
+        DownloadError: the config of a repository is not on this disk and cannot be downloaded.
+        ModelError: a detection model's config names code.
+        UsageError: the chosen engine runs no detection models.
     """
     spec = _spec(choice, console)
     if spec is not None and choice.engine not in {AUTO, SOURCE_ENGINE}:
         raise UsageError(
-            f"{spec.name} is a detection model, which --engine {choice.engine} does not run", hint="leave out --engine"
+            f"--engine {choice.engine} cannot run the detection model {spec.name}", hint="leave out --engine"
         )
     return spec
 
 
 def _spec(choice: Choice, console: Console) -> ModelSpec | None:
-    asked = choice.model.strip()
-    asked = DETECTOR_ALIASES.get(asked, asked)
-    folder = Path(asked.removeprefix("local-dir:")).expanduser().absolute()
+    name = choice.model.strip()
+    name = DETECTOR_ALIASES.get(name, name)
+    folder = Path(name.removeprefix("local-dir:")).expanduser().absolute()
     config = folder / DETECTOR_CONFIG
     if is_file(config) and not is_file(folder / CONFIG):
         return ModelSpec("folder", f"local-dir:{folder}", str(folder)) if kind_of(config) else None
-    repo, _, revision = asked.removeprefix(_PREFIX).partition("@")
+    repo, _, revision = name.removeprefix(_PREFIX).partition("@")
     if not _REPOSITORY.fullmatch(repo):
         return None
-    spec = ModelSpec("hub", f"{_PREFIX}{asked.removeprefix(_PREFIX)}", repo, revision)
+    spec = ModelSpec("hub", f"{_PREFIX}{name.removeprefix(_PREFIX)}", repo, revision)
     if is_detector_name(repo):
         return spec
-    if not asked.startswith(_PREFIX):
+    if not name.startswith(_PREFIX):
         return None
     hub = Hub(console, choice.weights_dir, offline=choice.offline)
     if hub.cached(repo, CONFIG, revision or None) is not None:
@@ -87,12 +87,12 @@ def _spec(choice: Choice, console: Console) -> ModelSpec | None:
 
 
 def load_detector_model(spec: ModelSpec, choice: Choice, console: Console) -> OpenDetector:
-    """Find or fetch a detection model, and load it.
+    """Find or download a detection model, and load it.
 
     Raises:
         TorchMissingError: torch is not installed.
-        ModelError: no such model, or one that is damaged, names code, or has no weights as safetensors.
-        DeviceError: the device is not there, or the model does not fit into its memory.
+        ModelError: the model does not exist, is damaged, names code, or has no weights as safetensors.
+        DeviceError: the device does not exist, or the model does not fit into its memory.
     """
     require_torch(spec.name)
     if choice.offline:

@@ -1,4 +1,4 @@
-"""From a model's name to an encoder that runs through torch: find its files, choose a precision, load, remember."""
+"""Load a model through torch: find its files, choose a precision, load, and keep a record for the next run."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 def find(spec: ModelSpec, choice: Choice, console: Console) -> tuple[ModelFiles, str]:
-    """Return the files of a model, fetched if need be, and the device it will run on.
+    """Return the files of a model, downloaded if necessary, and its device.
 
-    A device that may be absent is looked at before gigabytes are fetched; otherwise they are fetched before torch is
-    imported, so that a missing network is told at once.
+    A GPU is checked before the download. For the CPU, the download comes before the import of torch, so that a missing
+    network is reported at once.
 
     Raises:
-        ModelError: no such model, or it is not to be had.
+        ModelError: the model does not exist, or cannot be downloaded.
         TorchMissingError: torch is not installed.
-        DeviceError: the device is not there.
+        DeviceError: the device does not exist.
     """
     check_name(spec, ALIAS_NAMES)
     require_torch(spec.name)
@@ -61,13 +61,13 @@ def _fetch(spec: ModelSpec, hub: Hub) -> None:
         hub.fetch_weights(repo, filename=filename)
 
 
-def load(source: ModelFiles, device: str, choice: Choice, known: Record | None, console: Console) -> OpenClipEncoder:
-    """Return the encoder, in the precision asked for, or that an earlier run found best, or that is best here.
+def load(source: ModelFiles, device: str, choice: Choice, record: Record | None, console: Console) -> OpenClipEncoder:
+    """Return the encoder in the chosen precision, else in that of the record, else in the best one for the device.
 
-    On a CPU that computes in bfloat16, `--engine openclip` has both precisions measured, once.
+    On a CPU with bfloat16, `--engine openclip` measures both precisions once.
 
     Raises:
-        ModelError: the files are damaged, or of another architecture.
+        ModelError: the files are damaged, or belong to another architecture.
     """
     from clipcli.engines import autotune as measured
     from clipcli.engines import openclip
@@ -80,16 +80,16 @@ def load(source: ModelFiles, device: str, choice: Choice, known: Record | None, 
 
     if choice.precision != "auto":
         return load_as(choice.precision)
-    if known is not None and known.device == device:
-        return load_as(known.precision)
+    if record is not None and record.device == device:
+        return load_as(record.precision)
     natural = devices.natural_precision(device)
     if device == "cpu" and choice.runs_sources and machine.cpu_with_bf16():
         return measured.quicker(lambda: load_as(natural), lambda: load_as("bf16"), console)
     return load_as(natural)
 
 
-def place_of(choice: Choice, device_kind: str) -> str:
-    """What a record of a model holds for: another device or precision, or a CPU that is measured, makes another one."""
+def settings_key(choice: Choice, device_kind: str) -> str:
+    """Return the key of a model's record for a device and precision, and for the CPU if its speed was measured."""
     device = f"auto-{device_kind}" if choice.device == "auto" else choice.device
     if choice.precision != "auto":
         return f"{device}-{choice.precision}"
@@ -97,17 +97,20 @@ def place_of(choice: Choice, device_kind: str) -> str:
     return f"{device}-{cpu}" if cpu else device
 
 
-def remember(encoder: OpenClipEncoder, source: ModelFiles, known: Record | None, place: str) -> None:
-    """Keep what was learnt for the next run; `known` is what an earlier run kept, and this one went by so far.
+def remember(encoder: OpenClipEncoder, source: ModelFiles, record: Record | None, key: str) -> None:
+    """Store a record for the next run; `record` is the earlier one that this run has used so far.
 
     Raises:
-        ModelError: that does not hold any more.
+        ModelError: the model differs from the earlier record.
     """
-    weights, others = records.FileStamp.of(source.weights), tuple(map(records.FileStamp.of, source.described_by))
-    where = (source.revision, encoder.device, encoder.precision)
-    records.keep(records.Record(encoder.info, encoder.scoring, weights, others, *where), place)
-    if known is not None and (known.info, known.precision) != (encoder.info, encoder.precision):
-        raise ModelError(f"{source.name} is not what it was in the last run", hint="run the command again")
+    weights, definition_stamps = (
+        records.FileStamp.of(source.weights),
+        tuple(map(records.FileStamp.of, source.described_by)),
+    )
+    settings = (source.revision, encoder.device, encoder.precision)
+    records.keep(records.Record(encoder.info, encoder.scoring, weights, definition_stamps, *settings), key)
+    if record is not None and (record.info, record.precision) != (encoder.info, encoder.precision):
+        raise ModelError(f"{source.name} has changed since the last run", hint="run the command again")
 
 
 def export_source(
@@ -117,22 +120,22 @@ def export_source(
     precision: Literal["fp32", "fp16"] = "fp32",
     name: str | None = None,
 ) -> Bundle:
-    """Write a loaded model as a bundle, after it has passed its parity check; `name` is what it will call itself.
+    """Write a loaded model as a bundle, after a parity check; `name` is stored as the bundle's name.
 
     Raises:
-        ModelError: this architecture cannot be exported, or the copy does not give the same vectors.
+        ModelError: the architecture cannot be exported, or the bundle gives other vectors.
         OutputError: the folder cannot be written.
     """
     from clipcli.engines import onnx_export as export
 
     stamps = records.stamps_folder()
-    made = export.export(encoder, folder, precision=precision, revision=revision, name=name, stamps=stamps)
-    records.remember_origin(made)
-    return made
+    bundle = export.export(encoder, folder, precision=precision, revision=revision, name=name, stamps=stamps)
+    records.remember_origin(bundle)
+    return bundle
 
 
 def export_to_cache(encoder: OpenClipEncoder, revision: str | None, name: str) -> Bundle:
-    """Make the copy that later runs of the model called `name` start from, whatever became of earlier attempts.
+    """Make the bundle in the cache that later runs of the model `name` use.
 
     Raises:
         ModelError, OutputError: as `export_source`.
@@ -143,12 +146,12 @@ def export_to_cache(encoder: OpenClipEncoder, revision: str | None, name: str) -
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"{folder}: the bundle cannot be written: {reason}") from error
-    made = export_source(encoder, revision, folder)
+    bundle = export_source(encoder, revision, folder)
     close_to_others(folder)
     attempt_file(folder).unlink(missing_ok=True)
-    return made
+    return bundle
 
 
 def attempt_file(folder: Path) -> Path:
-    """Return the file beside a bundle's folder that keeps the attempts to make it."""
+    """Return the file beside a bundle's folder that records the attempts to make it."""
     return folder.with_name(f"{folder.name}.attempt")

@@ -1,4 +1,4 @@
-"""The one way to a model: a name and a few wishes become what can be described at once and loaded when needed."""
+"""A model by name: described without loading it if possible, and loaded when needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """A model by name. Describing it loads nothing where a bundle or an earlier run tells enough."""
+    """A model by name. Its description comes from a bundle or the record of an earlier run, if there is one."""
 
     def __init__(
         self, choice: Choice, console: Console, expected_images: int | None = None, expected_texts: int | None = None
@@ -48,7 +48,7 @@ class Model:
             self._check_bundle_engine()
 
     def warn_if_tiny(self) -> None:
-        """Say what the embedded model is, at its first use here or when it stands in for the default."""
+        """Print a note about the embedded model, on first use or when it replaces the default model."""
         if self.spec.name != "tiny" or self.console.quiet:
             return
         if self.choice.is_substitute:
@@ -59,50 +59,50 @@ class Model:
         elif is_first_use("tiny"):
             self.console.info(
                 "tiny is the small model that comes with clipcli: quick, offline, for everyday pictures; a larger one "
-                "knows far more (--model fast). This is said once."
+                "knows far more (--model fast). This note appears once."
             )
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model is."""
-        known = self._known
-        return known.info if known else self.encoder.info
+        """Return the model's description."""
+        description = self._known
+        return description.info if description else self.encoder.info
 
     @property
     def vectors_key(self) -> str:
-        """Return what its vectors are kept under: a digest that is computed here over its files."""
+        """Return the cache key of its vectors: a digest over its files."""
         bundle = self.bundle
         return self.info.fingerprint if bundle is None else records.vectors_key(bundle)
 
     @property
     def scoring(self) -> Scoring:
-        """Return how its cosines are read."""
-        known = self._known
-        return known.scoring if known else self.encoder.scoring
+        """Return the function from cosines to scores."""
+        description = self._known
+        return description.scoring if description else self.encoder.scoring
 
     @property
     def precision(self) -> Precision:
-        """Return the precision that its vectors come from."""
+        """Return the precision of its vectors."""
         if self.bundle is not None and self._bundle_precision != "fp32":
             return self._bundle_precision
-        known = self._known
-        return known.precision if known else self.encoder.precision
+        description = self._known
+        return description.precision if description else self.encoder.precision
 
     @property
     def _bundle_precision(self) -> Precision:
-        """Return what an engine is told to compute a bundle in."""
+        """Return the precision for a bundle's engine."""
         return "fp32" if self.choice.precision == "auto" else self.choice.precision
 
     @property
     def revision(self) -> str | None:
-        """Return the commit its files are of, where they have one."""
+        """Return the commit of its files, or None."""
         if self.bundle is not None:
             return self.bundle.manifest.revision
         return self._source.revision if self._source else self._record.revision if self._record else None
 
     @property
     def is_known(self) -> bool:
-        """Return whether it can be described without loading it: it is a bundle, or has run here before."""
+        """Return whether it can be described without loading: it is a bundle, or there is a record."""
         return self._loaded is not None or self._known is not None
 
     @property
@@ -112,45 +112,47 @@ class Model:
 
     @property
     def known_bytes(self) -> int | None:
-        """Size of its weights; None before its first run here."""
+        """Return the size of its weights in bytes; None before its first run."""
         if self.bundle is not None:
             return sum(entry.size for entry in self.bundle.manifest.files)
         return self._record.weights.size if self._record else None
 
     @property
     def runs_on_gpu(self) -> bool:
-        """Return whether batches should be large; told without loading."""
+        """Return whether it runs on a GPU, without loading it."""
         return self.spec.kind != "bundle" and self._device_kind != "cpu"
 
     @property
     def engine(self) -> str:
-        """Return the name of the engine that runs it."""
+        """Return the name of its engine."""
         if self.choice.engine != AUTO:
             return self.choice.engine
         return BUNDLE_ENGINE if self.bundle else SOURCE_ENGINE
 
     @property
     def encoder(self) -> Encoder:
-        """Return the model itself, loaded at the first call.
+        """Return the encoder, loaded on first use.
 
         Raises:
-            ModelError: it cannot be fetched, is damaged, or does not run here.
+            ModelError: it cannot be downloaded, is damaged, or does not run here.
         """
         if self._loaded is None:
             started = time.perf_counter()
             self._loaded = self._load()
             seconds = time.perf_counter() - started
             encoder = self._loaded
-            where = f"{encoder.device}, {encoder.precision}, {self.engine}"
-            self.console.debug(f"{encoder.info.name} ({encoder.info.fingerprint}) on {where}; ready in {seconds:.2f} s")
+            settings = f"{encoder.device}, {encoder.precision}, {self.engine}"
+            self.console.debug(
+                f"{encoder.info.name} ({encoder.info.fingerprint}) on {settings}; ready in {seconds:.2f} s"
+            )
         return self._loaded
 
     @property
     def encoder_in_fp32(self) -> Encoder | None:
-        """The model once more, in fp32, loaded at the first call; None for a bundle, which computes in fp32 anyway.
+        """Return a second encoder in fp32, loaded on first use; None for a bundle, which computes in fp32.
 
         Raises:
-            ModelError: it does not fit beside the one that runs, or its files have gone.
+            ModelError: it does not fit into memory, or its files are gone.
         """
         if self._source is None or self.bundle is not None:
             return None
@@ -163,10 +165,10 @@ class Model:
 
     @cached_property
     def bundle(self) -> Bundle | None:
-        """Return the bundle that will be run, when one will be.
+        """Return the bundle to run, or None.
 
         Raises:
-            BundleError: the model is a bundle, and a damaged one.
+            BundleError: the model is a damaged bundle.
         """
         if self.spec.kind == "bundle":
             return bundles.read(Path(self.spec.where), stamps=records.stamps_folder())
@@ -175,7 +177,7 @@ class Model:
 
     @cached_property
     def _copy(self) -> Bundle | None:
-        """Return what the cache has under this name, if it is whole and can be run."""
+        """Return the bundle in the cache for this name, if it is intact and can be run."""
         folder = records.bundle_folder(self.spec.name)
         if not self._may_use_bundle or not is_private(folder.parent) or not bundles.is_bundle(folder):
             return None
@@ -192,16 +194,16 @@ class Model:
             return None
 
     def _is_current(self, copy: Bundle) -> bool:
-        """Return whether the copy is of the files that the name means now."""
+        """Return whether the copy was made from the present files of this name."""
         record = self._record or records.find_any(self.spec.name)
         if record is not None:
             return record.info.fingerprint == copy.info.fingerprint
-        # A hub's files may be gone and leave only the copy; a path may mean anything today.
+        # The hub's files may be gone and only the copy left; a path may mean another model today.
         return self.spec.kind in {"tag", "hub"} and not records.has_moved_on(self.spec.name)
 
     @property
     def lacks_bundle(self) -> OpenClipEncoder | None:
-        """The encoder, when it was loaded through torch although a bundle of it would be used if there were one."""
+        """Return the encoder if it was loaded through torch only because there is no bundle of it, else None."""
         loaded, copy = self._loaded, self._copy
         if loaded is None or self.choice.engine != AUTO or self.bundle is not None or not self._may_use_bundle:
             return None
@@ -215,32 +217,32 @@ class Model:
 
     @property
     def _suits_bundles(self) -> bool:
-        """Return whether the engine of bundles computes in the precision that was asked for."""
+        """Return whether the engine for bundles supports the chosen precision."""
         engine = self.choice.spec or ENGINES[BUNDLE_ENGINE]
         return self.choice.precision == "auto" or self.choice.precision in engine.precisions
 
     @cached_property
     def _device_kind(self) -> str:
-        """`cpu`, `cuda` or `mps`, as far as can be told without torch."""
-        asked = self.choice.own_device.partition(":")[0]
-        if asked != "auto":
-            return asked
+        """Return `cpu`, `cuda` or `mps`, detected without torch."""
+        kind = self.choice.own_device.partition(":")[0]
+        if kind != "auto":
+            return kind
         return (accelerator() if has_packages("torch") else None) or "cpu"
 
     @property
-    def _place(self) -> str:
+    def _settings_key(self) -> str:
         from clipcli.models import loader
 
-        return loader.place_of(self.choice, self._device_kind)
+        return loader.settings_key(self.choice, self._device_kind)
 
     @cached_property
     def _record(self) -> Record | None:
-        """Return what an earlier run learnt, where it was asked for the same."""
-        return None if self.spec.kind == "bundle" else records.find(self.spec.name, self._place)
+        """Return the record of an earlier run with the same settings, or None."""
+        return None if self.spec.kind == "bundle" else records.find(self.spec.name, self._settings_key)
 
     @property
     def _known(self) -> Bundle | Record | None:
-        """Return what tells enough without loading."""
+        """Return the bundle or record that describes the model without loading it, or None."""
         if self._loaded is not None:
             return None
         if self.bundle is not None:
@@ -262,33 +264,33 @@ class Model:
         source, device = loader.find(self.spec, choice, self.console)
         encoder = loader.load(source, device, choice, self._record, self.console)
         self._source = source
-        loader.remember(encoder, source, self._record, self._place)
+        loader.remember(encoder, source, self._record, self._settings_key)
         is_few = self.expected_images is not None and self.expected_images < FEW_IMAGES
         return replace(encoder, few_images=is_few), source
 
     def _exported(self, loaded: OpenClipEncoder, source: ModelFiles) -> Encoder:
         self.console.info(f"exporting {self.spec.name} for --engine {self.choice.engine}, once")
-        made = export_to_cache(loaded, source.revision, self.spec.name)
-        self.bundle = made
-        return self._run_bundle(made)
+        bundle = export_to_cache(loaded, source.revision, self.spec.name)
+        self.bundle = bundle
+        return self._run_bundle(bundle)
 
     def _run_bundle(self, bundle: Bundle) -> Encoder:
         load = ENGINES[self.engine].load
         if load is None:
-            raise TypeError(f"{self.engine} runs no bundles")
+            raise TypeError(f"{self.engine} does not run bundles")
         images, texts = self.expected_images, self.expected_texts
         return load(bundle, expected_images=images, expected_texts=texts, precision=self._bundle_precision)
 
     def _check_bundle_engine(self) -> None:
-        """Refuse what the engine cannot do. Raises UsageError, DeviceError."""
+        """Refuse settings that the engine does not support. Raises UsageError, DeviceError."""
         choice = self.choice
-        what = f"{self.spec.name} is a bundle: it" if self.spec.kind == "bundle" else f"--engine {choice.engine}"
+        subject = f"{self.spec.name} is a bundle: it" if self.spec.kind == "bundle" else f"--engine {choice.engine}"
         if choice.runs_sources:
             names = " or ".join(name for name, spec in ENGINES.items() if spec.needs_bundle)
-            raise UsageError(f"{what} runs through {names} only", hint="leave out --engine")
+            raise UsageError(f"{subject} runs through {names} only", hint="leave out --engine")
         engine = choice.spec or ENGINES[BUNDLE_ENGINE]
         if choice.device != "auto" and choice.device.partition(":")[0] not in engine.devices:
             devices = "the CPU" if engine.devices == ("cpu",) else " or ".join(engine.devices)
-            raise DeviceError(f"{what} runs on {devices} only", hint=f"--device {engine.devices[0]}")
+            raise DeviceError(f"{subject} runs on {devices} only", hint=f"--device {engine.devices[0]}")
         if choice.precision != "auto" and choice.precision not in engine.precisions:
-            raise UsageError(f"{what} computes in {' or '.join(engine.precisions)}", hint="leave out --precision")
+            raise UsageError(f"{subject} computes in {' or '.join(engine.precisions)}", hint="leave out --precision")

@@ -1,4 +1,4 @@
-"""What was learnt of a model when it was last loaded, so that the next run can do without loading it."""
+"""Records of loaded models, so that the next run can describe a model without loading it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from clipcli.bundle import Bundle
 
 _LARGEST = 1 << 20
-"""Bytes of a record."""
+"""Most bytes of a record."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RACY_SECONDS = 2.0
 _LONGEST = 120
-"""Characters of a name in a file name."""
+"""Most characters of a model's name in a file name."""
 
 
 @dataclass(frozen=True)
 class FileStamp:
-    """A file as it was: another size or time means another file."""
+    """The size and time of a file; if they differ, the file has changed."""
 
     path: str
     size: int
@@ -45,18 +45,18 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> FileStamp:
-        """Return the file as it is now. Raises OSError where it is not."""
+        """Return the stamp of a file. Raises OSError if it is missing."""
         stat = path.stat()
         return cls(str(path), stat.st_size, stat.st_mtime_ns)
 
     @property
     def is_current(self) -> bool:
-        """Return whether the file is still the one that was stamped."""
+        """Return whether the file is unchanged."""
         return self.now == self
 
     @property
     def now(self) -> FileStamp | None:
-        """Return the file of that path today."""
+        """Return the present stamp of the path, or None."""
         try:
             return FileStamp.of(Path(self.path))
         except (OSError, ValueError):
@@ -65,26 +65,26 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class Record:
-    """One model, as it was loaded from one weights file."""
+    """The description of a model loaded from one file of weights."""
 
     info: ModelInfo
     scoring: Scoring
     weights: FileStamp
     others: tuple[FileStamp, ...]
-    """Whatever else it was made from: its config, and the file that says which revision is meant."""
+    """Other files that define it: its config, and the hub's file with the commit of the revision."""
     revision: str | None
     device: str
     precision: Precision
-    """What `--precision auto` came to on that device."""
+    """The precision that `auto` chose on that device."""
 
     @property
     def stamps(self) -> tuple[FileStamp, ...]:
-        """Return every file that it was made from."""
+        """Return the stamps of all its files."""
         return (self.weights, *self.others)
 
 
 def slug(name: str) -> str:
-    """Return a model's name as a file name; names that would become the same one, or a long one, get a digest."""
+    """Return a model's name as a file name; long and ambiguous names get a digest."""
     plain = re.sub(r"[^\w.@-]+", "--", name).strip("-.")[:_LONGEST]
     if len(name) <= _LONGEST and not re.search(r"[^\w.@:/-]|--|[:/]{2}|^\.|\.$", name):
         return plain
@@ -92,21 +92,21 @@ def slug(name: str) -> str:
 
 
 def bundle_folder(name: str) -> Path:
-    """Return where a model's own export is kept."""
+    """Return the cache folder of a model's bundle."""
     return cache_folder() / "bundles" / slug(name)
 
 
 @dataclass(frozen=True)
 class FastCopy:
-    """A bundle that clipcli made for itself, or what is left of one that was not finished."""
+    """A bundle in the cache, possibly unfinished."""
 
     folder: Path
     size: int
-    """Bytes on disk."""
+    """Size on disk in bytes."""
 
 
 def fast_copies() -> list[FastCopy]:
-    """Return what lies where `bundle_folder` points to."""
+    """Return the bundles in the cache."""
     with suppress(OSError):
         folders = sorted(path for path in (cache_folder() / "bundles").iterdir() if is_folder(path))
         return [FastCopy(folder, sum(file.stat().st_size for file in folder.iterdir())) for folder in folders]
@@ -114,27 +114,27 @@ def fast_copies() -> list[FastCopy]:
 
 
 def remove_fast_copies() -> list[FastCopy]:
-    """Remove them all, and with them the marks of attempts that failed; a run at work with one has its files open."""
-    found = fast_copies()
+    """Delete all bundles in the cache and the records of attempts; runs that use one have its files open."""
+    copies = fast_copies()
     shutil.rmtree(cache_folder() / "bundles", ignore_errors=True)
-    return found
+    return copies
 
 
 def remember_origin(bundle: Bundle) -> None:
-    """Note that a bundle was made here from a model whose vectors it gives, so that both share what is kept."""
+    """Record that a bundle was made here from a model, so that both share cached vectors."""
     with suppress(OSError), open_file(make_folder(_origins()) / bundle.digest) as stream:
         stream.write(bundle.info.fingerprint)
 
 
 def vectors_key(bundle: Bundle) -> str:
-    """What a bundle's vectors are kept under: a digest over its files, or its source's fingerprint if it was made here.
+    """Return the cache key of a bundle's vectors: a digest over its files, or its source's fingerprint if made here.
 
-    Never what the bundle states: then one that states another model's fingerprint would answer for that model.
+    The fingerprint in the bundle is not used, since a bundle could claim that of another model.
     """
     with suppress(OSError):
         path = _origins() / bundle.digest
-        if is_private(path.parent) and _FINGERPRINT.fullmatch(found := path.read_text(encoding="ascii")):
-            return found
+        if is_private(path.parent) and _FINGERPRINT.fullmatch(fingerprint := path.read_text(encoding="ascii")):
+            return fingerprint
     return f"bundle-{bundle.digest}"
 
 
@@ -143,32 +143,34 @@ def _origins() -> Path:
 
 
 def digest_of(path: Path) -> str:
-    """Return the sha256 (hex) of a file's content; kept for as long as the file does not change.
+    """Return the SHA-256 (hex) of a file, stored until the file changes.
 
-    The name that a hub's cache gives to a file is not taken for it: a folder from anywhere can have such names.
+    The hash in the file name of a hub's cache is not trusted, since any folder can have such names.
     """
     state = path.stat()
     marks = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-    kept = cache_folder() / "digests" / hashlib.sha256(repr(marks).encode()).hexdigest()
+    digest_file = cache_folder() / "digests" / hashlib.sha256(repr(marks).encode()).hexdigest()
     with suppress(OSError, ValueError):
-        if is_private(kept.parent) and _SHA256.fullmatch(found := kept.read_text(encoding="ascii")):
-            return found
+        if is_private(digest_file.parent) and _SHA256.fullmatch(
+            stored_digest := digest_file.read_text(encoding="ascii")
+        ):
+            return stored_digest
     digest = sha256_of(path)
     with suppress(OSError):
         if time.time() - state.st_ctime > _RACY_SECONDS and path.stat() == state:
-            make_folder(kept.parent)
-            with open_file(kept) as stream:
+            make_folder(digest_file.parent)
+            with open_file(digest_file) as stream:
                 stream.write(digest)
     return digest
 
 
 def stamps_folder() -> Path:
-    """Return where it is kept which bundles were found whole."""
+    """Return the folder that records which bundles were checked."""
     return cache_folder() / "stamps"
 
 
 def is_first_use(name: str) -> bool:
-    """Return whether this is the first call for `name` on this machine; where that cannot be kept, every call is."""
+    """Return whether this is the first call for `name` on this machine; always True if the cache cannot be written."""
     mark = cache_folder() / "seen" / slug(name)
     try:
         make_folder(mark.parent)
@@ -180,28 +182,25 @@ def is_first_use(name: str) -> bool:
     return True
 
 
-def _file(name: str, place: str) -> Path:
-    return cache_folder() / "models" / f"{slug(name)}.{slug(place)}.json"
+def _file(name: str, key: str) -> Path:
+    return cache_folder() / "models" / f"{slug(name)}.{slug(key)}.json"
 
 
-def find(name: str, place: str) -> Record | None:
-    """Return the record of a model, unless there is none, it cannot be read, or one of its files has changed since.
+def find(name: str, key: str) -> Record | None:
+    """Return the record of a model if it can be read and its files are unchanged, else None.
 
-    `place` is what the record depends on besides the model: where it was asked to run.
+    `key` is that of `loader.settings_key`: the device and precision.
     """
-    return _current(_read(_file(name, place), name))
+    return _current(_read(_file(name, key), name))
 
 
 def find_any(name: str) -> Record | None:
-    """Return a record of a model from wherever it ran: enough to tell which model it is, not how it runs here."""
+    """Return a current record of a model for any settings, which identifies the model but not its precision here."""
     return next((record for record in _all(name) if _current(record)), None)
 
 
 def has_moved_on(name: str) -> bool:
-    """Return whether the hub's cache holds another commit of a model than when it was loaded.
-
-    Files that are gone say no.
-    """
+    """Return whether the hub's cache holds another commit of a model than at loading; missing files count as no."""
     stamps = (stamp for record in _all(name) for stamp in record.others if Path(stamp.path).parent.name == "refs")
     return any(stamp.now not in {None, stamp} for stamp in stamps)
 
@@ -226,9 +225,9 @@ def _read(path: Path, name: str) -> Record | None:
     return record if record.info.name == name else None
 
 
-def keep(record: Record, place: str) -> None:
-    """Write a record whole or not at all; a cache that cannot be written only costs time later."""
-    path = _file(record.info.name, place)
+def keep(record: Record, key: str) -> None:
+    """Write a record atomically; a cache that cannot be written only costs time later."""
+    path = _file(record.info.name, key)
     with suppress(OSError):
         make_folder(path.parent)
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")

@@ -1,4 +1,4 @@
-"""The ways to name a model, told apart without loading anything."""
+"""Parse the names of models without loading anything."""
 
 from __future__ import annotations
 
@@ -78,22 +78,22 @@ _SAME: Final = {
     "apple/mobileclip2-b": "MobileCLIP2-B/dfndr2b",
     "apple/mobileclip2-l-14": "MobileCLIP2-L-14/dfndr2b",
 }
-"""Repository of another library, in lower case → `ARCH/TAG`."""
+"""Repository of another library, in lower case → `ARCH/TAG` of the same weights in OpenCLIP."""
 _NOT_IN_OPENCLIP: Final = re.compile(
     r"google/siglip.*(naflex|jax)|google/(vit|owl)|openai/clip-rn|facebook/(metaclip|dino|pe-|flava)|apple/(mobileclip|aim)"
     r"|sentence-transformers/|jinaai/jina-clip|nomic-ai/nomic-embed|salesforce/blip|kakaobrain/align|baai/(altclip|eva)"
     r"|ofa-sys/chinese-clip|cidas/clipseg|microsoft/|laion/clap|quansun/eva-clip|openbmb/|qwen/"
 )
-"""Repositories of models that OpenCLIP has no weights of, as far as `_SAME` does not name them."""
+"""Repositories of models without weights in OpenCLIP, except for those in `_SAME`."""
 
 
 def same_weights(repository: str) -> str | None:
-    """Return `ARCH/TAG` of the weights that another library's repository holds too; None where it is unknown."""
+    """Return `ARCH/TAG` of the weights in another library's repository, or None if unknown."""
     return _SAME.get(repository.casefold())
 
 
 def is_of_another_library(repository: str) -> bool:
-    """Return whether a repository is known to hold a model that OpenCLIP cannot load and has no copy of."""
+    """Return whether a repository holds a model that OpenCLIP can neither load nor has itself."""
     name = repository.casefold()
     return name not in _SAME and _NOT_IN_OPENCLIP.match(name) is not None
 
@@ -106,78 +106,78 @@ _GRAMMAR = (
 
 
 def parse_model(name: str) -> ModelSpec:
-    """Tell what a name means: `ARCH/TAG`, `ARCH`, `hf-hub:…`, `local-dir:…`, `ARCH@FILE`, a bundle or an alias.
+    """Parse a name: `ARCH/TAG`, `ARCH`, `hf-hub:…`, `local-dir:…`, `ARCH@FILE`, a bundle or an alias.
 
     Raises:
-        UnknownModelError: the name has none of these forms, or names a folder or file that is not there.
+        UnknownModelError: the name has none of these forms, or its folder or file does not exist.
     """
-    asked = resolve_alias(name.strip())
-    if asked in DETECTOR_ALIASES:
-        raise _is_a_detector(asked)
-    if "://" in asked:
-        raise UnknownModelError(f"a model is not a URL: {redact_url(asked)}", hint=f"write {_GRAMMAR}")
-    asked = _in_openclip(asked)
-    if asked == "tiny":
+    resolved = resolve_alias(name.strip())
+    if resolved in DETECTOR_ALIASES:
+        raise _is_a_detector(resolved)
+    if "://" in resolved:
+        raise UnknownModelError(f"a model is not a URL: {redact_url(resolved)}", hint=f"write {_GRAMMAR}")
+    resolved = _in_openclip(resolved)
+    if resolved == "tiny":
         return ModelSpec("bundle", "tiny", str(TINY_FOLDER))
-    if asked.startswith("hf-hub:"):
-        return _hub(asked)
-    if asked.startswith("local-dir:"):
-        return _folder(asked.removeprefix("local-dir:"))
-    architecture, at, checkpoint = asked.partition("@")
-    if at:
+    if resolved.startswith("hf-hub:"):
+        return _hub(resolved)
+    if resolved.startswith("local-dir:"):
+        return _folder(resolved.removeprefix("local-dir:"))
+    architecture, separator, checkpoint = resolved.partition("@")
+    if separator:
         path = _absolute(checkpoint)
         if not _is_file(path):
             raise UnknownModelError(f"no checkpoint at {checkpoint}", hint="ARCH@path/to/checkpoint.safetensors")
         architecture = architecture.replace("/", "-")
         return ModelSpec("checkpoint", f"{architecture}@{path}", architecture, str(path))
-    folder = _absolute(asked)
+    folder = _absolute(resolved)
     if _is_file(folder / MANIFEST):
         return ModelSpec("bundle", str(folder), str(folder))
-    if asked and os.path.exists(folder) and asked.partition("/")[0] not in architectures():  # noqa: PTH110 - see `_is_file`
-        raise _path_without_form(asked, folder)
-    return _tag(asked)
+    if resolved and os.path.exists(folder) and resolved.partition("/")[0] not in architectures():  # noqa: PTH110 - see `_is_file`
+        raise _path_without_form(resolved, folder)
+    return _tag(resolved)
 
 
-def _in_openclip(asked: str) -> str:
-    """The OpenCLIP name of weights that were named by a repository of the hub; any other name comes back unchanged.
+def _in_openclip(name: str) -> str:
+    """Return the OpenCLIP name of weights named by a repository of the hub; other names are returned unchanged.
 
     Raises:
-        UnknownModelError: it is another library's model, of which OpenCLIP has no copy.
+        UnknownModelError: the repository holds another library's model, which OpenCLIP does not have.
     """
-    repo = asked.removeprefix("hf-hub:")
-    is_path = os.path.exists(_absolute(asked))  # noqa: PTH110 - see `_is_file`
+    repo = name.removeprefix("hf-hub:")
+    is_path = os.path.exists(_absolute(name))  # noqa: PTH110 - see `_is_file`
     if repo.count("/") != 1 or "@" in repo or is_path:
-        return asked
-    if same := same_weights(repo):
-        return same
-    if asked == repo and (published := tag_of_repository(repo)) and repo.partition("/")[0] not in architectures():
+        return name
+    if openclip_name := same_weights(repo):
+        return openclip_name
+    if name == repo and (published := tag_of_repository(repo)) and repo.partition("/")[0] not in architectures():
         return published
     if is_detector_name(repo):
         raise _is_a_detector(repo)
     if is_of_another_library(repo):
         raise UnknownModelError(
-            f"no OpenCLIP weights are the same as {repo}", hint="clipcli models list shows which models there are"
+            f"OpenCLIP has no weights that equal {repo}", hint="clipcli models list shows the models"
         )
-    return asked
+    return name
 
 
 def _is_a_detector(name: str) -> UnknownModelError:
     return UnknownModelError(f"{name} is a detection model, which finds boxes", hint=f"clipcli detect -m {name}")
 
 
-def _path_without_form(asked: str, path: Path) -> UnknownModelError:
-    """Return a hint for a folder or a file that was named without its prefix."""
+def _path_without_form(name: str, path: Path) -> UnknownModelError:
+    """Return the error for a folder or file named without its prefix."""
     if not is_folder(path):
-        return UnknownModelError(f"{asked} is a file, which does not say its architecture", hint=f"ARCH@{asked}")
+        return UnknownModelError(f"{name} is a file, which does not say its architecture", hint=f"ARCH@{name}")
     if _is_file(path / CONFIG):
-        return UnknownModelError(f"{asked} is an OpenCLIP model's folder", hint=f"write local-dir:{asked}")
+        return UnknownModelError(f"{name} is an OpenCLIP model's folder", hint=f"write local-dir:{name}")
     return UnknownModelError(
-        f"{asked} is a folder without a model", hint=f"a bundle has {MANIFEST}, an OpenCLIP model {CONFIG}"
+        f"{name} is a folder without a model", hint=f"a bundle has {MANIFEST}, an OpenCLIP model {CONFIG}"
     )
 
 
 def _absolute(text: str) -> Path:
-    """Also from another folder the same; `~name` of nobody is a file's name."""
+    """Return an absolute path; `~name` of an unknown user is a file name."""
     path = Path(text)
     with suppress(RuntimeError):
         path = path.expanduser()
@@ -185,38 +185,38 @@ def _absolute(text: str) -> Path:
 
 
 def _is_file(path: Path) -> bool:
-    """Return whether there is such a file; no for names that cannot be one, such as a very long one."""
+    """Return whether the file exists; False for impossible names, such as very long ones."""
     with suppress(OSError):
         return is_file(path)
     return False
 
 
-def _hub(asked: str) -> ModelSpec:
-    repo, _, revision = asked.removeprefix("hf-hub:").partition("@")
+def _hub(name: str) -> ModelSpec:
+    repo, _, revision = name.removeprefix("hf-hub:").partition("@")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo):
         raise UnknownModelError(
-            f"not the name of a repository: {asked!r}", hint="hf-hub:org/name or hf-hub:org/name@revision"
+            f"not the name of a repository: {name!r}", hint="hf-hub:org/name or hf-hub:org/name@revision"
         )
-    return ModelSpec("hub", asked, repo, revision)
+    return ModelSpec("hub", name, repo, revision)
 
 
 def _folder(path: str) -> ModelSpec:
     folder = _absolute(path)
     if not _is_file(folder / CONFIG):
-        what = f"has no {CONFIG}" if is_folder(folder) else "is not a folder"
-        raise UnknownModelError(f"{path} {what}", hint=f"local-dir: takes a folder with {CONFIG} and weights")
+        problem = f"has no {CONFIG}" if is_folder(folder) else "is not a folder"
+        raise UnknownModelError(f"{path} {problem}", hint=f"local-dir: takes a folder with {CONFIG} and weights")
     return ModelSpec("folder", f"local-dir:{folder}", str(folder))
 
 
-def _tag(asked: str) -> ModelSpec:
-    """`ViT-B-32`, `ViT-B-32/laion2b_s34b_b79k`, and the papers' spelling `ViT-B/32`, `ViT-B/16-SigLIP`."""
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", asked):
-        raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")
-    parts = asked.split("/")
+def _tag(name: str) -> ModelSpec:
+    """Parse `ViT-B-32`, `ViT-B-32/laion2b_s34b_b79k`, and the papers' spelling `ViT-B/32`, `ViT-B/16-SigLIP`."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", name):
+        raise UnknownModelError(f"not a model: {name!r}", hint=f"write {_GRAMMAR}")
+    parts = name.split("/")
     if len(parts) > 1 and (parts[1].isdigit() or f"{parts[0]}-{parts[1]}" in architectures()):
         parts[:2] = [f"{parts[0]}-{parts[1]}"]
     if len(parts) > 2:  # noqa: PLR2004 - architecture and tag
-        raise UnknownModelError(f"not a model: {asked!r}", hint=f"write {_GRAMMAR}")
+        raise UnknownModelError(f"not a model: {name!r}", hint=f"write {_GRAMMAR}")
     architecture = parts[0]
     tag = parts[1] if len(parts) > 1 else default_tag(architecture) or first_tag(architecture)
     return ModelSpec("tag", f"{architecture}/{tag}" if tag else architecture, architecture, tag)

@@ -55,7 +55,7 @@ class CalibrateOptions:
     ] = None  # fmt: skip
     format: Annotated[
         str,
-        typer.Option(  # of the rows on stdout: the file of -o has no say in it
+        typer.Option(  # for the rows on stdout, independent of -o
             "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT",
             help=f"Format of the rows on standard output: {spoken_formats()}.",
         ),

@@ -46,7 +46,7 @@ class SelectionOptions:
 
     @property
     def globs(self) -> Globs:
-        """Return which names take part, besides what each check says."""
+        """Return the name filter of the command line, in addition to that of each check."""
         return InputOptions(include=self.include, exclude=self.exclude).globs
 
 

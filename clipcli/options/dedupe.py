@@ -96,7 +96,7 @@ class PlanOutputOptions(OutputOptions):
 
 @dataclass(frozen=True)
 class ActionWords:
-    """Words of other programs, that are looked for here and belong to `apply`; hidden, and answered with the way."""
+    """Hidden options of other programs that belong to `apply`; the error message names the right command."""
 
     delete: Annotated[bool, typer.Option("--delete", "--remove-duplicates", hidden=True)] = False
     trash: Annotated[bool, typer.Option("--trash", hidden=True)] = False
@@ -108,14 +108,14 @@ class ActionWords:
 
     @property
     def given(self) -> dict[str, str]:
-        """Option → what `apply` takes in its place."""
+        """Return option → the equivalent of `apply`."""
         words = {
             "--delete": (self.delete, " --action delete"),
             "--trash": (self.trash, " --action trash"),
             "--move-to": (self.move_to is not None, f" --action move:{self.move_to}"),
             "--hardlink": (self.hardlink, " --action hardlink"),
             "--symlink": (self.symlink, " --action symlink"),
-            "--dry-run": (self.dry_run, " (which only says what it would do, without --yes)"),
+            "--dry-run": (self.dry_run, " (a dry run without --yes)"),
             "--yes": (self.yes, " --yes"),
         }
         return {option: action for option, (given, action) in words.items() if given}

@@ -39,7 +39,7 @@ class FitOptions:
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of the folds and intervals.")] = 0
     format: Annotated[
         str,
-        typer.Option(  # of the rows on stdout: the file of -o has no say in it
+        typer.Option(  # for the rows on stdout, independent of -o
             "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT",
             help=f"Format of the rows on standard output: {spoken_formats()}.",
         ),

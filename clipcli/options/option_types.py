@@ -96,7 +96,7 @@ CacheDirOption = Annotated[
 
 
 def default_format(context: typer.Context, value: str) -> str:
-    """Let a format from the environment or a file give way to `--paths`, and to `-o FILE`, whose suffix says it."""
+    """Ignore a format from the environment or config file if `--paths` or `-o FILE`, by its suffix, sets it."""
     source = context.get_parameter_source("format")
     given = source is not None and source.name == "COMMANDLINE"
     return "auto" if not given and (context.params.get("output") or context.params.get("paths")) else value

@@ -87,11 +87,13 @@ class SeveralModelOptions(ModelOptions):
     ] = None  # type: ignore[assignment]  # several, where other commands take one  # fmt: skip
 
     def choices(self) -> list[Choice]:
-        """One of each model. Raises UsageError."""
+        """Return one choice per model. Raises UsageError."""
         from dataclasses import fields
 
-        others = {each.name: getattr(self, each.name) for each in fields(ModelOptions) if each.name != "model"}
+        shared_options = {
+            option.name: getattr(self, option.name) for option in fields(ModelOptions) if option.name != "model"
+        }
         names = dict.fromkeys(self.model or [])
         if not names:
-            return [ModelOptions(**others).choice()]
-        return [ModelOptions(model=name, **others).choice() for name in names]
+            return [ModelOptions(**shared_options).choice()]
+        return [ModelOptions(model=name, **shared_options).choice() for name in names]

@@ -59,7 +59,7 @@ class ReportOptions:
     annotate: AnnotateOption = "auto"
 
     def parse(self) -> Reporting:
-        """These options, checked. Raises UsageError."""
+        """Check these options and return them as one value. Raises UsageError."""
         from clipcli.output.reports import parse_reporting
 
         return parse_reporting(self.report or [], self.annotate)
@@ -125,7 +125,7 @@ class InputOptions:
 
     @property
     def globs(self) -> Globs:
-        """Return which names take part."""
+        """Return the name filter."""
         from clipcli.inputs.sources.globs import Globs
 
         return Globs(tuple(self.include or ()), tuple(self.exclude or ()))
@@ -139,7 +139,7 @@ class InputOptions:
         keep: Sequence[str] = (),
         where: Condition | None = None,
     ) -> Iterator[ImageRef]:
-        """Return the images of these options; `warn` is told of folders without any. Raises UsageError, InputsError."""
+        """Yield the images; `warn` gets a message per folder without images. Raises UsageError, InputsError."""
         from clipcli.inputs.collect import collect
 
         return collect(
@@ -149,7 +149,7 @@ class InputOptions:
         )  # fmt: skip
 
     def rendering(self) -> Rendering:
-        """Return how pixels of any mode become RGB. Raises UsageError."""
+        """Return the conversion of pixels to RGB. Raises UsageError."""
         from clipcli.images.colour_modes import Rendering, parse_colour
 
         return Rendering(parse_colour(self.background_colour), self.bare_transform)
@@ -169,18 +169,18 @@ class CarriedOptions:
     where: WhereOption = None
 
     def condition(self) -> Condition | None:
-        """Return which rows of tables are wanted. Raises UsageError."""
+        """Return the condition on rows of tables, or None. Raises UsageError."""
         from clipcli.inputs.row_filter import parse_condition
 
         return parse_condition(self.where)
 
     @property
     def names(self) -> list[str]:
-        """Return each column by its name; one with a comma stands in double quotes."""
+        """Return the names of columns; a name with a comma is given in double quotes."""
         import csv
 
-        every = [name.strip() for row in csv.reader(self.keep or [], skipinitialspace=True) for name in row]
-        return list(dict.fromkeys(name for name in every if name))
+        columns = [name.strip() for row in csv.reader(self.keep or [], skipinitialspace=True) for name in row]
+        return list(dict.fromkeys(name for name in columns if name))
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class ModelOptions:
     ] = None  # fmt: skip
 
     def choice(self) -> Choice:
-        """These options, checked. Raises UsageError."""
+        """Check these options and return them as one value. Raises UsageError."""
         from clipcli.models.choice import parse_choice
 
         return parse_choice(
@@ -262,7 +262,7 @@ class TableOptions:
     ] = False
 
     def parse_table(self) -> Output:
-        """These options, checked. Raises UsageError."""
+        """Check these options and return them as one value. Raises UsageError."""
         from clipcli.output import parse_output
 
         return parse_output(self.format, self.output, escape_formulas=self.escape_formulas)
@@ -273,11 +273,11 @@ class OutputOptions(TableOptions):
     """Output."""
 
     own_formats: ClassVar[tuple[str, ...]] = ()
-    """Formats that only this command has."""
+    """Formats of this command only."""
     paths: Annotated[bool, typer.Option("--paths", help="Write bare paths instead of rows.")] = False
 
     def parse(self, *, null: bool) -> Output:
-        """These options, checked. Raises UsageError."""
+        """Check these options and return them as one value. Raises UsageError."""
         from clipcli.output import parse_output
 
         return parse_output(
@@ -298,7 +298,7 @@ class VerbosityOptions:
     verbose: VerboseOption = False
 
     def console(self) -> Console:
-        """Return the console: stderr."""
+        """Return a console for stderr."""
         from clipcli.core.console import Console
 
         return Console(quiet=self.quiet, verbose=self.verbose)
@@ -317,7 +317,7 @@ class CachedRunOptions:
     verbose: VerboseOption = False
 
     def console(self) -> Console:
-        """Return the console: stderr."""
+        """Return a console for stderr."""
         return VerbosityOptions(self.quiet, self.verbose).console()
 
 
@@ -349,13 +349,13 @@ class RunOptions(CachedRunOptions):
     ] = False
 
     def session(self, inputs: InputOptions | None = None) -> SessionOptions:
-        """Return what a session needs of these and of the input options. Raises UsageError."""
+        """Return the options of a session. Raises UsageError."""
         from clipcli.errors import UsageError
         from clipcli.images import ON_WHITE
         from clipcli.session.session_options import SessionOptions
 
         if self.fast_decode and self.gpu_decode:
-            raise UsageError("--fast-decode and --gpu-decode are two ways to the same end", hint="choose one")
+            raise UsageError("--fast-decode and --gpu-decode exclude each other", hint="choose one")
         return SessionOptions(
             batch_size=self.batch_size,
             workers=self.workers,

@@ -294,7 +294,7 @@ class Move:
         for folder in step.made:
             descriptors.make_folder(folder)
         quarantine.quarantine(step)
-        safe_move.move(quarantine.place_of(step.path), step.target, step.sha256)
+        safe_move.move(quarantine.quarantine_path(step.path), step.target, step.sha256)
 
     def finish(self, step: Step) -> None:
         """Do nothing: the file is at its target."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clipcli.plan.steps import Step
 
 
-def place_of(path: str) -> str:
+def quarantine_path(path: str) -> str:
     """Return the quarantine name of a file, in the same folder."""
     return safe_move.hidden_name(path, "aside")
 
@@ -55,7 +55,7 @@ def restore(step: Step, *, over: bool) -> bool:
     Raises:
         OSError: another file is at the path; the file stays in quarantine.
     """
-    aside, current = place_of(step.path), look(step.path)
+    aside, current = quarantine_path(step.path), look(step.path)
     waiting = look(aside)
     if waiting is None:
         return False
@@ -76,12 +76,12 @@ def restore(step: Step, *, over: bool) -> bool:
 
 def discard(step: Step) -> None:
     """Delete the quarantined file; after this only a copy can be restored. Raises OSError."""
-    descriptors.unlink(place_of(step.path))
+    descriptors.unlink(quarantine_path(step.path))
 
 
 def waits(step: Step) -> bool:
     """Return whether the quarantine name exists."""
-    return look(place_of(step.path)) is not None
+    return look(quarantine_path(step.path)) is not None
 
 
 def is_planned(step: Step, path: str) -> bool:
@@ -96,7 +96,7 @@ def is_planned(step: Step, path: str) -> bool:
 
 
 def _free(path: str) -> str:
-    aside = place_of(path)
+    aside = quarantine_path(path)
     if look(aside) is not None:
         raise FileExistsError(errno.EEXIST, f"{aside} already exists; an interrupted run may have left it")
     return aside

@@ -48,7 +48,7 @@ def put(step: Step) -> None:
     Raises:
         OSError: its file system has no writable trash. The file stays in quarantine.
     """
-    waiting = quarantine.place_of(step.path)
+    waiting = quarantine.quarantine_path(step.path)
     if not IS_OURS:
         from send2trash import send2trash
 

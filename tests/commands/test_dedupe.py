@@ -465,7 +465,7 @@ def test_the_next_step_is_said(library, tmp_path):
         (["--trash"], "clipcli apply plan.jsonl --action trash"),
         (["--move-to", "x"], "clipcli apply plan.jsonl --action move:x"),
         (["--hardlink"], "clipcli apply plan.jsonl --action hardlink"),
-        (["--dry-run"], "clipcli apply plan.jsonl (which only says what it would do"),
+        (["--dry-run"], "clipcli apply plan.jsonl (a dry run without --yes)"),
     ],
 )
 def test_words_of_apply_point_there(words, hint):

@@ -148,4 +148,4 @@ def test_what_is_not_here_is_said(kind: str, hub: Path, photos: list[Path]):
     assert_one_error(detect(photos[0], "-m", kind), "config.json of", "is not on this disk")
     result = run("classify", photos[0], "-l", "cat", "-m", kind)
     assert_one_error(result, "is a detection model", f"clipcli detect -m {kind}")
-    assert_one_error(detect(photos[0], "-m", kind, "--engine", "onnx"), "--engine onnx does not run", code=2)
+    assert_one_error(detect(photos[0], "-m", kind, "--engine", "onnx"), "--engine onnx cannot run", code=2)

@@ -181,7 +181,7 @@ def test_weights_that_change_behind_a_description_are_not_mixed(model: Path, mon
     os.utime(model / WEIGHTS, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     named = Model(Choice(f"local-dir:{model}", "cpu"), Console())
     told = named.info
-    with pytest.raises(ModelError, match="is not what it was in the last run") as caught:
+    with pytest.raises(ModelError, match="has changed since the last run") as caught:
         named.encoder  # noqa: B018 - loads
     assert caught.value.hint == "run the command again"
     again = Model(Choice(f"local-dir:{model}", "cpu"), Console())
@@ -250,7 +250,7 @@ def test_a_device_that_is_absent_ends_the_run(
         ("what is this?", ("not a model", "hf-hub:org/name")),
         (
             "openai/clip-patch32",
-            ("no published weights are called 'openai/clip-patch32'", "written hf-hub:openai/clip-patch32;"),
+            ("no published weights are called 'openai/clip-patch32'", "write hf-hub:openai/clip-patch32;"),
         ),
     ],
 )

@@ -167,9 +167,9 @@ def test_a_waiting_name_that_is_taken(tree, tmp_path):
 
 
 def journals_aside(path: Path) -> str:
-    from clipcli.plan.quarantine import place_of
+    from clipcli.plan.quarantine import quarantine_path
 
-    return place_of(str(path))
+    return quarantine_path(str(path))
 
 
 def test_one_disk_under_two_device_numbers(tmp_path):

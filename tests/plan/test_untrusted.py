@@ -291,7 +291,7 @@ def test_a_folder_that_is_swapped_redirects_nothing(tree, tmp_path, name, before
     for path in goes.parent.iterdir():
         (elsewhere / path.name).write_bytes(path.read_bytes())
         os.utime(elsewhere / path.name, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    (elsewhere / Path(quarantine.place_of(str(goes))).name).write_bytes(goes.read_bytes())
+    (elsewhere / Path(quarantine.quarantine_path(str(goes))).name).write_bytes(goes.read_bytes())
     (elsewhere / Path(safe_move.part_of(str(goes))).name).write_bytes(goes.read_bytes())
     victims = snapshot(elsewhere)
     with swapped(goes.parent, elsewhere, before):
