@@ -57,7 +57,8 @@ def answers(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "parquet": ["embed", "shop", "-o", "shop.parquet"],
         "index": ["index", "shop.npz", "-o", "shop.index"],
         "url": ["embed", "https://example.org/picture.jpg", "-q", "-o", "x.npz"],
-        "imagenet": ["classify", "shop", "-l", "@imagenet"],
+        "imagenet": ["classify", "shop", "-l", "@imagenet", "-q"],
+        "templates": ["classify", "shop", *labels, "-p", "imagenet"],
     }
     try:
         return dict(zip(commands, light.run_light(*commands.values(), cwd=pictures), strict=True))
@@ -71,7 +72,7 @@ def test_nothing_heavy_comes_with_a_plain_install():
 
 
 @pytest.mark.parametrize(
-    "name", ["classify", "named", "embed", "rank", "dedupe", "calibrate", "doctor", "list", "info"]
+    "name", ["classify", "named", "embed", "rank", "dedupe", "calibrate", "doctor", "list", "info", "imagenet"]
 )
 def test_what_needs_no_torch_runs(name: str, answers: dict[str, Result]):
     assert answers[name].code == 0, answers[name].stderr
@@ -138,7 +139,7 @@ def test_optional_packages_are_asked_for_before_the_work(
 def test_doctor_says_what_this_installation_runs(answers: dict[str, Result]):
     lines = dict(line.split("\t")[1:3] for line in answers["doctor"].lines)
     assert lines["models"].startswith("tiny and bundles; for all others: ")
-    assert "[torch]" in answers["imagenet"].stderr
+    assert "[torch]" in answers["templates"].stderr
 
 
 def test_the_extras_are_those_of_the_project():

@@ -1,46 +1,45 @@
-"""The template sets that come with clipcli, and the ImageNet labels and templates of open_clip."""
+"""The template sets that come with clipcli, the classes of ImageNet, and its templates in open_clip."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import clipcli
 from clipcli.core.optional_packages import install_command
-from clipcli.errors import LabelsError, PromptsError
+from clipcli.errors import PromptsError
 from clipcli.inputs.text_files import Fault, read_text, refuse
 from clipcli.prompts.templates import parse_lines, purpose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from clipcli.errors import InputsError
-
 _LABEL = "\0"
 """Replaces the label while a template function is turned into text; no template contains it."""
 
 
 @cache
-def class_names() -> tuple[str, ...]:
-    """Return the 1,000 class names of ImageNet, in the order of the classes; two names occur twice.
+def _classes() -> tuple[tuple[str, str], ...]:
+    """Return WordNet id and name of each class of ImageNet, in the order of the classes."""
+    text = resources.files("clipcli.prompts").joinpath("imagenet_classes.tsv").read_text("utf-8")
+    pairs = (line.partition("\t") for line in text.splitlines() if not line.startswith("#"))
+    return tuple((wordnet_id, name) for wordnet_id, _, name in pairs)
 
-    Raises:
-        LabelsError: open_clip is missing, or this version keeps them elsewhere.
-    """
-    return tuple(_constant("IMAGENET_CLASSNAMES", LabelsError))
+
+def class_names() -> tuple[str, ...]:
+    """Return the 1,000 class names of ImageNet, in the order of the classes; two names occur twice."""
+    return tuple(name for _, name in _classes())
 
 
 def labels() -> Mapping[str, str]:
     """Return 1,000 distinct labels of ImageNet, in the order of the classes, each with its class name.
 
-    A name that occurs twice in open_clip's list gets the class index, from 0: `missile (657)` and `missile (744)`.
-
-    Raises:
-        LabelsError: as `class_names`.
+    A name that occurs twice gets the class index, from 0: `missile (657)` and `missile (744)`.
     """
     names = class_names()
     times = Counter(names)
@@ -49,13 +48,8 @@ def labels() -> Mapping[str, str]:
 
 @cache
 def wordnet_labels() -> Mapping[str, str]:
-    """Return WordNet id → label, such as `n01440764` → `tench`; empty without timm, which has the ids."""
-    package = find_spec("timm")
-    if package is None or package.origin is None:
-        return {}
-    path = Path(package.origin).parent / "data" / "_info" / "imagenet_synsets.txt"
-    ids = path.read_text(encoding="utf-8").split() if path.is_file() else []
-    return dict(zip(ids, labels(), strict=True)) if len(ids) == len(labels()) else {}
+    """Return WordNet id → label, such as `n01440764` → `tench`."""
+    return dict(zip((wordnet_id for wordnet_id, _ in _classes()), labels(), strict=True))
 
 
 @cache
@@ -65,7 +59,7 @@ def templates() -> tuple[str, ...]:
     Raises:
         PromptsError: open_clip is missing, or this version keeps them elsewhere.
     """
-    texts = (function(_LABEL) for function in _constant("OPENAI_IMAGENET_TEMPLATES", PromptsError))
+    texts = (function(_LABEL) for function in _constant("OPENAI_IMAGENET_TEMPLATES"))
     return tuple(text.replace("{", "{{").replace("}", "}}").replace(_LABEL, "{}") for text in texts)
 
 
@@ -73,18 +67,18 @@ def _install() -> str:
     return install_command("torch")
 
 
-def _constant(name: str, error: type[InputsError]) -> Any:
+def _constant(name: str) -> Any:
     package = find_spec("open_clip")
     if package is None or package.origin is None:
-        raise error("the ImageNet names and templates come with open_clip, which is not installed", hint=_install())
+        raise PromptsError("the templates for ImageNet come with open_clip, which is not installed", hint=_install())
     path = Path(package.origin).with_name("zero_shot_metadata.py")
     spec = spec_from_file_location("clipcli_open_clip_metadata", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise error(f"this version of open_clip has no {path.name}", hint=_install())
+        raise PromptsError(f"this version of open_clip has no {path.name}", hint=_install())
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, name):
-        raise error(f"this version of open_clip has no {name}", hint=_install())
+        raise PromptsError(f"this version of open_clip has no {name}", hint=_install())
     return getattr(module, name)
 
 

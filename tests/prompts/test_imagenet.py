@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
-from clipcli.errors import LabelsError, PromptsError
+from clipcli.errors import PromptsError
 from clipcli.prompts import load_prompts, parse_labels, shipped
 
 THEIRS = """
@@ -28,10 +30,8 @@ def run(code):
 
 @pytest.fixture(autouse=True)
 def fresh():
-    shipped.class_names.cache_clear()
     shipped.templates.cache_clear()
     yield
-    shipped.class_names.cache_clear()
     shipped.templates.cache_clear()
 
 
@@ -54,10 +54,18 @@ def test_names_that_occur_twice_are_told_apart_by_their_index():
     assert labels[836].phrases == labels[837].phrases == ("sunglasses",)
 
 
+def their_ids():
+    package = find_spec("timm")
+    if package is None:
+        pytest.skip("needs timm, which has the list too")
+    return (Path(package.origin).parent / "data" / "_info" / "imagenet_synsets.txt").read_text().split()
+
+
 def test_wordnet_ids_mean_labels():
     known = shipped.wordnet_labels()
     assert len(known) == 1000
     assert known["n01440764"] == "tench"
+    assert list(known) == their_ids()
     assert known["n04356056"] == "sunglasses (837)"
 
 
@@ -74,8 +82,12 @@ def test_any_kind_of_template_function_will_do(tmp_path, monkeypatch):
     metadata = "OPENAI_IMAGENET_TEMPLATES = [lambda c: 'a %s' % c, 'the {}'.format, lambda c: c + ' {x}']"
     install(tmp_path, monkeypatch, __init__="raise RuntimeError", zero_shot_metadata=metadata)
     assert load_prompts(["imagenet"]).templates == ("a {}", "the {}", "{} {{x}}")
-    with pytest.raises(LabelsError, match="has no IMAGENET_CLASSNAMES"):
-        parse_labels(["@imagenet"], [])
+
+
+def test_a_version_without_the_templates_is_named(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, __init__="", zero_shot_metadata="")
+    with pytest.raises(PromptsError, match="has no OPENAI_IMAGENET_TEMPLATES"):
+        load_prompts(["imagenet"])
 
 
 def test_a_version_without_the_file_is_named(tmp_path, monkeypatch):
@@ -85,7 +97,8 @@ def test_a_version_without_the_file_is_named(tmp_path, monkeypatch):
     assert "[torch]" in caught.value.hint
 
 
-def test_without_open_clip_the_set_is_missing(monkeypatch):
+def test_without_open_clip_the_labels_are_there_and_the_set_is_missing(monkeypatch):
     monkeypatch.setattr(shipped, "find_spec", lambda _name: None)
+    assert parse_labels(["@imagenet"], [])[0].name == "tench"
     with pytest.raises(PromptsError, match="come with open_clip, which is not installed"):
         load_prompts(["imagenet"])

@@ -220,16 +220,12 @@ def _imagenet_labels(ids: Iterable[str]) -> tuple[Label, ...]:
     """Return the labels of `@imagenet` for folders that are named by WordNet ids.
 
     Raises:
-        LabelsError: an id is none of ImageNet's 1,000, or their list is not installed.
+        LabelsError: an id is none of ImageNet's 1,000.
     """
     known = wordnet_labels()
     missing = [name for name in ids if name not in known]
     if missing:
-        why = (
-            "is none of ImageNet's 1,000 classes"
-            if known
-            else "is a WordNet id, and timm, which has their list, is missing"
-        )
-        raise LabelsError(f"folder {missing[0]}: {why}", hint="give the labels with -l or --labels-file")
+        why = f"folder {missing[0]}: is none of ImageNet's 1,000 classes"
+        raise LabelsError(why, hint="give the labels with -l or --labels-file")
     texts = {label.name: label for label in parse_labels(["@imagenet"], [])}
     return tuple(texts[known[name]] for name in ids)
