@@ -27,7 +27,7 @@ demo: $(VENV)/installed ## install clipcli without torch and label example pictu
 	cd examples && ../$(BIN)/clipcli classify *.png \
 		-l "apple,banana,car,cat,dog,fish,flower,house,red circle,sun,tree,umbrella" --model tiny --offline
 
-test: $(VENV)/dev ## run the quick tests (some three minutes on two cores)
+test: $(VENV)/dev ## run the quick tests (less than two minutes on two cores)
 	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile
 
 test-thorough: $(VENV)/dev ## run also the tests that take more than half a second each, as CI does

@@ -8,7 +8,7 @@ is measured on folds that the temperature and the thresholds did not see; what i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -196,7 +196,7 @@ class Calibration:
     loss_after: float
     accuracy: float
     """Share of held-out images that were decided right: accepted with the right label, or rightly given none."""
-    held_out: Samples
+    held_out: Samples = field(compare=False)
     """All images, each with the temperature that was fitted without it."""
 
 

@@ -126,7 +126,10 @@ def test_every_place_gives_the_same_bits(tokens: int, monkeypatch: pytest.Monkey
     hold_torch(as_trained(_vit(tokens)), "fp32", 2, monkeypatch)
 
 
-@pytest.mark.parametrize(("kind", "precision"), [("class token", "bf16"), *((kind, "fp32") for kind in POOLS)])
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [("class token", "bf16"), *(pytest.param(kind, "fp32", marks=pytest.mark.thorough) for kind in POOLS)],
+)
 def test_every_kind_of_pool_gives_the_same_bits(kind: str, precision: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     few = encoder(as_trained(KINDS[kind]()), precision, few_images=True)

@@ -334,6 +334,7 @@ def test_a_copy_of_the_same_weights_is_not_made_again(
     assert "onnx; ready in" in classify(spec, folder, "-v").stderr
 
 
+@pytest.mark.thorough
 def test_a_damaged_copy_is_told_and_replaced(
     folder: Path, at_once: None, made: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ):
@@ -364,6 +365,7 @@ def test_an_exported_folder_runs_and_is_verified(made: tuple[str, Path], folder:
     assert "mine: not on this disk, not compared; --source MODEL names another" in unnamed.stdout
 
 
+@pytest.mark.thorough
 def test_copies_are_counted_and_removed_when_asked(made: tuple[str, Path]):
     spec, source = made
     assert "copies" not in run("cache", "info").stderr
@@ -396,6 +398,7 @@ def test_verify_refuses_what_differs(made: tuple[str, Path], folder: Path, tmp_p
     assert_one_error(classify(str(copy), folder), "image.onnx.data: damaged")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("found", [(math.nan, 0.0), (0.0, math.nan), (2e-5, 0.0), (0.0, 2e-5)])
 def test_verify_takes_no_difference_that_is_too_large_or_none_at_all(
     made: tuple[str, Path], found: tuple[float, float], monkeypatch: pytest.MonkeyPatch
@@ -405,6 +408,7 @@ def test_verify_takes_no_difference_that_is_too_large_or_none_at_all(
     assert_one_error(run("models", "verify", target, "--source", spec), "vectors differ from those of local-dir:")
 
 
+@pytest.mark.thorough
 def test_verify_reads_its_images_first(made: tuple[str, Path], tmp_path: Path):
     spec, target = made
     assert_one_error(run("models", "verify", target, "--image", tmp_path / "no.png"), "no such file", code=4)

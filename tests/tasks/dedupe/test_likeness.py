@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -76,11 +77,17 @@ def test_other_colours_are_another_picture():
     assert not compare(sign(shirt), sign(other)).same
 
 
+@cache
+def of_scene_7():
+    return sign(scene(7)), sign(scene(7), turns=True)
+
+
 @pytest.mark.parametrize("number", range(TURNS))
 def test_turned_pictures_when_turns_are_asked_for(number):
     turned = Image.fromarray(turn(np.asarray(scene(7)), number))
-    assert compare(sign(scene(7)), sign(turned)).same == (number == 0)
-    found = compare(sign(turned, turns=True), sign(scene(7), turns=True))
+    upright, with_turns = of_scene_7()
+    assert compare(upright, sign(turned)).same == (number == 0)
+    found = compare(sign(turned, turns=True), with_turns)
     assert (found.same, NAMES[found.turn]) == (True, NAMES[number])
 
 
