@@ -216,7 +216,7 @@ def test_a_value_that_stands_twice_is_refused(made: str, classify, tmp_path: Pat
     twice = made.replace('"temperature":', '"temperature": 2.0, "temperature":')
     (tmp_path / "thresholds.json").write_text(twice, encoding="utf-8")
     result = classify("-l", "disc,square")
-    assert (result.code, "'temperature' stands twice" in result.stderr) == (4, True), result.stderr
+    assert (result.code, "'temperature' occurs twice" in result.stderr) == (4, True), result.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 9}', '{"format": 1, "labels": 3}'])
