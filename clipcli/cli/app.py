@@ -1,4 +1,4 @@
-"""The Typer app, the list of commands, and the one place where errors become exit codes."""
+"""The Typer app and its commands; this module turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _ARGUMENTS = "clipcli.arguments"
 
 
 class _Root(LazyGroup):
-    """Keeps the arguments of the command for the callback, which would not see them."""
+    """Keeps the command's arguments for the callback, which does not get them from Typer."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given | {"commands": LazyCommands(bounded)})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Note them and go on."""
+        """Store the arguments and parse them."""
         ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
@@ -72,14 +72,14 @@ def _root(
         try:
             context.default_map = _defaults(context)
         except ClipcliError as error:
-            if context.invoked_subcommand == "doctor":  # which says it among what else it finds
+            if context.invoked_subcommand == "doctor":  # doctor reports it itself
                 return
             _say(error)
             raise typer.Exit(error.exit_code) from None
 
 
 def _defaults(context: typer.Context) -> dict[str, Any]:
-    """Return the config file's values for the command that runs, by its name and verb."""
+    """Return the config file's values for the command, by command and subcommand."""
     from clipcli.config.defaults import file_defaults
 
     name = context.invoked_subcommand or ""
@@ -95,15 +95,15 @@ def _defaults(context: typer.Context) -> dict[str, Any]:
 
 
 def bounded(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the one error boundary: an expected failure is a line and a code, a bug keeps its traceback."""
+    """Wrap a command in the error boundary: failures end in a message and an exit code, bugs in a traceback."""
     flat = with_groups(command)
 
-    def run(**given: Any) -> None:
+    def run(**arguments: Any) -> None:
         from clipcli.config.environment import options_as_variables
 
         try:
-            with options_as_variables(given), _network(forbidden=bool(given.get("offline"))):
-                flat(**given)
+            with options_as_variables(arguments), _network(forbidden=bool(arguments.get("offline"))):
+                flat(**arguments)
         except ClipcliError as error:
             _say(error)
             if error.exit_code is ExitCode.OUTPUT:
@@ -132,7 +132,7 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _network(*, forbidden: bool) -> contextlib.AbstractContextManager[None]:
-    """Nothing is imported for runs that may use it."""
+    """Forbid the network inside the block, if `forbidden`; without it nothing is imported."""
     if not forbidden:
         return contextlib.nullcontext()
     from clipcli.inputs.sources.filesystems import no_network
@@ -151,8 +151,8 @@ def _say(error: ClipcliError) -> None:
 
 def _out_of_memory(error: MemoryError) -> ClipcliError:
     detail = f": {error}" if str(error) else ""
-    hint = "a smaller --batch-size, fewer --workers or a smaller --model needs less"
-    return ClipcliError(f"memory does not suffice{detail}", hint=hint)
+    hint = "use a smaller --batch-size, fewer --workers or a smaller --model"
+    return ClipcliError(f"out of memory{detail}", hint=hint)
 
 
 def _report_bug() -> None:
@@ -165,15 +165,15 @@ def _report_bug() -> None:
 
 
 def _forget_stdout() -> None:
-    """The reader went away, or the disk is full: keep Python from failing once more when it closes stdout."""
+    """Redirect stdout to /dev/null after a closed pipe or a full disk, so that closing it does not fail again."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fill_closed_streams() -> None:
-    """Give a parent's closed stdin, stdout and stderr a place, which else the next file that is opened would take.
+    """Open /dev/null for each standard stream that the parent closed, so that no other file gets its descriptor.
 
-    Such a stdin is empty, such a stderr takes anything, and writing to such a stdout is an error.
+    Then stdin is empty, stderr discards everything, and writing to stdout is an error.
     """
     modes = {"stdin": (os.O_RDONLY, "r"), "stdout": (os.O_RDONLY, "w"), "stderr": (os.O_WRONLY, "w")}
     for number, (name, (flags, mode)) in enumerate(modes.items()):
@@ -186,13 +186,13 @@ def _fill_closed_streams() -> None:
 
 
 def _leave_threads_behind(code: Any) -> None:
-    """After Ctrl-C, `| head` or an error a thread may be at work on a batch for a minute: Python would wait for it.
+    """Exit without waiting for threads: after Ctrl-C, `| head` or an error, one may need a minute for its batch.
 
-    What was promised is written and closed by now, and the cache can be left at any moment.
+    All output is written and closed by now, and the cache is safe at any time.
     """
-    # The model's are daemons, so that a run that was dropped keeps nobody from leaving (clipcli.session.batcher).
-    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
-    if not any(thread.name.startswith("model") or not thread.daemon for thread in others):
+    # The model's threads are daemons, so that an unclosed run does not block the exit (clipcli.session.batcher).
+    threads = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    if not any(thread.name.startswith("model") or not thread.daemon for thread in threads):
         return
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -208,7 +208,7 @@ def main() -> None:
     except SystemExit as stop:
         _leave_threads_behind(stop.code)
         raise
-    except OSError as error:  # help and other words of Typer's that nobody can take
+    except OSError as error:  # Typer's own output cannot be written
         _say(OutputError(f"cannot write standard output: {(error.strerror or str(error)).lower()}"))
         _forget_stdout()
         sys.exit(ExitCode.OUTPUT)

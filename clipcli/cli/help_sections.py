@@ -1,4 +1,4 @@
-"""`--help` on one screen, and `--help-all` with every option under a heading."""
+"""Format `--help` for one screen, and `--help-all` with every option under a heading."""
 
 from __future__ import annotations
 
@@ -27,58 +27,58 @@ _RANGE = re.compile(r"(?:; )?(?:at least [\d.]+|-?[\d.]+ to [\d.]+)")
 class SectionedCommand(TyperCommand):
     """A command that shows its everyday options first.
 
-    Its callback says in `everyday` which parameters `--help` shows, in this order (none of them means all), and in
-    `sections` under which heading each parameter stands in `--help-all`.
+    The callback's `everyday` lists the parameters of `--help` in order (empty means all), and its `sections` maps each
+    parameter to its heading in `--help-all`.
     """
 
     @property
     def everyday(self) -> tuple[str, ...]:
-        """Names of the parameters of `--help`."""
+        """Return the names of the parameters in `--help`."""
         return getattr(self.callback, "everyday", ())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read `-labels` as `--labels`: as letters it would mean `-l abels`, which nobody means."""
-        known = {option for parameter in self.get_params(ctx) for option in parameter.opts}
+        """Parse `-labels` as `--labels`, since nobody means `-l abels`."""
+        known_options = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         end = args.index("--") if "--" in args else len(args)
-        return super().parse_args(ctx, [_with_two_dashes(word, known) for word in args[:end]] + args[end:])
+        return super().parse_args(ctx, [_with_two_dashes(word, known_options) for word in args[:end]] + args[end:])
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments and everyday options; or arguments and all options by section."""
+        """Write the arguments, and the everyday options or all options by section."""
         parameters = self.get_params(ctx)
-        arguments = [each for each in parameters if each.param_type_name == "argument"]
-        _write(formatter, "Arguments", (_argument(each, ctx) for each in arguments))
-        options = {each.name: each for each in parameters if each.param_type_name == "option"}
+        arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
+        _write(formatter, "Arguments", (_argument(parameter, ctx) for parameter in arguments))
+        options = {parameter.name: parameter for parameter in parameters if parameter.param_type_name == "option"}
         if ctx.meta.get(_ALL) or not self.everyday:
             self._write_sections(ctx, formatter, list(options.values()))
         else:
-            shown = [options[name] for name in (*self.everyday, "help", HELP_ALL) if name in options]
-            _write(formatter, "Options", (_everyday(each, ctx) for each in shown))
+            everyday_options = [options[name] for name in (*self.everyday, "help", HELP_ALL) if name in options]
+            _write(formatter, "Options", (_everyday(parameter, ctx) for parameter in everyday_options))
 
     def _write_sections(self, ctx: Any, formatter: Any, options: list[Any]) -> None:
         headings: dict[str, str] = getattr(self.callback, "sections", {}) if ctx.meta.get(_ALL) else {}
         sections: dict[str, list[Any]] = {}
         for option in options:
             sections.setdefault(headings.get(option.name, "Options"), []).append(option)
-        others = sections.pop("Options", [])
+        other_options = sections.pop("Options", [])
         record = _full if ctx.meta.get(_ALL) else _everyday
-        for heading, members in (*sections.items(), ("Options", others)):
-            _write(formatter, heading, (record(each, ctx) for each in members))
+        for heading, members in (*sections.items(), ("Options", other_options)):
+            _write(formatter, heading, (record(option_in_section, ctx) for option_in_section in members))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
-        """Examples, each on a line of its own, to be copied."""
+        """Write the examples, one per line, ready to copy."""
         write_examples(formatter, self.epilog)
 
 
 class SectionedGroup(TyperGroup):
-    """A group of verbs, whose summaries are shown whole."""
+    """A group of subcommands, whose summaries are shown in full."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Each verb and what it does."""
+        """Write each subcommand with its summary."""
         verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         _write(formatter, "Commands", ((name, str(verb.help).partition("\n")[0]) for name, verb in verbs if verb))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
-        """Examples, each on a line of its own, to be copied."""
+        """Write the examples, one per line, ready to copy."""
         write_examples(formatter, self.epilog)
 
 
@@ -88,13 +88,13 @@ def _with_two_dashes(word: str, known: set[str]) -> str:
 
 
 def write_examples(formatter: Any, examples: str | None) -> None:
-    """Write command lines as they are: a shell would not take one that is wrapped."""
+    """Write command lines without wrapping, so that they can be copied."""
     if examples:
         formatter.write("\nExamples:\n" + "".join(f"  {line}\n" for line in examples.splitlines()))
 
 
-def _show_all(context: typer.Context, asked: bool) -> None:
-    if asked and not context.resilient_parsing:
+def _show_all(context: typer.Context, show_all: bool) -> None:
+    if show_all and not context.resilient_parsing:
         context.meta[_ALL] = True
         typer.echo(context.get_help())
         raise typer.Exit
@@ -103,7 +103,7 @@ def _show_all(context: typer.Context, asked: bool) -> None:
 HelpAllOption = Annotated[
     bool, typer.Option("--help-all", is_eager=True, callback=_show_all, help="Show all options in full and exit.")
 ]
-"""Every command has it."""
+"""The option `--help-all` of every command."""
 
 
 def _write(formatter: Any, heading: str, records: Iterable[tuple[str, str] | None]) -> None:
@@ -115,11 +115,11 @@ def _write(formatter: Any, heading: str, records: Iterable[tuple[str, str] | Non
 
 def _argument(parameter: Any, ctx: Any) -> tuple[str, str] | None:
     record = parameter.get_help_record(ctx)
-    return record and (record[0].partition(" <")[0], record[1])  # the Python type behind it tells a user nothing
+    return record and (record[0].partition(" <")[0], record[1])  # without the Python type
 
 
 def _full(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """Return an option with its default, and the variable that sets it."""
+    """Return the record of an option with its default and environment variable."""
     if parameter.name == "help":
         return parameter.get_help_record(ctx)[0], "Show the everyday options and exit."
     record = parameter.get_help_record(ctx)
@@ -127,14 +127,14 @@ def _full(parameter: Any, ctx: Any) -> tuple[str, str] | None:
 
 
 def _in_words(text: str) -> str:
-    """Typer's facts in brackets, as people say them."""
+    """Return Typer's help text with the facts in brackets in plain words."""
     for pattern, words in _FACTS.items():
         text = pattern.sub(words, text)
     return text
 
 
 def _everyday(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """Return an option, the first sentence about it, and its default: the rest is for `--help-all`."""
+    """Return the record of an option with the first sentence of its help and its default."""
     if parameter.name == "help":
         return parameter.get_help_record(ctx)[0], "Show this help and exit."
     record = _full(parameter, ctx)

@@ -1,6 +1,6 @@
-"""The commands by name: all are listed at once, each is imported and built when it is asked for.
+"""The commands by name. They are listed without being imported; each is built when it is used.
 
-Typer builds every command that an app has, some 300 options, before it runs one; that was a third of each start.
+Typer would build all commands of an app, with some 300 options, before running one, which took a third of each start.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ LISTED = {
     "prompts": "List, show and check prompt templates.",
     "cache": "Show and clear the cache of vectors.",
 }
-"""What `clipcli --help` says of each; a module of `clipcli.cli.commands` with the same name has the rest."""
+"""Command → summary in `clipcli --help`; the command is in the module of the same name in `clipcli.cli.commands`."""
 
 
 class LazyCommands(Mapping[str, Any]):
-    """Name → command; a module with `COMMANDS` is a group of verbs, any other has a function of its own name."""
+    """Name → command. A module with `COMMANDS` is a group of subcommands; others have a function of the same name."""
 
     def __init__(self, wrap: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
         self._wrap = wrap
@@ -80,12 +80,12 @@ class LazyCommands(Mapping[str, Any]):
 
 @contextmanager
 def _redacted_errors() -> Iterator[None]:
-    """What the parser says of an argument repeats it, and it may be a URL with a password."""
+    """Redact errors of the parser, which repeat arguments and so may contain a URL with a password."""
     try:
         yield
     except Exception as error:
-        if hasattr(error, "format_message") and isinstance(said := getattr(error, "message", None), str):
-            error.message = redact(said)  # type: ignore[attr-defined]
+        if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):
+            error.message = redact(message)  # type: ignore[attr-defined]
         raise
 
 
@@ -93,24 +93,24 @@ class LazyGroup(TyperGroup):
     """A group whose commands are `LazyCommands`."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
-        """Names, in the order of the list."""
+        """Return the names of the commands in order."""
         return list(LISTED)
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        """Read the words before the command."""
+        """Parse the arguments before the command."""
         with _redacted_errors():
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the command's options, and run it."""
+        """Parse the command's options, and run it."""
         with _redacted_errors():
             return super().invoke(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
-        """The list for `--help`, for which no command is built."""
+        """Write the list of commands without building them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(LISTED.items()))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
-        """Examples, each on a line of its own, to be copied."""
+        """Write the examples, one per line, ready to copy."""
         write_examples(formatter, self.epilog)

@@ -1,4 +1,4 @@
-"""Commands take options in groups; Typer sees one parameter an option."""
+"""Let commands take groups of options, while Typer sees one parameter per option."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     flat.append(inspect.Parameter(HELP_ALL, inspect.Parameter.KEYWORD_ONLY, annotation=HelpAllOption, default=False))
 
-    def run(**given: Any) -> None:
-        given.pop(HELP_ALL, None)
-        made = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
-        command(**made, **given)
+    def run(**arguments: Any) -> None:
+        arguments.pop(HELP_ALL, None)
+        groups_by_name = {
+            name: group(**{f.name: arguments.pop(f.name) for f in fields(group)}) for name, group in groups.items()
+        }
+        command(**groups_by_name, **arguments)
 
     run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
     run.sections = _sections(groups.values())  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Rows out: a format's name becomes a writer; a file appears whole or not at all."""
+"""Write rows in the format of the user's choice; a file appears only when it is complete."""
 
 from clipcli.output.formats import FORMATS as FORMATS
 from clipcli.output.formats import Output as Output

@@ -1,4 +1,4 @@
-"""Curves between 0 and 1 as SVG: drawn without a script, coloured by the style sheet of the page."""
+"""Draw curves between 0 and 1 as SVG, without scripts, coloured by the page's style sheet."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 300, 300
 _LEFT, _TOP, _SIDE = 44, 12, 240
-"""Where the square between (0, 0) and (1, 1) lies, in units of the drawing."""
+"""Position and size of the square from (0, 0) to (1, 1), in units of the drawing."""
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _LEGEND_LINE = 16
 
 
 @dataclass(frozen=True)
 class ChartPoint:
-    """A point that says what it is where the mouse rests on it."""
+    """A point with a tooltip."""
 
     x: float
     y: float
     text: str
     radius: float = 3.0
-    """In units of the drawing, which is 300 wide."""
+    """Radius in units of the drawing, which is 300 wide."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Curve:
     """A line through points from 0 to 1, with marks on it."""
 
     name: str
-    """For the legend; without one the curve is not named there."""
+    """The name in the legend; empty leaves it out."""
     points: Sequence[tuple[float, float]]
     marks: tuple[ChartPoint, ...] = ()
     faint: bool = False
-    """Something to compare with."""
+    """Draw it faintly, for comparison."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Chart:
     """Curves in one square, both axes from 0 to 1."""
 
     title: str
-    """What is read out in place of the drawing."""
+    """The text for screen readers."""
     x: str
     y: str
     curves: tuple[Curve, ...]
     diagonal: bool = False
-    """Whether the line from (0, 0) to (1, 1) is drawn, on which a perfect curve lies."""
+    """Draw the line from (0, 0) to (1, 1), on which a perfect curve lies."""
 
 
 def draw(chart: Chart) -> str:

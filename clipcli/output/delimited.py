@@ -1,4 +1,4 @@
-"""TSV and CSV: text cells, a line each."""
+"""Write TSV and CSV, one line per row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clipcli.core.console import printable
 from clipcli.output.rows import ErrorRow
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
-"""Full-width forms included, which spreadsheets of East Asian languages take for the same."""
+"""First characters of formulas, including full-width forms, which East Asian spreadsheets accept."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 
 def without_formula(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe.
-
-    Numbers stay.
-    """
+    """Return a cell that no spreadsheet runs as a formula: such text gets an apostrophe, numbers stay."""
     if not cell.lstrip().startswith(_FORMULA) and not cell.startswith(("\t", "\r", "\n")):
         return cell
     return cell if _NUMBER.fullmatch(cell) else f"'{cell}"
@@ -35,17 +32,17 @@ def without_formula(cell: str) -> str:
 
 @dataclass
 class _Separated:
-    """Good rows as they come; a failed input has its name where they have theirs, and the reason in a column more."""
+    """Writes rows as they come; a failed input has its name in the name's column, and the reason in one more column."""
 
     target: Target
     escape_formulas: bool = False
-    """Put an apostrophe before a cell that a spreadsheet would compute."""
+    """Put an apostrophe before a cell that a spreadsheet would run as a formula."""
     _columns: tuple[str, ...] = ()
     _waiting: list[ErrorRow] = field(default_factory=list)
     """Failures before the first good row, whose columns are not known yet."""
 
     def write(self, row: Row) -> None:
-        """Write the row's lines and let them out."""
+        """Write the row's lines and flush them."""
         if not isinstance(row, ErrorRow):
             if not self._columns:
                 self._begin(row.columns)
@@ -69,7 +66,7 @@ class _Separated:
         self.target.flush()
 
     def close(self) -> None:
-        """Where nothing was good, the failures."""
+        """Write the failures if there was no good row."""
         if not self._columns:
             self._begin(ErrorRow.columns[:1])
 
@@ -93,13 +90,13 @@ class _Separated:
 
 @dataclass
 class TsvWriter(_Separated):
-    """Tab-separated. Control characters in a cell are spelt as escapes, so a line is always a row."""
+    """Writes tab-separated rows. Control characters in a cell are escaped, so every line is a row."""
 
     header: bool = False
-    """Whether the first line names the columns: for tables that people read in a pipe, too."""
+    """Whether the first line names the columns."""
 
     def _begin(self, columns: tuple[str, ...]) -> None:
-        if self.header and columns != ErrorRow.columns[:1]:  # with no rows, no columns are known
+        if self.header and columns != ErrorRow.columns[:1]:  # without rows the columns are unknown
             self._write_line(columns)
         super()._begin(columns)
 
@@ -115,7 +112,7 @@ class TsvWriter(_Separated):
 
 @dataclass
 class CsvWriter(_Separated):
-    """Comma-separated as in RFC 4180, with a header and a last column `error`."""
+    """Writes CSV by RFC 4180, with a header and a last column `error`."""
 
     def _begin(self, columns: tuple[str, ...]) -> None:
         self._write_line((*columns, "error"))
@@ -127,7 +124,7 @@ class CsvWriter(_Separated):
     def _write_line(self, cells: tuple[str, ...]) -> None:
         buffer = io.StringIO()
         safe = [printable(cell) for cell in cells] if self.target.is_terminal else cells
-        # Both characters, or a carriage return in a name would stand without quotation marks (before Python 3.13).
+        # With "\n" alone, a carriage return in a name would not be quoted before Python 3.13.
         csv.writer(buffer, lineterminator="\r\n").writerow(safe)
         line = buffer.getvalue().removesuffix("\r\n") + "\n"
         self.target.write(line.encode("utf-8", "surrogateescape"))

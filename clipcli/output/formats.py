@@ -1,4 +1,4 @@
-"""The formats of rows: name → suffixes and writer."""
+"""The table of row formats: name → suffixes and writer."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowFormat:
-    """One format: the suffixes of `-o FILE` that mean it, and what writes it."""
+    """One format: its suffixes for `-o FILE`, and its writer."""
 
     suffixes: tuple[str, ...]
     open: OpenWriter
-    """Imports the writer, since a run needs one of them."""
+    """Creates the writer; imports its module on first use."""
     is_general: bool = True
-    """Whether every command has it; the others name those that they have besides."""
+    """Whether every command has it; a command lists its other formats itself."""
     is_delimited: bool = False
-    """Whether `--escape-formulas` means something."""
+    """Whether `--escape-formulas` applies."""
     package: Extra | None = None
     """The set of optional packages that a binary format needs."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What the user asked of the output."""
+    """The options of the output."""
 
     format: str = "auto"
     """`auto`, or a name of `FORMATS`."""
     path: str | None = None
     """`-o FILE`; None or `-` is stdout."""
     paths: bool = False
-    """Bare paths instead of rows."""
+    """Write bare paths instead of rows."""
     null: bool = False
-    """Paths end with NUL instead of a newline."""
+    """End paths with NUL instead of a newline."""
     escape_formulas: bool = False
-    """In CSV and TSV: no cell is a formula to a spreadsheet."""
+    """Escape cells in CSV and TSV that a spreadsheet would run as a formula."""
     header: bool = False
-    """Names of the columns stand above tab-separated rows, which otherwise have none."""
+    """Write the names of the columns above tab-separated rows."""
 
 
 def _table(target: Target, _: Output) -> Writer:
@@ -117,7 +117,7 @@ _OTHER_NAMES: Final = {"ndjson": "jsonl"}
 
 
 def format_names(also: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return what `--format` takes: `auto`, the formats of every command, and `also`, those of one command."""
+    """Return the values of `--format`: `auto`, the formats of every command, and `also`, those of one command."""
     return ("auto", *(name for name, row_format in FORMATS.items() if row_format.is_general), *also)
 
 
@@ -141,11 +141,11 @@ def parse_output(
     also: tuple[str, ...] = (),
     escape_formulas: bool = False,
 ) -> Output:
-    """Check what was asked before any work is done; `also` names formats of one command.
+    """Check the options before any work starts; `also` names formats of one command.
 
     Raises:
-        UsageError: no such format, a suffix that names none, `-o` into a folder, or Parquet on a terminal.
-        InputsError: Parquet, and pyarrow is not installed.
+        UsageError: an unknown format or suffix, `-o` with a folder, or Parquet on a terminal.
+        InputsError: Parquet without pyarrow.
     """
     name = _OTHER_NAMES.get(name, name)
     if name not in format_names(also):
@@ -153,7 +153,7 @@ def parse_output(
     if paths and name != "auto":
         raise UsageError("--paths and --format do not go together", hint="--paths writes bare paths")
     if path is not None and is_folder(path):
-        raise UsageError(f"{path} is a folder", hint="-o takes the name of a file to write")
+        raise UsageError(f"{path} is a folder", hint="-o takes a file name")
     path = None if path is None or descriptor_of(path) == STDOUT else path
     if path is not None and not _is_stream(path) and name == "auto" and not paths:
         name = _named_by(path, also)
@@ -163,12 +163,12 @@ def parse_output(
     if chosen is not None and chosen.package is not None:
         require_packages(chosen.package, name.capitalize())
         if path in {None, "-"} and sys.stdout.isatty():
-            raise UsageError(f"{name.capitalize()} is not shown on a terminal", hint=f"-o FILE{chosen.suffixes[0]}")
+            raise UsageError(f"{name.capitalize()} cannot be shown on a terminal", hint=f"-o FILE{chosen.suffixes[0]}")
     return Output(name, path, paths=paths, null=null, escape_formulas=escape_formulas)
 
 
 def _named_by(path: str, also: tuple[str, ...]) -> str:
-    """Return the format that a file's suffix means. Raises UsageError when it means none."""
+    """Return the format of a file's suffix. Raises UsageError for an unknown suffix."""
     suffixes, suffix = _by_suffix(also), Path(path).suffix.lower()
     if suffix not in suffixes:
         hint = f"give --format, or a name that ends in one of {', '.join(suffixes)}"
@@ -177,15 +177,15 @@ def _named_by(path: str, also: tuple[str, ...]) -> str:
 
 
 def _is_stream(path: str) -> bool:
-    """Return whether a name is no file whose suffix says something: `-`, a pipe, a device, an open file."""
+    """Return whether a name is not a regular file: `-`, a pipe, a device, an open file."""
     return path == "-" or descriptor_of(path) is not None or (is_there(path) and not is_file(path))
 
 
 @contextmanager
 def open_writer(output: Output, *, header: bool = False) -> Iterator[BlockWriter]:
-    """Open the writer for an output; it is closed when the block ends, also after Ctrl-C, so that done work is kept.
+    """Yield the writer for an output; it is closed at the end of the block, also after Ctrl-C, to keep finished rows.
 
-    `header` is for `Output.header`.
+    `header` sets `Output.header`.
 
     Raises:
         OutputError: the target cannot be written.

@@ -1,4 +1,4 @@
-"""JSON Lines, one line per row as it comes, or one JSON array."""
+"""Write JSON Lines, one line per row as it comes, or one JSON array."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from clipcli.output.targets import Target
 
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|#(?=#[\\w.-]*\\[)")
-"""What JSON allows raw but a terminal, an encoder or a build's server does not take: C1 controls, line separators, bidi
-overrides, lone surrogates, the beginning of a log command."""
+"""Characters that JSON allows but that are unsafe for a terminal, an encoder or a CI server: C1 controls, line
+separators, bidi overrides, lone surrogates, the beginning of a workflow command."""
 
 _PLAIN = re.compile(r"[ !$-\[\]-~\n]*")
 """Characters that JSON has as they are; without those that begin a log command of a build's server."""
 
 
 def dumps(record: object, *, indent: int | None = None) -> str:
-    """One JSON text: unicode stays readable, nothing in it can steer a terminal."""
+    """Return a JSON text with readable Unicode, but without characters that control a terminal."""
     text = json.dumps(record, ensure_ascii=False, indent=indent, allow_nan=False)
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -38,7 +38,7 @@ def json_strings(texts: Sequence[str]) -> list[str]:
 
 @dataclass
 class JsonLinesWriter:
-    """A line a row, let out at once."""
+    """Writes one line per row and flushes it."""
 
     target: Target
 
@@ -53,12 +53,12 @@ class JsonLinesWriter:
         self.target.flush()
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: all rows are written."""
 
 
 @dataclass
 class JsonArrayWriter:
-    """One array of all rows, an element a line, each let out at once."""
+    """Writes one array of all rows, one element per line, each flushed."""
 
     target: Target
     _opened: bool = field(default=False)
@@ -71,5 +71,5 @@ class JsonArrayWriter:
         self.target.flush()
 
     def close(self) -> None:
-        """Close the array; no rows give an empty one."""
+        """Close the array; without rows, write an empty one."""
         self.target.write(b"\n]\n" if self._opened else b"[]\n")

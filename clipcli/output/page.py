@@ -1,8 +1,8 @@
-"""One self-contained page of thumbnails: no request leaves it, and no file name can become markup or script.
+"""Write a self-contained page of thumbnails. It makes no requests, and file names cannot become markup or scripts.
 
-Sections of cards are all it knows; the reports of `rank`, `dedupe`, `classify` and `calibrate` fill them in. What the
-page may do is said by its Content-Security-Policy: pictures from `data:`, and the style sheet and the scripts whose
-hashes it names. Without scripts it shows everything all the same; with them it can be sorted and filtered.
+A page consists of sections of cards, which the reports of `rank`, `dedupe`, `classify` and `calibrate` provide. Its
+Content-Security-Policy allows only pictures from `data:`, and the style sheet and scripts with the given hashes. The
+page is complete without scripts; with them it can be sorted and filtered.
 """
 
 from __future__ import annotations
@@ -35,73 +35,73 @@ _TOOLS = """<div class="bar"><label>Filter <input id="filter" type="search"></la
 <kbd>n</kbd><kbd>p</kbd> next and previous heading <kbd>Enter</kbd> open <kbd>+</kbd><kbd>-</kbd> size
 <kbd>/</kbd> filter</span></details></div></div>
 """
-"""The script adds what the page's cards can be sorted and filtered by."""
+"""The tool bar; the script adds the fields to sort and filter by."""
 Tone = Literal["plain", "good", "bad"]
 
 
 @dataclass(frozen=True)
 class PageChoice:
-    """A file that is kept, removed or called different on the page; the page saves a line of a plan for each."""
+    """A file that the user can keep, remove or mark as different; the page saves one line of a plan for it."""
 
     keep: bool
     rest: str
-    """The rest of its line: JSON in ASCII from the comma behind `keep` to the closing brace. The page repeats it letter
-    for letter, since its numbers are larger than a browser can hold."""
+    """The rest of its line: JSON in ASCII from the comma after `keep` to the closing brace. The page copies it
+    literally, since its numbers are too large for JavaScript."""
     at: int
-    """Place of its line in the plan: the page may show groups in another order."""
+    """Position of its line in the plan, since the page may show groups in another order."""
     folder: str
-    """Where it lies, as it is shown."""
+    """Its folder, as shown."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     file: str
-    """The same for all names of one file, whose bytes are freed when all of them go."""
+    """An id shared by all names of one file, whose bytes are freed with the last name."""
     names: int
-    """How many there are on the disk."""
+    """Number of names on the disk."""
     loose: bool = False
-    """It only looks like the file that is kept."""
+    """Whether it only resembles the file to keep."""
     fixed: bool = False
-    """Nothing can be chosen: it stays."""
+    """Whether it must be kept."""
 
 
 @dataclass(frozen=True)
 class Saving:
-    """How a page saves what was chosen."""
+    """The settings with which a page saves choices."""
 
     name: str
-    """Of the file that the browser writes."""
+    """Name of the file that the browser saves."""
     key: str
-    """Under which the browser remembers what was chosen: another plan has another key."""
+    """Key of the choices in the browser's storage; each plan has its own."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """One picture with what is said of it."""
+    """One picture with its name and facts."""
 
     name: str
     picture: str | None
-    """A data URI of a thumbnail; None where there is no picture to show."""
+    """A data URI of a thumbnail, or None."""
     badge: str = ""
     """A word or number in its corner: the rank, `keep`."""
     facts: tuple[str, ...] = ()
     """Short lines under the picture: the score, the size."""
     link: str | None = None
-    """Where Enter leads, from `link_to`."""
+    """The link that Enter opens, from `link_to`."""
     tone: Tone = "plain"
     choice: PageChoice | None = None
-    """What can be chosen for it, on a page that saves choices."""
+    """The choice for it, on a page that saves choices."""
     difference: str | None = None
-    """A data URI: how the picture differs from the first of its section."""
+    """A data URI of the difference from the first picture of its section."""
     label: str = ""
-    """What it can be filtered by; shown with the score unless it is the section's title."""
+    """The label to filter by; shown with the score unless it is the section's title."""
     score: float | None = None
-    """What it can be sorted by."""
+    """The score to sort by."""
     chart: Chart | None = None
     """A drawing in place of the picture."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What belongs together under one heading: the hits of a query, the members of a group."""
+    """The cards under one heading: the hits of a query, the members of a group."""
 
     title: str
     cards: tuple[Card, ...]
@@ -109,9 +109,9 @@ class Section:
     pictures: tuple[str, ...] = ()
     """Data URIs shown beside the heading: the images of a query."""
     label: str = ""
-    """What it can be filtered by as a whole, where its cards belong together."""
+    """The label to filter the section by, as a whole."""
     score: float | None = None
-    """What it can be sorted by as a whole."""
+    """The score to sort the section by, as a whole."""
 
 
 def write_page(
@@ -123,10 +123,15 @@ def write_page(
     labels: str = "Label",
     saving: Saving | None = None,
 ) -> None:
-    """Write a whole page, section by section as they come, so that no more than one is in memory.
+    """Write a page section by section, with one section in memory.
 
-    `labels` is what the page calls its labels where it offers them. With `saving` it can save what was chosen on its
-    cards as a plan.
+    Args:
+        target: the output.
+        title: the heading.
+        lead: the text below the heading.
+        sections: the sections, as they come.
+        labels: the page's name for labels, where it filters by them.
+        saving: the settings for a page that saves choices as a plan.
 
     Raises:
         OutputError: the target cannot be written.
@@ -140,13 +145,10 @@ def write_page(
 
 
 def link_to(path: str, page: str | None) -> str | None:
-    """Return a link from the page's folder to a file, relative, so that both can move together.
-
-    None without a page file.
-    """
+    """Return a relative link from the page's folder to a file, so that both can move together; None without a page."""
     if page is None or page == "-":
         return None
-    if is_elsewhere(path):  # a browser opens addresses of the web, and nothing within an archive
+    if is_elsewhere(path):  # a browser opens web addresses, but nothing inside an archive
         return redact(path) if scheme(path) in {"http", "https"} else None
     try:
         relative = os.path.relpath(path, os.path.dirname(page) or ".")  # noqa: PTH120 - any bytes included
@@ -156,14 +158,14 @@ def link_to(path: str, page: str | None) -> str | None:
 
 
 def escaped(text: str) -> str:
-    """Text that stays text, in an element or an attribute; characters that steer a display are spelt out."""
+    """Return text escaped for an element or attribute, without control characters."""
     return html.escape(printable(text), quote=True)
 
 
 def _section(section: Section) -> Iterator[str]:
-    shown = "".join(f'<img src="{escaped(uri)}" alt="">' for uri in section.pictures)
+    images = "".join(f'<img src="{escaped(uri)}" alt="">' for uri in section.pictures)
     note = f'<p class="note">{escaped(section.note)}</p>' if section.note else ""
-    yield f"<section{_order(section.label, section.score)}><h2>{shown}<span>{escaped(section.title)}</span></h2>{note}"
+    yield f"<section{_order(section.label, section.score)}><h2>{images}<span>{escaped(section.title)}</span></h2>{note}"
     yield '<ol class="cards">\n'
     for card in section.cards:
         order = _order(card.label, card.score)
@@ -172,7 +174,7 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _order(label: str, score: float | None) -> str:
-    """Return what the page sorts and filters by."""
+    """Return the attributes by which the page sorts and filters."""
     written = f' data-label="{escaped(label)}"' if label else ""
     return written if score is None else f'{written} data-score="{score:.6g}"'
 
@@ -189,7 +191,7 @@ def _choice(choice: PageChoice | None) -> str:
 
 
 def _card(card: Card, *, titled: bool) -> str:
-    """Return one card; with `titled` its label stands above it already, and is shown only where that is not so."""
+    """Return one card; `titled` means that the heading already shows its label."""
     parts = [f'<span class="badge">{escaped(card.badge)}</span>'] if card.badge else []
     parts.append(_picture(card))
     if card.difference is not None:
@@ -214,7 +216,7 @@ def _picture(card: Card) -> str:
 
 
 def _name(name: str) -> str:
-    """Return the name with its folder apart: of a long path, the end is what tells files apart."""
+    """Return the name with its folder in a separate element, so that the end of a long path stays visible."""
     folder, slash, file = name.rpartition("/") if "/" in name else name.rpartition(os.sep)
     above = f'<span class="folder"><bdi>{escaped(folder + slash)}</bdi></span>' if slash else ""
     return f'<span class="name" title="{escaped(name)}">{above}<span class="file">{escaped(file)}</span></span>'

@@ -1,4 +1,4 @@
-"""Rows as a Parquet file, whose columns are known only when the last row is."""
+"""Write rows as a Parquet file, whose columns are known only after the last row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ROWS_IN_A_GROUP: Final = 16_384
 _IN_MEMORY: Final = 16 << 20
-"""Bytes of rows above which they wait on disk."""
+"""Bytes of rows kept in memory; more go to disk."""
 _INT64: Final = range(-(1 << 63), 1 << 63)
 _NAMES: Final = {bool: "bool", int: "int", float: "float", str: "text", list: "list", tuple: "list", dict: "struct"}
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -31,7 +31,7 @@ class ColumnType:
     """The type of the values seen so far: one name, with the element type of a list or the fields of a struct."""
 
     name: str = "null"
-    """null, bool, int, float, text, list, struct, or mixed, which is kept as JSON text."""
+    """null, bool, int, float, text, list, struct, or mixed, which is stored as JSON text."""
     element: ColumnType | None = None
     fields: dict[str, ColumnType] = field(default_factory=dict)
 
@@ -45,14 +45,14 @@ class ColumnType:
         self.name = name
         if isinstance(value, list | tuple) and name == "list":
             self.element = self.element or ColumnType()
-            for each in value:
-                self.element.add(each)
+            for item in value:
+                self.element.add(item)
         elif isinstance(value, dict) and name == "struct":
-            for key, each in value.items():
-                self.fields.setdefault(key, ColumnType()).add(each)
+            for key, item in value.items():
+                self.fields.setdefault(key, ColumnType()).add(item)
 
     def arrow(self, pa: Any) -> Any:
-        """Return pyarrow's type; of what no value was seen it is text."""
+        """Return pyarrow's type; text if there was no value."""
         if self.name == "list":
             return pa.list_((self.element or ColumnType()).arrow(pa))
         if self.name == "struct":
@@ -60,13 +60,13 @@ class ColumnType:
         return {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}.get(self.name, pa.string())
 
     def convert(self, value: object) -> object:
-        """Return a value as its column holds it; no value stays None."""
+        """Return a value converted to the column's type; None stays None."""
         if value is None or _name_of(value) == "null":
             return None
         if self.name == "mixed":
             return _text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         if isinstance(value, list) and self.element:
-            return [self.element.convert(each) for each in value]
+            return [self.element.convert(item) for item in value]
         if isinstance(value, dict):
             return {key: kind.convert(value.get(key)) for key, kind in self.fields.items()}
         return _text(value) if isinstance(value, str) else value
@@ -81,15 +81,15 @@ def _name_of(value: object) -> str:
 
 
 def _text(text: str) -> str:
-    """Parquet's texts are UTF-8: what is none, such as a byte of a file's name, is spelt as an escape."""
+    """Return a text as UTF-8, as Parquet requires; undecodable bytes of file names are escaped."""
     return _SURROGATE.sub(lambda match: f"\\x{code:02x}" if (code := ord(match[0]) - 0xDC00) > 0 else "\ufffd", text)
 
 
 @dataclass
 class ParquetRowsWriter:
-    """Rows wait in memory, or in a file when they are many, until the columns of all of them are known.
+    """Keeps rows in memory, or in a file if there are many, until the columns are known.
 
-    Every file has a last column `error` (a struct of `stage` and `reason`), which is null in good rows.
+    The last column is `error` (a struct of `stage` and `reason`), which is null in good rows.
     """
 
     target: Target
@@ -97,7 +97,7 @@ class ParquetRowsWriter:
     _columns: ColumnType = field(default_factory=lambda: ColumnType("struct"))
 
     def write(self, row: Row) -> None:
-        """Take a row."""
+        """Keep a row."""
         record = row.record()
         self._columns.add(record)
         self._waiting.write(json.dumps(record).encode("ascii") + b"\n")
@@ -131,7 +131,7 @@ class ParquetRowsWriter:
 
 @dataclass
 class _Sink:
-    """A target as pyarrow writes to a file; errors of the system stay those of the target."""
+    """A target as a file for pyarrow; errors stay those of the target."""
 
     target: Target
     closed: bool = False

@@ -1,4 +1,4 @@
-"""Bare paths for xargs and friends."""
+"""Write bare paths, for xargs and the like."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 class GroupedRow(Protocol):
-    """A row that may be a copy of a file that stays."""
+    """A row that may be a copy of a file to keep."""
 
     image: str
 
     @property
     def copy_of(self) -> str | None:
-        """Return the file that stays for it; None for files that stay themselves."""
+        """Return the file to keep in its place; None for a file to keep."""
         ...
 
 
 @dataclass
 class GroupsWriter:
-    """Write each group as the file that stays, then those that may go, then an empty line (the form of `fdupes`)."""
+    """Writes each group as the file to keep, the files to remove, and an empty line (the form of `fdupes`)."""
 
     target: Target
     null: bool
     _keeper: str | None = None
 
     def write(self, row: Row) -> None:
-        """Write the row's image, after a blank line and the file that stays when it begins another group."""
+        """Write the row's image; a new group begins with a blank line and the file to keep."""
         if "group" not in row.columns:
             return
         grouped = cast("GroupedRow", row)
@@ -48,17 +48,17 @@ class GroupsWriter:
         self.target.flush()
 
     def _line(self, name: str) -> None:
-        shown = printable(name) if self.target.is_terminal and not self.null else name
+        display_name = printable(name) if self.target.is_terminal and not self.null else name
         write = self.target.write_exact if self.null else self.target.write
-        write(os.fsencode(shown) + (b"\0" if self.null else b"\n"))
+        write(os.fsencode(display_name) + (b"\0" if self.null else b"\n"))
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: all rows are written."""
 
 
 @dataclass
 class PathsWriter:
-    """A path a line, or NUL-terminated; the very bytes of the file name, unless a terminal would read them."""
+    """Writes one path per line, or NUL-terminated; with the bytes of the file name, except on a terminal."""
 
     target: Target
     null: bool
@@ -74,4 +74,4 @@ class PathsWriter:
         self.target.flush()
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: all rows are written."""

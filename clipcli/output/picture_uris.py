@@ -1,4 +1,4 @@
-"""Images as small JPEG data URIs, for pages that need no other file."""
+"""Encode images as small JPEG data URIs, for self-contained pages."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ THUMBNAIL_EDGE = 256
 """Pixels of the longer side: sharp at the size shown on a dense screen, about 10 kB each."""
 _QUALITY = 80
 _PAPER = (255, 255, 255)
-"""What transparent pixels are laid on."""
+"""The background of transparent pixels."""
 _AHEAD = 4
-"""Thumbnails per thread that may wait for the page."""
+"""Thumbnails per thread that are read ahead."""
 
 
 def thumbnail(image: Image.Image, edge: int = THUMBNAIL_EDGE) -> str:
@@ -49,7 +49,7 @@ def thumbnail(image: Image.Image, edge: int = THUMBNAIL_EDGE) -> str:
 
 
 def read_thumbnail(path: str, *, orient: bool = True, rendering: Rendering = images.ON_WHITE) -> str | None:
-    """Return the data URI of a file, or None where there is no picture to read."""
+    """Return the data URI of a file, or None if it cannot be read."""
     draft = (2 * THUMBNAIL_EDGE, 2 * THUMBNAIL_EDGE)
     try:
         return thumbnail(images.decode(images.read(path), orient=orient, draft=draft, rendering=rendering))
@@ -60,9 +60,9 @@ def read_thumbnail(path: str, *, orient: bool = True, rendering: Rendering = ima
 def read_thumbnails(paths: Iterable[str], *, orient: bool = True) -> Iterator[str | None]:
     """Yield the data URI of each file, in order; as many threads read ahead as there are processors."""
     threads = os.cpu_count() or 1
-    read, waiting = partial(read_thumbnail, orient=orient), iter(paths)
+    read_picture, waiting = partial(read_thumbnail, orient=orient), iter(paths)
     with ThreadPoolExecutor(threads) as pool:
-        ahead = deque(pool.submit(read, path) for path in islice(waiting, _AHEAD * threads))
+        ahead = deque(pool.submit(read_picture, path) for path in islice(waiting, _AHEAD * threads))
         while ahead:
             yield ahead.popleft().result()
-            ahead.extend(pool.submit(read, path) for path in islice(waiting, 1))
+            ahead.extend(pool.submit(read_picture, path) for path in islice(waiting, 1))

@@ -1,4 +1,4 @@
-"""What passes from tasks to writers."""
+"""The rows that runs pass to writers."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ JsonObject: TypeAlias = "Mapping[str, object]"
 
 
 def as_json(value: object) -> object:
-    """Return a value of a table as JSON has it: times as ISO 8601, NaN and infinity as null, the rest as text."""
+    """Return a value of a table for JSON: times as ISO 8601, NaN and infinity as null, others as text."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): as_json(each) for key, each in value.items()}
+        return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_json(each) for each in value]
+        return [as_json(item) for item in value]
     return value.isoformat() if isinstance(value, (date, time)) else str(value)
 
 
 def cell_of(value: object) -> str:
-    """Return a value of a table as a cell: texts as they are, nothing for null, the rest as JSON."""
+    """Return a value of a table as a cell: texts unchanged, null as empty, others as JSON."""
     plain = as_json(value)
     return "" if plain is None else plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
 class CarriedRow:
-    """A row with columns of the table that its input is a row of, behind its own."""
+    """A row followed by columns of the input table."""
 
     row: Row
     names: tuple[str, ...]
-    """Of all rows of the run, so that they have the same columns."""
+    """Names of the added columns, the same for all rows of the run."""
     fields: Mapping[str, object]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Its own, then those of the table."""
+        """Return the row's columns, then those of the table."""
         return (*self.row.columns, *self.names)
 
     @property
     def path(self) -> str | None:
-        """That of the row."""
+        """Return the row's path."""
         return self.row.path
 
     def record(self) -> JsonObject:
-        """Its own keys, then those of the table."""
+        """Return the row's keys, then those of the table."""
         return {**self.row.record(), **self.fields}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
@@ -68,16 +68,16 @@ class CarriedRow:
 
 
 class CarriedColumns:
-    """The columns of tables that go through a run, to stand behind each row's own."""
+    """Appends columns of input tables to the rows of a run."""
 
-    def __init__(self, keep: Sequence[str], own: Sequence[str]) -> None:
-        """Begin.
+    def __init__(self, keep: Sequence[str], own_names: Sequence[str]) -> None:
+        """Set the names of the columns.
 
         Args:
-            keep: their names, where they are known beforehand; `all` takes those of the first input that has any.
-            own: the names that rows have themselves; a column of such a name is called `table_NAME`.
+            keep: names of the columns; `all` takes those of the first input that has any.
+            own_names: names of the rows' own columns; a table's column of such a name becomes `table_NAME`.
         """
-        self._own = frozenset(own)
+        self._own = frozenset(own_names)
         self._names = None if "all" in keep else tuple(map(self._name, keep))
 
     def row(self, row: Row, fields: Mapping[str, object]) -> Row:
@@ -86,7 +86,7 @@ class CarriedColumns:
         return CarriedRow(row, self._names, renamed) if self._names else row
 
     def renamed(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """Return the fields of an input under the names that the output has, as JSON."""
+        """Return the fields of an input for JSON, under their names in the output."""
         renamed = {self._name(name): as_json(value) for name, value in fields.items()}
         if self._names is None and renamed:
             self._names = tuple(renamed)
@@ -97,16 +97,16 @@ class CarriedColumns:
 
 
 class Row(Protocol):
-    """One result. It knows its columns and its JSON, and nothing of formats."""
+    """One result, with its columns and its JSON, independent of formats."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the cells, the same for all good rows of a run."""
+        """Return the names of the cells, the same for all good rows of a run."""
         ...
 
     @property
     def path(self) -> str | None:
-        """Return the file this row stands for in a list of bare paths; None leaves it out."""
+        """Return the row's path for a list of bare paths; None leaves it out."""
         ...
 
     def record(self) -> JsonObject:
@@ -122,25 +122,25 @@ class Writer(Protocol):
     """One format on one target."""
 
     def write(self, row: Row) -> None:
-        """Take a row; streaming formats let it out at once."""
+        """Write a row; streaming formats flush it."""
         ...
 
     def close(self) -> None:
-        """Let out what is held back and finish the format."""
+        """Write rows that were held back, and finish the format."""
         ...
 
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """An input that failed: a row too, so that nothing vanishes."""
+    """The row of an input that failed."""
 
     image: str
     stage: str
     reason: str
     kind: Literal["image", "query"] = "image"
-    """What the input is; its key in JSON."""
+    """The type of the input, which is its key in JSON."""
     fields: Mapping[str, object] = field(default_factory=dict)
-    """What else is known of the input, by column."""
+    """Further columns of the input."""
     columns: ClassVar[tuple[str, ...]] = ("image", "error")
     path: ClassVar[None] = None
 
@@ -153,15 +153,15 @@ class ErrorRow:
         return cls(redact(name), error.stage, redact(error.reason), kind, fields or {})
 
     def record(self) -> JsonObject:
-        """`{"image": …, "error": {"stage": …, "reason": …}}`; words that were looked for stand under `query`."""
+        """Return `{"image": …, "error": {"stage": …, "reason": …}}`; the key of a query is `query`."""
         return {self.kind: self.image, **self.fields, "error": {"stage": self.stage, "reason": self.reason}}
 
     def cells(self) -> Sequence[tuple[str, ...]]:
-        """Return the name and the reason, below the columns of their own."""
+        """Return the name and the reason."""
         return [(self.image, f"{self.stage}: {self.reason}")]
 
     def cells_under(self, columns: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the name among the names of good rows, which have these columns, and the reason in one column more."""
+        """Return cells for the columns of good rows, with the name in its column, and one more cell for the reason."""
         name, reason = self.cells()[0]
         under = [cell_of(self.fields.get(column)) for column in columns]
         under[columns.index(self.kind) if self.kind in columns else 0] = name

@@ -1,4 +1,4 @@
-"""A table for people: Rich draws it when the run is over."""
+"""A table for people, drawn by Rich at the end of the run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from clipcli.output.targets import Target
 
 _FILE_WIDTH = 160
-"""Columns of a table that is written to a file."""
+"""Width in characters of a table in a file."""
 
 
 @runtime_checkable
 class TableRow(Protocol):
-    """A row that shows people other columns than programs."""
+    """A row with other columns for people than for programs."""
 
     @property
     def table_columns(self) -> tuple[str, ...]:
-        """Names of the cells."""
+        """Return the names of the cells."""
         ...
 
     def table_cells(self) -> Sequence[tuple[str, ...]]:
@@ -38,7 +38,7 @@ class TableRow(Protocol):
 
 @dataclass
 class TableWriter:
-    """Holds the rows back, since the widths of the columns depend on all of them."""
+    """Keeps the rows, since the widths of the columns depend on all of them, and draws a table at the end."""
 
     target: Target
     _rows: list[Row] = field(default_factory=list)
@@ -48,7 +48,7 @@ class TableWriter:
         self._rows.append(row)
 
     def close(self) -> None:
-        """Draw what there is; nothing when there is nothing."""
+        """Draw the table, if there are rows."""
         if not self._rows:
             return
         from rich import box
@@ -60,15 +60,15 @@ class TableWriter:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, padding=(0, 1, 0, 0))
         for position, name in enumerate(columns):
             numeric = position > 0 and self._is_numeric(position)
-            heading = name.replace("_", "\n")  # narrow, so that names of files get the room
+            heading = name.replace("_", "\n")  # narrow, to leave space for file names
             table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
         for row in self._rows:
             for cells in _cells(row):
                 if isinstance(row, ErrorRow):
-                    shown = _failure(row, columns)
+                    texts = _failure(row, columns)
                 else:
-                    shown = [Text(printable(cell)) for cell in cells]
-                table.add_row(*shown)
+                    texts = [Text(printable(cell)) for cell in cells]
+                table.add_row(*texts)
         width = shutil.get_terminal_size().columns if self.target.is_terminal else _FILE_WIDTH
         drawn = io.StringIO()
         console = Console(file=drawn, width=width, force_terminal=self.target.is_terminal, highlight=False)
@@ -90,7 +90,7 @@ def _cells(row: Row) -> Sequence[tuple[str, ...]]:
 
 
 def _failure(row: ErrorRow, columns: tuple[str, ...]) -> list[Text]:
-    """Return the reason behind the name: in the next column where names stand first, else beside it."""
+    """Return the cells of a failure: the reason is in the second column if names are in the first, else beside it."""
     from rich.text import Text
 
     name, reason = (Text(printable(cell)) for cell in row.cells()[0])

@@ -1,4 +1,4 @@
-"""Where bytes go: stdout, or a file that replaces its predecessor only when it is whole."""
+"""Open the target of an output: stdout, a URL, or a file that replaces an older one only when complete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNFINISHED = ".part"
-"""How the name of a file ends that is being written; what `kill -9` leaves behind."""
+"""Suffix of an unfinished file; `kill -9` can leave such a file behind."""
 _PLAIN_FILE = 0o666
 _STDOUT_NAME = "standard output"
 _IS_WINDOWS = os.name == "nt"
@@ -31,49 +31,49 @@ _IS_WINDOWS = os.name == "nt"
 
 @dataclass(frozen=True)
 class Target:
-    """An open place for bytes. A refusal of the system becomes an `OutputError`; a closed pipe passes through."""
+    """An open target. An error of the system becomes an `OutputError`; a closed pipe passes through."""
 
     name: str
     stream: IO[bytes]
     is_log: bool = False
-    """Whether what is written becomes the log of a build."""
+    """Whether the output becomes the log of a CI server."""
 
     def write(self, data: bytes) -> None:
-        """Write all of it; into the log of a build, so that nothing in it commands the server."""
+        """Write data; for the log of a CI server, without workflow commands."""
         self.write_exact(disarm_log(data) if self.is_log else data)
 
     def write_exact(self, data: bytes) -> None:
-        """Write all of it as it is; on a terminal, above the bars that stderr has there."""
+        """Write data unchanged; on a terminal, above the progress bars."""
         if self.is_terminal:
-            with _plain_words(self.name), above_bars():
+            with _output_errors(self.name), above_bars():
                 self.stream.write(data)
                 self.stream.flush()
         else:
-            with _plain_words(self.name):
+            with _output_errors(self.name):
                 self.stream.write(data)
 
     def flush(self) -> None:
-        """Let out what is buffered."""
-        with _plain_words(self.name):
+        """Flush the buffer."""
+        with _output_errors(self.name):
             self.stream.flush()
 
     @property
     def is_terminal(self) -> bool:
-        """Return whether a person looks at it."""
+        """Return whether the target is a terminal."""
         return self.stream.isatty()
 
 
 @contextmanager
 def open_target(path: str | None) -> Iterator[Target]:
-    """Bytes to stdout (None or `-`), to a file or to a URL.
+    """Open stdout (None or `-`), a file or a URL for writing.
 
-    A file is written beside its place and moved there when the block ends well; on any exception nothing is left. What
-    goes to a URL is kept on disk until then. What is no ordinary file, such as a device, a pipe or `/dev/fd/3`, is
-    written directly.
+    A file is written under a temporary name and renamed when the block ends without an error; after an exception
+    nothing is left. Data for a URL is kept on disk until then. A target that is not a regular file, such as a device, a
+    pipe or `/dev/fd/3`, is written directly.
 
     Raises:
         OutputError: the folder or bucket is missing or not writable, or the disk is full.
-        UsageError: a URL that nothing is written to.
+        UsageError: the URL is read-only.
     """
     number = None if path is None else descriptor_of(path)
     if path is None or path == "-" or number == STDOUT:
@@ -83,7 +83,7 @@ def open_target(path: str | None) -> Iterator[Target]:
     elif is_url(path):
         yield from _sending(path)
     elif number is not None or (is_there(path) and not is_file(path)):
-        with _plain_words(path):  # an open file goes on where it is: it may have been opened to be appended to
+        with _output_errors(path):  # keep the position of an open file, which may have been opened for appending
             stream = os.fdopen(os.dup(number), "wb") if number is not None else Path(path).open("wb")  # noqa: SIM115
         with _closing(stream):
             target = Target(path, stream)
@@ -94,13 +94,13 @@ def open_target(path: str | None) -> Iterator[Target]:
 
 
 def unfinished_prefix(name: str) -> str:
-    """Return how the name of a file begins that will be `name`; eight random characters follow."""
+    """Return the prefix of the temporary name of a file; eight random characters follow."""
     return f".{name}."
 
 
 def _replacing(path: Path) -> Iterator[Target]:
     destination = path.resolve() if path.is_symlink() else path
-    with _plain_words(str(path)):
+    with _output_errors(str(path)):
         handle, name = tempfile.mkstemp(
             dir=destination.parent, prefix=unfinished_prefix(destination.name), suffix=UNFINISHED
         )
@@ -110,9 +110,9 @@ def _replacing(path: Path) -> Iterator[Target]:
             target = Target(str(path), stream)
             yield target
             target.flush()
-            with _plain_words(str(path)):
+            with _output_errors(str(path)):
                 os.fsync(stream.fileno())
-        with _plain_words(str(path)):
+        with _output_errors(str(path)):
             part.chmod(destination.stat().st_mode if is_there(destination) else _PLAIN_FILE & ~_umask())
             part.replace(destination)
     finally:
@@ -120,7 +120,7 @@ def _replacing(path: Path) -> Iterator[Target]:
 
 
 def _remove(part: Path) -> None:
-    """Remove what is left of a file that was not finished; Windows removes no file that is read-only."""
+    """Delete an unfinished file; Windows does not delete read-only files."""
     try:
         part.unlink(missing_ok=True)
     except PermissionError:
@@ -141,7 +141,7 @@ def _sending(url: str) -> Iterator[Target]:
 
 @contextmanager
 def _closing(stream: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Close a stream that was flushed; one that could not be tries again when it is closed, and its error is known."""
+    """Close a flushed stream; ignore errors of closing, since flushing has reported them."""
     try:
         yield stream
     finally:
@@ -157,7 +157,7 @@ def _umask() -> int:
 
 
 @contextmanager
-def _plain_words(where: str) -> Iterator[None]:
+def _output_errors(where: str) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
@@ -166,7 +166,7 @@ def _plain_words(where: str) -> Iterator[None]:
         raise OutputError(f"cannot write {where}: its folder does not exist", hint="make the folder first") from error
     except OSError as error:
         if error.errno == errno.EINVAL and where == _STDOUT_NAME and _IS_WINDOWS:
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error  # what Windows says of one
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error  # Windows' error for a closed pipe
         reason = (error.strerror or str(error)).lower()
         hint = "close the program that has it open" if isinstance(error, PermissionError) and _IS_WINDOWS else None
         raise OutputError(f"cannot write {where}: {reason}", hint=hint) from error

@@ -1,7 +1,7 @@
-"""Thumbnails on the terminal: Sixel or Kitty graphics where the terminal says that it can, else half-blocks.
+"""Show thumbnails in the terminal: with Sixel or Kitty graphics if it supports them, else with half-blocks.
 
-textual-image asks the terminal and draws; each of its questions waits a tenth of a second, so that a terminal without
-answers holds nothing up. Thumbnails of a line are one picture, which every protocol shows alike, with captions below.
+textual-image queries the terminal and draws. Each query waits a tenth of a second, so a terminal that does not answer
+causes little delay. The thumbnails of a line are drawn as one picture, with captions below.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SLOT_PIXELS = 288
-"""Width of a thumbnail's place in the picture that is drawn: 16 a column, where most terminals have 8 to 12."""
+"""Width of a thumbnail in pixels: 16 per column; most terminals have 8 to 12."""
 _SLOT_COLUMNS = 18
 _GAP_COLUMNS = 2
 _SHAPE = 0.8
-"""Height of a thumbnail's place, of its width: most photos are wider than high."""
+"""Ratio of a thumbnail's height to its width; most photos are wider than high."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture, at most SLOT_PIXELS wide and high, and what stands below it; None where no picture can be had."""
+    """A picture of at most SLOT_PIXELS in width and height, or None, and the captions below it."""
 
     picture: PillowImage.Image | None
     captions: tuple[str, ...]
 
 
 def why_none() -> str | None:
-    """Return why no picture can be shown; None where it can."""
+    """Return why no picture can be shown, or None."""
     if sys.__stdout__ is None or sys.stdout is not sys.__stdout__ or not sys.__stdout__.isatty():
         return "stdout is not a terminal"
     columns, lines = os.get_terminal_size(sys.__stdout__.fileno())
@@ -63,7 +63,7 @@ def draw(title: str, thumbnails: Sequence[Thumbnail]) -> None:
         from textual_image.renderable import HalfcellImage, Image, TGPImage, UnicodeImage
 
         drawn = HalfcellImage if Image is UnicodeImage else Image
-        # Kitty's placeholders carry the picture's number in their colour, which has to arrive as it is.
+        # Kitty's placeholders encode the picture's number in their colour, which must not be changed.
         console = Console(
             file=sys.stdout, width=width, highlight=False, color_system="truecolor" if drawn is TGPImage else "auto"
         )
@@ -76,7 +76,7 @@ def draw(title: str, thumbnails: Sequence[Thumbnail]) -> None:
 
 
 def _strip(line: Sequence[Thumbnail]) -> PillowImage.Image:
-    """One picture with all thumbnails of a line in their places."""
+    """Return one picture with all thumbnails of a line."""
     from PIL import Image
 
     column = SLOT_PIXELS // _SLOT_COLUMNS
@@ -105,9 +105,9 @@ def _caption(console: Console, line: Sequence[Thumbnail]) -> None:
 
 @contextmanager
 def _answers() -> Iterator[None]:
-    """Let the terminal's answers come from the terminal even where stdin is a list of images.
+    """Read the terminal's answers from the terminal, even if stdin is a list of images.
 
-    In the background nothing is asked: reading from the terminal would stop the process.
+    A background process makes no queries, since reading from the terminal would stop it.
     """
     if sys.platform == "win32":
         yield
@@ -128,5 +128,5 @@ def _answers() -> Iterator[None]:
 
 
 def _set_stdin(stream: TextIO | None) -> None:
-    """What textual-image reads answers from; None tells it that there are none."""
+    """Set the stream from which textual-image reads answers; None disables queries."""
     sys.__stdin__ = stream  # type: ignore[assignment,misc]

@@ -284,7 +284,7 @@ def test_too_little_memory_is_no_bug(embed, monkeypatch):
     monkeypatch.setattr("clipcli.session.session.Session.embed_texts", full)
     result = embed("--text", "a")
     assert result.code == 5
-    assert "error: memory does not suffice: Unable to allocate 9.31 GiB" in result.stderr
+    assert "error: out of memory: Unable to allocate 9.31 GiB" in result.stderr
     assert "Traceback" not in result.stderr
 
 

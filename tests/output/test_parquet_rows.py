@@ -89,7 +89,7 @@ def test_a_full_disk_is_an_output_error():
 
 def test_a_terminal_gets_no_parquet(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    with pytest.raises(UsageError, match="not shown on a terminal"):
+    with pytest.raises(UsageError, match="cannot be shown on a terminal"):
         parse_output("parquet", None)
     assert parse_output("parquet", "rows.pq").format == "parquet"
 

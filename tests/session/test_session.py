@@ -1,4 +1,4 @@
-"""One path to vectors: what is kept, what is computed once, what happens when memory does not suffice."""
+"""One path to vectors: what is kept, what is computed once, what happens when out of memory."""
 
 from __future__ import annotations
 

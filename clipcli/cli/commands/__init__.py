@@ -1,1 +1,1 @@
-"""One adapter a command: parse, open a session, call a task, write rows, end with an exit code."""
+"""One module per command: parse options, open a session, execute the run, exit with its code."""

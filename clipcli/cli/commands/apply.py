@@ -38,7 +38,7 @@ def apply(
     """Trash, move, link or delete what a plan removes. Every file and its keeper are checked again first."""
     from clipcli.runs.apply.run import ApplyRun
 
-    acting = ApplyRun.of(plan, options, touches_nothing=keep_both)
+    run = ApplyRun.of(plan, options, touches_nothing=keep_both)
     if keep_both or ignore_file is not None:
-        acting.decide(ignore_file, keep_all=keep_both)
-    raise typer.Exit(0 if keep_both else acting.apply(out.parse(null=False), yes=options.yes))
+        run.decide(ignore_file, keep_all=keep_both)
+    raise typer.Exit(0 if keep_both else run.apply(out.parse(null=False), yes=options.yes))

@@ -25,13 +25,13 @@ def info(output: TableOptions, cache_dir: CacheDirOption = None) -> None:  # noq
     from clipcli.models.records import fast_copies
     from clipcli.output import open_writer
 
-    wanted = output.parse_table()
+    table_output = output.parse_table()
     console = Console()
     with EmbeddingCache.open(say=console.warning) as cache:
         console.info(f"{cache.folder}")
         if copies := fast_copies():
-            console.info(f"{_told(copies)}; clipcli cache clear --copies removes them")
-        with open_writer(wanted) as writer:
+            console.info(f"{_copies_summary(copies)}; clipcli cache clear --copies removes them")
+        with open_writer(table_output) as writer:
             for space in cache.info():
                 writer.write(space)
 
@@ -48,11 +48,11 @@ def clear(
     console = Console()
     with EmbeddingCache.open(say=console.warning) as cache:
         if copies:
-            console.info(f"{_told(remove_fast_copies())}: removed")
+            console.info(f"{_copies_summary(remove_fast_copies())}: removed")
         _conclude(cache, cache.clear(), console)
 
 
-def _told(copies: Sequence[FastCopy]) -> str:
+def _copies_summary(copies: Sequence[FastCopy]) -> str:
     return f"fast-starting copies of models: {len(copies)}, {sum(copy.size for copy in copies) / 1e6:,.0f} MB"
 
 
@@ -88,7 +88,7 @@ def prune(
 
 
 def _conclude(cache: EmbeddingCache, removed: int, console: Console) -> None:
-    """Say what was removed; a cache that could not be written has said so."""
+    """Print what was removed; a cache that cannot be written has already printed a warning."""
     if not cache.is_writable:
         raise typer.Exit(ExitCode.OUTPUT)
     console.info(f"{removed:,} vectors removed from {cache.folder}")

@@ -1,4 +1,4 @@
-"""`clipcli calibrate`: thresholds that mean something, from a few labelled images."""
+"""`clipcli calibrate`: find thresholds from a few labelled images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVERYDAY = (
     "output", "labels", "labels_file", "prompts", "expect_from", "objective", "target_precision", "multi_label",
     "background", "report", "format", "model", "device", "include", "exclude", "verbose", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     "clipcli calibrate labelled/ -o thresholds.json",
     "clipcli calibrate labelled/ -o thresholds.json --report curves.html",

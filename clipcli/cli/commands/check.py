@@ -1,4 +1,4 @@
-"""`clipcli check`: the checks of clipcli.toml, with one summary and one exit code."""
+"""`clipcli check`: run the checks of clipcli.toml, with one summary and one exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERYDAY = (
     "config", "only", "changed_since", "init", "report", "output", "format", "paths", "model", "device", "no_cache",
     "include", "exclude", "verbose", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     "clipcli check --init",
     "clipcli check --report junit.xml",
@@ -44,9 +44,7 @@ def check(
     if selection.init:
         from clipcli.runs.check.init_file import write_start
 
-        console.line(
-            f"wrote {write_start(selection.config)}: say in it which pictures should be what, then run clipcli check"
-        )
+        console.line(f"wrote {write_start(selection.config)}: edit its checks, then run clipcli check")
         raise typer.Exit
     reporting = reports.parse()
     planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates), console)
@@ -63,13 +61,13 @@ def check(
 
 
 def _with_default(out: OutputOptions, config: Config) -> OutputOptions:
-    """Return the file's format, where neither the command line nor the environment names one."""
+    """Return the options with the file's format if neither the command line nor the environment sets one."""
     chosen = out.format != "auto" or out.output or out.paths
     return out if chosen else replace(out, format=config.defaults.format or "auto")
 
 
 def _score(spec: CheckSpec, config: Config) -> ScoreOptions:
-    """Forbidden labels without others to choose from are each held against a background."""
+    """Return the options of scores; forbidden labels without others are each compared with a background."""
     alone = bool(spec.forbid) and not spec.has_labels
     return ScoreOptions(
         threshold=spec.threshold,

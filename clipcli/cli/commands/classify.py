@@ -1,4 +1,4 @@
-"""`clipcli classify`: each image gets the label that fits it."""
+"""`clipcli classify`: give each image the label that fits it best."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVERYDAY = (
     "min_accuracy", "report", "output", "format", "paths", "model", "device", "files_from", "null", "include",
     "exclude", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     'clipcli classify photos/ -l cat,dog,"red car"',
     "clipcli classify photos/ -l cat,dog -o rows.csv",

@@ -1,4 +1,4 @@
-"""`clipcli dedupe`: copies, near copies and look-alikes; only a report, which is also a plan."""
+"""`clipcli dedupe`: find copies, near copies and look-alikes, and write a report or a plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVERYDAY = (
     "level", "similar", "against", "rotations", "keep", "protect", "remove", "ignore_file", "fail_on", "report",
     "output", "format", "paths", "model", "device", "include", "exclude", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     "clipcli dedupe photos/",
     "clipcli dedupe photos/ -o plan.jsonl && clipcli apply plan.jsonl",
@@ -23,7 +23,7 @@ EXAMPLES = (
 
 def dedupe(
     inputs: InputOptions,
-    asked: DuplicateOptions,
+    options: DuplicateOptions,
     model: ModelOptions,
     out: PlanOutputOptions,
     reports: DuplicateReportOptions,
@@ -42,14 +42,14 @@ def dedupe(
     from clipcli.runs.dedupe.vector_run import NoSession, plan_vectors
 
     refuse_actions(elsewhere)
-    if (stored := plan_vectors(inputs, asked, run.console())) is not None:
+    if (stored := plan_vectors(inputs, options, run.console())) is not None:
         output = out.parse(null=inputs.null)
         if reports.report:
             raise UsageError("--report is for images", hint="vectors have no pictures to review: leave out --report")
         raise typer.Exit(
             execute(stored, nullcontext(NoSession()), lambda _: open_writer(output), stored.report.console)
         )
-    job, choice = plan(inputs, asked, run, run.console()), model.choice()
+    job, choice = plan(inputs, options, run, run.console()), model.choice()
     output = out.parse(null=inputs.null)
     reporting = reports.parse()
     pages = [ReviewPage(file, not inputs.no_orient, inputs.rendering(), plan_of(output)) for file in reporting.pages]

@@ -11,7 +11,7 @@ EVERYDAY = (
     "labels", "labels_file", "prompts", "threshold", "multi_label", "crops", "output", "format", "paths", "model",
     "device", "files_from", "include", "exclude", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     'clipcli detect photos/ -l "a dog,a ball"',
     "clipcli detect photos/ -l dog,ball -m owlv2 --threshold 0.2",

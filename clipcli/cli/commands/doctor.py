@@ -26,5 +26,5 @@ def doctor(out: TableOptions) -> None:
             if finding.ok is False:
                 wrong.append(f"{finding.area} {finding.name}: {finding.value}")
     for line in wrong:
-        Console().line(f"not as it should be: {line}")
+        Console().line(f"problem: {line}")
     raise typer.Exit(ExitCode.MODEL if wrong else ExitCode.OK)

@@ -1,4 +1,4 @@
-"""`clipcli embed`: images or texts become vectors, in the format that the next tool reads."""
+"""`clipcli embed`: turn images or texts into vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERYDAY = (
     "text", "texts_from", "output", "format", "dtype", "resume", "shard", "dry_run", "model", "device", "ray",
     "files_from", "null", "column", "include", "exclude", "verbose", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     "clipcli embed photos/ -o photos.parquet",
     'clipcli embed "a dog" "a cat"',
@@ -64,7 +64,7 @@ def _embed_tokens(
     out: VectorOptions,
     run: RunOptions,
 ) -> int:
-    """Write the text encoder's states."""
+    """Write the text encoder's states and return the exit code."""
     from clipcli.runs.base import execute
     from clipcli.runs.embed.token_states import plan_states
     from clipcli.session.session import open_session

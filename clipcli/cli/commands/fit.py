@@ -1,4 +1,4 @@
-"""`clipcli fit`: a head for `classify` from a few pictures of each label."""
+"""`clipcli fit`: learn a head for `classify` from a few pictures of each label."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVERYDAY = (
     "output", "labels", "labels_file", "prompts", "expect_from", "method", "force", "format", "model", "device",
     "include", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     "clipcli fit shoes/ -o shoes.head",
     "clipcli classify new/ --head shoes.head --none other",

@@ -1,4 +1,4 @@
-"""`clipcli index`: an approximate index for corpora that are too large to search row by row."""
+"""`clipcli index`: build an approximate index for corpora that are too large to search row by row."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def index(
     file = open_vectors(vectors)
     with console.progress(len(file), "vector") as advance:
         info = build(file, output, recall, advance)
-    console.info(f"{info.rows:,} vectors in {output}; it finds {info.recall:.1%} of the ten best of an exact search")
+    console.info(f"{info.rows:,} vectors in {output}; it finds {info.recall:.1%} of the ten best exact hits")
     if info.recall < recall:
-        console.warning(f"recall stays below {recall:.1%}; search {vectors} itself where every hit counts")
+        console.warning(f"recall is below {recall:.1%}; search {vectors} directly if every hit matters")
     raise typer.Exit(ExitCode.OK)

@@ -1,4 +1,4 @@
-"""`clipcli merge`: shards of one run, or vector files of one model, become one file."""
+"""`clipcli merge`: join shards of one run, or vector files of one model, into one file."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _ModelsArgument = Annotated[
 
 def list_models(
     out: TableOptions,
-    at: StoreOptions,
+    folders: StoreOptions,
     pattern: Annotated[
         str,
         typer.Argument(
@@ -34,7 +34,7 @@ def list_models(
     from clipcli.output import open_writer
     from clipcli.runs.models.run import listing
 
-    rows = [row for row in listing(pattern, at.weights_dir) if row.on_disk or not on_disk]
+    rows = [row for row in listing(pattern, folders.weights_dir) if row.on_disk or not on_disk]
     with open_writer(out.parse_table(), header=True) as writer:
         for row in rows:
             writer.write(row)
@@ -42,7 +42,7 @@ def list_models(
         Console().line(f"no model {'on this disk ' if on_disk else ''}has {pattern!r} in its name or alias")
 
 
-def info(model: _ModelArgument, out: TableOptions, at: HubOptions) -> None:
+def info(model: _ModelArgument, out: TableOptions, hub: HubOptions) -> None:
     """Show what a model is: vectors, preprocessing, scoring head, licence. Downloads no weights."""
     from clipcli.core.console import Console
     from clipcli.models.choice import Choice
@@ -50,16 +50,16 @@ def info(model: _ModelArgument, out: TableOptions, at: HubOptions) -> None:
     from clipcli.output import open_writer
     from clipcli.runs.models.run import facts
 
-    found = facts(Model(Choice(model, offline=at.offline, weights_dir=at.weights_dir), Console()))
+    rows = facts(Model(Choice(model, offline=hub.offline, weights_dir=hub.weights_dir), Console()))
     with open_writer(out.parse_table()) as writer:
-        for row in found:
+        for row in rows:
             writer.write(row)
 
 
 def pull(
     models: _ModelsArgument,
     verbosity: VerbosityOptions,
-    at: HubOptions,
+    hub: HubOptions,
     no_export: Annotated[bool, typer.Option("--no-export", help="Make no fast-starting copy.")] = False,
 ) -> None:
     """Download models, check their hashes, and make fast-starting copies, so that later runs need no network."""
@@ -67,7 +67,7 @@ def pull(
     from clipcli.runs.models.run import pull as pull_model
 
     for name in models:
-        choice = Choice(name, offline=at.offline, weights_dir=at.weights_dir)
+        choice = Choice(name, offline=hub.offline, weights_dir=hub.weights_dir)
         pull_model(choice, verbosity.console(), export=not no_export)
 
 
@@ -75,7 +75,7 @@ def verify(
     model: _ModelArgument,
     out: TableOptions,
     verbosity: VerbosityOptions,
-    at: StoreOptions,
+    folders: StoreOptions,
     images: Annotated[
         list[str] | None, typer.Option("--image", metavar="FILE", help="Also compare on this image. Repeatable.")
     ] = None,
@@ -92,7 +92,7 @@ def verify(
     from clipcli.runs.models.run import verify as verify_model
 
     rows = verify_model(
-        Choice(model, offline=True, weights_dir=at.weights_dir), images or [], source, verbosity.console()
+        Choice(model, offline=True, weights_dir=folders.weights_dir), images or [], source, verbosity.console()
     )
     with open_writer(out.parse_table()) as writer:
         for row in rows:
@@ -102,7 +102,7 @@ def verify(
 def export(
     model: _ModelArgument,
     verbosity: VerbosityOptions,
-    at: HubOptions,
+    hub: HubOptions,
     output: Annotated[
         str | None,
         typer.Option(
@@ -121,14 +121,14 @@ def export(
     from clipcli.models.choice import Choice
     from clipcli.runs.models.run import export as export_model
 
-    choice = Choice(model, "cpu", "fp32", SOURCE_ENGINE, at.offline, at.weights_dir)
+    choice = Choice(model, "cpu", "fp32", SOURCE_ENGINE, hub.offline, hub.weights_dir)
     export_model(choice, output, dtype, name, verbosity.console())
 
 
 def bench(
     models: _ModelsArgument,
     out: TableOptions,
-    at: HubOptions,
+    hub: HubOptions,
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=0.1, help="Seconds to embed images, and then texts.")
     ] = 5.0,
@@ -142,7 +142,8 @@ def bench(
     from clipcli.runs.models.bench import benchmark
 
     choices = [
-        parse_choice(name, device, precision, engine, offline=at.offline, weights_dir=at.weights_dir) for name in models
+        parse_choice(name, device, precision, engine, offline=hub.offline, weights_dir=hub.weights_dir)
+        for name in models
     ]
     with open_writer(out.parse_table()) as writer:
         for row in benchmark(choices, seconds):

@@ -22,7 +22,7 @@ def list_sets(output: OutputOptions) -> None:
         for chosen in shipped_sets().values():
             try:
                 writer.write(SetRow.of(chosen))
-            except PromptsError as error:  # noqa: PERF203 - a plain install lacks the templates that come with open_clip
+            except PromptsError as error:  # noqa: PERF203 - a plain install lacks open_clip's templates
                 missing.append(f"{chosen.name} is left out: {error.message}; to add them: {error.hint}")
     for line in missing:
         Console().info(line)
@@ -63,9 +63,9 @@ def check(
     from clipcli.output.targets import open_target
     from clipcli.prompts import check_file, check_labels
 
-    wanted, faults = check_labels(labels or [], labels_file or [])
+    parsed_labels, faults = check_labels(labels or [], labels_file or [])
     for file in files:
-        faults += check_file(file, wanted)
+        faults += check_file(file, parsed_labels)
     with open_target(None) as target:
         for fault in faults:
             line = f"{fault} ({fault.suggestion})" if fault.suggestion else str(fault)
@@ -93,12 +93,12 @@ def tokens(
 
     with open_writer(output.parse(null=False)) as writer:
         for text in texts:
-            found = clip_token_texts(text)
-            for position, (number, shown) in enumerate(found, start=1):
-                writer.write(TokenRow(text, position, number, shown, kept=position < context - 1))
-            if (cut := len(found) + 2 - context) > 0:
+            token_texts = clip_token_texts(text)
+            for position, (number, token_text) in enumerate(token_texts, start=1):
+                writer.write(TokenRow(text, position, number, token_text, kept=position < context - 1))
+            if (cut := len(token_texts) + 2 - context) > 0:
                 Console().info(
-                    f"{printable(text[:40])}: {len(found) + 2} tokens with start and end, the last {cut} are cut"
+                    f"{printable(text[:40])}: {len(token_texts) + 2} tokens with start and end, the last {cut} are cut"
                 )
 
 

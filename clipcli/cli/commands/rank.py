@@ -11,7 +11,7 @@ EVERYDAY = (
     "query", "image", "queries", "top_k", "min_score", "relevant", "copy_to", "report", "preview", "relevance",
     "min_recall", "output", "format", "paths", "model", "device", "include", "exclude", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     'clipcli rank "two parrots on a branch" photos/',
     "clipcli rank photo.jpg photos/ --report hits.html",

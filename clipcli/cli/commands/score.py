@@ -1,4 +1,4 @@
-"""`clipcli score`: how well each image fits its own text."""
+"""`clipcli score`: score how well each image fits its own text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVERYDAY = (
     "column", "text", "keep", "prompts", "min_score", "top_share", "min_share", "report", "output", "format", "paths",
     "model", "device", "files_from", "include", "exclude", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     "clipcli score 'shards/{00000..00099}.tar' -o scores.jsonl",
     "clipcli score catalogue.csv --image photo --text title --keep sku",

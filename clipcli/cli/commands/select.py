@@ -1,4 +1,4 @@
-"""`clipcli select`: choose rows of another command, and copy the samples that they speak of."""
+"""`clipcli select`: choose rows of another command, and copy their samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVERYDAY = (
     "min_score", "top_share", "where", "sources", "copy_to", "per_shard", "last_dot", "column", "output", "format",
     "paths", "null", "quiet",
 )  # fmt: skip
-"""What `--help` shows."""
+"""Options in `--help`."""
 EXAMPLES = (
     "clipcli select scores.parquet --min-score 0.28 -o 'kept/{:05d}.tar'",
     "clipcli select scores.csv --from 'shards/*.tar' --top-share 0.3 -o best.tar",
@@ -21,7 +21,7 @@ EXAMPLES = (
 
 
 def select(rows: RowOptions, samples: SampleOptions, out: SelectOutputOptions, verbosity: VerbosityOptions) -> None:
-    """Choose rows of another command, and copy their images with all that belongs to them."""
+    """Choose rows of another command, and copy their images with all files of each sample."""
     from clipcli.runs.select import plan
 
     raise typer.Exit(plan(rows, samples, out, verbosity.console()).carry_out())

@@ -1,4 +1,4 @@
-"""`clipcli undo`: take back what `apply` did."""
+"""`clipcli undo`: undo what `apply` did."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def undo(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Also undo a journal from another user or machine.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only what went wrong.")] = False,
 ) -> None:
-    """Undo what can be undone, the last step first, and say what cannot."""
+    """Undo what can be undone, the last step first, and list what cannot."""
     from clipcli.runs.apply.run import undo_all
 
     raise typer.Exit(undo_all(journal, out.parse(null=False), quiet=quiet, yes=yes))

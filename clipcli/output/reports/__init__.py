@@ -1,4 +1,4 @@
-"""What CI reads of a check: JUnit, SARIF, Markdown, a page, annotations; a writer a file, one seam for all commands."""
+"""Reports of checks for CI: JUnit, SARIF, Markdown, a page and annotations, one module each."""
 
 from clipcli.output.reports.findings import CheckReport as CheckReport
 from clipcli.output.reports.findings import Finding as Finding

@@ -1,4 +1,4 @@
-"""Annotations of a pull request: lines that GitHub's runner takes out of a log and shows beside the files.
+"""Annotations of a pull request: lines of a log that GitHub shows beside the files.
 
 The form and the escapes are those of its workflow commands: `::error file=NAME,title=TITLE::MESSAGE`, with `%`,
 carriage return and newline as `%25`, `%0D`, `%0A` everywhere, and `:` and `,` as `%3A` and `%2C` before the message.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clipcli.output.targets import Target
 
 SHOWN = 10
-"""GitHub shows ten errors and ten warnings of a step and drops the others without a word."""
+"""GitHub shows ten errors and ten warnings per step and silently drops the others."""
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = _DATA | {":": "%3A", ",": "%2C"}
 _AS_DATA = str.maketrans(_DATA)
@@ -26,9 +26,9 @@ _AS_PROPERTY = str.maketrans(_PROPERTY)
 
 
 def write_annotations(target: Target, checks: Sequence[CheckReport]) -> None:
-    """An error for each image that fails a check, a warning where the check holds all the same.
+    """Write an error for each image that fails a check, or a warning if the check still holds.
 
-    The last one that GitHub would show says how many more there are.
+    The last one that GitHub shows gives the number of further ones.
 
     Raises:
         OutputError: the target cannot be written.
@@ -44,12 +44,12 @@ def write_annotations(target: Target, checks: Sequence[CheckReport]) -> None:
 
 
 def _lines_of(level: str, findings: Sequence[tuple[CheckReport, Finding]]) -> Iterator[str]:
-    shown = findings if len(findings) <= SHOWN else findings[: SHOWN - 1]
-    for check, finding in shown:
+    first_findings = findings if len(findings) <= SHOWN else findings[: SHOWN - 1]
+    for check, finding in first_findings:
         yield _line(level, check, finding.image, f"{printable(finding.image)}: {printable(finding.message)}")
-    if len(findings) > len(shown):
-        rest = len(findings) - len(shown)
-        yield f"::{level} title=clipcli::{rest} more images fail; the log and the reports name them all"
+    if len(findings) > len(first_findings):
+        remaining = len(findings) - len(first_findings)
+        yield f"::{level} title=clipcli::{remaining} more images fail; the log and the reports name them all"
 
 
 def _line(level: str, check: CheckReport, image: str | None, message: str) -> str:

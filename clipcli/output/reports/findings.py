@@ -1,4 +1,4 @@
-"""What a check found: one finding an image, whatever the command that made it."""
+"""The findings of a check: one per image, for every command."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from clipcli.inputs.sources.filesystems import is_url
 
 
 def in_checkout(image: str) -> str | None:
-    """The name from the top of the checkout, with forward slashes; None for a URL, and where the file lies elsewhere.
+    """Return the path relative to the top of the checkout, with forward slashes; None for URLs and files elsewhere.
 
-    Names stay what they are to the last byte, and links are not followed. The top is what GitHub says, else the nearest
-    folder with a `.git`, else the working folder.
+    Names are not changed, and links are not followed. The top is GitHub's workspace, else the nearest folder with a
+    `.git`, else the working folder.
     """
     if is_url(image):
         return None
@@ -30,33 +30,35 @@ def _top() -> str | Path:
     workspace = os.environ.get("GITHUB_WORKSPACE")
     if workspace:
         return workspace
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if is_there(folder / ".git")), here)
+    working_folder = Path.cwd()
+    return next(
+        (folder for folder in (working_folder, *working_folder.parents) if is_there(folder / ".git")), working_folder
+    )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One image held against what was expected of it. `classify`, `rank` and `dedupe` all fill it."""
+    """One image compared with an expectation, from `classify`, `rank` or `dedupe`."""
 
     image: str
     """The name as the user wrote it."""
     path: str
-    """What the operating system opens; for thumbnails."""
+    """The path that the operating system opens, for thumbnails."""
     ok: bool
     expected: str | None = None
-    """A label, or words such as `no duplicate`; None where nothing is expected of the image."""
+    """A label, or words such as `no duplicate`; None without an expectation."""
     found: str | None = None
-    """None where there is no answer, or where the image could not be read."""
+    """The answer; None if there is none, or the image could not be read."""
     expected_score: float | None = None
     found_score: float | None = None
     error: str | None = None
-    """Why the image could not be used."""
+    """The reason why the image could not be used."""
     title: str = ""
-    """What it is called in a list of cases, where the image's name is not enough."""
+    """Its name in a list of test cases, if the image's name is not enough."""
 
     @property
     def message(self) -> str:
-        """One sentence, without the image's name."""
+        """Return one sentence, without the image's name."""
         if self.error is not None:
             expected = f"expected {self.expected}, but it " if self.expected else ""
             return f"{expected}cannot be used: {self.error}"
@@ -66,25 +68,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """One check and everything it found."""
+    """One check with its findings."""
 
     name: str
     findings: tuple[Finding, ...]
     holds: bool
     outcome: str
-    """One sentence: how many were right, and how many had to be."""
+    """One sentence: how many findings were right, and how many had to be."""
     model: str = ""
     by_label: bool = False
-    """Whether what was found are labels, so that a page shows the images label by label."""
+    """Whether the answers are labels, so that a page groups images by label."""
 
     @cached_property
     def failed(self) -> tuple[Finding, ...]:
-        """Return those that are not what was expected of them, in the order they came."""
+        """Return the findings that do not meet the expectation, in order."""
         return tuple(finding for finding in self.findings if not finding.ok)
 
     @property
     def total(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.findings)
 
 

@@ -1,4 +1,4 @@
-"""A page to look at: the images that fail, large enough to see why, then the others label by label."""
+"""A page of the images that fail, and then of the others by label."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from clipcli.output.targets import Target
 
 MOST_CARDS = 2000
-"""Thumbnails of one check: 20 MB of page."""
+"""Most thumbnails of one check: 20 MB of page."""
 
 
 def write_html(target: Target, checks: Sequence[CheckReport]) -> None:
-    """Write a page of all checks: for each the images that fail, then the others, label by label where they have some.
+    """Write a page of all checks: for each, the images that fail, then the others, by label if they have labels.
 
     Raises:
         OutputError: the target cannot be written.
@@ -58,7 +58,7 @@ def _sections(checks: Sequence[CheckReport], page: str) -> Iterator[Section]:
 
 
 def _shown_parts(check: CheckReport, *, alone: bool) -> list[_Part]:
-    """Return what fails first, and no more than `MOST_CARDS` findings in all."""
+    """Return the parts of a page, failing images first, with at most `MOST_CARDS` findings."""
     left_out = check.total - MOST_CARDS
     note = check.outcome + (f"; {left_out:,} more images are not shown" if left_out > 0 else "")
     if not check.by_label:
@@ -77,7 +77,7 @@ def _shown_parts(check: CheckReport, *, alone: bool) -> list[_Part]:
 
 
 def _by_label(check: CheckReport) -> Iterator[tuple[str, list[Finding]]]:
-    """Yield headings and findings, the surest of each first: wrong answers, the others by label, what is no picture."""
+    """Yield headings and findings by score: wrong answers, the others by label, and unreadable images."""
     wrong = [finding for finding in check.failed if finding.error is None]
     if wrong:
         yield "wrong", sorted(wrong, key=_surest)
@@ -90,7 +90,7 @@ def _by_label(check: CheckReport) -> Iterator[tuple[str, list[Finding]]]:
 
 
 def _label(finding: Finding) -> tuple[bool, str]:
-    """Return a key that sorts by label, with images that got none last."""
+    """Return a key that sorts by label, with images without a label last."""
     return finding.found is None, finding.found or ""
 
 

@@ -1,4 +1,4 @@
-"""JUnit XML, as CI servers read it: one suite per check, one test case per image."""
+"""JUnit XML for CI servers: one suite per check, one test case per image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from clipcli.output.targets import Target
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML 1.0 document can hold, not even escaped."""
+"""Characters that XML 1.0 does not allow, even escaped."""
 
 
 def write_junit(target: Target, checks: Sequence[CheckReport]) -> None:
-    """One document. An image that fails a check which holds all the same is `skipped`: it must not fail the build.
+    """Write one document. A failing image of a check that still holds is `skipped`, so that it does not fail the build.
 
     Raises:
         OutputError: the target cannot be written.
@@ -67,10 +67,10 @@ def _case(check: CheckReport, finding: Finding) -> ET.Element:
 
 
 def _classname(check: CheckReport) -> str:
-    """Servers group cases by what stands before the dots."""
+    """Return the class name of a check; servers group cases by its part before the dot."""
     return legal(f"clipcli.{check.name.replace('.', '_')}")
 
 
 def legal(text: str) -> str:
-    r"""Return the text with whatever XML cannot hold spelt out: `\x1b`, and undecodable bytes as `\xff`."""
+    r"""Return the text with characters that XML does not allow escaped: `\x1b`, and undecodable bytes as `\xff`."""
     return _ILLEGAL.sub(lambda match: printable(match[0]) if not match[0].isprintable() else "\ufffd", text)

@@ -1,4 +1,4 @@
-"""Markdown: the summary of a job. Names stand in code spans, so that nothing in them is markup, mention or link."""
+"""Markdown for the summary of a job. Names are in code spans, so that they contain no markup, mention or link."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from clipcli.output.targets import Target
 
 MOST_BYTES = 900_000
-"""A job summary of more than 1 MiB is refused whole."""
+"""GitHub refuses a job summary above 1 MiB."""
 
 
 def write_markdown(target: Target, checks: Sequence[CheckReport]) -> None:
-    """A table of checks, then a table of failing images for each check that has some.
+    """Write a table of checks, then a table of failing images for each check that has some.
 
     Raises:
         OutputError: the target cannot be written.
@@ -72,5 +72,5 @@ def code(raw: str) -> str:
 
 
 def text(raw: str) -> str:
-    """Text in which no character is markup."""
+    """Return text with all markup characters escaped."""
     return re.sub(r"([\\`*_{}\[\]<>#|~@&!])", r"\\\1", printable(raw))

@@ -1,4 +1,4 @@
-"""SARIF 2.1.0, as code scanning reads it: one run, a rule a check, a result an image that fails."""
+"""SARIF 2.1.0 for code scanning: one run, one rule per check, one result per failing image."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _ROOT = "%SRCROOT%"
 _OF_URLS = "%:/?#[]@!$&'()*+,;="
-"""What has a meaning in a URL, or is escaped already."""
+"""Characters with a meaning in a URL, or already escaped."""
 _FINGERPRINT = "clipcliCheck/v1"
 
 
 def write_sarif(target: Target, checks: Sequence[CheckReport]) -> None:
-    """One log with one run: code scanning refuses several runs of one tool in a file.
+    """Write a log with one run; code scanning refuses several runs of one tool in a file.
 
     Raises:
         OutputError: the target cannot be written.
@@ -78,26 +78,23 @@ def _of_check(index: int, check: CheckReport) -> JsonObject:
 
 
 def _result(index: int, check: CheckReport, finding: Finding) -> JsonObject:
-    known = "\0".join((check.name, finding.image, finding.expected or "")).encode("utf-8", "surrogatepass")
-    # Viewers want a line to hang a result on; a picture has only its first.
-    where = {"artifactLocation": _location(finding.image), "region": {"startLine": 1}}
+    identity = "\0".join((check.name, finding.image, finding.expected or "")).encode("utf-8", "surrogatepass")
+    # Viewers require a line number; a picture has only line 1.
+    location = {"artifactLocation": _location(finding.image), "region": {"startLine": 1}}
     scores = {"expectedScore": finding.expected_score, "foundScore": finding.found_score}
     return {
         "ruleId": printable(check.name),
         "ruleIndex": index,
         "level": _level(check),
         "message": {"text": f"{printable(finding.image)}: {printable(finding.message)}"},
-        "locations": [{"physicalLocation": where}],
-        "partialFingerprints": {_FINGERPRINT: hashlib.sha256(known).hexdigest()},
+        "locations": [{"physicalLocation": location}],
+        "partialFingerprints": {_FINGERPRINT: hashlib.sha256(identity).hexdigest()},
         "properties": {name: round(score, 6) for name, score in scores.items() if score is not None},
     }
 
 
 def _location(image: str) -> JsonObject:
-    """Return a relative reference from the top of the checkout, byte for byte.
-
-    A full URI for a file elsewhere, or a URL.
-    """
+    """Return a path relative to the top of the checkout, or the full URI of a file elsewhere or of a URL."""
     if is_url(image):
         return {"uri": quote(os.fsencode(image), safe=_OF_URLS)}
     inside = in_checkout(image)

@@ -1,4 +1,4 @@
-"""Which reports were asked for, and writing them all."""
+"""Check which reports are requested, and write them."""
 
 from __future__ import annotations
 
@@ -55,37 +55,37 @@ WRITERS: Mapping[str, Write] = {
     ".htm": _html,
     ".md": _markdown,
 }
-"""By suffix; what writes a format is imported when it is written, since most runs write no report."""
+"""Suffix → writer; its module is imported on use, since most runs write no report."""
 ANNOTATE = ("auto", "github", "none")
 
 
 @dataclass(frozen=True)
 class Reporting:
-    """What was asked for, checked."""
+    """The requested reports, checked."""
 
     paths: tuple[str, ...] = ()
     annotate: bool = False
     collect: bool = False
-    """Whether the caller wants every finding for itself."""
+    """Whether the caller itself needs every finding."""
 
     def needs(self, *, ok: bool) -> bool:
-        """Return whether a finding will be shown anywhere: reports hold all images, annotations those that fail."""
+        """Return whether a finding is used: reports contain all images, annotations only failing ones."""
         return self.collect or bool(self.paths) or (self.annotate and not ok)
 
     @property
     def pages(self) -> tuple[str, ...]:
-        """Return the files that are to be pages, for a command that has a page of its own."""
+        """Return the files of pages, for a command with its own kind of page."""
         return tuple(path for path in self.paths if writer_for(path) is _html)
 
     def without_pages(self) -> Reporting:
-        """Return the reports that are left to write then."""
+        """Return the reports without pages."""
         return replace(self, paths=tuple(path for path in self.paths if path not in self.pages))
 
     def write(self, checks: Sequence[CheckReport]) -> None:
-        """Write every report, each whole or not at all, and the annotations to stderr, where runners read them too.
+        """Write every report atomically, and the annotations to stderr, which runners read too.
 
         Raises:
-            OutputError: one cannot be written.
+            OutputError: a report cannot be written.
         """
         if self.annotate:
             sys.stderr.flush()
@@ -96,7 +96,7 @@ class Reporting:
 
 
 def writer_for(path: str) -> Write:
-    """Return the writer that a suffix names. Raises UsageError when it names none."""
+    """Return the writer for a file's suffix. Raises UsageError for an unknown suffix."""
     writer = next((write for suffix, write in WRITERS.items() if path.lower().endswith(suffix)), None)
     if writer is None:
         hint = "a name that ends in one of " + ", ".join(WRITERS)
@@ -105,10 +105,10 @@ def writer_for(path: str) -> Write:
 
 
 def parse_reporting(paths: Sequence[str], annotate: str = "auto") -> Reporting:
-    """Check what was asked before any work is done.
+    """Check the options of reports before any work starts.
 
     Raises:
-        UsageError: a suffix that names no report, a file named twice, or no such kind of annotation.
+        UsageError: an unknown suffix, a file given twice, or an unknown kind of annotation.
         OutputError: the folder of a report does not exist.
     """
     if annotate not in ANNOTATE:
@@ -119,6 +119,6 @@ def parse_reporting(paths: Sequence[str], annotate: str = "auto") -> Reporting:
         if not is_folder(Path(path).absolute().parent):
             raise OutputError(f"cannot write {path}: its folder does not exist", hint="make the folder first")
     if len({os.path.abspath(path) for path in paths}) < len(paths):  # noqa: PTH100 - any bytes included
-        raise UsageError("a report is named twice", hint="give each file once")
+        raise UsageError("a report was given twice", hint="give each file once")
     on_github = annotate == "auto" and os.environ.get("GITHUB_ACTIONS") == "true"
     return Reporting(tuple(paths), annotate == "github" or on_github)

@@ -76,7 +76,7 @@ def test_every_package_that_is_needed_is_looked_for(no_tiny, monkeypatch):
     result, found = findings()
     assert found["version", "no-such-package"]["ok"] is False
     assert result.code == 5
-    assert "not as it should be: version no-such-package: not installed" in result.stderr
+    assert "problem: version no-such-package: not installed" in result.stderr
 
 
 class TestConfigFile:
