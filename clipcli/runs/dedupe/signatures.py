@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from clipcli import images
+from clipcli.core.blas_threads import single_threaded_blas
 from clipcli.core.devices import usable_cores
 from clipcli.errors import ImageError
 from clipcli.images.digests import pixel_digest
@@ -37,7 +38,7 @@ _PAIRS_AT_ONCE: Final = 128
 _SURE: Final[tuple[Verdict, ...]] = ("other", "edited", "near")
 _SKETCHED: Final = 160
 """Pixels a side that a sketch is made from, at least, where the file has them."""
-_RULES: Final = 2
+_RULES: Final = 3
 """Raised whenever a verdict on two pictures may change, so that old ones are not taken for new ones."""
 _VERDICT: Final = struct.Struct("<BHdBd")
 _SPECTRUM: Final = struct.Struct("<20dqd")
@@ -200,7 +201,7 @@ class SignatureReader:
         """Return the results of all items, in their order, on every core."""
         found = []
         if items:
-            with ThreadPoolExecutor(self.workers or usable_cores()) as pool:
+            with single_threaded_blas(), ThreadPoolExecutor(self.workers or usable_cores()) as pool:
                 for result in pool.map(work, items):
                     found.append(result)
                     advance(1)

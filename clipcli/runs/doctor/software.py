@@ -48,7 +48,7 @@ def config_file() -> Iterator[DoctorRow]:
 
 _SHOWN = ("onnxruntime", "tokenizers", "safetensors", "huggingface_hub", "pillow", "numpy", "typer", "rich")
 """What answers depend on most."""
-_NEEDED = ("filelock", "ftfy", "pathspec", "platformdirs", "send2trash", "textual-image", "tqdm")
+_NEEDED = ("filelock", "ftfy", "pathspec", "platformdirs", "send2trash", "textual-image", "threadpoolctl", "tqdm")
 """Shown where one is missing."""
 _TORCH = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx", "onnxscript")
 """What the extra `torch` brings."""

@@ -49,6 +49,8 @@ Verdict = Literal["near", "edited", "other"]
 
 _SIDE: Final = 64
 _PEAK: Final = 10.0
+"""Where *near* ends on the scale of `Likeness.peak`, and the largest block of colour of a copy."""
+_PEAK_PHOTO: Final = 8.0
 """The largest block of a copy, in multiples of what its blocks have everywhere."""
 _PEAK_DRAWN: Final = 7.0
 """The same for pages, screens and charts, where a digit is all that differs."""
@@ -82,7 +84,7 @@ class Likeness(NamedTuple):
     turn: int
     """Which of the eight turns of the second looks like the first; 0 is upright."""
     peak: float = 0.0
-    """The block that differs most, in multiples of what differs everywhere; 10 is where *near* ends."""
+    """The block that differs most beside what differs everywhere; 10 is where *near* ends."""
 
     @property
     def same(self) -> bool:
@@ -134,7 +136,7 @@ def _judge(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:
     pair = align(one, other)
     if pair is None:
         return "other", float(one.looks[0] @ other.looks[0]), 0.0
-    limit = _PEAK_DRAWN if min(one.drawn, other.drawn) > DRAWN else _PEAK
+    limit = _PEAK_DRAWN if min(one.drawn, other.drawn) > DRAWN else _PEAK_PHOTO
     found = difference(one, other, pair, limit)
     peak = max(found.peak * _PEAK / limit, colour_difference(one, other, pair))
     sloped = _SLOPES[0] <= found.slope <= _SLOPES[1]

@@ -123,7 +123,8 @@ def _margin(share: float, part: _Greys, inside: _Greys, *, drawn: bool) -> Besid
     even = np.where(np.abs(means - ground) <= _GROUND, ranges, np.inf)
     if added:
         return "more" if (even <= _GROUND).mean() >= _PARTLY else "crop"
-    return "more" if _is_written_on(part, ground, even, drawn=drawn) else "crop"
+    written = _is_written_on(part, ground, even, drawn=drawn) or _ends_in_a_bar(part, inside)
+    return "more" if written else "crop"
 
 
 def _is_written_on(part: _Greys, ground: float, even: npt.NDArray[np.float32], *, drawn: bool) -> bool:
@@ -131,6 +132,21 @@ def _is_written_on(part: _Greys, ground: float, even: npt.NDArray[np.float32], *
     if (even <= _GROUND).mean() < _MOSTLY or _most_ground(part, ground) <= _BEGINS:
         return False
     return (drawn or (even <= _EVEN).mean() >= _MOSTLY) and _stands_alone(part, ground)
+
+
+def _ends_in_a_bar(part: _Greys, inside: _Greys) -> bool:
+    """Return whether a strip of the picture was cut off together with a bar that has something written on it."""
+    outermost = _cells(part[-_INK_CELL:], _INK_CELL)[0] if min(part.shape) >= _INK_CELL else np.zeros(0, np.float32)
+    if not outermost.size:
+        return False
+    ground = float(np.median(outermost))
+    even = (np.abs(part.astype(np.float32) - ground) <= _GROUND).mean(axis=1)
+    begins = int(np.argmax(even > _BEGINS))
+    if even[begins] <= _BEGINS or len(part) - begins < 2 * _INK_CELL:
+        return False
+    before = np.concatenate([inside[:_EDGE][::-1], part[:begins]])
+    before = before[: max(1, len(before) - _TOUCHES)][::-1]  # without the edge of the bar itself
+    return _most_ground(before, ground) < _GOES_ON and _stands_alone(part[begins:], ground)
 
 
 def _ground(part: _Greys, cell: int) -> float:

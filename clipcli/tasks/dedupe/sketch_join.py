@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from clipcli.core.blas_threads import single_threaded_blas
 from clipcli.tasks.dedupe.alignment import DRAWN
 from clipcli.tasks.dedupe.likeness import TURNS, turn
 from clipcli.tasks.dedupe.pairs import Pairs, ranks_of
@@ -209,7 +210,7 @@ def _screened(found: _Matches, drawn: npt.NDArray[np.bool_]) -> npt.NDArray[np.f
     stays = (found.score >= _SAME) | (drawn & (found.score >= _SURE))
     score = np.where(stays, found.score, 1).astype(np.float32)
     alive = np.flatnonzero(~stays)
-    with ThreadPoolExecutor() as pool:
+    with single_threaded_blas(), ThreadPoolExecutor() as pool:
         for side, steps, least in _SCREENS:
             parts = [alive[start : start + _AT_ONCE] for start in range(0, len(alive), _AT_ONCE)]
             values = list(pool.map(lambda part: _fits(found, part, side, steps), parts))  # noqa: B023 - used at once

@@ -53,6 +53,13 @@ def test_a_thing_on_plain_ground_that_reaches_the_edge_can_be_cropped(edit, thin
     assert compare(cut, whole).verdict == "near"
 
 
+@pytest.mark.parametrize("edit", ["crop3", "turn1"])
+def test_a_caption_below_a_strip_that_was_cut_off_is_seen(edit, photo):
+    captioned, cropped = sign(CHANGES["caption"](photo)), sign(EDITS[edit](photo))
+    assert compare(captioned, cropped).verdict == "edited"
+    assert compare(cropped, captioned).verdict == "edited"
+
+
 def test_what_was_written_in_a_margin_that_is_cut_off_is_an_edit():
     page = TEMPLATES["letters"](np.random.default_rng(9), 0)
     ImageDraw.Draw(page).text((420, 1050), "page 7", fill="#202020", font=font(18))
