@@ -5,6 +5,8 @@ Typer would build all commands of an app, with some 300 options, before running 
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from clipcli.cli.help_sections import SectionedCommand, SectionedGroup, write_examples
+from clipcli.core.console import printable
 from clipcli.core.redaction import redact
 
 if TYPE_CHECKING:
@@ -105,6 +108,13 @@ class LazyGroup(TyperGroup):
         """Parse the command's options, and run it."""
         with _redacted_errors():
             return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; a file or folder in its place is answered with the line that was meant."""
+        if args and args[0] not in LISTED and os.path.exists(args[0]):  # noqa: PTH110 - any bytes
+            line = printable(f"clipcli classify {shlex.join(args)} -l cat,dog")
+            ctx.fail(f"{printable(args[0])!r} is a file or folder, not a command. Did you mean: {line}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
         """Write the list of commands without building them."""

@@ -144,3 +144,16 @@ def test_openai_is_a_name_of_the_80_templates(place: Path):
     assert run("prompts", "show", "openai").lines == run("prompts", "show", "imagenet").lines
     rows = run("classify", "img/red.png", "-l", "red,blue", "-p", "openai", "-f", "jsonl").rows
     assert rows == run("classify", "img/red.png", "-l", "red,blue", "-p", "imagenet", "-f", "jsonl").rows
+
+
+def test_a_folder_in_place_of_a_command_is_answered_with_the_command(place: Path):
+    result = run("img", "-k", "2")
+    assert result.code == 2
+    assert (
+        "'img' is a file or folder, not a command. Did you mean: clipcli classify img -k 2 -l cat,dog" in result.stderr
+    )
+    (place / "two words").mkdir()
+    assert "clipcli classify 'two words' -l cat,dog" in run("two words").stderr
+    assert "No such command 'nowhere'" in run("nowhere").stderr
+    (place / "doctor").mkdir()
+    assert run("doctor").code == 0
