@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from clipcli.cli.conversion import DemandConversion
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,7 +26,7 @@ _FACTS = {
 _RANGE = re.compile(r"(?:; )?(?:at least [\d.]+|-?[\d.]+ to [\d.]+)")
 
 
-class SectionedCommand(TyperCommand):
+class SectionedCommand(DemandConversion, TyperCommand):
     """A command that shows its everyday options first.
 
     The callback's `everyday` lists the parameters of `--help` in order (empty means all), and its `sections` maps each
@@ -69,7 +71,7 @@ class SectionedCommand(TyperCommand):
         write_examples(formatter, self.epilog)
 
 
-class SectionedGroup(TyperGroup):
+class SectionedGroup(DemandConversion, TyperGroup):
     """A group of subcommands, whose summaries are shown in full."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from clipcli.cli.conversion import DemandConversion
 from clipcli.cli.help_sections import SectionedCommand, SectionedGroup, write_examples
 from clipcli.core.console import printable
 from clipcli.core.redaction import redact
@@ -92,7 +93,7 @@ def _redacted_errors() -> Iterator[None]:
         raise
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(DemandConversion, TyperGroup):
     """A group whose commands are `LazyCommands`."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature

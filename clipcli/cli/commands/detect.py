@@ -15,7 +15,7 @@ EVERYDAY = (
 EXAMPLES = (
     'clipcli detect photos/ -l "a dog,a ball"',
     "clipcli detect photos/ -l dog,ball -m owlv2 --threshold 0.2",
-    "clipcli detect photos/ -l dog -m google/owlv2-large-patch14-ensemble --crops dogs/",
+    "clipcli detect photos/ -l dog -m owlvit --crops dogs/",
 )
 
 
