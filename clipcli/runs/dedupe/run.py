@@ -114,7 +114,10 @@ class DedupeRun:
             0 if against is not None else collection.further_names - self.freed.further_names
         )
         if left_out:
-            self.console.info(f"{left_out:,} links and further names of the same files left out: they hold no copy")
+            which = f"{left_out:,} links and further names of the same files left out: they hold no copy"
+            if left_out == 1:
+                which = "1 link or further name of the same file left out: it holds no copy"
+            self.console.info(which)
 
     def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run
         """Say what was found, and return the exit code."""
