@@ -160,7 +160,7 @@
       if (event.key === "Escape" || event.key === "Enter") { event.preventDefault(); go(shown()[0]); }
       return;
     }
-    if (event.target.matches("input, select")) {
+    if (event.target.matches("input:not([type=checkbox]), select")) {
       if (event.key === "Escape") go(shown()[0]);
       return;
     }

@@ -163,6 +163,8 @@ def test_cards_are_sorted_and_filtered_by_label_and_score(chromium, tmp_path):
     assert enter(chromium, "most", "") == "b.png a.png c.png d.png"
     chromium.click("#together")
     assert chromium.evaluate(SHOWN) == "b.png c.png a.png d.png"
+    chromium.press("?")
+    assert chromium.evaluate("document.getElementById('help').open")
     assert enter(chromium, "sort", "high") == "a.png c.png b.png d.png"
     chromium.click("#together")
     assert enter(chromium, "sort", "") == "a.png b.png c.png d.png"
