@@ -113,14 +113,17 @@ def compare(first: Signature, second: Signature) -> Likeness:
     """Return how two signatures compare; at the turn that fits best where both have turned hashes."""
     count = min(len(first.hashes), len(second.hashes))
     distances = [int(np.unpackbits(first.hashes[0] ^ second.hashes[n]).sum()) for n in range(count)]
-    upright = _judge(first.sheet, second.sheet)
-    best = Likeness(upright[0], distances[0], upright[1], 0, upright[2])
-    if best.verdict == "other" and count > 1:
-        number = int(np.argmin(distances))
-        found = _judge(first.sheet, turned(second.sheet, number)) if number else upright
-        if found[0] != "other":
-            best = Likeness(found[0], distances[number], found[1], number, found[2])
-    return best
+    number = int(np.argmin(distances))
+    turn_fits = None
+    if number:
+        verdict, structure, peak = _judge(first.sheet, turned(second.sheet, number))
+        turn_fits = Likeness(verdict, distances[number], structure, number, peak)
+        if verdict == "near":
+            return turn_fits
+    verdict, structure, peak = _judge(first.sheet, second.sheet)
+    if verdict == "other" and turn_fits is not None and turn_fits.verdict == "edited":
+        return turn_fits
+    return Likeness(verdict, distances[0], structure, 0, peak)
 
 
 def turned(sheet: Sheet, number: int) -> Sheet:
