@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -185,15 +186,20 @@ def _fill_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace"))
 
 
-def _leave_threads_behind(code: Any) -> None:
-    """Exit without waiting for threads: after Ctrl-C, `| head` or an error, one may need a minute for its batch.
+def _end_process(code: Any) -> None:
+    """End the process at once: freeing every object of the interpreter first takes a tenth of a start.
 
-    All output is written and closed by now, and the cache is safe at any time.
+    Threads of the model are not waited for: after Ctrl-C, `| head` or an error, one may need a minute for its batch.
+    All output is written and closed by now, and the cache is safe at any time. Under a tracer, as of coverage, the
+    interpreter ends as usual.
     """
     # The model's threads are daemons, so that an unclosed run does not block the exit (clipcli.session.batcher).
     threads = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
-    if not any(thread.name.startswith("model") or not thread.daemon for thread in threads):
-        return
+    is_working = any(thread.name.startswith("model") or not thread.daemon for thread in threads)
+    if not is_working:
+        if sys.gettrace() is not None or sys.getprofile() is not None:
+            return
+        atexit._run_exitfuncs()  # noqa: SLF001 - temporary files go, logs are written
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -206,7 +212,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as stop:
-        _leave_threads_behind(stop.code)
+        _end_process(stop.code)
         raise
     except OSError as error:  # Typer's own output cannot be written
         _say(OutputError(f"cannot write standard output: {(error.strerror or str(error)).lower()}"))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 _PLAIN = (str, int, float, bool)
+_FLAGS = {"0": False, "1": True, "false": False, "true": True}
+"""What environment variables of flags mostly say."""
 
 
 class ConversionOnDemand:
     """Stands in for an option's converter until a value comes that has another type than the option.
 
-    Strings for options of strings, defaults and missing values pass; anything else is left to Typer's own converter,
-    which also checks ranges and choices of what a user gave.
+    Strings for options of strings, flags, defaults and missing values pass; anything else is left to Typer's own
+    converter, which also checks ranges and choices of what a user gave.
     """
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
@@ -24,6 +26,8 @@ class ConversionOnDemand:
             return list(value)
         if not is_list and annotation in _PLAIN and type(value) is annotation:
             return value
+        if not is_list and annotation is bool and isinstance(value, str) and value in _FLAGS:
+            return _FLAGS[value]
         param._runtime_param = None  # noqa: SLF001 - Typer builds its own at the next call
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
