@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
+
+from clipcli.options.shared import ModelOptions, OutputOptions
+from clipcli.options.vocabulary import default_format
+from clipcli.output.formats import spoken_formats
+
+_OWN_FORMATS = ("coco",)
 
 
 @dataclass(frozen=True)
@@ -30,3 +36,36 @@ class DetectOptions:
         str | None,
         typer.Option("--crops", metavar="DIR", help="Also write what is in each box to this folder, as PNG."),
     ] = None
+    report: Annotated[
+        str | None,
+        typer.Option("--report", metavar="FILE", help="Write a page with the boxes drawn (.html)."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class DetectModelOptions(ModelOptions):
+    """Model and device."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
+            help="A detection model: owlv2, owlv2-large, owlvit, grounding-dino, org/name. "
+            "Or any model of classify, for coarse boxes.",
+            show_default="fast; tiny without torch",
+        ),
+    ] = ""  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BoxOutputOptions(OutputOptions):
+    """Output."""
+
+    own_formats: ClassVar[tuple[str, ...]] = _OWN_FORMATS
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
+            help=f"{spoken_formats(_OWN_FORMATS)}. coco is one JSON document of images, boxes and labels.",
+        ),
+    ] = "auto"  # fmt: skip

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +81,63 @@ def test_a_bad_image_is_a_row(detect, wide: Path, tmp_path: Path):
 def test_what_does_not_go_is_said(detect, wide: Path, tmp_path: Path):
     assert_one_error(detect(wide, "-l", "disc", "--crops", tmp_path / "gone"), "is not a folder", code=2)
     assert detect(wide).code == 2
+
+
+def test_coco_is_what_pycocotools_reads(random_model: str, wide: Path, tmp_path: Path):
+    """The boxes of a first run are the truth that a second run is held against: it is right everywhere."""
+    coco = pytest.importorskip("pycocotools.coco")
+    evaluation = pytest.importorskip("pycocotools.cocoeval")
+    Image.new("RGB", (40, 40)).save(tmp_path / "plain.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    asked = ("detect", wide, tmp_path / "broken.png", tmp_path / "plain.png", "-l", "disc,square", "-m", random_model)
+    rows = run(*asked, "--engine", "openclip", "--format", "jsonl", "--threshold", "0.1").rows
+    result = run(*asked, "--engine", "openclip", "--format", "coco", "-o", tmp_path / "b.json", "--threshold", "0.1")
+    assert result.code == 3
+    truth = coco.COCO(str(tmp_path / "b.json"))
+    assert [image["file_name"] for image in truth.loadImgs(truth.getImgIds())] == [
+        str(wide), str(tmp_path / "plain.png")
+    ]  # fmt: skip
+    assert [(image["width"], image["height"]) for image in truth.imgs.values()] == [(120, 60), (40, 40)]
+    assert [category["name"] for category in truth.cats.values()] == ["disc", "square"]
+    boxes = [row for row in rows if "box" in row]
+    written = truth.dataset["annotations"]
+    assert [(box["bbox"][0] + box["bbox"][2], box["bbox"][1] + box["bbox"][3]) for box in written] == [
+        tuple(row["box"][2:]) for row in boxes
+    ]
+    assert [truth.cats[box["category_id"]]["name"] for box in written] == [row["label"] for row in boxes]
+    judged = evaluation.COCOeval(
+        truth, truth.loadRes(json.loads((tmp_path / "b.json").read_text())["annotations"]), "bbox"
+    )
+    judged.evaluate()
+    judged.accumulate()
+    judged.summarize()
+    assert judged.stats[0] == pytest.approx(1.0)
+
+
+def test_coco_without_a_box(detect, random_model: str, wide: Path):
+    result = run("detect", wide, "-l", "disc", "-m", random_model, "--format", "coco", "--threshold", "1.0")
+    document = json.loads(result.stdout)
+    assert (len(document["images"]), document["annotations"]) == (1, [])
+    assert document["categories"] == [{"id": 1, "name": "disc"}]
+
+
+def test_a_page_has_the_boxes_drawn(detect, wide: Path, tmp_path: Path):
+    page = tmp_path / "page.html"
+    result = detect(wide, "-l", "disc,<b>square", "--threshold", "0.0", "--report", page)
+    assert result.code == 0, result.stderr
+    rows = result.rows
+    text = page.read_text("utf-8")
+    assert "<b>square" not in text
+    assert "&lt;b&gt;square" in text
+    uris = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
+    assert len(uris) == len({row["label"] for row in rows})
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[0]))).convert("RGB")).astype(int)
+    assert shown.shape == (60, 120, 3)
+    x0, y0, x1, _ = next(row for row in rows if row["label"] == "disc")["box"]
+    line = shown[y0 + 1 : y0 + 3, x0 + 3 : x1 - 3]
+    assert (line[..., 0] - line[..., 1]).mean() > 60  # red, as far as JPEG keeps thin lines on noise
+    assert 'href="./wide.png"' in text
+    assert_one_error(detect(wide, "-l", "disc", "--report", tmp_path / "page.txt"), "--report FILE.html", code=2)
 
 
 @pytest.mark.thorough

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import typer
 
-from clipcli.options.detect import DetectOptions
-from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, OutputOptions, RunOptions
+from clipcli.options.detect import BoxOutputOptions, DetectModelOptions, DetectOptions
+from clipcli.options.shared import InputOptions, LabelOptions, RunOptions
 
 EVERYDAY = (
-    "labels", "labels_file", "prompts", "threshold", "multi_label", "crops", "output", "format", "paths", "model",
-    "device", "files_from", "include", "exclude", "quiet",
+    "labels", "labels_file", "prompts", "threshold", "multi_label", "crops", "report", "output", "format", "paths",
+    "model", "device", "files_from", "include", "exclude", "quiet",
 )  # fmt: skip
 """Options in `--help`."""
 EXAMPLES = (
     'clipcli detect photos/ -l "a dog,a ball"',
     "clipcli detect photos/ -l dog,ball -m owlv2 --threshold 0.2",
+    "clipcli detect photos/ -l dog,ball -m owlv2 --format coco -o boxes.json --report boxes.html",
     "clipcli detect photos/ -l dog -m owlvit --crops dogs/",
 )
 
@@ -23,8 +26,8 @@ def detect(
     inputs: InputOptions,
     labels: LabelOptions,
     options: DetectOptions,
-    model: ModelOptions,
-    out: OutputOptions,
+    model: DetectModelOptions,
+    out: BoxOutputOptions,
     run: RunOptions,
 ) -> None:
     """Find where the labels are in each image, as boxes in pixels.
@@ -32,9 +35,8 @@ def detect(
     Detection models (-m owlv2, owlvit, grounding-dino) give close boxes; any other model gives coarse ones.
     """
     from clipcli.models.detector_loader import parse_detector
-    from clipcli.output import open_writer
     from clipcli.runs.base import execute
-    from clipcli.runs.detect import plan, plan_detector
+    from clipcli.runs.detect import open_sink, plan, plan_detector
     from clipcli.session.detector_session import open_detector_session
     from clipcli.session.session import open_session
 
@@ -44,7 +46,7 @@ def detect(
     if detector is not None:
         job = plan_detector(inputs, labels, options, console)
         opened = open_detector_session(detector, choice, console, reading)
-        raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))
+        raise typer.Exit(execute(job, opened, partial(open_sink, output, job), console))
     coarse = plan(inputs, labels, options, console)
     session = open_session(choice, console, reading, expected_images=None)
-    raise typer.Exit(execute(coarse, session, lambda _: open_writer(output), console))
+    raise typer.Exit(execute(coarse, session, partial(open_sink, output, coarse), console))

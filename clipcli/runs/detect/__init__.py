@@ -1,5 +1,6 @@
 """`clipcli detect`: where in each image the labels are."""
 
+from clipcli.runs.detect.coco import open_sink as open_sink
 from clipcli.runs.detect.rows import DetectedRow as DetectedRow
 from clipcli.runs.detect.run import DetectRun as DetectRun
 from clipcli.runs.detect.validate import plan as plan

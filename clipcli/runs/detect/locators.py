@@ -62,6 +62,10 @@ class Locator(Protocol[SessionT_contra]):
         """Yield what is in each image, or why it cannot be used, in input order."""
         ...
 
+    def model_of(self, session: SessionT_contra) -> str:
+        """Return the name of the model."""
+        ...
+
 
 @dataclass(frozen=True)
 class DetectorLocator:
@@ -85,6 +89,10 @@ class DetectorLocator:
                 continue
             chosen = choose(said.boxes, said.scores, threshold)
             yield ref, Located(said.image, whole_pixels(chosen, *said.image.size))
+
+    def model_of(self, session: DetectorSession) -> str:
+        """See `Locator`."""
+        return session.model.name
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,10 @@ class CoarseLocator:
             else:
                 scores = self._scores(session, found.vectors, texts, nothing)
                 yield ref, Located(found.image, self._chosen(found, scores))
+
+    def model_of(self, session: Session) -> str:
+        """See `Locator`."""
+        return session.info.name
 
     def _scores(self, session: Session, windows: Vectors, texts: Vectors, nothing: Vectors) -> Scores:
         """(windows, labels): probability of each label against the others and the background, or the model's own."""

@@ -33,3 +33,26 @@ class DetectedRow:
     def cells(self) -> list[tuple[str, ...]]:
         """One line."""
         return [(self.image, self.label, f"{self.score:.{_DIGITS}f}", ",".join(map(str, self.box)))]
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image that could be read, for the format that lists images too; its boxes follow."""
+
+    image: str
+    size: tuple[int, int]
+    """Width and height of the upright image."""
+    columns: ClassVar[tuple[str, ...]] = ("image", "size")
+
+    @property
+    def path(self) -> str:
+        """In a list of bare paths: the image."""
+        return self.image
+
+    def record(self) -> dict[str, object]:
+        """Return it as a JSON object."""
+        return {"image": self.image, "size": list(self.size)}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """One line."""
+        return [(self.image, ",".join(map(str, self.size)))]

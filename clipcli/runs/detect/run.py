@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from clipcli.errors import ImageError, OutputError
 from clipcli.output import ErrorRow
-from clipcli.runs.detect.rows import DetectedRow
+from clipcli.runs.detect.rows import DetectedRow, ImageRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clipcli.errors import ExitCode
     from clipcli.inputs.collect import ImageRef
     from clipcli.runs.base import Advance
+    from clipcli.runs.detect.boxes_page import BoxesPage
     from clipcli.runs.detect.locators import Located, Locator, Wanted
 
 SessionT = TypeVar("SessionT")
@@ -33,6 +34,10 @@ class DetectRun(Generic[SessionT]):
     report: RunSummary
     crops: str | None = None
     """The folder for what is in the boxes."""
+    page: BoxesPage | None = None
+    """A report."""
+    lists_images: bool = False
+    """Whether there is a row for each image too, before those of its boxes."""
     written: int = 0
     """Crops so far."""
     unit: ClassVar[str] = "image"
@@ -42,7 +47,7 @@ class DetectRun(Generic[SessionT]):
         """Return how many images there are; None for a list that is still coming."""
         return len(self.refs) if isinstance(self.refs, list) else None
 
-    def rows(self, session: SessionT, advance: Advance) -> Iterator[DetectedRow | ErrorRow]:
+    def rows(self, session: SessionT, advance: Advance) -> Iterator[DetectedRow | ImageRow | ErrorRow]:
         """Yield one row per box: images in input order, the best box of each first.
 
         Raises:
@@ -55,14 +60,21 @@ class DetectRun(Generic[SessionT]):
                 yield ErrorRow.of(ref.name, found)
                 continue
             self.report.ok()
-            for row in self._rows(ref.name, found):
+            rows = list(self._rows(ref.name, found))
+            if self.page is not None:
+                self.page.take(found.image, ref.path, rows)
+            if self.lists_images:
+                yield ImageRow(ref.name, found.image.size)
+            for row in rows:
                 if self.crops is not None:
                     self._save(self.crops, found, row)
                 yield row
 
-    def finish(self, session: SessionT) -> ExitCode:  # noqa: ARG002 - as every run
-        """Say what could not be read, and return the exit code."""
+    def finish(self, session: SessionT) -> ExitCode:
+        """Say what could not be read, write the report, and return the exit code. Raises OutputError."""
         self.report.summarise()
+        if self.page is not None:
+            self.page.write([label.name for label in self.wanted.labels], self.locator.model_of(session))
         return self.report.exit_code
 
     def _rows(self, name: str, found: Located) -> Iterator[DetectedRow]:

@@ -9,6 +9,7 @@ from clipcli.core.run_summary import RunSummary
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.collect import is_stream
 from clipcli.prompts import load_prompts, parse_labels, require_prompts
+from clipcli.runs.detect.boxes_page import BoxesPage
 from clipcli.runs.detect.locators import CoarseLocator, DetectorLocator, Wanted
 from clipcli.runs.detect.run import DetectRun
 
@@ -31,7 +32,10 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: DetectOptions, con
         ClipcliError: images, labels or prompts that cannot be used.
     """
     wanted = _wanted(labels, options, labels.prompts or [])
-    return DetectRun(_refs(inputs, console), wanted, CoarseLocator(wanted), RunSummary(console), _folder(options.crops))
+    return DetectRun(
+        _refs(inputs, console), wanted, CoarseLocator(wanted), RunSummary(console), _folder(options.crops),
+        _page(options.report),
+    )  # fmt: skip
 
 
 def plan_detector(
@@ -40,8 +44,9 @@ def plan_detector(
     """Check the same for a detection model, which is told the labels as they are where there are no `--prompts`."""
     wanted = _wanted(labels, options, labels.prompts or ["plain"])
     return DetectRun(
-        _refs(inputs, console), wanted, DetectorLocator(wanted), RunSummary(console), _folder(options.crops)
-    )
+        _refs(inputs, console), wanted, DetectorLocator(wanted), RunSummary(console), _folder(options.crops),
+        _page(options.report),
+    )  # fmt: skip
 
 
 def _wanted(labels: LabelOptions, options: DetectOptions, prompts: list[str]) -> Wanted:
@@ -55,6 +60,12 @@ def _folder(crops: str | None) -> str | None:
     if crops is not None and not is_folder(crops):
         raise UsageError(f"{crops} is not a folder", hint="make the folder for --crops first")
     return crops
+
+
+def _page(report: str | None) -> BoxesPage | None:
+    if report is not None and not report.lower().endswith((".html", ".htm")):
+        raise UsageError(f"cannot tell the format of {report}", hint="--report FILE.html")
+    return None if report is None else BoxesPage(report)
 
 
 def _refs(inputs: InputOptions, console: Console) -> Iterable[ImageRef]:
