@@ -40,7 +40,6 @@ MAY_REPEAT = {"run", "rows", "validate", "errors", "read", "write", "__init__"} 
 SMALL = {
     "__main__": "`python -m clipcli` needs a module of this name",
     "cli.commands.doctor": "a command has a module of its own, however short",
-    "cli.commands.fit": "a command has a module of its own, however short",
     "cli.commands.index": "a command has a module of its own, however short",
     "cli.commands.select": "a command has a module of its own, however short",
     "cli.commands.undo": "a command has a module of its own, however short",

@@ -192,3 +192,19 @@ def test_a_bad_image_is_named_and_the_rest_counts(labelled: Path, model, tmp_pat
     assert result.code == 3
     assert "broken.jpg" in result.stderr
     assert (tmp_path / "x.head").exists()
+
+
+def test_stored_vectors_give_the_head_of_their_images(model, made: bytes, labelled: Path, tmp_path: Path):
+    """Labels are the folders of the vectors' names, and the model is that of the vectors."""
+    vectors, target = tmp_path / "v.npz", tmp_path / "stored.head"
+    assert run("embed", labelled, *model, "-o", vectors).code == 0
+    result = run("fit", vectors, "-o", target, "--engine", "openclip")
+    assert result.code == 0, result.stderr
+    (tmp_path / "images.head").write_bytes(made)
+    stored, images = (
+        run("classify", labelled, *model, "--head", tmp_path / name, "--format", "jsonl", "-k", "0").rows
+        for name in ("stored.head", "images.head")
+    )
+    assert [row["label"] for row in stored] == [row["label"] for row in images] == ["quib"] * 10 + ["vorp"] * 10
+    # The folds that the scores are calibrated on are drawn by vectors, whose last bits differ.
+    np.testing.assert_allclose([row["score"] for row in stored], [row["score"] for row in images], atol=0.02)

@@ -174,3 +174,18 @@ def test_what_predictors_have_no_use_for(classify, linear: Path, arguments, word
 
 def test_limits_need_a_predictor(classify):
     assert_one_error(classify("-l", "disc", "--min", "aesthetic=5"), "no head is called aesthetic", code=2)
+
+
+def test_stored_vectors_score_as_their_images(classify, linear: Path, random_model: str, folder: Path, tmp_path: Path):
+    """The model is that of the vectors, where none is named, and another one is refused."""
+    vectors = tmp_path / "v.npz"
+    assert run("embed", folder, "-m", random_model, "--engine", "openclip", "-o", vectors).code == 0
+    of_images = classify("--head", linear, "--min", "aesthetic=5")
+    stored = run(
+        "classify", vectors, "--engine", "openclip", "--format", "jsonl", "--head", linear, "--min", "aesthetic=5"
+    )
+    assert stored.code == of_images.code
+    assert stored.rows == of_images.rows
+    assert len(stored.rows) == 8
+    refused = run("classify", vectors, "-m", "tiny", "--head", linear, "--format", "jsonl", "-q")
+    assert_one_error(refused, "takes vectors of 48 numbers, and tiny gives 512")

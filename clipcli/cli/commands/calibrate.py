@@ -31,13 +31,13 @@ def calibrate(
     from clipcli.output import open_writer, parse_output
     from clipcli.runs.base import execute
     from clipcli.runs.calibrate import plan
+    from clipcli.runs.classify import model_of_vectors
     from clipcli.session.session import open_session
 
     console = run.console()
     job, output = plan(inputs, labels, options, console), parse_output(options.format, None)
     source = context.get_parameter_source("model")
     given = source is not None and source.name == "COMMANDLINE"
-    opened = open_session(
-        job.job.follow(model, given=given).choice(), console, run.session(inputs), expected_images=job.total
-    )
+    choice = model_of_vectors(job.job.stored, model, console, given=given).choice()
+    opened = open_session(choice, console, run.session(inputs), expected_images=job.total)
     raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

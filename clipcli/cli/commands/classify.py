@@ -51,14 +51,14 @@ def classify(
     """Give each image the label that fits it best, without any training."""
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
-    from clipcli.runs.classify import ClassifyRun, plan_command
+    from clipcli.runs.classify import model_of_vectors, plan_command
     from clipcli.session.session import open_session
 
     console = run.console()
     job = plan_command(inputs, labels, score, check, console, keep=carried.names, where=carried.condition())
     source = context.get_parameter_source("model")
     given = source is not None and source.name == "COMMANDLINE"
-    choice = (job.follow(model, given=given) if isinstance(job, ClassifyRun) else model).choice()
+    choice = model_of_vectors(job.stored, model, console, given=given).choice()
     output, job.reporting = out.parse(null=inputs.null), reports.parse()
     opened = open_session(choice, console, run.session(inputs), expected_images=job.total)
     run_of: Run[Session, Row | RowBlock] = job

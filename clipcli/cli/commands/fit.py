@@ -18,17 +18,28 @@ EXAMPLES = (
 )
 
 
-def fit(inputs: InputOptions, labels: LabelOptions, options: FitOptions, model: ModelOptions, run: RunOptions) -> None:
-    """Learn labels from a few pictures of each: a folder per label, or a table. Writes a head for classify --head.
+def fit(
+    context: typer.Context,
+    inputs: InputOptions,
+    labels: LabelOptions,
+    options: FitOptions,
+    model: ModelOptions,
+    run: RunOptions,
+) -> None:
+    """Learn labels from a few pictures of each: folders, a table or vectors. Writes a head for classify --head.
 
     Exits with 1, and writes nothing, when the head is not better than the labels' texts alone.
     """
     from clipcli.output import open_writer, parse_output
     from clipcli.runs.base import execute
+    from clipcli.runs.classify import model_of_vectors
     from clipcli.runs.fit import plan
     from clipcli.session.session import open_session
 
     console = run.console()
     job, output = plan(inputs, labels, options, console), parse_output(options.format, None)
-    opened = open_session(model.choice(), console, run.session(inputs), expected_images=job.total)
+    source = context.get_parameter_source("model")
+    given = source is not None and source.name == "COMMANDLINE"
+    choice = model_of_vectors(job.job.stored, model, console, given=given).choice()
+    opened = open_session(choice, console, run.session(inputs), expected_images=job.total)
     raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clipcli.core.run_summary import RunSummary
     from clipcli.inputs.collect import ImageRef
     from clipcli.runs.base import Advance
+    from clipcli.runs.classify.stored_vectors import StoredVectors
     from clipcli.session.session import Session
 
 
@@ -102,11 +103,15 @@ class PredictorRun:
     total_of_check: int = 0
     kept: int = 0
     """Images that keep all limits."""
+    stored: StoredVectors | None = None
+    """Vectors in place of images."""
     unit: ClassVar[str] = "image"
 
     @property
     def total(self) -> int | None:
         """Return how many images there are; None for a list that is still coming."""
+        if self.stored is not None:
+            return len(self.stored)
         return len(self.refs) if isinstance(self.refs, list) else None
 
     def rows(self, session: Session, advance: Advance) -> Iterator[PredictedRow | ErrorRow]:
@@ -114,7 +119,8 @@ class PredictorRun:
         for each in self.predictors:
             if warning := each.require_model(session.info):
                 self.report.console.warning(warning)
-        for embedded in session.embed_images(self.refs):
+        given = session.embed_images(self.refs) if self.stored is None else self.stored.embedded(session.info)
+        for embedded in given:
             advance(1)
             name, path = embedded.ref.name, embedded.ref.path
             self.total_of_check += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.errors import ExitCode
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from clipcli.core.run_summary import RunSummary
     from clipcli.core.vectors import Vectors
     from clipcli.options.classify import ScoreOptions
-    from clipcli.options.shared import ModelOptions
     from clipcli.output import Row, RowBlock
     from clipcli.prompts import LabelGroup, PromptSet
     from clipcli.runs.base import Advance
@@ -131,14 +130,6 @@ class ClassifyRun:
         if self.stored is None:
             return session.embed_images(self.refs)
         return self.stored.embedded(session.info)
-
-    def follow(self, model: ModelOptions, *, given: bool) -> ModelOptions:
-        """Return the model that made the vectors, where the command line names none."""
-        own = self.stored.model if self.stored is not None else None
-        if given or own is None or own == model.model:
-            return model
-        self.report.console.info(f"the vectors were made by {own}; using it")
-        return replace(model, model=own)
 
     def _results(
         self, session: Session, classifier: Classifier | HeadClassifier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from clipcli.core.vectors import unit_length
@@ -14,11 +14,12 @@ from clipcli.vectorfiles.vector_formats import is_vector_file, open_vectors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from clipcli.core.console import Console
     from clipcli.core.encoder import ModelInfo
     from clipcli.core.vectors import Vectors
     from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import Globs
-    from clipcli.options.shared import InputOptions
+    from clipcli.options.shared import InputOptions, ModelOptions
     from clipcli.runs.classify.expectation_check import ExpectationCheck
     from clipcli.vectorfiles import VectorFile
 
@@ -77,6 +78,17 @@ class StoredVectors:
         for names, vectors in self.blocks(info):
             for name, vector in zip(names, vectors, strict=True):
                 yield Embedded(ImageRef(name, name), vector, None)
+
+
+def model_of_vectors(
+    stored: StoredVectors | None, model: ModelOptions, console: Console, *, given: bool
+) -> ModelOptions:
+    """Return the model that made the vectors, where the command line names none (`given`)."""
+    own = stored.model if stored is not None else None
+    if given or own is None or own == model.model:
+        return model
+    console.info(f"the vectors were made by {own}; using it")
+    return replace(model, model=own)
 
 
 def stored_vectors(

@@ -101,7 +101,9 @@ def plan_command(
     if others := [option for option, value in given.items() if value not in (None, False, [])]:
         hint = "predictors give scores, not labels: --min and --max check them"
         raise UsageError(f"{predictors[0].source} is a predictor: {others[0]} has no effect", hint=hint)
-    return PredictorRun(_refs(inputs, None, (), where, console), predictors, limits, RunSummary(console))
+    stored = stored_vectors(inputs, keep, where)
+    refs = _refs(inputs, None, (), where, console) if stored is None else []
+    return PredictorRun(refs, predictors, limits, RunSummary(console), stored=stored)
 
 
 def _arguments_as_labels(
