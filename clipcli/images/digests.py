@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from PIL import ExifTags, Image
@@ -15,6 +16,7 @@ from clipcli.errors import ImageError
 from clipcli.images import messages, raw
 from clipcli.images.decoder import DEFAULT_MAX_PIXELS, UPRIGHT, identify
 from clipcli.images.pages import count_of
+from clipcli.images.png import png_strips, without_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,8 @@ _PLAIN: Final = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"))
 """Modes that convert to RGBA without loss, so that a palette image equals the same image in RGB."""
 _STRIP: Final = 4_000_000
 """Number of pixels in a strip: 16 MB."""
+_LARGE: Final = 8_000_000
+"""Pixels from which a PNG file is decoded strip by strip."""
 _EIGHT: Final = 8
 _BITS_PER_SAMPLE: Final = 258
 _GREY: Final = 0
@@ -47,6 +51,10 @@ def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_
     try:
         if raw.kind_of(data) is not None or _is_deeper(data, image):
             return hashlib.sha256(b"file" + data).hexdigest()
+        if image.format == "PNG" and image.width * image.height > _LARGE:
+            by_strips = _png_digest(data, image)
+            if by_strips is not None:
+                return by_strips
         digest = hashlib.sha256()
         sizes = sorted((getattr(image, "info", {}).get("sizes") or ()) if image.format in {"ICO", "ICNS"} else ())
         for frame in _icons(image, sizes) if len(sizes) > 1 else _frames(image, max_pixels):
@@ -54,13 +62,33 @@ def pixel_digest(data: bytes, *, orient: bool = True, max_pixels: int = DEFAULT_
             plain = frame.mode in _PLAIN
             size = frame.size[::-1] if turn in _BY_COLUMNS else frame.size
             key = "" if plain else frame.info.get("transparency", "")
-            digest.update(f"{'RGBA' if plain else frame.mode} {size} {key!r}".encode())
+            digest.update(_head("RGBA" if plain else frame.mode, size, key))
             for strip in _strips(frame, turn):
                 digest.update((strip.convert("RGBA") if plain else strip).tobytes())
     except ImageError:
         raise
     except Exception as error:
         raise ImageError("decode", messages.failed(error, image.format)) from error
+    return digest.hexdigest()
+
+
+def _head(mode: str, size: tuple[int, ...], key: object) -> bytes:
+    return f"{mode} {size} {key!r}".encode()
+
+
+def _png_digest(data: bytes, image: Image.Image) -> str | None:
+    """Return the digest of a large PNG file whose rows can be decoded one strip after another; else None."""
+    if count_of(image) > 1 or image.mode not in _PLAIN:
+        return None
+    strips = png_strips(without_metadata(data), _STRIP)
+    if strips is None:
+        return None
+    digest = hashlib.sha256(_head("RGBA", image.size, ""))
+    try:
+        for strip in strips:
+            digest.update(strip.convert("RGBA").tobytes())
+    except (ValueError, zlib.error, OSError, SyntaxError):
+        return None  # as a whole it is refused with the reason
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ Pillow refuses a file whose text or colour profile exceeds its limits or has a w
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,10 @@ _ANCILLARY: Final = 0x20
 _DEPTH, _COLOUR_TYPE = 24, 25
 """Offsets from the start of the file."""
 _GREY, _RGB, _PALETTE = 0, 2, 3
+_SAMPLES: Final = {_GREY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}
+"""Bytes of a pixel of eight bits a sample, by colour type."""
+_HEADER: Final = struct.Struct(">IIBBBBB")
+_FED: Final = 1 << 16
 
 
 def without_metadata(data: bytes) -> bytes:
@@ -69,6 +74,83 @@ def complete_info(data: bytes, image: Image.Image) -> None:
         image.info["transparency"] = key * 255 // (2**depth - 1)
     elif colour_type == _RGB and isinstance(key, tuple) and depth == 16:  # noqa: PLR2004
         image.info["transparency"] = tuple(number >> 8 for number in key)
+
+
+def png_strips(data: bytes, pixels: int) -> Iterator[Image.Image] | None:
+    """Yield the rows of a PNG file from the top, so that the whole picture is never in memory.
+
+    Each strip becomes a small PNG file: the row above it, which its filters refer to, and its own filtered rows.
+
+    Args:
+        data: A file of one picture, as `without_metadata` returns it.
+        pixels: Of a strip, at most.
+
+    Returns:
+        None for an interlaced file, one with other than eight bits a sample, and one that may say how it lies. The
+        iterator raises zlib.error or ValueError for damaged data.
+    """
+    header = data[len(SIGNATURE) + _HEAD.size : len(SIGNATURE) + _HEAD.size + _HEADER.size]
+    if not data.startswith(SIGNATURE) or len(header) < _HEADER.size:
+        return None
+    width, height, depth, colour_type, _, _, interlaced = _HEADER.unpack(header)
+    if depth != 8 or interlaced or colour_type not in _SAMPLES or _may_be_turned(data):  # noqa: PLR2004
+        return None
+    return _decoded_strips(data, (width, height, colour_type), max(1, pixels // max(1, width)))
+
+
+def _may_be_turned(data: bytes) -> bool:
+    return any(kind in _TEXTS or kind == b"eXIf" for _, _, kind in _chunks(data))
+
+
+def _decoded_strips(data: bytes, shape: tuple[int, int, int], rows: int) -> Iterator[Image.Image]:
+    from PIL import Image
+
+    width, height, colour_type = shape
+    length = 1 + width * _SAMPLES[colour_type]
+    colours = b"".join(data[start:end] for start, end, kind in _chunks(data) if kind in {b"PLTE", b"tRNS"})
+    above, filtered, missing = b"", bytearray(), height
+    for part in _unpacked(data):
+        filtered += part
+        while missing and len(filtered) >= length * min(rows, missing):
+            count = min(rows, missing)
+            whole = above + bytes(filtered[: length * count])
+            del filtered[: length * count]
+            extra = 1 if above else 0
+            fields = _HEADER.pack(width, count + extra, 8, colour_type, 0, 0, 0)
+            file = (
+                SIGNATURE,
+                _chunk(b"IHDR", fields),
+                colours,
+                _chunk(b"IDAT", zlib.compress(whole, 0)),
+                _chunk(b"IEND"),
+            )
+            with Image.open(io.BytesIO(b"".join(file)), formats=("PNG",)) as strip:
+                strip.load()
+            missing -= count
+            above = b"\0" + strip.crop((0, strip.height - 1, width, strip.height)).tobytes()
+            info, strip = strip.info, strip.crop((0, extra, width, strip.height))
+            strip.info = info
+            yield strip
+    if missing:
+        raise ValueError("rows are missing")
+
+
+def _unpacked(data: bytes) -> Iterator[bytes]:
+    """Yield the filtered rows of a file, in pieces of a few MB."""
+    unpacker = zlib.decompressobj()
+    view = memoryview(data)
+    for start, end, kind in _chunks(data):
+        if kind != b"IDAT":
+            continue
+        for place in range(start + _HEAD.size, end - _CRC, _FED):
+            packed: bytes | memoryview = view[place : min(place + _FED, end - _CRC)]
+            while packed:
+                yield unpacker.decompress(packed, _MOST)
+                packed = unpacker.unconsumed_tail
+
+
+def _chunk(kind: bytes, body: bytes = b"") -> bytes:
+    return _HEAD.pack(len(body), kind) + body + zlib.crc32(body, zlib.crc32(kind)).to_bytes(_CRC, "big")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -112,3 +112,38 @@ def test_a_file_cut_anywhere_is_an_error_of_its_own(kind, share):
     for work in (glance, pixel_digest):
         with contextlib.suppress(ImageError):  # any other error ends the run
             assert work(cut)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P"])
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_large_png_file_is_digested_strip_by_strip(mode, keyed, monkeypatch):
+    noise = np.random.default_rng(1).integers(0, 256, (9, 7, 4), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((131, 97))
+    image = image.convert("RGB").quantize(32) if mode == "P" else image.convert(mode)
+    key = {"RGB": (10, 20, 30), "L": 3, "P": 3}.get(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **({"transparency": key} if keyed and key is not None else {}))
+    whole = pixel_digest(buffer.getvalue())
+    monkeypatch.setattr(digests, "_LARGE", 0)
+    monkeypatch.setattr(digests, "_STRIP", 131 * 10)
+    monkeypatch.setattr(digests, "_frames", lambda *_: pytest.fail("it was decoded as a whole"))
+    assert pixel_digest(buffer.getvalue()) == whole
+
+
+def test_a_large_png_file_that_is_cut_off_is_an_error(monkeypatch):
+    buffer = io.BytesIO()
+    Image.effect_noise((131, 97), 50).save(buffer, "PNG")
+    monkeypatch.setattr(digests, "_LARGE", 0)
+    with pytest.raises(ImageError, match="truncated"):
+        pixel_digest(buffer.getvalue()[:4000])
+
+
+def test_a_turned_png_file_is_digested_upright_whatever_its_size(monkeypatch):
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[274] = 6
+    image = Image.effect_noise((131, 97), 50)
+    image.save(buffer, "PNG", exif=exif)
+    upright = io.BytesIO()
+    image.transpose(Image.Transpose.ROTATE_270).save(upright, "PNG")
+    monkeypatch.setattr(digests, "_LARGE", 0)
+    assert pixel_digest(buffer.getvalue()) == pixel_digest(upright.getvalue())
