@@ -390,7 +390,7 @@ def test_a_failed_image_stands_among_the_images(rank, world, tmp_path):
         (("cat", "DIR", "--min-score", "30"), 2, "is a cosine"),
         (("cat", "DIR", "--copy-to", "DIR/disc/red.png/x"), 6, "red.png is no folder"),
         (("cat", "DIR", "--link-to", ""), 6, "has no name"),
-        (("cat", "DIR", "--include", "disk/*"), 4, "held against the path"),
+        (("cat", "DIR", "--include", "disk/*"), 4, "compared with the path"),
         (("cat", "DIR", "--all", "--top-k", "3"), 2, "--all and --top-k"),
         (("--queries", "-", "-"), 2, "stdin cannot hold both"),
         (("cat", "DIR", "--min-recall", "5=0.5"), 2, "needs something to check"),
