@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from dedupe_pictures import CHANGES, EDITS, EITHER, TEMPLATES, family
 from PIL import Image, ImageOps
 
+from clipcli.core.blas_threads import single_threaded_blas
 from clipcli.images.colour_modes import ON_WHITE, Rendering
 from clipcli.images.thumbnails import COMPARED, glance, laid_on
 from clipcli.tasks.dedupe.likeness import compare, sign
@@ -173,9 +174,11 @@ def of_clipcli(folder: Path, names: list[str]) -> Figures:
     found = levels(rows)
     gone = {(name, keeper) for name, (level, keeper) in found.items() if level in COPIES and name != keeper}
     edits = {edit: dict(counts) for edit, counts in by_edit(found, names).items()}
+    with single_threaded_blas():
+        alone = in_twos(folder, names, found)
     return {
         "seconds": round(seconds, 1), "seconds_again": round(again, 1), "would_go": len(gone), "wrong": wrong(gone),
-        "edits": edits, "in_twos": in_twos(folder, names, found),
+        "edits": edits, "in_twos": alone,
     }  # fmt: skip
 
 

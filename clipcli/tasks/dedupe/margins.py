@@ -123,8 +123,14 @@ def _margin(share: float, part: _Greys, inside: _Greys, *, drawn: bool) -> Besid
     even = np.where(np.abs(means - ground) <= _GROUND, ranges, np.inf)
     if added:
         return "more" if (even <= _GROUND).mean() >= _PARTLY else "crop"
+    drawn = drawn or _is_one_shade(inside)  # the stretch ends in a bar or a border itself
     written = _is_written_on(part, ground, even, drawn=drawn) or _ends_in_a_bar(part, inside)
     return "more" if written else "crop"
+
+
+def _is_one_shade(lines: _Greys) -> bool:
+    """Return whether a line beside an edge has no more than one shade, as no camera sees it."""
+    return len(lines) > _EDGE and bool((np.ptp(lines[1:_EDGE], axis=1) <= _GROUND).any())
 
 
 def _is_written_on(part: _Greys, ground: float, even: npt.NDArray[np.float32], *, drawn: bool) -> bool:

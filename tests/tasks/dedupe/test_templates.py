@@ -53,7 +53,7 @@ def test_a_thing_on_plain_ground_that_reaches_the_edge_can_be_cropped(edit, thin
     assert compare(cut, whole).verdict == "near"
 
 
-@pytest.mark.parametrize("edit", ["crop3", "turn1"])
+@pytest.mark.parametrize("edit", ["crop3", "turn1", "border2"])
 def test_a_caption_below_a_strip_that_was_cut_off_is_seen(edit, photo):
     captioned, cropped = sign(CHANGES["caption"](photo)), sign(EDITS[edit](photo))
     assert compare(captioned, cropped).verdict == "edited"
