@@ -15,8 +15,12 @@ import argparse
 import os
 import platform
 import random
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +40,7 @@ LABELS = 6
 THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9)
 OVERLAPS = (0.3, 0.5)
 LEAST = 0.2
+_PART = 20
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,13 @@ def judge(pairs: Sequence[tuple[Composed, Found]], threshold: float, overlap: fl
     return right / max(things, 1), right / max(boxes, 1)
 
 
-def detect_all(model: str, pictures: Sequence[Composed], folder: Path) -> Iterator[tuple[Composed, Found]]:
-    """Yield each picture with what `detect` finds in it."""
+def detect_all(model: str, pictures: Sequence[Composed]) -> list[tuple[Composed, Found]]:
+    """Return each picture with what `detect` finds in it."""
+    pairs: list[tuple[Composed, Found]] = []
     console = Console(quiet=True)
-    with open_session(Choice(model), console) as session:
+    with tempfile.TemporaryDirectory() as folder, open_session(Choice(model), console) as session:
         for number, picture in enumerate(pictures):
-            path = str(folder / f"{number}.png")
+            path = str(Path(folder) / f"{number}.png")
             picture.image.save(path)
             labels = [Label(name, (spoken(name),)) for name in picture.labels]
             locator = CoarseLocator(Wanted(labels, load_prompts([]), LEAST))
@@ -109,7 +115,20 @@ def detect_all(model: str, pictures: Sequence[Composed], folder: Path) -> Iterat
                     raise said
                 answers = said.answers
                 rows = zip(answers.labels.tolist(), answers.scores.tolist(), answers.boxes.tolist(), strict=True)
-                yield picture, [(picture.labels[label], score, tuple(box)) for label, score, box in rows]
+                found = [(picture.labels[label], score, tuple(box)) for label, score, box in rows]
+                pairs.append((picture, found))
+    return pairs
+
+
+def in_parts(model: str, pictures: Sequence[Composed], processes: int) -> list[tuple[Composed, Found]]:
+    """Do the same in several processes."""
+    with ProcessPoolExecutor(processes) as pool:
+        parts = [pictures[at : at + _PART] for at in range(0, len(pictures), _PART)]
+        pairs: list[tuple[Composed, Found]] = []
+        for done in pool.map(detect_all, repeat(model), parts):
+            pairs += done
+            print(f"{len(pairs)} pictures: recall and precision at 0.5", judge(pairs, 0.5, 0.5), file=sys.stderr)
+    return pairs
 
 
 def main() -> None:
@@ -118,15 +137,13 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--model", action="append")
+    parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
-    import tempfile
-
     pictures = list(compose(asked.things, asked.scenes, asked.pictures))
     head = [f"recall at {each} | precision at {each}" for each in OVERLAPS]
     lines = [f"| model | threshold | {' | '.join(head)} |", "| --- | --: |" + " --: |" * 2 * len(OVERLAPS)]
     for model in asked.model or ["tiny"]:
-        with tempfile.TemporaryDirectory() as folder:
-            pairs = list(detect_all(model, pictures, Path(folder)))
+        pairs = in_parts(model, pictures, asked.processes)
         for threshold in THRESHOLDS:
             figures = [f"{value:.2f}" for overlap in OVERLAPS for value in judge(pairs, threshold, overlap)]
             lines.append(f"| {Path(model).name} | {threshold} | {' | '.join(figures)} |")

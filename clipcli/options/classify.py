@@ -62,6 +62,19 @@ class ScoreOptions:
 
 
 @dataclass(frozen=True)
+class RegionOptions:
+    """Inputs."""
+
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            "--boxes", metavar="FILE",
+            help="Label boxes instead of images: rows of clipcli detect (.jsonl), or a COCO file (.json).",
+        ),
+    ] = None  # fmt: skip
+
+
+@dataclass(frozen=True)
 class CheckOptions:
     """Checks for CI."""
 

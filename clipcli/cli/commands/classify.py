@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from clipcli.options.classify import CheckOptions, ScoreOptions
+from clipcli.options.classify import CheckOptions, RegionOptions, ScoreOptions
 from clipcli.options.shared import (
     CarriedOptions,
     InputOptions,
@@ -20,6 +20,9 @@ from clipcli.options.shared import (
 if TYPE_CHECKING:
     from clipcli.output import Row, RowBlock
     from clipcli.runs.base import Run
+    from clipcli.runs.classify.boxes_run import BoxesRun
+    from clipcli.runs.classify.predictor_run import PredictorRun
+    from clipcli.runs.classify.run import ClassifyRun
     from clipcli.session.session import Session
 
 EVERYDAY = (
@@ -40,6 +43,7 @@ def classify(
     context: typer.Context,
     inputs: InputOptions,
     carried: CarriedOptions,
+    regions: RegionOptions,
     labels: LabelOptions,
     score: ScoreOptions,
     check: CheckOptions,
@@ -51,11 +55,15 @@ def classify(
     """Give each image the label that fits it best, without any training."""
     from clipcli.output import open_writer
     from clipcli.runs.base import execute
-    from clipcli.runs.classify import model_of_vectors, plan_command
+    from clipcli.runs.classify import model_of_vectors, plan_boxes, plan_command
     from clipcli.session.session import open_session
 
     console = run.console()
-    job = plan_command(inputs, labels, score, check, console, keep=carried.names, where=carried.condition())
+    job: ClassifyRun | PredictorRun | BoxesRun
+    if regions.boxes is not None:
+        job = plan_boxes(regions.boxes, inputs, labels, score, check, console=console, carried=carried)
+    else:
+        job = plan_command(inputs, labels, score, check, console, keep=carried.names, where=carried.condition())
     source = context.get_parameter_source("model")
     given = source is not None and source.name == "COMMANDLINE"
     choice = model_of_vectors(job.stored, model, console, given=given).choice()

@@ -122,7 +122,7 @@ class ClassifyRun:
                 yield ErrorRow.of(embedded.ref.name, embedded.error, fields=self.carried.renamed(embedded.ref.fields))
             elif result is not None:
                 self.report.ok()
-                row = self._row(embedded.ref, result, wanted, multi_label=classifier.multi_label)
+                row = self.row_of(embedded.ref, result, wanted, multi_label=classifier.multi_label)
                 yield self.carried.row(row, embedded.ref.fields)
 
     def embedded(self, session: Session) -> Iterator[Embedded]:
@@ -174,7 +174,8 @@ class ClassifyRun:
         if self.reporting.needs(ok=finding.ok):
             self.findings.append(finding)
 
-    def _row(self, ref: ImageRef, result: Prediction, wanted: Sequence[str], *, multi_label: bool) -> ClassifiedRow:
+    def row_of(self, ref: ImageRef, result: Prediction, wanted: Sequence[str], *, multi_label: bool) -> ClassifiedRow:
+        """Return the row of an image's answer; what is expected of it is judged, and counts."""
         shown = result.ranked[: self.score.top_k] if self.score.top_k else result.ranked
         if multi_label and self.score.top_k == 1:
             shown = result.ranked

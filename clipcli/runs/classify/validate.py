@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.row_filter import Condition
     from clipcli.options.classify import CheckOptions, ScoreOptions
-    from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.options.shared import CarriedOptions, InputOptions, LabelOptions
+    from clipcli.runs.classify.boxes_run import BoxesRun
     from clipcli.runs.classify.head_file import HeadFile
     from clipcli.runs.classify.predictor_run import PredictorRun
     from clipcli.runs.classify.threshold_file import ThresholdFile
@@ -104,6 +105,31 @@ def plan_command(
     stored = stored_vectors(inputs, keep, where)
     refs = _refs(inputs, None, (), where, console) if stored is None else []
     return PredictorRun(refs, predictors, limits, RunSummary(console), stored=stored)
+
+
+def plan_boxes(
+    path: str, inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions,
+    *, console: Console, carried: CarriedOptions,
+) -> BoxesRun:  # fmt: skip
+    """Check what was asked of `--boxes`: the images are those of the file.
+
+    Raises:
+        ClipcliError: as `plan`, for a file that cannot be used, and for what boxes have no use for.
+    """
+    from clipcli.runs.classify.boxes_file import read_boxes
+    from clipcli.runs.classify.boxes_run import BoxesRun
+
+    given = {
+        "images": inputs.images, "--files-from": inputs.files_from, "--head": score.head, "--expect": check.expect,
+        "--expect-from": check.expect_from, "--forbid": check.forbid, "--min": check.lowest, "--max": check.highest,
+        "--keep": carried.keep, "--where": carried.where,
+    }  # fmt: skip
+    if others := [option for option, value in given.items() if value]:
+        hint = f"the images are those that {path} names"
+        raise UsageError(f"--boxes and {others[0]} do not go together", hint=hint)
+    images = read_boxes(path)
+    job = plan(replace(inputs, images=[image.path for image in images]), labels, score, check, console)
+    return BoxesRun(images, job)
 
 
 def _arguments_as_labels(

@@ -9,9 +9,9 @@ import numpy as np
 
 from clipcli.core.vectors import sigmoid, softmax
 from clipcli.errors import ImageError
-from clipcli.prompts import Label, expand, load_prompts
+from clipcli.prompts import expand
 from clipcli.session.regions import embed_regions
-from clipcli.tasks.detect import Answers, best_label_each, every_label, propose_windows, suppress, whole_pixels
+from clipcli.tasks.detect import best_label_each, boxes_of_windows, every_label, propose_windows, whole_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from clipcli.core.console import Console
     from clipcli.core.vectors import Scores, Vectors
     from clipcli.inputs.collect import ImageRef
-    from clipcli.prompts import PromptSet
+    from clipcli.prompts import Label, PromptSet
     from clipcli.session.detector_session import DetectorSession
     from clipcli.session.regions import Regions
     from clipcli.session.session import Session
+    from clipcli.tasks.detect import Answers
 
 SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
 COARSE_THRESHOLD = 0.5
@@ -106,13 +107,12 @@ class CoarseLocator:
     ) -> Iterator[tuple[ImageRef, Located | ImageError]]:
         """See `Locator`."""
         console.info(
-            "coarse boxes: square windows of several sizes are scored one by one, and a model for classification knows "
+            "coarse boxes: they are where many windows that show a label overlap, and a model for classification knows "
             "nothing of edges; expect boxes that are too large or too small, or take a detection model: -m owlv2"
         )
         wanted = self.wanted
         texts = session.embed_labels(wanted.labels, wanted.prompts)
-        plain = load_prompts(["plain"]) if not wanted.prompts.templates else wanted.prompts
-        nothing = session.embed_labels([Label("background", BACKGROUND)], plain)
+        nothing = session.embed_texts(BACKGROUND)
         for ref in refs:
             found = embed_regions(session, ref, propose_windows)
             if isinstance(found, ImageError):
@@ -130,17 +130,13 @@ class CoarseLocator:
         scoring = session.scoring
         if scoring.activation == "sigmoid":
             return sigmoid(windows @ texts.T * np.float32(scoring.scale) + np.float32(scoring.bias))
-        logits = windows @ np.concatenate([texts, nothing]).T * np.float32(scoring.scale)
+        own, others = (windows @ each.T * np.float32(scoring.scale) for each in (texts, nothing))
         if self.wanted.multi_label:
-            return sigmoid(logits[:, :-1] - logits[:, -1:])
-        return softmax(logits)[:, :-1]
+            return sigmoid(own - np.logaddexp.reduce(others, axis=1, keepdims=True))
+        return softmax(np.concatenate([own, others], axis=1))[:, : len(texts)]
 
     def _chosen(self, found: Regions, scores: Scores) -> Answers:
-        threshold = COARSE_THRESHOLD if self.wanted.threshold is None else self.wanted.threshold
-        rows, labels = [], []
-        for number in range(scores.shape[1]):
-            own = np.flatnonzero(scores[:, number] >= threshold)
-            kept = own[suppress(found.boxes[own], scores[own, number])].tolist()
-            rows += kept
-            labels += [number] * len(kept)
-        return Answers(found.boxes[rows], np.array(labels, np.int64), scores[rows, labels]).sorted()
+        wanted = self.wanted
+        threshold = COARSE_THRESHOLD if wanted.threshold is None else wanted.threshold
+        size = found.image.size
+        return boxes_of_windows(found.boxes, scores, size, threshold, multi_label=wanted.multi_label)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Boxes: TypeAlias = npt.NDArray[np.int64]
 """(n, 4): x0, y0, x1, y1 in pixels; x1 and y1 are not part of the box."""
-_SHARES: Final = (1.0, 0.7, 0.5, 0.35)
+_SHARES: Final = (1.0, 0.8, 0.6, 0.45, 0.34, 0.25)
 """Of the shorter edge: how large the square windows are."""
 _SMALLEST: Final = 16
 _STEPS_A_WINDOW: Final = 2
@@ -23,7 +23,7 @@ _CONTAINED: Final = 0.7
 
 
 def propose_windows(width: int, height: int) -> Boxes:
-    """Square windows of four sizes that overlap by half and reach every edge, the largest first."""
+    """Square windows of six sizes that overlap by half and reach every edge, the largest first."""
     boxes: dict[tuple[int, int, int, int], None] = {(0, 0, width, height): None}
     shorter = min(width, height)
     for share in _SHARES:
