@@ -73,8 +73,8 @@ def make_world(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "photos" / "car.jpg", tmp_path / "new" / "car.jpg")
     shutil.copy(tmp_path / "photos" / "dog.jpg", tmp_path / "photo.jpg")
     (tmp_path / "shards").mkdir()
-    (tmp_path / "caption.txt").write_text("a drawing\n", encoding="utf-8")
     for number in range(2):
+        (tmp_path / "caption.txt").write_text(f"a drawing of a {pictures[number].stem}\n", encoding="utf-8")
         with tarfile.open(tmp_path / "shards" / f"{number:05d}.tar", "w") as shard:
             shard.add(pictures[number], f"{number:06d}.png")
             shard.add(tmp_path / "caption.txt", f"{number:06d}.txt")

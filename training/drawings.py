@@ -3,7 +3,8 @@
     python -m training.drawings WORK
 
 Adds the smallest matrix (ridge regression in the metric of the other pictures) that moves the twelve drawings,
-each in four views, to the vectors of their names. Changes WORK/space.pt once; the texts must be trained.
+each in four views, to the vectors of their names, and a little to those of nothing in particular, which any other name
+then loses to. Changes WORK/tuned.pt once; the texts must be trained.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from training import features, packages
-from training.evaluate import Names
+from clipcli.runs.classify.run import BACKGROUND
+from training import features
+from training.names import Names
+from training.tune import Maps, tuned_tail, tuned_tower, whole
+from training.views import prepare
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-PUSH = 0.5
+PUSH = 0.25
 COST, FLOOR = 8.0, 1e-3
+OTHERS = 4096
+"""How many of the first rows stand for all pictures: their order is random."""
 
 
-def views(image: Image.Image) -> list[Image.Image]:
+def shown_as(image: Image.Image) -> list[Image.Image]:
     """A drawing as it is, cropped, with a margin, and turned a little."""
     width, height = image.size
     margin = Image.new("RGB", (int(width * 1.3), int(height * 1.3)), "white")
@@ -42,23 +48,27 @@ def correction(weight: torch.Tensor, values: torch.Tensor, wanted: torch.Tensor,
 
 
 def teach(work: Path) -> None:
-    """Change the projection of WORK/space.pt."""
-    state = torch.load(work / "space.pt", weights_only=False)
+    """Change the projection of WORK/tuned.pt."""
+    state = torch.load(work / "tuned.pt", weights_only=True)
     if state.get("drawings"):
         return
+    body = features.Body(tuned_tower(work)).eval()
     files = sorted(EXAMPLES.glob("*.png"))
-    pixels = [features.prepare(view) for file in files for view in views(Image.open(file).convert("RGB"))]
+    pixels = [prepare(shown) for file in files for shown in shown_as(Image.open(file).convert("RGB"))]
     with torch.inference_mode():
-        values = features.tower(packages.start_weights(work))(torch.from_numpy(np.stack(pixels)))
-        names = Names(work)([file.stem.replace("-", " ") for file in files], ["a photo of a {}.", "a picture of a {}."])
-        names = normalize(names - names.mean(0), dim=1).repeat_interleave(len(pixels) // len(files), dim=0)
-        _, others = features.load(work)
+        _, values = body(torch.from_numpy(np.stack(pixels)))
+        said = Names(work)
+        names = said([file.stem.replace("-", " ") for file in files], ["a photo of a {}.", "a picture of a {}."])
+        nothing = normalize(said(list(BACKGROUND), ["{}"]).mean(0), dim=0)
+        wanted = normalize(names - 0.5 * names.mean(0) + 0.6 * nothing, dim=1)
+        wanted = wanted.repeat_interleave(len(pixels) // len(files), dim=0)
+        others = whole(Maps(work), tuned_tail(work), torch.arange(OTHERS))
         middle = others.mean(0)
         weight, bias = state["projection"]["weight"], state["projection"]["bias"]
         length = (values @ weight.T + bias).norm(dim=1, keepdim=True)
-        added = correction(weight, values - middle, PUSH * length * names, others - middle)
+        added = correction(weight, values - middle, PUSH * length * wanted, others - middle)
     state["projection"] = {"weight": weight + added, "bias": bias - added @ middle}
-    torch.save(state | {"drawings": True}, work / "space.pt")
+    torch.save(state | {"drawings": True}, work / "tuned.pt")
 
 
 def main() -> None:

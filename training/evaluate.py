@@ -3,8 +3,9 @@
     python -m training.evaluate WORK RESULTS.json ZIP_OR_FOLDER...
 
 The class names of each set are the labels, in the default prompts and bare. Of the 1,000 ImageNet names there are no
-photos here: the figure is how often the names agree with the starting network's own classifier: on features that
-were moved until it is sure of a class, and on kept-out pictures of which it is sure.
+photos here: one figure is how often the names agree with the starting network's classifier on features that were moved
+until it is sure of a class (what the names lose), the other how often the model agrees with it on kept-out photos of
+which it is sure (what the tuning loses).
 """
 
 from __future__ import annotations
@@ -12,44 +13,41 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from clipcli.prompts import shipped
+from training import material as pictures
 from training import space, text_tower
+from training.model_folder import write
+from training.names import Names, default_prompts
 from training.packages import KEPT_OUT_STYLE
 from training.sources import Archive
-from training.space import Material, Space
-from training.text_tower import END, LONGEST, START, TextTower
-from training.train_texts import write
+from training.space import Space
+from training.tune import Maps, tuned_tail, whole
 
-PROMPTS = Path(__file__).parent.parent / "prompts" / "photo.txt"
+if TYPE_CHECKING:
+    from training.material import Material
+
 FEWEST = 4
 SCALES = [2.0 ** (step / 8) for step in range(24, 50)]
 SURE = 0.5
 BINS = 15
 
 
-class Names:
-    """Vectors of names by the trained text tower."""
-
-    def __init__(self, work: Path) -> None:
-        from open_clip import SimpleTokenizer
-
-        self.tower = TextTower()
-        self.tower.load_state_dict(torch.load(work / "texts.pt", weights_only=True)["tower"])
-        self.tokenizer = SimpleTokenizer()
-
-    def __call__(self, names: list[str], templates: list[str]) -> torch.Tensor:
-        """One unit vector for each name: the mean over the templates."""
-        total = torch.zeros(len(names), text_tower.WIDTH)
-        for template in templates:
-            said = [self.tokenizer.encode(template.replace("{}", name))[:LONGEST] for name in names]
-            total += text_tower.encode_all(self.tower, [[START, *ids, END] for ids in said])
-        return normalize(total, dim=1)
+def tuned_vectors(material: Material, work: Path) -> torch.Tensor:
+    """Unit vectors of the kept-out pictures by WORK/tuned.pt; zeros for all others."""
+    projection = nn.Linear(material.features.shape[1], text_tower.WIDTH)
+    projection.load_state_dict(torch.load(work / "tuned.pt", weights_only=True)["projection"])
+    numbers = torch.nonzero(~material.training)[:, 0]
+    vectors = torch.zeros(len(material.rows), text_tower.WIDTH)
+    with torch.inference_mode():
+        vectors[numbers] = normalize(projection(whole(Maps(work), tuned_tail(work), numbers)), dim=1)
+    return vectors
 
 
 def answers(material: Material, vectors: torch.Tensor, names: Names, templates: list[str]) -> dict[str, Any]:
@@ -57,13 +55,12 @@ def answers(material: Material, vectors: torch.Tensor, names: Names, templates: 
     found = {}
     for number, name in enumerate(material.sets):
         rows = torch.nonzero((material.set_of == number) & ~material.training)[:, 0]
-        if len(rows) < FEWEST:
+        choices = torch.nonzero(material.broad_choices[number])[:, 0]
+        if len(rows) < FEWEST or len(choices) == 1:
             continue
-        choices = sorted({label for at in torch.nonzero(material.set_of == number)[:, 0].tolist()
-                          for label in material.rows[at].labels[:1]})  # fmt: skip
-        right = torch.tensor([choices.index(material.rows[at].labels[0]) for at in rows.tolist()])
-        key = f"emoji, {KEPT_OUT_STYLE}" if name == "emoji" else name
-        found[key] = (vectors[rows] @ names(choices, templates).T, right)
+        right = torch.searchsorted(choices, material.broad[rows])
+        said = names([material.words.concepts[at] for at in choices.tolist()], templates)
+        found[f"emoji, {KEPT_OUT_STYLE}" if name == "emoji" else name] = vectors[rows] @ said.T, right
     return found
 
 
@@ -101,37 +98,38 @@ def agreement(material: Material, projection: Space, vectors: torch.Tensor, tabl
     fake, opinion = space.moved(material, np.random.default_rng(1))
     own = opinion.argmax(1)
     best = (projection.vectors(fake) @ table.T).topk(5).indices
-    seen = material.opinion(material.features[~material.training])
+    kept_out = ~material.training & ~material.drawn
+    seen = material.opinion(material.features[kept_out])
     sure = seen.max(1).values > SURE
-    named = (vectors[~material.training] @ table.T).argmax(1)
+    named = (vectors[kept_out] @ table.T).argmax(1)
     return {
         "moved_top1": round(100 * (best[:, 0] == own).float().mean().item(), 1),
         "moved_top5": round(100 * (best == own[:, None]).any(1).float().mean().item(), 1),
         "kept_out_sure": round(100 * (named == seen.argmax(1))[sure].float().mean().item(), 1),
+        "sure": int(sure.sum()),
     }
 
 
 def evaluate(work: Path, archives: list[Archive]) -> dict[str, Any]:
     """All figures of the model card."""
-    material = space.load(work, archives)
-    projection = Space(material)
-    projection.projection.load_state_dict(torch.load(work / "space.pt", weights_only=False)["projection"])
+    material = pictures.load(work, archives, views=1)
+    projection = Space.restored(work)
+    projection.projection.load_state_dict(torch.load(work / "tuned.pt", weights_only=True)["projection"])
+    vectors = tuned_vectors(material, work)
     names = Names(work)
-    results: dict[str, Any] = {}
+    templates = {"prompts": default_prompts(), "bare": ["{}"]}
+    results = {}
     with torch.inference_mode():
-        vectors = projection.vectors(material.features)
-        lines = PROMPTS.read_text(encoding="utf-8").splitlines()
-        for how, templates in {
-            "prompts": [line for line in lines if "{}" in line and line[0] != "#"],
-            "bare": ["{}"],
-        }.items():
-            found = answers(material, vectors, names, templates)
-            results[how] = {name: accuracy(*answer) for name, answer in found.items()}
-            results[how]["mean"] = round(float(np.mean([row["top1"] for row in results[how].values()])), 1)
-            table = names(list(shipped.class_names()), templates)
-            results[how]["imagenet"] = agreement(material, projection, vectors, table)
+        for how, said in templates.items():
+            found = answers(material, vectors, names, said)
+            table = names(list(shipped.class_names()), said)
             scale = best_scale(found)
-            results[how] |= {"scale": round(scale, 1), "calibration_error": round(calibration_error(found, scale), 3)}
+            results[how] = {name: accuracy(*answer) for name, answer in found.items()} | {
+                "mean": round(float(np.mean([accuracy(*answer)["top1"] for answer in found.values()])), 1),
+                "imagenet": agreement(material, projection, vectors, table),
+                "scale": round(scale, 1),
+                "calibration_error": round(calibration_error(found, scale), 3),
+            }
     return results
 
 

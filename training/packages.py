@@ -24,8 +24,25 @@ NODE_PACKAGES = {
     "openmoji": "@iconify-json/openmoji@1.2.29",
     "twemoji": "@iconify-json/twemoji@1.2.5",
     "emojione": "@iconify-json/emojione@1.2.3",
+    "fluent-emoji": "@iconify-json/fluent-emoji@1.2.7",
+    "fluent-emoji-high-contrast": "@iconify-json/fluent-emoji-high-contrast@1.2.6",
+    "fxemoji": "@iconify-json/fxemoji@1.2.2",
+    "noto-v1": "@iconify-json/noto-v1@1.2.5",
+    "streamline-emojis": "@iconify-json/streamline-emojis@1.2.4",
+    "game-icons": "@iconify-json/game-icons@1.2.4",
+    "icon-park-outline": "@iconify-json/icon-park-outline@1.2.4",
+    "lucide": "@iconify-json/lucide@1.2.137",
+    "mdi": "@iconify-json/mdi@1.2.3",
+    "ph": "@iconify-json/ph@1.2.2",
+    "tabler": "@iconify-json/tabler@1.2.41",
 }
-STYLES = ("fluent-emoji-flat", "openmoji", "twemoji", "emojione")
+EMOJI = (
+    "fluent-emoji-flat", "openmoji", "twemoji", "emojione", "fluent-emoji", "fluent-emoji-high-contrast", "fxemoji",
+    "noto-v1", "streamline-emojis",
+)  # fmt: skip
+"""Styles that draw the same emoji."""
+ICONS = ("game-icons", "icon-park-outline", "lucide", "mdi", "ph", "tabler")
+"""Sets of icons in one colour: as good as pen sketches."""
 KEPT_OUT_STYLE = "emojione"
 """No picture of this style is trained on; it tells how well a new style is read."""
 TOWER = "tf_efficientnet_lite0"

@@ -13,7 +13,6 @@ features that were moved until the network is sure of a class that was drawn at 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,106 +22,44 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, kl_div, normalize
 
-from training import features, packages, vocabulary
+from training import material as pictures
 from training.sources import Archive
-from training.vocabulary import IMAGENET, Vocabulary
-from training.words import keywords
+from training.vocabulary import IMAGENET
 
 if TYPE_CHECKING:
-    from training.features import Row
+    from training.material import Material
 
 DIM = 512
 SHRINKAGE = 0.35
 ENOUGH = 20
 """Pictures from which a class mean counts fully when the directions are chosen."""
 NOISE = 0.5
-SET_POWER = -0.35
-EMOJI_SHARE = 0.5
-BATCH, MOVED_BATCH, MOVED = 224, 96, 4000
+BATCH, MOVED_BATCH, MOVED = 256, 96, 4000
+BROAD = 0.7
+"""How often a picture with a broad and a fine name is asked for the broad one."""
 DRAWN_OPINION = 0.15
 """What the opinion on a drawing counts: the starting network has hardly seen any."""
-
-
-@dataclass
-class Material:
-    """Features with their names, and the starting classifier."""
-
-    rows: list[Row]
-    features: torch.Tensor
-    labels: list[list[int]]
-    """Concepts of each picture, broad to narrow."""
-    classifier: torch.Tensor
-    bias: torch.Tensor
-    words: Vocabulary
-
-    def __post_init__(self) -> None:
-        self.training = torch.tensor([not row.held_out for row in self.rows])
-        self.fine = torch.tensor([numbers[-1] for numbers in self.labels])
-        self.broad = torch.tensor([numbers[0] for numbers in self.labels])
-        self.sets = sorted({_set_of(row) for row in self.rows})
-        self.set_of = torch.tensor([self.sets.index(_set_of(row)) for row in self.rows])
-        self.drawn = torch.tensor(
-            [row.set.startswith("emoji/") or "sketch" in row.set or "silhouettes" in row.set for row in self.rows]
-        )
-        self.middle = self.features[self.training].mean(0)
-        self.choices = self._choices()
-        self.related = _related(self.words)
-        self.has_picture = self.choices.any(0)
-        emoji = self.choices[[name.startswith("emoji") for name in self.sets]].any(0)
-        self.emoji_only = emoji & ~self.choices[[not name.startswith("emoji") for name in self.sets]].any(0)
-        self.emoji_only[:IMAGENET] = False
-
-    def _choices(self) -> torch.Tensor:
-        """Which concepts each set asks for: bool (sets, concepts)."""
-        found = torch.zeros(len(self.sets), len(self.words.concepts), dtype=torch.bool)
-        found[self.set_of, self.fine] = True
-        found[self.set_of, self.broad] = True
-        return found
-
-    def weights(self) -> np.ndarray:
-        """How often each picture is shown: small sets more often than their size, pictures kept out never."""
-        sizes = Counter(self.set_of[self.training].tolist())
-        weights = np.array([sizes[number] ** SET_POWER if number in sizes else 0.0 for number in self.set_of.tolist()])
-        weights *= self.training.numpy() * np.where([row.set.startswith("emoji/") for row in self.rows], EMOJI_SHARE, 1)
-        return weights / weights.sum()
-
-    def opinion(self, values: torch.Tensor) -> torch.Tensor:
-        """The starting network's probabilities of the 1,000 classes."""
-        return (values @ self.classifier.T + self.bias).softmax(1)
-
-
-def _set_of(row: Row) -> str:
-    return "emoji" if row.set.startswith("emoji/") else row.set
-
-
-def _related(words: Vocabulary) -> torch.Tensor:
-    """Concepts that may mean the same thing and never compete: a shared word, a synonym, a kind and its members."""
-    number = {name: at for at, name in enumerate(words.concepts)}
-    holders: dict[str, list[int]] = {}
-    for text, members in [*((name, [at]) for name, at in number.items()), *words.meanings.items()]:
-        for word in keywords(text):
-            holders.setdefault(word, []).extend(members)
-    related = torch.eye(len(words.concepts), dtype=torch.bool)
-    for at, name in enumerate(words.concepts):
-        for word in keywords(name):
-            related[at, holders[word]] = True
-    for kind, members in words.kinds.items():
-        if kind in number:
-            related[number[kind], members] = True
-    return related | related.T
 
 
 class Space(nn.Module):
     """The projection and the vectors of the concepts."""
 
-    def __init__(self, material: Material) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, concepts: torch.Tensor) -> None:
         super().__init__()
-        weight, bias, concepts = discriminant(material)
         self.projection = nn.Linear(weight.shape[1], DIM)
         self.projection.weight.data, self.projection.bias.data = weight, bias
         self.start = concepts
         self.concepts = nn.Parameter(concepts.clone())
         self.scales = nn.Parameter(torch.tensor([20.0, 25.0]).log())
+
+    @classmethod
+    def restored(cls, work: Path) -> Space:
+        """What WORK/space.pt holds; the concepts stay there from now on."""
+        state = torch.load(work / "space.pt", weights_only=False)
+        made = cls(state["projection"]["weight"], state["projection"]["bias"], state["concepts"])
+        made.concepts.requires_grad_(requires_grad=False)
+        made.scales.data = state["scales"]
+        return made
 
     def vectors(self, values: torch.Tensor, noise: float = 0.0) -> torch.Tensor:
         """Unit vectors of pictures."""
@@ -167,50 +104,63 @@ def moved(material: Material, generator: np.random.Generator) -> tuple[torch.Ten
     return values, material.opinion(values)
 
 
-def losses(
-    space: Space, material: Material, numbers: torch.Tensor, fake: tuple[torch.Tensor, torch.Tensor]
-) -> torch.Tensor:
+@dataclass
+class Seen:
+    """A batch: which pictures, their unit vectors, and the starting network's probabilities of the 1,000 classes."""
+
+    numbers: torch.Tensor
+    vectors: torch.Tensor
+    opinion: torch.Tensor
+
+
+def losses(space: Space, material: Material, seen: Seen) -> torch.Tensor:
     """The name among the set's, among all unrelated ones, and the starting network's opinion."""
     concepts = normalize(space.concepts, dim=1)
-    cosines = space.vectors(material.features[numbers], NOISE) @ concepts.T
-    rows = torch.arange(len(numbers))
-    broad = torch.rand(len(numbers)) < 0.7
-    right = torch.where(broad, material.broad[numbers], material.fine[numbers])
-    choices = material.choices[material.set_of[numbers]] & ~material.related[right]
-    choices[rows, right] = True
+    cosines = seen.vectors @ concepts.T
     scaled = cosines * space.scales[0].exp()
+    sets, rows = material.set_of[seen.numbers], torch.arange(len(cosines))
+    broad = torch.rand(len(cosines)) < BROAD
+    right = torch.where(broad, material.broad[seen.numbers], material.fine[seen.numbers])
+    choices = torch.where(broad[:, None], material.broad_choices[sets], material.fine_choices[sets])
+    choices &= ~material.same[right]
+    choices[rows, right] = True
     in_set = cross_entropy(scaled.masked_fill(~choices, -1e4), right)
-    others = ~material.related[right] & ~(material.emoji_only & ~material.choices[material.set_of[numbers]])
+    others = ~material.related[right] & ~(material.emoji_only & ~material.fine_choices[sets])
     others[:, IMAGENET:] &= material.has_picture[IMAGENET:]
     others[rows, right] = True
     in_all = cross_entropy(scaled.masked_fill(~others, -1e4), right)
-    kept = _apart(cosines[:, :IMAGENET] * space.scales[1].exp(), material.opinion(material.features[numbers]))
-    kept = (kept * torch.where(material.drawn[numbers], DRAWN_OPINION, 1.0)).mean()
-    moved_kept = _apart(space.vectors(fake[0]) @ concepts[:IMAGENET].T * space.scales[1].exp(), fake[1]).mean()
+    kept = opinion_lost(space, seen.vectors, seen.opinion) * torch.where(
+        material.drawn[seen.numbers], DRAWN_OPINION, 1.0
+    )
     drift = (space.concepts - space.start).pow(2).sum(1).mean()
-    return in_set + 0.3 * in_all + 0.7 * kept + moved_kept + 0.05 * drift
+    return in_set + 0.3 * in_all + 0.7 * kept.mean() + 0.05 * drift
 
 
-def _apart(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    return kl_div(scores.log_softmax(1), wanted, reduction="none").sum(1)
+def opinion_lost(space: Space, vectors: torch.Tensor, opinion: torch.Tensor) -> torch.Tensor:
+    """How far the 1,000 names are from the starting network's opinion: a divergence for each picture."""
+    scores = vectors @ normalize(space.concepts[:IMAGENET], dim=1).T * space.scales[1].exp()
+    return kl_div(scores.log_softmax(1), opinion, reduction="none").sum(1)
 
 
-def polish(space: Space, material: Material, steps: int, seed: int) -> None:
-    """Gradient descent from the closed form."""
+def polish(space: Space, material: Material, steps: int, seed: int, rate: float = 1e-4) -> None:
+    """Gradient descent; names that are fixed stay."""
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     fake, weights = moved(material, generator), material.weights()
     groups = [
-        {"params": space.projection.parameters(), "lr": 1e-4},
-        {"params": [space.concepts], "lr": 2e-3},
+        {"params": list(space.projection.parameters()), "lr": rate},
         {"params": [space.scales], "lr": 5e-3},
     ]
+    if space.concepts.requires_grad:
+        groups.append({"params": [space.concepts], "lr": 2e-3})
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in groups], steps, pct_start=0.1)
     for step in range(steps):
         numbers = torch.from_numpy(generator.choice(len(weights), BATCH, p=weights))
         some = torch.from_numpy(generator.integers(0, MOVED, MOVED_BATCH))
-        loss = losses(space, material, numbers, (fake[0][some], fake[1][some]))
+        values = material.draw(numbers)
+        seen = Seen(numbers, space.vectors(values, NOISE), material.opinion(values))
+        loss = losses(space, material, seen) + opinion_lost(space, space.vectors(fake[0][some]), fake[1][some]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -219,30 +169,26 @@ def polish(space: Space, material: Material, steps: int, seed: int) -> None:
             print(f"step {step + 1}: loss {loss.item():.3f}", flush=True)
 
 
-def load(work: Path, archives: list[Archive]) -> Material:
-    """Everything that `features` has computed so far."""
-    rows, values = features.load(work)
-    words = vocabulary.build((label for row in rows for label in row.labels), archives, work)
-    weights = packages.start_weights(work)
-    labels = [[words.number(label) for label in row.labels] for row in rows]
-    return Material(rows, values, labels, weights["classifier.weight"], weights["classifier.bias"], words)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("archives", type=Path, nargs="+")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    material = load(args.work, [Archive(path) for path in args.archives])
-    space = Space(material)
+    material = pictures.load(args.work, [Archive(path) for path in args.archives])
+    space = Space(*discriminant(material))
     polish(space, material, args.steps, args.seed)
     known = material.has_picture.clone()
     known[:IMAGENET] = True
     concepts = normalize(space.concepts.detach(), dim=1) * known[:, None]
-    state = {"projection": space.projection.state_dict(), "concepts": concepts, "words": material.words}
+    state = {
+        "projection": space.projection.state_dict(),
+        "concepts": concepts,
+        "words": material.words,
+        "scales": space.scales.detach(),
+    }
     torch.save(state, args.work / "space.pt")
 
 

@@ -9,6 +9,7 @@ Sentence vectors are kept in WORK/sentences.npz, so that a stopped run goes on w
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ import torch
 from torch import nn
 
 from training import packages
+from training.vocabulary import IMAGENET
 from training.words import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from training.rows import Row
     from training.vocabulary import Vocabulary
 
 SENTENCE_WORDS = 24
@@ -30,8 +33,9 @@ RIDGE = 0.25
 LIKE_SOMETHING, LIKE_NOTHING = 0.55, 0.2
 """Cosine to the nearest known name from which a text is trusted fully, and below which hardly."""
 FEW_EMOJI = 6
-NAMES, OTHER_NAMES, KINDS, PLURALS, OTHERS = range(5)
-"""How sure a target is, which decides how often the text is trained on."""
+NAMES, RARE_NAMES, OTHER_NAMES, KINDS, PLURALS, OTHERS = range(6)
+"""How sure a target is and how many pictures it stands for, which decides how often the text is trained on."""
+FEW_PICTURES = 5
 
 
 @dataclass
@@ -41,6 +45,12 @@ class Targets:
     texts: list[str]
     vectors: torch.Tensor
     groups: np.ndarray
+
+
+def rare_names(rows: list[Row]) -> set[str]:
+    """Names that hardly any picture has but an emoji: a thousand birds, flags and emoji."""
+    pictures = Counter(label for row in rows if not row.set.startswith("emoji/") for label in row.labels)
+    return {label for row in rows for label in row.labels if pictures[label] < FEW_PICTURES}
 
 
 def sentence_vectors(texts: list[str], work: Path) -> torch.Tensor:
@@ -110,7 +120,7 @@ class Meanings:
         return nn.functional.normalize(trust * self(sentences) + 0.7 * (1 - trust) * middle, dim=1)
 
 
-def build(words: Vocabulary, concepts: torch.Tensor, work: Path) -> Targets:
+def build(words: Vocabulary, concepts: torch.Tensor, rare: set[str], work: Path) -> Targets:
     """The target of every text. `concepts` holds one unit vector for each of `words.concepts`, zero where unknown."""
     known = concepts.norm(dim=1) > 0
     numbers = torch.nonzero(known)[:, 0]
@@ -119,10 +129,10 @@ def build(words: Vocabulary, concepts: torch.Tensor, work: Path) -> Targets:
     meanings = Meanings(of_names, concepts[numbers])
 
     found: dict[str, tuple[torch.Tensor, int]] = {}
-    names = set(words.concepts)
+    names = dict.fromkeys(words.concepts, NAMES) | dict.fromkeys(rare.difference(words.concepts[:IMAGENET]), RARE_NAMES)
     for text, members in words.meanings.items():
         if any(known[members]):
-            found[text] = concepts[members].sum(0), NAMES if text in names else OTHER_NAMES
+            found[text] = concepts[members].sum(0), names.get(text, OTHER_NAMES)
     for text in list(found):
         found.setdefault(plural(text), (found[text][0], PLURALS))
     for text, members in words.kinds.items():

@@ -9,7 +9,7 @@ mean. The numbers are OpenCLIP's, at a third of the cost. Tokens are looked up a
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WIDTH, RANK, HEADS, MLP_RATIO, CONTEXT, VOCABULARY = 512, 256, 8, 3, 77, 49408
 START, END = 49406, 49407
 LONGEST = 30
+ROWS = 14_700
+"""How many tokens have a row of their own, of some 18,000 that the texts use: the bundle must stay small."""
 LARGE = 24.0
 CAUTION = 0.003
 SILENCE = 0.3
@@ -32,7 +34,7 @@ class TextTower(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(VOCABULARY, RANK)
+        self.tokens = nn.Embedding(VOCABULARY, RANK, sparse=True)
         self.widen = nn.Linear(RANK, WIDTH, bias=False)
         self.positions = nn.Parameter(torch.randn(CONTEXT, WIDTH) * 0.01)
         self.before_attention, self.before_mlp, self.last = (nn.LayerNorm(WIDTH) for _ in range(3))
@@ -129,10 +131,19 @@ class TextTower(nn.Module):
         solution = torch.linalg.solve(matrix, (hidden * weight).T @ ((wanted - centred) * weight))
         self.mlp_out.weight.data, self.mlp_out.bias.data = solution[:-1].T.contiguous(), solution[-1].clone()
 
-    def openclip_state(self, used: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The weights under OpenCLIP's names; tokens that no text used all get the mean of the others."""
-        table = self.tokens.weight.detach().clone()
-        table[~used] = table[used].mean(0)
+    def share_rows(self, used: torch.Tensor, rows: int = ROWS) -> None:
+        """Give all tokens the mean that no text used or that hardly differ from it: bundles store equal rows once."""
+        table = self.tokens.weight.data
+        mean = table[used].mean(0)
+        apart = (table - mean).norm(dim=1) * used
+        kept = apart.topk(min(rows, int(used.sum()))).indices
+        shared = torch.ones(len(table), dtype=torch.bool)
+        shared[kept] = False
+        table[shared] = mean
+
+    def openclip_state(self) -> dict[str, torch.Tensor]:
+        """The weights under OpenCLIP's names."""
+        table = self.tokens.weight.detach()
         block = "transformer.resblocks.0"
         named: dict[str, torch.Tensor] = {
             "token_embedding.weight": table @ self.widen.weight.T,
@@ -148,6 +159,18 @@ class TextTower(nn.Module):
         for name, layer in layers.items():
             named |= {f"{name}.{part}": tensor for part, tensor in layer.named_parameters()}
         return {name: tensor.detach().contiguous().clone() for name, tensor in named.items()}
+
+
+def trained(checkpoint: dict[str, Any]) -> TextTower:
+    """The tower of a checkpoint, in numbers of half precision, in which bundles store them.
+
+    What positions and biases add and take away again is large: rounded later, a part of it would stay.
+    """
+    tower = TextTower()
+    tower.load_state_dict(checkpoint["tower"])
+    tower.share_rows(checkpoint["used"])
+    tower.load_state_dict({name: _half(value) for name, value in tower.state_dict().items()})
+    return tower.eval()
 
 
 def _half(values: torch.Tensor) -> torch.Tensor:

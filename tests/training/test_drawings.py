@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from PIL import Image
 
-from training.drawings import correction, views
+from training.drawings import correction, shown_as
 
 
 def test_the_drawings_move_and_the_others_stay():
@@ -17,6 +17,6 @@ def test_the_drawings_move_and_the_others_stay():
 
 
 def test_views_are_four_pictures_of_the_same_drawing():
-    seen = views(Image.new("RGB", (100, 100), "red"))
+    seen = shown_as(Image.new("RGB", (100, 100), "red"))
     assert [view.size for view in seen] == [(100, 100), (88, 88), (130, 130), (100, 100)]
     assert seen[2].getpixel((0, 0)) == (255, 255, 255)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from training import material as pictures
 from training import space
-from training.features import Row
-from training.space import Material, Space
+from training.material import Material
+from training.rows import Row
+from training.space import Space, discriminant
 from training.vocabulary import Vocabulary
 
 NUMBERS = 520
@@ -28,14 +30,14 @@ def material() -> Material:
         labels.append([numbers[kind]])
         values.append((centres[kind] + torch.randn(NUMBERS) * 0.5).clamp(0, 6))
     classifier = torch.randn(1000, NUMBERS) * 0.05
-    return Material(rows, torch.stack(values), labels, classifier, torch.zeros(1000), words)
+    return Material(rows, torch.stack(values)[None].half(), labels, classifier, torch.zeros(1000), words)
 
 
 def test_the_closed_form_parts_the_classes_of_kept_out_pictures(material):
-    made = Space(material)
+    made = Space(*discriminant(material))
     with torch.inference_mode():
         cosines = made.vectors(material.features) @ made.concepts.T
-    cosines = cosines.masked_fill(~material.choices[material.set_of], -1)
+    cosines = cosines.masked_fill(~material.fine_choices[material.set_of], -1)
     kept_out = ~material.training
     assert (cosines.argmax(1) == material.fine)[kept_out].all()
     assert made.concepts[: space.IMAGENET].norm(dim=1).min() > 0.99
@@ -53,11 +55,13 @@ def test_names_that_may_mean_the_same_never_compete(material):
     words = Vocabulary([*material.words.concepts, "apple pie", "fruit"])
     words.meanings = {name: [at] for at, name in enumerate(words.concepts)}
     words.kinds = {"fruit": [number]}
-    related = space._related(words)
+    related, alike = pictures.related(words), pictures.alike(words)
     assert related[number, words.meanings["apple pie"][0]]
     assert related[number, words.meanings["fruit"][0]]
     assert not related[number, material.words.meanings["oak"][0]]
     assert (related == related.T).all()
+    assert alike[number, words.meanings["fruit"][0]]
+    assert not alike[number, words.meanings["apple pie"][0]]
 
 
 def test_moved_features_are_taken_for_the_drawn_class_and_polishing_runs(material, monkeypatch):
@@ -67,7 +71,7 @@ def test_moved_features_are_taken_for_the_drawn_class_and_polishing_runs(materia
     assert values.min() >= 0
     assert values.max() <= 6
     assert (opinion.argmax(1) == torch.arange(64)).float().mean() > 0.9
-    made = Space(material)
+    made = Space(*discriminant(material))
     before = made.concepts.detach().clone()
     space.polish(made, material, 3, seed=0)
     assert torch.isfinite(made.concepts).all()

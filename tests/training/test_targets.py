@@ -25,7 +25,7 @@ def test_every_text_gets_the_vector_of_what_it_means(tmp_path, monkeypatch):
     words.kinds = {"animal": [0, 1]}
     words.others = ["puppy", "qwerty"]
     concepts = torch.eye(512)[:3]
-    made = targets.build(words, concepts, tmp_path)
+    made = targets.build(words, concepts, set(), tmp_path)
     of = dict(zip(made.texts, made.vectors @ concepts.T, strict=True))
     group = dict(zip(made.texts, made.groups.tolist(), strict=True))
     assert of["cat"][0] > 0.999
