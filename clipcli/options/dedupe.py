@@ -59,6 +59,13 @@ class DuplicateOptions:
             f"The default is {','.join(DEFAULT)}.",
         ),
     ] = None  # fmt: skip
+    keep_columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep-columns", metavar="A,B,...|all",
+            help="Columns of the input table to add to every row, comma-separated.",
+        ),
+    ] = None  # fmt: skip
     protect: Annotated[
         list[str] | None,
         typer.Option("--protect", metavar="DIR", help="Always keep files in DIR. Repeatable."),

@@ -220,3 +220,88 @@ def test_blocks_of_rows_are_the_rows(clip, random_model: str, tmp_path: Path, th
     run("classify", *options, "-o", tmp_path / "rows.parquet", "-m", random_model)
     table = pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pylist()
     assert [{key: row[key] for key in block[0]} for row in table] == block
+
+
+def test_dedupe_keeps_columns_and_stays_a_plan(clip, random_model: str, shop: Path):
+    with shop.open("a", encoding="utf-8") as stream:
+        stream.write('\n{"sku": "10", "photo": "again.png", "keep": "mine", "price": 7}\n')
+    (shop.parent / "again.png").write_bytes((shop.parent / "red.png").read_bytes())
+    result = clip("dedupe", shop, "--level", "exact", "--keep-columns", "sku,price")
+    assert result.code == 3, result.stderr
+    assert {row["sku"]: row["price"] for row in result.rows if "error" not in row} == {"00": 0.5, "10": 7}
+    assert [row["sku"] for row in result.rows if "error" in row] == ["02"]
+    plain = clip("dedupe", shop, "--level", "exact").rows
+    assert [{**row, "sku": None, "price": None} for row in plain] == [
+        {**row, "sku": None, "price": None} for row in result.rows
+    ]
+    plan = shop.parent / "plan.jsonl"
+    run("dedupe", shop, "--level", "exact", "--keep-columns", "all", "-o", plan, "-m", random_model)
+    assert run("apply", plan).code == 0
+    for form, lines in (("groups", 2), ("csv", 4), ("tsv", 3)):
+        done = run("dedupe", shop, "--level", "exact", "--keep-columns", "sku", "-f", form, "-m", random_model)
+        assert len(done.stdout.strip().splitlines()) == lines
+        assert (form == "groups") != any(line.rstrip(",").endswith(("10", "00")) for line in done.lines)
+
+
+def test_a_struct_with_a_path_and_no_bytes_is_read_from_the_path(clip, tmp_path: Path):
+    """As `datasets` of Hugging Face writes images that it did not embed."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    for colour in ("red", "green"):
+        pictures.disc(colour).save(tmp_path / f"{colour}.png")
+    green = (tmp_path / "green.png").read_bytes()
+    cells = [
+        {"bytes": None, "path": "red.png"}, {"bytes": green, "path": "not-there.png"},
+        {"bytes": None, "path": "lost.png"}, {"bytes": None, "path": None}, None, {"bytes": b"", "path": "red.png"},
+    ]  # fmt: skip
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pyarrow.parquet.write_table(pa.table({"image": pa.array(cells, kind)}), tmp_path / "t.parquet")
+    result = clip("classify", tmp_path / "t.parquet", "-l", "disc,square")
+    assert ["error" in row for row in result.rows] == [False, False, True, True, True, True]
+    reasons = [row["error"]["reason"] for row in result.rows[2:]]
+    assert "lost.png: no such file" in reasons[0]
+    assert reasons[1:] == ["no image in this row", "no image in this row", "empty file"]
+    direct = clip("classify", tmp_path / "red.png", "-l", "disc,square").rows
+    assert result.rows[0]["labels"] == direct[0]["labels"]
+
+
+def test_classify_answers_a_table_before_its_end(random_model: str, shop: Path):
+    """A table is no list: where a row is wrong at the end, the rows before it are out."""
+    from clipcli.core.console import Console
+    from clipcli.options.classify import CheckOptions, ScoreOptions
+    from clipcli.options.shared import InputOptions, LabelOptions
+    from clipcli.runs.classify import plan
+
+    labels, score, check = LabelOptions(labels=["disc", "square"]), ScoreOptions(), CheckOptions()
+    table = plan(InputOptions(images=[str(shop)]), labels, score, check, Console(quiet=True))
+    assert table.total is None
+    folder = plan(InputOptions(images=[str(shop.parent)]), labels, score, check, Console(quiet=True))
+    assert folder.total == 4
+    assert next(iter(table.refs)).name.endswith("red.png")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("reader", ["pandas", "polars", "duckdb"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_other_tools_read_rows_with_carried_columns(random_model: str, shop: Path, reader: str, suffix: str):
+    package = pytest.importorskip(reader)
+    file = shop.parent / f"rows.{suffix}"
+    done = run("classify", shop, "-l", "disc,square", "--keep", "sku,price", "-o", file, "-m", random_model)
+    assert done.code == 3, done.stderr
+    if reader == "duckdb":
+        scan = f"read_{'json_auto' if suffix == 'jsonl' else suffix}('{file}')"
+        found = package.sql(f"select sku, price, label, score from {scan}").fetchall()  # noqa: S608 - our own file
+    elif reader == "polars":
+        read = {"parquet": package.read_parquet, "csv": package.read_csv, "jsonl": package.read_ndjson}[suffix]
+        found = read(file).select("sku", "price", "label", "score").rows()
+    else:
+        read = {"parquet": package.read_parquet, "csv": package.read_csv, "jsonl": package.read_json}[suffix]
+        table = read(file, **({"lines": True, "dtype": {"sku": str}} if suffix == "jsonl" else {}))
+        found = table[["sku", "price", "label", "score"]].itertuples(index=False)
+    rows = [tuple(row) for row in found]
+    assert [float(row[1]) for row in rows] == [0.5, 1.5, 2.5, 3.5]
+    assert {row[2] for row in (*rows[:2], rows[3])} <= {"disc", "square"}
+    assert all(isinstance(row[3], float) for row in (*rows[:2], rows[3]))  # the third has no picture
+    if suffix != "csv":
+        assert [row[0] for row in rows] == ["00", "01", "02", "03"]

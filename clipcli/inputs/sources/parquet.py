@@ -8,18 +8,19 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from clipcli.core.arrow import check_sizes, no_such_column, pyarrow
-from clipcli.core.files import own_error, words_of
+from clipcli.core.files import own_error, read_bytes, reason_of, words_of
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ClipcliError, ImageError, InputsError
 from clipcli.inputs.row_filter import WantedRows
 from clipcli.inputs.sources.errors import message
-from clipcli.inputs.sources.fetch import attempt, open_random
+from clipcli.inputs.sources.fetch import attempt, open_random, read_object
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.refs import NO_FIELDS, ImageRef
-from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, column_of, kept_columns, listed
+from clipcli.inputs.sources.suffixes import MAX_BYTES
+from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, beside, column_of, kept_columns, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,10 +51,13 @@ class Cell:
 
     def read(self) -> bytes:
         """Return the image's bytes. Raises ImageError."""
-        data = _opened(self.table, _state(self.table)).cell(self.column, self.group, self.row)
+        table = _opened(self.table, _state(self.table))
+        data = table.cell(self.column, self.group, self.row)
+        if data is None and (path := table.path_beside(self.column, self.group, self.row)):
+            return _read_path(self.table, path)
         if not data:
             raise ImageError("read", "no image in this row" if data is None else "empty file")
-        return data
+        return bytes(data)
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ class Table:
         metadata = self.file.metadata
         return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
-    def cell(self, column: str, group: int, row: int) -> bytes | None:
-        """Return one image; keep its row group in memory for the next rows.
+    def cell(self, column: str, group: int, row: int) -> Any:
+        """Return one image, as bytes, or None; keep its row group in memory for the next rows.
 
         Raises:
             ImageError: at stage `read`, the row group cannot be read.
@@ -102,7 +106,15 @@ class Table:
                     self._groups.popitem(last=False)
             self._groups.move_to_end(key)
             values = self._groups[key]
-        return cast("bytes | None", _plain(values[row].as_py()))
+        return _plain(values[row].as_py())
+
+    def path_beside(self, column: str, group: int, row: int) -> str | None:
+        """Return the path that a struct has where its bytes are null, as datasets of Hugging Face do; None for none."""
+        name = column.removesuffix(".bytes")
+        if name == column or all(part.name != "path" for part in self.schema.field(name).type):
+            return None
+        path = self.cell(f"{name}.path", group, row)
+        return path if isinstance(path, str) else None
 
     def fields(self, group: int, columns: Sequence[str], rows: int) -> Iterable[Mapping[str, object]]:
         """Return the values of the given columns for each row of a row group. Raises ImageError."""
@@ -219,6 +231,17 @@ def _paths(
         else:
             tail = f"/{number + row}"
             yield ImageRef(table.path + tail, table.shown + tail, "no path in this row", fields=row_fields)
+
+
+def _read_path(table: str, path: str) -> bytes:
+    """Return the bytes of a file or URL that a table names. Raises ImageError."""
+    full = path if is_url(path) else beside(table, path)
+    if is_url(full):
+        return read_object(full)
+    try:
+        return read_bytes(full, MAX_BYTES)
+    except (OSError, ValueError) as error:
+        raise ImageError("read", f"no bytes in this row, and {path}: {reason_of(error)}") from error
 
 
 def _column(table: Table, name: str | None) -> Column:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from clipcli.core.run_summary import RunSummary
 from clipcli.errors import LabelsError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, is_words
+from clipcli.inputs.sources.suffixes import SHARDS, TABLES, TEXT_TABLES, has_suffix
 from clipcli.output import CarriedColumns
 from clipcli.prompts import Label, labels_of, load_prompts, parse_groups, parse_labels, require_prompts, spoken
 from clipcli.prompts.shipped import wordnet_labels
@@ -206,12 +208,19 @@ def _refs(
     where: Condition | None,
     console: Console,
 ) -> Iterable[ImageRef]:
-    """Return a list wherever its length can be known beforehand; the images of a table when no others are named."""
+    """Return a list wherever its length can be known beforehand; the images of a table when no others are named.
+
+    Shards and tables may hold millions, so their images are not listed.
+    """
     arguments, lists = inputs.images or [], inputs.files_from or []
     if not arguments and not lists and expected is not None and expected.table is not None:
         return [ref for ref in expected.refs() if inputs.globs.takes(ref.name)]
     refs = inputs.collect(console, warn=console.warning, keep=keep, where=where)
-    return refs if is_stream(arguments, lists) else list(refs)
+    by_folder = expected is not None and expected.parent  # whose names may be the labels
+    rows = not by_folder and any(has_suffix(argument, (*SHARDS, *TABLES, *TEXT_TABLES)) for argument in arguments)
+    if is_stream(arguments, lists):
+        return refs
+    return chain(list(islice(refs, 1)), refs) if rows else list(refs)  # a table that cannot be used says so now
 
 
 def _group_labels(options: LabelOptions, score: ScoreOptions) -> tuple[Label, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from clipcli.errors import UsageError
+from clipcli.output import CarriedColumns, ErrorRow
 from clipcli.output.reports import CheckReport, Finding
 from clipcli.plan.read import reviewed_name
-from clipcli.runs.dedupe.rows import DuplicateRow
+from clipcli.runs.dedupe.rows import OWN_COLUMNS, DuplicateRow
 from clipcli.tasks.dedupe.levels import includes
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from clipcli.errors import ExitCode
     from clipcli.options.dedupe import ActionWords
-    from clipcli.output import ErrorRow, Output
+    from clipcli.output import Output, Row
     from clipcli.output.reports import Reporting
     from clipcli.runs.base import Advance
     from clipcli.runs.dedupe.review_page import ReviewPage
@@ -88,13 +89,19 @@ class ReportedRun:
         """Return how many images there are; None for a list that is still coming."""
         return self.job.total
 
-    def rows(self, session: Session, advance: Advance) -> Iterator[DuplicateRow | ErrorRow]:
-        """Yield the rows of the run, and note them."""
+    def rows(self, session: Session, advance: Advance) -> Iterator[Row]:
+        """Yield the rows of the run with the columns of their table, and note them; lists of paths have no columns."""
+        plain = self.output.paths or self.output.format == "groups"
+        carried = CarriedColumns(() if plain else self.job.kept_columns, OWN_COLUMNS)
         for row in self.job.rows(session, advance):
             self._findings.add(row)
             for page in self.pages:
                 page.add(row)
-            yield row
+            fields = {} if plain else self.job.fields.get(row.image, {})
+            if isinstance(row, ErrorRow):
+                yield replace(row, fields=carried.renamed(fields))
+            else:
+                yield carried.row(row, fields)
 
     def finish(self, session: Session) -> ExitCode:
         """Write pages and reports, say what was found and what to do next, and return the exit code."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from clipcli.runs.dedupe.members import MemberEntry
     from clipcli.tasks.dedupe.levels import Level
 
+OWN_COLUMNS: Final = (
+    "group", "image", "level", "keep", "similarity", "min_similarity", "reason", "distance", "structure", "width",
+    "height", "turn", "plan", "path", "root", "keeper", "bytes", "mtime_ns", "device", "inode", "sha256", "protected",
+    "distinct", "page", "error",
+)  # fmt: skip
+"""Names that a column of a table cannot have in the output."""
 _DIGITS = 4
 _JSON_DIGITS = 6
 

@@ -13,6 +13,7 @@ from clipcli.core.run_summary import RunSummary
 from clipcli.errors import ExitCode, UsageError
 from clipcli.inputs.collect import collect, is_stream
 from clipcli.inputs.sources.filesystems import is_url
+from clipcli.options.shared import CarriedOptions
 from clipcli.output import ErrorRow
 from clipcli.plan.decisions import read_decisions
 from clipcli.plan.file_state import look, resolve
@@ -28,7 +29,7 @@ from clipcli.tasks.dedupe.keep import parse_rules
 from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, thresholds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from clipcli.core.console import Console
@@ -60,7 +61,15 @@ class DedupeRun:
     refs: list[ImageRef] | None = None
     """What to look at where that is no matter of `inputs`."""
 
+    fields: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    """Columns of the table that an image stands in, by its name; of its first row."""
+
     unit: ClassVar[str] = "image"
+
+    @property
+    def kept_columns(self) -> list[str]:
+        """Return the columns of tables that rows keep."""
+        return CarriedOptions(self.asked.keep_columns).names
 
     @property
     def needs_model(self) -> bool:
@@ -80,7 +89,7 @@ class DedupeRun:
         if self.refs is not None:
             return self.refs
         against = self.asked.against
-        refs = self.inputs.collect(self.console, follows_links=against is not None)
+        refs = self.inputs.collect(self.console, follows_links=against is not None, keep=self.kept_columns)
         refs = outside(refs, inner_reference(self._folders, against))
         return refs if is_stream(self.inputs.images or [], self.inputs.files_from or []) else list(refs)
 
@@ -175,6 +184,8 @@ class DedupeRun:
             reads = read_only(refs, session.cache)
         for read in reads:
             advance(1)
+            if read.ref.fields and not reference:
+                self.fields.setdefault(read.ref.name, read.ref.fields)
             if read.error is not None and self.asked.empty and collection.add_empty(read.ref, reference=reference):
                 self.report.ok()
             elif read.error is not None:
