@@ -114,7 +114,7 @@ class TestOwners:
         assert foreign_config() == "clipcli.toml"
         assert load_config().defaults.model is None
         result = run("check")
-        assert_one_error(result, "clipcli.toml belongs to another user, and is not read", "--config", code=4)
+        assert_one_error(result, "clipcli.toml belongs to another user and is not read", "--config", code=4)
         assert run("doctor", "--format", "jsonl").stdout.count("belongs to another user") == 1
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to be root")

@@ -1,4 +1,4 @@
-"""What every command that uses a model has in common: a checked run, a session, rows as they come, an exit code."""
+"""The common structure of commands that use a model: a checked run, a session, streamed rows, an exit code."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Finishable(Protocol):
-    """A session, as far as the loop knows it."""
+    """The part of a session that `execute` needs."""
 
     def finish(self) -> None:
-        """Do what was put off so that no answer came later for it."""
+        """Do the work that was deferred until after the last row."""
         ...
 
 
@@ -31,24 +31,24 @@ RowT_contra = TypeVar("RowT_contra", contravariant=True)
 
 
 class Sink(Protocol[RowT_contra]):
-    """Where rows go: a writer of `clipcli.output`, or a file of vectors."""
+    """The target of rows: a writer of `clipcli.output`, or a file of vectors."""
 
     def write(self, row: RowT_contra) -> None:
-        """Take one row. Raises OutputError."""
+        """Write one row. Raises OutputError."""
         ...
 
 
 class Run(Protocol[SessionT_contra, RowT_co]):
-    """One run of a command. Making it checks everything that was asked, before a model is touched."""
+    """One run of a command. Its options are checked on creation, before a model is loaded."""
 
     @property
     def total(self) -> int | None:
-        """Return how many inputs there are, for the progress bar; None for a list that is still coming."""
+        """Return the number of inputs for the progress bar, or None if unknown."""
         ...
 
     @property
     def unit(self) -> str:
-        """Return what an input is called: `image` or `text`."""
+        """Return the name of an input: `image` or `text`."""
         ...
 
     def rows(self, session: SessionT_contra, advance: Advance) -> Iterator[RowT_co]:
@@ -56,7 +56,7 @@ class Run(Protocol[SessionT_contra, RowT_co]):
         ...
 
     def finish(self, session: SessionT_contra) -> ExitCode:
-        """Say how it went, write the reports, and return the exit code."""
+        """Print the summary, write the reports, and return the exit code."""
         ...
 
 
@@ -70,12 +70,12 @@ def execute(
 
     Args:
         run: checked and ready.
-        opened: its session, entered here.
-        open_sink: makes the output; it is finished after the last row, before the run says how it went.
+        opened: its session, which is entered here.
+        open_sink: opens the output, which is finished after the last row, before the summary.
         console: shows the progress.
 
     Raises:
-        ClipcliError: what ends a run as a whole: no model, no output, nothing in the inputs.
+        ClipcliError: the whole run fails: no model, no output, or no usable inputs.
     """
     with opened as session:
         with open_sink(session) as sink, console.progress(run.total, run.unit) as advance:

@@ -255,7 +255,7 @@ def test_a_plan_with_a_page_is_to_be_looked_at_first(tree, tmp_path):
     for more in ([], ["--yes"]):
         refused = run("apply", plan, *more)
         assert refused.code == 2
-        assert f"{page} was made to choose on" in refused.stderr
+        assert f"{page} was written for that" in refused.stderr
         assert "clipcli apply plan-reviewed.jsonl; or add --unreviewed" in refused.stderr
     assert snapshot(tree) == before
     assert states(apply(plan, "delete", "--unreviewed")) == {"b.png": "done", "c.png": "done"}

@@ -170,7 +170,7 @@ class TestChangedSince:
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
         result = few(f'[checks.a]\ninclude = ["disc/"]\nexpect = "red"\n{COLOURS}', "--changed-since", "HEAD")
         assert result.code == 4
-        assert "is in no git repository" in result.stderr
+        assert "is not in a git repository" in result.stderr
 
 
 class TestKinds:
@@ -249,7 +249,7 @@ class TestKinds:
         [failure] = row["failures"]
         assert (failure["image"], failure["found"]) == ("disc/red.png", "exact copy of disc/copy.png") or (
             failure["image"], failure["found"]) == ("disc/copy.png", "exact copy of disc/red.png")  # fmt: skip
-        assert "there twice (level exact)" in row["outcome"]
+        assert "images are duplicates (level exact)" in row["outcome"]
         named = few(config, "--format", "jsonl", "disc/copy.png").rows[0]
         assert [failure["found"] for failure in named["failures"]] == ["exact copy of disc/red.png"]
         (tmp_path / "disc" / "copy.png").unlink()
@@ -310,7 +310,7 @@ class TestTrouble:
         Path("clipcli.toml").write_text("# mine\n", encoding="utf-8")
         again = run("check", "--init")
         assert again.code == 6
-        assert "is there already" in again.stderr
+        assert "already exists" in again.stderr
         assert Path("clipcli.toml").read_text(encoding="utf-8") == "# mine\n"
 
     def test_init_hides_no_pyproject(self, tmp_path: Path, monkeypatch):
@@ -344,7 +344,7 @@ class TestTrouble:
             (
                 f'[checks.a]\ninclude = ["nowhere/"]\nexpect = "red"\n{COLOURS}',
                 4,
-                "check a: no image fits include (nowhere/)",
+                "check a: no image matches include (nowhere/)",
             ),
             (f'[checks.a]\ninclude = ["disc/"]\nexpect = "rad"\n{COLOURS}', 2, "check a: --expect 'rad' is not one"),
             (

@@ -324,8 +324,8 @@ def test_resume_goes_on_and_refuses_other_inputs(embed, mixed: Path, tmp_path: P
         patch.setattr("clipcli.runs.embed.run.EmbedRun._assemble", _stop)
         stopped = embed(mixed, "-o", tmp_path / "out.safetensors")
         assert stopped.code == 130
-        assert "12 images are done and kept; --resume goes on" in stopped.stderr
-    assert "beginning anew" not in embed(mixed, "-o", tmp_path / "out.safetensors", "--resume", "--dry-run").stderr
+        assert "12 images are finished; --resume continues" in stopped.stderr
+    assert "starting over" not in embed(mixed, "-o", tmp_path / "out.safetensors", "--resume", "--dry-run").stderr
     for option, difference in (
         ("--fast-decode", "default, this run has fast"),
         ("--no-orient", "default, this run has unrotated"),
@@ -488,7 +488,7 @@ def test_ctrl_c_keeps_what_is_done(quick_model: tuple[str, ...], folder: Path, t
         said = process.stderr.read().decode()
         assert process.wait(60) == 130
     os.close(heard)
-    assert "8 images are done and kept; --resume goes on" in said
+    assert "8 images are finished; --resume continues" in said
     assert run_process("merge", tmp_path / "out.npy.parts", "-o", tmp_path / "x.npy", "--incomplete").code == 0
     assert len(np.load(tmp_path / "x.npy")) == 8
 

@@ -74,9 +74,9 @@ def test_phrases_are_embedded_as_texts(place: Path):
 def test_one_word_is_a_missing_file_with_a_hint(place: Path):
     assert place
     result = run("embed", "dog")
-    assert "'dog' is no file; to embed it as a text: --text dog" in result.stderr
+    assert "'dog' is not a file; to embed it as a text: --text dog" in result.stderr
     assert result.code != 0
-    assert_one_error(run("embed", "a dog", "img"), "'a dog' is no file", "--text 'a dog'", code=2)
+    assert_one_error(run("embed", "a dog", "img"), "'a dog' is not a file", "--text 'a dog'", code=2)
 
 
 @pytest.mark.parametrize(

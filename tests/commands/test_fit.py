@@ -177,7 +177,7 @@ def assert_one_error_of_labels(result, *words: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(("--method", "prototype"), "prototypes"), (("-l", "vorp"), "one label alone"), (("-o", "-"), "needs a file")],
+    [(("--method", "prototype"), "prototypes"), (("-l", "vorp"), "a single label"), (("-o", "-"), "needs a file")],
 )
 def test_what_is_asked_of_fit_is_checked_first(labelled: Path, model, tmp_path: Path, arguments, words: str):
     given = ("fit", labelled, "-o", tmp_path / "x.head", *arguments, *model)

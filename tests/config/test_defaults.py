@@ -66,7 +66,7 @@ def test_a_broken_file_is_no_matter_where_another_is_named(place: Path):
     Path("clipcli.toml").write_text('modle = "x"\n', encoding="utf-8")
     other = place / "other.toml"
     other.write_text('[checks.a]\ninclude = "*.none"\nduplicates = "exact"\n', encoding="utf-8")
-    assert "no image fits include" in run("check", "--config", other).stderr
+    assert "no image matches include" in run("check", "--config", other).stderr
     assert "unknown key 'modle'" in run("check").stderr
 
 

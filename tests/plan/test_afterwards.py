@@ -115,7 +115,7 @@ def test_a_new_plan_of_the_same_name_has_a_journal_of_its_own(tree, tmp_path):
     tree.groups = both[1:]
     write_plan(plan, tree)
     result = run("apply", plan, "--action", "delete", "--yes")
-    assert "was of an earlier plan" in result.stderr
+    assert "belonged to an earlier plan" in result.stderr
     assert run("undo", journal).code == 0
     assert snapshot(tree.root) == between
     assert run("undo", f"{journal}.1").code == 0

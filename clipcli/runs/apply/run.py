@@ -1,4 +1,4 @@
-"""`apply` and `undo` from start to exit code: what was asked, rows of what became of each file, and a summary."""
+"""Run `apply` and `undo`: read the plan, write one row per file with its outcome, and end with a summary."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ CANNOT_UNDO: Final = "it cannot be brought back"
 
 
 def is_copy(row: PlanRow, keeper: PlanRow) -> bool:
-    """Return whether the file that is kept has the same bytes or, as the plan says, the same pixels."""
+    """Return whether the keeper has the same bytes or, by the plan, the same pixels."""
     if row.sha256 == keeper.sha256:
         return True
     return any(one.keeper == other.path and one.level == "exact" for one, other in ((row, keeper), (keeper, row)))
 
 
 def no_copies(plan: Plan, protected: Sequence[str]) -> Iterator[PlanRow]:
-    """Yield the files that a plan removes, that are still there, and of which no exact copy is kept."""
+    """Yield the existing files that a plan removes and of which no exact copy is kept."""
     for group in plan.groups:
         for row in group.removed:
             if not is_copy(row, group.keeper_of(row)) and look(row.path) and not is_below(row.path, protected):
@@ -53,19 +53,19 @@ _TROUBLE = {"skipped", "failed", "lost"}
 
 @dataclass(frozen=True)
 class ActionRow:
-    """What became of one file."""
+    """The result for one file."""
 
     image: str
     action: str
     state: str
     reason: str
     can_undo: bool | None = None
-    """Whether it can be brought back; None where nothing is done."""
+    """Whether it can be restored; None if nothing is done."""
     columns: ClassVar[tuple[str, ...]] = ("image", "action", "state", "reason")
 
     @property
     def path(self) -> str | None:
-        """In a list of bare paths: the files that were or would be acted upon."""
+        """Return the file for a list of bare paths, if the action applies or would apply to it."""
         return self.image if self.state in {"planned", "done", "restored"} else None
 
     def record(self) -> dict[str, object]:
@@ -76,7 +76,7 @@ class ActionRow:
         return row if self.can_undo is None else {**row, "can_undo": self.can_undo}
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return the row's one line."""
         return [(self.image, self.action, self.state, self.reason)]
 
 
@@ -90,20 +90,20 @@ class ApplyRun:
     protected: Sequence[str]
     console: Console
     irreversible: bool = False
-    """What is no exact copy may be deleted too."""
+    """Whether files without an exact copy may be deleted too."""
 
     @classmethod
     def of(cls, plan: str, options: ApplyOptions, *, touches_nothing: bool = False) -> ApplyRun:
-        """Check everything before anything is touched.
+        """Check plan and options before any file is touched.
 
         Args:
-            plan: its file.
-            options: what is to be done.
-            touches_nothing: the plan is only read, so that it need not have been looked at.
+            plan: the plan's file.
+            options: the options of the command.
+            touches_nothing: the plan is only read, so it need not be reviewed.
 
         Raises:
-            PlanError: no plan, or one that makes no sense.
-            UsageError: options that do not go together, or a plan that was to be looked at first.
+            PlanError: the plan cannot be read or is inconsistent.
+            UsageError: options do not go together, or the plan must be reviewed first.
         """
         if options.yes and options.dry_run:
             raise UsageError("--yes and --dry-run do not go together", hint="choose one")
@@ -114,30 +114,30 @@ class ApplyRun:
         chosen, read = parse_action(options.action), read_plan(plan)
         if isinstance(chosen, Move) and os.path.lexists(chosen.folder) and not is_folder(Path(chosen.folder)):
             raise UsageError(
-                f"--action {options.action}: {chosen.folder} is no folder", hint="name one, or one to be made"
+                f"--action {options.action}: {chosen.folder} is not a folder", hint="name a folder; it may be new"
             )
         if read.page and not options.unreviewed and not touches_nothing:
             raise UsageError(
-                f"{plan} was not looked at yet: {read.page} was made to choose on",
+                f"{plan} has not been reviewed: {read.page} was written for that",
                 hint=f"open it, save the choices, then: clipcli apply {reviewed_name(plan)}; or add --unreviewed",
             )
         journal = Path(options.journal) if options.journal else journal_of(read.path)
         return cls(read, chosen, journal, folders, Console(quiet=options.quiet), options.irreversible)
 
     def decide(self, ignore_file: str | None, *, keep_all: bool) -> None:
-        """Note which pictures are different. Raises UsageError, OutputError."""
+        """Record which pictures are different. Raises UsageError, OutputError."""
         if ignore_file is None:
             raise UsageError(
-                "--keep-both needs --ignore-file FILE", hint="decisions are noted there, for later runs of dedupe"
+                "--keep-both needs --ignore-file FILE", hint="decisions are recorded there for later runs of dedupe"
             )
-        before, now = read_decisions(ignore_file), decided(self.plan, keep_all=keep_all)
-        write_decisions(ignore_file, joined([before, now]))
-        new = len(set(now.pairs) - set(before.pairs))
-        self.console.info(f"{new:,} pairs noted in {ignore_file}; give it to clipcli dedupe --ignore-file")
+        earlier, decisions = read_decisions(ignore_file), decided(self.plan, keep_all=keep_all)
+        write_decisions(ignore_file, joined([earlier, decisions]))
+        new = len(set(decisions.pairs) - set(earlier.pairs))
+        self.console.info(f"{new:,} pairs recorded in {ignore_file}; use it with clipcli dedupe --ignore-file")
 
     def apply(self, output: Output, *, yes: bool) -> int:
-        """Act, or say what would be done; the exit code."""
-        self._spare(output)
+        """Apply the plan, or show what would be done; return the exit code."""
+        self._protect_inputs(output)
         self._refuse_losses(yes=yes)
         if yes:
             planned = {(row.path, row.sha256) for group in self.plan.groups for row in group.removed}
@@ -145,10 +145,10 @@ class ApplyRun:
                 if journal.steps and not journal.is_own:
                     raise PlanError(
                         f"{self.journal} was not written by this user's clipcli on this machine",
-                        hint="take it back with clipcli undo first, or name another --journal",
+                        hint="undo it with clipcli undo first, or name another --journal",
                     )
                 if journal.retired is not None:
-                    self.console.info(f"{self.journal.name} was of an earlier plan; it is called {journal.retired} now")
+                    self.console.info(f"{self.journal.name} belonged to an earlier plan; renamed to {journal.retired}")
                 counts = self._write(output, Applier(self.action, journal, protected=self.protected).run(self.plan))
         else:
             earlier = read_journal(self.journal) if is_there(self.journal) else []
@@ -157,62 +157,64 @@ class ApplyRun:
         self._summarise(counts, yes=yes)
         return ExitCode.SOME_FAILED if counts["skipped"] or counts["failed"] else ExitCode.OK
 
-    def _spare(self, output: Output) -> None:
-        """The rows must not replace what undo needs. Raises UsageError."""
+    def _protect_inputs(self, output: Output) -> None:
+        """Refuse an output that would replace the plan or the journal. Raises UsageError."""
         for name, file in (("plan", self.plan.path), ("journal", self.journal)):
             if output.path not in {None, "-"} and Path(str(output.path)).resolve() == file.resolve():
                 raise UsageError(f"-o {output.path} would replace the {name}", hint="write the rows to another file")
 
     def _refuse_losses(self, *, yes: bool) -> None:
-        """Nothing that only looks alike is deleted without one more word. Raises UsageError."""
+        """Refuse to delete files without an exact copy unless --irreversible is set. Raises UsageError."""
         if self.irreversible and self.action.name != Delete.name:
             raise UsageError("--irreversible is for --action delete", hint=f"leave it out for {self.action.name}")
         if not yes or self.irreversible or self.action.name != Delete.name:
             return
         lost = sum(1 for _ in no_copies(self.plan, self.protected))
         if lost:
-            what = "is no exact copy" if lost == 1 else "are no exact copies"
+            description = "is no exact copy" if lost == 1 else "are no exact copies"
             raise UsageError(
-                f"{_files(lost)} to be deleted {what} of what is kept, and nothing could bring "
+                f"{_files(lost)} to be deleted {description} of what is kept, and nothing could bring "
                 f"{'it' if lost == 1 else 'them'} back; nothing was touched",
-                hint="--action trash, or add --irreversible to delete them all the same",
+                hint="use --action trash, or add --irreversible to delete them anyway",
             )
 
     def _write(self, output: Output, results: Iterable[Applied]) -> Counter[str]:
         counts: Counter[str] = Counter()
         total = sum(len(group.removed) for group in self.plan.groups)
         with open_writer(output) as writer, self.console.progress(total, "file", doing=self.action.name) as advance:
-            for one in results:
+            for result in results:
                 advance(1)
-                counts[one.state] += 1
-                counts["back"] += one.can_undo is True
-                counts["gone"] += one.can_undo is False
-                if one.state in _TROUBLE:
-                    self.console.line(f"{one.row.image}: {one.state}: {one.reason}")
-                where = f"to {one.target}" if one.target and not one.reason else one.reason
-                where = CANNOT_UNDO if one.can_undo is False else where
-                writer.write(ActionRow(one.row.image, self.action.name, one.state, where, one.can_undo))
+                counts[result.state] += 1
+                counts["back"] += result.can_undo is True
+                counts["gone"] += result.can_undo is False
+                if result.state in _TROUBLE:
+                    self.console.line(f"{result.row.image}: {result.state}: {result.reason}")
+                detail = f"to {result.target}" if result.target and not result.reason else result.reason
+                detail = CANNOT_UNDO if result.can_undo is False else detail
+                writer.write(ActionRow(result.row.image, self.action.name, result.state, detail, result.can_undo))
         return counts
 
     def _summarise(self, counts: Counter[str], *, yes: bool) -> None:
-        back, gone = counts.pop("back", 0), counts.pop("gone", 0)
+        restorable, lost = counts.pop("back", 0), counts.pop("gone", 0)
         kinds = [f"{count:,} {state}" for state, count in sorted(counts.items())]
         self.console.info(f"{self.action.name}: {', '.join(kinds) or 'nothing to do'}")
-        if back or gone:
-            self.console.info(f"{back:,} can be brought back, {gone:,} cannot" + self._where_gone(gone, yes=yes))
+        if restorable or lost:
+            self.console.info(
+                f"{restorable:,} can be brought back, {lost:,} cannot" + self._explain_lost(lost, yes=yes)
+            )
         if counts["planned"]:
             needs = self.action.name == Delete.name and next(no_copies(self.plan, self.protected), None) is not None
             self.console.info(f"nothing was touched; add --yes{' --irreversible' if needs else ''} to do it")
-        elif yes and back:
-            which = "" if not gone else f" {_files(back)}"
-            self.console.info(f"to take back{which or ' all of it'}: clipcli undo {shlex.quote(str(self.journal))}")
+        elif yes and restorable:
+            subject = "" if not lost else f" {_files(restorable)}"
+            self.console.info(f"to take back{subject or ' all of it'}: clipcli undo {shlex.quote(str(self.journal))}")
 
-    def _where_gone(self, gone: int, *, yes: bool) -> str:
-        """Return where the files are that `undo` cannot bring back."""
-        if not gone:
+    def _explain_lost(self, count: int, *, yes: bool) -> str:
+        """Return where the files are that `undo` cannot restore."""
+        if not count:
             return ""
         if self.action.name == "trash":
-            return " by clipcli, only by hand out of the trash"
+            return " by clipcli, only by hand from the trash"
         return ": no copy of their bytes is left" if yes else ": no copy of their bytes would be left"
 
 
@@ -221,34 +223,34 @@ def _files(count: int) -> str:
 
 
 def undo_all(journal: str, output: Output, *, quiet: bool, yes: bool = False) -> int:
-    """Take back every step of a journal; the exit code.
+    """Undo every step of a journal and return the exit code.
 
-    A journal that this user's clipcli did not write here is only shown, unless `yes` says that its paths are right.
+    A journal that this user's clipcli did not write on this machine is only displayed, unless `yes` confirms its paths.
 
     Raises:
-        PlanError: no journal, or one that was only shown.
+        PlanError: it is not a journal, or was only displayed.
         UsageError: the rows would replace the journal.
     """
     console, counts = Console(quiet=quiet), Counter[str]()
     path = Path(resolve(journal))
-    away = sum(step.state in {"begun", "done"} for step in read_journal(path))
+    step_count = sum(step.state in {"begun", "done"} for step in read_journal(path))
     if output.path not in {None, "-"} and Path(str(output.path)).resolve() == path.resolve():
         raise UsageError(f"-o {output.path} would replace the journal", hint="write the rows to another file")
     with (
         open_journal(path) as opened,
         open_writer(output) as writer,
-        console.progress(away, "file", doing="undo") as step,
+        console.progress(step_count, "file", doing="undo") as step,
     ):
-        for one in undo(opened) if opened.is_own or yes else preview(opened):
+        for result in undo(opened) if opened.is_own or yes else preview(opened):
             step(1)
-            counts[one.state] += 1
-            if one.state in _TROUBLE:
-                console.line(f"{one.step.image}: {one.how}")
-            writer.write(ActionRow(one.step.image, one.step.action, one.state, one.how))
+            counts[result.state] += 1
+            if result.state in _TROUBLE:
+                console.line(f"{result.step.image}: {result.how}")
+            writer.write(ActionRow(result.step.image, result.step.action, result.state, result.how))
     console.info(", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing to undo")
     if counts["planned"]:
         raise PlanError(
             f"{path} was not written by this user's clipcli on this machine, so nothing was touched",
-            hint="look at the paths above; if all of them are right: clipcli undo --yes",
+            hint="check the paths above; if all of them are right: clipcli undo --yes",
         )
     return ExitCode.SOME_FAILED if counts["lost"] or counts["failed"] else ExitCode.OK

@@ -1,4 +1,4 @@
-"""The report of `calibrate`: what scores are worth, drawn from images that were held out."""
+"""The report of `calibrate`: curves that show the quality of scores on held-out images."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from clipcli.tasks.curves import PrecisionRecall, ReliabilityBin
 
 _MOST_POINTS = 200
-"""Steps of one curve that are drawn: more cannot be seen."""
+"""Most points of one curve; more cannot be distinguished."""
 _SMALLEST, _GROWTH = 2.0, 6.0
-"""Radius of the marks of a bin with next to no answers, and what is added where it holds all of them."""
+"""Radius of the mark of an almost empty bin, and the addition for a bin with all answers."""
 
 
 @dataclass(frozen=True)
 class CurvesPage:
-    """What is drawn."""
+    """The content of the page."""
 
     made: ThresholdFile
     found: Calibration
     before: Samples
-    """The images with the scores that the model gives by itself."""
+    """The images with the model's uncalibrated scores."""
 
     def write(self, path: str) -> None:
-        """Write the page, whole or not at all. Raises OutputError."""
+        """Write the page atomically. Raises OutputError."""
         made = self.made
         lead = (
             f"{made.images:,} images, {len(made.labels):,} labels, scores by {made.model}. Temperature "
@@ -43,7 +43,7 @@ class CurvesPage:
             write_page(target, "clipcli calibrate", lead, self._sections())
 
     def _sections(self) -> Iterator[Section]:
-        held_out = "On images held out: each is scored with what was learnt without it."
+        held_out = "On held-out images: each is scored by a calibration without it."
         yield Section("All labels", tuple(self._overall()), held_out)
         curves = label_curves(self.found.held_out)
         cards = tuple(_label_card(entry, curve) for entry, curve in zip(self.made.labels, curves, strict=True))
@@ -65,14 +65,14 @@ class CurvesPage:
 
 
 def _bins(name: str, bins: Sequence[ReliabilityBin], *, faint: bool = False) -> Curve:
-    total = max(sum(each.count for each in bins), 1)
+    total = max(sum(bin_.count for bin_ in bins), 1)
     marks = tuple(
         ChartPoint(
-            each.confidence, each.accuracy,
-            f"{each.count:,} answers of score {each.confidence:.3f}: {each.accuracy:.1%} right",
-            _SMALLEST + _GROWTH * (each.count / total) ** 0.5,
+            bin_.confidence, bin_.accuracy,
+            f"{bin_.count:,} answers of score {bin_.confidence:.3f}: {bin_.accuracy:.1%} right",
+            _SMALLEST + _GROWTH * (bin_.count / total) ** 0.5,
         )
-        for each in bins
+        for bin_ in bins
     )  # fmt: skip
     return Curve(name, [(mark.x, mark.y) for mark in marks], marks, faint)
 
@@ -89,8 +89,10 @@ def _label_card(entry: LabelThreshold, curve: PrecisionRecall | None) -> Card:
         return Card(entry.label, None, facts=facts)
     marks: tuple[ChartPoint, ...] = ()
     if entry.precision is not None and entry.recall is not None:
-        at = f"threshold {entry.threshold:.4f}: precision {entry.precision[0]:.3f}, recall {entry.recall[0]:.3f}"
-        marks = (ChartPoint(entry.recall[0], entry.precision[0], at, 4.0),)
+        description = (
+            f"threshold {entry.threshold:.4f}: precision {entry.precision[0]:.3f}, recall {entry.recall[0]:.3f}"
+        )
+        marks = (ChartPoint(entry.recall[0], entry.precision[0], description, 4.0),)
     title = f"Precision by recall of {entry.label}"
     chart = Chart(title, "recall", "precision", (Curve("", _steps(curve), marks),))
     return Card(entry.label, None, chart=chart, facts=facts, label=entry.label, score=curve.average)
@@ -101,7 +103,7 @@ def _share(share: tuple[float, float, float] | None) -> str:
 
 
 def _steps(curve: PrecisionRecall) -> list[tuple[float, float]]:
-    """Return points of (recall, precision), thinned out where they lie too close to be told apart."""
+    """Return the points (recall, precision), thinned to at most `_MOST_POINTS`."""
     points = list(zip(curve.recall.tolist(), curve.precision.tolist(), strict=True))
-    every = -(-len(points) // _MOST_POINTS)
-    return [*points[:-1:every], points[-1]]
+    stride = -(-len(points) // _MOST_POINTS)
+    return [*points[:-1:stride], points[-1]]

@@ -13,7 +13,7 @@ _JSON_DIGITS = 6
 
 @dataclass(frozen=True)
 class CalibratedRow:
-    """One label: its threshold, and how it does on images that were held out."""
+    """One label: its threshold, and its precision and recall on held-out images."""
 
     found: LabelThreshold
     columns: ClassVar[tuple[str, ...]] = ("label", "threshold", "images", "precision", "recall", "from")
@@ -31,11 +31,13 @@ class CalibratedRow:
         }
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line; intervals in brackets."""
-        found = self.found
-        shares = (_shown(found.precision), _shown(found.recall))
-        origin = "its images" if found.own else "all labels"
-        return [(found.label, f"{found.threshold:.4f}", str(found.images), *shares, origin)]
+        """Return the row's one line, with intervals in brackets."""
+        label_threshold = self.found
+        shares = (_text(label_threshold.precision), _text(label_threshold.recall))
+        origin = "its images" if label_threshold.own else "all labels"
+        return [
+            (label_threshold.label, f"{label_threshold.threshold:.4f}", str(label_threshold.images), *shares, origin)
+        ]
 
 
 def _interval(share: tuple[float, float, float] | None) -> dict[str, float] | None:
@@ -44,5 +46,5 @@ def _interval(share: tuple[float, float, float] | None) -> dict[str, float] | No
     return {name: round(value, _JSON_DIGITS) for name, value in zip(("value", "low", "high"), share, strict=True)}
 
 
-def _shown(share: tuple[float, float, float] | None) -> str:
+def _text(share: tuple[float, float, float] | None) -> str:
     return "" if share is None else f"{share[0]:.2f} ({share[1]:.2f}–{share[2]:.2f})"

@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from clipcli.tasks.calibrate import Calibration, Interval
 
 THIN = 10
-"""Images of a label under which its figures are little more than a guess."""
+"""Number of images of a label below which its figures are rough."""
 _NAMED = 5
 _HOPELESS = 50.0
-"""The temperature at which scores say nothing any more; the fit ends at 55."""
+"""The temperature at which scores become meaningless; the fit ends at 55."""
 
 
 def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, console: Console) -> CalibrateRun:
-    """Check everything that was asked before a model is touched.
+    """Check the options before a model is loaded.
 
     Raises:
-        UsageError: no such objective, or stdout for both rows and thresholds.
-        ClipcliError: what `classify` raises.
+        UsageError: an unknown objective, or stdout for both rows and thresholds.
+        ClipcliError: as `classify`.
     """
     if options.output == "-" or descriptor_of(options.output) == STDOUT:
         raise UsageError("rows go to stdout, so the thresholds need a file", hint="-o thresholds.json")
@@ -55,66 +55,66 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, 
 
 
 def parse_pages(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the pages to write. Raises UsageError for another kind of report, and for what no report can be."""
+    """Return the pages to write. Raises UsageError for other kinds of report."""
     reporting = parse_reporting(paths, "none")
-    others = reporting.without_pages().paths
-    if others:
-        raise UsageError(f"calibrate checks nothing that {others[0]} could tell of", hint="--report curves.html")
+    other_reports = reporting.without_pages().paths
+    if other_reports:
+        raise UsageError(f"calibrate writes pages only, not {other_reports[0]}", hint="--report curves.html")
     return reporting.pages
 
 
 def parse_goal(objective: str, precision: float | None) -> Goal:
-    """Return what thresholds are chosen for. Raises UsageError."""
-    known: tuple[Objective, ...] = get_args(Objective)
-    for name in known:
+    """Return the objective of the thresholds. Raises UsageError."""
+    objectives: tuple[Objective, ...] = get_args(Objective)
+    for name in objectives:
         if objective == name:
             return Goal(name, precision)
-    raise UsageError(f"no objective {objective!r}", hint=f"one of {', '.join(known)}")
+    raise UsageError(f"no objective {objective!r}", hint=f"one of {', '.join(objectives)}")
 
 
 @dataclass
 class CalibrateRun:
-    """One run, ready to go."""
+    """A checked run of `calibrate`."""
 
     job: ClassifyRun
     goal: Goal
     seed: int
     output: str
-    """The file that the thresholds are written to."""
+    """The file for the thresholds."""
     pages: tuple[str, ...] = ()
     """Files for pages of curves."""
     unit: ClassVar[str] = "image"
 
     @property
     def total(self) -> int | None:
-        """Return how many images there are; None for a list that is still coming."""
+        """Return the number of images, or None if unknown."""
         return self.job.total
 
     def rows(self, session: Session, advance: Advance) -> Iterator[CalibratedRow]:
-        """Look at all images, write the thresholds, and yield one row per label.
+        """Read all images, write the thresholds, and yield one row per label.
 
         Raises:
-            InputsError: too few images, none with one of the labels, or one label alone under a softmax.
+            InputsError: there are too few images, none with one of the labels, or a single label with a softmax.
             OutputError: the thresholds cannot be written.
         """
-        with open_target(self.output) as target:  # first, so that no work is done for a file that cannot be written
-            made = self.calibrate(session, advance)
-            write_thresholds(made, target)
-        yield from map(CalibratedRow, made.labels)
+        with open_target(self.output) as target:  # first, to fail early if the file cannot be written
+            threshold_file = self.calibrate(session, advance)
+            write_thresholds(threshold_file, target)
+        yield from map(CalibratedRow, threshold_file.labels)
 
     def calibrate(self, session: Session, advance: Advance) -> ThresholdFile:
-        """Look at all images and find thresholds. Raises InputsError, as `rows`."""
+        """Read all images and find thresholds. Raises InputsError, as `rows`."""
         samples = self._samples(session, advance)
-        found = calibrate(samples, self.goal, seed=self.seed)
-        made = self._thresholds(session, found, len(samples.truth), self.goal, self.seed)
-        self._warn(made, found)
-        self._summarise(made, found)
+        calibration = calibrate(samples, self.goal, seed=self.seed)
+        threshold_file = self._thresholds(session, calibration, len(samples.truth), self.goal, self.seed)
+        self._warn(threshold_file, calibration)
+        self._summarise(threshold_file, calibration)
         for page in self.pages:
-            CurvesPage(made, found, samples).write(page)
-        return made
+            CurvesPage(threshold_file, calibration, samples).write(page)
+        return threshold_file
 
     def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run
-        """Say what could not be read, and return the exit code."""
+        """Print how many images could not be read, and return the exit code."""
         self.job.report.summarise()
         return self.job.report.exit_code
 
@@ -124,12 +124,14 @@ class CalibrateRun:
         if classifier.meaning == "softmax" and len(names) == 1:
             hint = "give more labels, folders of other things, or --multi-label"
             raise InputsError(f"{names[0]} alone always scores 1: there is nothing to calibrate", hint=hint)
-        found = read_labelled(job, session, advance, "calibrate")
-        logits = np.stack([classifier.logits(vector) for vector in found.vectors]).astype(np.float64)
+        labelled = read_labelled(job, session, advance, "calibrate")
+        logits = np.stack([classifier.logits(vector) for vector in labelled.vectors]).astype(np.float64)
         head: Literal["softmax", "sigmoid"] = "softmax" if classifier.meaning == "softmax" else "sigmoid"
-        return Samples(logits, found.truth, head, classifier.multi_label)
+        return Samples(logits, labelled.truth, head, classifier.multi_label)
 
-    def _thresholds(self, session: Session, found: Calibration, images: int, goal: Goal, seed: int) -> ThresholdFile:
+    def _thresholds(
+        self, session: Session, calibration: Calibration, images: int, goal: Goal, seed: int
+    ) -> ThresholdFile:
         job = self.job
         labels = tuple(
             LabelThreshold(
@@ -142,36 +144,42 @@ class CalibrateRun:
                 _share(quality.recall),
             )
             for label, cut, own, quality in zip(
-                job.labels, found.fitted.cuts, found.fitted.own, found.labels, strict=True
+                job.labels, calibration.fitted.cuts, calibration.fitted.own, calibration.labels, strict=True
             )
         )
         multi_label = job.score.multi_label
         return ThresholdFile(
             session.info.name, session.info.fingerprint, multi_label, job.prompts.name,
-            digest_of_texts(job.labels, job.prompts, job.background_texts), found.fitted.temperature, labels, images,
-            (found.error_before, found.error_after), found.accuracy, goal.objective, goal.precision, seed,
+            digest_of_texts(job.labels, job.prompts, job.background_texts), calibration.fitted.temperature, labels,
+            images, (calibration.error_before, calibration.error_after), calibration.accuracy,
+            goal.objective, goal.precision, seed,
         )  # fmt: skip
 
-    def _warn(self, made: ThresholdFile, found: Calibration) -> None:
+    def _warn(self, threshold_file: ThresholdFile, calibration: Calibration) -> None:
         console = self.job.report.console
-        thin = [f"{entry.label} ({entry.images})" for entry in made.labels if entry.images < THIN]
+        thin = [f"{entry.label} ({entry.images})" for entry in threshold_file.labels if entry.images < THIN]
         if thin:
-            more = f" and {len(thin) - _NAMED} more" if len(thin) > _NAMED else ""
-            console.warning(f"fewer than {THIN} images of {', '.join(thin[:_NAMED])}{more}: their figures are rough")
-        if made.temperature >= _HOPELESS:
+            ending = f" and {len(thin) - _NAMED} more" if len(thin) > _NAMED else ""
+            console.warning(f"fewer than {THIN} images of {', '.join(thin[:_NAMED])}{ending}: their figures are rough")
+        if threshold_file.temperature >= _HOPELESS:
             console.warning(
-                "the model hardly tells these labels apart: other words, other prompts or a larger model may"
+                "the model hardly distinguishes these labels; try other names, other prompts or a larger model"
             )
-        missed = [label.name for label, cut in zip(self.job.labels, found.fitted.cuts, strict=True) if not cut.reached]
+        missed = [
+            label.name for label, cut in zip(self.job.labels, calibration.fitted.cuts, strict=True) if not cut.reached
+        ]
         if missed:
-            console.warning(f"precision {made.target_precision:g} is not reached for {', '.join(missed[:_NAMED])}")
+            console.warning(
+                f"precision {threshold_file.target_precision:g} is not reached for {', '.join(missed[:_NAMED])}"
+            )
 
-    def _summarise(self, made: ThresholdFile, found: Calibration) -> None:
-        before, after = made.calibration_error
+    def _summarise(self, threshold_file: ThresholdFile, calibration: Calibration) -> None:
+        before, after = threshold_file.calibration_error
         self.job.report.console.info(
-            f"{made.images} images; temperature {made.temperature:.3g}; on images held out: calibration error "
-            f"{before:.3f} → {after:.3f}, log loss {found.loss_before:.3f} → {found.loss_after:.3f}, "
-            f"decided right {made.accuracy:.1%}"
+            f"{threshold_file.images} images; temperature {threshold_file.temperature:.3g}; "
+            f"on images held out: calibration error {before:.3f} → {after:.3f}, "
+            f"log loss {calibration.loss_before:.3f} → {calibration.loss_after:.3f}, "
+            f"decided right {threshold_file.accuracy:.1%}"
         )
 
 

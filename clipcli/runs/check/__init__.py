@@ -1,4 +1,4 @@
-"""One run of `check`: what clipcli.toml says, over all images or those that changed, with one model loaded at a time.
+"""`clipcli check`: run the checks of clipcli.toml on all or changed images, with one model loaded at a time.
 
 selection.py  patterns → images, of all files or of those that git says have changed
 classify.py   a check of labels, as `classify` does it

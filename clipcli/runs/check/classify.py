@@ -1,4 +1,4 @@
-"""A check of labels: what `classify` would be asked, and what it found."""
+"""A check of labels, carried out by `classify`."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """Planned, and ready to go."""
+    """A checked and planned check of labels."""
 
     job: ClassifyRun
     images: int
 
     @classmethod
-    def of(  # noqa: PLR0917 - a group of options each
+    def of(  # noqa: PLR0917 - one group of options each
         cls, name: str, inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions,
         family: Sequence[ImageRef], console: Console,
     ) -> LabelCheck:  # fmt: skip
-        """Check everything that was asked; `family` is all images of the check, whose folders may name the labels.
+        """Check the options; `family` is all images of the check, whose folders may name the labels.
 
         Raises:
-            ClipcliError: as `classify` would.
+            ClipcliError: as `classify`.
         """
         job = plan(inputs, labels, score, check, console, family=family)
         job.name, job.reporting = name, Reporting(collect=True)
         return cls(job, len(inputs.images or ()))
 
     def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
-        """Read every image, then judge."""
+        """Read every image, and return the report and the exit code."""
         for _ in self.job.rows(session, advance):
             pass
         self.job.report.summarise()

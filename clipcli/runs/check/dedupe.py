@@ -1,4 +1,4 @@
-"""A check for duplicates: what `dedupe` would be asked, and what it found."""
+"""A check for duplicates, carried out by `dedupe`."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _EXPECTED = "no duplicate"
 
 @dataclass(frozen=True)
 class DuplicateCheck:
-    """Planned, and ready to go. Every image of the check is compared; only `chosen` ones can fail."""
+    """A planned check for duplicates. Every image of the check is compared; only those in `chosen` can fail."""
 
     name: str
     job: DedupeRun
     family: Sequence[ImageRef]
     chosen: frozenset[str]
-    """Names of the images that this run is about."""
+    """Names of the images to check in this run."""
 
     @property
     def images(self) -> int:
-        """Return how many are read."""
+        """Return the number of images to read."""
         return len(self.family)
 
     def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
-        """Read every image, then compare, then judge."""
+        """Read and compare every image, and return the report and the exit code."""
         rows = list(self.job.rows(session, advance))
         wrong = {finding.image: finding for finding in self._wrong(rows)}
         console = self.job.console
@@ -50,7 +50,9 @@ class DuplicateCheck:
         findings = tuple(wrong.get(ref.image, ref) for ref in fine if ref.image in self.chosen)
         twice = sum(finding.error is None for finding in wrong.values())
         holds = not wrong
-        found = f"{twice} of {len(findings)} images are there twice" if twice else f"{len(findings)} images, none twice"
+        found = (
+            f"{twice} of {len(findings)} images are duplicates" if twice else f"{len(findings)} images, no duplicate"
+        )
         outcome = f"{found} (level {self.job.level})"
         report = CheckReport(self.name, findings, holds, outcome, session.info.name if self.job.needs_model else "")
         return report, ExitCode.OK if holds else ExitCode.CHECK_FAILED
@@ -64,13 +66,13 @@ class DuplicateCheck:
             yield from self._in_group(list(members))
 
     def _in_group(self, members: Sequence[DuplicateRow]) -> Iterator[Finding]:
-        """Yield the findings of a group. The kept file stays, unless only others were there before."""
-        before = [row for row in members if row.plan.image not in self.chosen]
-        original = before[0] if before else members[0]
+        """Yield the findings of a group: all images except one unchanged file, or else the keeper."""
+        unchanged = [row for row in members if row.plan.image not in self.chosen]
+        original = unchanged[0] if unchanged else members[0]
         for row in members:
             if row is original or row.plan.image not in self.chosen:
                 continue
-            found = f"{row.level} copy of {original.plan.image}"
+            message = f"{row.level} copy of {original.plan.image}"
             yield Finding(
-                row.plan.image, row.plan.path, ok=False, expected=_EXPECTED, found=found, found_score=row.similarity
+                row.plan.image, row.plan.path, ok=False, expected=_EXPECTED, found=message, found_score=row.similarity
             )

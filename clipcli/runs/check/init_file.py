@@ -1,4 +1,4 @@
-"""The file that `check --init` writes: every key, most of them asleep."""
+"""The file that `check --init` writes, with every key, most of them as comments."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from clipcli.config import NAME, find_config
 from clipcli.errors import OutputError
 
 START: Final = """\
-# Checks of pictures, run by `clipcli check`. Patterns are those of .gitignore; files are found from this folder.
+# Checks of pictures, run by `clipcli check`. Patterns are as in .gitignore; file names are relative to this folder.
 
-# What options are for all checks, where a check says nothing else.
+# Defaults for all checks; a check can set its own values.
 model = "tiny"                  # any model of `clipcli models list`, a bundle's folder, local-dir:PATH, …
 # offline = true                # never use the network
-# prompts = ["product"]         # see `clipcli prompts list`; a file or a template will do
+# prompts = ["product"]         # a set of `clipcli prompts list`, a file, or a template
 
 # Each folder's name is the label of the pictures in it: shop/shoe/1.jpg is a shoe.
 [checks.shop]
 include = ["shop/"]             # the pictures
 # exclude = ["shop/drafts/"]
 expect_from = "parent"          # or a table: "labels.csv" with the columns path and label
-# labels = ["shoe", "bag"]      # what there is to choose from; without it the names of the folders
-# labels_file = "labels.txt"    # the same, one a line
-min_accuracy = 0.95             # the check holds when so many pictures are right; 1.0 unless said
+# labels = ["shoe", "bag"]      # the labels to choose from; by default the names of the folders
+# labels_file = "labels.txt"    # the same, one per line
+min_accuracy = 0.95             # the share of pictures that must be right; default 1.0
 
 # All pictures show one thing.
 # [checks.faces]
@@ -36,9 +36,9 @@ min_accuracy = 0.95             # the check holds when so many pictures are righ
 # [checks.nothing-private]
 # include = ["*.jpg", "*.png"]
 # forbid = ["a screenshot", "a passport"]
-# labels = ["a photo of a thing", "a drawing"]   # what else there is; without it each is held against a background
+# labels = ["a photo of a thing", "a drawing"]   # other labels; by default each is compared with a background
 
-# No picture is there twice.
+# There are no duplicates.
 # [checks.duplicates]
 # include = ["assets/"]
 # duplicates = "near"           # exact, near, edited or similar
@@ -46,11 +46,10 @@ min_accuracy = 0.95             # the check holds when so many pictures are righ
 
 
 def write_start(path: str | None = None) -> str:
-    """Write the start of a config file; its name.
+    """Write an example of a config file and return its name.
 
     Raises:
-        OutputError: there is one already, which is never written over, or a pyproject.toml that it would hide; or the
-            folder cannot be written to.
+        OutputError: the file exists, would hide a pyproject.toml, or cannot be written.
     """
     target = path or NAME
     rules = find_config()
@@ -62,7 +61,7 @@ def write_start(path: str | None = None) -> str:
             stream.write(START)
     except FileExistsError as error:
         raise OutputError(
-            f"{target} is there already, and stays as it is", hint="--config FILE names another"
+            f"{target} already exists and was not changed", hint="write to another file with --config FILE"
         ) from error
     except OSError as error:
         raise OutputError(f"cannot write {os.fspath(target)}: {(error.strerror or str(error)).lower()}") from error

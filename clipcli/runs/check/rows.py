@@ -1,4 +1,4 @@
-"""The rows of `check`: one a check; with `--paths` one a failing image."""
+"""The rows of `check`: one per check; with `--paths`, one per failing image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class CheckRow:
-    """How one check went."""
+    """The result of one check."""
 
     report: CheckReport
     columns: ClassVar[tuple[str, ...]] = ("check", "images", "failing", "ok")
@@ -28,7 +28,7 @@ class CheckRow:
         }  # fmt: skip
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return the row's one line."""
         report = self.report
         return [(report.name, str(report.total), str(len(report.failed)), "yes" if report.holds else "no")]
 

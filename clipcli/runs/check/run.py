@@ -1,4 +1,4 @@
-"""All checks of a file: planned before any model is touched, run model by model, added up to one exit code."""
+"""Run all checks of a file model by model, and return one exit code. All are planned before a model is loaded."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ if TYPE_CHECKING:
     from clipcli.session.session_options import SessionOptions
 
 _NO_CHOICE = Choice("tiny")
-"""Of checks that need no model: nothing of it is looked at."""
+"""The choice for checks that need no model; it is not used."""
 _WEIGHT = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.INPUTS, ExitCode.MODEL, ExitCode.CHECK_FAILED)
 
 
 class Check(Protocol):
-    """One check, ready to go."""
+    """One planned check."""
 
     @property
     def images(self) -> int:
-        """Return how many images it reads."""
+        """Return the number of images to read."""
         ...
 
     def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
-        """Carry the check out; `advance` is told of each image."""
+        """Run the check; `advance` is called for each image."""
         ...
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A check with the model that it needs."""
+    """A check with its model."""
 
     name: str
     place: str
-    """Where it stands, for messages: `clipcli.toml:12: check shop`."""
+    """Its position for messages, such as `clipcli.toml:12: check shop`."""
     check: Check | None
-    """None where none of its images is among those that this run is about."""
+    """The check; None if none of its images is selected."""
     choice: Choice | None
-    """None where no model is needed."""
+    """The model; None if none is needed."""
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What all checks came to."""
+    """The results of all checks."""
 
     reports: tuple[CheckReport, ...]
-    """In the order of the file."""
+    """The reports, in the order of the file."""
     exit_code: ExitCode
 
 
 @contextmanager
 def run_all(planned: Sequence[Planned], options: SessionOptions, console: Console) -> Iterator[CheckOutcome]:
-    """Run the checks, each model loaded once; all its images go through before the next one takes its place.
+    """Run the checks model by model, so that each model is loaded once, and one at a time.
 
     Where a fast-starting copy of a model is due, it is made when its checks are done; that of the last model after the
     block, which writes the rows.
 
     Raises:
-        ModelError: a model cannot be had.
+        ModelError: a model cannot be loaded.
     """
-    done: dict[int, tuple[CheckReport, ExitCode]] = {}
+    results: dict[int, tuple[CheckReport, ExitCode]] = {}
     with ExitStack() as stack:
         session: Session | None = None
         with console.progress(sum(plan.check.images for plan in planned if plan.check)) as advance:
@@ -84,30 +84,30 @@ def run_all(planned: Sequence[Planned], options: SessionOptions, console: Consol
                         choice or _NO_CHOICE, console, options, expected_images=images, needs_model=choice is not None
                     )  # fmt: skip
                     session = stack.enter_context(opened)
-                for place, check in checks:
-                    done[place] = _run(planned[place], check, session, advance, console)
-        reports = tuple(done[place][0] if place in done else _empty(plan) for place, plan in enumerate(planned))
-        yield CheckOutcome(reports, max((code for _, code in done.values()), key=_WEIGHT.index, default=ExitCode.OK))
+                for index, check in checks:
+                    results[index] = _run(planned[index], check, session, advance, console)
+        reports = tuple(results[index][0] if index in results else _empty(plan) for index, plan in enumerate(planned))
+        yield CheckOutcome(reports, max((code for _, code in results.values()), key=_WEIGHT.index, default=ExitCode.OK))
         if session is not None:
             session.finish()
 
 
 def _by_model(planned: Sequence[Planned]) -> list[tuple[Choice | None, list[tuple[int, Check]]]]:
-    """Checks that have something to do, by model; those that need none come first."""
+    """Return the checks with images, by model; those without a model come first."""
     groups: dict[Choice | None, list[tuple[int, Check]]] = {None: []}
-    for place, plan in enumerate(planned):
+    for index, plan in enumerate(planned):
         if plan.check is not None:
-            groups.setdefault(plan.choice, []).append((place, plan.check))
+            groups.setdefault(plan.choice, []).append((index, plan.check))
     return [(choice, checks) for choice, checks in groups.items() if checks]
 
 
 @contextmanager
-def named(place: str) -> Iterator[None]:
-    """Say of an error which check it is of."""
+def named(position: str) -> Iterator[None]:
+    """Prefix errors inside the block with the position of their check."""
     try:
         yield
     except ClipcliError as error:
-        error.message = f"{place}: {error.message}"
+        error.message = f"{position}: {error.message}"
         raise
 
 
@@ -126,7 +126,7 @@ def _empty(plan: Planned) -> CheckReport:
 
 
 def summary(reports: Sequence[CheckReport]) -> str:
-    """Return the one line at the end."""
+    """Return the summary in one line."""
     failing = sum(len(report.failed) for report in reports)
     holding = sum(report.holds for report in reports)
     images = sum(report.total for report in reports)

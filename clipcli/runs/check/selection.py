@@ -1,4 +1,4 @@
-"""Patterns of a check → its images. Patterns are those of .gitignore, which everyone with a repository knows."""
+"""Select the images of a check by its patterns, which are as in .gitignore."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ if TYPE_CHECKING:
 
 
 def canonical(path: str) -> str:
-    """One name a file, whatever links its folder is reached by; a link itself keeps its name, as in git."""
+    """Return one name per file, with links in its folder resolved; a link itself keeps its name, as in git."""
     folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - any bytes
     return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
 
 
 def changed_since(ref: str, folder: str) -> frozenset[str]:
-    """Files that differ from the point where this branch left `ref`, by canonical path; new ones too, deleted ones not.
+    """Return the canonical paths of files that changed since this branch left `ref`, with new but not deleted files.
 
-    A renamed file counts under its new name, also when its content stayed: its folder may be what is expected of it.
+    A renamed file counts under its new name even if its content is the same, since its folder may be its label.
 
     Raises:
-        UsageError: no such commit.
-        InputsError: git is missing, or the folder is in no repository.
+        UsageError: there is no such commit.
+        InputsError: git is missing, or the folder is not in a repository.
     """
-    where = folder or os.curdir
-    top = _git(where, "rev-parse", "--show-toplevel")
+    git_folder = folder or os.curdir
+    top = _git(git_folder, "rev-parse", "--show-toplevel")
     if top is None:
-        raise InputsError(f"--changed-since: {where} is in no git repository", hint="run it inside of one")
+        raise InputsError(f"--changed-since: {git_folder} is not in a git repository", hint="run it inside one")
     root = os.fsdecode(top.removesuffix(b"\n"))
     commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if commit is None:
-        hint = "in CI the history may be cut: fetch it with actions/checkout's fetch-depth: 0, or git fetch origin"
+        hint = "in CI the clone may be shallow: use fetch-depth: 0 of actions/checkout, or git fetch origin"
         raise UsageError(f"--changed-since {ref}: git knows no such commit", hint=hint)
     sha = commit.decode().strip()
-    # Without a common ancestor (a shallow clone) the commit itself is what there is to compare with.
+    # Without a common ancestor (a shallow clone), compare with the commit itself.
     base = (_git(root, "merge-base", sha, "HEAD") or commit).decode().strip()
     listed = (
         _git(
@@ -72,19 +72,19 @@ def changed_since(ref: str, folder: str) -> frozenset[str]:
 
 
 def _git(folder: str, *arguments: str) -> bytes | None:
-    """Return what git prints, or None where it refuses. Raises InputsError when there is no git."""
+    """Return git's output, or None if it fails. Raises InputsError if git is missing."""
     try:
-        # What a repository's own config would have git run is not asked for.
+        # Do not run programs from the repository's config.
         command = ["git", "-C", folder, "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", *arguments]
-        done = subprocess.run(command, capture_output=True, check=False)
+        process = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
         raise InputsError(f"git cannot be run: {error.strerror or error}", hint="install git") from error
-    if done.returncode and b"dubious ownership" in done.stderr:
+    if process.returncode and b"dubious ownership" in process.stderr:
         raise InputsError(
             "git refuses this repository: it belongs to another user",
             hint="git config --global --add safe.directory DIR",
         )
-    return None if done.returncode else done.stdout
+    return None if process.returncode else process.stdout
 
 
 _MANIFEST = "manifest.json"
@@ -92,18 +92,18 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Scope:
-    """Files by canonical path; None is every file."""
+    """The files to check, by canonical path; None means every file."""
 
     named: frozenset[str] | None = None
     changed: frozenset[str] | None = None
 
     @classmethod
     def of(cls, selection: SelectionOptions, config: Config, console: Console) -> Scope:
-        """Return what the command line asked for; with paths and a commit, what both hold.
+        """Return the scope of the command line; with paths and a commit, their intersection.
 
         Raises:
-            UsageError: no such commit.
-            InputsError: nothing among the paths, or no repository.
+            UsageError: there is no such commit.
+            InputsError: no images among the paths, or no repository.
         """
         paths, since = selection.images, selection.changed_since
         named = None
@@ -113,10 +113,7 @@ class Scope:
         return cls(named, changed_since(since, config.folder) if since is not None else None)
 
     def narrows(self, spec: CheckSpec, config: Config) -> bool:
-        """Return whether only some images of a check are meant.
-
-        Not so when what the check itself is made of has changed.
-        """
+        """Return whether only some images are to be checked; False if a file of the check itself has changed."""
         if self.named is None and self.changed is None:
             return False
         return self.named is not None or not self._touches(spec, config)
@@ -132,8 +129,8 @@ class Scope:
         files = [*spec.labels_file, *(spec.prompts or config.defaults.prompts)]
         files += [name for name in (spec.groups, spec.expect_from, spec.thresholds) if name]
         model = config.model_beside(spec.model or config.defaults.model or "")
-        own = [str(config.path), os.path.join(model, _MANIFEST), *map(config.beside, files)]  # noqa: PTH118
-        return any(canonical(name) in (self.changed or ()) for name in own)
+        files_of_check = [str(config.path), os.path.join(model, _MANIFEST), *map(config.beside, files)]  # noqa: PTH118
+        return any(canonical(name) in (self.changed or ()) for name in files_of_check)
 
 
 _MAGIC = frozenset("*?[!")
@@ -141,15 +138,15 @@ _MAGIC = frozenset("*?[!")
 
 @dataclass(frozen=True)
 class Selection:
-    """What a check's `include` and `exclude` mean from the config file's folder."""
+    """The images of a check's `include` and `exclude`, from the config file's folder."""
 
     folder: str
     include: Sequence[str]
     exclude: Sequence[str]
     globs: Globs
-    """Of the command line."""
+    """The filter of the command line."""
     detail: Callable[[str], object]
-    """Is told which folders were passed over."""
+    """Gets a message with the skipped folders."""
 
     @classmethod
     def of(cls, check: CheckSpec, folder: str, globs: Globs, detail: Callable[[str], object]) -> Selection:
@@ -157,12 +154,12 @@ class Selection:
         return cls(os.path.realpath(folder or os.curdir), check.include, check.exclude, globs, detail)
 
     def all(self) -> list[ImageRef]:
-        """Return every image that the patterns take, sorted by name; hidden names and linked folders are left out."""
-        found = {ref.path: ref for root in self._roots for ref in self._below(root)}
-        return self._sorted(ref for ref in found.values() if ref.problem or self.takes(ref.path))
+        """Return every image that matches, sorted by name, without hidden names and linked folders."""
+        refs_by_path = {ref.path: ref for root in self._roots for ref in self._below(root)}
+        return self._sorted(ref for ref in refs_by_path.values() if ref.problem or self.takes(ref.path))
 
     def among(self, paths: Iterable[str]) -> list[ImageRef]:
-        """Return the same, but only of some files, given by canonical path."""
+        """Return the images among the given canonical paths, sorted by name."""
         return self._sorted(ImageRef(path, path) for path in paths if self.takes(path))
 
     def takes(self, path: str) -> bool:
@@ -175,10 +172,10 @@ class Selection:
         if inside in self._literal:
             return True
         hidden = any(part.startswith(".") for part in inside.split("/"))
-        return not hidden and not self._is_passed_over(inside) and os.path.splitext(inside)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+        return not hidden and not self._is_skipped(inside) and os.path.splitext(inside)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
-    def _is_passed_over(self, inside: str) -> bool:
-        """Return whether a folder on the way is a recycle bin or the like that no pattern names."""
+    def _is_skipped(self, inside: str) -> bool:
+        """Return whether the path lies in a recycle bin or the like that no pattern names."""
         named = {part for pattern in self.include for part in pattern.split("/")}
         parts = inside.split("/")
         unnamed = [part for part in parts[:-1] if part not in named]
@@ -194,13 +191,13 @@ class Selection:
 
     @cached_property
     def _literal(self) -> frozenset[str]:
-        """Files that a pattern names outright: these are tried whatever their suffix."""
+        """Return the files that a pattern names without wildcards; they are tried whatever their suffix."""
         names = (pattern.strip("/") for pattern in self.include if not _MAGIC & set(pattern))
         return frozenset(name for name in names if os.path.isfile(os.path.join(self.folder, name)))  # noqa: PTH113, PTH118
 
     @property
     def _roots(self) -> list[str]:
-        """Where to look: a pattern with a slash inside starts at the config file, so that only its part is walked."""
+        """Return the folders to search; of a pattern with a slash, only its fixed part."""
         parts = {_fixed_part(pattern) for pattern in self.include if not pattern.startswith("!")}
         return [os.path.join(self.folder, part) for part in sorted(parts)]  # noqa: PTH118
 
@@ -217,16 +214,13 @@ class Selection:
         return None if outside else relative.replace(os.sep, "/")
 
     def _sorted(self, refs: Iterable[ImageRef]) -> list[ImageRef]:
-        """By name, as seen from the working folder."""
-        shown = (ImageRef(_shown(ref.path), _shown(ref.path), ref.problem) for ref in refs)
-        return sorted(shown, key=lambda ref: os.fsencode(ref.name))
+        """Return the references sorted by name, relative to the working folder."""
+        refs_shown = (ImageRef(_display_path(ref.path), _display_path(ref.path), ref.problem) for ref in refs)
+        return sorted(refs_shown, key=lambda ref: os.fsencode(ref.name))
 
 
 def _fixed_part(pattern: str) -> str:
-    """Return the folders (or the file) at the start of a pattern that hold no wildcard.
-
-    Nothing where it fits at any depth.
-    """
+    """Return the leading folders (or the file) of a pattern without wildcards; empty if it matches at any depth."""
     parts = pattern.rstrip("/").lstrip("/").split("/")
     if len(parts) == 1 and not pattern.startswith("/"):
         return ""
@@ -238,7 +232,7 @@ def _fixed_part(pattern: str) -> str:
     return os.path.join(*fixed) if fixed else ""  # noqa: PTH118
 
 
-def _shown(path: str) -> str:
-    """From the working folder; a name that an option or stdin could be mistaken for gets a `./`."""
+def _display_path(path: str) -> str:
+    """Return a path relative to the working folder; a name that looks like an option or stdin gets `./`."""
     relative = os.path.relpath(path)
     return os.path.join(os.curdir, relative) if relative.startswith("-") else relative  # noqa: PTH118

@@ -1,4 +1,4 @@
-"""A config file's checks become what can be run: images are chosen, labels read, models named, nothing is loaded."""
+"""Plan the checks of a config file: select images, read labels and name models, without loading anything."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Groups:
-    """A check in the words of the commands that do it: their option groups, made from a spec."""
+    """Functions that turn a check into the option groups of `classify` and `dedupe`."""
 
     score: Callable[[CheckSpec, Config], ScoreOptions]
     check: Callable[[CheckSpec, Config], CheckOptions]
@@ -46,12 +46,12 @@ class Groups:
 
 @dataclass(frozen=True)
 class Planner:
-    """What all checks of a run share."""
+    """The settings that all checks of a run share."""
 
     config: Config
     scope: Scope
     globs: Globs
-    """Of the command line: which images of the checks take part."""
+    """The filter of the command line."""
     model: CheckModelOptions
     run: RunOptions
     groups: Groups
@@ -66,20 +66,22 @@ class Planner:
         groups: Groups,
         console: Console,
     ) -> Planner:
-        """Read the config file, and find out which files the run is about.
+        """Read the config file, and select the files to check.
 
         Raises:
-            ConfigError: there is none, or it cannot be used.
-            UsageError: no such commit.
-            InputsError: nothing among the paths, or no repository.
+            ConfigError: there is no config file, or it cannot be used.
+            UsageError: there is no such commit.
+            InputsError: no images among the paths, or no repository.
         """
         config = load_config(selection.config)
         if config.path is None:
             if foreign := foreign_config():
-                raise ConfigError(f"{foreign} belongs to another user, and is not read", hint=f"--config {foreign}")
-            raise ConfigError(f"no {NAME} here, and no [tool.clipcli]", hint="clipcli check --init writes a start")
+                raise ConfigError(f"{foreign} belongs to another user and is not read", hint=f"--config {foreign}")
+            raise ConfigError(f"no {NAME} here, and no [tool.clipcli]", hint="clipcli check --init writes an example")
         if not config.checks:
-            raise ConfigError(f"{config.path} holds no checks", hint="[checks.NAME]; clipcli check --init shows some")
+            raise ConfigError(
+                f"{config.path} holds no checks", hint="add [checks.NAME]; clipcli check --init writes an example"
+            )
         console.debug(f"checks of {config.path}")
         scope = Scope.of(selection, config, console)
         performance = RunOptions(
@@ -91,15 +93,15 @@ class Planner:
 
     @property
     def session_options(self) -> SessionOptions:
-        """Return how images are read."""
+        """Return the options of the session."""
         return self.run.session()
 
     def plan(self, only: Sequence[str]) -> list[Planned]:
-        """All checks, or those named, in the order of the file; a check may be both of labels and for duplicates.
+        """Return all checks, or the named ones, in the order of the file; one may be both of labels and for duplicates.
 
         Raises:
-            UsageError: no such check.
-            ClipcliError: a check that cannot be run, named with its place in the file.
+            UsageError: there is no such check.
+            ClipcliError: a check cannot be run; its position in the file is named.
         """
         names = [check.name for check in self.config.checks]
         for name in only:
@@ -118,8 +120,8 @@ class Planner:
             family = selection.all() if needs_all else []
             if not narrow and not family and self.globs.keeps is None:
                 raise ConfigError(
-                    f"no image fits include ({', '.join(spec.include)})",
-                    hint="patterns are those of .gitignore, from the file's folder",
+                    f"no image matches include ({', '.join(spec.include)})",
+                    hint="patterns are as in .gitignore, relative to the file's folder",
                 )
             images = selection.among(self.scope.paths) if narrow else family
             if spec.names_labels:
@@ -153,15 +155,15 @@ class Planner:
         return DuplicateCheck(name, job, family, frozenset(ref.name for ref in images))
 
     def _choice(self, spec: CheckSpec) -> Choice:
-        """Return the command line's model, the check's, the environment's, the file's, the program's own."""
-        asked, defaults = self.model, self.config.defaults
-        own = spec.model or (None if os.environ.get("CLIPCLI_MODEL") else defaults.model)
-        name = asked.model or (self.config.model_beside(own) if own else "")
+        """Return the model: of the command line, else the check, the environment, the file, the default."""
+        options, defaults = self.model, self.config.defaults
+        model_name = spec.model or (None if os.environ.get("CLIPCLI_MODEL") else defaults.model)
+        name = options.model or (self.config.model_beside(model_name) if model_name else "")
         return parse_choice(
             name or os.environ.get("CLIPCLI_MODEL") or "",
-            asked.device if asked.device != "auto" else defaults.device or "auto",
-            asked.precision if asked.precision != "auto" else defaults.precision or "auto",
-            asked.engine if asked.engine != "auto" else defaults.engine or "auto",
-            offline=asked.offline or bool(defaults.offline),
-            weights_dir=asked.weights_dir or self.config.weights_dir,
+            options.device if options.device != "auto" else defaults.device or "auto",
+            options.precision if options.precision != "auto" else defaults.precision or "auto",
+            options.engine if options.engine != "auto" else defaults.engine or "auto",
+            offline=options.offline or bool(defaults.offline),
+            weights_dir=options.weights_dir or self.config.weights_dir,
         )

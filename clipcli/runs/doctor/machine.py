@@ -1,4 +1,4 @@
-"""Which devices there are, and why one that is wished for is not; torch is not imported to ask."""
+"""List the folders and devices, and why a device cannot be used, without importing torch."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOM = 100_000_000
-"""Free bytes under which caches are likely to fail."""
+"""Free bytes below which caches are likely to fail."""
 
 
 def folders() -> Iterator[DoctorRow]:
-    """Yield where they are, what they hold, and whether they can be written."""
-    own = cache_folder()
-    yield DoctorRow("cache", "clipcli", f"{own}, {_state(own)}", _is_usable(own))
+    """Yield the path, the size and the state of each cache folder."""
+    clipcli_cache = cache_folder()
+    yield DoctorRow("cache", "clipcli", f"{clipcli_cache}, {_state(clipcli_cache)}", _is_usable(clipcli_cache))
     for name in ("vectors", "bundles", "models"):
-        parts = [own / name]
+        parts = [clipcli_cache / name]
         if name == "vectors":
-            parts = list(own.glob("vectors-*")) if is_folder(own) else []
+            parts = list(clipcli_cache.glob("vectors-*")) if is_folder(clipcli_cache) else []
         yield DoctorRow("cache", f"clipcli {name}", _megabytes(sum(map(size_of, parts))))
     hub = hub_folder()
     models = sum(entry.name.startswith("models--") for entry in hub.iterdir()) if is_folder(hub) else 0
@@ -37,14 +37,14 @@ def folders() -> Iterator[DoctorRow]:
 
 
 def hub_folder() -> Path:
-    """huggingface_hub's cache, by its own rules."""
+    """Return huggingface_hub's cache folder."""
     from clipcli.hub.local_files import repository_folder
 
     return repository_folder("any/name", None).parent
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of the files below a folder; links are not followed, what vanishes counts nothing."""
+    """Return the size in bytes of a file, or of the files in a folder; links are not followed."""
     if is_file(path):
         return path.stat().st_size
     total = 0
@@ -59,7 +59,7 @@ def size_of(path: Path) -> int:
 
 
 def _state(folder: Path) -> str:
-    return _megabytes(size_of(folder)) if is_folder(folder) else "not there yet"
+    return _megabytes(size_of(folder)) if is_folder(folder) else "does not exist yet"
 
 
 def _megabytes(size: int) -> str:
@@ -67,27 +67,27 @@ def _megabytes(size: int) -> str:
 
 
 def _is_usable(folder: Path) -> bool:
-    """Return whether files can be made in it, or in the nearest folder above that is there, and there is room."""
-    place = next(parent for parent in (folder, *folder.absolute().parents) if is_there(parent))
-    if not (is_folder(place) and os.access(place, os.W_OK | os.X_OK)):
+    """Return whether files can be created in a folder, or in its nearest existing parent, and there is space."""
+    existing_folder = next(parent for parent in (folder, *folder.absolute().parents) if is_there(parent))
+    if not (is_folder(existing_folder) and os.access(existing_folder, os.W_OK | os.X_OK)):
         return False
     if not hasattr(os, "statvfs"):
         return True
-    disk = os.statvfs(place)
+    disk = os.statvfs(existing_folder)
     return disk.f_bavail * disk.f_frsize >= _ROOM
 
 
 _CPU_FEATURES = (
     "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm"
 )  # fmt: skip
-"""Flags of /proc/cpuinfo that decide how fast a tower runs and in which precisions."""
+"""Flags of /proc/cpuinfo that determine speed and precisions."""
 
 
 def devices() -> Iterator[DoctorRow]:
-    """One line each for CUDA, MPS and the CPU, and the one that `--device auto` takes."""
-    found = accelerator()
-    yield DoctorRow("device", "auto", _chosen(found))
-    yield DoctorRow("device", "cuda", _cuda(found == "cuda"))
+    """Yield one row each for CUDA, MPS, the CPU, and the choice of `--device auto`."""
+    device = accelerator()
+    yield DoctorRow("device", "auto", _chosen(device))
+    yield DoctorRow("device", "cuda", _cuda(device == "cuda"))
     yield DoctorRow("device", "mps", _mps())
     yield DoctorRow("device", "cpu", _cpu(Path("/proc/cpuinfo")))
 
@@ -117,7 +117,7 @@ def _cuda(found: bool) -> str:
 
 
 def _cuda_of_torch() -> str | None:
-    """Return the CUDA that the installed torch was built for, empty for none, read from its own version.py."""
+    """Return the CUDA version of the installed torch; empty for a CPU build, None without torch."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -136,14 +136,14 @@ def _mps() -> str:
 
 
 def _cpu(cpuinfo: Path) -> str:
-    """Return the processor's name, what it can do, and whether it computes in bfloat16."""
+    """Return the processor's name, its vector extensions, and whether it supports bfloat16."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor() or platform.machine()
-    told: dict[str, str] = dict(re.findall(r"^([\w ]+?)\s*:\s*(.+)$", text, re.MULTILINE))
-    flags = set((told.get("flags") or told.get("Features", "")).split())
+    fields: dict[str, str] = dict(re.findall(r"^([\w ]+?)\s*:\s*(.+)$", text, re.MULTILINE))
+    flags = set((fields.get("flags") or fields.get("Features", "")).split())
     features = [name for name in _CPU_FEATURES if name in flags]
     bf16 = "computes in bf16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "no bf16"
-    name = told.get("model name") or platform.processor() or platform.machine()
+    name = fields.get("model name") or platform.processor() or platform.machine()
     return f"{name}; {' '.join(features) or 'no known vector extensions'}; {bf16}"

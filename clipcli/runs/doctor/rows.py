@@ -12,20 +12,20 @@ Area = Literal["version", "platform", "device", "cache", "environment", "config"
 
 @dataclass(frozen=True)
 class DoctorRow:
-    """One thing that was looked at."""
+    """One finding."""
 
     area: Area
     name: str
     value: str
     ok: bool | None = None
-    """Whether it is as it should be; None where there is nothing to judge."""
+    """Whether it is good; None if it is only information."""
     columns: ClassVar[tuple[str, ...]] = ("area", "name", "value", "ok")
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
-        """`{"area": …, "name": …, "value": …, "ok": true | false | null}`."""
+        """Return `{"area": …, "name": …, "value": …, "ok": true | false | null}`."""
         return {"area": self.area, "name": self.name, "value": redact(self.value), "ok": self.ok}
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return the row's one line."""
         return [(self.area, self.name, redact(self.value), {True: "yes", False: "NO", None: ""}[self.ok])]

@@ -1,4 +1,4 @@
-"""Every finding, in the order in which a reader of a bug report asks."""
+"""Collect every finding, in the order useful for a bug report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def examine() -> Iterator[DoctorRow]:
-    """Look at everything; the test of the embedded model, the slowest, comes last. Opens no connection."""
+    """Yield every finding; the test of the embedded model, the slowest, comes last. Opens no connection."""
     network = DoctorRow("network", "probed", "no: clipcli doctor opens no connection")
     settings = chain(environment(), config_file())
     return chain(versions(), machine(), devices(), folders(), settings, [network], embedded_model())

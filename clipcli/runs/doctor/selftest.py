@@ -1,4 +1,4 @@
-"""Whether the embedded model gives its known answer: the whole way from pixels and words to vectors."""
+"""Test whether the embedded model gives its known vectors for a picture and texts."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 ANSWER = Path(__file__).parent / "tiny-answer.json"
 TEXTS = ("a red circle", "a photo of a cat")
 _AGREEMENT = 0.999
-"""Cosine. Processors and releases of ONNX Runtime differ by 1e-6, a damaged or mixed-up model by far more."""
+"""Least cosine. Processors and versions of ONNX Runtime differ by 1e-6, a damaged model by far more."""
 _ANSWER_DIGITS = 5
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Unit vectors of the drawn picture and of `TEXTS`, by one model."""
+    """A model's unit vectors of the drawn picture and of `TEXTS`."""
 
     fingerprint: str
     vectors: Vectors
@@ -40,13 +40,13 @@ class Answer:
 
 
 def embedded_model() -> Iterator[DoctorRow]:
-    """Run `tiny` on one picture and two texts and compare with what it gave when it was made."""
+    """Run `tiny` on one picture and two texts, and compare the vectors with the stored ones."""
     if not is_file(spec.TINY_FOLDER / spec.MANIFEST):
         yield DoctorRow("test", "tiny", "skipped: the embedded model is not part of this installation")
         return
     started = time.perf_counter()
     try:
-        found, expected = compute_answer(), read_answer()
+        answer, expected = compute_answer(), read_answer()
     except ClipcliError as error:
         yield DoctorRow("test", "tiny", f"failed: {error.message}", ok=False)
         return
@@ -54,18 +54,18 @@ def embedded_model() -> Iterator[DoctorRow]:
         yield DoctorRow("test", "tiny", f"failed: {type(error).__name__}: {error}", ok=False)
         return
     seconds = time.perf_counter() - started
-    if found.fingerprint != expected.fingerprint:
-        text = f"failed: the model is {found.fingerprint}, its answer was kept for {expected.fingerprint}"
+    if answer.fingerprint != expected.fingerprint:
+        text = f"failed: the model is {answer.fingerprint}, but the stored answer is for {expected.fingerprint}"
         yield DoctorRow("test", "tiny", text, ok=False)
         return
-    agreement = float((found.vectors * expected.vectors).sum(axis=1).min())
-    said = f"its known answer, cosine {agreement:.5f}, in {seconds:.2f} s"
+    agreement = float((answer.vectors * expected.vectors).sum(axis=1).min())
+    outcome = f"its known answer, cosine {agreement:.5f}, in {seconds:.2f} s"
     ok = agreement >= _AGREEMENT
-    yield DoctorRow("test", "tiny", said if ok else f"failed: not {said}", ok=ok)
+    yield DoctorRow("test", "tiny", outcome if ok else f"failed: not {outcome}", ok=ok)
 
 
 def draw(height: int, width: int) -> Image.Image:
-    """Return a red disc on white, of the model's own size, so that no resizing decides the answer."""
+    """Return a red disc on white in the model's size, so that nothing is resized."""
     from PIL import Image, ImageDraw
 
     picture = Image.new("RGB", (width, height), "white")
@@ -74,10 +74,10 @@ def draw(height: int, width: int) -> Image.Image:
 
 
 def compute_answer() -> Answer:
-    """Return what the embedded model gives now.
+    """Return the present answer of the embedded model.
 
     Raises:
-        ModelError: it is damaged, or does not run here.
+        ModelError: the model is damaged, or does not run here.
     """
     from clipcli.core.console import Console
     from clipcli.images.preprocess import to_pixels
@@ -92,13 +92,13 @@ def compute_answer() -> Answer:
 
 
 def read_answer() -> Answer:
-    """Return what it gave when it was made. Raises OSError, ValueError or KeyError where that cannot be told."""
+    """Return the stored answer. Raises OSError, ValueError or KeyError if it cannot be read."""
     data = json.loads(ANSWER.read_text(encoding="utf-8"))
     return Answer(str(data["fingerprint"]), np.array(data["vectors"], np.float32))
 
 
 def keep_answer() -> None:
-    """Write what the embedded model gives now as its known answer; for whoever made a new one.
+    """Store the present answer of the embedded model, after a new model was trained.
 
     python -c "from clipcli.runs.doctor.selftest import keep_answer; keep_answer()"
     """

@@ -1,4 +1,4 @@
-"""Versions and the machine; nothing heavy is imported to find out."""
+"""List versions, settings and the machine, without importing large packages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> Iterator[DoctorRow]:
-    """Yield the variables that are set, secrets unspoken."""
+    """Yield the environment variables that are set, without values of secrets."""
     for variable in VARIABLES:
         value = os.environ.get(variable.name)
         if value is not None:
@@ -29,16 +29,16 @@ def environment() -> Iterator[DoctorRow]:
 
 
 def config_file() -> Iterator[DoctorRow]:
-    """Yield the file that rules the working folder, its defaults, and how many checks it holds."""
+    """Yield the config file of the working folder, its defaults and its checks."""
     try:
         config = load_config()
     except ConfigError as error:
         yield DoctorRow("config", "file", error.message, ok=False)
         return
     if foreign := foreign_config():
-        yield DoctorRow("config", "passed over", f"{foreign}: it belongs to another user")
+        yield DoctorRow("config", "ignored", f"{foreign}: it belongs to another user")
     if config.path is None:
-        yield DoctorRow("config", "file", f"none: no {NAME} and no [tool.clipcli] rules this folder")
+        yield DoctorRow("config", "file", f"none: no {NAME} and no [tool.clipcli] for this folder")
         return
     yield DoctorRow("config", "file", config.path)
     for name, value in config_values(config).items():
@@ -47,29 +47,29 @@ def config_file() -> Iterator[DoctorRow]:
 
 
 _SHOWN = ("onnxruntime", "tokenizers", "safetensors", "huggingface_hub", "pillow", "numpy", "typer", "rich")
-"""What answers depend on most."""
+"""Packages that affect answers the most."""
 _NEEDED = ("filelock", "ftfy", "pathspec", "platformdirs", "send2trash", "textual-image", "threadpoolctl", "tqdm")
-"""Shown where one is missing."""
+"""Packages listed only if one is missing."""
 _TORCH = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx", "onnxscript")
-"""What the extra `torch` brings."""
+"""Packages of the extra `torch`."""
 _OPTIONAL = ("pyarrow", "usearch", "pillow-heif", "pillow-jxl-plugin", "rawpy", "fsspec", "s3fs", "gcsfs", "ray")
 
 
 def versions() -> Iterator[DoctorRow]:
-    """Of clipcli, Python and the libraries; a missing one that is needed is a fault, an optional one is not."""
+    """Yield the versions of clipcli, Python and the packages; a missing required package is a fault."""
     yield DoctorRow("version", "clipcli", __version__)
     yield DoctorRow("version", "python", f"{platform.python_version()} ({sys.executable})")
     for name in _SHOWN + _NEEDED:
-        found = _version(name)
-        if found is None or name in _SHOWN:
-            yield DoctorRow("version", name, found or "not installed", None if found else False)
+        installed = _version(name)
+        if installed is None or name in _SHOWN:
+            yield DoctorRow("version", name, installed or "not installed", None if installed else False)
     for name in _TORCH + _OPTIONAL:
         yield DoctorRow("version", name, _version(name) or "not installed (optional)")
     yield DoctorRow("version", "models", _models())
 
 
 def machine() -> Iterator[DoctorRow]:
-    """System, processor, memory."""
+    """Yield system, processor and memory."""
     yield DoctorRow("platform", "system", platform.platform())
     yield DoctorRow("platform", "machine", platform.machine())
     yield DoctorRow("platform", "cores", _cores())
@@ -79,7 +79,7 @@ def machine() -> Iterator[DoctorRow]:
 
 
 def _models() -> str:
-    """Return which models this installation runs, and what would make it run all."""
+    """Return which models this installation can run, and the command to add the others."""
     if has_packages("torch"):
         return "all: through torch, and bundles through ONNX Runtime"
     return f"tiny and bundles; for all others: {install_command('torch')}"
@@ -101,5 +101,5 @@ def _cores() -> str:
 def _memory_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not a POSIX system, or one that does not tell
+    except (AttributeError, OSError, ValueError):  # not a POSIX system, or unknown
         return None

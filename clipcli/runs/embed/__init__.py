@@ -1,4 +1,4 @@
-"""`embed`: inputs to vectors, in parts on disk as they come, and into one file at the end."""
+"""`clipcli embed`: turn inputs into vectors, saved in parts on disk and joined to one file at the end."""
 
 from clipcli.runs.embed.run import EmbedRun as EmbedRun
 from clipcli.runs.embed.run import open_embedder as open_embedder

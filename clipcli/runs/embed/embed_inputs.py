@@ -1,4 +1,4 @@
-"""What `embed` turns into vectors: images or texts, one after the other, each with its place among all inputs."""
+"""The inputs of `embed`: images or texts, each with its position among all inputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MANY = 10**9
 
 @dataclass(frozen=True)
 class EmbedOutcome:
-    """What became of one input: a vector (dim,), or an error."""
+    """The result of one input: a (dim,) vector, or an error."""
 
     position: int
     name: str
@@ -47,7 +47,7 @@ class EmbedOutcome:
 
     @property
     def failure(self) -> Failure | None:
-        """Return the error with its place, if there is one."""
+        """Return the error with its position, or None."""
         if self.error is None:
             return None
         return Failure(self.name, self.error.stage, self.error.reason, self.position)
@@ -58,51 +58,51 @@ class EmbedInputs(Protocol[Input]):
 
     @property
     def kind(self) -> Kind:
-        """Return what the rows are."""
+        """Return the kind of the inputs."""
         ...
 
     @property
     def count(self) -> int | None:
-        """Return how many there are, unless that is known only at the end."""
+        """Return the number of inputs, or None if unknown."""
         ...
 
     @property
     def prompts(self) -> PromptSet | None:
-        """Return what the inputs are put into."""
+        """Return the templates for texts, or None."""
         ...
 
     @property
     def prompts_name(self) -> str:
-        """Its name; empty for nothing."""
+        """Return the name of the templates; empty without any."""
         ...
 
     @property
     def expected_images(self) -> int:
-        """How many images the engine should prepare for: all inputs of all shards, so that each gives the same bits."""
+        """Return the number of images of all shards, for which the engine prepares, so that all give the same bits."""
         ...
 
     @property
     def expected_texts(self) -> int:
-        """Return the same of texts."""
+        """Return the same for texts."""
         ...
 
     @property
     def inputs(self) -> Iterable[Input]:
-        """Return all of them, in order."""
+        """Return all inputs, in order."""
         ...
 
     def name_of(self, one: Input) -> str:
-        """Return what stands for an input in every row."""
+        """Return the name of an input in rows."""
         ...
 
     def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[EmbedOutcome]:
-        """Return a vector or an error for each (position, input), in order; streams."""
+        """Yield a vector or an error for each (position, input), in order."""
         ...
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Images by the usual grammar."""
+    """The images of the input options."""
 
     inputs: Iterable[ImageRef]
     count: int | None
@@ -113,15 +113,15 @@ class ImageSource:
 
     @property
     def expected_images(self) -> int:
-        """Many, when nobody knows."""
+        """Return the number of images, or a large number if unknown."""
         return _MANY if self.count is None else self.count
 
     def name_of(self, one: ImageRef) -> str:
-        """As the user wrote it."""
+        """Return the name as the user wrote it."""
         return one.name
 
     def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[EmbedOutcome]:
-        """Through the session's pipeline."""
+        """Yield the results of the session's pipeline."""
         positions: deque[int] = deque()
 
         def refs() -> Iterator[ImageRef]:
@@ -135,7 +135,7 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class TextSource:
-    """Texts of the command line, of lists and of tables; with prompts each becomes the ensemble of its templates."""
+    """The texts of the command line, lists and tables; with prompts, each becomes the mean over its templates."""
 
     inputs: Iterable[TextRef]
     prompts: PromptSet | None
@@ -146,12 +146,12 @@ class TextSource:
 
     @property
     def expected_texts(self) -> int:
-        """Many, when nobody knows; templates multiply them."""
+        """Return the number of texts, or a large number if it is unknown or multiplied by templates."""
         return _MANY if self.count is None or self.prompts is not None else self.count
 
     @property
     def prompts_name(self) -> str:
-        """Return the set's name and a hash of what is in it, since files change."""
+        """Return the name of the templates and a hash of their content, since files change."""
         if self.prompts is None:
             return ""
         templates = json.dumps([self.prompts.templates, sorted(self.prompts.per_label.items())])
@@ -162,13 +162,13 @@ class TextSource:
         return one.text
 
     def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[EmbedOutcome]:
-        """Some hundreds of texts at a time."""
+        """Yield the results of texts, encoded in batches of `at_once`."""
         assert isinstance(session, Session)  # noqa: S101 - a cluster was refused: it embeds images
         stream = iter(wanted)
-        while some := list(islice(stream, self.at_once)):
-            good = [ref.text for _, ref in some if ref.problem is None]
+        while batch := list(islice(stream, self.at_once)):
+            good = [ref.text for _, ref in batch if ref.problem is None]
             results = iter(self._embed(session, good))
-            for position, ref in some:
+            for position, ref in batch:
                 result = next(results) if ref.problem is None else ImageError("read", ref.problem)
                 if isinstance(result, ImageError):
                     yield EmbedOutcome(position, ref.text, None, result)
@@ -188,8 +188,8 @@ def image_source(options: InputOptions, console: Console) -> ImageSource:
     """Return the images of the command line.
 
     Raises:
-        UsageError: none were named.
-        InputsError: nothing came of the names.
+        UsageError: no images were given.
+        InputsError: there are no images.
     """
     if is_stream(options.images or [], options.files_from or []):
         return ImageSource(options.collect(console), None)
@@ -199,7 +199,7 @@ def image_source(options: InputOptions, console: Console) -> ImageSource:
 
 @dataclass(frozen=True)
 class _Refs:
-    """Images looked up anew whenever they are gone through: a million of them would take 0.3 GB as a list."""
+    """References that are collected again on each iteration, since a list of a million takes 0.3 GB."""
 
     options: InputOptions
     console: Console
@@ -221,28 +221,28 @@ def text_source(options: TextOptions, column: str | None, console: Console) -> T
 
 
 def _arguments_as_texts(images: InputOptions, texts: TextOptions, console: Console) -> tuple[InputOptions, TextOptions]:
-    """Take arguments for texts where none of them can be a file: `embed "a dog"`."""
+    """Treat arguments as texts if none of them can be a file, as in `embed "a dog"`."""
     arguments = images.images or []
     words = [argument for argument in arguments if is_words(argument)]
     phrases = [argument for argument in words if " " in argument.strip()]
     if not words:
         return images, texts
     if not phrases:
-        console.info_once(f"{words[0]!r} is no file; to embed it as a text: --text {shlex.quote(words[0])}")
+        console.info_once(f"{words[0]!r} is not a file; to embed it as a text: --text {shlex.quote(words[0])}")
         return images, texts
     if len(words) < len(arguments) or images.files_from:
         hint = f"images and texts go into separate outputs; for a text: --text {shlex.quote(phrases[0])}"
-        raise UsageError(f"{phrases[0]!r} is no file", hint=hint)
-    what = f"{words[0]!r} is no file, and" if len(words) == 1 else f"these {len(words)} are no files, and"
-    console.info(f"{what} embedded as text (the same as --text {shlex.quote(words[0])})")
+        raise UsageError(f"{phrases[0]!r} is not a file", hint=hint)
+    subject = f"{words[0]!r} is no file, and" if len(words) == 1 else f"these {len(words)} are no files, and"
+    console.info(f"{subject} embedded as text (the same as --text {shlex.quote(words[0])})")
     return replace(images, images=None), replace(texts, text=[*words, *(texts.text or [])])
 
 
 def parse_source(images: InputOptions, texts: TextOptions, console: Console) -> ImageSource | TextSource:
-    """Return what to embed.
+    """Return the images or texts to embed.
 
     Raises:
-        UsageError: images and texts at once, or options without what they need.
+        UsageError: both images and texts, or options that need the other kind.
     """
     images, texts = _arguments_as_texts(images, texts, console)
     if texts.text or texts.texts_from:

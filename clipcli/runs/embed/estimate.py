@@ -1,4 +1,4 @@
-"""`--dry-run`: how many inputs, how many bytes, what is kept already, how long it may take. Loads no model."""
+"""`--dry-run`: estimate the number and size of inputs, the cached ones, and the time, without loading a model."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _MEGA = 1_000_000
 
 @dataclass
 class Work:
-    """What there is to do."""
+    """The work of a run."""
 
     kind: Kind
     inputs: int = 0
     bytes: int = 0
-    """Of files; 0 for texts."""
+    """Size of the files; 0 for texts."""
     missing: int = 0
-    """Files that are not there, or may not be looked at."""
+    """Files that do not exist or cannot be accessed."""
     cached: int = 0
     model_bytes: int | None = None
-    """None when nobody knows without a download."""
+    """Size of the model; None if unknown without a download."""
     speed: float | None = None
-    """Inputs a second in earlier runs with this model on this machine."""
+    """Inputs per second in earlier runs with this model on this machine."""
 
     def lines(self) -> list[str]:
-        """For people, one fact a line."""
+        """Return the estimate as text, one fact per line."""
         size = f", {self.bytes / _MEGA:,.1f} MB" if self.kind == "image" else ""
         model = "unknown size" if self.model_bytes is None else f"{self.model_bytes / _MEGA:,.0f} MB"
         left = self.inputs - self.missing - self.cached
@@ -64,30 +64,30 @@ class Work:
 
 
 def print_estimate(session: Session, source: EmbedInputs[Input], shard: tuple[int, int]) -> None:
-    """Count, look into the cache, and print.
+    """Count the inputs, look them up in the cache, and print the estimate.
 
     Raises:
-        UnknownModelError: there is no model of that name.
+        UnknownModelError: there is no such model.
     """
     model = session.model
-    known = model.is_known
-    if not known:
+    is_known = model.is_known
+    if not is_known:
         check_name(model.spec, ALIAS_NAMES)
     work = Work(source.kind, model_bytes=_model_bytes(model))
     inputs = (one for _, one in Listing(source.inputs, source.name_of, *shard))
-    while some := list(islice(inputs, _INPUTS_AT_ONCE)):
-        work.inputs += len(some)
-        texts = [one.text for one in some if isinstance(one, TextRef) and one.problem is None]
-        _look_at_images(work, session if known else None, [one for one in some if isinstance(one, ImageRef)])
-        if known and texts:
+    while batch := list(islice(inputs, _INPUTS_AT_ONCE)):
+        work.inputs += len(batch)
+        texts = [one.text for one in batch if isinstance(one, TextRef) and one.problem is None]
+        _look_at_images(work, session if is_known else None, [one for one in batch if isinstance(one, ImageRef)])
+        if is_known and texts:
             work.cached += session.count_kept(texts, source.prompts)
-    work.speed = _known_speed(session, source.kind) if known else None
+    work.speed = _known_speed(session, source.kind) if is_known else None
     with open_target(None) as target:
         target.write("".join(f"{line}\n" for line in work.lines()).encode("utf-8"))
 
 
 def _look_at_images(work: Work, session: Session | None, refs: Sequence[ImageRef]) -> None:
-    """`session` is None when the model, and so what the cache holds of it, is not known."""
+    """Add images to the work; `session` is None if the model, and so its cache, is unknown."""
     digests: list[str] = []
     for ref in refs:
         if ref.source is not None:
@@ -107,7 +107,7 @@ def _look_at_images(work: Work, session: Session | None, refs: Sequence[ImageRef
 
 
 def keep_speed(session: Session, kind: Kind, speed: float) -> None:
-    """Note the images or texts a second of a run of some length, for the next estimate with this model here."""
+    """Store the images or texts per second of a run for the next estimate with this model."""
     session.cache.keep_note(session.space, f"{kind}s a second", f"{speed:.4g}")
 
 
@@ -117,7 +117,7 @@ def _known_speed(session: Session, kind: Kind) -> float | None:
 
 
 def _model_bytes(model: Model) -> int | None:
-    """From its record or bundle, else four bytes a parameter as published."""
+    """Return the model's size from its record or bundle, else four bytes per published parameter, else None."""
     if model.is_known:
         return model.known_bytes
     published = figures(model.spec.where, model.spec.version) if model.spec.kind == "tag" else None
@@ -126,7 +126,7 @@ def _model_bytes(model: Model) -> int | None:
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2 h 5 min`."""
+    """Return a duration as text: `40 s`, `3 min`, `2 h 5 min`."""
     minutes = round(seconds / 60)
     if minutes < 2:  # noqa: PLR2004 - below two minutes seconds say more
         return f"{seconds:.0f} s"

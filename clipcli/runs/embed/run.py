@@ -1,4 +1,4 @@
-"""One run of `embed`."""
+"""A run of `embed`."""
 
 from __future__ import annotations
 
@@ -41,39 +41,39 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles.checkpoints import Chunk, Done, PartsFolder
 
 
-def description(source: EmbedInputs[Input], target: EmbedTarget, made: Provenance, *, raw: bool) -> VectorsInfo:
-    """Return what a file says of its vectors; of a shard, the number of its inputs is known at the end only."""
+def description(source: EmbedInputs[Input], target: EmbedTarget, provenance: Provenance, *, raw: bool) -> VectorsInfo:
+    """Return the description of the vectors; the number of a shard's inputs is known only at the end."""
     index, count = target.shard
     return VectorsInfo(
         kind=source.kind,
-        model=made.info.name,
-        fingerprint=made.info.fingerprint,
-        precision=made.precision,
+        model=provenance.info.name,
+        fingerprint=provenance.info.fingerprint,
+        precision=provenance.precision,
         unit_length=not raw,
         prompts=source.prompts_name,
-        decoding=", ".join(made.decoding) if source.kind == "image" else "",
-        pixels=made.rendering if source.kind == "image" else "",
+        decoding=", ".join(provenance.decoding) if source.kind == "image" else "",
+        pixels=provenance.rendering if source.kind == "image" else "",
         shard=Shard(index, count, 0, "") if count > 1 else None,
-        parameters=made.info,
-        scoring=made.scoring,
+        parameters=provenance.info,
+        scoring=provenance.scoring,
     )
 
 
 Arguments = ParamSpec("Arguments")
 PART_INPUTS = 1024
-"""Inputs a part: what a kill costs at most where the cache is not used."""
+"""Inputs per part: the most that a kill can lose without the cache."""
 _ENOUGH_TO_TELL = 50
-"""Inputs after which a run's speed is worth keeping for the next --dry-run."""
+"""Least number of inputs of a run whose speed is stored for --dry-run."""
 
 
 def plan(
     inputs: InputOptions, texts: TextOptions, out: VectorOptions, console: Console
 ) -> EmbedRun[ImageRef] | EmbedRun[TextRef]:
-    """Check everything that was asked before a model is touched.
+    """Check the options before a model is loaded.
 
     Raises:
-        UsageError: options that do not go together.
-        InputsError: nothing to embed, or prompts that cannot be used.
+        UsageError: options do not go together.
+        InputsError: there is nothing to embed, or the prompts cannot be used.
     """
     target = parse_target(out.output, out.format, out.dtype, out.shard, resume=out.resume)
     source = parse_source(inputs, texts, console)
@@ -84,14 +84,14 @@ def plan(
 
 @dataclass
 class EmbedRun(Generic[Input]):
-    """One run, ready to go."""
+    """A checked run of `embed`."""
 
     source: EmbedInputs[Input]
     target: EmbedTarget
     report: RunSummary
     raw: bool = False
     parts: PartsFolder | None = None
-    """Where results are kept until the output is made; None for a stream."""
+    """The folder of results until the output is complete; None for a stream."""
     _started: float = field(default_factory=time.perf_counter, repr=False)
     _writing: float = field(default=0.0, repr=False)
     _resumed: int = field(default=0, repr=False)
@@ -102,12 +102,12 @@ class EmbedRun(Generic[Input]):
 
     @property
     def unit(self) -> str:
-        """Return what an input is called."""
+        """Return the kind of input."""
         return self.source.kind
 
     @property
     def total(self) -> int | None:
-        """Return how many inputs this run will deal with, about; None when nobody knows."""
+        """Return the approximate number of inputs of this run, or None if unknown."""
         return None if self.source.count is None else -(-self.source.count // self.target.shard[1])
 
     def open_session(self, choice: Choice, options: SessionOptions) -> AbstractContextManager[Session]:
@@ -117,17 +117,17 @@ class EmbedRun(Generic[Input]):
 
     @contextmanager
     def hold_target(self) -> Iterator[None]:
-        """Hold the place where the results go for the whole run, before a model is loaded.
+        """Lock the output for the whole run, before a model is loaded.
 
         Raises:
-            OutputError: it cannot be written, or another process writes it.
+            OutputError: the output cannot be written, or another process writes it.
         """
         target = self.target
         if target.path is None:
             yield
             return
         if not target.resume and has_parts(target.path):
-            self.report.console.info("beginning anew, without the parts of a stopped run (--resume goes on with them)")
+            self.report.console.info("starting over; --resume would continue the interrupted run")
         with open_parts(target.path, target.dtype, resume=target.resume, name=target.shown) as self.parts:
             yield
         if target.url is not None:
@@ -138,36 +138,36 @@ class EmbedRun(Generic[Input]):
         """Open the output: a stream, or parts on disk that become one file after the last input.
 
         Raises:
-            OutputError: the output cannot be written; what is done stays in the folder of parts.
+            OutputError: the output cannot be written; finished results stay in the folder of parts.
         """
-        made, target = session.provenance, self.target
-        info, collector = description(self.source, target, made, raw=self.raw), Collector(made.info.dim)
+        provenance, target = session.provenance, self.target
+        info, collector = description(self.source, target, provenance, raw=self.raw), Collector(provenance.info.dim)
         if self.parts is None:
             with create_vectors(
-                target.format, WritePlan(None, info, 0, made.info.dim, target.dtype, target.pipe)
+                target.format, WritePlan(None, info, 0, provenance.info.dim, target.dtype, target.pipe)
             ) as out:
                 yield _Sink(collector, 1, lambda chunk: self._timed(write_chunk, out, chunk))
             return
         parts = self.parts
-        parts.begin(info, made.info.dim)
+        parts.begin(info, provenance.info.dim)
         try:
             yield _Sink(collector, PART_INPUTS, lambda chunk: self._timed(parts.add, chunk))
-            self._timed(self._assemble, self._finished(info), made.info.dim, parts, collector.chunk())
+            self._timed(self._assemble, self._finished(info), provenance.info.dim, parts, collector.chunk())
         except BaseException:
             self._keep_rest(parts, collector)
             raise
 
     def rows(self, session: ImageEmbedder, advance: Advance) -> Iterator[EmbedOutcome]:
-        """Yield a vector or an error for each input that no earlier run has dealt with.
+        """Yield a vector or an error for each input that no earlier run has processed.
 
         Raises:
             InputsError: there is nothing to embed.
             ModelError: the model cannot be used.
         """
-        wanted: Iterable[tuple[int, Input]] = self._listing
+        inputs: Iterable[tuple[int, Input]] = self._listing
         if self.parts is not None:
-            wanted = self._remaining(self.parts.inputs(), advance)
-        for outcome in self.source.outcomes(session, wanted):
+            inputs = self._remaining(self.parts.inputs(), advance)
+        for outcome in self.source.outcomes(session, inputs):
             if outcome.error is None:
                 self.report.ok()
             else:
@@ -178,11 +178,11 @@ class EmbedRun(Generic[Input]):
             raise InputsError("there is nothing to embed", hint="the list is empty")
 
     def print_estimate(self, session: Session) -> None:
-        """Say how much there is to do; nothing is embedded."""
+        """Print an estimate of the work without embedding anything."""
         print_estimate(session, self.source, self.target.shard)
 
     def finish(self, session: ImageEmbedder) -> ExitCode:
-        """Say how it went, and return the exit code."""
+        """Print the summary, and return the exit code."""
         unit = self.source.kind
         self.report.summarise(unit)
         wall = time.perf_counter() - self._started
@@ -198,7 +198,7 @@ class EmbedRun(Generic[Input]):
         return self.report.exit_code
 
     def _assemble(self, info: VectorsInfo, dim: int, parts: PartsFolder, last: Chunk) -> None:
-        """The output, of all parts; a run that made less than one part writes it at once."""
+        """Write the output from all parts and the last chunk."""
         rows = parts.rows() + len(last.rows.names)
         target = self.target
         with create_vectors(target.format, WritePlan(target.path, info, rows, dim, target.dtype)) as writer:
@@ -209,28 +209,28 @@ class EmbedRun(Generic[Input]):
         parts.remove()
 
     def _keep_rest(self, parts: PartsFolder, collector: Collector) -> None:
-        """Interrupted: what is done since the last part becomes a part too."""
+        """Save the results since the last part after an interruption."""
         with suppress(OutputError):
             parts.add(collector.take())
         if parts.files():
-            done = sum(1 for _ in parts.inputs())
-            self.report.console.line(f"{done:,} {self.source.kind}s are done and kept; --resume goes on from there")
+            count = sum(1 for _ in parts.inputs())
+            self.report.console.line(f"{count:,} {self.source.kind}s are finished; --resume continues from there")
 
     def _remaining(self, done: Iterator[Done], advance: Advance) -> Iterator[tuple[int, Input]]:
-        """Yield what the parts of an interrupted run have not dealt with; they must be of the same inputs."""
-        for position, one in self._listing:
-            before = next(done, None)
-            if before is None:
-                yield position, one
+        """Yield the inputs that are not in the parts of an interrupted run, which must have the same inputs."""
+        for position, item in self._listing:
+            earlier = next(done, None)
+            if earlier is None:
+                yield position, item
                 continue
-            if (before.position, before.name) != (position, self.source.name_of(one)):
-                raise _other_inputs(before.name, self.source.name_of(one))
+            if (earlier.position, earlier.name) != (position, self.source.name_of(item)):
+                raise _other_inputs(earlier.name, self.source.name_of(item))
             advance(1)
-            self._resumed += not before.failed
-            self.report.done += not before.failed
-            self.report.failed += before.failed
-        if (left := next(done, None)) is not None:
-            raise _other_inputs(left.name, "nothing")
+            self._resumed += not earlier.failed
+            self.report.done += not earlier.failed
+            self.report.failed += earlier.failed
+        if (extra := next(done, None)) is not None:
+            raise _other_inputs(extra.name, "nothing")
 
     def _finished(self, info: VectorsInfo) -> VectorsInfo:
         if info.shard is None:
@@ -247,11 +247,11 @@ class EmbedRun(Generic[Input]):
 
 @dataclass(frozen=True)
 class _Sink:
-    """Takes outcomes, and hands them on in chunks."""
+    """Collects outcomes and writes them in chunks."""
 
     collector: Collector
     inputs: int
-    """How many make a chunk."""
+    """Number of inputs per chunk."""
     write_chunk: Callable[[Chunk], None]
 
     def write(self, row: EmbedOutcome) -> None:
@@ -262,8 +262,8 @@ class _Sink:
 
 def _other_inputs(before: str, now: str) -> UsageError:
     return UsageError(
-        f"the interrupted run had other inputs: {printable(before)} stood where {printable(now)} stands now",
-        hint="leave out --resume: what the cache holds is not computed again",
+        f"the interrupted run had other inputs: {printable(before)} in place of {printable(now)}",
+        hint="leave out --resume; cached vectors are not computed again",
     )
 
 
@@ -273,15 +273,15 @@ def open_embedder(
     choice: Choice,
     options: SessionOptions,
 ) -> AbstractContextManager[ImageEmbedder]:
-    """Return a session for a run's inputs: of this machine, or of the cluster that is wished for.
+    """Return a session for a run's inputs, on this machine or on the requested cluster.
 
     Raises:
-        UsageError: texts, on a cluster.
+        UsageError: texts with a cluster.
     """
     if cluster_spec is None:
         return job.open_session(choice, options)
     if job.source.kind != "image":
-        raise UsageError("a cluster embeds images; texts take little", hint="leave out --ray")
+        raise UsageError("--ray is for images only", hint="leave out --ray")
     from clipcli.session.ray.ray_session import open_cluster
 
     return open_cluster(cluster_spec, choice, options, job.report.console, expected_images=job.source.expected_images)

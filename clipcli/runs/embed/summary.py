@@ -1,4 +1,4 @@
-"""Where the time of a run went, in one line."""
+"""Summarise the time of a run in one line."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 _MODEL = "the model"
 _LONG_SECONDS = 60.0
 _IDLE = 0.5
-"""When no step was at work for half of the time, the inputs came too slowly."""
+"""If every step was idle for more than half of the time, the inputs arrived too slowly."""
 
 
 @dataclass(frozen=True)
 class RunFigures:
-    """What a run was."""
+    """The figures of a run."""
 
     unit: str
     done: int
-    """Inputs that got a vector."""
+    """Number of inputs with a vector."""
     seconds: float
     writing: float
-    """Seconds spent in writing."""
+    """Seconds spent writing."""
     workers: int
-    """Threads that read and decode."""
+    """Number of threads that read and decode."""
     models: int = 1
-    """Models at work at the same time."""
+    """Number of batches encoded at the same time."""
     resumed: int = 0
-    """Of `done`, those that a stopped run had left."""
+    """The part of `done` from an interrupted run."""
 
 
 def summary(timings: Timings, run: RunFigures) -> str:
-    """`200 images in 12.3 s (16.3/s, 40 from the cache): read 2 %, decode 31 %, model 66 %, write 1 %; …`."""
+    """Return `200 images in 12.3 s (16.3/s, 40 from the cache): read 2 %, decode 31 %, model 66 %, write 1 %; …`."""
     done = run.done - run.resumed
     rate = done / run.seconds if run.seconds else 0.0
     cached = f", {timings.cached:,} from the cache" if timings.cached else ""
@@ -51,11 +51,11 @@ def summary(timings: Timings, run: RunFigures) -> str:
 
 
 def advice(model: Model, timings: Timings, run: RunFigures) -> str | None:
-    """Return how the next run of this length could be quicker, where the CPU could do what it was not asked to do."""
+    """Return how the next long run could be faster, if the CPU supports bf16, else None."""
     if run.seconds < _LONG_SECONDS or bottleneck(timings, run) != _MODEL:
         return None
-    asked = model.choice.precision == "auto" and model.spec.kind != "bundle"
-    if not asked or model.runs_on_gpu or model.precision != "fp32" or not cpu_with_bf16():
+    may_change = model.choice.precision == "auto" and model.spec.kind != "bundle"
+    if not may_change or model.runs_on_gpu or model.precision != "fp32" or not cpu_with_bf16():
         return None
     return (
         "this CPU computes in bfloat16: --precision bf16 may be several times as fast (its vectors differ a little, "
@@ -64,7 +64,7 @@ def advice(model: Model, timings: Timings, run: RunFigures) -> str | None:
 
 
 def bottleneck(timings: Timings, run: RunFigures) -> str:
-    """Return the step that was at work for the largest share of the run: threads and models are counted one by one."""
+    """Return the step with the highest utilisation, per thread or parallel batch."""
     wall = max(run.seconds, 1e-9)
     busy = {
         "reading": timings.read / run.workers / wall,

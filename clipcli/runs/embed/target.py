@@ -1,4 +1,4 @@
-"""Where the vectors go, and in which form; checked before any work is done."""
+"""The output of vectors and its format, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmbedTarget:
-    """What is going to be written."""
+    """The checked output options."""
 
     path: Path | None
-    """None is stdout."""
+    """The file; None is stdout."""
     format: VectorFormat
     dtype: VectorDtype
     shard: tuple[int, int] = (1, 1)
-    """(i, n): the i-th share of n."""
+    """(i, n): shard i of n."""
     resume: bool = False
     url: str | None = None
-    """Where the file at `path` goes when it is whole; None where it stays."""
+    """The URL to which the complete file at `path` is uploaded, or None."""
     pipe: str | None = None
-    """A pipe or device that is written to as stdout would be, where that was named; `path` is None then."""
+    """A pipe or device that is written like stdout; then `path` is None."""
 
     @property
     def shown(self) -> str:
-        """Return the place as messages have it."""
+        """Return the name of the output for messages."""
         return redact(self.url) if self.url else str(self.path)
 
 
 def parse_target(
     output: str | None, format_name: str, dtype: str, shard: str | None = None, *, resume: bool = False
 ) -> EmbedTarget:
-    """Return the options as one value.
+    """Check the output options.
 
     Raises:
-        UsageError: no such format or type, or none that goes with the output.
+        UsageError: an unknown format or type, or one that does not fit the output.
         PackageMissingError: the format needs a package that is not installed.
         OutputError: a URL that cannot be written.
     """
@@ -61,7 +61,7 @@ def parse_target(
     pipe = str(path) if url is None and path is not None and _is_pipe(path) else None
     path = None if pipe else path
     if resume and path is None:
-        raise UsageError("--resume needs -o FILE", hint="what went into a pipe cannot be found again")
+        raise UsageError("--resume needs -o FILE", hint="a run that writes to a pipe cannot be resumed")
     share = (1, 1) if shard is None else parse_shard(shard)
     if url is not None and url.endswith("/"):
         raise UsageError(f"{redact(url)} is a folder", hint=f"-o names a file: {redact(url)}all.parquet")
@@ -81,8 +81,8 @@ def _is_pipe(path: Path) -> bool:
 def _format(name: str, path: Path | None) -> VectorFormat:
     name = "jsonl" if name == "ndjson" else name
     if name not in {"auto", *VECTOR_FORMATS}:
-        known = ", ".join(VECTOR_FORMATS)
-        raise UsageError(f"no format {name!r}", hint=f"{did_you_mean(name, VECTOR_FORMATS)} one of {known}".strip())
+        names = ", ".join(VECTOR_FORMATS)
+        raise UsageError(f"no format {name!r}", hint=f"{did_you_mean(name, VECTOR_FORMATS)} one of {names}".strip())
     if path is None:
         if name == "auto":
             return "jsonl"
@@ -92,8 +92,8 @@ def _format(name: str, path: Path | None) -> VectorFormat:
             )
     chosen = format_of(path) if name == "auto" and path is not None else name
     if chosen is None:
-        known = ", ".join(f".{each}" for each in VECTOR_FORMATS)
+        names = ", ".join(f".{name_}" for name_ in VECTOR_FORMATS)
         raise UsageError(
-            f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {known}"
+            f"cannot tell the format of {path}", hint=f"give --format, or a name that ends in one of {names}"
         )
     return cast("Literal['npy', 'npz', 'parquet', 'safetensors', 'jsonl', 'csv']", chosen)

@@ -1,4 +1,4 @@
-"""`embed --tokens`: the text tower's states token by token, in one safetensors file."""
+"""`embed --tokens`: write the text tower's states per token to a safetensors file."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class EncodedChunk:
 def plan_states(
     inputs: EmbedInputOptions, texts: TextOptions, states: StateOptions, out: VectorOptions, console: Console
 ) -> TokenStatesRun:
-    """Check what was asked before a model is touched.
+    """Check the options before a model is loaded.
 
     Raises:
-        UsageError: options that do not go together.
-        InputsError: no texts.
+        UsageError: options do not go together.
+        InputsError: there are no texts.
     """
     if not texts.text and not texts.texts_from:
         raise UsageError("--tokens is for texts", hint='embed --text "a dog" --tokens -o prompts.safetensors')
@@ -72,7 +72,7 @@ def plan_states(
 
 @dataclass
 class TokenStatesRun:
-    """One run, ready to go."""
+    """A checked run of `embed --tokens`."""
 
     texts: Sequence[str]
     options: StateOptions
@@ -82,15 +82,15 @@ class TokenStatesRun:
 
     @property
     def total(self) -> int:
-        """Return how many texts there are."""
+        """Return the number of texts."""
         return len(self.texts)
 
     def choice(self, choice: Choice) -> Choice:
-        """Return the model through torch: only there are states to be had. Raises UsageError."""
+        """Return the choice with the torch engine, the only one that gives states. Raises UsageError."""
         if parse_model(choice.model).kind == "bundle" or choice.runs_bundles:
             raise UsageError(
                 f"{choice.model} through ONNX gives no states by token",
-                hint="name another model, as -m ViT-L-14/openai",
+                hint="name another model, such as -m ViT-L-14/openai",
             )
         return replace(choice, engine="openclip")
 
@@ -98,23 +98,23 @@ class TokenStatesRun:
         """Yield the states of each chunk. Raises ModelError, UsageError."""
         from clipcli.engines.text_states import TextStates
 
-        asked = self.options
+        options = self.options
         states = TextStates(
-            cast("OpenClipEncoder", session.model.encoder), asked.layer,
-            final_norm=asked.final_norm, pad_with_end=asked.pad_with_end,
+            cast("OpenClipEncoder", session.model.encoder), options.layer,
+            final_norm=options.final_norm, pad_with_end=options.pad_with_end,
         )  # fmt: skip
-        if not asked.chunks and (cut := [count for count in states.count_cut(self.texts) if count]):
+        if not options.chunks and (cut := [count for count in states.count_cut(self.texts) if count]):
             self.report.console.warning(
                 f"{len(cut)} texts are cut ({max(cut)} tokens at most); --chunks keeps them whole"
             )
-        chunks = states.chunks(self.texts, several=asked.chunks)
+        chunks = states.chunks(self.texts, several=options.chunks)
         for start in range(0, len(chunks), 16):
-            some = chunks[start : start + 16]
-            hidden, pooled = states.encode(some)
-            for chunk, each, embedding in zip(some, hidden, pooled, strict=True):
-                if not np.isfinite(each).all():
+            batch = chunks[start : start + 16]
+            hidden, pooled = states.encode(batch)
+            for chunk, chunk_states, embedding in zip(batch, hidden, pooled, strict=True):
+                if not np.isfinite(chunk_states).all():
                     raise ModelError("the model gave numbers that are not finite", hint="--precision fp32")
-                yield EncodedChunk(chunk, each, embedding)
+                yield EncodedChunk(chunk, chunk_states, embedding)
         for _ in self.texts:
             self.report.ok()
             advance(1)
@@ -126,36 +126,36 @@ class TokenStatesRun:
 
     @contextmanager
     def open_sink(self, session: Session) -> Iterator[StatesSink]:
-        """Open the file, which appears when all rows are there. Raises OutputError."""
+        """Open the file, which appears when it is complete. Raises OutputError."""
         from safetensors.numpy import save
 
         with open_target(self.output) as target:
             sink = StatesSink([])
             yield sink
-            made = {
+            description = {
                 "clipcli_states": 1, "model": session.info.name, "fingerprint": session.info.fingerprint,
                 "layer": self.options.layer, "final_norm": self.options.final_norm,
                 "padding": "end" if self.options.pad_with_end else "zero", "texts": list(self.texts),
             }  # fmt: skip
-            target.write(save(sink.tensors(), metadata={"clipcli": dumps(made)}))
+            target.write(save(sink.tensors(), metadata={"clipcli": dumps(description)}))
 
 
 @dataclass
 class StatesSink:
-    """Keeps rows until all are there."""
+    """Collects the rows of the file."""
 
     kept: list[EncodedChunk]
     size: int = 0
 
     def write(self, row: EncodedChunk) -> None:
-        """Take a row. Raises InputsError where they would be more than memory should hold."""
+        """Add a row. Raises InputsError if the rows exceed the limit of memory."""
         self.size += row.states.nbytes
         if self.size > _MOST_BYTES:
             raise InputsError(f"more than {size_words(_MOST_BYTES)} of states", hint="give the texts in several runs")
         self.kept.append(row)
 
     def tensors(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return what the file holds, a row per chunk."""
+        """Return the tensors of the file, with one row per chunk."""
         chunks = [row.chunk for row in self.kept]
         ids = np.array([chunk.ids for chunk in chunks], np.int64)
         used = np.array([chunk.used for chunk in chunks], np.int64)

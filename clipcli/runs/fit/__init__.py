@@ -1,4 +1,4 @@
-"""`clipcli fit`: a few labelled images in, a head for `classify` out."""
+"""`clipcli fit`: learn a head for `classify` from a few labelled images."""
 
 from clipcli.runs.fit.rows import FitRow as FitRow
 from clipcli.runs.fit.run import FitRun as FitRun

@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 _JSON_DIGITS = 6
 ALL = "all labels"
-"""What a table calls the row of them all."""
+"""The name of the row for all labels in a table."""
 
 
 @dataclass(frozen=True)
 class FitRow:
-    """One label, or all of them: accuracy on pictures that were held out, of the head and of the texts alone."""
+    """One label, or all labels: the accuracy of the head and of the texts alone on held-out pictures."""
 
     label: str | None
     """None for all labels together."""
     images: int
-    """Pictures that were learnt from."""
+    """Number of training pictures."""
     held_out: Interval | None
-    """None where no picture could be held out."""
+    """Accuracy of the head; None if no picture could be held out."""
     zero_shot: Interval | None
     gain: Interval | None = None
-    """All labels together: the head's accuracy less that of the texts, over the same pictures."""
+    """For all labels: the head's accuracy minus that of the texts, on the same pictures."""
     columns: ClassVar[tuple[str, ...]] = ("label", "images", "held_out", "zero_shot")
     path: ClassVar[None] = None
 
@@ -40,8 +40,8 @@ class FitRow:
         }
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line; intervals in brackets."""
-        return [(self.label or ALL, str(self.images), _shown(self.held_out), _shown(self.zero_shot))]
+        """Return the row's one line, with intervals in brackets."""
+        return [(self.label or ALL, str(self.images), _text(self.held_out), _text(self.zero_shot))]
 
 
 def _interval(share: Interval | None) -> dict[str, float] | None:
@@ -50,5 +50,5 @@ def _interval(share: Interval | None) -> dict[str, float] | None:
     return {name: round(getattr(share, name), _JSON_DIGITS) for name in ("value", "low", "high")}
 
 
-def _shown(share: Interval | None) -> str:
+def _text(share: Interval | None) -> str:
     return "" if share is None else f"{share.value:.2f} ({share.low:.2f}–{share.high:.2f})"

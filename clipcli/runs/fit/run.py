@@ -36,16 +36,16 @@ _FEWEST_LABELS = 2
 
 
 class _DeclinedError(Exception):
-    """The head is not better than the texts, so that its file is not written."""
+    """The head is not better than the texts, so its file is not written."""
 
 
 def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, console: Console) -> FitRun:
-    """Check everything that was asked before a model is touched.
+    """Check the options before a model is loaded.
 
     Raises:
-        UsageError: no such method, stdout for both rows and head, or a single label.
+        UsageError: an unknown method, stdout for both rows and head, or a single label.
         PackageMissingError: scipy is not installed.
-        ClipcliError: what `classify` raises.
+        ClipcliError: as `classify`.
     """
     if options.output == "-":
         raise UsageError("rows go to stdout, so the head needs a file", hint="-o shoes.head")
@@ -56,109 +56,112 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, consol
     check = CheckOptions(expect_from=options.expect_from)
     job = classify.plan(inputs, labels, ScoreOptions(), check, console)
     if len(job.labels) < _FEWEST_LABELS:
-        hint = "give a folder of other things too, so that there is something to tell apart"
-        raise UsageError(f"one label alone, {job.labels[0].name}, is nothing to learn", hint=hint)
+        hint = "add a folder with other pictures"
+        raise UsageError(f"a single label, {job.labels[0].name}, cannot be learned", hint=hint)
     return FitRun(job, options.method, options.seed, options.output, force=options.force)
 
 
 @dataclass
 class FitRun:
-    """One run, ready to go."""
+    """A checked run of `fit`."""
 
     job: ClassifyRun
     method: str
     seed: int
     output: str
-    """The file that the head is written to."""
+    """The file for the head."""
     force: bool = False
-    """Whether it is written even if it does not help."""
+    """Whether to write the head even if it does not help."""
     declined: bool = field(default=False, init=False)
     unit: ClassVar[str] = "image"
 
     @property
     def total(self) -> int | None:
-        """Return how many images there are; None for a list that is still coming."""
+        """Return the number of images, or None if unknown."""
         return self.job.total
 
     def rows(self, session: Session, advance: Advance) -> Iterator[FitRow]:
         """Read all images, learn, write the head if it helps, and yield one row per label and one for all.
 
         Raises:
-            InputsError: too few images, or images of fewer than two labels.
+            InputsError: there are too few images, or images of fewer than two labels.
             OutputError: the head cannot be written.
         """
         try:
-            with open_target(self.output) as target:  # first: no work is done for a file that cannot be written
+            with open_target(self.output) as target:  # first, to fail early if the file cannot be written
                 samples = read_labelled(self.job, session, advance, "fit")
-                made, rows = self._fit(session, samples)
-                self._judge(made)
-                write_head(self._file(session, samples, made, rows[-1]), target)
+                fit, rows = self._fit(session, samples)
+                self._judge(fit)
+                write_head(self._file(session, samples, fit, rows[-1]), target)
         except _DeclinedError:
             pass
         yield from rows
 
     def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run
-        """Say what could not be read, and return the exit code: 1 where the head was declined."""
+        """Print how many images could not be read, and return the exit code: 1 if no head was written."""
         self.job.report.summarise()
         return ExitCode.CHECK_FAILED if self.declined else self.job.report.exit_code
 
     def _fit(self, session: Session, samples: LabelledVectors) -> tuple[Fit, list[FitRow]]:
-        known = samples.truth >= 0
-        vectors, truth = samples.vectors[known], samples.truth[known]
+        has_label = samples.truth >= 0
+        vectors, truth = samples.vectors[has_label], samples.truth[has_label]
         counts = np.bincount(truth, minlength=len(self.job.labels))
         if (counts > 0).sum() < _FEWEST_LABELS:
-            raise InputsError("images of one label only: nothing to tell apart", hint="give images of two labels")
+            raise InputsError("there are images of one label only", hint="give images of two labels")
         if missing := [label.name for label, count in zip(self.job.labels, counts, strict=True) if not count]:
-            self._console.warning(f"no image of {', '.join(missing[:_NAMED])}: only its text speaks for it")
+            self._console.warning(f"no image of {', '.join(missing[:_NAMED])}: it is learned from its text only")
         texts = session.embed_labels(self.job.labels, self.job.prompts)
         examples = Examples(vectors, truth, texts, session.scoring.scale)
-        made = fit_head(examples, samples.vectors[~known], self.method, seed=self.seed)
-        return made, self._rows(made, counts.tolist())
+        fit = fit_head(examples, samples.vectors[~has_label], self.method, seed=self.seed)
+        return fit, self._rows(fit, counts.tolist())
 
-    def _rows(self, made: Fit, counts: list[int]) -> list[FitRow]:
-        compared, generator = made.comparison, np.random.default_rng(self.seed)
+    def _rows(self, fit: Fit, counts: list[int]) -> list[FitRow]:
+        compared, generator = fit.comparison, np.random.default_rng(self.seed)
         if compared is None:
             rows = [FitRow(label.name, counts[number], None, None) for number, label in enumerate(self.job.labels)]
             return [*rows, FitRow(None, sum(counts), None, None)]
         rows = []
         for number, label in enumerate(self.job.labels):
-            own = compared.truth == number
-            of_head, of_texts = share(compared.head[own], generator), share(compared.zero_shot[own], generator)
+            is_label = compared.truth == number
+            of_head, of_texts = (
+                share(compared.head[is_label], generator),
+                share(compared.zero_shot[is_label], generator),
+            )
             rows.append(FitRow(label.name, counts[number], of_head, of_texts))
         of_head, of_texts = share(compared.head, generator), share(compared.zero_shot, generator)
         return [*rows, FitRow(None, sum(counts), of_head, of_texts, compared.gain)]
 
-    def _judge(self, made: Fit) -> None:
-        """Say how the head does. Raises _DeclinedError where it is not to be kept."""
-        compared = made.comparison
+    def _judge(self, fit: Fit) -> None:
+        """Print the head's accuracy. Raises _DeclinedError if it is not to be written."""
+        compared = fit.comparison
         if compared is None:
-            said = "no label has two pictures, so none could be held out"
+            message = "no label has two pictures, so none could be held out"
             self.declined = not self.force
         else:
             gain = compared.gain
-            said = (
+            message = (
                 f"on {len(compared.truth)} held-out pictures {compared.head.mean():.1%} right, the labels' texts alone "
                 f"{compared.zero_shot.mean():.1%}: {_points(gain.value)} points ({_points(gain.low)} to "
                 f"{_points(gain.high)})"
             )
             self.declined = not compared.helps and not self.force
-        self._console.info(said)
+        self._console.info(message)
         if self.declined:
-            why = "nothing could be measured" if compared is None else "that may be chance, or no gain at all"
-            self._console.line(f"no head written: {why}; give more pictures, or --force to write it all the same")
+            reason = "nothing could be measured" if compared is None else "the gain is zero or may be chance"
+            self._console.line(f"no head written: {reason}; give more pictures, or use --force to write it anyway")
             raise _DeclinedError
 
-    def _file(self, session: Session, samples: LabelledVectors, made: Fit, together: FitRow) -> HeadFile:
+    def _file(self, session: Session, samples: LabelledVectors, fit: Fit, together: FitRow) -> HeadFile:
         counts = np.bincount(samples.truth[samples.truth >= 0], minlength=len(self.job.labels))
         info = session.info
         return HeadFile(
             HeadDescription(
                 FORMAT, "few-shot", info.name, info.fingerprint, self.method,
-                tuple(label.name for label in self.job.labels), tuple(counts.tolist()), made.head.sharpness,
-                made.head.neighbours, made.novelty.limit, _numbers(together.held_out), _numbers(together.zero_shot),
+                tuple(label.name for label in self.job.labels), tuple(counts.tolist()), fit.head.sharpness,
+                fit.head.neighbours, fit.novelty.limit, _numbers(together.held_out), _numbers(together.zero_shot),
                 self.seed,
             ),
-            made.head, made.novelty,
+            fit.head, fit.novelty,
         )  # fmt: skip
 
     @property

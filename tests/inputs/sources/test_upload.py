@@ -87,7 +87,7 @@ def test_what_cannot_be_sent_is_kept_and_sent_by_resume(memory, photos, monkeypa
         failed = run(*command)
     assert failed.code == 6
     kept, error = failed.stderr.splitlines()[-2:]
-    assert kept.endswith("images are done and kept; --resume goes on from there")
+    assert kept.endswith("images are finished; --resume continues from there")
     assert error == "clipcli: error: cannot write it: access denied"
     assert files_of(memory) == {}
     monkeypatch.setattr(

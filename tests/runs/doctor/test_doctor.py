@@ -144,7 +144,7 @@ def test_a_wrong_answer_is_a_fault(some_tiny, monkeypatch):
     assert wrong.ok is False
     assert wrong.value.startswith("failed: not its known answer, cosine 0.0")
     monkeypatch.setattr(selftest, "read_answer", lambda: Answer("abd", good.vectors))
-    assert next(selftest.embedded_model()).value == "failed: the model is abc, its answer was kept for abd"
+    assert next(selftest.embedded_model()).value == "failed: the model is abc, but the stored answer is for abd"
 
 
 def test_a_model_that_does_not_run_is_a_fault_with_a_reason(some_tiny, monkeypatch):

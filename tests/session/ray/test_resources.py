@@ -45,7 +45,7 @@ def test_what_cannot_be_meant(options, why):
 
 def test_texts_are_not_for_a_cluster():
     result = run("embed", "--text", "a", "-m", "tiny", "--ray", "local")
-    assert (result.code, "a cluster embeds images" in result.stderr) == (2, True)
+    assert (result.code, "--ray is for images only" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
