@@ -171,7 +171,7 @@ def test_images_that_were_read_in_other_ways_are_not_merged(embed, mixed: Path, 
     embed(mixed, "-o", tmp_path / "b.npy", "--fast-decode", "--no-orient")
     merged = run("merge", tmp_path / "a.npy", tmp_path / "b.npy", "-o", tmp_path / "c.npy")
     assert merged.code == 4
-    assert "b.npy: decoding is 'unrotated, fast', of " in merged.stderr
+    assert "b.npy: decoding is 'unrotated, fast', but in " in merged.stderr
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_vectors_say_how_pixels_became_rgb(embed, tmp_path: Path, option: list[s
     assert (usual.info.pixels, other.info.pixels) == ("rgb on #ffffff", pixels)
     assert np.abs(usual.matrix() - other.matrix()).max() > 0.001
     merged = run("merge", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "-o", tmp_path / "c.npy")
-    assert (merged.code, f"pixels is '{pixels}', of " in merged.stderr) == (4, True)
+    assert (merged.code, f"pixels is '{pixels}', but in " in merged.stderr) == (4, True)
     assert embed(folder, "--background-colour", "blurple").code == 2
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ON_BLACK = "its images were read rgb on #000000, those of this run rgb on #ffffff"
-ADVICE = "to read both alike, add --background-colour '#000000'"
+ADVICE = "to read both in the same way, add --background-colour '#000000'"
 FORMATS = ("jsonl", "csv", "npy", "npz", "safetensors")
 
 
@@ -91,7 +91,7 @@ def test_references_of_dedupe(
         assert warnings == []
     else:
         theirs, ours, advice = said
-        assert f"read {theirs}, those of this run {ours}; to read both alike, {advice}" in "".join(warnings)
+        assert f"read {theirs}, those of this run {ours}; to read both in the same way, {advice}" in "".join(warnings)
 
 
 def test_files_that_are_searched_together(embed: Any, random_model: str):
