@@ -28,9 +28,9 @@ class Verdict:
     expected_score: float | None = None
     """None when the expected label is none of the labels, or in a multi-label run below the threshold."""
     in_top: bool = False
-    """Whether the expected label is among the five best."""
+    """True if the expected label is among the five best."""
     forbidden: bool = False
-    """Whether `expected` says what the image must not be."""
+    """True if `expected` is a label that the image must not have."""
     right: tuple[str, ...] = ()
     """The right labels one by one; empty for what is forbidden."""
 

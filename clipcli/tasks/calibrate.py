@@ -27,7 +27,7 @@ Objective = Literal["f1", "decisions"]
 
 @dataclass(frozen=True)
 class Goal:
-    """What a threshold is chosen for."""
+    """The objective of a threshold."""
 
     objective: Objective = "f1"
     """The best F1; or most right decisions: the right accepted, the wrong refused."""
@@ -41,7 +41,7 @@ class Threshold:
 
     threshold: float
     reached: bool = True
-    """Whether the wanted precision is reached on the images it was found on."""
+    """True if the target precision is reached on the images used for calibration."""
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,13 @@ class Samples:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What is learnt from samples."""
+    """The result of a calibration."""
 
     temperature: float
     cuts: tuple[Threshold, ...]
     """A label each."""
     own: tuple[bool, ...]
-    """Whether the label's own images gave its cut, or all labels together did."""
+    """True if the cut is from the label's own images, False if from those of all labels."""
 
 
 @dataclass(frozen=True)

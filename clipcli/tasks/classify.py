@@ -39,7 +39,7 @@ class LabelScore:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one image got."""
+    """The result of one image."""
 
     label: str | None
     """The answer; None when nothing reached the threshold."""

@@ -26,7 +26,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """What every threshold would give, from the highest to the lowest that changes anything."""
+    """Figures at every threshold, from the highest to the lowest with an effect."""
 
     thresholds: Floats
     """(n,), falling."""

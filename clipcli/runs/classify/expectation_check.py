@@ -1,4 +1,4 @@
-"""What is expected of each image, and what is said when it is not so."""
+"""Compare each image with its expected label, and report failures."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _TENSORS: Final = ("weights", "bias", "examples", "votes", "middle", "centres")
 
 @dataclass(frozen=True)
 class HeadDescription:
-    """What is known of a few-shot head beside its numbers."""
+    """The description of a few-shot head."""
 
     format: int
     kind: str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreLimit:
-    """How low or how high a score may be."""
+    """A lower or upper limit of a score."""
 
     name: str
     bound: float

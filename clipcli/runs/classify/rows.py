@@ -46,7 +46,7 @@ class ClassifiedRow:
     holds: bool | None = None
     """None where nothing is expected of the image."""
     checked: bool = False
-    """Whether the run is a check, so that all its rows say what was expected."""
+    """True if the run is a check; all its rows then have the expected label."""
     multi_label: bool = False
 
     @property
@@ -126,7 +126,7 @@ class PredictedRow:
     image: str
     scores: Mapping[str, float]
     holds: bool | None
-    """Whether it keeps all limits; None where there are none."""
+    """True if it is within all limits; None without limits."""
 
     @property
     def columns(self) -> tuple[str, ...]:

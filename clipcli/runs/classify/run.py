@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from clipcli.tasks.fit import HeadClassifier
 
 BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", "a blurry picture", "an empty picture")
-"""What a picture of nothing in particular is called, where `--background` says nothing else."""
+"""The default texts of `--background`, for a picture of nothing in particular."""
 _OWN_HEAD, _AGAINST_BACKGROUND = "the model's own sigmoid head", "each label against the background prompts"
 
 
@@ -59,12 +59,12 @@ class ClassifyRun:
     report: RunSummary
     tally: Tally = field(default_factory=Tally)
     name: str = "classify"
-    """What reports call this run."""
+    """The name of this run in reports."""
     reporting: Reporting = field(default_factory=Reporting)
     findings: list[Finding] = field(default_factory=list)
     thresholds: ThresholdFile | None = None
     head: HeadFile | None = None
-    """What was learnt from pictures, in place of the labels' texts."""
+    """A head learned from pictures, used in place of the labels' texts."""
     stored: StoredVectors | None = None
     """Vectors in place of images."""
     carried: CarriedColumns = field(default_factory=lambda: CarriedColumns((), OWN_COLUMNS))

@@ -39,18 +39,18 @@ class LabelThreshold:
 
     label: str
     phrases: tuple[str, ...]
-    """What stands for it in the prompts."""
+    """The text for it in the prompts."""
     threshold: float
     images: int
     own: bool
-    """Whether its own images gave the threshold, or all labels' together."""
+    """True if the threshold is from its own images, False if from those of all labels."""
     precision: tuple[float, float, float] | None
     recall: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True)
 class ThresholdFile:
-    """What calibration found, and for which model, labels and prompts."""
+    """The result of a calibration, with its model, labels and prompts."""
 
     model: str
     fingerprint: str

@@ -1,4 +1,4 @@
-"""What is asked of `classify`, checked as a whole before a model is touched."""
+"""Check the options of `classify` together before a model is loaded."""
 
 from __future__ import annotations
 

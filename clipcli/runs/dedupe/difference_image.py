@@ -1,4 +1,4 @@
-"""Where two pictures differ, as a small picture: black where they are the same."""
+"""Draw the difference of two pictures as a small picture, black where they are equal."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ class Facts:
     """Pillow's name, in lower case."""
     coloured: bool
     camera: bool
-    """Whether its metadata says which camera took it."""
+    """True if its metadata names the camera."""
     drawn: float
-    """How much is flat: near 0 for a photo."""
+    """The flat share of the picture: near 0 for a photo."""
     sketch: npt.NDArray[np.uint8]
     """(stretches, 32, 32), see `sketch_of`."""
 

@@ -67,9 +67,9 @@ class Grouper:
     vectors: Vectors | None
     looker: SignatureReader
     by_vectors: CandidateIndex | None
-    """What may look alike; None below that level."""
+    """Candidates for look-alikes; None below that level."""
     by_sketches: CandidateIndex | None
-    """What may be the same picture."""
+    """Candidates for the same picture."""
     thresholds: LevelThresholds
     level: Level
     rules: Sequence[Rule]

@@ -53,7 +53,7 @@ class Content:
 
     @property
     def is_one_file(self) -> bool:
-        """Return whether all of them are names of one file, so that there is no copy."""
+        """Return True if all of them are names of one file, so that there is no copy."""
         return all(is_same_file(self.files[0], other) for other in self.files[1:])
 
 

@@ -1,4 +1,4 @@
-"""What was asked of `dedupe`, from start to exit code."""
+"""Run `dedupe` from start to exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each picture, and how two of them compare. Facts, verdicts and digests are kept between runs."""
+"""Compute facts of pictures and compare pairs. Facts, verdicts and digests are cached between runs."""
 
 from __future__ import annotations
 

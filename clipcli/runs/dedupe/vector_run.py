@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 8192
 _FLOORS: Final = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25, 0.0)
-"""Where the search for a threshold looks, until enough is alike."""
+"""Thresholds to try, until enough images are alike."""
 _PRECISION: Final = 0.0005
 _ROUNDING: Final = 1e-6
 """By which the product of equal rows may miss 1."""

@@ -34,7 +34,7 @@ class BoxesPage:
     cards: dict[str, list[Card]] = field(default_factory=dict)
     """By label."""
     boxes: dict[str, int] = field(default_factory=dict)
-    """How many there are of each label, in how many images (`seen`)."""
+    """The number of boxes per label, and of images with boxes (`seen`)."""
     seen: dict[str, int] = field(default_factory=dict)
     images: int = 0
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SessionT = TypeVar("SessionT")
 COCO: Final = "coco"
-"""What `--format` calls it."""
+"""Its name in `--format`."""
 _DIGITS: Final = 6
 
 

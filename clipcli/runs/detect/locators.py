@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
 COARSE_THRESHOLD = 0.5
 BACKGROUND = ("something", "a background", "a scene", "a texture", "a blurry picture", "an empty picture")
-"""What a window without any of the labels looks like."""
+"""Texts for a window without any of the labels."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """What was found in one upright image."""
+    """The boxes of one upright image."""
 
     image: Image
     answers: Answers
@@ -44,14 +44,14 @@ class Located:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to look for, and what counts as found."""
+    """The labels to find, and the conditions for boxes."""
 
     labels: Sequence[Label]
     prompts: PromptSet
     threshold: float | None
     """None for that of the way."""
     multi_label: bool = False
-    """Whether a box can have several labels."""
+    """True if a box can have several labels."""
 
 
 class Locator(Protocol[SessionT_contra]):

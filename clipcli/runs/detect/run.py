@@ -37,7 +37,7 @@ class DetectRun(Generic[SessionT]):
     page: BoxesPage | None = None
     """A report."""
     lists_images: bool = False
-    """Whether there is a row for each image too, before those of its boxes."""
+    """True if each image has a row of its own before those of its boxes."""
     written: int = 0
     """Crops so far."""
     unit: ClassVar[str] = "image"

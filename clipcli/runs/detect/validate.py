@@ -1,4 +1,4 @@
-"""What is asked of `detect`, checked as a whole before a model is touched."""
+"""Check the options of `detect` together before a model is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `clipcli models` does: list, describe, fetch, check and export."""
+"""Implement `clipcli models`: list, describe, fetch, check and export."""
 
 from __future__ import annotations
 

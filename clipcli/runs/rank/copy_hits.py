@@ -24,7 +24,7 @@ _TRIES = 10_000
 _LONGEST_STEM, _LONGEST_SUFFIX = 200, 16
 """Bytes of a file's name that are kept: with its number it has to fit into the 255 that file systems take."""
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-"""What Windows allows in no name, and what addresses of the web are full of."""
+"""Characters that Windows does not allow in names and that are common in URLs."""
 _IS_WINDOWS = os.name == "nt"
 _NO_PRIVILEGE = 1314
 """Windows' number for a user who may not make links."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the corpus is made of."""
+    """The inputs of the corpus."""
 
     files: tuple[VectorFile, ...]
     images: tuple[str, ...]
@@ -36,15 +36,15 @@ class Sources:
     column: str | None
     """Of tables of images."""
     globs: Globs
-    """Which names are searched."""
+    """The filter of names."""
     keep: tuple[str, ...] = ()
     """Columns of tables that hits keep."""
     where: Condition | None = None
-    """Which rows of tables are searched."""
+    """The filter of rows in tables."""
     index: Index | None = None
     """In place of all others."""
     detail: Callable[[str], object] | None = None
-    """Is told which folders were passed over."""
+    """Gets a message with the skipped folders."""
 
     @property
     def model(self) -> str | None:

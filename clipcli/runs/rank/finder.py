@@ -75,7 +75,7 @@ _SAME = 1 - 1e-5
 
 @dataclass(frozen=True)
 class HitLimits:
-    """Where the hits of a query end."""
+    """The limits on the hits of a query."""
 
     top: int | None
     min_score: float | None = None
@@ -132,7 +132,7 @@ class CorpusFinder:
     keeps: Callable[[str], bool] | None
     console: Console
     device: str = "cpu"
-    """Where products of many queries may be made; `auto` weighs what that costs."""
+    """The device for products of many queries; `auto` picks it by cost."""
 
     def with_queries(self, asked: EncodedQueries) -> CorpusFinder:
         """Return a finder of other queries over the same corpus, which need not be looked through again."""

@@ -22,13 +22,13 @@ _KEPT = 64
 
 @dataclass(frozen=True)
 class HitsPage:
-    """Where the page goes, and what stands above the hits."""
+    """A page of hits: its path, and the search that its head describes."""
 
     path: str
     searched: Searched
     orient: bool = True
     fetch: bool = False
-    """Whether URLs that a vector file names are fetched for their pictures."""
+    """True if URLs named by a vector file are fetched for their pictures."""
 
     def write(self, results: Sequence[Result]) -> None:
         """Write it, whole or not at all.

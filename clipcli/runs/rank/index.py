@@ -51,7 +51,7 @@ _SPARE = 4
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """What stands in `index.json`."""
+    """The content of `index.json`."""
 
     model: str
     fingerprint: str

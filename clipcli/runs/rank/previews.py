@@ -28,7 +28,7 @@ class Preview:
     console: Console
     orient: bool = True
     fetch: bool = False
-    """Whether URLs that a vector file names are fetched."""
+    """True if URLs named by a vector file are fetched."""
     _results: list[tuple[str, tuple[Hit, ...], int]] = field(default_factory=list)
     _texts: bool = False
 

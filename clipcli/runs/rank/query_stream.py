@@ -38,7 +38,7 @@ class QueryStream:
 
     _is_json: bool | None = None
     _has_ids: bool | None = None
-    """Whether the first queries had ids: every row has the same columns."""
+    """True if the first queries had ids; all rows have the same columns."""
     _faults: Faults = field(default_factory=lambda: Faults(shown_name(STDIN)))
 
     def batches(self) -> Iterator[QueryBatch]:

@@ -1,4 +1,4 @@
-"""What each query should find, and the figures that come of it."""
+"""Read the expected rows of each query and compute figures of recall."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ _SUGGESTED_FROM = 20_000
 
 @dataclass(frozen=True)
 class Sought:
-    """What one query should find."""
+    """The expected rows of one query."""
 
     rows: set[int] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
@@ -120,7 +120,7 @@ class Sought:
 
 @dataclass(frozen=True)
 class Figures:
-    """What came of the table."""
+    """The figures of all queries, and the best rank of each."""
 
     rows: Sequence[MeasureRow]
     best: Sequence[tuple[Query, int | None]]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Searched:
-    """What hits were searched in, and by which model."""
+    """The corpus and the model of a search."""
 
     model: str
     rows: int
@@ -27,17 +27,17 @@ class Hit:
     rank: int
     name: str
     path: str
-    """What the operating system opens."""
+    """The path for the operating system to open."""
     score: float
     is_far: bool = False
-    """Whether it is a URL that a vector file or an index names: whoever made that file chose it, not the user."""
+    """True if it is a URL from a vector file or an index, chosen by the author of that file and not by the user."""
     fields: Mapping[str, object] = field(default_factory=dict)
     """Columns of the table that the image is a row of."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one query found."""
+    """The hits of one query."""
 
     number: int
     """Of the query, 1 for the first."""

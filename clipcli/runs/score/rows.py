@@ -23,7 +23,7 @@ class ScoredRow:
     scores: Mapping[str, float]
     """Cosine similarity by model, the first model's first."""
     holds: bool | None = None
-    """Whether it reaches the score that a check asks for; None where there is no check."""
+    """True if it reaches the score that a check requires; None without a check."""
 
     @property
     def score(self) -> float:

@@ -44,7 +44,7 @@ class SelectedRow:
 
 @dataclass(frozen=True)
 class RowWishes:
-    """Which rows are chosen."""
+    """The conditions for chosen rows."""
 
     column: str | None = None
     """That names images; None takes the first of a usual name."""

@@ -49,7 +49,7 @@ class SampleWriter(Protocol):
 
 @dataclass(frozen=True)
 class ShardNames:
-    """What `-o` names: one tar, or a pattern for the numbers of several."""
+    """The output of `-o`: one tar, or a pattern for numbered tars."""
 
     before: str
     after: str = ""

@@ -41,7 +41,7 @@ class MemberContent(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """What belongs together."""
+    """A sample: members that belong together."""
 
     holder: str
     """The archive, as the user wrote it; empty for files."""

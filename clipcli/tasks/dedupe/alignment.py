@@ -50,7 +50,7 @@ class AlignedPair:
     frames: tuple[Stretch, Stretch]
     """What was laid on each other."""
     stretches: tuple[Stretch, Stretch]
-    """What each shows that the other shows too."""
+    """The shared part of each picture."""
     motion: Motion
     correlation: float
 

@@ -36,7 +36,7 @@ _LOST: Final = 0.25
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What the middle of a picture holds at each fineness."""
+    """The detail of the middle of a picture at each scale."""
 
     power: npt.NDArray[np.float64]
     """(20,) log10 of the power, from the whole picture to single pixels."""

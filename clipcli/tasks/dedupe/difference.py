@@ -50,7 +50,7 @@ _GREY: Final = 4.0
 _SATURATION: Final = (0.25, 2.5)
 _SHIFT: Final = 14.0
 _TINT: Final = 0.12
-"""How far a white balance turns brightness into colour."""
+"""The largest shift from brightness to colour by a white balance."""
 
 
 class Difference(NamedTuple):

@@ -19,7 +19,7 @@ _Key: TypeAlias = "tuple[int | str, ...]"
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What rules may ask about a file."""
+    """The facts of a file that rules use."""
 
     path: str
     """Absolute."""
@@ -32,9 +32,9 @@ class FileFacts:
     """Pillow's name of it, in lower case."""
     protected: bool = False
     coloured: bool = False
-    """Whether there is any colour in it."""
+    """True if the picture has any colour."""
     camera: bool = False
-    """Whether it says which camera took it."""
+    """True if its metadata names the camera."""
     unreal: int = 0
     """How little of it is real among the copies that it was held against (`detail`); 0 where that was not asked."""
 
@@ -45,7 +45,7 @@ class Rule:
 
     name: str
     why: str
-    """How a row says that this rule decided."""
+    """The name of the rule in rows that it decided."""
     key: Callable[[FileFacts], int]
 
 
@@ -62,7 +62,7 @@ _MARK: Final = re.compile(
     r"|[_~]\d{1,2})$|^(copy|kopie|copie|copia|cópia) (\(\d+\) )?(of|von|de|di) ",
     re.IGNORECASE,
 )
-"""What file managers, browsers and import programs add to the name of a second copy."""
+"""Suffixes and prefixes that file managers, browsers and import programs add to the name of a second copy."""
 _SIMPLE: Final = (
     Rule("camera", "camera data", lambda facts: not facts.camera),
     Rule("real-detail", "real detail", lambda facts: facts.unreal),

@@ -66,7 +66,7 @@ _FLAT_SHIFT: Final = 3.0
 
 @dataclass(frozen=True)
 class Signature:
-    """What is compared of a picture."""
+    """The features of a picture for comparison."""
 
     hashes: Bits
     """(1 or 8, 32) uint8: the hash upright, and of the seven turns where they were asked for."""
@@ -74,7 +74,7 @@ class Signature:
 
 
 class Likeness(NamedTuple):
-    """How two pictures compare."""
+    """The comparison of two pictures."""
 
     verdict: Verdict
     distance: int
@@ -82,7 +82,7 @@ class Likeness(NamedTuple):
     structure: float
     """Correlation of grey values where both show the same, -1 to 1."""
     turn: int
-    """Which of the eight turns of the second looks like the first; 0 is upright."""
+    """The orientation (of eight) in which the second looks like the first; 0 is upright."""
     peak: float = 0.0
     """The block that differs most beside what differs everywhere; 10 is where *near* ends."""
 

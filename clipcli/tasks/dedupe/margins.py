@@ -1,4 +1,4 @@
-"""What lies outside the part that two pictures share: a plain border, what was cropped, or something else."""
+"""Classify the area outside the part that two pictures share: a plain border, a crop, or other content."""
 
 from __future__ import annotations
 

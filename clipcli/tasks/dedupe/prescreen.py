@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PARAMETERS: Final = 8
 _FURTHEST: Final = 0.08
-"""How far one step may go, in shares of the side."""
+"""The largest step, as a share of the side."""
 
 
 def aligned_correlations(first: Grey, second: Grey, steps: int) -> npt.NDArray[np.float32]:

@@ -43,7 +43,7 @@ _GROUND: Final = 0.2
 
 @dataclass(frozen=True)
 class Sheet:
-    """What two pictures are compared by."""
+    """The features by which two pictures are compared."""
 
     grey: npt.NDArray[np.uint8]
     """(height, width), at most 640."""

@@ -1,4 +1,4 @@
-"""What a detection model says of boxes → boxes with labels, in pixels of the picture."""
+"""Convert the outputs of a detection model to boxes with labels, in pixels of the picture."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _OVERLAP: Final = 0.2
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Which windows cover which cells of a picture."""
+    """The windows that cover each cell of a picture."""
 
     width: int
     height: int

@@ -28,9 +28,9 @@ class FewShotHead:
     votes: Vectors
     """(examples, labels): what an example adds to each label's logit at cosine 1."""
     sharpness: float = 0.0
-    """How fast votes fade with distance; 0 or more."""
+    """The decay of votes with distance; 0 or more."""
     neighbours: int = 0
-    """How many of the nearest examples vote; 0 is all."""
+    """The number of nearest examples that vote; 0 is all."""
 
     def logits(self, images: Vectors) -> Scores:
         """(images, dim), unit length → float32 (images, labels)."""

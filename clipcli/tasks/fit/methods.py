@@ -35,7 +35,7 @@ class Examples:
     texts: Vectors
     """(labels, dim), unit length."""
     scale: float
-    """What the model's own head multiplies cosines with."""
+    """The factor for cosines in the model's own head."""
 
     def some(self, chosen: npt.NDArray[np.bool_]) -> Examples:
         """Only the chosen examples."""
@@ -196,7 +196,7 @@ def _log_softmax(logits: Floats) -> Floats:
 
 _PSEUDO_COUNT = 1.0
 _USUAL_SCALE = 100.0
-"""What most CLIP models multiply cosines with; strengths are meant for it."""
+"""The factor for cosines in most CLIP models; strengths are given for it."""
 _STRENGTHS = (0.03, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 10.0, 30.0)
 _SHARES = (1.0, 3.0)
 _PENALTIES = (0.1, 1.0)

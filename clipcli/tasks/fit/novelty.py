@@ -1,4 +1,4 @@
-"""What is none of the labels: how unlike all of their pictures a vector is."""
+"""Measure novelty: the distance of a vector from the pictures of all labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED: Final = 0.05
 
 @dataclass(frozen=True)
 class Novelty:
-    """Where the pictures of each label lie, seen from the middle of them all."""
+    """The centres of the labels' pictures, relative to the mean of all pictures."""
 
     middle: Vector
     """(dim,)."""

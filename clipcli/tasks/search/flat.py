@@ -140,7 +140,7 @@ _BELOW_ALL = np.float32(-2)
 
 @dataclass(frozen=True)
 class Hits:
-    """What one query found, best first."""
+    """The hits of one query, best first."""
 
     rows: Rows
     scores: Scores
@@ -149,10 +149,10 @@ class Hits:
 
 @dataclass(frozen=True)
 class SearchLimits:
-    """Which rows count as found."""
+    """The conditions for hits."""
 
     top: int | None = 10
-    """How many a query; None is all."""
+    """The maximum number per query; None is all."""
     floors: Scores | None = None
     """(queries,): the lowest score that counts."""
     excluded: Sequence[Rows] = ()

@@ -23,7 +23,7 @@ FALSE_HITS = 0.1
 SAMPLE = 50_000
 """Rows that centre and spread are taken from; their error is then below 1 %."""
 FEWEST = 20
-"""Rows below which there is no telling what is usual."""
+"""The minimum number of rows for a usual score."""
 _NORMAL = 1.4826
 
 

@@ -41,7 +41,7 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class Relevant:
-    """Which rows each of some queries should find, with the vectors that tell their ranks."""
+    """The expected rows of some queries, with the vectors to compute their ranks."""
 
     queries: Vectors
     """(n, dim), unit length."""
@@ -91,7 +91,7 @@ def evaluate(
 
 
 class _Counter:
-    """How many rows stand before each of some (query, row) pairs."""
+    """Counts the rows that rank before each (query, row) pair."""
 
     def __init__(self, queries: Vectors, rows: Rows, scores: Scores, name_of: Callable[[int], str]) -> None:
         self.queries, self.rows, self.scores, self.name_of = queries, rows, scores, name_of
