@@ -221,6 +221,7 @@ def page(figures: Figures) -> str:
     lines += [
         "", "For clipcli a copy is found when it is *exact* or *near*; in one folder, beside the keeper of its group.",
         "A hash finds it within the distance from its original.", "",
+        "Pairs below are, for clipcli, a file that would go and its keeper, and for hashes any two files.", "",
         "## Different pictures that were taken for copies, pairs", "",
     ]  # fmt: skip
     wrongs = {"clipcli": ours, **hashes}

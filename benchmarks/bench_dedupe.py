@@ -179,6 +179,7 @@ def bench_imagededup(python: str) -> Figures:
 def pages(figures: Figures) -> str:
     """The figures as a page."""
     lines = ["# dedupe", "", f"{figures['conditions']}. Written by `benchmarks/bench_dedupe.py`.", ""]
+    lines += ["Which copies are found, and what is taken for one: [copies.md](copies.md).", ""]
     for name, title in TITLES.items():
         if name not in figures:
             continue
