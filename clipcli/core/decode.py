@@ -59,9 +59,13 @@ def parse_json(text: str | bytes, *, repeated: Literal["last", "refuse"] = "last
     return value
 
 
+class HalfPairError(DecodeError):
+    """Raised for JSON whose syntax is right, but which spells half of a surrogate pair."""
+
+
 def _refuse_half_pairs(text: str) -> None:
     if _has_half_pair(text):
-        raise DecodeError("half of a surrogate pair in it, which is no text")
+        raise HalfPairError("half of a surrogate pair in it, which is no text")
 
 
 def _has_half_pair(text: str) -> bool:

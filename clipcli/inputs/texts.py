@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipcli.core.arrow import no_such_column, pyarrow
-from clipcli.core.decode import DecodeError, parse_json
+from clipcli.core.decode import DecodeError, HalfPairError, parse_json
 from clipcli.core.files import is_file, read_lines, words_of
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, InputsError, UsageError
@@ -169,6 +169,9 @@ def _json_lines(stream: IO[bytes], source: str, column: str | None) -> Iterator[
             continue
         try:
             record = parse_json(line)
+        except HalfPairError:
+            yield _ref(None, f"line {number} of {source}")
+            continue
         except DecodeError as error:
             raise InputsError(f"{source}:{number}: {error}") from error
         if not isinstance(record, dict):

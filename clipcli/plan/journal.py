@@ -221,10 +221,10 @@ def _settle(part: Path, path: Path, stream: IO[bytes]) -> IO[bytes]:
         part.unlink(missing_ok=True)
     except PermissionError:  # Windows, which neither renames a file that is open nor removes one of its names
         stream.close()
-        if os.path.lexists(path):
-            part.unlink(missing_ok=True)
-        else:
+        if not os.path.lexists(path):
             part.rename(path)
+        with suppress(OSError):
+            part.unlink()
         stream = _open(path, os.O_RDWR)
         _lock(path, stream)
     return stream
