@@ -127,8 +127,8 @@ def test_a_cut_off_file_is_the_error_that_it_is_elsewhere():
 @pytest.mark.parametrize(
     ("asked", "machine", "error", "message"),
     [
-        ("cpu", "cuda", UsageError, "--device says cpu"),
-        ("mps", "mps", UsageError, "--device says mps"),
+        ("cpu", "cuda", UsageError, "--device is cpu"),
+        ("mps", "mps", UsageError, "--device is mps"),
         ("auto", None, DeviceError, "no CUDA device here"),
         ("auto", "mps", DeviceError, "no CUDA device here"),
         ("cuda:1", None, DeviceError, "no CUDA device here"),
