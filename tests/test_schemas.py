@@ -103,8 +103,17 @@ def test_fit(random_model: str, folder: Path, tmp_path: Path):
 
 
 def test_detect(random_model: str, pictures_with_a_bad_one: list[Path]):
-    rows = rows_of(random_model, "detect", *pictures_with_a_bad_one, "-l", "disc,square", "--threshold", "0.2")
+    rows = rows_of(random_model, "detect", *pictures_with_a_bad_one, "-l", "disc,square", "--threshold", "0.0")
     check(rows, "detect")
+
+
+def test_classify_boxes(random_model: str, folder: Path, tmp_path: Path):
+    lines = [
+        {"image": str(folder / "disc" / "red.png"), "box": [1, 2, 30, 40]},
+        {"image": "gone.png", "box": [0, 0, 5, 5]},
+    ]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    check(rows_of(random_model, "classify", "--boxes", tmp_path / "b.jsonl", "-l", "disc,square"), "classify")
 
 
 def test_check(random_model: str, folder: Path, tmp_path: Path):
