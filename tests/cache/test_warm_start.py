@@ -16,9 +16,9 @@ import json
 import sys
 opened = set()
 sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
-from clipcli.cli import main
+from clipcli.cli import app
 try:
-    main()
+    app(prog_name="clipcli")
 except SystemExit as stop:
     model = [path for path in opened if path.endswith((".onnx", ".data", ".safetensors", ".bin", "tokenizer.json"))]
     engines = {"torch", "open_clip", "onnxruntime", "tokenizers", "transformers", "timm"} & set(sys.modules)

@@ -68,7 +68,7 @@ def test_whole_samples_in_order_and_several_shards(world: Path):
     assert sorted(os.listdir("kept")) == ["00000.tar", "00001.tar"]
     assert members(world / "kept/00000.tar") + members(world / "kept/00001.tar") == wanted
     assert "6 images with all that belongs to them, 18 files: 2 shards" in result.stderr
-    assert "6 of 13 rows chosen; 1 rows of failed inputs left out" in result.stderr
+    assert "6 of 13 rows chosen; rows of failed inputs left out: 1" in result.stderr
     again = run("select", "scores.jsonl", "--min-score", "0.3", "-o", "kept/{:05d}.tar")
     assert_one_error(again, "kept/00000.tar is there already", code=2)
 

@@ -11,13 +11,12 @@ from clipcli.options.shared import InputOptions, LabelOptions, RunOptions
 
 EVERYDAY = (
     "labels", "labels_file", "prompts", "threshold", "multi_label", "crops", "report", "output", "format", "paths",
-    "model", "device", "files_from", "include", "exclude", "quiet",
+    "model", "device", "include", "exclude", "quiet",
 )  # fmt: skip
 """Options in `--help`."""
 EXAMPLES = (
     'clipcli detect photos/ -l "a dog,a ball"',
-    "clipcli detect photos/ -l dog,ball -m owlv2 --threshold 0.2",
-    "clipcli detect photos/ -l dog,ball -m owlv2 --format coco -o boxes.json --report boxes.html",
+    "clipcli detect photos/ -l dog -m owlv2 -f coco -o boxes.json",
     "clipcli detect photos/ -l dog -m owlvit --crops dogs/",
 )
 

@@ -194,7 +194,7 @@ class SelectRun:
         )
         if renamed := getattr(writer, "renamed", 0):
             report.console.info(
-                f"{renamed:,} samples have a name that another has: they stand in a folder of their shard"
+                f"samples with the name of another, written to a folder named after their shard: {renamed:,}"
             )
         if self._along:
             report.console.info(
@@ -204,7 +204,7 @@ class SelectRun:
     def _finish(self, reader: RowReader) -> ExitCode:
         console, report = self.report.console, self.report
         chosen = report.done if self.output is not None else self._chosen
-        errors = f"; {reader.errors:,} rows of failed inputs left out" if reader.errors else ""
+        errors = f"; rows of failed inputs left out: {reader.errors:,}" if reader.errors else ""
         console.info(f"{chosen:,} of {reader.read:,} rows chosen{errors}")
         if self._lost:
             console.line(
