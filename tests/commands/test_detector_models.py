@@ -63,6 +63,16 @@ def test_an_alias_and_a_repository_are_found_in_the_hubs_cache(kind: str, folder
         assert detect(*photos, "-m", name, "--threshold", "0.2").rows == alias.rows
 
 
+def test_models_pull_takes_detection_models(kind: str, folder: Path, hub: Path):
+    repository = small_detectors.REPOSITORIES[kind]
+    missing = run("models", "pull", kind, "--offline")
+    assert_one_error(missing, repository, code=5)
+    small_detectors.put_into_hub_cache(folder, repository, hub)
+    result = run("models", "pull", kind, "--offline")
+    assert result.code == 0, result.stderr
+    assert f"hf-hub:{repository} is here (fingerprint " in result.stderr
+
+
 def test_boxes_lie_in_the_upright_picture(folder: Path, photos: list[Path]):
     result = detect(*photos, "-m", f"local-dir:{folder}", "--threshold", "0.0", "--multi-label")
     assert result.code == 0, result.stderr

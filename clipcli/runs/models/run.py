@@ -12,11 +12,13 @@ from clipcli.core.decode import parse_json
 from clipcli.core.files import read_bytes
 from clipcli.core.optional_packages import has_packages, install_command
 from clipcli.engines import openclip_registry
+from clipcli.engines.detector_files import DETECTOR_ALIASES, is_detector_name
 from clipcli.engines.registry import SOURCE_ENGINE
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
 from clipcli.models import catalogue, loader, records
 from clipcli.models.catalogue import ALIAS_NAMES
 from clipcli.models.choice import Choice
+from clipcli.models.detector_loader import load_detector_model, parse_detector
 from clipcli.models.loader import export_source, export_to_cache
 from clipcli.models.model import Model
 from clipcli.models.spec import TINY_FOLDER, parse_model
@@ -182,6 +184,10 @@ def pull(choice: Choice, console: Console, *, export: bool) -> None:
     Raises:
         ModelError: it cannot be fetched, or is damaged.
     """
+    if _is_detector(choice.model) and (detector := parse_detector(choice, console)) is not None:
+        opened = load_detector_model(detector, choice, console)
+        console.info(f"{opened.name} is here (fingerprint {opened.fingerprint})")
+        return
     model = Model(choice, console)
     if model.bundle is not None:
         console.info(f"{model.spec.name} is here: {model.bundle.folder}")
@@ -194,6 +200,11 @@ def pull(choice: Choice, console: Console, *, export: bool) -> None:
             export_to_cache(cast("OpenClipEncoder", encoder), model.revision, model.spec.name)
         except ModelError as error:
             console.info(f"no fast-starting copy: {error.message}; the model runs through torch")
+
+
+def _is_detector(name: str) -> bool:
+    """Return whether a name means a detection model for certain: an alias, or a repository that is named after one."""
+    return name in DETECTOR_ALIASES or is_detector_name(name.removeprefix("hf-hub:").partition("@")[0])
 
 
 def export(choice: Choice, output: str | None, dtype: str, name: str | None, console: Console) -> None:
