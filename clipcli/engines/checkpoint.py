@@ -154,7 +154,7 @@ def _activation_doubt(architecture: str, activations: set[bool]) -> str:
         return ""
     variant = f"{architecture}-quickgelu"
     hint = f"; for weights trained with it write {variant}@FILE" if variant in configs() else ""
-    return f"some published weights of {architecture} were trained with QuickGELU, others without; using none{hint}"
+    return f"some published weights of {architecture} were trained with QuickGELU, others without; using plain GELU{hint}"
 
 
 def _from_hub(spec: ModelSpec, hub: Hub) -> ModelFiles:
