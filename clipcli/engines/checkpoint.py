@@ -154,7 +154,8 @@ def _activation_doubt(architecture: str, activations: set[bool]) -> str:
         return ""
     variant = f"{architecture}-quickgelu"
     hint = f"; for weights trained with it write {variant}@FILE" if variant in configs() else ""
-    return f"some published weights of {architecture} were trained with QuickGELU, others without; using plain GELU{hint}"
+    trained = f"some published weights of {architecture} were trained with QuickGELU, others without"
+    return f"{trained}; using plain GELU{hint}"
 
 
 def _from_hub(spec: ModelSpec, hub: Hub) -> ModelFiles:
