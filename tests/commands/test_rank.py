@@ -500,7 +500,7 @@ def test_hostile_names_in_every_output(rank, tmp_path, chromium):
     chromium.requested()
     chromium.open(tmp_path / "r.html")
     assert chromium.evaluate("document.title") == "cat"
-    assert chromium.evaluate("document.querySelector('.card img').naturalWidth") > 0
+    assert chromium.wait_until("document.querySelector('.card img').naturalWidth > 0", True)
     assert chromium.requested() == [(tmp_path / "r.html").as_uri()]
 
 

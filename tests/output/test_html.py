@@ -84,7 +84,8 @@ def test_a_browser_shows_every_thumbnail_and_asks_for_nothing(chromium, tmp_path
     chromium.requested()
     chromium.open(tmp_path / "p.html")
     pictures = "Array.from(document.querySelectorAll('.card img'))"
-    assert chromium.evaluate(f"{pictures}.map(i => i.complete && i.naturalWidth > 0)") == [True] * 3
+    loaded = f"{pictures}.map(i => i.complete && i.naturalWidth > 0)"
+    assert chromium.wait_until(loaded, [True] * 3) == [True] * 3
     assert chromium.requested() == [(tmp_path / "p.html").as_uri()]
     assert chromium.evaluate("document.title") == "all"
     assert chromium.complaints() == []
