@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from clipcli.core.vectors import sigmoid, softmax
+from clipcli.core.vectors import sigmoid
 from clipcli.errors import ImageError
 from clipcli.prompts import expand
 from clipcli.session.regions import embed_regions
+from clipcli.tasks.classify import scores
 from clipcli.tasks.detect import best_label_each, boxes_of_windows, every_label, propose_windows, whole_pixels
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ class CoarseLocator:
             if isinstance(found, ImageError):
                 yield ref, found
             else:
-                scores = self._scores(session, found.vectors, texts, nothing)
-                yield ref, Located(found.image, self._chosen(found, scores))
+                probabilities = self._scores(session, found.vectors, texts, nothing)
+                yield ref, Located(found.image, self._chosen(found, probabilities))
 
     def model_of(self, session: Session) -> str:
         """See `Locator`."""
@@ -129,11 +130,11 @@ class CoarseLocator:
         """(windows, labels): probability of each label against the others and the background, or the model's own."""
         scoring = session.scoring
         if scoring.activation == "sigmoid":
-            return sigmoid(windows @ texts.T * np.float32(scoring.scale) + np.float32(scoring.bias))
-        own, others = (windows @ each.T * np.float32(scoring.scale) for each in (texts, nothing))
+            return scores(windows @ texts.T, scoring)
         if self.wanted.multi_label:
+            own, others = (windows @ each.T * np.float32(scoring.scale) for each in (texts, nothing))
             return sigmoid(own - np.logaddexp.reduce(others, axis=1, keepdims=True))
-        return softmax(np.concatenate([own, others], axis=1))[:, : len(texts)]
+        return scores(windows @ np.concatenate([texts, nothing]).T, scoring)[:, : len(texts)]
 
     def _chosen(self, found: Regions, scores: Scores) -> Answers:
         wanted = self.wanted
