@@ -43,7 +43,7 @@ def rank(
     console = run.console()
     job = plan(corpus, query, hits, keep, check, console, carry=carried.names, where=carried.condition())
     source = context.get_parameter_source("model")
-    choice = job.follow(model, given=source is not None and source.name == "COMMANDLINE").choice()
+    choice = job.follow(model, is_named=source is not None and source.name == "COMMANDLINE").choice()
     output = out.parse(null=corpus.null)
     if job.stream is not None and output.format == "auto":  # a table waits for the last row
         output = replace(output, format="tsv")

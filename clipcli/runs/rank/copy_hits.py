@@ -1,4 +1,4 @@
-"""Copies of hits and links to them: numbered, and never over anything that is there."""
+"""Copy hits or link to them, under numbered names; no existing file is overwritten."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 
 _TRIES = 10_000
 _LONGEST_STEM, _LONGEST_SUFFIX = 200, 16
-"""Bytes of a file's name that are kept: with its number it has to fit into the 255 that file systems take."""
+"""Bytes of a file's name that are kept: with its number, it must fit into the 255 bytes that file systems allow."""
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 """Characters that Windows does not allow in names and that are common in URLs."""
 _IS_WINDOWS = os.name == "nt"
 _NO_PRIVILEGE = 1314
-"""Windows' number for a user who may not make links."""
+"""Windows' error number for a user who may not create links."""
 _WORDS = 40
 """Characters of a query that name its folder."""
 
 
 def check_folder(folder: str) -> None:
-    """Refuse before hours of work a folder that cannot be made or written at their end.
+    """Refuse a folder that cannot be made or written, before hours of work.
 
     Raises:
-        OutputError: its place, or the nearest folder above it that is there, takes no files.
+        OutputError: the folder, or its nearest parent that exists, cannot be written.
     """
     if not folder:
         raise OutputError("the folder for hits has no name")
-    place = os.path.abspath(folder)  # noqa: PTH100 - paths are strings here, any bytes included
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)  # noqa: PTH120
-    if not os.path.isdir(place):  # noqa: PTH112
-        raise OutputError(f"cannot make the folder {folder}: {place} is no folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write in the folder {place}")
+    parent = os.path.abspath(folder)  # noqa: PTH100 - paths are strings here, any bytes included
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)  # noqa: PTH120
+    if not os.path.isdir(parent):  # noqa: PTH112
+        raise OutputError(f"cannot make the folder {folder}: {parent} is no folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write in the folder {parent}")
 
 
 @dataclass(frozen=True)
 class Keeper:
-    """One folder for hits; with several queries, a folder a query in it."""
+    """A folder for hits; with several queries it has one subfolder per query."""
 
     folder: str
     link: bool
@@ -60,7 +60,7 @@ class Keeper:
     """Digits of the numbers."""
 
     def keep(self, result: Result, hit: Hit) -> ImageError | None:
-        """Copy or link one hit as `007-name.jpg`; the reason when its file cannot be had.
+        """Copy or link one hit as `007-name.jpg`; return the error if its file cannot be read.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -112,7 +112,7 @@ class Keeper:
         shutil.copystat(path, target)
 
     def _fetch(self, source: ByteSource, target: str) -> None:
-        """Copy what is no file of its own."""
+        """Copy an image that is not a file of its own, such as a member of an archive or a URL."""
         if self.link:
             raise ImageError("read", "no file of its own, so nothing can link to it")
         data = source.read()
@@ -134,9 +134,9 @@ def _new_file(target: str) -> Iterator[IO[bytes]]:
 
 
 def _file_name(path: str) -> tuple[str, str]:
-    """Return stem and suffix of a hit's name, so short and so plain that any file system takes them."""
+    """Return stem and suffix of a hit's name, shortened and cleaned so that any file system accepts them."""
     name = os.path.basename(redact(path))  # noqa: PTH119 - paths are strings here, any bytes included
-    if _IS_WINDOWS or locate(path) is not None:  # a file has a name that its system takes
+    if _IS_WINDOWS or locate(path) is not None:  # names of local files are valid already
         name = _NO_NAME.sub("_", name).rstrip(". ")
     stem, suffix = os.path.splitext(name)  # noqa: PTH122
     if len(os.fsencode(suffix)) > _LONGEST_SUFFIX:

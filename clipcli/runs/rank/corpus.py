@@ -1,4 +1,4 @@
-"""What is searched: names and vectors of images and of vector files, as one sequence of rows read block by block."""
+"""The corpus of a search: names and vectors of images and of vector files, as one sequence of rows read in blocks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def slices(vectors: npt.NDArray[np.floating], rows: int) -> Iterator[tuple[int, Block]]:
-    """(number of the first row, at most `rows` of them); pages of the last slice are let go when the next is taken."""
+    """Yield (number of the first row, at most `rows` rows); the pages of a slice are released when the next is read."""
     dtype = vectors.dtype if vectors.dtype == np.float16 else np.dtype(np.float32)
     _advise(vectors, 0, rows, "MADV_WILLNEED")
     for start in range(0, len(vectors), rows):
@@ -39,7 +39,7 @@ def slices(vectors: npt.NDArray[np.floating], rows: int) -> Iterator[tuple[int, 
 
 
 def _advise(vectors: npt.NDArray[np.floating], start: int, stop: int, advice: str) -> None:
-    """Tell the system about the pages of some rows, where it can be told and they are a file's."""
+    """Advise the system about the pages of these rows, if they are mapped from a file and the system has `madvise`."""
     pages = getattr(vectors, "_mmap", None)
     if not isinstance(vectors, np.memmap) or not isinstance(pages, mmap.mmap) or not hasattr(mmap, advice):
         return
@@ -51,30 +51,30 @@ def _advise(vectors: npt.NDArray[np.floating], start: int, stop: int, advice: st
 
 
 _IN_MEMORY = 256 << 20
-"""Bytes of image vectors that stay in memory; a temporary file takes more, so that memory is bounded."""
+"""Bytes of image vectors that stay in memory; more go to a temporary file, so that memory is bounded."""
 _NEW_BYTES = 8 << 20
 _FEW = 8
-"""Names that are told apart by their ends, which is faster than cutting a million paths."""
+"""With at most this many names, rows are filtered by `endswith`, which is faster than splitting a million paths."""
 
 
 class Part(Protocol):
-    """Rows that come from one place."""
+    """Rows of one source: the images of this run, or one vector file."""
 
     @property
     def names(self) -> Sequence[str]:
-        """Return what each row is called."""
+        """Return the name of each row."""
         ...
 
     def path(self, row: int) -> str:
-        """Return what the operating system opens for a row."""
+        """Return the path that the operating system opens for a row."""
         ...
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
-        """(number of the first row, at most `rows` of them)."""
+        """Yield (number of the first row, at most `rows` rows)."""
         ...
 
-    def where(self, row: int) -> str:
-        """Return how messages call a row."""
+    def description(self, row: int) -> str:
+        """Return a row's description for messages."""
         ...
 
 
@@ -89,7 +89,7 @@ class ImagePart:
         self._fields: dict[int, Mapping[str, object]] = {}
         self._new: list[Vector] = []
         self._blocks: list[Vectors] = []
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - empty and unnamed until it is needed; gone with its part
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - unnamed; closed and removed with this object
         self._in_file = 0
 
     def add(self, name: str, path: str, vector: Vector, digest: str, fields: Mapping[str, object] = NO_FIELDS) -> None:
@@ -101,36 +101,37 @@ class ImagePart:
         self.digests.append(digest)
         self._new.append(vector)
         if len(self._new) * self.dim * 4 >= _NEW_BYTES:
-            self._settle()
+            self._flush()
 
     def path(self, row: int) -> str:
-        """As it was opened."""
+        """Return the path as it was opened."""
         return self.paths[row]
 
     def fields(self, row: int) -> Mapping[str, object]:
-        """Columns of the table that the image is a row of."""
+        """Return the columns of the table that the image is a row of."""
         return self._fields.get(row, NO_FIELDS)
 
-    def where(self, row: int) -> str:
-        """Return the image itself."""
+    def description(self, row: int) -> str:
+        """Return the image's name."""
         return self.names[row]
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
-        """Yield those in the file first."""
-        self._settle()
+        """Yield the vectors in the temporary file first."""
+        self._flush()
         start = 0
-        for whole in self._parts():
-            for first, vectors in slices(whole, rows):
+        for array in self._arrays():
+            for first, vectors in slices(array, rows):
                 yield start + first, vectors
-            start += len(whole)
+            start += len(array)
 
-    def _parts(self) -> Iterator[Vectors]:
+    def _arrays(self) -> Iterator[Vectors]:
         if self._in_file:
             self._file.flush()
             yield np.memmap(self._file, np.float32, "r", shape=(self._in_file, self.dim))
         yield from self._blocks
 
-    def _settle(self) -> None:
+    def _flush(self) -> None:
+        """Stack new vectors into a block; move the blocks to the temporary file when they exceed `_IN_MEMORY`."""
         if self._new:
             self._blocks.append(np.stack(self._new))
             self._new = []
@@ -149,30 +150,30 @@ class FilePart:
 
     @property
     def names(self) -> Sequence[str]:
-        """As they were written."""
+        """Return the names as they were written."""
         return self.file.names
 
     def path(self, row: int) -> str:
-        """As written, or from the folder of the vector file."""
+        """Return the path as written, or relative to the folder of the vector file if it exists only there."""
         name = self.names[row]
         beside = os.path.join(os.path.dirname(self.file.path), name)  # noqa: PTH118, PTH120 - any bytes included
         return beside if not os.path.exists(name) and os.path.exists(beside) else name  # noqa: PTH110
 
-    def where(self, row: int) -> str:
-        """File, row and name."""
+    def description(self, row: int) -> str:
+        """Return file, row and name."""
         return f"{self.file.path}: row {row} ({self.names[row]})"
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
-        """Of a mapped file no more than one block is in memory."""
+        """Yield unit vectors; of a mapped file no more than one block is in memory."""
         mapped = getattr(self.file, "vectors", None)
-        found = self.file.blocks(rows, check=False) if mapped is None else slices(mapped, rows)
-        for start, vectors in found:
+        blocks = self.file.blocks(rows, check=False) if mapped is None else slices(mapped, rows)
+        for start, vectors in blocks:
             yield start, vectors if self.file.info.unit_length else unit_length(vectors)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Parts, one after the other."""
+    """All parts of a search as one sequence of rows."""
 
     parts: Sequence[Part]
     dim: int
@@ -180,7 +181,7 @@ class Corpus:
     _starts: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Count once."""
+        """Compute the number of the first row of each part."""
         total = 0
         for part in self.parts:
             self._starts.append(total)
@@ -192,7 +193,7 @@ class Corpus:
 
     @property
     def names(self) -> Sequence[str]:
-        """Of all rows, looked up where they are."""
+        """Return the names of all rows, read from their parts."""
         return self.parts[0].names if len(self.parts) == 1 else _Names(self)
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
@@ -201,51 +202,53 @@ class Corpus:
             for first, vectors in part.blocks(rows):
                 yield start + first, vectors
 
-    def take(self, wanted: Rows, rows: int = 8192) -> Vectors:
-        """Return the vectors of some rows, in their order; one pass over the corpus."""
-        found = np.empty((len(wanted), self.dim), np.float32)
-        order = np.argsort(wanted, kind="stable")
-        ordered = wanted[order]
-        for start, block in self.blocks(rows):
+    def take(self, rows: Rows, block_rows: int = 8192) -> Vectors:
+        """Return the vectors of these rows, in their order: (rows, dim) float32; one pass over the corpus."""
+        vectors = np.empty((len(rows), self.dim), np.float32)
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        for start, block in self.blocks(block_rows):
             first, last = np.searchsorted(ordered, (start, start + len(block)))
-            found[order[first:last]] = block[ordered[first:last] - start]
-        return found
+            vectors[order[first:last]] = block[ordered[first:last] - start]
+        return vectors
 
-    def place(self, row: int) -> tuple[Part, int]:
-        """Return the part that a row is in, and its number there."""
+    def locate(self, row: int) -> tuple[Part, int]:
+        """Return the part that a row is in, and its number in that part."""
         part = bisect_right(self._starts, row) - 1
         while not len(self.parts[part].names):
             part -= 1
         return self.parts[part], row - self._starts[part]
 
     def name(self, row: int) -> str:
-        """Return what a row is called."""
-        part, own = self.place(row)
-        return part.names[own]
+        """Return the name of a row."""
+        part, part_row = self.locate(row)
+        return part.names[part_row]
 
     def path(self, row: int) -> str:
-        """Return what the operating system opens for a row."""
-        part, own = self.place(row)
-        return part.path(own)
+        """Return the path that the operating system opens for a row."""
+        part, part_row = self.locate(row)
+        return part.path(part_row)
 
     def fields(self, row: int) -> Mapping[str, object]:
-        """Columns of the table that a row came from."""
-        part, own = self.place(row)
-        return part.fields(own) if isinstance(part, ImagePart) else NO_FIELDS
+        """Return the columns of the table that a row came from."""
+        part, part_row = self.locate(row)
+        return part.fields(part_row) if isinstance(part, ImagePart) else NO_FIELDS
 
     def is_far(self, row: int) -> bool:
         """Return whether a row is a URL that a vector file names."""
-        part, own = self.place(row)
-        return not isinstance(part, ImagePart) and is_url(part.path(own))
+        part, part_row = self.locate(row)
+        return not isinstance(part, ImagePart) and is_url(part.path(part_row))
 
     def refusal(self, error: UnusableRowError) -> VectorsError:
-        """Return what is wrong with a row, in words that find it."""
-        part, own = self.place(error.row)
-        return VectorsError(f"{part.where(own)} {error.reason}", hint="make the file again with clipcli embed")
+        """Return the error for an unusable row, with the file and the row's number and name."""
+        part, part_row = self.locate(error.row)
+        return VectorsError(
+            f"{part.description(part_row)} {error.reason}", hint="make the file again with clipcli embed"
+        )
 
 
 class _Names(Sequence[str]):
-    """Names of all parts without a copy of them."""
+    """The names of all parts as one sequence, without a copy."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
@@ -268,20 +271,23 @@ class _Names(Sequence[str]):
         return (name for part in self.corpus.parts for name in part.names)
 
 
-def rows_named(names: Iterable[str], wanted: Collection[str]) -> dict[str, list[int]]:
-    """Rows whose name leads to the same file as each of `wanted`: one pass, close only where last parts are equal."""
-    lasts: dict[str, list[tuple[str, str]]] = {}
-    for path in wanted:
-        lasts.setdefault(os.path.basename(path), []).append((path, _normal(path)))  # noqa: PTH119
-    ends = tuple(lasts) if len(lasts) <= _FEW else ("",)
-    rows: dict[str, list[int]] = {path: [] for path in wanted}
+def rows_by_path(names: Iterable[str], paths: Collection[str]) -> dict[str, list[int]]:
+    """Return, for each of `paths`, the rows whose name is the same file.
+
+    One pass over the names; absolute paths are computed only where base names are equal.
+    """
+    by_base_name: dict[str, list[tuple[str, str]]] = {}
+    for path in paths:
+        by_base_name.setdefault(os.path.basename(path), []).append((path, _absolute(path)))  # noqa: PTH119
+    suffixes = tuple(by_base_name) if len(by_base_name) <= _FEW else ("",)
+    rows: dict[str, list[int]] = {path: [] for path in paths}
     for row, name in enumerate(names if rows else ()):
-        if name.endswith(ends):
-            for path, target in lasts.get(os.path.basename(name), ()):  # noqa: PTH119
-                if _normal(name) == target:
+        if name.endswith(suffixes):
+            for path, absolute in by_base_name.get(os.path.basename(name), ()):  # noqa: PTH119
+                if _absolute(name) == absolute:
                     rows[path].append(row)
     return rows
 
 
-def _normal(path: str) -> str:
+def _absolute(path: str) -> str:
     return os.path.normcase(os.path.abspath(path))  # noqa: PTH100

@@ -1,4 +1,4 @@
-"""Arguments become what is searched: images, vector files, or an index."""
+"""Sort the arguments into the sources of the corpus: images, vector files, or an index."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Sources:
     where: Condition | None = None
     """The filter of rows in tables."""
     index: Index | None = None
-    """In place of all others."""
+    """The only source if there is one."""
     detail: Callable[[str], object] | None = None
-    """Gets a message with the skipped folders."""
+    """Called with a message that names the skipped folders."""
 
     @property
     def model(self) -> str | None:
@@ -55,14 +55,14 @@ class Sources:
 
     @property
     def kind(self) -> Literal["image", "text"]:
-        """Return what is searched."""
+        """Return whether images or texts are searched."""
         if self.index is not None:
             return self.index.info.kind
         return self.files[0].kind if self.files else "image"
 
     @property
     def made_by_model(self) -> str:
-        """Return how messages call what a model made: the first vector file, or the index."""
+        """Return the path of the index, or of the first vector file, for messages."""
         return self.index.path if self.index is not None else str(self.files[0].path)
 
     @property
@@ -71,7 +71,7 @@ class Sources:
         return bool(self.images or self.lists)
 
     def refs(self) -> Iterable[ImageRef]:
-        """Return the images; a list wherever their number can be known."""
+        """Return the images; a list unless names arrive on stdin."""
         refs: Iterator[ImageRef] = collect(
             self.images,
             files_from=self.lists,
@@ -85,10 +85,10 @@ class Sources:
         return refs if is_stream(self.images, self.lists) else list(refs)
 
 
-def sort_out(
+def find_sources(
     arguments: Sequence[str], lists: Sequence[str], *, null: bool, globs: Globs, column: str | None = None
 ) -> Sources:
-    """Tell vector files from images.
+    """Sort arguments into vector files, images and an index.
 
     Raises:
         UsageError: nothing to search, or `+` among the arguments.
@@ -105,10 +105,10 @@ def sort_out(
         return Sources((), (), (), null, column, globs, index=Index(arguments[0]))
     vectors = [path for path in arguments if holds_vectors(path, column)]
     files = tuple(map(open_vectors, vectors))
-    for other in files[1:]:
-        if other.fingerprint != files[0].fingerprint or other.kind != files[0].kind:
+    for file in files[1:]:
+        if file.fingerprint != files[0].fingerprint or file.kind != files[0].kind:
             raise VectorsError(
-                f"{other.path} and {files[0].path} are not of one kind: {_what(other)} and {_what(files[0])}",
+                f"{file.path} and {files[0].path} are not of one kind: {_contents(file)} and {_contents(files[0])}",
                 hint="vectors of different models cannot be compared",
             )
     images = tuple(path for path in arguments if path not in vectors)
@@ -130,26 +130,26 @@ def check_model(sources: Sources, info: ModelInfo) -> None:
     for file in sources.files:
         if file.fingerprint != info.fingerprint:
             hint = f"--model {file.model}" if file.model else "name the model that made it with --model"
-            raise VectorsError(f"{file.path}: its vectors are {_what(file)}, not of {info.name}", hint=hint)
+            raise VectorsError(f"{file.path}: its vectors are {_contents(file)}, not of {info.name}", hint=hint)
         if file.dim != info.dim:
             raise VectorsError(f"{file.path}: {file.dim} numbers per vector, but {info.name} has {info.dim}")
 
 
-def warnings_of_reading(sources: Sources, ours: ImageReading | None) -> list[str]:
-    """Return what to say of vectors whose images were read otherwise than the others of this run.
+def reading_warnings(sources: Sources, own_reading: ImageReading | None) -> list[str]:
+    """Return a warning for each vector file whose images were read in another way than the others of this run.
 
     Args:
-        sources: where vectors come from.
-        ours: how this run reads images; None where it reads none, then vector files are compared with the first.
+        sources: sources of the vectors.
+        own_reading: how this run reads images; None if it reads none: vector files are then compared with the first.
     """
-    made = [(str(file.path), file.info.reading) for file in sources.files]
+    readings = [(str(file.path), file.info.reading) for file in sources.files]
     if sources.index is not None:
-        made.append((sources.index.path, sources.index.info.reading))
-    if sources.kind == "text" or not made:
+        readings.append((sources.index.path, sources.index.info.reading))
+    if sources.kind == "text" or not readings:
         return []
-    others, first = made[0] if ours is None else (None, ours)
-    return [f"{place}: {text}" for place, theirs in made if (text := theirs.difference_from(first, others))]
+    reference_name, first = readings[0] if own_reading is None else (None, own_reading)
+    return [f"{name}: {text}" for name, reading in readings if (text := reading.difference_from(first, reference_name))]
 
 
-def _what(file: VectorFile) -> str:
+def _contents(file: VectorFile) -> str:
     return f"{file.kind}s of {file.model or f'model {file.fingerprint}'}"

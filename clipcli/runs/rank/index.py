@@ -1,7 +1,7 @@
 """An approximate index over a vector file: `clipcli index` makes it, `rank` searches it.
 
 A folder with `graph.usearch` (an HNSW graph: Malkov and Yashunin, arXiv:1603.09320; vectors in half precision, mapped
-when searched), `names.json`, and `index.json`: of which model and file it is, and how much of an exact search it finds.
+when searched), `names.json`, and `index.json`: its model and vector file, and its recall against an exact search.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _WIDEST = 1 << 20
 _CONNECTIVITY = 32
 _EXPANSION_ADD = 128
 _EXPANSIONS = (256, 512, 1024, 2048)
-"""How far a search looks around: doubled while building until enough is found. It starts wide because words lie far
-from all images: at 128, where pictures find all of their ten nearest, words find 86 %."""
+"""Values of `expansion_search` to try until recall is enough. The first is large because text vectors lie far from all
+image vectors: at 128, image queries find all of their ten nearest, text queries 86 %."""
 _SAMPLE = 200
 _DEPTH = 10
 _SPARE = 4
-"""Candidates for each hit asked for, so that scoring them exactly can put them in order."""
+"""Candidates per requested hit: exact scores then put them in order."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class IndexInfo:
     recall: float
     """Share of the ten best of an exact search that were found, over a sample of the rows as queries."""
     graph_sha256: str = ""
-    """Of the graph, which is mapped and followed by a library that trusts every number in it."""
+    """Digest of the graph file, which usearch maps and trusts without checks of its own."""
     pixels: str = ""
-    """How pixels became RGB and how images were read, as the vector file says it; see `VectorsInfo`."""
+    """Rendering to RGB and decoders used, copied from the vector file; see `VectorsInfo`."""
     decoding: str = ""
 
     @property
@@ -88,30 +88,30 @@ class Index:
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """Return what each row is called."""
-        place = Path(self.path) / _NAMES
+        """Return the name of each row."""
+        path = Path(self.path) / _NAMES
         with own_error(VectorsError, self.path, hint=_AGAIN):
-            names = read_names(np.memmap(place, np.uint8, "r"), self.info.rows, str(place))
+            names = read_names(np.memmap(path, np.uint8, "r"), self.info.rows, str(path))
         if len(names) != self.info.rows:
             raise VectorsError(f"{self.path}: its parts do not belong together", hint=_AGAIN)
         return names
 
     def file(self, row: int) -> str:
-        """Return what the operating system opens for a row: as named, or from the folder of the vector file."""
+        """Return the path of a row: as named, or relative to the folder of the vector file if it exists only there."""
         name = self.names[row]
         beside = os.path.join(self.path, os.path.dirname(self.info.source), name)  # noqa: PTH118, PTH120
         return beside if not os.path.exists(name) and os.path.exists(beside) else name  # noqa: PTH110
 
     def search(self, query: Vector, top: int, floor: float, counts: Callable[[int], bool]) -> Hits:
-        """Return the best rows that count and reach the floor, as far as the graph finds them; scored in float64."""
+        """Return the best rows that pass `counts` and the floor, as far as the graph finds them, scored in float64."""
         query = np.require(query, np.float32, ["C", "A"])
-        wanted = top * _SPARE
+        candidates = top * _SPARE
         while True:
-            rows = np.asarray(self._graph.search(query, min(wanted, self.info.rows)).keys, np.int64)
+            rows = np.asarray(self._graph.search(query, min(candidates, self.info.rows)).keys, np.int64)
             rows = rows[[counts(row) for row in rows.tolist()]] if len(rows) else rows
-            if len(rows) >= top or wanted >= self.info.rows:
+            if len(rows) >= top or candidates >= self.info.rows:
                 break
-            wanted *= _SPARE
+            candidates *= _SPARE
         scores = exact_scores(np.repeat(query[None], len(rows), axis=0), self._vectors(rows))
         rows, scores = rows[scores >= floor], scores[scores >= floor]
         best = sorted(zip((-scores).tolist(), map(self.names.__getitem__, rows.tolist()), rows.tolist(), strict=True))[
@@ -126,18 +126,18 @@ class Index:
 
     @cached_property
     def _graph(self) -> Any:
-        usearch, place = _usearch(), Path(self.path) / _GRAPH
+        usearch, path = _usearch(), Path(self.path) / _GRAPH
         with own_error(VectorsError, self.path, hint=_AGAIN):
-            if sha256_of(place) != self.info.graph_sha256:
+            if sha256_of(path) != self.info.graph_sha256:
                 raise DecodeError("its graph is not the one that was made with it")
-            graph = usearch.Index.restore(str(place), view=True)
+            graph = usearch.Index.restore(str(path), view=True)
         if graph is None or len(graph) != self.info.rows or graph.ndim != self.info.dim:
             raise VectorsError(f"{self.path}: its parts do not belong together", hint=_AGAIN)
         graph.expansion_search = self.info.expansion
         return graph
 
     def _refuse_stale(self) -> None:
-        """An index whose vector file has changed would name the wrong images."""
+        """Raise VectorsError if the vector file has changed: the index would name the wrong images."""
         source = Path(self.path) / self.info.source
         if is_there(source):
             now = source.stat()
@@ -153,12 +153,12 @@ def is_index(path: str) -> bool:
 
 
 def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int], object]) -> IndexInfo:
-    """Write an index of a vector file, whole or not at all; an older index there is replaced, anything else is not.
+    """Write an index of a vector file, whole or not at all; only an older index is replaced.
 
     Args:
         file: the vectors.
-        folder: where the index goes.
-        enough: recall from which searching is not widened any further.
+        folder: the folder to write.
+        enough: recall from which the search is not widened any further.
         advance: called with the number of rows added.
 
     Raises:
@@ -196,7 +196,7 @@ def _stat(file: VectorFile) -> os.stat_result:
 
 
 def _make_room(target: Path) -> None:
-    """Make the folder above the index, so that one that cannot be is known before hours of work."""
+    """Make the parent folder of the index, so that a failure is known before hours of work."""
     try:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -204,57 +204,59 @@ def _make_room(target: Path) -> None:
 
 
 def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> IndexInfo:
-    """Put the folder into its place when all of it is there."""
+    """Write the index into a temporary folder, then move it to `target`."""
     try:
         with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:
-            made = Path(part) / "index"
-            made.mkdir()
-            graph.save(str(made / _GRAPH))
-            (made / _NAMES).write_text("[" + ",\n".join(map(json.dumps, names)) + "]", "utf-8")
-            info = replace(info, graph_sha256=sha256_of(made / _GRAPH))
+            folder = Path(part) / "index"
+            folder.mkdir()
+            graph.save(str(folder / _GRAPH))
+            (folder / _NAMES).write_text("[" + ",\n".join(map(json.dumps, names)) + "]", "utf-8")
+            info = replace(info, graph_sha256=sha256_of(folder / _GRAPH))
             record = {"format": _FORMAT, "version": _VERSION, **asdict(info)}
-            (made / _DESCRIPTION).write_text(json.dumps(record), "utf-8")
-            _install(made, target, Path(part) / "old")
+            (folder / _DESCRIPTION).write_text(json.dumps(record), "utf-8")
+            _install(folder, target, Path(part) / "old")
             return info
     except OSError as error:
         raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _install(made: Path, target: Path, aside: Path) -> None:
-    """Put the folder into its place; an older index goes aside first, so that it is never half removed.
+def _install(folder: Path, target: Path, backup: Path) -> None:
+    """Move the folder to `target`; an older index is renamed first, so that it is never half removed.
 
     Windows lets no folder be renamed while another program has a file in it open.
 
     Raises:
-        OSError: an index that is there stays whole.
+        OSError: the folder cannot be moved; the older index stays whole.
     """
     if is_there(target):
-        target.rename(aside)
+        target.rename(backup)
     try:
-        made.rename(target)
+        folder.rename(target)
     except OSError:
-        if is_there(aside):
-            aside.rename(target)
+        if is_there(backup):
+            backup.rename(target)
         raise
 
 
 def _measure(graph: Any, file: VectorFile, enough: float) -> tuple[int, float]:
-    """Return the narrowest search that finds enough of what an exact search finds, and how much that is."""
+    """Return the smallest expansion whose recall against an exact search is enough, and that recall."""
     rows = np.unique(np.linspace(0, len(file) - 1, min(_SAMPLE, len(file))).astype(np.int64))
     queries = np.empty((len(rows), file.dim), np.float32)
     for start, block in file.blocks(check=False):
-        own = (rows >= start) & (rows < start + len(block))
-        queries[own] = unit_length(block[rows[own] - start])
-    some = rows_a_block(file.dim, len(queries))
+        inside = (rows >= start) & (rows < start + len(block))
+        queries[inside] = unit_length(block[rows[inside] - start])
+    block_rows = rows_a_block(file.dim, len(queries))
     exact = search(
-        queries, ((at, unit_length(block)) for at, block in file.blocks(some, check=False)), SearchLimits(_DEPTH)
+        queries,
+        ((first, unit_length(block)) for first, block in file.blocks(block_rows, check=False)),
+        SearchLimits(_DEPTH),
     )
     recall = 0.0
     for expansion in _EXPANSIONS:
         graph.expansion_search = expansion
-        found = np.atleast_2d(graph.search(queries, min(_DEPTH, len(file))).keys)
-        both = [np.isin(hits.rows, own).mean() for own, hits in zip(found, exact, strict=True)]
-        recall = float(np.mean(both))
+        keys = np.atleast_2d(graph.search(queries, min(_DEPTH, len(file))).keys)
+        recalls = [np.isin(hits.rows, row_keys).mean() for row_keys, hits in zip(keys, exact, strict=True)]
+        recall = float(np.mean(recalls))
         if recall >= enough:
             break
     return expansion, round(recall, 4)

@@ -1,4 +1,4 @@
-"""`--preview`: hits as thumbnails on the terminal, when the rows are out."""
+"""`--preview`: hits as thumbnails on the terminal, after all rows."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Preview:
     _texts: bool = False
 
     def add(self, result: Result, kind: Literal["image", "text"]) -> None:
-        """Take what one query found."""
+        """Add the hits of one query."""
         self._texts |= kind == "text"
         self._results.append((result.query.name, result.hits[:_SHOWN], len(result.hits)))
 
     def show(self) -> None:
-        """Draw everything, or say in a line why there is nothing to see."""
+        """Draw all thumbnails, or print the reason why none can be shown."""
         reason = "texts were searched" if self._texts else why_none()
         if reason is not None:
             self.console.info(f"no preview: {reason}")

@@ -1,4 +1,4 @@
-"""What is asked: options and files become queries, and queries become unit vectors."""
+"""Read queries from options and files, and encode them as unit vectors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _JSON = (".jsonl", ".ndjson")
 
 @dataclass(frozen=True)
 class EncodedQueries:
-    """Queries with their vectors, and what became of those that have none."""
+    """Queries with their vectors, and the errors of those that have none."""
 
     queries: tuple[Query, ...]
     vectors: Vectors
@@ -47,9 +47,9 @@ class EncodedQueries:
 
 
 def read_queries(path: str) -> list[Query]:
-    """Return the queries of a file (`-` is stdin), none of them an expression unless it says so.
+    """Return the queries of a file (`-` is stdin); `+` and `-` in them are plain text, except in `query` objects.
 
-    A text file has one a line, taken as it stands. A `.jsonl` (stdin: whatever starts with a brace) has objects with
+    A text file has one query per line. A `.jsonl` (stdin: whatever starts with a brace) has objects with
     one of `text` (plain words), `image` (a path) or `query` (an expression), and an `id` if wanted.
 
     Raises:
@@ -76,12 +76,12 @@ def read_queries(path: str) -> list[Query]:
 
 
 def query_of_line(number: int, line: str, faults: Faults, *, is_json: bool) -> Query | None:
-    """Return the query of one line; None, and one more of the faults, where there is none."""
+    """Return the query of one line; on a fault, add it to `faults` and return None."""
     return _json_query(number, line, faults) if is_json else _plain(number, line, faults)
 
 
 def first_argument(arguments: list[str]) -> Query:
-    """Return the query before what is searched, taken from the arguments.
+    """Remove the first argument, which is the query, and return it.
 
     Raises:
         UsageError: there is none, or it cannot be read.
@@ -95,25 +95,25 @@ def first_argument(arguments: list[str]) -> Query:
 
 
 def _refuse_swapped(arguments: list[str]) -> None:
-    """Raise UsageError where a folder stands in the query's place and no input after it is there."""
-    folder, *others = arguments
-    if os.path.isdir(folder) and others and not any(map(_is_input, others)):  # noqa: PTH112 - any bytes included
-        hint = f"the query comes first: clipcli rank {shlex.quote(others[0])} {shlex.quote(folder)}"
-        raise UsageError(f"{folder} is a folder, and {others[0]!r} is none", hint=hint)
+    """Raise UsageError if the first argument is a folder and none of the others is an input."""
+    folder, *inputs = arguments
+    if os.path.isdir(folder) and inputs and not any(map(_is_input, inputs)):  # noqa: PTH112 - any bytes included
+        hint = f"the query comes first: clipcli rank {shlex.quote(inputs[0])} {shlex.quote(folder)}"
+        raise UsageError(f"{folder} is a folder, and {inputs[0]!r} is none", hint=hint)
 
 
 def _is_input(argument: str) -> bool:
-    there = os.path.exists(argument) or argument == STDIN or is_url(argument) or has_magic(argument)  # noqa: PTH110
-    return there and not (os.path.isfile(argument) and is_image_name(argument))  # noqa: PTH113
+    is_reachable = os.path.exists(argument) or argument == STDIN or is_url(argument) or has_magic(argument)  # noqa: PTH110
+    return is_reachable and not (os.path.isfile(argument) and is_image_name(argument))  # noqa: PTH113
 
 
 def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[str]) -> EncodedQueries:
-    """Unit vectors of all queries; each distinct text and image is encoded once.
+    """Encode all queries; each distinct text and image once.
 
     Args:
-        session: encodes only what its cache does not have, so it may load nothing.
-        queries: what is asked.
-        prompts: names of template sets that every text is put into; none leaves texts as they are.
+        session: the model and its cache; the model is loaded only for what the cache lacks.
+        queries: the queries.
+        prompts: names of template sets for the texts; without any, texts are encoded as they are.
 
     Raises:
         UsageError: the terms of a query cancel each other.
@@ -152,7 +152,7 @@ def _rows(embed: Callable[[], Vectors]) -> Sequence[Vector | ImageError]:
 
 
 def _bare(term: Term) -> Term:
-    """Return the same without its weight."""
+    """Return the term without its weight."""
     return Term(term.text, term.is_image)
 
 
@@ -181,12 +181,12 @@ def _json_query(number: int, line: str, faults: Faults) -> Query | None:
         faults.add(number, str(error), "one object per line")
         return None
     fields = row if isinstance(row, dict) else {}
-    given = [(name, fields[name]) for name in ("text", "image", "query") if isinstance(fields.get(name), str)]
+    kinds = [(name, fields[name]) for name in ("text", "image", "query") if isinstance(fields.get(name), str)]
     identifier = fields.get("id")
-    if len(given) != 1 or not given[0][1].strip() or not isinstance(identifier, (str, int, type(None))):
+    if len(kinds) != 1 or not kinds[0][1].strip() or not isinstance(identifier, (str, int, type(None))):
         faults.add(number, "needs one of text, image and query", '{"id": "1", "text": "two parrots"}')
         return None
-    (kind, value), key = given[0], None if identifier is None else str(identifier)
+    (kind, value), key = kinds[0], None if identifier is None else str(identifier)
     if kind == "text":
         return literal(value, identifier=key)
     if kind == "image":

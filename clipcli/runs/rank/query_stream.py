@@ -1,4 +1,4 @@
-"""Queries that arrive on stdin, answered as they come: whoever writes one has its answer before writing the next."""
+"""Queries that arrive on stdin: each is answered at once, before the next one is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipcli.inputs.query import Query
 
 _READ_SIZE: Final = 1 << 20
-"""Bytes: lines that have arrived together are embedded and searched together."""
+"""Bytes per read; lines read together are embedded and searched together."""
 _LONGEST: Final = 16 << 20
 
 
@@ -29,7 +29,7 @@ class QueryBatch:
 
     queries: tuple[Query, ...]
     faults: tuple[tuple[str, ImageError], ...]
-    """Lines that are no queries: where they stand, and why."""
+    """Lines that are not queries: (source and line number, error)."""
 
 
 @dataclass
@@ -79,8 +79,8 @@ class QueryStream:
 
 
 def _lines() -> Iterator[list[str]]:
-    """Lines of stdin, those together that arrived together."""
-    rest, is_first = b"", True
+    """Yield the lines of stdin, in lists of those that arrived together."""
+    remainder, is_first = b"", True
     try:
         stream = _stdin()
         while block := stream.read(_READ_SIZE):
@@ -88,23 +88,23 @@ def _lines() -> Iterator[list[str]]:
                 raise InputsError(f"{shown_name(STDIN)}: is UTF-16 text", hint="save it as UTF-8")
             block = block.removeprefix(BOM_UTF8) if is_first else block
             is_first = False
-            *whole, rest = (rest + block).split(b"\n")
-            if len(rest) > _LONGEST:
+            *whole, remainder = (remainder + block).split(b"\n")
+            if len(remainder) > _LONGEST:
                 raise LineTooLongError(_LONGEST)
             if whole:
                 yield [_text(line) for line in whole]
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise InputsError(f"{shown_name(STDIN)}: cannot be read: {reason}") from error
-    if rest:
-        yield [_text(rest)]
+    if remainder:
+        yield [_text(remainder)]
 
 
 def _stdin() -> IO[bytes]:
-    """Stdin without a buffer, which would wait until it is full."""
+    """Return stdin without a buffer: a buffered reader would wait until its buffer is full."""
     try:
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
-    except (OSError, ValueError):  # stdin is no file, as in a program that runs the command line itself
+    except (OSError, ValueError):  # stdin has no descriptor, as in a program that calls the command line
         return sys.stdin.buffer
 
 

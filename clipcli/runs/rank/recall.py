@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from clipcli.runs.rank.finder import CorpusFinder
     from clipcli.tasks.search.flat import Rows
 
-_FOUND = ("image", "images", "text", "texts", "path", "relevant")
+_TARGETS = ("image", "images", "text", "texts", "path", "relevant")
 _QUERIES = ("query", "caption", "query_image")
 
 
 @dataclass(frozen=True)
 class ExpectedPair:
-    """One row of the table: this query should find this."""
+    """One row of the table: a query and an image or text that it should find."""
 
     query: Query
-    found: str
+    target: str
     line: int
 
     @property
     def key(self) -> str:
-        """Rows of the same are of one query."""
+        """Return the id or the words of the query; rows with the same key belong to one query."""
         return self.query.id or self.query.name
 
 
@@ -89,16 +89,16 @@ def _json_rows(text: str, faults: Faults) -> Iterator[ExpectedPair]:
 
 
 def _pairs(row: Mapping[str, object], line: int, faults: Faults) -> Iterator[ExpectedPair]:
-    asked = next((name for name in _QUERIES if isinstance(row.get(name), str)), None)
-    found = next((row[name] for name in _FOUND if name in row), None)
-    names = found if isinstance(found, list) else [found]
+    encoded = next((name for name in _QUERIES if isinstance(row.get(name), str)), None)
+    targets = next((row[name] for name in _TARGETS if name in row), None)
+    names = targets if isinstance(targets, list) else [targets]
     identifier = row.get("id")
-    if (asked is None and identifier is None) or not names or not all(isinstance(name, str) for name in names):
+    if (encoded is None and identifier is None) or not names or not all(isinstance(name, str) for name in names):
         faults.add(line, "needs a query and an image", "columns query (or query_image) and image (or text)")
         return
     key = None if identifier is None else str(identifier)
-    value = str(row[asked]) if asked else str(key)
-    query = example(value, identifier=key) if asked == "query_image" else literal(value, identifier=key)
+    value = str(row[encoded]) if encoded else str(key)
+    query = example(value, identifier=key) if encoded == "query_image" else literal(value, identifier=key)
     for name in names:
         yield ExpectedPair(query, str(name), line)
 
@@ -110,7 +110,7 @@ _SUGGESTED_FROM = 20_000
 
 
 @dataclass(frozen=True)
-class Sought:
+class ExpectedRows:
     """The expected rows of one query."""
 
     rows: set[int] = field(default_factory=set)
@@ -124,26 +124,26 @@ class Figures:
 
     rows: Sequence[MeasureRow]
     best: Sequence[tuple[Query, int | None]]
-    """Of every query, the rank of the first image that it should find; None where no such image could be read."""
+    """Each query with the best rank among its expected images; None if none of them could be read."""
 
 
 @dataclass(frozen=True)
 class ExpectedHits:
-    """The table and what is needed."""
+    """The table of expected hits and the required recall."""
 
     source: str
     folder: str
     pairs: tuple[ExpectedPair, ...]
     needed: Mapping[int, float]
-    """Smallest recall by depth."""
+    """Required recall by depth k."""
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """Return the table's own, each once, for a run that asks nothing else."""
+        """Return the queries of the table, each once; used if the command line names none."""
         return tuple({pair.key: pair.query for pair in self.pairs}.values())
 
     def finding(self, row: MeasureRow) -> Finding:
-        """Return a figure that is checked, as reports for CI take it: the table stands for its images."""
+        """Return a checked figure as a finding for reports; its path is that of the table."""
         from clipcli.output.reports import Finding
 
         needed = row.needed or 0.0
@@ -153,21 +153,22 @@ class ExpectedHits:
         )  # fmt: skip
 
     def findings(self, figures: Figures) -> Iterator[Finding]:
-        """The queries that a figure lost, as reports take them: of those below what is needed, the one that asks most.
+        """Yield a finding for each query with no expected image among the best k, for reports.
 
-        Where all hold, the queries that the strictest of them lost: reports call these tolerated.
+        k is the smallest depth whose recall is too low; if all are reached, the smallest depth (reports call these
+        queries tolerated).
         """
         from clipcli.output.reports import Finding
 
         checked = {row.measure: row for row in figures.rows if row.needed is not None}
         failing = [k for k in self.needed if checked[f"recall@{k}"].value < self.needed[k]]
         depth = min(failing or self.needed, default=0)
-        wanted: dict[str, list[str]] = {}
+        targets: dict[str, list[str]] = {}
         for pair in self.pairs:
-            wanted.setdefault(pair.key, []).append(pair.found)
+            targets.setdefault(pair.key, []).append(pair.target)
         for query, best in figures.best:
             if best is None or best > depth:
-                names = wanted.get(query.id or "") or wanted[query.name]
+                names = targets.get(query.id or "") or targets[query.name]
                 more = f"it or one of {len(names) - 1} more " if len(names) > 1 else ""
                 found = (
                     "none of them" if best is None and more else "nothing" if best is None else f"it at rank {best:,}"
@@ -177,23 +178,25 @@ class ExpectedHits:
                 yield Finding(names[0], path, ok=False, expected=expected, found=found, title=query.id or query.name)
 
     def measures(self, finder: CorpusFinder, queries: Sequence[Query], lost: frozenset[str]) -> Figures:
-        """Return the figures over all queries that the table speaks of.
+        """Return the figures over all queries that the table names.
 
         Args:
-            finder: what is searched, and the queries that have a vector.
-            queries: all that were asked; one without a vector finds nothing.
+            finder: the corpus, and the queries that have a vector.
+            queries: all queries of the run; one without a vector finds nothing.
             lost: images that could not be read: they count as not found.
 
         Raises:
-            LabelsError: the table names what is not in the corpus, or knows none of the queries.
+            LabelsError: the table names an image that is not in the corpus, or none of the queries.
             VectorsError: unusable rows in the corpus.
         """
-        sought = self._sought(finder.corpus, lost)
-        known = [(query, found) for query in queries if (found := sought.get(query.id or "") or sought.get(query.name))]
+        by_key = self._expected_rows(finder.corpus, lost)
+        known = [
+            (query, expected) for query in queries if (expected := by_key.get(query.id or "") or by_key.get(query.name))
+        ]
         if not known:
             raise LabelsError(f"{self.source} speaks of none of the queries", hint="columns query (or id) and image")
         ranks = _ranks(finder, known)
-        counts = [len(own) + len(found.lost) for own, (_, found) in zip(ranks, known, strict=True)]
+        counts = [len(own) + len(expected.lost) for own, (_, expected) in zip(ranks, known, strict=True)]
         figures = evaluate(ranks, sorted({*DEPTHS, *self.needed}), counts)
         measures = [
             *(MeasureRow(f"recall@{k}", value, self.needed.get(k)) for k, value in figures.recall.items()),
@@ -203,54 +206,54 @@ class ExpectedHits:
             MeasureRow("mean_average_precision", figures.mean_average_precision),
             MeasureRow("queries", figures.queries),
         ]
-        best = (int(found.min()) if len(found) else None for found in ranks)
+        best = (int(own.min()) if len(own) else None for own in ranks)
         return Figures(measures, tuple((query, rank) for (query, _), rank in zip(known, best, strict=True)))
 
-    def _sought(self, corpus: Corpus, lost: frozenset[str]) -> dict[str, Sought]:
-        """Return what to find, by id or words of the query."""
+    def _expected_rows(self, corpus: Corpus, lost: frozenset[str]) -> dict[str, ExpectedRows]:
+        """Return the expected rows of each query, by its id or words."""
         as_named = {name: row for row, name in reversed(list(enumerate(corpus.names)))}
-        missing, sought = [], dict[str, Sought]()
+        missing, by_key = [], dict[str, ExpectedRows]()
         normal: dict[str, int] | None = None
         for pair in self.pairs:
-            row = as_named.get(pair.found)
+            row = as_named.get(pair.target)
             if row is None and corpus.kind == "image":
                 normal = normal or {os.path.abspath(name): row for name, row in as_named.items()}  # noqa: PTH100
-                beside = os.path.join(self.folder, pair.found)  # noqa: PTH118
-                places = (os.path.abspath(path) for path in (pair.found, beside))  # noqa: PTH100
-                row = next((normal[place] for place in places if place in normal), None)
-            found = sought.setdefault(pair.key, Sought())
+                beside = os.path.join(self.folder, pair.target)  # noqa: PTH118
+                candidates = (os.path.abspath(path) for path in (pair.target, beside))  # noqa: PTH100
+                row = next((normal[path] for path in candidates if path in normal), None)
+            expected = by_key.setdefault(pair.key, ExpectedRows())
             if row is not None:
-                found.rows.add(row)
-            elif {pair.found, os.path.join(self.folder, pair.found)} & lost:  # noqa: PTH118
-                found.lost.add(pair.found)
+                expected.rows.add(row)
+            elif {pair.target, os.path.join(self.folder, pair.target)} & lost:  # noqa: PTH118
+                expected.lost.add(pair.target)
             else:
                 missing.append(pair)
         if missing:
-            near = did_you_mean(missing[0].found, as_named) if len(as_named) <= _SUGGESTED_FROM else ""
-            problem = f"{quoted(missing[0].found)} is not among what is searched"
+            near = did_you_mean(missing[0].target, as_named) if len(as_named) <= _SUGGESTED_FROM else ""
+            problem = f"{quoted(missing[0].target)} is not among what is searched"
             refuse([Fault(self.source, pair.line, problem, near) for pair in missing], LabelsError)
-        return sought
+        return by_key
 
 
-def _ranks(finder: CorpusFinder, known: Sequence[tuple[Query, Sought]]) -> list[Rows]:
-    """Of every query, the ranks of what it should find; none where the query has no vector."""
-    vectors = dict(zip(finder.asked.queries, finder.asked.vectors, strict=True))
+def _ranks(finder: CorpusFinder, known: Sequence[tuple[Query, ExpectedRows]]) -> list[Rows]:
+    """Return, for each query, the ranks of its expected rows; empty if the query has no vector."""
+    vectors = dict(zip(finder.encoded.queries, finder.encoded.vectors, strict=True))
     ranks = [np.empty(0, np.int64)] * len(known)
     usable = [number for number, (query, _) in enumerate(known) if query in vectors]
     for start in range(0, len(usable), _QUERIES_AT_ONCE):
-        some = usable[start : start + _QUERIES_AT_ONCE]
-        excluded = [finder.excluded(known[number][0]) for number in some]
+        batch = usable[start : start + _QUERIES_AT_ONCE]
+        excluded = [finder.excluded(known[number][0]) for number in batch]
         rows = [
             np.array(sorted(known[n][1].rows - {*own.tolist()}), np.int64)
-            for n, own in zip(some, excluded, strict=True)
+            for n, own in zip(batch, excluded, strict=True)
         ]
-        found = _counted(finder.corpus, np.stack([vectors[known[n][0]] for n in some]), rows, excluded)
-        for number, own in zip(some, found, strict=True):
+        ranks_of_batch = _ranks_of_rows(finder.corpus, np.stack([vectors[known[n][0]] for n in batch]), rows, excluded)
+        for number, own in zip(batch, ranks_of_batch, strict=True):
             ranks[number] = own
     return ranks
 
 
-def _counted(corpus: Corpus, queries: Vectors, rows: Sequence[Rows], excluded: Sequence[Rows]) -> list[Rows]:
+def _ranks_of_rows(corpus: Corpus, queries: Vectors, rows: Sequence[Rows], excluded: Sequence[Rows]) -> list[Rows]:
     flat = np.concatenate(rows)
     vectors = np.split(corpus.take(flat), np.cumsum([len(own) for own in rows])[:-1])
     try:

@@ -1,4 +1,4 @@
-"""One run of `rank`: what was asked, checked as a whole, then the corpus, then the hits."""
+"""One run of `rank`: checks all options, reads the corpus and yields the hits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clipcli.options.rank import TOP_K
 from clipcli.output import CarriedColumns, ErrorRow
 from clipcli.runs.rank.copy_hits import Keeper, check_folder
 from clipcli.runs.rank.corpus import Corpus, FilePart, ImagePart
-from clipcli.runs.rank.corpus_files import Sources, check_model, sort_out, warnings_of_reading
+from clipcli.runs.rank.corpus_files import Sources, check_model, find_sources, reading_warnings
 from clipcli.runs.rank.finder import CorpusFinder, HitLimits, IndexFinder
 from clipcli.runs.rank.previews import Preview
 from clipcli.runs.rank.queries import embed_queries, first_argument, read_queries
@@ -45,7 +45,7 @@ def plan(  # noqa: PLR0917 - a group of options each
     corpus: CorpusOptions, query: QueryOptions, hits: HitOptions, keep: KeepOptions, check: RecallOptions,
     console: Console, *, carry: Sequence[str] = (), where: Condition | None = None,
 ) -> RankRun:  # fmt: skip
-    """Check everything that was asked before a model is touched.
+    """Check all options before a model is loaded.
 
     `carry` are columns of tables that hits keep, `where` says which rows of tables are searched.
 
@@ -57,12 +57,12 @@ def plan(  # noqa: PLR0917 - a group of options each
         raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
     refuse_mixtures(hits, keep, check, reporting)
     expected = parse_expected(check.relevance, check.min_recall or [])
-    kept = keep.copy_to or keep.link_to or keep.preview
-    stream = QueryStream() if query.queries == STDIN and expected is None and not kept else None
+    keeps_hits = keep.copy_to or keep.link_to or keep.preview
+    stream = QueryStream() if query.queries == STDIN and expected is None and not keeps_hits else None
     queries = _queries(query, arguments, expected, arrive=stream is not None)
     _explain(queries, query, console)
     globs = corpus.globs
-    sources = sort_out(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
+    sources = find_sources(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
     sources = replace(sources, detail=console.debug_once, keep=tuple(carry), where=where)
     refuse_columns(sources, carry, where)
     if sources.index is not None:
@@ -81,31 +81,33 @@ def plan(  # noqa: PLR0917 - a group of options each
     )  # fmt: skip
 
 
-def _explain(queries: Sequence[Query], query: QueryOptions, console: Console) -> None:
-    """Say how words of the command line were understood, where they could mean something else."""
-    for asked in queries:
-        quoted = f"'\"{asked.name}\"'"
-        if asked.is_example and not query.queries and not query.image:
-            console.info_once(f"looking for pictures like {asked.name}; for these words, quote them: {quoted}")
-        if asked.is_sum and not query.queries:
-            console.info_once(f"looking for {asked} (double quotes inside keep a literal sign)")
+def _explain(queries: Sequence[Query], options: QueryOptions, console: Console) -> None:
+    """Note how a query of the command line was read, if it could also be read in another way."""
+    for query in queries:
+        quoted = f"'\"{query.name}\"'"
+        if query.is_example and not options.queries and not options.image:
+            console.info_once(f"looking for pictures like {query.name}; for these words, quote them: {quoted}")
+        if query.is_sum and not options.queries:
+            console.info_once(f"looking for {query} (double quotes inside keep a literal sign)")
 
 
-def _queries(query: QueryOptions, arguments: list[str], expected: ExpectedHits | None, *, arrive: bool) -> list[Query]:
-    """Return what is asked; where no option says it, the first argument, which is then taken from them.
+def _queries(
+    options: QueryOptions, arguments: list[str], expected: ExpectedHits | None, *, arrive: bool
+) -> list[Query]:
+    """Return the queries of the options; without any, that of the first argument, which is removed from `arguments`.
 
-    With `arrive`, those of stdin come later.
+    With `arrive`, queries come from stdin later.
     """
-    if "" in (query.image or []):
+    if "" in (options.image or []):
         raise UsageError("--image is empty", hint="name the image to look for; is a variable of the shell unset?")
-    queries = [read_query(text) for text in query.query or []] + [example(path) for path in query.image or []]
-    queries += read_queries(query.queries) if query.queries and not arrive else []
+    queries = [read_query(text) for text in options.query or []] + [example(path) for path in options.image or []]
+    queries += read_queries(options.queries) if options.queries and not arrive else []
     if not queries and expected is not None:
         queries += expected.queries
     if not queries and not arrive:
         queries.append(first_argument(arguments))
-    if any(asked.id is not None for asked in queries):  # then every row has the column
-        queries = [asked if asked.id is not None else replace(asked, id="") for asked in queries]
+    if any(query.id is not None for query in queries):  # then every row has the column
+        queries = [query if query.id is not None else replace(query, id="") for query in queries]
     return queries
 
 
@@ -126,40 +128,40 @@ class RankRun:
     no_orient: bool = False
     preview: Preview | None = None
     stream: QueryStream | None = None
-    """Queries that come while the run lasts."""
+    """Queries that arrive on stdin during the run."""
     carried: CarriedColumns = field(default_factory=lambda: CarriedColumns((), OWN_COLUMNS))
     _device: str = "auto"
     _failed_check: bool = False
-    _found: list[Finding] = field(default_factory=list)
-    _missed: list[Finding] = field(default_factory=list)
-    _lost: set[str] = field(default_factory=set)
+    _checked_findings: list[Finding] = field(default_factory=list)
+    _missed_findings: list[Finding] = field(default_factory=list)
+    _unreadable: set[str] = field(default_factory=set)
 
     unit: ClassVar[str] = "image"
 
     @property
     def total(self) -> int | None:
-        """Return how many images there are; None for a list that is still coming."""
+        """Return the number of images; None for a list that is still arriving on stdin."""
         return len(self.refs) if isinstance(self.refs, list) else None
 
-    def follow(self, model: ModelOptions, *, given: bool) -> ModelOptions:
-        """Return the model that made the vectors, where the command line names none."""
+    def follow(self, model: ModelOptions, *, is_named: bool) -> ModelOptions:
+        """Return the model options, with the model that made the vectors unless the command line names one."""
         self._device = model.choice().own_device
-        own = self.sources.model
-        if given or own is None or own == model.choice().model:
+        vectors_model = self.sources.model
+        if is_named or vectors_model is None or vectors_model == model.choice().model:
             return model
-        self.report.console.info(f"{self.sources.made_by_model} was made by {own}; using it")
-        return replace(model, model=own)
+        self.report.console.info(f"{self.sources.made_by_model} was made by {vectors_model}; using it")
+        return replace(model, model=vectors_model)
 
     def rows(self, session: Session, advance: Advance) -> Iterator[Row]:
-        """Yield failures as they come, then the hits query by query, or the figures of a check."""
+        """Yield rows of failed images, then the hits of each query, or the figures of a check."""
         check_model(self.sources, session.info)
         self._warn_of_reading(session)
-        asked = embed_queries(session, self.queries, self.prompts)
-        yield from self._unusable_queries(asked)
+        encoded = embed_queries(session, self.queries, self.prompts)
+        yield from self._unusable_queries(encoded)
         limits = HitLimits.of(self.hits, TOP_K)
         if self.sources.index is not None:
             index = self.sources.index
-            finder = IndexFinder(index, asked, limits, self.globs.keeps)
+            finder = IndexFinder(index, encoded, limits, self.globs.keeps)
             self.report.done += index.info.rows
             yield from self._answers(session, finder, Searched(session.info.name, index.info.rows, index.info.kind))
             return
@@ -172,7 +174,7 @@ class RankRun:
             if not self.report.failed:
                 raise nothing_left(self.globs)
             return
-        exact = CorpusFinder(corpus, asked, limits, self._keeps(images), self.report.console, self._device)
+        exact = CorpusFinder(corpus, encoded, limits, self._keeps(images), self.report.console, self._device)
         if self.expected is not None:
             yield from self._measures(exact)
             return
@@ -181,13 +183,13 @@ class RankRun:
         yield from self._answers(session, exact, Searched(session.info.name, len(corpus), corpus.kind))
 
     def _answers(self, session: Session, finder: CorpusFinder | IndexFinder, searched: Searched) -> Iterator[Row]:
-        """Yield the hits of the queries that were given, then of those that arrive."""
+        """Yield the hits of the queries of the command line, then of those that arrive on stdin."""
         results: list[Result] = []
         yield from self._hits(finder, searched, results)
         for batch in self.stream.batches() if self.stream is not None else ():
-            for where, error in batch.faults:
-                self.report.fail(where, error)
-                yield ErrorRow.of(where, error, "query")
+            for line, error in batch.faults:
+                self.report.fail(line, error)
+                yield ErrorRow.of(line, error, "query")
             yield from self._answer(session, finder, searched, results, batch.queries)
         self._write_pages(results, searched)
 
@@ -197,7 +199,7 @@ class RankRun:
     ) -> Iterator[Row]:  # fmt: skip
         """Yield the hits of queries that arrived together; one that cannot be answered is a row."""
         try:
-            asked = embed_queries(session, queries, self.prompts)
+            encoded = embed_queries(session, queries, self.prompts)
         except UsageError as error:  # its terms cancel each other
             if len(queries) == 1:
                 unusable = ImageError("read", error.message)
@@ -207,42 +209,51 @@ class RankRun:
                 for query in queries:
                     yield from self._answer(session, finder, searched, results, [query])
             return
-        yield from self._unusable_queries(asked)
-        yield from self._hits(finder.with_queries(asked), searched, results)
+        yield from self._unusable_queries(encoded)
+        yield from self._hits(finder.with_queries(encoded), searched, results)
 
     def _warn_of_reading(self, session: Session) -> None:
-        """Say which vectors are of images that were read otherwise than those that this run reads."""
+        """Warn of vectors whose images were read in another way than this run reads images."""
         reads = self.sources.has_images or any(term.is_image for query in self.queries for term in query.terms)
-        ours = ImageReading(session.provenance.rendering, ", ".join(session.provenance.decoding)) if reads else None
-        for text in warnings_of_reading(self.sources, ours):
+        own_reading = (
+            ImageReading(session.provenance.rendering, ", ".join(session.provenance.decoding)) if reads else None
+        )
+        for text in reading_warnings(self.sources, own_reading):
             self.report.console.warning(text)
 
     def _keeps(self, images: ImagePart) -> Callable[[str], bool] | None:
-        """Return which names of vector files take part; those of images passed when they were looked up."""
+        """Return the filter of names, for vector files; images of this run have passed it already."""
         keeps, passed = self.globs.keeps, frozenset(images.names)
         return None if keeps is None else lambda name: name in passed or keeps(name)
 
     def finish(self, session: Session) -> ExitCode:
-        """Show thumbnails below all rows, say how it went, report a check, and return the exit code."""
+        """Show the thumbnails, print the summary, write the report of a check, and return the exit code."""
         if self.preview is not None:
             self.preview.show()
         self.report.summarise()
-        if self._found:
+        if self._checked_findings:
             from clipcli.output.reports import CheckReport
 
-            said = f"{sum(finding.ok for finding in self._found)} of {len(self._found)} figures reached"
-            check = CheckReport("rank", (*self._found, *self._missed), not self._failed_check, said, session.info.name)
+            reached = sum(finding.ok for finding in self._checked_findings)
+            summary = f"{reached} of {len(self._checked_findings)} figures reached"
+            check = CheckReport(
+                "rank",
+                (*self._checked_findings, *self._missed_findings),
+                not self._failed_check,
+                summary,
+                session.info.name,
+            )
             self.reporting.without_pages().write([check])
         return ExitCode.CHECK_FAILED if self._failed_check else self.report.exit_code
 
-    def _unusable_queries(self, asked: EncodedQueries) -> Iterator[ErrorRow]:
-        if asked.errors and not asked.queries and self.stream is None:
-            term, error = next(iter(asked.errors.items()))
-            more = f" (and {len(asked.errors) - 1} more)" if len(asked.errors) > 1 else ""
-            what = f"image {term.text}" if term.is_image else repr(term.text)
+    def _unusable_queries(self, encoded: EncodedQueries) -> Iterator[ErrorRow]:
+        if encoded.errors and not encoded.queries and self.stream is None:
+            term, error = next(iter(encoded.errors.items()))
+            more = f" (and {len(encoded.errors) - 1} more)" if len(encoded.errors) > 1 else ""
+            name = f"image {term.text}" if term.is_image else repr(term.text)
             kind = ModelError if error.stage == "encode" else InputsError
-            raise kind(f"the query {what} cannot be used: {error.reason} ({error.stage}){more}")
-        for term, error in asked.errors.items():
+            raise kind(f"the query {name} cannot be used: {error.reason} ({error.stage}){more}")
+        for term, error in encoded.errors.items():
             self.report.fail(term.text, error)
             yield ErrorRow.of(term.text, error, "image" if term.is_image else "query")
 
@@ -254,7 +265,7 @@ class RankRun:
             ref = embedded.ref
             if embedded.vector is None:
                 if embedded.error is not None:
-                    self._lost.add(ref.name)
+                    self._unreadable.add(ref.name)
                     self.report.fail(ref.name, embedded.error)
                     yield ErrorRow.of(ref.name, embedded.error, fields=self.carried.renamed(ref.fields))
             else:
@@ -264,25 +275,25 @@ class RankRun:
     def _measures(self, finder: CorpusFinder) -> Iterator[Row]:
         assert self.expected is not None  # noqa: S101 - the caller looked
         console = self.report.console
-        figures = self.expected.measures(finder, self.queries, frozenset(self._lost))
+        figures = self.expected.measures(finder, self.queries, frozenset(self._unreadable))
         for row in figures.rows:
             if row.needed is not None:
                 holds = row.value >= row.needed
                 self._failed_check |= not holds
-                self._found.append(self.expected.finding(row))
+                self._checked_findings.append(self.expected.finding(row))
                 console.line(
                     f"check {'holds' if holds else 'fails'}: {row.measure} {row.value:.1%}, needed {row.needed:.1%}"
                 )
             yield row
-        if self._found and self.reporting.needs(ok=False):
-            self._missed += self.expected.findings(figures)
+        if self._checked_findings and self.reporting.needs(ok=False):
+            self._missed_findings += self.expected.findings(figures)
 
     def _hits(self, finder: CorpusFinder | IndexFinder, searched: Searched, results: list[Result]) -> Iterator[Row]:
-        """Yield the hits query by query; where pages want them, they are kept in `results`."""
+        """Yield the hits of each query; if a page is to be written, keep them in `results`."""
         for result in finder.results():
             for hit, row in zip(result.hits, result.rows(searched.kind), strict=True):
                 yield self.carried.row(row, hit.fields)
-            yield from self._kept(result, len(finder.asked.queries), finder.limits)
+            yield from self._save_hits(result, len(finder.encoded.queries), finder.limits)
             if not result.hits:
                 self.report.console.info(f"nothing found for {result.query.name!r}")
             if self.preview is not None:
@@ -297,10 +308,12 @@ class RankRun:
             HitsPage(page, searched, not self.no_orient, self.keep.fetch_names).write(results)
         far = sum(hit.is_far for result in results for hit in result.hits)
         if far and not self.keep.fetch_names:
-            what = "1 picture is" if far == 1 else f"{far:,} pictures are"
-            self.report.console.info(f"{what} not on the page: the vector file names URLs (--fetch-names fetches them)")
+            count = "1 picture is" if far == 1 else f"{far:,} pictures are"
+            self.report.console.info(
+                f"{count} not on the page: the vector file names URLs (--fetch-names fetches them)"
+            )
 
-    def _kept(self, result: Result, queries: int, limits: HitLimits) -> Iterator[ErrorRow]:
+    def _save_hits(self, result: Result, queries: int, limits: HitLimits) -> Iterator[ErrorRow]:
         width = max(3, len(str(limits.top or len(result.hits))))
         for folder, link in ((self.keep.copy_to, False), (self.keep.link_to, True)):
             if folder is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, reporting: Reporting) -> None:
-    """Say which two do not fit.
+    """Refuse options that do not go together.
 
     Raises:
         UsageError: options of which one would be without effect.
@@ -28,18 +28,18 @@ def refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, r
     if reporting.without_pages().paths and not check.min_recall:
         raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
     if check.relevance:
-        given = {
+        ignored = {
             "--top-k": hits.top_k, "--min-score": hits.min_score, "--relevant": hits.relevant, "--all": hits.all,
             "--copy-to": keep.copy_to, "--link-to": keep.link_to, "--preview": keep.preview,
             "--report .html": reporting.pages,
         }  # fmt: skip
-        for option, value in given.items():
+        for option, value in ignored.items():
             if value is not None and value is not False and value != ():
                 raise UsageError("--relevance writes figures, not hits", hint=f"leave out {option}")
 
 
 def refuse_all_of_an_index(hits: HitOptions, check: RecallOptions) -> None:
-    """Say what only an exact search can answer.
+    """Refuse options that only an exact search can answer.
 
     Raises:
         UsageError: an option that needs the scores of all rows.
@@ -52,10 +52,10 @@ def refuse_all_of_an_index(hits: HitOptions, check: RecallOptions) -> None:
 
 
 def refuse_copies(sources: Sources) -> None:
-    """Say that texts are no files.
+    """Refuse to copy or link hits of a corpus of texts.
 
     Raises:
-        UsageError: what is searched are texts.
+        UsageError: the corpus holds texts.
     """
     if sources.kind == "text":
         raise UsageError(
