@@ -276,3 +276,22 @@ def test_threads_agree():
     files = [encoded(kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP")] * 8
     with ThreadPoolExecutor(4) as pool:
         assert [image.tobytes() for image in pool.map(decode, files)] == [decode(data).tobytes() for data in files]
+
+
+def blocks_after_decoding(**environment):
+    script = "import sys; from PIL import Image; from clipcli.images import decode; "
+    script += "decode(sys.stdin.buffer.read()); print(Image.core.get_blocks_max(), Image.core.get_block_size())"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, input=encoded("JPEG"), env={**os.environ, **environment}, capture_output=True, check=True
+    )
+    return tuple(map(int, done.stdout.split()))
+
+
+def test_memory_of_a_picture_of_twelve_megapixels_is_kept_for_the_next():
+    blocks, size = blocks_after_decoding()
+    assert blocks * size >= 12_000_000 * 4
+
+
+def test_a_number_of_kept_blocks_that_the_user_set_stays():
+    assert blocks_after_decoding(PILLOW_BLOCKS_MAX="1")[0] == 1
