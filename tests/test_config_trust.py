@@ -63,7 +63,7 @@ def test_what_it_may_not_choose(tree: Path, model: str):
         assert load_config("../clipcli.toml")
 
 
-@pytest.mark.parametrize("key", ["labels_file", "prompts", "thresholds", "groups", "expect_from"])
+@pytest.mark.parametrize("key", ["labels_file", "prompts", "thresholds", "groups", "expect_from", "head"])
 @pytest.mark.parametrize("name", ["../secret.txt", "/etc/hostname", "../../secret.txt"])
 def test_files_outside_its_tree(tree: Path, key: str, name: str):
     write(tree, f'[checks.a]\ninclude = ["a/"]\nforbid = ["x"]\nlabels = ["y"]\n{key} = "{name}"\n')
@@ -72,6 +72,12 @@ def test_files_outside_its_tree(tree: Path, key: str, name: str):
     write(
         tree, f'[checks.a]\ninclude = ["a/"]\nexpect_from = "parent"\n{key} = "labels.txt"\n'.replace("groups", "none")
     )
+
+
+def test_a_head_with_a_name_outside_its_tree(tree: Path):
+    write(tree, '[checks.a]\ninclude = ["a/"]\nhead = "x=../secret.safetensors"\nmin = { x = 1 }\n')
+    with pytest.raises(ConfigError, match="outside its own folder"):
+        load_config()
 
 
 def test_files_inside_its_tree(tree: Path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from clipcli.config.schema import CHECK_KEYS, CHECKS, DEFAULT_KEYS, LABEL_KEYS, ConfigFaults, lines_of
 from clipcli.config.settings import CheckSpec, Config, Defaults
 from clipcli.core.decode import DecodeError, parse_toml
-from clipcli.core.files import is_file, is_there
+from clipcli.core.files import is_file, is_there, split_name
 from clipcli.core.redaction import redact
 from clipcli.core.suggest import nearest
 from clipcli.errors import ConfigError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TAG: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*){0,2}")
 _FORMS: Final = ("hf-hub:", "local-dir:")
 _MANIFEST: Final = "manifest.json"
-_FILE_KEYS: Final = ("prompts", "labels_file", "expect_from", "thresholds", "groups")
+_FILE_KEYS: Final = ("prompts", "labels_file", "expect_from", "thresholds", "groups", "head")
 """Keys whose values may be names of files."""
 NAME_IT: Final = "name the file to trust it: --config FILE (check), or CLIPCLI_CONFIG=FILE"
 
@@ -63,7 +63,8 @@ def forbidden(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str,
     for key in _FILE_KEYS:
         value = table.get(key, ())
         for name in (value,) if isinstance(value, str) else value:
-            if _leads_out(name, folder):
+            path = split_name(name)[1] if key == "head" else name
+            if _leads_out(path, folder):
                 problem = f"a config file that was not named may not use a file outside its own folder ({_short(name)})"
                 yield key, problem, NAME_IT
 
@@ -213,15 +214,30 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
 
 def _problem(spec: CheckSpec) -> tuple[str, str] | None:
     """Return the problem of a check as a whole, and a hint, or None."""
-    expectations = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid)]
+    expectations = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid), spec.limits_scores]
     if not spec.include:
         return "names no images", 'include = ["pictures/"]'
     if sum(expectations) > 1:
-        return "has more than one expectation", "use one of expect, expect_from and forbid per check"
+        return "has more than one expectation", "use one of expect, expect_from, forbid and min or max per check"
     if not sum(expectations) and spec.duplicates is None:
-        return "has no expectation", "add expect, expect_from, forbid or duplicates"
-    if not sum(expectations) and (idle := [key for key in LABEL_KEYS if getattr(spec, key)]):
-        return f"has {idle[0]}, which duplicates does not use", "add expect, expect_from or forbid"
+        return "has no expectation", "add expect, expect_from, forbid, min, max or duplicates"
+    return _idle_key(spec) or _missing_key(spec)
+
+
+def _idle_key(spec: CheckSpec) -> tuple[str, str] | None:
+    """Return the problem of a check with a key that has no effect."""
+    label_keys = [key for key in LABEL_KEYS if getattr(spec, key)]
+    if spec.limits_scores and label_keys:
+        return f"has {label_keys[0]}, which min and max do not use", "check labels and scores in two checks"
+    if not (spec.names_labels or spec.limits_scores) and (label_keys or spec.head):
+        return f"has {(*label_keys, 'head')[0]}, which duplicates does not use", "add expect, expect_from or forbid"
+    return None
+
+
+def _missing_key(spec: CheckSpec) -> tuple[str, str] | None:
+    """Return the problem of a check that lacks a key which another one needs."""
+    if spec.limits_scores and not spec.head:
+        return "has a limit but no head", 'head = "aesthetic.safetensors"'
     if spec.expect is not None and not spec.has_labels:
-        return "has no labels", "expect needs other labels to choose from: labels, labels_file or thresholds"
+        return "has no labels", "expect needs other labels to choose from: labels, labels_file, thresholds or head"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,7 +64,7 @@ def _keys(written: str) -> Place:
     return tuple(keys)
 
 
-Kind = Literal["text", "texts", "labels", "share", "count", "flag", "level"]
+Kind = Literal["text", "texts", "labels", "share", "count", "flag", "level", "limits"]
 CHECKS = "checks"
 LEVELS = ("exact", "near", "edited", "similar")
 
@@ -90,6 +91,9 @@ CHECK_KEYS: Mapping[str, Kind] = {
     "expect_from": "text",
     "forbid": "texts",
     "duplicates": "level",
+    "head": "texts",
+    "min": "limits",
+    "max": "limits",
     "min_accuracy": "share",
     "threshold": "share",
     "thresholds": "text",
@@ -111,6 +115,7 @@ _EXPECTED_KINDS: Mapping[Kind, str] = {
     "count": "an integer above 0",
     "flag": "true or false",
     "level": f"one of {', '.join(LEVELS)}",
+    "limits": "a table of scores and numbers, as { aesthetic = 5 }",
 }
 
 
@@ -174,6 +179,8 @@ def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - one return per 
             return raw if isinstance(raw, bool) else None
         case "level":
             return raw if raw in LEVELS else None
+        case "limits":
+            return _limits(raw)
         case "count":
             return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else None
     number = float(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) else None
@@ -187,3 +194,21 @@ def _labels(raw: object) -> tuple[str, ...] | None:
     if not isinstance(raw, list) or not raw or not all(isinstance(label, str) and label.strip() for label in raw):
         return None
     return tuple(escape(tidy(label), ",") for label in raw)
+
+
+def _limits(raw: object) -> dict[str, float] | None:
+    """Return numbers by the names of their scores; a bare dotted key, which TOML reads as nested tables, is a name."""
+    if not isinstance(raw, dict) or not raw:
+        return None
+    limits: dict[str, float] = {}
+    for key, value in raw.items():
+        if isinstance(value, dict):
+            inner = _limits(value)
+            if inner is None:
+                return None
+            limits |= {f"{key}.{name}": number for name, number in inner.items()}
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        else:
+            limits[key] = float(value)
+    return limits

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from clipcli.core.files import split_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DuplicateLevel = Literal["exact", "near", "edited", "similar"]
 
@@ -46,6 +51,12 @@ class CheckSpec:
     forbid: tuple[str, ...] = ()
     duplicates: DuplicateLevel | None = None
     """The level at which no two images may be the same."""
+    head: tuple[str, ...] = ()
+    """Values as for `--head`."""
+    min: Mapping[str, float] = field(default_factory=dict)
+    """The lowest score allowed, by the name of the score."""
+    max: Mapping[str, float] = field(default_factory=dict)
+    """The highest score allowed, by the name of the score."""
     min_accuracy: float | None = None
     """A number from 0 to 1."""
     threshold: float | None = None
@@ -58,13 +69,18 @@ class CheckSpec:
 
     @property
     def has_labels(self) -> bool:
-        """Return whether it names the labels to choose from; a file of thresholds does so too."""
-        return bool(self.labels or self.labels_file or self.thresholds)
+        """Return whether it names the labels to choose from; files of thresholds and heads of `fit` do so too."""
+        return bool(self.labels or self.labels_file or self.thresholds or self.head)
 
     @property
     def names_labels(self) -> bool:
         """Return whether it has an expectation about labels."""
         return self.expect is not None or self.expect_from is not None or bool(self.forbid)
+
+    @property
+    def limits_scores(self) -> bool:
+        """Return whether it has limits for the scores of predictors."""
+        return bool(self.min or self.max)
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,11 @@ class Config:
         """Return a file name of the config relative to the working folder; other names stay as they are."""
         path = os.path.join(self.folder, name)  # noqa: PTH118 - any bytes included
         return path if os.path.exists(path) else name  # noqa: PTH110 - never raises
+
+    def head_beside(self, argument: str) -> str:
+        """Return `FILE` or `NAME=FILE` with the file relative to the working folder."""
+        name, path = split_name(argument)
+        return f"{name}={self.beside(path)}" if name else self.beside(path)
 
     def model_beside(self, name: str) -> str:
         """Return a model name with its path relative to the working folder: FOLDER, `local-dir:PATH`, `ARCH@FILE`."""

@@ -141,6 +141,12 @@ def read_stream(stream: IO[bytes], limit: int) -> bytes:
     return b"".join(pieces)
 
 
+def split_name(argument: str) -> tuple[str, str]:
+    """Return the name and the path of `NAME=FILE`; the name is empty for a `FILE` alone."""
+    name, equals, path = argument.partition("=")
+    return (name, path) if equals and name.isidentifier() else ("", argument)
+
+
 def is_there(path: str | Path) -> bool:
     """Return whether the path exists; False inside a folder that cannot be entered."""
     return os.path.exists(path)  # noqa: PTH110 - pathlib raises where a folder cannot be entered, or a name is too long

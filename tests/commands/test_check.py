@@ -6,10 +6,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pictures
 import pytest
 import scratch
 from run import ROOT, run
+from safetensors.numpy import save_file
 from scratch import WRONG, Scratch
 
 
@@ -32,6 +34,12 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         return run("check", *arguments)
 
     return check
+
+
+def weights(path: Path) -> None:
+    """Write a predictor for `colours`: what green and blue lack, less what red lacks."""
+    path.parent.mkdir(exist_ok=True)
+    save_file({"weight": np.array([[-1, 1, 1]], np.float32)}, path, {"model": "colours"})
 
 
 COLOURS = 'labels = ["red", "green", "blue", "yellow"]\nprompts = "plain"\n'
@@ -147,6 +155,19 @@ class TestChangedSince:
         result = run("check", "--changed-since", "HEAD", "--paths")
         assert (result.code, result.lines) == (1, ["shop/green/00.png"])
 
+    def test_a_changed_predictor_checks_everything(self, shop: Scratch):
+        weights(shop.root / "warmth.safetensors")
+        config = (shop.root / "clipcli.toml").read_text(encoding="utf-8")
+        check = '[checks.warm]\ninclude = ["shop/"]\nhead = "x=warmth.safetensors"\nmin = { x = -9 }\n'
+        (shop.root / "clipcli.toml").write_text(f"{config}\n{check}", encoding="utf-8")
+        commit = shop.commit()
+        asked = ("check", "--changed-since", commit, "--only", "warm")
+        assert run(*asked).lines == ["warm\t0\t0\tyes"]
+        weights(shop.root / "warmth.safetensors")
+        assert run(*asked).lines == ["warm\t0\t0\tyes"]
+        save_file({"weight": np.ones((1, 3), np.float32)}, shop.root / "warmth.safetensors")
+        assert run(*asked).lines == ["warm\t50\t0\tyes"]
+
     def test_a_changed_config_checks_everything(self, shop: Scratch):
         (shop.root / "clipcli.toml").write_text(scratch.CONFIG + "min_accuracy = 0.9\n", encoding="utf-8")
         result = run("check", "--changed-since", "HEAD")
@@ -255,6 +276,47 @@ class TestKinds:
         (tmp_path / "disc" / "copy.png").unlink()
         assert few(config).code == 0
 
+    def test_scores_of_predictors_keep_their_limits(self, few, tmp_path: Path):
+        """The predictor gives 1.4 for red, 1 for yellow and 0 for other colours."""
+        weights(tmp_path / "heads" / "warmth.safetensors")
+        start = '[checks.warm]\ninclude = ["red.png"]\nhead = "heads/warmth.safetensors"\n'
+        holds = few(f"{start}min = {{ warmth = 1.2 }}\nmax.warmth = 2\n")
+        assert (holds.code, holds.lines) == (0, ["warm\t2\t0\tyes"])
+        assert "warm holds: 2 of 2 images keep warmth at least 1.2 and warmth at most 2" in holds.stderr
+        all_of_them = start.replace("red.png", "*.png").replace('"heads', '"tone=heads')
+        fails = few(f"{all_of_them}min = {{ tone = 0.5 }}\n", "--format", "jsonl", "--report", "r.xml")
+        assert fails.code == 1
+        assert [failure["image"] for failure in fails.rows[0]["failures"]] == [
+            "disc/blue.png", "disc/green.png", "square/blue.png", "square/green.png",
+        ]  # fmt: skip
+        assert fails.rows[0]["failures"][0]["expected"] == "tone at least 0.5"
+        assert "disc/blue.png: tone is " in fails.stderr
+        assert 'failures="4"' in Path("r.xml").read_text(encoding="utf-8")
+
+    def test_scores_and_duplicates_in_one_check(self, few, tmp_path: Path):
+        weights(tmp_path / "warmth.safetensors")
+        (tmp_path / "disc" / "broken.png").write_bytes(b"no picture")
+        config = '[checks.a]\ninclude = ["disc/"]\nhead = "warmth.safetensors"\nmin = { warmth = -9 }\n'
+        result = few(f'{config}duplicates = "exact"\n')
+        assert result.lines == ["a\t5\t1\tno", "a: duplicates\t5\t1\tno"]
+        assert few(f'prompts = "plain"\n{config}', "disc/red.png").lines == ["a\t1\t0\tyes"]
+
+    def test_a_head_of_fit_gives_the_labels(self, few, tmp_path: Path):
+        (tmp_path / "learnt").mkdir()
+        for name in ("red", "blue"):
+            folder = tmp_path / "learnt" / name
+            folder.mkdir()
+            for shape in ("disc", "square"):
+                (folder / f"{shape}.png").write_bytes((tmp_path / shape / f"{name}.png").read_bytes())
+        made = run("fit", "learnt", "-m", "colours", "-o", "tone.head", "--force")
+        assert made.code == 0, made.stderr
+        start = '[checks.a]\ninclude = ["red.png"]\nhead = "tone.head"\n'
+        assert few(f'prompts = "plain"\n{start}expect = "red"\n').lines == ["a\t2\t0\tyes"]
+        assert few(f'{start}forbid = "red"\n').lines == ["a\t2\t2\tno"]
+        refused = few(f"{start}min = {{ tone = 5 }}\n")
+        assert refused.code == 2
+        assert "clipcli.toml:2: check a: a head of clipcli fit has no scores" in refused.stderr
+
     def test_near_duplicates_and_labels_in_one_check(self, few, tmp_path: Path):
         pictures.disc("red").resize((192, 160)).save(tmp_path / "disc" / "large.jpg")
         what = 'include = ["red.png", "large.jpg"]\nexclude = "square/"\nexpect = "red"\nduplicates = "near"\n'
@@ -333,7 +395,7 @@ class TestTrouble:
         ).replace('labels_file = "labels.txt"', "", 1)
         (tmp_path / "clipcli.toml").write_text(awake, encoding="utf-8")
         config = load_config(str(tmp_path / "clipcli.toml"))
-        assert [check.name for check in config.checks] == ["shop", "faces", "nothing-private", "duplicates"]
+        assert [check.name for check in config.checks] == ["shop", "faces", "nothing-private", "quality", "duplicates"]
 
     @pytest.mark.parametrize(
         ("config", "code", "words"),
@@ -351,6 +413,11 @@ class TestTrouble:
                 '[checks.a]\ninclude = ["disc/"]\nexpect_from = "parent"\nmodel = "no/such/one"\n',
                 5,
                 "clipcli.toml:2: check a: not a model: 'no/such/one'",
+            ),
+            (
+                '[checks.a]\ninclude = ["disc/"]\nhead = "nowhere.safetensors"\nmin = { x = 1 }\n',
+                4,
+                "clipcli.toml:2: check a: nowhere.safetensors: ",
             ),
             ('\n[checks.a]\ninclude = ["disc/"]\nexpect_from = "parents"\n', 4, "check a: parents is neither .csv nor"),
         ],

@@ -71,6 +71,16 @@ def test_the_same_in_pyproject(tmp_path: Path):
     assert "has no [tool.clipcli]" in fault(tmp_path, "[tool.other]\n", "pyproject.toml")[0]
 
 
+def test_limits_may_be_tables_dotted_or_quoted(tmp_path: Path):
+    """`nsfw.unsafe` is one name, however TOML has it written."""
+    start = '[checks.a]\ninclude = "a/"\nhead = ["nsfw.safetensors", "like=other.safetensors"]\n'
+    spellings = ("max = { nsfw.unsafe = 1 }\n", 'max = { "nsfw.unsafe" = 1.0 }\n', "[checks.a.max]\nnsfw.unsafe = 1\n")
+    for spelling in spellings:
+        check = load(tmp_path, f"{start}{spelling}").checks[0]
+        assert (check.max, check.min) == ({"nsfw.unsafe": 1.0}, {})
+        assert check.head == ("nsfw.safetensors", "like=other.safetensors")
+
+
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
@@ -95,6 +105,14 @@ def test_the_same_in_pyproject(tmp_path: Path):
         ("[checks.a]\ninclude = 'a'", "1: the check 'a' has no expectation", "expect, expect_from"),
         ("[checks.a]\ninclude = 'a'\nexpect = 'b'", "1: the check 'a' has no labels", "labels"),
         ("[checks.a]\ninclude = 'a'\nexpect = 'b'\nforbid = 'c'", "1: the check 'a' has more", None),
+        ("[checks.a]\ninclude = 'a'\nhead = 'x'\nmin = 5", "4: min should be a table of scores and numbers", None),
+        ("[checks.a]\ninclude = 'a'\nhead = 'x'\nmax = {x = inf}", "4: max should be a table", None),
+        ("[checks.a]\ninclude = 'a'\nhead = 'x'\nmax = {x = true}", "4: max should be a table", None),
+        ("[checks.a]\ninclude = 'a'\nmin = {x = 5}", "1: the check 'a' has a limit but no head", "head ="),
+        ("[checks.a]\ninclude = 'a'\nhead = 'x'\nmin = {x = 5}\nlabels = 'b'", "1: the check 'a' has labels", "two"),
+        ("[checks.a]\ninclude = 'a'\nhead = 'x'\nmin = {x = 5}\nforbid = 'b'", "1: the check 'a' has more", None),
+        ("[checks.a]\ninclude = 'a'\nhead = 'x'", "1: the check 'a' has no expectation", "min, max"),
+        ("[checks.a]\ninclude = 'a'\nhead = 'x'\nduplicates = 'near'", "1: the check 'a' has head", "expect"),
         ("[checks]\ninclude = 'a'", "2: the check 'include' should be a table", "above include"),
         ("checks = 3", "1: checks should be one table per check", "[checks.NAME]"),
         ("checks = {a = {includ = 'x'}}", "1: unknown key 'includ'", "did you mean 'include'"),

@@ -34,7 +34,7 @@ def check(
     reports: ReportOptions,
     run: CachedRunOptions,
 ) -> None:
-    """Run the checks in clipcli.toml: labels that images should or must not have, and duplicates."""
+    """Run the checks in clipcli.toml: labels that images should or must not have, scores, and duplicates."""
     from clipcli.output import open_writer
     from clipcli.runs.check.rows import CheckRow, FailingPath
     from clipcli.runs.check.run import run_all, summary
@@ -72,6 +72,7 @@ def _score(spec: CheckSpec, config: Config) -> ScoreOptions:
     return ScoreOptions(
         threshold=spec.threshold,
         thresholds=config.beside(spec.thresholds) if spec.thresholds else None,
+        head=[config.head_beside(head) for head in spec.head] or None,
         multi_label=spec.multi_label or alone,
         none=spec.none,
         background=list(spec.background) or None,

@@ -38,6 +38,13 @@ min_accuracy = 0.95             # the share of pictures that must be right; defa
 # forbid = ["a screenshot", "a passport"]
 # labels = ["a photo of a thing", "a drawing"]   # other labels; by default each is compared with a background
 
+# Every picture keeps the limits of its scores.
+# [checks.quality]
+# include = ["photos/"]
+# head = "aesthetic.safetensors"   # files of predictors, or NAME=FILE; a head of `clipcli fit` goes with expect
+# min = { aesthetic = 5 }
+# max = { aesthetic = 10 }
+
 # There are no duplicates.
 # [checks.duplicates]
 # include = ["assets/"]

@@ -17,6 +17,7 @@ from clipcli.options.shared import InputOptions, LabelOptions, RunOptions
 from clipcli.runs.check.classify import LabelCheck
 from clipcli.runs.check.dedupe import DuplicateCheck
 from clipcli.runs.check.run import Planned, named
+from clipcli.runs.check.scores import LimitCheck
 from clipcli.runs.check.selection import Scope, Selection
 from clipcli.runs.dedupe import run as dedupe
 
@@ -127,8 +128,11 @@ class Planner:
             if spec.names_labels:
                 check = self._labelled(spec, images, family or images) if images else None
                 yield Planned(spec.name, place, check, self._choice(spec))
+            if spec.limits_scores:
+                scores = LimitCheck.of(spec, self.config, images, self.console) if images else None
+                yield Planned(spec.name, place, scores, self._choice(spec))
             if spec.duplicates is not None:
-                name = f"{spec.name}: duplicates" if spec.names_labels else spec.name
+                name = f"{spec.name}: duplicates" if spec.names_labels or spec.limits_scores else spec.name
                 needs_model = spec.duplicates == "similar"
                 twice = self._duplicated(spec, name, images, family) if images else None
                 yield Planned(name, place, twice, self._choice(spec) if needs_model else None)
@@ -141,11 +145,15 @@ class Planner:
         options = LabelOptions(
             labels or None,
             [config.beside(name) for name in spec.labels_file] or None,
-            [config.beside(name) for name in spec.prompts or config.defaults.prompts] or None,
+            [config.beside(name) for name in spec.prompts or self._default_prompts(spec)] or None,
         )
         inputs = InputOptions(images=[ref.path for ref in images])
         score, check = self.groups.score(spec, config), self.groups.check(spec, config)
         return LabelCheck.of(spec.name, inputs, options, score, check, list(family), self.console)
+
+    def _default_prompts(self, spec: CheckSpec) -> Sequence[str]:
+        """Return the prompts of the file; a head has no texts to put into them."""
+        return () if spec.head else self.config.defaults.prompts
 
     def _duplicated(
         self, spec: CheckSpec, name: str, images: Sequence[ImageRef], family: Sequence[ImageRef]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.core.console import printable
+from clipcli.core.files import split_name
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ExitCode, UsageError
 from clipcli.output import ErrorRow
@@ -55,9 +56,8 @@ def read_heads(arguments: Sequence[str]) -> tuple[list[HeadFile], list[Predictor
     heads: list[HeadFile] = []
     predictors: list[PredictorFile] = []
     for argument in arguments:
-        name, equals, path = argument.partition("=")
-        if not equals or not name.isidentifier():
-            name, path = Path(argument).stem, argument
+        name, path = split_name(argument)
+        name = name or Path(path).stem
         metadata, tensors = read_tensors(path)
         if KEY in metadata:
             heads.append(parse_head(path, metadata[KEY], tensors))
@@ -72,7 +72,6 @@ def parse_limits(
     lowest: Sequence[str], highest: Sequence[str], predictors: Sequence[PredictorFile]
 ) -> tuple[ScoreLimit, ...]:
     """Read `NAME=NUMBER`. Raises UsageError."""
-    names = [name for each in predictors for name in each.names]
     limits = []
     for option, texts in (("--min", lowest), ("--max", highest)):
         for text in texts:
@@ -83,11 +82,17 @@ def parse_limits(
                 bound = math.nan
             if not name or not math.isfinite(bound):
                 raise UsageError(f"{option} {text!r} is not NAME=NUMBER", hint=f"{option} aesthetic=5")
-            if name not in names:
-                hint = did_you_mean(name, names) or (f"one of {', '.join(names)}" if names else "give --head FILE")
-                raise UsageError(f"{option} {text}: no head is called {name}", hint=hint)
+            require_score(name, f"{option} {text}", predictors)
             limits.append(ScoreLimit(name, bound, option == "--min"))
     return tuple(limits)
+
+
+def require_score(name: str, place: str, predictors: Sequence[PredictorFile]) -> None:
+    """Raise UsageError, which names the place, if no predictor gives a score of this name."""
+    names = [name for each in predictors for name in each.names]
+    if name not in names:
+        hint = did_you_mean(name, names) or (f"one of {', '.join(names)}" if names else "give --head FILE")
+        raise UsageError(f"{place}: no head is called {name}", hint=hint)
 
 
 @dataclass
@@ -105,6 +110,8 @@ class PredictorRun:
     """Images that keep all limits."""
     stored: StoredVectors | None = None
     """Vectors in place of images."""
+    name: str = "classify"
+    """The name of the check in reports."""
     unit: ClassVar[str] = "image"
 
     @property
@@ -141,12 +148,26 @@ class PredictorRun:
     def finish(self, session: Session) -> ExitCode:
         """Say how it went, write the reports, and return the exit code."""
         self.report.summarise()
-        said = f"{self.kept} of {self.total_of_check} images keep {self._expected or 'every limit: none was given'}"
-        holds = self.total_of_check > 0 and self.kept == self.total_of_check
+        report = self.check_report(session.info.name)
         if self.limits:
-            self.report.console.line(f"check {'holds' if holds else 'fails'}: {said}")
-        self.reporting.write([CheckReport("classify", tuple(self.findings), holds, said, session.info.name)])
-        return ExitCode.CHECK_FAILED if self.limits and not holds else self.report.exit_code
+            self.report.console.line(f"check {'holds' if report.holds else 'fails'}: {report.outcome}")
+        self.reporting.write([report])
+        return self.exit_code
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code; a limit that is not kept weighs most."""
+        return ExitCode.CHECK_FAILED if self.limits and not self._holds else self.report.exit_code
+
+    def check_report(self, model: str) -> CheckReport:
+        """Return everything found, with the name of the model."""
+        limits = self._expected or "every limit: none was given"
+        outcome = f"{self.kept} of {self.total_of_check} images keep {limits}"
+        return CheckReport(self.name, tuple(self.findings), self._holds, outcome, model)
+
+    @property
+    def _holds(self) -> bool:
+        return self.total_of_check > 0 and self.kept == self.total_of_check
 
     @property
     def _expected(self) -> str | None:
