@@ -140,7 +140,7 @@ class Planner:
     def _labelled(self, spec: CheckSpec, images: Sequence[ImageRef], family: Sequence[ImageRef]) -> LabelCheck:
         config = self.config
         labels = list(spec.labels)
-        if spec.forbid and not spec.labels_file and (labels or not spec.thresholds):
+        if spec.forbid and not spec.labels_file and (labels or not (spec.thresholds or spec.head)):
             labels += [escape(tidy(label), ",") for label in spec.forbid]
         options = LabelOptions(
             labels or None,
