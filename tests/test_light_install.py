@@ -55,7 +55,6 @@ def answers(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "checkpoint": ["classify", "shop", *labels, "-m", "ViT-B-32@shop/car/car.png"],
         "misspelt": ["classify", "shop", *labels, "-m", "ViT-B-23"],
         "parquet": ["embed", "shop", "-o", "shop.parquet"],
-        "index": ["index", "shop.npz", "-o", "shop.index"],
         "url": ["embed", "https://example.org/picture.jpg", "-q", "-o", "x.npz"],
         "imagenet": ["classify", "shop", "-l", "@imagenet", "-q"],
         "templates": ["classify", "shop", *labels, "-p", "imagenet"],
@@ -124,7 +123,7 @@ def test_models_are_known_without_open_clip(answers: dict[str, Result]):
 
 @pytest.mark.parametrize(
     ("name", "extra", "package"),
-    [("parquet", "parquet", "pyarrow"), ("index", "index", "usearch"), ("url", "remote", "aiohttp")],
+    [("parquet", "parquet", "pyarrow"), ("url", "remote", "aiohttp")],
 )
 def test_optional_packages_are_asked_for_before_the_work(
     name: str, extra: str, package: str, answers: dict[str, Result]

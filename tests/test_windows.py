@@ -94,16 +94,16 @@ def test_the_journal_of_another_plan_of_the_same_name_is_kept(world: Path):
 
 @acted
 def test_an_index_that_is_in_use_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from clipcli.runs.rank.index import _install
+    from clipcli.runs.rank.index_builder import install
 
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "graph").write_text(name)
     windows.act_as_windows(monkeypatch)
     with (tmp_path / "old" / "graph").open(), pytest.raises(PermissionError):
-        _install(tmp_path / "new", tmp_path / "old", tmp_path / "aside")
+        install(tmp_path / "new", tmp_path / "old", tmp_path / "aside")
     assert (tmp_path / "old" / "graph").read_text() == "old"
-    _install(tmp_path / "new", tmp_path / "old", tmp_path / "aside")
+    install(tmp_path / "new", tmp_path / "old", tmp_path / "aside")
     assert (tmp_path / "old" / "graph").read_text() == "new"
 
 

@@ -13,14 +13,13 @@ from typing import Final, Literal
 
 from clipcli.errors import ClipcliError, PackageMissingError, TorchMissingError
 
-Extra = Literal["fit", "gcs", "heic", "index", "jxl", "openvino", "parquet", "raw", "ray", "remote", "s3", "torch"]
+Extra = Literal["fit", "gcs", "heic", "jxl", "openvino", "parquet", "raw", "ray", "remote", "s3", "torch"]
 Installer = Literal["pip", "pipx", "uv pip", "uv tool"]
 
 EXTRAS: Final[dict[Extra, tuple[str, ...]]] = {
     "fit": ("scipy",),
     "gcs": ("gcsfs",),
     "heic": ("pillow_heif",),
-    "index": ("usearch",),
     "jxl": ("pillow_jxl",),
     "openvino": ("openvino",),
     "parquet": ("pyarrow",),

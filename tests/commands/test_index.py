@@ -4,14 +4,11 @@ import json
 import os
 
 import numpy as np
-import onnxruntime  # noqa: F401 - it crashes the process when it is loaded after usearch, which tests would do
 import pytest
 from run import run
 
 from clipcli.core.vectors import unit_length
 from clipcli.vectorfiles import VectorRows, VectorsInfo, WritePlan, create_vectors
-
-pytest.importorskip("usearch")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import onnxruntime  # noqa: F401 - it crashes the process when it is loaded after usearch, which tests would do
 import pytest
 from PIL import Image, ImageDraw
 from run import run
@@ -59,7 +58,6 @@ def test_a_query_image_is_read_as_the_vectors_were(embed: Any, drawings: Path, r
 
 
 def test_an_index_knows_how_its_images_were_read(embed: Any, drawings: Path, random_model: str, tmp_path: Path):
-    pytest.importorskip("usearch")
     assert run("index", embed("npy", "--background-colour", "black"), "-o", tmp_path / "an.index").code == 0
     query = ("rank", "-i", drawings / "left.png", tmp_path / "an.index", "-m", random_model)
     assert f"{ON_BLACK}; {ADVICE}" in run(*query).stderr

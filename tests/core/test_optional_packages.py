@@ -74,10 +74,10 @@ def test_a_tool_that_is_made_anew_keeps_what_it_had(environment: Path, monkeypat
 
 def test_an_environment_without_pip(environment: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(optional_packages, "find_spec", lambda _name: None)
-    assert install_command("index") == "uv pip install 'clipcli[index]'"
+    assert install_command("heic") == "uv pip install 'clipcli[heic]'"
     monkeypatch.setenv("PATH", "/nowhere")
     installer.cache_clear()
-    assert install_command("index") == f"uv pip install --python {environment}/bin/python 'clipcli[index]'"
+    assert install_command("heic") == f"uv pip install --python {environment}/bin/python 'clipcli[heic]'"
 
 
 def test_what_the_installation_was_made_from(environment: Path, monkeypatch: pytest.MonkeyPatch):

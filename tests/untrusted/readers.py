@@ -31,7 +31,8 @@ from clipcli.prompts import Label
 from clipcli.prompts.labels import parse_groups, parse_labels
 from clipcli.prompts.sets import check_file, load_prompts
 from clipcli.runs.classify.threshold_file import read_thresholds
-from clipcli.runs.rank.index import Index, build
+from clipcli.runs.rank.index import Index
+from clipcli.runs.rank.index_builder import build
 from clipcli.runs.rank.queries import read_queries
 from clipcli.runs.rank.recall import read_pairs
 from clipcli.vectorfiles import VectorRows, VectorsInfo, create_vectors, open_vectors
@@ -206,7 +207,10 @@ READERS: dict[str, Reader] = {
     "vectors in JSON Lines": Reader(_vectors, "document.jsonl", _made("document.jsonl")),
     "vectors in CSV": Reader(_vectors, "document.csv", _made("document.csv")),
     "description of an index": Reader(_index, "index/index.json", _with_index),
-    "graph of an index": Reader(_index, "index/graph.usearch", _with_index),
+    "codes of an index": Reader(_index, "index/codes.npy", _with_index),
+    "cells of an index": Reader(_index, "index/starts.npy", _with_index),
+    "rows of an index": Reader(_index, "index/rows.npy", _with_index),
+    "vectors of an index": Reader(_index, "index/vectors.npy", _with_index),
     "names of an index": Reader(_index, "index/names.json", _with_index),
     "cache": Reader(_cache, "cache/vectors-1.sqlite", _with_cache),
     "manifest of a bundle": Reader(_bundle, "bundle/manifest.json", _with_bundle),

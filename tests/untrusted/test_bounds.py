@@ -19,7 +19,8 @@ from clipcli.images.reader import read_ref
 from clipcli.inputs.collect import collect
 from clipcli.inputs.sources.filesystems import file_system
 from clipcli.inputs.sources.patterns import MOST_NAMES, expand_braces, names_of, too_many
-from clipcli.runs.rank.index import Index, build
+from clipcli.runs.rank.index import Index
+from clipcli.runs.rank.index_builder import build
 from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, VectorsInfo, create_vectors, open_vectors
 from clipcli.vectorfiles.writer import WritePlan
 
@@ -230,7 +231,6 @@ def vectors(folder: Path, suffix: str, kind: str = "float32", name: str = "v") -
 @pytest.mark.parametrize("kind", ["float32", "float16"])
 @pytest.mark.parametrize("suffix", VECTOR_FORMATS)
 def test_vectors_of_every_format_can_be_indexed(tmp_path, suffix, kind):
-    pytest.importorskip("usearch")
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     for name in ("v", "vv", "vvv"):  # the numbers of an .npz begin where its names end
@@ -240,23 +240,26 @@ def test_vectors_of_every_format_can_be_indexed(tmp_path, suffix, kind):
         assert found.rows.tolist() == [7]
 
 
-def test_a_damaged_graph_is_never_mapped(tmp_path):
-    usearch = pytest.importorskip("usearch.index")
+@pytest.mark.parametrize("name", ["codes", "factors", "rows", "starts", "centres", "rotation", "vectors"])
+def test_an_index_with_an_array_of_another_size_is_refused(tmp_path, name):
     build(open_vectors(vectors(tmp_path, "npy")), str(tmp_path / "index"), 0.9, lambda _: None)
-    graph = tmp_path / "index" / "graph.usearch"
-    good, chance = graph.read_bytes(), np.random.default_rng(1)
-    for number in range(60):
-        data = bytearray(good)
-        place = int(chance.integers(len(data)))
-        if number % 3:
-            data[place] ^= 0xFF
-        else:
-            del data[place:]
-        graph.write_bytes(data)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(usearch.Index, "restore", lambda *_, **__: pytest.fail("a damaged graph was opened"))
-            with pytest.raises(VectorsError, match="not the one that was made with it"):
-                Index(str(tmp_path / "index")).search(np.ones(16, np.float32), 1, -1, lambda _: True)
+    path = tmp_path / "index" / f"{name}.npy"
+    array = np.load(path)
+    for other in (array[:-1], array[:0], array.astype(np.float64), array.reshape(1, -1, 1)):
+        np.save(path, other)
+        with pytest.raises(VectorsError, match="does not belong to it"):
+            Index(str(tmp_path / "index")).search(np.ones(16, np.float32), 1, -1, lambda _: True)
+
+
+@pytest.mark.parametrize(("name", "value"), [("rows", 1 << 40), ("rows", -(1 << 40)), ("starts", -1), ("starts", 9999)])
+def test_an_index_never_points_outside_its_arrays(tmp_path, name, value):
+    build(open_vectors(vectors(tmp_path, "npy")), str(tmp_path / "index"), 0.9, lambda _: None)
+    path = tmp_path / "index" / f"{name}.npy"
+    array = np.load(path)
+    array[:] = value
+    np.save(path, array)
+    with pytest.raises(VectorsError, match="damaged"):
+        Index(str(tmp_path / "index")).search(np.ones(16, np.float32), 1, -1, lambda _: True)
 
 
 def test_a_bomb_of_vectors_is_refused_before_it_is_unpacked(tmp_path):

@@ -16,8 +16,6 @@ LIGHT = [name for name in READERS if not name.endswith("a bundle")]
 def needs_packages(name: str) -> None:
     if "Parquet" in name or name == "table of images":
         pytest.importorskip("pyarrow")
-    if name.endswith("an index"):
-        pytest.importorskip("usearch")
 
 
 @pytest.mark.parametrize("name", LIGHT)

@@ -25,7 +25,7 @@ def index(
 ) -> None:
     """Build an index that searches millions of vectors in milliseconds, and report its recall."""
     from clipcli.errors import ExitCode
-    from clipcli.runs.rank.index import build
+    from clipcli.runs.rank.index_builder import build
     from clipcli.vectorfiles import open_vectors
 
     console = run.console()

@@ -52,7 +52,7 @@ _NEEDED = ("filelock", "ftfy", "pathspec", "platformdirs", "send2trash", "textua
 """Packages listed only if one is missing."""
 _TORCH = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx", "onnxscript")
 """Packages of the extra `torch`."""
-_OPTIONAL = ("pyarrow", "usearch", "pillow-heif", "pillow-jxl-plugin", "rawpy", "fsspec", "s3fs", "gcsfs", "ray")
+_OPTIONAL = ("pyarrow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "fsspec", "s3fs", "gcsfs", "ray")
 
 
 def versions() -> Iterator[DoctorRow]:

@@ -1,18 +1,19 @@
 """One run of `rank`: queries become vectors, images or vector files become a corpus, and the best are found.
 
-validate.py      options that do not go together
-queries.py       options and files → queries → unit vectors
-query_stream.py  queries that arrive on stdin
-corpus_files.py  arguments → images, vector files or an index
-corpus.py        their names and vectors, block by block
-finder.py        which rows count, and the search itself
-index.py         `clipcli index`
-run.py           the run itself
-rows.py          the rows
-recall.py        which images each query should find, and the figures of a check
-hits_page.py     the page of hits
-previews.py      thumbnails on the terminal
-copy_hits.py     copies of hits and links to them
+validate.py       options that do not go together
+queries.py        options and files → queries → unit vectors
+query_stream.py   queries that arrive on stdin
+corpus_files.py   arguments → images, vector files or an index
+corpus.py         their names and vectors, block by block
+finder.py         which rows count, and the search itself
+index.py          an index on disk, searched
+index_builder.py  vectors → an index: `clipcli index`
+run.py            the run itself
+rows.py           the rows
+recall.py         which images each query should find, and the figures of a check
+hits_page.py      the page of hits
+previews.py       thumbnails on the terminal
+copy_hits.py      copies of hits and links to them
 """
 
 from clipcli.runs.rank.run import RankRun as RankRun

@@ -1,52 +1,52 @@
-"""An approximate index over a vector file: `clipcli index` makes it, `rank` searches it.
+"""An approximate index of a vector file: `clipcli index` makes it (`index_builder`), `rank` searches it.
 
-A folder with `graph.usearch` (an HNSW graph: Malkov and Yashunin, arXiv:1603.09320; vectors in half precision, mapped
-when searched), `names.json`, and `index.json`: its model and vector file, and its recall against an exact search.
+A folder with `index.json` (of which model and file it is, how a search goes and how much of an exact search it finds),
+`names.json`, and NumPy arrays that are mapped when they are searched: the vectors in half precision in the order of the
+file (`vectors.npy`), and an inverted file of one bit per dimension (see `tasks.search.inverted_file`).
 """
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from clipcli.core.decode import DecodeError, decode, is_file_name, parse_json
-from clipcli.core.files import is_there, own_error, read_bytes, sha256_of
-from clipcli.core.optional_packages import require_packages
+from clipcli.core.files import is_there, own_error, read_bytes
 from clipcli.core.vectors import unit_length
-from clipcli.errors import InputsError, OutputError, VectorsError
-from clipcli.tasks.search.flat import Hits, SearchLimits, exact_scores, rows_a_block, search
+from clipcli.errors import InputsError, VectorsError
+from clipcli.tasks.search.flat import Hits, exact_scores
+from clipcli.tasks.search.inverted_file import InvertedFile
+from clipcli.tasks.search.sign_codes import WORD_BITS, words_of
 from clipcli.vectorfiles.info import ImageReading
 from clipcli.vectorfiles.names import read_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clipcli.core.vectors import Vector, Vectors
+    from clipcli.core.vectors import Scores, Vector
     from clipcli.tasks.search.flat import Rows
-    from clipcli.vectorfiles import VectorFile
 
-_DESCRIPTION, _GRAPH, _NAMES = "index.json", "graph.usearch", "names.json"
-_FORMAT, _VERSION = "clipcli index", 2
-"""Version 1 had no checksum of the graph."""
+DESCRIPTION: Final = "index.json"
+NAMES: Final = "names.json"
+VECTORS: Final = "vectors.npy"
+CODES: Final = "codes.npy"
+FORMAT: Final = "clipcli index"
+VERSION: Final = 3
+"""Versions 1 and 2 held a graph."""
 _AGAIN = "make it again with clipcli index"
 _LARGEST_DESCRIPTION = 1 << 20
-_WIDEST = 1 << 20
-_CONNECTIVITY = 32
-_EXPANSION_ADD = 128
-_EXPANSIONS = (256, 512, 1024, 2048)
-"""Values of `expansion_search` to try until recall is enough. The first is large because text vectors lie far from all
-image vectors: at 128, image queries find all of their ten nearest, text queries 86 %."""
-_SAMPLE = 200
-_DEPTH = 10
-_SPARE = 4
-"""Candidates per requested hit: exact scores then put them in order."""
+_FEWEST_CANDIDATES: Final = 512
+_CANDIDATES_PER_HIT: Final = 32
+"""Rows that are scored exactly: of a query's ten best, about 99.9 % are among the 800 with the best estimates."""
+_WIDENING: Final = 4
+"""How many times more cells and candidates are looked at when too few rows count."""
+_ROWS_AT_ONCE: Final = 8192
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,12 @@ class IndexInfo:
     """The vector file, relative to the index."""
     source_size: int
     source_mtime_ns: int
-    expansion: int
+    cells: int
+    probes: int
+    """Cells that a query looks into."""
     recall: float
-    """Share of the ten best of an exact search that were found, over a sample of the rows as queries."""
-    graph_sha256: str = ""
-    """Digest of the graph file, which usearch maps and trusts without checks of its own."""
+    """Share of the ten best of an exact search that were found: the lower of two means, over rows as queries and over
+    directions far from all rows, as texts are."""
     pixels: str = ""
     """Rendering to RGB and decoders used, copied from the vector file; see `VectorsInfo`."""
     decoding: str = ""
@@ -83,13 +84,12 @@ class Index:
     def __init__(self, folder: str) -> None:
         self.path = folder
         self.info = _read(Path(folder))
-        require_packages("index", "an index", VectorsError)
         self._refuse_stale()
 
     @cached_property
     def names(self) -> Sequence[str]:
         """Return the name of each row."""
-        path = Path(self.path) / _NAMES
+        path = Path(self.path) / NAMES
         with own_error(VectorsError, self.path, hint=_AGAIN):
             names = read_names(np.memmap(path, np.uint8, "r"), self.info.rows, str(path))
         if len(names) != self.info.rows:
@@ -103,38 +103,57 @@ class Index:
         return beside if not os.path.exists(name) and os.path.exists(beside) else name  # noqa: PTH110
 
     def search(self, query: Vector, top: int, floor: float, counts: Callable[[int], bool]) -> Hits:
-        """Return the best rows that pass `counts` and the floor, as far as the graph finds them, scored in float64."""
+        """Return the best rows that pass `counts` and the floor, as far as the index finds them, scored in float64."""
         query = np.require(query, np.float32, ["C", "A"])
-        candidates = top * _SPARE
-        while True:
-            rows = np.asarray(self._graph.search(query, min(candidates, self.info.rows)).keys, np.int64)
-            rows = rows[[counts(row) for row in rows.tolist()]] if len(rows) else rows
-            if len(rows) >= top or candidates >= self.info.rows:
-                break
-            candidates *= _SPARE
-        scores = exact_scores(np.repeat(query[None], len(rows), axis=0), self._vectors(rows))
-        rows, scores = rows[scores >= floor], scores[scores >= floor]
-        best = sorted(zip((-scores).tolist(), map(self.names.__getitem__, rows.tolist()), rows.tolist(), strict=True))[
-            :top
-        ]
-        return Hits(np.array([row for *_, row in best], np.int64), -np.array([score for score, *_ in best], np.float32))
+        probes, wanted = self.info.probes, candidates_for(top)
+        with own_error(VectorsError, self.path, hint=_AGAIN):
+            while True:
+                rows, scores = rescored(self._vectors, self._cells.candidates(query, probes, wanted), query)
+                best = self._best(rows, scores, top, floor, counts)
+                if len(best) >= top or (probes >= self.info.cells and wanted >= self.info.rows):
+                    break
+                if len(scores) and scores[-1] < floor:  # what is farther still counts even less
+                    break
+                probes, wanted = min(probes * _WIDENING, self.info.cells), min(wanted * _WIDENING, self.info.rows)
+        return Hits(np.array([row for _, _, row in best], np.int64), -np.array([low for low, *_ in best], np.float32))
 
-    def _vectors(self, rows: Rows) -> Vectors:
-        if not len(rows):
-            return np.empty((0, self.info.dim), np.float32)
-        return unit_length(np.asarray(self._graph.get(rows), np.float32))
+    def _best(
+        self, rows: Rows, scores: Scores, top: int, floor: float, counts: Callable[[int], bool]
+    ) -> list[tuple[float, str, int]]:
+        """Return (negative score, name, row) of the first `top` rows that count, ties by name, then by row."""
+        best: list[tuple[float, str, int]] = []
+        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+            if score < floor or (len(best) >= top and -score > best[-1][0]):
+                break
+            if counts(row):
+                best.append((-score, self.names[row], row))
+        return sorted(best)[:top]
 
     @cached_property
-    def _graph(self) -> Any:
-        usearch, path = _usearch(), Path(self.path) / _GRAPH
-        with own_error(VectorsError, self.path, hint=_AGAIN):
-            if sha256_of(path) != self.info.graph_sha256:
-                raise DecodeError("its graph is not the one that was made with it")
-            graph = usearch.Index.restore(str(path), view=True)
-        if graph is None or len(graph) != self.info.rows or graph.ndim != self.info.dim:
-            raise VectorsError(f"{self.path}: its parts do not belong together", hint=_AGAIN)
-        graph.expansion_search = self.info.expansion
-        return graph
+    def _vectors(self) -> npt.NDArray[np.float16]:
+        return self._array(VECTORS, np.float16, self.info.rows, self.info.dim)
+
+    @cached_property
+    def _cells(self) -> InvertedFile:
+        info, words = self.info, words_of(self.info.dim)
+        starts = np.asarray(self._array("starts.npy", np.int64, info.cells + 1))
+        if starts[0] != 0 or starts[-1] != info.rows or (np.diff(starts) < 0).any():
+            raise DecodeError("its cells are out of order")
+        return InvertedFile(
+            rotation=self._array("rotation.npy", np.float32, info.dim, words * WORD_BITS),
+            centres=self._array("centres.npy", np.float32, info.cells, info.dim),
+            starts=starts,
+            rows=self._array("rows.npy", np.int64, info.rows),
+            codes=self._array(CODES, np.uint64, info.rows * words),
+            factors=self._array("factors.npy", np.float32, info.rows),
+        )
+
+    def _array(self, name: str, dtype: type[np.generic], *shape: int) -> npt.NDArray[Any]:
+        """Map an array, which has to be of the shape that the description says."""
+        array = np.lib.format.open_memmap(Path(self.path) / name, mode="r")
+        if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+            raise DecodeError(f"{name} does not belong to it")
+        return array
 
     def _refuse_stale(self) -> None:
         """Raise VectorsError if the vector file has changed: the index would name the wrong images."""
@@ -149,133 +168,33 @@ class Index:
 
 def is_index(path: str) -> bool:
     """Return whether an argument is an index."""
-    return os.path.isfile(os.path.join(path, _DESCRIPTION)) and os.path.exists(os.path.join(path, _GRAPH))  # noqa: PTH110, PTH113, PTH118
+    return os.path.isfile(os.path.join(path, DESCRIPTION)) and os.path.exists(os.path.join(path, CODES))  # noqa: PTH110, PTH113, PTH118
 
 
-def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int], object]) -> IndexInfo:
-    """Write an index of a vector file, whole or not at all; only an older index is replaced.
-
-    Args:
-        file: the vectors.
-        folder: the folder to write.
-        enough: recall from which the search is not widened any further.
-        advance: called with the number of rows added.
-
-    Raises:
-        OutputError: the folder is something else, or cannot be written.
-        VectorsError: a row that is not finite or zero, or usearch is not installed.
-    """
-    target = Path(folder)
-    if is_there(target) and not is_index(folder):
-        raise OutputError(f"{folder} is there and is no index", hint="name a new folder")
-    usearch = _usearch()
-    _make_room(target)
-    graph = usearch.Index(
-        ndim=file.dim, metric="ip", dtype="f16", connectivity=_CONNECTIVITY, expansion_add=_EXPANSION_ADD
-    )
-    for start, block in file.blocks():
-        vectors = block if file.info.unit_length else unit_length(block)
-        vectors = np.require(vectors, np.float32, ["C", "A"])  # mapped numbers of an .npz begin anywhere
-        graph.add(np.arange(start, start + len(vectors), dtype=np.uint64), vectors)
-        advance(len(vectors))
-    expansion, recall = _measure(graph, file, enough)
-    stat = _stat(file)
-    source = os.path.relpath(file.path, folder)
-    info = IndexInfo(
-        file.model, file.fingerprint, file.kind, file.dim, len(file), source, stat.st_size, stat.st_mtime_ns,
-        expansion, recall, pixels=file.info.pixels, decoding=file.info.decoding,
-    )  # fmt: skip
-    return _write(target, graph, file.names, info)
+def candidates_for(top: int) -> int:
+    """Return the number of rows to score exactly for so many hits."""
+    return max(_FEWEST_CANDIDATES, _CANDIDATES_PER_HIT * top)
 
 
-def _stat(file: VectorFile) -> os.stat_result:
-    try:
-        return Path(file.path).stat()
-    except OSError as error:
-        raise VectorsError(f"{file.path}: is not on this machine", hint="an index needs a local file") from error
-
-
-def _make_room(target: Path) -> None:
-    """Make the parent folder of the index, so that a failure is known before hours of work."""
-    try:
-        target.absolute().parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
-
-
-def _write(target: Path, graph: Any, names: Sequence[str], info: IndexInfo) -> IndexInfo:
-    """Write the index into a temporary folder, then move it to `target`."""
-    try:
-        with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:
-            folder = Path(part) / "index"
-            folder.mkdir()
-            graph.save(str(folder / _GRAPH))
-            (folder / _NAMES).write_text("[" + ",\n".join(map(json.dumps, names)) + "]", "utf-8")
-            info = replace(info, graph_sha256=sha256_of(folder / _GRAPH))
-            record = {"format": _FORMAT, "version": _VERSION, **asdict(info)}
-            (folder / _DESCRIPTION).write_text(json.dumps(record), "utf-8")
-            _install(folder, target, Path(part) / "old")
-            return info
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
-
-
-def _install(folder: Path, target: Path, backup: Path) -> None:
-    """Move the folder to `target`; an older index is renamed first, so that it is never half removed.
-
-    Windows lets no folder be renamed while another program has a file in it open.
-
-    Raises:
-        OSError: the folder cannot be moved; the older index stays whole.
-    """
-    if is_there(target):
-        target.rename(backup)
-    try:
-        folder.rename(target)
-    except OSError:
-        if is_there(backup):
-            backup.rename(target)
-        raise
-
-
-def _measure(graph: Any, file: VectorFile, enough: float) -> tuple[int, float]:
-    """Return the smallest expansion whose recall against an exact search is enough, and that recall."""
-    rows = np.unique(np.linspace(0, len(file) - 1, min(_SAMPLE, len(file))).astype(np.int64))
-    queries = np.empty((len(rows), file.dim), np.float32)
-    for start, block in file.blocks(check=False):
-        inside = (rows >= start) & (rows < start + len(block))
-        queries[inside] = unit_length(block[rows[inside] - start])
-    block_rows = rows_a_block(file.dim, len(queries))
-    exact = search(
-        queries,
-        ((first, unit_length(block)) for first, block in file.blocks(block_rows, check=False)),
-        SearchLimits(_DEPTH),
-    )
-    recall = 0.0
-    for expansion in _EXPANSIONS:
-        graph.expansion_search = expansion
-        keys = np.atleast_2d(graph.search(queries, min(_DEPTH, len(file))).keys)
-        recalls = [np.isin(hits.rows, row_keys).mean() for row_keys, hits in zip(keys, exact, strict=True)]
-        recall = float(np.mean(recalls))
-        if recall >= enough:
-            break
-    return expansion, round(recall, 4)
+def rescored(vectors: npt.NDArray[np.float16], rows: Rows, query: Vector) -> tuple[Rows, Scores]:
+    """Return rows by falling score, and their cosines with a query, computed in float64 from (n, dim) vectors."""
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        block = unit_length(vectors[rows[start : start + _ROWS_AT_ONCE]])
+        scores[start : start + len(block)] = exact_scores(np.broadcast_to(query, block.shape), block)
+    if not np.isfinite(scores).all():
+        raise DecodeError("it has numbers that are not finite")
+    order = np.lexsort((rows, -scores))
+    return rows[order], scores[order]
 
 
 def _read(folder: Path) -> IndexInfo:
     with own_error(VectorsError, str(folder), what="its description is damaged", hint=_AGAIN):
-        record = parse_json(read_bytes(folder / _DESCRIPTION, _LARGEST_DESCRIPTION))
+        record = parse_json(read_bytes(folder / DESCRIPTION, _LARGEST_DESCRIPTION))
         named = {key: record.pop(key, None) for key in ("format", "version")} if isinstance(record, dict) else {}
-        if named != {"format": _FORMAT, "version": _VERSION}:
+        if named != {"format": FORMAT, "version": VERSION}:
             raise InputsError(f"{folder}: an index of another version", hint=_AGAIN)
         info = decode(IndexInfo, record, unknown="ignore")
-        if info.rows < 0 or info.dim < 1 or not is_file_name(info.source) or not 0 < info.expansion <= _WIDEST:
+        if info.rows < 1 or info.dim < 1 or not is_file_name(info.source) or not 0 < info.probes <= info.cells:
             raise DecodeError("its numbers are out of range")
         return info
-
-
-def _usearch() -> Any:
-    require_packages("index", "an index", VectorsError)
-    from usearch import index
-
-    return index

@@ -1,1 +1,1 @@
-"""Exact search over unit vectors: a scan in blocks, relevance cut-offs, retrieval figures."""
+"""Search over unit vectors: exact in blocks, approximate in cells, relevance cut-offs, retrieval figures."""

@@ -1,0 +1,85 @@
+"""Cells and sign codes: estimates near the truth, every row in one cell, and more cells find more."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from clipcli.core.vectors import unit_length
+from clipcli.tasks.search.inverted_file import InvertedFile, Partition, best_cells, cell_count
+from clipcli.tasks.search.sign_codes import QueryCode, encode_signs, rotation, words_of
+
+
+def clusters(rows, dim, seed=0):
+    chance = np.random.default_rng(seed)
+    centres = unit_length(chance.standard_normal((max(rows // 100, 1), dim)))
+    return unit_length(centres[chance.integers(0, len(centres), rows)] + 0.07 * chance.standard_normal((rows, dim)))
+
+
+def inverted(vectors, cells):
+    partition, turn = Partition.of(vectors, cells), rotation(vectors.shape[1])
+    cell = partition.assign(vectors)
+    order = np.argsort(cell, kind="stable")
+    starts = np.searchsorted(cell[order], np.arange(len(partition.centres) + 1))
+    codes, factors = encode_signs((vectors - partition.centres[cell]) @ turn)
+    by_cell = [codes[order[first:last]].T.ravel() for first, last in pairwise(starts)]
+    return InvertedFile(turn, partition.centres, starts, order, np.concatenate(by_cell), factors[order])
+
+
+@pytest.mark.parametrize("dim", [3, 64, 100, 512])
+def test_a_rotation_keeps_products_whatever_the_dimension(dim):
+    vectors = clusters(20, dim)
+    turned = vectors @ rotation(dim)
+    assert turned.shape[1] == words_of(dim) * 64
+    assert turned @ turned.T == pytest.approx(vectors @ vectors.T, abs=1e-5)
+
+
+def test_estimates_are_unbiased_and_as_near_as_the_paper_says():
+    chance, dim = np.random.default_rng(1), 512
+    rows = unit_length(chance.standard_normal((2000, dim)))
+    query = unit_length(rows[:1] + rows[1:2])[0]
+    turn = rotation(dim)
+    codes, factors = encode_signs(rows @ turn)
+    estimates = QueryCode.of(query @ turn).products(np.ascontiguousarray(codes.T)) * factors
+    errors = estimates - rows @ query
+    assert abs(errors.mean()) < 0.005
+    assert errors.std() < 1 / dim**0.5
+
+
+def test_rows_and_queries_of_zeros_have_the_product_zero():
+    codes, factors = encode_signs(np.zeros((2, 64), np.float32))
+    assert factors.tolist() == [0, 0]
+    products = QueryCode.of(np.zeros(64, np.float32)).products(np.ascontiguousarray(codes.T))
+    assert products.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 63, 1000])
+def test_every_row_is_in_one_cell(rows):
+    vectors = clusters(rows, 24)
+    index = inverted(vectors, cell_count(rows))
+    assert index.starts[-1] == rows
+    found = index.candidates(vectors[0], len(index.centres), rows)
+    assert sorted(found.tolist()) == list(range(rows))
+
+
+def test_of_many_rows_those_with_the_best_estimates_are_kept():
+    vectors = clusters(3000, 96)
+    index = inverted(vectors, 40)
+    best = np.argsort(-(vectors @ vectors[5]))[:10]
+    assert np.isin(best, index.candidates(vectors[5], len(index.centres), 200)).mean() >= 0.9
+    assert 5 in index.candidates(vectors[5], 1, 20)
+    recalls = [np.isin(best, index.candidates(vectors[5], probes, 3000)).sum() for probes in (1, 8, 40)]
+    assert recalls == sorted(recalls)
+
+
+def test_cells_are_opened_in_the_order_they_lie_on_disk():
+    scores = np.array([0.5, 0.1, 0.9, 0.3], np.float32)
+    assert best_cells(scores, 2).tolist() == [0, 2]
+    assert best_cells(scores, 9).tolist() == [0, 1, 2, 3]
+
+
+def test_equal_vectors_need_no_more_than_their_one_centre():
+    index = inverted(np.repeat(clusters(1, 32), 500, axis=0), 7)
+    assert sorted(index.candidates(clusters(1, 32)[0], len(index.centres), 500).tolist()) == list(range(500))
