@@ -6,7 +6,7 @@ import csv
 import io
 import sys
 from codecs import BOM_UTF8
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -16,15 +16,20 @@ from clipcli.core.files import is_file, read_lines, words_of
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs.collect import STDIN, ImageRef
+from clipcli.inputs.row_filter import WantedRows
+from clipcli.inputs.sources import NO_FIELDS, TableColumns
 from clipcli.inputs.sources.captions import captions
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.parquet import Table
+from clipcli.inputs.sources.parquet import Table, is_bytes
 from clipcli.inputs.sources.patterns import names_of
 from clipcli.inputs.sources.suffixes import SHARDS
+from clipcli.inputs.sources.text_tables import kept_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from clipcli.inputs.row_filter import Condition
 
 _LONGEST = 16 << 20
 """Most bytes of a line, or characters of a field."""
@@ -39,11 +44,14 @@ class TextRef:
 
     text: str
     problem: str | None = None
+    fields: Mapping[str, object] = field(default_factory=lambda: NO_FIELDS, compare=False, repr=False)
+    """Other columns of the table's row, to copy to the output."""
 
 
 def read_texts(
-    given: Sequence[str], sources: Sequence[str], column: str | None, say: Callable[[str], object] | None = None
-) -> Iterator[TextRef]:
+    given: Sequence[str], sources: Sequence[str], column: str | None, say: Callable[[str], object] | None = None,
+    *, keep: Sequence[str] = (), where: Condition | None = None,
+) -> Iterator[TextRef]:  # fmt: skip
     """Return the texts of the command line, then those of the files.
 
     Args:
@@ -53,29 +61,42 @@ def read_texts(
         column: the column of tables; stdin is then JSON Lines if its first byte is a brace, else CSV. For shards, the
             extension of the members with texts (default `txt`), or `json:FIELD`.
         say: gets a message about images of a shard without a text.
+        keep: columns of tables to keep as `TextRef.fields`; `all` keeps every other column.
+        where: the rows of tables to read.
 
     Raises:
-        UsageError: stdin was given twice, or `column` without a table.
+        UsageError: stdin was given twice, or an option for tables without a table.
         InputsError: a file cannot be read, or has no such column.
     """
     if list(sources).count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give - once")
     if column is not None and not sources:
         raise UsageError("--column needs --texts-from", hint="it names the column of a table")
-    return _all(given, sources, column, say)
+    if (keep or where is not None) and not any(_is_table(source, column) for source in sources):
+        option = "--keep" if keep else "--where"
+        raise UsageError(f"{option} is for tables", hint="a .csv, .tsv, .jsonl or .parquet file of texts")
+    return _all(given, sources, TableColumns(column, tuple(keep), where), say)
+
+
+def _is_table(source: str, column: str | None) -> bool:
+    return _suffix(source) in {*_TABLES, *_JSON_LINES, *_PARQUET} or (source == STDIN and column is not None)
+
+
+def _suffix(source: str) -> str:
+    return Path(source.partition("?")[0] if is_url(source) else source).suffix.lower()
 
 
 def _all(
-    given: Sequence[str], sources: Sequence[str], column: str | None, say: Callable[[str], object] | None
+    given: Sequence[str], sources: Sequence[str], columns: TableColumns, say: Callable[[str], object] | None
 ) -> Iterator[TextRef]:
     for text in given:
         yield TextRef(text)
     for source in sources:
-        yield from _read(source, column, say)
+        yield from _read(source, columns, say)
 
 
-def _read(source: str, column: str | None, say: Callable[[str], object] | None) -> Iterator[TextRef]:
-    suffix = Path(source.partition("?")[0] if is_url(source) else source).suffix.lower()
+def _read(source: str, columns: TableColumns, say: Callable[[str], object] | None) -> Iterator[TextRef]:
+    suffix, column = _suffix(source), columns.image
     if suffix in SHARDS:
         for archive in names_of(source):
             if isinstance(archive, ImageRef):
@@ -84,13 +105,14 @@ def _read(source: str, column: str | None, say: Callable[[str], object] | None) 
                 yield from _captions(archive, column or "txt", say)
         return
     if suffix in _PARQUET:
-        for number, value in enumerate(_parquet_column(source, column), start=1):
-            yield _ref(value, f"row {number} of {redact(source)}")
+        for number, (value, fields) in enumerate(_parquet_rows(source, columns), start=1):
+            if fields is not None:
+                yield _ref(value, f"row {number} of {redact(source)}", fields)
         return
     source_name = redact(source)
     try:
         with _open(source) as stream:
-            yield from _parse(stream, source_name, suffix, column)
+            yield from _parse(stream, source_name, suffix, columns)
     except (OSError, ValueError) as error:
         raise InputsError(f"{source_name}: cannot be read: {words_of(error).lower()}") from error
     except ImageError as error:
@@ -120,15 +142,15 @@ def _field(data: bytes, field: str, name: str) -> TextRef:
     return _ref(record.get(field) if isinstance(record, dict) else None, name)
 
 
-def _parse(stream: IO[bytes], source: str, suffix: str, column: str | None) -> Iterator[TextRef]:
-    if suffix == "" and source == STDIN and column is not None:
+def _parse(stream: IO[bytes], source: str, suffix: str, columns: TableColumns) -> Iterator[TextRef]:
+    if suffix == "" and source == STDIN and columns.image is not None:
         first = stream.peek(1)[:1] if isinstance(stream, io.BufferedReader) else b""
         suffix = ".jsonl" if first == b"{" else ".csv"
     if suffix in _TABLES:
-        return _table(stream, source, _TABLES[suffix], column)
+        return _table(stream, source, _TABLES[suffix], columns)
     if suffix in _JSON_LINES:
-        return _json_lines(stream, source, column)
-    if column is not None:
+        return _json_lines(stream, source, columns)
+    if columns.image is not None:
         raise UsageError(f"{source}: --column needs a table", hint="a .csv, .tsv, .jsonl or .parquet")
     return _lines(stream)
 
@@ -146,7 +168,8 @@ def _decoded(line: bytes) -> TextRef:
         return TextRef(raw.decode("utf-8", "backslashreplace"), problem="not UTF-8")
 
 
-def _table(stream: IO[bytes], source: str, separator: str, column: str | None) -> Iterator[TextRef]:
+def _table(stream: IO[bytes], source: str, separator: str, columns: TableColumns) -> Iterator[TextRef]:
+    column = columns.image
     csv.field_size_limit(_LONGEST)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
@@ -155,15 +178,21 @@ def _table(stream: IO[bytes], source: str, separator: str, column: str | None) -
         chosen = header[0] if column is None and len(header) == 1 else column
         if chosen not in header:
             raise no_such_column(source, column, header)
-        index = header.index(chosen)
+        index, wanted = header.index(chosen), _wanted(source, columns, header, chosen)
         for number, row in enumerate(rows, start=1):
-            yield _ref(row[index] if index < len(row) else None, f"row {number} of {source}")
+            fields = wanted.fields(dict(zip(header, row, strict=False)))
+            if fields is not None:
+                yield _ref(row[index] if index < len(row) else None, f"row {number} of {source}", fields)
     except csv.Error as error:
         raise InputsError(f"{source}: not a table ({error})") from error
 
 
-def _json_lines(stream: IO[bytes], source: str, column: str | None) -> Iterator[TextRef]:
-    chosen = column
+def _wanted(source: str, columns: TableColumns, names: Sequence[str], chosen: str) -> WantedRows:
+    return WantedRows(columns.where, names, kept_columns(source, columns.keep, names, but=chosen))
+
+
+def _json_lines(stream: IO[bytes], source: str, columns: TableColumns) -> Iterator[TextRef]:
+    chosen, wanted = columns.image, None
     for number, line in enumerate(read_lines(stream, _LONGEST), start=1):
         if not line.strip():
             continue
@@ -179,24 +208,29 @@ def _json_lines(stream: IO[bytes], source: str, column: str | None) -> Iterator[
         if chosen is None and len(record) == 1:
             (chosen,) = record
         if chosen is None or (chosen not in record and number == 1):
-            raise no_such_column(source, column, list(record))
-        yield _ref(record.get(chosen), f"line {number} of {source}")
+            raise no_such_column(source, columns.image, list(record))
+        wanted = wanted or _wanted(source, columns, list(record), chosen)
+        fields = wanted.fields(record)
+        if fields is not None:
+            yield _ref(record.get(chosen), f"line {number} of {source}", fields)
 
 
-def _ref(value: object, location: str) -> TextRef:
+def _ref(value: object, location: str, fields: Mapping[str, object] = NO_FIELDS) -> TextRef:
     if not isinstance(value, str):
-        return TextRef("", problem=f"no text in {location}")
+        return TextRef("", problem=f"no text in {location}", fields=fields)
     if any("\ud800" <= character <= "\udfff" for character in value):
-        return TextRef(value.encode("utf-8", "backslashreplace").decode("utf-8"), problem="not UTF-8")
-    return TextRef(value)
+        text = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return TextRef(text, problem="not UTF-8", fields=fields)
+    return TextRef(value, fields=fields)
 
 
 def _open(source: str) -> IO[bytes]:
     return sys.stdin.buffer if source == STDIN else open_list(source)
 
 
-def _parquet_column(source: str, column: str | None) -> Iterator[object]:
-    """Yield the values of a column, row group by row group; None where there is no text."""
+def _parquet_rows(source: str, columns: TableColumns) -> Iterator[tuple[object, Mapping[str, object] | None]]:
+    """Yield the value of a column, None where there is no text, and the kept columns, None for rows not wanted."""
+    column = columns.image
     if not is_url(source) and not is_file(source):
         raise InputsError(f"{source}: cannot be read: no such file")
     table, types = Table(source), pyarrow().types
@@ -208,8 +242,12 @@ def _parquet_column(source: str, column: str | None) -> Iterator[object]:
     value_kind = kind.value_type if types.is_dictionary(kind) else kind
     if not (types.is_string(value_kind) or types.is_large_string(value_kind)):
         raise InputsError(f"{table.shown}: the column {chosen} holds {kind}, not text")
+    others = [part.name for part in table.schema if part.name == chosen or not is_bytes(part.type)]
+    wanted = _wanted(table.shown, columns, others, chosen)
     try:
-        for group in range(len(table.groups)):
-            yield from (value.as_py() for value in table.column(group, chosen))
+        for group, rows in enumerate(table.groups):
+            fields = map(wanted.fields, table.fields(group, wanted.columns, rows))
+            values = (value.as_py() for value in table.column(group, chosen))
+            yield from zip(values, fields, strict=True)
     except ImageError as error:
         raise InputsError(f"{table.shown}: {error.reason}") from error

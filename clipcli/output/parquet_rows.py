@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from clipcli.core.arrow import pyarrow
+from clipcli.output.column_types import ColumnType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,68 +21,6 @@ if TYPE_CHECKING:
 _ROWS_IN_A_GROUP: Final = 16_384
 _IN_MEMORY: Final = 16 << 20
 """Bytes of rows kept in memory; more go to disk."""
-_INT64: Final = range(-(1 << 63), 1 << 63)
-_NAMES: Final = {bool: "bool", int: "int", float: "float", str: "text", list: "list", tuple: "list", dict: "struct"}
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-
-@dataclass
-class ColumnType:
-    """The type of the values seen so far: one name, with the element type of a list or the fields of a struct."""
-
-    name: str = "null"
-    """null, bool, int, float, text, list, struct, or mixed, which is stored as JSON text."""
-    element: ColumnType | None = None
-    fields: dict[str, ColumnType] = field(default_factory=dict)
-
-    def add(self, value: object) -> None:
-        """Widen the type so that it holds one more value."""
-        name = _name_of(value)
-        if name == "null" or self.name == "mixed":
-            return
-        if self.name not in {"null", name}:
-            name = "float" if {self.name, name} == {"int", "float"} else "mixed"
-        self.name = name
-        if isinstance(value, list | tuple) and name == "list":
-            self.element = self.element or ColumnType()
-            for item in value:
-                self.element.add(item)
-        elif isinstance(value, dict) and name == "struct":
-            for key, item in value.items():
-                self.fields.setdefault(key, ColumnType()).add(item)
-
-    def arrow(self, pa: Any) -> Any:
-        """Return pyarrow's type; text if there was no value."""
-        if self.name == "list":
-            return pa.list_((self.element or ColumnType()).arrow(pa))
-        if self.name == "struct":
-            return pa.struct([(key, kind.arrow(pa)) for key, kind in self.fields.items()])
-        return {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}.get(self.name, pa.string())
-
-    def convert(self, value: object) -> object:
-        """Return a value converted to the column's type; None stays None."""
-        if value is None or _name_of(value) == "null":
-            return None
-        if self.name == "mixed":
-            return _text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        if isinstance(value, list) and self.element:
-            return [self.element.convert(item) for item in value]
-        if isinstance(value, dict):
-            return {key: kind.convert(value.get(key)) for key, kind in self.fields.items()}
-        return _text(value) if isinstance(value, str) else value
-
-
-def _name_of(value: object) -> str:
-    if value is None or value == {}:  # Parquet has no struct without fields
-        return "null"
-    if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
-        return "mixed"
-    return next((name for kind, name in _NAMES.items() if isinstance(value, kind)), "mixed")
-
-
-def _text(text: str) -> str:
-    """Return a text as UTF-8, as Parquet requires; undecodable bytes of file names are escaped."""
-    return _SURROGATE.sub(lambda match: f"\\x{code:02x}" if (code := ord(match[0]) - 0xDC00) > 0 else "\ufffd", text)
 
 
 @dataclass

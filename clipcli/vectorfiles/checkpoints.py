@@ -6,7 +6,8 @@ import glob
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 from clipcli.core.files import is_folder
 from clipcli.errors import OutputError, UsageError, VectorsError
 from clipcli.output.targets import UNFINISHED, unfinished_prefix
+from clipcli.vectorfiles.columns import Column, ColumnTypes
 from clipcli.vectorfiles.info import Failure, Shard, VectorRows
 from clipcli.vectorfiles.safetensors_file import SafetensorsFile
 from clipcli.vectorfiles.vector_file import description_path, errors_path
@@ -21,7 +23,7 @@ from clipcli.vectorfiles.vector_formats import create_vectors, open_vectors
 from clipcli.vectorfiles.writer import WritePlan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from clipcli.core.vectors import Vector
@@ -45,30 +47,38 @@ class Collector:
     dim: int
     _names: list[str] = field(default_factory=list)
     _vectors: list[Vector] = field(default_factory=list)
+    carries: bool = False
+    """Whether inputs have columns of tables."""
     _positions: list[int] = field(default_factory=list)
+    _fields: list[Mapping[str, object]] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._names) + len(self._failures)
 
-    def add(self, name: str, vector: Vector | None, position: int, lost: Failure | None = None) -> None:
-        """Add an input with its (dim,) vector, or with its failure."""
+    def add(
+        self, name: str, vector: Vector | None, position: int, lost: Failure | None = None,
+        fields: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """Add an input with its (dim,) vector and its carried columns, or with its failure."""
         if lost is not None:
             self._failures.append(lost)
         elif vector is not None:
             self._names.append(name)
             self._vectors.append(vector)
             self._positions.append(position)
+            self._fields.append(fields)
 
     def chunk(self) -> Chunk:
         """Return everything collected so far."""
         vectors = np.stack(self._vectors) if self._vectors else np.zeros((0, self.dim), np.float32)
-        return Chunk(VectorRows(self._names, vectors, np.array(self._positions, np.int64)), self._failures)
+        fields = self._fields if self.carries else None
+        return Chunk(VectorRows(self._names, vectors, np.array(self._positions, np.int64), fields), self._failures)
 
     def take(self) -> Chunk:
         """Return everything collected so far and start an empty chunk."""
         chunk = self.chunk()
-        self._names, self._vectors, self._positions, self._failures = [], [], [], []
+        self._names, self._vectors, self._positions, self._fields, self._failures = [], [], [], [], []
         return chunk
 
 
@@ -86,9 +96,8 @@ def write_chunk(writer: VectorsWriter, chunk: Chunk) -> None:
 
 def _write_rows(writer: VectorsWriter, rows: VectorRows, start: int, stop: int) -> None:
     if start < stop:
-        keep = writer.plan.info.shard is not None and rows.positions is not None
-        positions = rows.positions[start:stop] if keep and rows.positions is not None else None
-        writer.write(VectorRows(rows.names[start:stop], rows.vectors[start:stop], positions))
+        part = rows.part(start, stop)
+        writer.write(part if writer.plan.info.shard is not None else replace(part, positions=None))
 
 
 _SUFFIX = ".safetensors"
@@ -125,11 +134,13 @@ class PartsFolder:
             UsageError: the existing parts have another description.
             VectorsError: an existing part is damaged.
         """
-        self._info, self._dim = replace(info, shard=_unfinished(info.shard)), dim
+        self._info = replace(info, shard=_unfinished(info.shard), columns=_untyped(info.columns))
+        self._dim = dim
         for file in self.files():
             part = _opened(file)
-            if part.info != self._info:
-                raise _differ(self.folder, *_difference(part.info, self._info))
+            part_info = replace(part.info, columns=_untyped(part.info.columns))
+            if part_info != self._info:
+                raise _differ(self.folder, *_difference(part_info, self._info))
             if part.vectors.dtype != self._dtype:
                 raise _differ(self.folder, "dtype", part.vectors.dtype, self._dtype)
         self._count = len(self.files())
@@ -149,7 +160,10 @@ class PartsFolder:
         if not chunk.rows.names and not chunk.failures:
             return
         path = self.folder / f"{self._count:06d}{_SUFFIX}"
-        plan = WritePlan(path, self._info, len(chunk.rows.names), self._dim, self._dtype)
+        types = ColumnTypes(self._info.columns)
+        types.add(chunk.rows.fields or ())
+        info = replace(self._info, columns=types.columns)
+        plan = WritePlan(path, info, len(chunk.rows.names), self._dim, self._dtype)
         with create_vectors("safetensors", plan) as writer:
             write_chunk(writer, chunk)
         self._count += 1
@@ -166,6 +180,13 @@ class PartsFolder:
             good = (Done(*pair) for pair in zip(positions, chunk.rows.names, strict=True))
             lost = (Done(lost.position, lost.name, failed=True) for lost in chunk.failures)
             yield from sorted([*good, *lost], key=lambda item: item.position)
+
+    def columns(self) -> tuple[Column, ...]:
+        """Return the carried columns, with types that hold the values of all parts."""
+        types = ColumnTypes()
+        for file in self.files():
+            types.merge(open_vectors(file, empty_ok=True).info.columns)
+        return types.columns
 
     def rows(self) -> int:
         """Return the number of vectors in the parts."""
@@ -200,7 +221,8 @@ def read_part(file: Path) -> Chunk:
     positions = opened.positions
     if positions is None:
         raise VectorsError(f"{file}: has no positions, so it is not a part of a run")
-    rows = VectorRows(list(opened.names), opened.matrix(), np.asarray(positions))
+    fields = opened.fields if opened.info.columns else None
+    rows = VectorRows(list(opened.names), opened.matrix(), np.asarray(positions), fields)
     return Chunk(rows, opened.failures)
 
 
@@ -256,12 +278,27 @@ def _opened(file: Path) -> SafetensorsFile:
         raise VectorsError(error.message, hint="leave out --resume to start over") from error
 
 
+def _untyped(columns: Sequence[Column]) -> tuple[Column, ...]:
+    return tuple(Column(column.name) for column in columns)
+
+
 def _unfinished(shard: Shard | None) -> Shard:
     return _UNFINISHED if shard is None else replace(shard, inputs=0, listing="")
 
 
 def _difference(info: VectorsInfo, current: VectorsInfo) -> tuple[str, object, object]:
-    names = ("kind", "model", "fingerprint", "precision", "unit_length", "prompts", "decoding", "pixels", "shard")
+    names = (
+        "kind",
+        "model",
+        "fingerprint",
+        "precision",
+        "unit_length",
+        "prompts",
+        "decoding",
+        "pixels",
+        "shard",
+        "columns",
+    )
     name = next((name for name in names if getattr(info, name) != getattr(current, name)), "parameters")
     return name.replace("_", " "), _describe(name, getattr(info, name)), _describe(name, getattr(current, name))
 
@@ -269,6 +306,8 @@ def _difference(info: VectorsInfo, current: VectorsInfo) -> tuple[str, object, o
 def _describe(name: str, value: object) -> object:
     if isinstance(value, Shard):
         return f"{value.index}/{value.count}"
+    if name == "columns":
+        return ", ".join(column.name for column in cast("tuple[Column, ...]", value)) or "none"
     return value if value != "" else "default" if name == "decoding" else "none"
 
 

@@ -1,4 +1,4 @@
-"""CSV: the name, `fingerprint`, settings such as `pixels`, one column per number (`v0`, `v1`, …) and `error`."""
+"""CSV: name, carried columns, `fingerprint`, settings such as `pixels`, numbers (`v0`, `v1`, …) and `error`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import numpy as np
 
 from clipcli.core.files import open_file, own_error, words_of
 from clipcli.errors import VectorsError
+from clipcli.output.rows import cell_of
+from clipcli.vectorfiles.columns import Column, is_own
 from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo, settings, with_settings
 from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
 from clipcli.vectorfiles.vector_file import LONGEST_ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from clipcli.vectorfiles.columns import Restorer
 
 
 _FALSE = "false"
@@ -39,13 +43,19 @@ class CsvFile(TextFile):
             yield line
 
     @staticmethod
+    def restored(restorer: Restorer, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """Return cells with the right types."""
+        return restorer.cells(cast("Mapping[str, str]", fields))
+
+    @staticmethod
     def own_info(path: Path) -> VectorsInfo:
         """Return the description from the first row with a vector."""
         rows = _records(path)
         columns = _Columns(path, next(rows))
         with own_error(VectorsError, str(path)):
             first = next((row for row in rows if not columns.error_of(row)), [""] * len(columns.header))
-            info = VectorsInfo(columns.kind, "", first[columns.fingerprint])
+            carried = tuple(Column(name) for name in columns.others)
+            info = VectorsInfo(columns.kind, "", first[columns.fingerprint], columns=carried)
         record: dict[str, object] = dict(zip(columns.header, first, strict=False))
         return with_settings(info, {**record, "unit_length": record.get("unit_length") != _FALSE})
 
@@ -61,6 +71,7 @@ class _Columns:
             if name not in index_of:
                 raise VectorsError(f"{path}: has no column {name}", hint="make it with clipcli embed")
         self.name = index_of[self.kind]
+        self.others = {name: index for name, index in index_of.items() if not is_own(name)}
         self.fingerprint = index_of["fingerprint"]
         self.position = index_of.get("position")
         self.error = index_of.get("error")
@@ -74,8 +85,12 @@ class _Columns:
         position = None if self.position is None else _position(row[self.position])
         if error := self.error_of(row):
             stage, _, reason = error.partition(": ")
-            return Failure(row[self.name], stage, reason, -1 if position is None else position)
-        return Line(row[self.name], np.array([float(number) for number in row[self.vector]], np.float32), position)
+            return Failure(row[self.name], stage, reason, -1 if position is None else position, self._fields(row))
+        vector = np.array([float(number) for number in row[self.vector]], np.float32)
+        return Line(row[self.name], vector, position, self._fields(row))
+
+    def _fields(self, row: Sequence[str]) -> dict[str, str]:
+        return {name: row[index] for name, index in self.others.items()}
 
 
 def _position(text: str) -> int:
@@ -114,20 +129,25 @@ class CsvVectorsWriter(TextWriter):
         numbers = [f"v{number}" for number in range(self.plan.dim)]
         shared = settings(info)
         self._model = [info.fingerprint, *(_FALSE if value is False else str(value) for value in shared.values())]
-        self.target.write(_record([info.kind, *position, "fingerprint", *shared, *numbers, "error"]))
+        names = [column.name for column in info.columns]
+        self.target.write(_record([info.kind, *position, *names, "fingerprint", *shared, *numbers, "error"]))
 
-    def line(self, name: str, position: int | None, numbers: str) -> bytes:
+    def line(self, name: str, position: int | None, fields: Mapping[str, object], numbers: str) -> bytes:
         """Return one record; the last field, the error, is empty."""
         position_fields = [] if position is None else [str(position)]
-        head = _record([name, *position_fields, *self._model]).removesuffix(b"\n")
+        head = _record([name, *position_fields, *self._cells(fields), *self._model]).removesuffix(b"\n")
         return head + f",{numbers},\n".encode("ascii")
 
     def fail(self, lost: Failure) -> None:
         """Write a record with an error and without numbers."""
         position_fields = [str(lost.position)] if self.plan.info.shard is not None else []
         reason = f"{lost.stage}: {lost.reason}"
-        self.target.write(_record([lost.name, *position_fields, *self._model, *[""] * self.plan.dim, reason]))
+        head = [lost.name, *position_fields, *self._cells(lost.fields), *self._model]
+        self.target.write(_record([*head, *[""] * self.plan.dim, reason]))
         self.target.flush()
+
+    def _cells(self, fields: Mapping[str, object]) -> list[str]:
+        return [cell_of(fields.get(column.name)) for column in self.plan.info.columns]
 
 
 def _record(fields: Sequence[str]) -> bytes:

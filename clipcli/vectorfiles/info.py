@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from clipcli.core.decode import DecodeError, decode
+import numpy as np
+
+from clipcli.core.decode import decode
 from clipcli.core.encoder import ModelInfo, Scoring  # noqa: TC001 - decode reads annotations at run time
 from clipcli.errors import VectorsError
+from clipcli.vectorfiles.columns import Column, column_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from clipcli.core.vectors import Vectors
@@ -60,6 +62,8 @@ class VectorsInfo:
     pixels: str = ""
     """Conversion of pixels to RGB: `rgb on #ffffff`, on another colour, or `bare`; empty if the file lacks it."""
     shard: Shard | None = None
+    columns: tuple[Column, ...] = ()
+    """Columns of the input table, carried with every row."""
     parameters: ModelInfo | None = None
     scoring: Scoring | None = None
 
@@ -77,6 +81,26 @@ class VectorRows:
     vectors: Vectors
     positions: Positions | None = None
     """The position of each row among all inputs, kept in shards so that merging restores the order."""
+    fields: Sequence[Mapping[str, object]] | None = None
+    """The carried columns of each row."""
+
+    def part(self, start: int, stop: int) -> VectorRows:
+        """Return the rows from `start` up to `stop`."""
+        positions = None if self.positions is None else self.positions[start:stop]
+        fields = None if self.fields is None else self.fields[start:stop]
+        return VectorRows(self.names[start:stop], self.vectors[start:stop], positions, fields)
+
+
+def join_rows(parts: Sequence[VectorRows]) -> VectorRows:
+    """Return the rows of all parts, one after the other; at least one part is needed."""
+    positions: list[Positions] = [part.positions for part in parts if part.positions is not None]
+    fields = [part.fields if part.fields is not None else [{}] * len(part.names) for part in parts]
+    return VectorRows(
+        [name for part in parts for name in part.names],
+        np.concatenate([part.vectors for part in parts]),
+        np.concatenate(positions) if positions else None,
+        [row for rows in fields for row in rows] if any(part.fields is not None for part in parts) else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -87,6 +111,8 @@ class Failure:
     stage: str
     reason: str
     position: int
+    fields: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """Its carried columns, as JSON has them."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +189,7 @@ class ImageReading:
 
 def to_json(info: VectorsInfo) -> dict[str, object]:
     """Return the description as written into every format; empty fields are left out."""
-    fields = {name: value for name, value in asdict(info).items() if value not in (None, "")}
+    fields = {name: value for name, value in asdict(info).items() if value not in (None, "", ())}
     return {"format": "clipcli vectors", "version": FORMAT_VERSION, **fields}
 
 
@@ -181,6 +207,9 @@ def from_json(record: object, source: str) -> VectorsInfo:
             f"{source}: its format version is {fields.get('version')}, this clipcli reads {FORMAT_VERSION}"
         )
     try:
-        return decode(VectorsInfo, fields, unknown="ignore")
-    except DecodeError as error:
+        info = decode(VectorsInfo, fields, unknown="ignore")
+        for column in info.columns:
+            column_type(column)
+    except (ValueError, RecursionError) as error:
         raise VectorsError(f"{source}: its description is damaged ({error})") from error
+    return info

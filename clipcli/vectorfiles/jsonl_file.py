@@ -11,14 +11,18 @@ from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import open_file, own_error, read_lines, reason_of, words_of
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
+from clipcli.output.rows import as_json
+from clipcli.vectorfiles.columns import Column, is_own
 from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo, settings, with_settings
 from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
 from clipcli.vectorfiles.vector_file import LONGEST_ROW, failure, failure_record
 from clipcli.vectorfiles.writer import json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from clipcli.vectorfiles.columns import Restorer
 
 
 class JsonlFile(TextFile):
@@ -33,6 +37,11 @@ class JsonlFile(TextFile):
             yield row
 
     @staticmethod
+    def restored(restorer: Restorer, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """Return values of JSON with the right types."""
+        return restorer.fields(fields)
+
+    @staticmethod
     def own_info(path: Path) -> VectorsInfo:
         """Return the description from the first row with a vector."""
         for number, record in _records(path):
@@ -43,7 +52,8 @@ class JsonlFile(TextFile):
                     f"{path}:{number}: does not name the model of its vector", hint="make it with clipcli embed"
                 )
             kind: Kind = "image" if "image" in record else "text"
-            info = VectorsInfo(kind, str(record.get("model", "")), str(record["fingerprint"]))
+            columns = tuple(Column(name) for name in record if not is_own(name))
+            info = VectorsInfo(kind, str(record.get("model", "")), str(record["fingerprint"]), columns=columns)
             return with_settings(info, record)
         raise VectorsError(f"{path}: holds no vector")
 
@@ -79,7 +89,7 @@ def _line(record: dict[str, Any]) -> Line:
     name = row.text if row.image is None else row.image
     if name is None:
         raise DecodeError("no 'image'")
-    return Line(name, vector, row.position)
+    return Line(name, vector, row.position, {name: value for name, value in record.items() if not is_own(name)})
 
 
 class JsonlWriter(TextWriter):
@@ -91,10 +101,11 @@ class JsonlWriter(TextWriter):
         info = self.plan.info
         self._model = dumps({"model": info.model, "fingerprint": info.fingerprint, **settings(info)})[1:-1]
 
-    def line(self, name: str, position: int | None, numbers: str) -> bytes:
+    def line(self, name: str, position: int | None, fields: Mapping[str, object], numbers: str) -> bytes:
         """Return one object."""
         position_field = {} if position is None else {"position": position}
-        head = dumps({self.plan.info.kind: name, **position_field})[:-1]
+        carried = {column.name: as_json(fields.get(column.name)) for column in self.plan.info.columns}
+        head = dumps({self.plan.info.kind: name, **position_field, **carried})[:-1]
         return f'{head}, {self._model}, "embedding": [{numbers}]}}\n'.encode()
 
     def fail(self, lost: Failure) -> None:

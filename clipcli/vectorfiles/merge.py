@@ -17,7 +17,8 @@ from clipcli.errors import VectorsError
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.patterns import named_files
 from clipcli.vectorfiles.checkpoints import Chunk, write_chunk
-from clipcli.vectorfiles.info import DescribedVectors, VectorRows
+from clipcli.vectorfiles.columns import ColumnTypes
+from clipcli.vectorfiles.info import DescribedVectors, VectorRows, join_rows
 from clipcli.vectorfiles.parquet_dataset import no_parts, parts_of
 from clipcli.vectorfiles.vector_formats import create_vectors, format_of, open_vectors
 from clipcli.vectorfiles.writer import WritePlan
@@ -25,6 +26,7 @@ from clipcli.vectorfiles.writer import WritePlan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from clipcli.vectorfiles.columns import Column
     from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
     from clipcli.vectorfiles.vector_file import VectorFile
     from clipcli.vectorfiles.vector_formats import VectorFormat
@@ -121,7 +123,7 @@ def merge(
     if complete and all(shards):
         _check_complete(files)
     rows = sum(len(file) for file in files)
-    info = replace(_info(files), shard=None)
+    info = replace(_info(files), shard=None, columns=_columns(files))
     with create_vectors(chosen, WritePlan(out, info, rows, files[0].dim, dtype)) as writer:
         for chunk in _in_order(files) if all(shards) else _one_after_the_other(files):
             write_chunk(writer, chunk)
@@ -149,6 +151,17 @@ def open_all(paths: Sequence[str]) -> list[VectorFile]:
 def _info(files: Sequence[VectorFile]) -> VectorsInfo:
     """Return the most complete description; text files without a second file hold less."""
     return next((file.info for file in files if file.info.parameters is not None), files[0].info)
+
+
+def _columns(files: Sequence[VectorFile]) -> tuple[Column, ...]:
+    """Return the carried columns of all files with types that hold all values; rows that do not say any are read."""
+    types = ColumnTypes()
+    for file in files:
+        types.merge(file.info.columns)
+        if any(not column.type for column in file.info.columns):
+            for rows in file.field_blocks([column.name for column in file.info.columns], _ROWS_AT_ONCE):
+                types.add(rows)
+    return types.columns
 
 
 def _check_alike(files: Sequence[VectorFile]) -> None:
@@ -183,7 +196,7 @@ def _check_complete(files: Sequence[VectorFile]) -> None:
 
 def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
     """Merge sorted streams block by block; a row is final when no stream can still yield an earlier one."""
-    streams = [file.read(_ROWS_AT_ONCE) for file in files]
+    streams = [file.read(_ROWS_AT_ONCE, fields=True) for file in files]
     waiting = [next(stream, None) for stream in streams]
     failures = sorted((lost for file in files for lost in file.failures), key=lambda lost: lost.position)
     last = -1
@@ -194,8 +207,8 @@ def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
             if rows is None:
                 continue
             ready = int(np.searchsorted(_positions(rows), bound, side="right"))
-            parts.append(_cut(rows, 0, ready))
-            remaining = _cut(rows, ready, len(rows.names))
+            parts.append(rows.part(0, ready))
+            remaining = rows.part(ready, len(rows.names))
             waiting[index] = remaining if remaining.names else next(streams[index], None)
         chunk = _sorted(parts)
         _check_apart(chunk, last)
@@ -208,11 +221,10 @@ def _in_order(files: Sequence[VectorFile]) -> Iterator[Chunk]:
 
 
 def _sorted(parts: Sequence[VectorRows]) -> VectorRows:
-    positions = np.concatenate([_positions(rows) for rows in parts])
-    names = [name for rows in parts for name in rows.names]
-    order = np.argsort(positions, kind="stable")
-    vectors = np.concatenate([rows.vectors for rows in parts])[order]
-    return VectorRows([names[index] for index in order], vectors, positions[order])
+    rows = join_rows(parts)
+    order = np.argsort(_positions(rows), kind="stable")
+    fields = None if rows.fields is None else [rows.fields[index] for index in order]
+    return VectorRows([rows.names[index] for index in order], rows.vectors[order], _positions(rows)[order], fields)
 
 
 def _check_apart(rows: VectorRows, last: int) -> None:
@@ -225,9 +237,9 @@ def _one_after_the_other(files: Sequence[VectorFile]) -> Iterator[Chunk]:
     with ExitStack() as stack:
         duplicates = DuplicateNames(stack)
         for number, file in enumerate(files):
-            for rows in file.read(_ROWS_AT_ONCE):
+            for rows in file.read(_ROWS_AT_ONCE, fields=True):
                 duplicates.add(rows.names, number)
-                yield Chunk(VectorRows(rows.names, rows.vectors))
+                yield Chunk(replace(rows, positions=None))
             yield Chunk(VectorRows([], np.zeros((0, file.dim), np.float32)), file.failures)
         if duplicate := duplicates.find():
             first, second, digest = duplicate
@@ -239,7 +251,3 @@ def _positions(rows: VectorRows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     if rows.positions is None:
         raise VectorsError("a shard without positions cannot be ordered")
     return rows.positions
-
-
-def _cut(rows: VectorRows, start: int, stop: int) -> VectorRows:
-    return VectorRows(rows.names[start:stop], rows.vectors[start:stop], _positions(rows)[start:stop])

@@ -16,13 +16,14 @@ from clipcli.core.decode import DecodeError, parse_json
 from clipcli.core.files import TooLargeError, is_there, own_error
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
+from clipcli.vectorfiles.columns import Restorer
 from clipcli.vectorfiles.info import VectorRows, from_json
-from clipcli.vectorfiles.names import read_names
+from clipcli.vectorfiles.json_arrays import read_fields, read_names, restored
 from clipcli.vectorfiles.vector_file import VectorFile, description_path
 from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles.info import Positions
 
 _NAMES = b'"names": ['
+_FIELDS = b'"fields": ['
 _MAGIC = b"\x93NUMPY"
 _LARGEST_WHOLE = 1 << 30
 """Limit in bytes of a description that another program rewrote, so that all of it must be parsed."""
@@ -45,13 +47,17 @@ class MappedFile(VectorFile):
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def read(self, rows: int) -> Iterator[VectorRows]:
+    def read(self, rows: int, *, fields: bool = False) -> Iterator[VectorRows]:
         """Yield slices of the mapped array."""
         names, positions = self.names, self.positions
+        carried = self.fields if fields and self.info.columns else None
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
             vectors = np.asarray(self.vectors[part], dtype=np.float32)
-            yield VectorRows(names[part], vectors, None if positions is None else positions[part])
+            yield VectorRows(
+                names[part], vectors, None if positions is None else positions[part],
+                None if carried is None else carried[part],
+            )  # fmt: skip
 
     def matrix(self) -> Vectors:
         """Return the mapped array itself if it holds float32, else a copy."""
@@ -88,7 +94,7 @@ class NpyFile(MappedFile):
                     raise DecodeError("it is not a NumPy array")
             self.vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         with own_error(VectorsError, str(beside)):
-            self._record, self._listed = _described(beside)
+            self._record, self._listed, self._carried = _described(beside)
         super().__init__(
             path, from_json(self._record, str(beside)), int(self.vectors.shape[-1]) if self.vectors.ndim else 0
         )
@@ -117,6 +123,19 @@ class NpyFile(MappedFile):
         with own_error(VectorsError, str(description_path(self.path))):
             return None if positions is None else whole_numbers(positions, len(self.vectors))
 
+    @cached_property
+    def fields(self) -> Sequence[Mapping[str, object]]:
+        """Return the carried columns, which stay in the file beside until they are looked up."""
+        if not self.info.columns:
+            return ()
+        restorer, source = Restorer(self.info.columns), str(description_path(self.path))
+        if self._carried is not None:
+            return read_fields(self._carried, len(self.vectors), restorer, source)
+        fields = restored(self._record.get("fields"), restorer, source)
+        if len(fields) != len(self.vectors):
+            raise VectorsError(f"{source}: {len(self.vectors)} vectors but {len(fields)} rows of carried columns")
+        return fields
+
 
 def whole_numbers(values: object, count: int) -> Positions:
     """Return `count` integers of a decoded list as int64. Raises DecodeError."""
@@ -125,18 +144,30 @@ def whole_numbers(values: object, count: int) -> Positions:
     return np.array(values, np.int64)
 
 
-def _described(beside: Path) -> tuple[dict[str, Any], npt.NDArray[np.uint8] | None]:
-    """Return the description, and the bytes of its names if they come last, as clipcli writes them."""
+def _described(beside: Path) -> tuple[dict[str, Any], npt.NDArray[np.uint8] | None, npt.NDArray[np.uint8] | None]:
+    """Return the description, and the bytes of its names and carried columns if they come last, as clipcli writes them.
+
+    The keys are searched for from the side on which no text of the user can hold them: inside a JSON string, quotes
+    are escaped.
+    """
     with beside.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        first = text.find(_NAMES) + len(_NAMES)  # cannot occur inside a JSON string, where quotes are escaped
-        last = text.rfind(b"]") + 1
-        if len(_NAMES) <= first <= last and text[last:].strip() == b"}":
+        names, last = text.rfind(_NAMES) + len(_NAMES) - 1, text.rfind(b"]") + 1
+        if len(_NAMES) <= names + 1 <= last and text[last:].strip() == b"}":
+            key = names - len(_NAMES) + 1
+            start = text.find(_FIELDS, 0, key) + len(_FIELDS) - 1
+            stop = text.rfind(b"]", start, key) + 1
+            has_fields = len(_FIELDS) <= start + 1 < stop and text[stop:key].strip() == b","
             with suppress(DecodeError):
-                head = _object(text[:first] + b"]}")
-                return head, np.memmap(beside, np.uint8, "r", first - 1, (last - first + 1,))
+                record = _object(text[: start if has_fields else names] + b"[]}")
+                fields = _bytes_of(beside, start, stop) if has_fields else None
+                return record, _bytes_of(beside, names, last), fields
         if len(text) > _LARGEST_WHOLE:
             raise TooLargeError(_LARGEST_WHOLE)
-        return _object(text[:]), None
+        return _object(text[:]), None, None
+
+
+def _bytes_of(file: Path, start: int, stop: int) -> npt.NDArray[np.uint8]:
+    return np.memmap(file, np.uint8, "r", start, (stop - start,))
 
 
 def _object(text: bytes) -> dict[str, Any]:
@@ -152,7 +183,7 @@ class NpyWriter(VectorsWriter):
     def start(self) -> None:
         """Write the header of the array."""
         self._beside = self.beside(description_path)
-        self._index = VectorsIndex(self.stack, self.path.parent)
+        self._index = VectorsIndex(self.stack, self.path.parent, fields=bool(self.plan.info.columns))
         self._ends = Ends()
         self.target.write(array_header(self.dtype, (self.plan.rows, self.plan.dim)))
 
@@ -170,8 +201,12 @@ class NpyWriter(VectorsWriter):
         positions = self._index.positions()
         if self.plan.info.shard is not None:
             self._beside.write(b', "positions": ' + json.dumps(positions.tolist()).encode())
+        if self.plan.info.columns:
+            self._beside.write(b', "fields": ')
+            for piece in self._index.fields_array():
+                self._beside.write(piece)
         self._beside.write(b', "names": ')
-        for piece in self._index.json_array():
+        for piece in self._index.names_array():
             self._beside.write(piece)
         self._beside.write(b"}\n")
 

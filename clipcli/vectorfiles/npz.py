@@ -15,13 +15,15 @@ from clipcli.core.decode import DecodeError, parse_json
 from clipcli.core.files import TooLargeError, own_error
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
+from clipcli.vectorfiles.columns import Restorer
 from clipcli.vectorfiles.info import KEY, from_json
+from clipcli.vectorfiles.json_arrays import read_fields
 from clipcli.vectorfiles.npy import MappedFile, array_header
 from clipcli.vectorfiles.vector_file import LARGEST_DESCRIPTION
 from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -63,6 +65,15 @@ class NpzFile(MappedFile):
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise DecodeError("its names are not texts")
             return names
+
+    @cached_property
+    def fields(self) -> Sequence[Mapping[str, object]]:
+        """Return the JSON text `fields_json`."""
+        if not self.info.columns:
+            return ()
+        with own_error(VectorsError, str(self.path)), zipfile.ZipFile(self.path) as archive:
+            array = _load(archive, "fields_json", _LARGEST_NAMES)
+        return read_fields(array, len(self.vectors), Restorer(self.info.columns), str(self.path))
 
     @cached_property
     def positions(self) -> Positions | None:
@@ -123,7 +134,7 @@ class NpzWriter(VectorsWriter):
 
     def start(self) -> None:
         """Open the archive and the array of vectors."""
-        self._index = VectorsIndex(self.stack, self.path.parent)
+        self._index = VectorsIndex(self.stack, self.path.parent, fields=bool(self.plan.info.columns))
         self._archive = self.stack.enter_context(zipfile.ZipFile(self.target.stream, "w", allowZip64=True))
         member = self._archive.open(_member("vectors", zipfile.ZIP_STORED), "w", force_zip64=True)
         self._vectors = self.stack.enter_context(member)
@@ -142,8 +153,11 @@ class NpzWriter(VectorsWriter):
             dtype = np.dtype(f"<U{width}")
             self._add("names", dtype, self.plan.rows, (np.array(piece, dtype).tobytes() for piece in self._pieces()))
         else:
-            size = sum(map(len, self._index.json_array()))
-            self._add("names_json", np.dtype("u1"), size, self._index.json_array())
+            size = sum(map(len, self._index.names_array()))
+            self._add("names_json", np.dtype("u1"), size, self._index.names_array())
+        if self.plan.info.columns:
+            size = sum(map(len, self._index.fields_array()))
+            self._add("fields_json", np.dtype("u1"), size, self._index.fields_array())
         if self.plan.info.shard is not None:
             positions = self._index.positions()
             self._add("positions", positions.dtype, len(positions), [positions.tobytes()])

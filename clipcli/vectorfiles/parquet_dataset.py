@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import posixpath
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, VectorsError
@@ -22,6 +22,7 @@ from clipcli.inputs.sources.expand import list_folder
 from clipcli.inputs.sources.filesystems import is_url, scheme
 from clipcli.inputs.sources.patterns import match
 from clipcli.inputs.sources.suffixes import SHARDS, is_image_name
+from clipcli.vectorfiles.columns import ColumnTypes
 from clipcli.vectorfiles.info import DescribedVectors
 from clipcli.vectorfiles.parquet_file import ParquetFile
 from clipcli.vectorfiles.vector_file import VectorFile
@@ -112,7 +113,11 @@ class ParquetDataset(VectorFile):
             _check_alike(part, head, parts[0], self._heads[0])
         self._starts = [0, *accumulate(sum(head.groups) for head in self._heads)]
         super().__init__(redact(location), replace(self._heads[0].info, shard=None), self._heads[0].dim)
-        self._names = _Names(self)
+        types = ColumnTypes()
+        for head in self._heads:
+            types.merge(head.info.columns)
+        self.info = replace(self.info, columns=types.columns)
+        self._names: Sequence[str] = _Rows(self, self.names_of)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -127,10 +132,22 @@ class ParquetDataset(VectorFile):
         """Return the failures of all parts."""
         return [lost for part in self.parts for lost in self._open(part).failures]
 
-    def read(self, rows: int) -> Iterator[VectorRows]:
+    @property
+    def fields(self) -> Sequence[Mapping[str, object]]:
+        """Return the carried columns, looked up in the parts."""
+        return _Rows(self, self.fields_of) if self.info.columns else ()
+
+    def field_blocks(self, columns: Sequence[str], rows: int = 8192) -> Iterator[Sequence[Mapping[str, object]]]:
+        """Yield these columns of all rows, part by part; a part that lacks one has no values in it."""
+        for part in self.parts:
+            file = self._open(part)
+            own = [column.name for column in file.info.columns if column.name in columns]
+            yield from file.field_blocks(own, rows) if own else [[{}] * len(file)]
+
+    def read(self, rows: int, *, fields: bool = False) -> Iterator[VectorRows]:
         """Yield the rows part by part."""
         for part in self.parts:
-            for block in self._open(part).read(rows):
+            for block in self._open(part).read(rows, fields=fields):
                 yield replace(block, positions=None)
 
     def group_of(self, row: int) -> tuple[int, int, int]:
@@ -151,25 +168,35 @@ class ParquetDataset(VectorFile):
         """Return the names of a row group."""
         return self._open(self.parts[part]).group_names(group)
 
+    def fields_of(self, part: int, group: int) -> Sequence[Mapping[str, object]]:
+        """Return the carried columns of a row group."""
+        file = self._open(self.parts[part])
+        return file.group_fields(group) if file.info.columns else [{}] * file.group_rows[group]
 
-class _Names(Sequence[str]):
-    """The names of all parts, loaded per row group."""
 
-    def __init__(self, dataset: ParquetDataset) -> None:
+Item = TypeVar("Item")
+
+
+class _Rows(Sequence[Item]):
+    """The names or the carried columns of all parts, loaded per row group."""
+
+    def __init__(self, dataset: ParquetDataset, load: Callable[[int, int], Sequence[Item]]) -> None:
         self.dataset = dataset
-        self._recent = lru_cache(maxsize=_GROUPS)(dataset.names_of)
+        self._recent = lru_cache(maxsize=_GROUPS)(load)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, row: Any) -> Any:  # one row only; Sequence's overloads
+    def __getitem__(self, row: Any) -> Any:  # Sequence's overloads
+        if isinstance(row, slice):
+            return [self[index] for index in range(len(self))[row]]
         if not 0 <= row < len(self.dataset):
             raise IndexError(row)
         part, group, row_in_group = self.dataset.group_of(row)
         return self._recent(part, group)[row_in_group]
 
-    def __iter__(self) -> Iterator[str]:
-        return (name for part, group in self.dataset.groups() for name in self.dataset.names_of(part, group))
+    def __iter__(self) -> Iterator[Item]:
+        return (item for part, group in self.dataset.groups() for item in self._recent(part, group))
 
 
 def _head(part: str) -> _Head:

@@ -1,4 +1,4 @@
-"""The Parquet format: `image` or `text`, `position` (in shards), `embedding` (a list of fixed size), and metadata.
+"""The Parquet format: `image` or `text`, `position` (in shards), carried columns, `embedding` (a list of fixed size).
 
 Failures go to a second file: with a null among the vectors, other readers could not read the column as a matrix.
 """
@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cached_property
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,20 +24,22 @@ from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, VectorsError
 from clipcli.inputs.sources.fetch import attempt, open_random
 from clipcli.inputs.sources.filesystems import is_url
+from clipcli.output.column_types import type_of_arrow
 from clipcli.output.json import dumps
-from clipcli.vectorfiles.info import KEY, VectorRows, from_json
+from clipcli.vectorfiles.columns import Column, Restorer, column_type
+from clipcli.vectorfiles.info import KEY, VectorRows, from_json, join_rows
 from clipcli.vectorfiles.vector_file import VectorFile, read_failures
 from clipcli.vectorfiles.writer import VectorsWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Iterator
 
     from clipcli.vectorfiles.info import Failure, Positions
 
 _UNDECODABLE = "clipcli.names"
 _ROWS_A_GROUP = 8192
+_OPEN_GROUPS = 16
+_OWN = {"position", "embedding"}
 
 
 class ParquetFile(VectorFile):
@@ -56,7 +62,9 @@ class ParquetFile(VectorFile):
         except ImageError as error:
             raise VectorsError(f"{source}: {error.reason}") from error
         info = from_json(record, source)
-        super().__init__(source if is_url(self._location) else Path(path), info, self._dimension(source, info.kind))
+        dim = self._dimension(source, info.kind)
+        info = replace(info, columns=_carried(self._file.schema_arrow, info.kind))
+        super().__init__(source if is_url(self._location) else Path(path), info, dim)
 
     def _dimension(self, path: str, kind: str) -> int:
         schema = self._file.schema_arrow
@@ -102,15 +110,36 @@ class ParquetFile(VectorFile):
         with own_error(VectorsError, str(self.path)):
             return np.asarray(self._file.read(columns=["position"]).column(0).to_numpy(), np.int64)
 
-    def read(self, rows: int) -> Iterator[VectorRows]:
+    @property
+    def fields(self) -> Sequence[Mapping[str, object]]:
+        """Return the other columns of the table, looked up per row group."""
+        return _Fields(self) if self.info.columns else ()
+
+    def group_fields(self, group: int) -> Sequence[Mapping[str, object]]:
+        """Return the carried columns of a row group."""
+        names = [column.name for column in self.info.columns]
+        with own_error(VectorsError, str(self.path)):
+            return cast("list[Mapping[str, object]]", self._group(group, names).to_pylist())
+
+    def field_blocks(self, columns: Sequence[str], rows: int = 8192) -> Iterator[Sequence[Mapping[str, object]]]:
+        """Yield these columns of all rows; only their row groups are in memory."""
+        carried = {column.name for column in self.info.columns}
+        own = [name for name in columns if name in carried]
+        for batch in self._batches(rows, own) if own else ():
+            with own_error(VectorsError, str(self.path)):
+                yield batch.to_pylist()
+
+    def read(self, rows: int, *, fields: bool = False) -> Iterator[VectorRows]:
         """Yield blocks of rows; only their row groups are in memory."""
         columns = [name for name in (self.kind, "position", "embedding") if name in self._file.schema_arrow.names]
+        carried = [column.name for column in self.info.columns] if fields else []
+        columns += carried
         start = 0
         batches = self._batches(rows, columns)
         while True:
             with own_error(VectorsError, str(self.path)):
                 batch = next(batches, None)
-                block = None if batch is None else self._rows(batch, start)
+                block = None if batch is None else self._rows(batch, start, carried)
             if block is None:
                 return
             yield block
@@ -134,13 +163,14 @@ class ParquetFile(VectorFile):
         except ImageError as error:
             raise VectorsError(f"{self.path}: {error.reason}") from error
 
-    def _rows(self, batch: Any, start: int) -> VectorRows:
+    def _rows(self, batch: Any, start: int, carried: list[str]) -> VectorRows:
         column = batch.column("embedding")
         if column.null_count:
             raise VectorsError(f"{self.path}: a row after {start} has no embedding")
         vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim).astype(np.float32, copy=False)
         positions = batch.column("position").to_numpy() if "position" in batch.schema.names else None
-        return VectorRows(self._names(batch.column(self.kind).to_pylist(), start), vectors, positions)
+        fields = batch.select(carried).to_pylist() if carried else None
+        return VectorRows(self._names(batch.column(self.kind).to_pylist(), start), vectors, positions, fields)
 
     def _names(self, stored_names: list[str], start: int) -> list[str]:
         """Return the names as in the file system; Parquet cannot hold those that are not UTF-8."""
@@ -150,6 +180,32 @@ class ParquetFile(VectorFile):
             os.fsdecode(self._raw_names[row]) if row in self._raw_names else name
             for row, name in enumerate(stored_names, start)
         ]
+
+
+class _Fields(Sequence[Mapping[str, object]]):
+    """The carried columns of a file, loaded per row group."""
+
+    def __init__(self, file: ParquetFile) -> None:
+        self._file = file
+        self._starts = [0, *accumulate(file.group_rows)]
+        self._recent = lru_cache(maxsize=_OPEN_GROUPS)(file.group_fields)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, row: Any) -> Any:  # Sequence's overloads
+        if isinstance(row, slice):
+            return [self[index] for index in range(len(self))[row]]
+        row = range(len(self))[row]
+        group = bisect_right(self._starts, row) - 1
+        return self._recent(group)[row - self._starts[group]]
+
+
+def _carried(schema: Any, kind: str) -> tuple[Column, ...]:
+    """Return the columns that are not of the vectors: those that `embed` carried, and those that were joined later."""
+    types = pyarrow().types
+    others = {field.name: type_of_arrow(field.type, types) for field in schema if field.name not in _OWN | {kind}}
+    return tuple(Column(name, known.describe()) for name, known in others.items() if known is not None)
 
 
 def _raw_names(text: bytes) -> dict[int, bytes]:
@@ -166,9 +222,12 @@ class ParquetWriter(VectorsWriter):
         vector = arrow.list_(arrow.from_numpy_dtype(self.dtype.newbyteorder("=")), self.plan.dim)
         position = [arrow.field("position", arrow.int64(), nullable=False)] if self.plan.info.shard is not None else []
         name = arrow.field(self.plan.info.kind, arrow.string(), nullable=False)
-        fields = [name, *position, arrow.field("embedding", vector, nullable=False)]
+        columns = self.plan.info.columns
+        carried = [arrow.field(column.name, column_type(column).arrow(arrow)) for column in columns]
+        self._restorer = Restorer(columns)
+        fields = [name, *position, *carried, arrow.field("embedding", vector, nullable=False)]
         self._schema = arrow.schema(fields, metadata={KEY: dumps(self.description())})
-        compression = {name.name: "zstd"}  # the numbers do not compress
+        compression = {field.name: "zstd" for field in (name, *carried)}  # the numbers do not compress
         file = arrow.parquet.ParquetWriter(
             self.target.stream, self._schema, compression=compression, use_dictionary=False
         )
@@ -181,14 +240,14 @@ class ParquetWriter(VectorsWriter):
         """Add rows, and write each row group that is full."""
         self._waiting.append(rows)
         while sum(len(block.names) for block in self._waiting) >= _ROWS_A_GROUP:
-            rows_so_far = _join(self._waiting)
-            self._write_group(_slice(rows_so_far, 0, _ROWS_A_GROUP))
-            self._waiting = [_slice(rows_so_far, _ROWS_A_GROUP, len(rows_so_far.names))]
+            rows_so_far = join_rows(self._waiting)
+            self._write_group(rows_so_far.part(0, _ROWS_A_GROUP))
+            self._waiting = [rows_so_far.part(_ROWS_A_GROUP, len(rows_so_far.names))]
 
     def finish(self) -> None:
         """Write the last group and the footer."""
         if self._waiting:
-            self._write_group(_join(self._waiting))
+            self._write_group(join_rows(self._waiting))
         if self._undecodable:
             self._file.add_key_value_metadata({_UNDECODABLE: json.dumps(self._undecodable)})
         self._file.close()
@@ -201,7 +260,12 @@ class ParquetWriter(VectorsWriter):
         flat = arrow.array(self.stored(rows).reshape(-1).astype(self.dtype.newbyteorder("=")))
         positions = [] if rows.positions is None else [arrow.array(rows.positions, arrow.int64())]
         vectors = arrow.FixedSizeListArray.from_arrays(flat, self.plan.dim)
-        self._file.write_table(arrow.table([names, *positions, vectors], schema=self._schema), _ROWS_A_GROUP)
+        fields = rows.fields if rows.fields is not None else [{}] * len(rows.names)
+        carried = [
+            arrow.array(self._restorer.converted(column.name, fields), self._schema.field(column.name).type)
+            for column in self.plan.info.columns
+        ]
+        self._file.write_table(arrow.table([names, *positions, *carried, vectors], schema=self._schema), _ROWS_A_GROUP)
         self._written += len(rows.names)
 
     def _text(self, row: int, name: str) -> str:
@@ -212,17 +276,3 @@ class ParquetWriter(VectorsWriter):
         except UnicodeDecodeError:
             self._undecodable[str(row)] = raw.hex()
             return raw.decode("utf-8", "backslashreplace")
-
-
-def _join(parts: Sequence[VectorRows]) -> VectorRows:
-    positions: list[npt.NDArray[np.int64]] = [part.positions for part in parts if part.positions is not None]
-    return VectorRows(
-        [name for part in parts for name in part.names],
-        np.concatenate([part.vectors for part in parts]),
-        np.concatenate(positions) if positions else None,
-    )
-
-
-def _slice(rows: VectorRows, start: int, stop: int) -> VectorRows:
-    positions = None if rows.positions is None else rows.positions[start:stop]
-    return VectorRows(rows.names[start:stop], rows.vectors[start:stop], positions)

@@ -1,7 +1,8 @@
 """The safetensors format: `vectors`, `names` and `failures` (the bytes of JSON arrays), `positions` (in shards).
 
-The description is in the metadata. This module reads and writes the format itself (8 bytes of header length, a JSON
-header, the numbers), so that rows can be appended as they come and mapped without another package.
+The description is in the metadata, and the tensor `fields` holds carried columns as a JSON array. This module reads and
+writes the format itself (8 bytes of header length, a JSON header, the numbers), so that rows can be appended as they
+come and mapped without another package.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import own_error
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
+from clipcli.vectorfiles.columns import Restorer
 from clipcli.vectorfiles.info import KEY, from_json
-from clipcli.vectorfiles.names import read_names
+from clipcli.vectorfiles.json_arrays import read_fields, read_names
 from clipcli.vectorfiles.npy import MappedFile
 from clipcli.vectorfiles.vector_file import failure, failure_record
 from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -71,6 +73,15 @@ class SafetensorsFile(MappedFile):
             return read_names(self._map(self.path, "names"), len(self.vectors), str(self.path))
 
     @cached_property
+    def fields(self) -> Sequence[Mapping[str, object]]:
+        """Return the JSON array in the tensor `fields`."""
+        if not self.info.columns:
+            return ()
+        with own_error(VectorsError, str(self.path), what="its carried columns are damaged"):
+            array = self._map(self.path, "fields")
+        return read_fields(array, len(self.vectors), Restorer(self.info.columns), str(self.path))
+
+    @cached_property
     def positions(self) -> Positions | None:
         """Return the tensor `positions`, or None."""
         with own_error(VectorsError, str(self.path), what="its positions are damaged"):
@@ -114,9 +125,9 @@ class SafetensorsWriter(VectorsWriter):
 
     def start(self) -> None:
         """Reserve space for the header."""
-        self._index = VectorsIndex(self.stack, self.path.parent)
+        self._index = VectorsIndex(self.stack, self.path.parent, fields=bool(self.plan.info.columns))
         self._failures: list[Failure] = []
-        self._room = -(-len(self._header(names=_MANY_BYTES, failures=_MANY_BYTES)) // _HEADER_STEP) * _HEADER_STEP
+        self._room = -(-len(self._header(_MANY_BYTES, _MANY_BYTES, _MANY_BYTES)) // _HEADER_STEP) * _HEADER_STEP
         self.target.write(bytes(8 + self._room + (8 * self.plan.rows if self._has_positions else 0)))
 
     def write(self, rows: VectorRows) -> None:
@@ -132,29 +143,35 @@ class SafetensorsWriter(VectorsWriter):
         """Append names and failures, then fill in the header."""
         kind = self.plan.info.kind
         failures = dumps([failure_record(lost, kind, positions=True) for lost in self._failures]).encode("utf-8")
-        names = 0
-        for piece in self._index.json_array():
-            self.target.write(piece)
-            names += len(piece)
-        self.target.write(failures)
-        header = self._header(names=names, failures=len(failures)).ljust(self._room)
+        sizes = [self._append(pieces) for pieces in (self._index.names_array(), [failures], self._index.fields_array())]
+        header = self._header(*sizes).ljust(self._room)
         self.target.flush()
         self.target.stream.seek(0)
         self.target.write(self._room.to_bytes(8, "little") + header)
         if self._has_positions:
             self.target.write(self._index.positions().tobytes())
 
+    def _append(self, pieces: Iterable[bytes]) -> int:
+        """Write a JSON array in pieces, and return its size in bytes."""
+        size = 0
+        for piece in pieces:
+            self.target.write(piece)
+            size += len(piece)
+        return size
+
     @property
     def _has_positions(self) -> bool:
         return self.plan.info.shard is not None
 
-    def _header(self, *, names: int, failures: int) -> bytes:
+    def _header(self, names: int, failures: int, fields: int) -> bytes:
         shape = [self.plan.rows, self.plan.dim]
         tensors = [
             ("vectors", self.dtype, shape),
             ("names", np.dtype("u1"), [names]),
             ("failures", np.dtype("u1"), [failures]),
         ]
+        if self.plan.info.columns:
+            tensors.append(("fields", np.dtype("u1"), [fields]))
         if self._has_positions:
             tensors.insert(0, ("positions", np.dtype("<i8"), [self.plan.rows]))
         header: dict[str, object] = {"__metadata__": {KEY: dumps(self.description())}}

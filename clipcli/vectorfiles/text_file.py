@@ -13,12 +13,13 @@ import numpy as np
 from clipcli.core.decode import parse_json
 from clipcli.core.files import is_there, own_error, read_bytes
 from clipcli.errors import VectorsError
+from clipcli.vectorfiles.columns import Restorer
 from clipcli.vectorfiles.info import Failure, VectorRows, VectorsInfo, from_json
 from clipcli.vectorfiles.vector_file import LARGEST_DESCRIPTION, VectorFile, description_path
 from clipcli.vectorfiles.writer import VectorsWriter, json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from clipcli.core.vectors import Vector
@@ -35,6 +36,8 @@ class Line:
     name: str
     vector: Vector
     position: int | None
+    fields: Mapping[str, object]
+    """All other columns, as the file has them."""
 
 
 class TextFile(VectorFile):
@@ -63,6 +66,23 @@ class TextFile(VectorFile):
     def own_info(path: Path) -> VectorsInfo:
         """Return the description from the rows of the file itself."""
 
+    @staticmethod
+    @abstractmethod
+    def restored(restorer: Restorer, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the carried columns of a row with the right types. Raises ValueError."""
+
+    @cached_property
+    def fields(self) -> Sequence[Mapping[str, object]]:
+        """Return the carried columns of the rows with a vector."""
+        if not self.info.columns:
+            return ()
+        return self._restored([line for line in self.lines(self.path) if isinstance(line, Line)])
+
+    def _restored(self, lines: Sequence[Line]) -> list[Mapping[str, object]]:
+        restorer = Restorer(self.info.columns)
+        with own_error(VectorsError, str(self.path), what="its carried columns are damaged"):
+            return [self.restored(restorer, line.fields) for line in lines]
+
     @cached_property
     def names(self) -> Sequence[str]:
         """Return the names of the rows with a vector."""
@@ -86,7 +106,7 @@ class TextFile(VectorFile):
         """Return whether there is no row with a vector."""
         return self._first is None
 
-    def read(self, rows: int) -> Iterator[VectorRows]:
+    def read(self, rows: int, *, fields: bool = False) -> Iterator[VectorRows]:
         """Parse and yield rows block by block."""
         good = (line for line in self.lines(self.path) if isinstance(line, Line))
         start = 0
@@ -100,7 +120,9 @@ class TextFile(VectorFile):
             positions = None
             if block[0].position is not None:
                 positions = np.array([line.position for line in block], np.int64)
-            yield VectorRows([line.name for line in block], np.stack([line.vector for line in block]), positions)
+            carried = self._restored(block) if fields and self.info.columns else None
+            vectors = np.stack([line.vector for line in block])
+            yield VectorRows([line.name for line in block], vectors, positions, carried)
 
 
 class TextWriter(VectorsWriter):
@@ -116,12 +138,13 @@ class TextWriter(VectorsWriter):
         """Write one line per row."""
         vectors = self.stored(rows).tolist()
         positions = [None] * len(vectors) if rows.positions is None else rows.positions.tolist()
-        for name, vector, position in zip(rows.names, vectors, positions, strict=True):
-            self.target.write(self.line(name, position, self._digits % tuple(vector)))
+        carried = rows.fields if rows.fields is not None else [{}] * len(vectors)
+        for name, vector, position, fields in zip(rows.names, vectors, positions, carried, strict=True):
+            self.target.write(self.line(name, position, fields, self._digits % tuple(vector)))
         self.target.flush()
 
     @abstractmethod
-    def line(self, name: str, position: int | None, numbers: str) -> bytes:
+    def line(self, name: str, position: int | None, fields: Mapping[str, object], numbers: str) -> bytes:
         """Return one row; `numbers` is separated by commas."""
 
 

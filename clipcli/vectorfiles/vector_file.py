@@ -12,12 +12,14 @@ from clipcli.core.console import printable
 from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import is_there, open_file, own_error, read_lines
 from clipcli.core.redaction import redact
-from clipcli.errors import ImageError, VectorsError
+from clipcli.core.suggest import did_you_mean
+from clipcli.errors import ImageError, UsageError, VectorsError
 from clipcli.inputs.sources.fetch import read_object
+from clipcli.output.rows import as_json
 from clipcli.vectorfiles.info import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -72,6 +74,29 @@ class VectorFile(ABC):
         """Return the inputs without a vector."""
         return read_failures(self.path)
 
+    @property
+    def fields(self) -> Sequence[Mapping[str, object]]:
+        """Return the carried columns of each row; empty if there are none."""
+        return ()
+
+    def field_blocks(
+        self,
+        columns: Sequence[str],  # noqa: ARG002 - for formats that can read some columns alone
+        rows: int = 8192,
+    ) -> Iterator[Sequence[Mapping[str, object]]]:
+        """Yield the carried columns of all rows in order; at least those of `columns`. Raises VectorsError."""
+        fields = self.fields
+        for start in range(0, len(fields), rows):
+            yield fields[start : start + rows]
+
+    def require_columns(self, option: str, names: Sequence[str]) -> None:
+        """Refuse columns that the file does not carry. Raises UsageError, which names the option."""
+        carried = [column.name for column in self.info.columns]
+        if lost := next((name for name in names if name not in carried), None):
+            listed = "its columns are " + ", ".join(carried)
+            hint = did_you_mean(lost, carried) or (listed if carried else "carry columns with clipcli embed --keep")
+            raise UsageError(f"{option}: {redact(str(self.path))} has no column {lost}", hint=hint)
+
     def require_model(self, info: ModelInfo) -> None:
         """Refuse vectors of another model. Raises VectorsError."""
         if self.fingerprint != info.fingerprint:
@@ -90,8 +115,8 @@ class VectorFile(ABC):
         return len(self) == 0
 
     @abstractmethod
-    def read(self, rows: int) -> Iterator[VectorRows]:
-        """Yield all rows, at most `rows` at a time, unchecked."""
+    def read(self, rows: int, *, fields: bool = False) -> Iterator[VectorRows]:
+        """Yield all rows, at most `rows` at a time, unchecked; with the carried columns if `fields`."""
 
     def blocks(self, rows: int = 8192, *, check: bool = True) -> Iterator[tuple[int, Vectors]]:
         """Yield the number of the first row and (≤ rows, dim) float32 vectors, for the whole file.
@@ -185,16 +210,22 @@ class _FailureRow:
     position: int = -1
 
 
+_FAILURE_KEYS: Final = frozenset(("error", "image", "text", "position"))
+
+
 def failure(record: object) -> Failure:
     """Decode the row of a failure, `{"image": …, "error": {"stage": …, "reason": …}}`. Raises DecodeError."""
     row = decode(_FailureRow, record, unknown="ignore")
     name = row.text if row.image is None else row.image
     if name is None:
         raise DecodeError("no 'image'")
-    return Failure(name, row.error.stage, row.error.reason, row.position)
+    assert isinstance(record, dict)  # noqa: S101 - it was decoded
+    fields = {name: value for name, value in record.items() if name not in _FAILURE_KEYS}
+    return Failure(name, row.error.stage, row.error.reason, row.position, fields)
 
 
 def failure_record(lost: Failure, kind: Kind, *, positions: bool) -> dict[str, object]:
     """Return the row of a failure, with its position if `positions`."""
     position_field = {"position": lost.position} if positions else {}
-    return {kind: lost.name, **position_field, "error": {"stage": lost.stage, "reason": lost.reason}}
+    fields = {name: as_json(value) for name, value in lost.fields.items()}
+    return {kind: lost.name, **position_field, **fields, "error": {"stage": lost.stage, "reason": lost.reason}}

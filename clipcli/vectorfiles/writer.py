@@ -14,6 +14,7 @@ import numpy as np
 from clipcli.errors import UsageError
 from clipcli.output.json import dumps
 from clipcli.output.targets import Target, open_target
+from clipcli.vectorfiles.columns import plain_fields
 from clipcli.vectorfiles.info import to_json
 from clipcli.vectorfiles.vector_file import errors_path, failure_record
 
@@ -108,8 +109,10 @@ class VectorsWriter(ABC):
 class VectorsIndex:
     """Names and positions of the rows; names are kept on disk, positions take 8 bytes per row in memory."""
 
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
-        self._names: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - the stack closes it
+    def __init__(self, stack: ExitStack, folder: Path, *, fields: bool) -> None:
+        """Begin; with `fields`, the carried columns are kept too, on disk."""
+        self._names = _JsonArray(stack, folder)
+        self._fields = _JsonArray(stack, folder) if fields else None
         self._positions = array("q")
         self.longest = 0
         """Number of characters of the longest name."""
@@ -117,8 +120,11 @@ class VectorsIndex:
     def add(self, rows: VectorRows) -> None:
         """Add the names of rows, and their positions if they have any."""
         for name in rows.names:
-            self._names.write(dumps(name).encode("utf-8") + b"\n")
+            self._names.add(name)
             self.longest = max(self.longest, len(name))
+        if self._fields is not None:
+            for fields in rows.fields if rows.fields is not None else [{}] * len(rows.names):
+                self._fields.add(plain_fields(fields))
         if rows.positions is not None:
             self._positions.extend(rows.positions.tolist())
 
@@ -128,14 +134,33 @@ class VectorsIndex:
 
     def names(self) -> Iterator[str]:
         """Return all names."""
-        self._names.seek(0)
-        return (json.loads(line) for line in self._names)
+        return (json.loads(line) for line in self._names.lines())
 
-    def json_array(self) -> Iterator[bytes]:
+    def names_array(self) -> Iterator[bytes]:
         """Yield all names as the pieces of one JSON array."""
-        self._names.seek(0)
+        return self._names.pieces()
+
+    def fields_array(self) -> Iterator[bytes]:
+        """Yield the carried columns as the pieces of a JSON array of objects; nothing without any."""
+        return iter(()) if self._fields is None else self._fields.pieces()
+
+
+class _JsonArray:
+    """Values as JSON, one per line, in a temporary file."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - the stack closes it
+
+    def add(self, value: object) -> None:
+        self._file.write(dumps(value).encode("utf-8") + b"\n")
+
+    def lines(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        return iter(self._file)
+
+    def pieces(self) -> Iterator[bytes]:
         opening = b"["
-        for line in self._names:
+        for line in self.lines():
             yield opening + line.rstrip(b"\n")
             opening = b",\n"
         yield b"]" if opening != b"[" else b"[]"

@@ -11,7 +11,7 @@ from run import run
 
 from clipcli.errors import OutputError, UsageError
 from clipcli.output import ErrorRow, Output, open_writer, parse_output
-from clipcli.output.parquet_rows import ColumnType
+from clipcli.output.column_types import ColumnType
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 

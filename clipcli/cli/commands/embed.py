@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from clipcli.options.embed import ClusterOptions, EmbedInputOptions, StateOptions, TextOptions, VectorOptions
-from clipcli.options.shared import ModelOptions, RunOptions
+from clipcli.options.shared import CarriedOptions, ModelOptions, RunOptions
 
 EVERYDAY = (
     "text", "texts_from", "output", "format", "dtype", "resume", "shard", "dry_run", "model", "device", "ray",
-    "files_from", "null", "column", "include", "exclude", "verbose", "quiet",
+    "files_from", "null", "column", "keep", "where", "include", "exclude", "verbose", "quiet",
 )  # fmt: skip
 """Options in `--help`."""
 EXAMPLES = (
@@ -19,12 +19,14 @@ EXAMPLES = (
     'clipcli embed "a dog" "a cat"',
     "clipcli embed --texts-from captions.csv --column caption -o captions.npy",
     'clipcli embed "s3://bucket/shards/{00000..00099}.tar" -o photos.parquet',
+    "clipcli embed catalogue.csv --column photo --keep sku,price -o catalogue.parquet",
     "clipcli embed photos/ -o part3.npy --shard 3/8",
 )
 
 
 def embed(
     inputs: EmbedInputOptions,
+    carried: CarriedOptions,
     texts: TextOptions,
     model: ModelOptions,
     out: VectorOptions,
@@ -36,15 +38,20 @@ def embed(
     """Turn images or texts into vectors: npy, npz, Parquet, safetensors, JSON Lines or CSV."""
     from dataclasses import replace
 
+    from clipcli.errors import UsageError
     from clipcli.runs.base import execute
     from clipcli.runs.embed import open_embedder, plan
     from clipcli.session.ray.resources import parse_cluster_spec
 
+    keep, where = carried.names, carried.condition()
     if states.tokens:
+        if keep or where is not None:
+            option = "--keep" if keep else "--where"
+            raise UsageError(f"--tokens and {option} do not go together", hint=f"leave out {option}")
         raise typer.Exit(_embed_tokens(inputs, texts, states, model, out, run))
     cluster_spec = parse_cluster_spec(cluster.ray, cluster.gpus_per_worker, cluster.concurrency)
     console, choice = run.console(), model.choice()
-    job = plan(inputs, texts, out, console)
+    job = plan(inputs, texts, out, console, keep=keep, where=where)
     options = replace(run.session(inputs), raw=not out.normalize)
     if dry_run:
         with job.open_session(choice, options) as session:

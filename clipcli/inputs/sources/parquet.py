@@ -160,7 +160,7 @@ def images(
     table = _opened(path, _state(path))
     column = _column(table, column_name)
     top = column.name.partition(".bytes")[0] if column.holds == "bytes" else column.name
-    carried = [field.name for field in table.file.schema_arrow if not _is_bytes(field.type) or field.name == top]
+    carried = [field.name for field in table.file.schema_arrow if not is_bytes(field.type) or field.name == top]
     rows_wanted = WantedRows(where, carried, kept_columns(table.shown, keep, carried, but=top))
     number = 0
     for group, rows in enumerate(table.groups):
@@ -189,7 +189,7 @@ def is_image_table(path: str) -> bool:
         return False
     usual = {name.casefold() for name in schema.names} & set(IMAGE_COLUMNS)
     is_vectors = "embedding" in schema.names or b"clipcli" in (schema.metadata or {})
-    return any(_is_bytes(field.type) for field in schema) or (bool(usual) and not is_vectors)
+    return any(is_bytes(field.type) for field in schema) or (bool(usual) and not is_vectors)
 
 
 def has_column(path: str, name: str) -> bool:
@@ -247,7 +247,7 @@ def _read_path(table: str, path: str) -> bytes:
 def _column(table: Table, name: str | None) -> Column:
     arrow, schema = pyarrow(), table.file.schema_arrow
     if name is None:
-        byte_columns = [field.name for field in schema if _is_bytes(field.type)]
+        byte_columns = [field.name for field in schema if is_bytes(field.type)]
         if len(byte_columns) > 1:
             raise no_such_column(table.shown, None, schema.names)
         name = byte_columns[0] if byte_columns else column_of(table.shown, None, schema.names, IMAGE_COLUMNS)
@@ -256,19 +256,20 @@ def _column(table: Table, name: str | None) -> Column:
     kind = schema.field(name).type
     if arrow.types.is_struct(kind):
         parts = {part.name: part.type for part in kind}
-        if "bytes" in parts and _is_bytes(parts["bytes"]):
+        if "bytes" in parts and is_bytes(parts["bytes"]):
             return Column(f"{name}.bytes", "bytes")
-    elif _is_bytes(kind):
+    elif is_bytes(kind):
         return Column(name, "bytes")
     elif arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
         return Column(name, "paths")
     raise InputsError(f"{table.shown}: the column {name} holds {kind}, neither images nor paths")
 
 
-def _is_bytes(kind: Any) -> bool:
+def is_bytes(kind: Any) -> bool:
+    """Return whether a column of this Arrow type holds bytes, alone or in a struct."""
     types = pyarrow().types
     if types.is_struct(kind):
-        return any(part.name == "bytes" and _is_bytes(part.type) for part in kind)
+        return any(part.name == "bytes" and is_bytes(part.type) for part in kind)
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 

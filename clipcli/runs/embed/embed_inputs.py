@@ -6,24 +6,27 @@ import hashlib
 import json
 import shlex
 from collections import deque
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from clipcli.errors import ImageError, UsageError
 from clipcli.inputs.collect import is_stream, is_words
+from clipcli.inputs.sources.text_tables import ALL_COLUMNS
 from clipcli.inputs.texts import read_texts
 from clipcli.prompts import Label, load_prompts
 from clipcli.session.features import NoVectorError
 from clipcli.session.session import Session
 from clipcli.vectorfiles import Failure
+from clipcli.vectorfiles.columns import output_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from clipcli.core.console import Console
     from clipcli.core.vectors import Vector
     from clipcli.inputs.collect import ImageRef
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.texts import TextRef
     from clipcli.options.embed import TextOptions
     from clipcli.options.shared import InputOptions
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles import Kind
 
 Input = TypeVar("Input")
+TableInput = TypeVar("TableInput", "ImageRef", "TextRef")
 _TEXTS_AT_ONCE = 1024
 _MANY = 10**9
 
@@ -44,13 +48,15 @@ class EmbedOutcome:
     name: str
     vector: Vector | None
     error: ImageError | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """Its carried columns."""
 
     @property
     def failure(self) -> Failure | None:
         """Return the error with its position, or None."""
         if self.error is None:
             return None
-        return Failure(self.name, self.error.stage, self.error.reason, self.position)
+        return Failure(self.name, self.error.stage, self.error.reason, self.position, self.fields)
 
 
 class EmbedInputs(Protocol[Input]):
@@ -87,6 +93,11 @@ class EmbedInputs(Protocol[Input]):
         ...
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of tables that are carried along, as the output calls them."""
+        ...
+
+    @property
     def inputs(self) -> Iterable[Input]:
         """Return all inputs, in order."""
         ...
@@ -106,10 +117,17 @@ class ImageSource:
 
     inputs: Iterable[ImageRef]
     count: int | None
+    kept: tuple[str, ...] = ()
+    """Columns of tables that are carried along."""
     kind: ClassVar[Kind] = "image"
     prompts: ClassVar[None] = None
     prompts_name: ClassVar[str] = ""
     expected_texts: ClassVar[int] = 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return their names in the output."""
+        return tuple(map(output_name, self.kept))
 
     @property
     def expected_images(self) -> int:
@@ -122,15 +140,17 @@ class ImageSource:
 
     def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[EmbedOutcome]:
         """Yield the results of the session's pipeline."""
-        positions: deque[int] = deque()
+        waiting: deque[tuple[int, ImageRef]] = deque()  # a worker of a cluster returns no carried columns
 
         def refs() -> Iterator[ImageRef]:
             for position, ref in wanted:
-                positions.append(position)
+                waiting.append((position, ref))
                 yield ref
 
         for embedded in session.embed_images(refs()):
-            yield EmbedOutcome(positions.popleft(), embedded.ref.name, embedded.vector, embedded.error)
+            position, ref = waiting.popleft()
+            fields = _carried(self.kept, ref.fields)
+            yield EmbedOutcome(position, embedded.ref.name, embedded.vector, embedded.error, fields)
 
 
 @dataclass(frozen=True)
@@ -141,8 +161,15 @@ class TextSource:
     prompts: PromptSet | None
     at_once: int = _TEXTS_AT_ONCE
     count: int | None = None
+    kept: tuple[str, ...] = ()
+    """Columns of tables that are carried along."""
     kind: ClassVar[Kind] = "text"
     expected_images: ClassVar[int] = 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return their names in the output."""
+        return tuple(map(output_name, self.kept))
 
     @property
     def expected_texts(self) -> int:
@@ -170,10 +197,11 @@ class TextSource:
             results = iter(self._embed(session, good))
             for position, ref in batch:
                 result = next(results) if ref.problem is None else ImageError("read", ref.problem)
+                fields = _carried(self.kept, ref.fields)
                 if isinstance(result, ImageError):
-                    yield EmbedOutcome(position, ref.text, None, result)
+                    yield EmbedOutcome(position, ref.text, None, result, fields)
                 else:
-                    yield EmbedOutcome(position, ref.text, result)
+                    yield EmbedOutcome(position, ref.text, result, None, fields)
 
     def _embed(self, session: Session, texts: Sequence[str]) -> Sequence[Vector | ImageError]:
         try:
@@ -184,17 +212,24 @@ class TextSource:
             return error.results
 
 
-def image_source(options: InputOptions, console: Console) -> ImageSource:
-    """Return the images of the command line.
+def image_source(
+    options: InputOptions, console: Console, keep: Sequence[str] = (), where: Condition | None = None
+) -> ImageSource:
+    """Return the images of the command line; `keep` are columns of tables to carry, `where` chooses rows.
 
     Raises:
         UsageError: no images were given.
         InputsError: there are no images.
     """
+    refs = _Refs(options, console, tuple(keep), where)
     if is_stream(options.images or [], options.files_from or []):
-        return ImageSource(options.collect(console), None)
-    refs = _Refs(options, console)
-    return ImageSource(refs, sum(1 for _ in refs))
+        kept, inputs = _peeked(iter(refs), keep)
+        return ImageSource(inputs, None, kept)
+    count, kept = 0, () if ALL_COLUMNS in keep else tuple(keep)
+    for ref in refs:
+        count += 1
+        kept = kept or tuple(ref.fields)
+    return ImageSource(refs, count, kept)
 
 
 @dataclass(frozen=True)
@@ -203,21 +238,38 @@ class _Refs:
 
     options: InputOptions
     console: Console
+    keep: tuple[str, ...]
+    where: Condition | None
 
     def __iter__(self) -> Iterator[ImageRef]:
-        return self.options.collect(self.console)
+        return self.options.collect(self.console, keep=self.keep, where=self.where)
 
 
-def text_source(options: TextOptions, column: str | None, console: Console) -> TextSource:
-    """Return the texts of the command line.
+def _peeked(inputs: Iterator[TableInput], keep: Sequence[str]) -> tuple[tuple[str, ...], Iterator[TableInput]]:
+    """Return the names of the carried columns and all inputs; for `all`, the first input says which there are."""
+    if ALL_COLUMNS not in keep:
+        return tuple(keep), inputs
+    first = list(islice(inputs, 1))
+    return tuple(first[0].fields) if first else (), chain(first, inputs)
+
+
+def _carried(kept: Sequence[str], fields: Mapping[str, object]) -> dict[str, object]:
+    return {output_name(name): fields.get(name) for name in kept}
+
+
+def text_source(
+    options: TextOptions, column: str | None, console: Console, keep: Sequence[str] = (), where: Condition | None = None
+) -> TextSource:
+    """Return the texts of the command line; `keep` are columns of tables to carry, `where` chooses rows.
 
     Raises:
         UsageError: options that do not go together.
         PromptsError: templates that cannot be used.
     """
-    texts = read_texts(options.text or [], options.texts_from or [], column, console.warning)
+    texts = read_texts(options.text or [], options.texts_from or [], column, console.warning, keep=keep, where=where)
+    kept, texts = _peeked(texts, keep)
     count = None if options.texts_from else len(options.text or [])
-    return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count)
+    return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count, kept=kept)
 
 
 def _arguments_as_texts(images: InputOptions, texts: TextOptions, console: Console) -> tuple[InputOptions, TextOptions]:
@@ -238,8 +290,10 @@ def _arguments_as_texts(images: InputOptions, texts: TextOptions, console: Conso
     return replace(images, images=None), replace(texts, text=[*words, *(texts.text or [])])
 
 
-def parse_source(images: InputOptions, texts: TextOptions, console: Console) -> ImageSource | TextSource:
-    """Return the images or texts to embed.
+def parse_source(
+    images: InputOptions, texts: TextOptions, console: Console, keep: Sequence[str] = (), where: Condition | None = None
+) -> ImageSource | TextSource:
+    """Return the images or texts to embed; `keep` are columns of tables to carry, `where` chooses rows.
 
     Raises:
         UsageError: both images and texts, or options that need the other kind.
@@ -250,7 +304,7 @@ def parse_source(images: InputOptions, texts: TextOptions, console: Console) -> 
             raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")
         if images.globs.keeps is not None:
             raise UsageError("--include and --exclude choose images", hint="texts are all embedded")
-        return text_source(texts, images.column, console)
+        return text_source(texts, images.column, console, keep, where)
     if texts.prompts:
         raise UsageError("--prompts is for texts", hint="--text TEXT or --texts-from FILE")
-    return image_source(images, console)
+    return image_source(images, console, keep, where)

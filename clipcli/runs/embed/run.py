@@ -20,14 +20,16 @@ from clipcli.runs.embed.target import parse_target
 from clipcli.session.session import Session, open_session
 from clipcli.vectorfiles import Shard, VectorsInfo, WritePlan, create_vectors
 from clipcli.vectorfiles.checkpoints import Collector, has_parts, open_parts, write_chunk
+from clipcli.vectorfiles.columns import Column, ColumnTypes
 from clipcli.vectorfiles.destination import remove_staging_folder, upload_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from clipcli.core.console import Console
     from clipcli.errors import ExitCode
     from clipcli.inputs.collect import ImageRef
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.texts import TextRef
     from clipcli.models.choice import Choice
     from clipcli.options.embed import TextOptions, VectorOptions
@@ -54,6 +56,7 @@ def description(source: EmbedInputs[Input], target: EmbedTarget, provenance: Pro
         decoding=", ".join(provenance.decoding) if source.kind == "image" else "",
         pixels=provenance.rendering if source.kind == "image" else "",
         shard=Shard(index, count, 0, "") if count > 1 else None,
+        columns=tuple(map(Column, source.columns)),
         parameters=provenance.info,
         scoring=provenance.scoring,
     )
@@ -67,16 +70,17 @@ _ENOUGH_TO_TELL = 50
 
 
 def plan(
-    inputs: InputOptions, texts: TextOptions, out: VectorOptions, console: Console
-) -> EmbedRun[ImageRef] | EmbedRun[TextRef]:
-    """Check the options before a model is loaded.
+    inputs: InputOptions, texts: TextOptions, out: VectorOptions, console: Console,
+    *, keep: Sequence[str] = (), where: Condition | None = None,
+) -> EmbedRun[ImageRef] | EmbedRun[TextRef]:  # fmt: skip
+    """Check the options before a model is loaded; `keep` are columns of tables to carry, `where` chooses their rows.
 
     Raises:
         UsageError: options do not go together.
         InputsError: there is nothing to embed, or the prompts cannot be used.
     """
     target = parse_target(out.output, out.format, out.dtype, out.shard, resume=out.resume)
-    source = parse_source(inputs, texts, console)
+    source = parse_source(inputs, texts, console, keep, where)
     if isinstance(source, ImageSource):
         return EmbedRun(source, target, RunSummary(console), raw=not out.normalize)
     return EmbedRun(source, target, RunSummary(console), raw=not out.normalize)
@@ -141,7 +145,7 @@ class EmbedRun(Generic[Input]):
             OutputError: the output cannot be written; finished results stay in the folder of parts.
         """
         provenance, target = session.provenance, self.target
-        info, collector = description(self.source, target, provenance, raw=self.raw), Collector(provenance.info.dim)
+        info, collector = description(self.source, target, provenance, raw=self.raw), self._collector(provenance)
         if self.parts is None:
             with create_vectors(
                 target.format, WritePlan(None, info, 0, provenance.info.dim, target.dtype, target.pipe)
@@ -156,6 +160,9 @@ class EmbedRun(Generic[Input]):
         except BaseException:
             self._keep_rest(parts, collector)
             raise
+
+    def _collector(self, provenance: Provenance) -> Collector:
+        return Collector(provenance.info.dim, carries=bool(self.source.columns))
 
     def rows(self, session: ImageEmbedder, advance: Advance) -> Iterator[EmbedOutcome]:
         """Yield a vector or an error for each input that no earlier run has processed.
@@ -200,7 +207,10 @@ class EmbedRun(Generic[Input]):
     def _assemble(self, info: VectorsInfo, dim: int, parts: PartsFolder, last: Chunk) -> None:
         """Write the output from all parts and the last chunk."""
         rows = parts.rows() + len(last.rows.names)
-        target = self.target
+        types = ColumnTypes(info.columns)
+        types.merge(parts.columns())
+        types.add(last.rows.fields or ())
+        target, info = self.target, replace(info, columns=types.columns)
         with create_vectors(target.format, WritePlan(target.path, info, rows, dim, target.dtype)) as writer:
             for chunk in chain(parts.chunks(), [last]):
                 write_chunk(writer, chunk)
@@ -255,7 +265,7 @@ class _Sink:
     write_chunk: Callable[[Chunk], None]
 
     def write(self, row: EmbedOutcome) -> None:
-        self.collector.add(row.name, row.vector, row.position, row.failure)
+        self.collector.add(row.name, row.vector, row.position, row.failure, row.fields)
         if len(self.collector) >= self.inputs:
             self.write_chunk(self.collector.take())
 

@@ -24,7 +24,7 @@ from clipcli.tasks.search.flat import Hits, exact_scores
 from clipcli.tasks.search.inverted_file import InvertedFile
 from clipcli.tasks.search.sign_codes import WORD_BITS, words_of
 from clipcli.vectorfiles.info import ImageReading
-from clipcli.vectorfiles.names import read_names
+from clipcli.vectorfiles.json_arrays import read_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

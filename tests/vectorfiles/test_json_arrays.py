@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clipcli.errors import VectorsError
 from clipcli.vectorfiles import open_vectors
-from clipcli.vectorfiles.names import Names, read_names
+from clipcli.vectorfiles.json_arrays import JsonArray, read_names
 from clipcli.vectorfiles.writer import json_line
 
 LETTERS = st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
@@ -29,7 +29,7 @@ def read(text, rows):
 @given(TEXTS, st.data())
 def test_looked_up_names_are_the_parsed_ones(names, data):
     found = read(in_lines(names), len(names))
-    assert isinstance(found, Names)
+    assert isinstance(found, JsonArray)
     row = data.draw(st.integers(-len(names), len(names) - 1))
     part = data.draw(st.slices(len(names)))
     assert (len(found), found[row], list(found[part])) == (len(names), names[row], names[part])
