@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from clipcli.core.files import is_folder
 from clipcli.errors import OutputError, UsageError, VectorsError
 from clipcli.output.targets import UNFINISHED, unfinished_prefix
-from clipcli.vectorfiles.columns import Column, ColumnTypes
+from clipcli.vectorfiles.columns import CarriedColumn, ColumnTypes
 from clipcli.vectorfiles.info import Failure, Shard, VectorRows
 from clipcli.vectorfiles.safetensors_file import SafetensorsFile
 from clipcli.vectorfiles.vector_file import description_path, errors_path
@@ -181,7 +181,7 @@ class PartsFolder:
             lost = (Done(lost.position, lost.name, failed=True) for lost in chunk.failures)
             yield from sorted([*good, *lost], key=lambda item: item.position)
 
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[CarriedColumn, ...]:
         """Return the carried columns, with types that hold the values of all parts."""
         types = ColumnTypes()
         for file in self.files():
@@ -278,8 +278,8 @@ def _opened(file: Path) -> SafetensorsFile:
         raise VectorsError(error.message, hint="leave out --resume to start over") from error
 
 
-def _untyped(columns: Sequence[Column]) -> tuple[Column, ...]:
-    return tuple(Column(column.name) for column in columns)
+def _untyped(columns: Sequence[CarriedColumn]) -> tuple[CarriedColumn, ...]:
+    return tuple(CarriedColumn(column.name) for column in columns)
 
 
 def _unfinished(shard: Shard | None) -> Shard:
@@ -307,7 +307,7 @@ def _describe(name: str, value: object) -> object:
     if isinstance(value, Shard):
         return f"{value.index}/{value.count}"
     if name == "columns":
-        return ", ".join(column.name for column in cast("tuple[Column, ...]", value)) or "none"
+        return ", ".join(column.name for column in cast("tuple[CarriedColumn, ...]", value)) or "none"
     return value if value != "" else "default" if name == "decoding" else "none"
 
 

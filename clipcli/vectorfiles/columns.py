@@ -21,7 +21,7 @@ _NUMBER: Final = re.compile(r"v\d+")
 
 
 @dataclass(frozen=True)
-class Column:
+class CarriedColumn:
     """A carried column."""
 
     name: str
@@ -39,7 +39,7 @@ def output_name(name: str) -> str:
     return f"table_{name}" if is_own(name) else name
 
 
-def column_type(column: Column) -> ColumnType:
+def column_type(column: CarriedColumn) -> ColumnType:
     """Return the type of a column. Raises ValueError."""
     return parse_type(column.type) if column.type else ColumnType()
 
@@ -52,7 +52,7 @@ def plain_fields(fields: Mapping[str, object]) -> dict[str, object]:
 class Restorer:
     """Makes values of the types of a file's columns."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[CarriedColumn]) -> None:
         self._types = {column.name: column_type(column) for column in columns}
 
     def fields(self, record: Mapping[str, object]) -> dict[str, object]:
@@ -72,7 +72,7 @@ class Restorer:
 class ColumnTypes:
     """Finds the types that hold all values of some columns."""
 
-    def __init__(self, columns: Iterable[Column] = ()) -> None:
+    def __init__(self, columns: Iterable[CarriedColumn] = ()) -> None:
         self._types: dict[str, ColumnType] = {}
         self.merge(columns)
 
@@ -82,12 +82,12 @@ class ColumnTypes:
             for name, kind in self._types.items():
                 kind.add(row.get(name))
 
-    def merge(self, columns: Iterable[Column]) -> None:
+    def merge(self, columns: Iterable[CarriedColumn]) -> None:
         """Add columns, and widen the types so that they hold theirs."""
         for column in columns:
             self._types.setdefault(column.name, ColumnType()).merge(column_type(column))
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[CarriedColumn, ...]:
         """Return the columns with their types."""
-        return tuple(Column(name, kind.describe()) for name, kind in self._types.items())
+        return tuple(CarriedColumn(name, kind.describe()) for name, kind in self._types.items())

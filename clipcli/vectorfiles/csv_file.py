@@ -11,7 +11,7 @@ import numpy as np
 from clipcli.core.files import open_file, own_error, words_of
 from clipcli.errors import VectorsError
 from clipcli.output.rows import cell_of
-from clipcli.vectorfiles.columns import Column, is_own
+from clipcli.vectorfiles.columns import CarriedColumn, is_own
 from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo, settings, with_settings
 from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
 from clipcli.vectorfiles.vector_file import LONGEST_ROW
@@ -54,7 +54,7 @@ class CsvFile(TextFile):
         columns = _Columns(path, next(rows))
         with own_error(VectorsError, str(path)):
             first = next((row for row in rows if not columns.error_of(row)), [""] * len(columns.header))
-            carried = tuple(Column(name) for name in columns.others)
+            carried = tuple(CarriedColumn(name) for name in columns.others)
             info = VectorsInfo(columns.kind, "", first[columns.fingerprint], columns=carried)
         record: dict[str, object] = dict(zip(columns.header, first, strict=False))
         return with_settings(info, {**record, "unit_length": record.get("unit_length") != _FALSE})

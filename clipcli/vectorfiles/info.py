@@ -10,7 +10,7 @@ import numpy as np
 from clipcli.core.decode import decode
 from clipcli.core.encoder import ModelInfo, Scoring  # noqa: TC001 - decode reads annotations at run time
 from clipcli.errors import VectorsError
-from clipcli.vectorfiles.columns import Column, column_type
+from clipcli.vectorfiles.columns import CarriedColumn, column_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ class VectorsInfo:
     pixels: str = ""
     """Conversion of pixels to RGB: `rgb on #ffffff`, on another colour, or `bare`; empty if the file lacks it."""
     shard: Shard | None = None
-    columns: tuple[Column, ...] = ()
+    columns: tuple[CarriedColumn, ...] = ()
     """Columns of the input table, carried with every row."""
     parameters: ModelInfo | None = None
     scoring: Scoring | None = None

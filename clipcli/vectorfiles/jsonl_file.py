@@ -12,7 +12,7 @@ from clipcli.core.files import open_file, own_error, read_lines, reason_of, word
 from clipcli.errors import VectorsError
 from clipcli.output.json import dumps
 from clipcli.output.rows import as_json
-from clipcli.vectorfiles.columns import Column, is_own
+from clipcli.vectorfiles.columns import CarriedColumn, is_own
 from clipcli.vectorfiles.info import Failure, Kind, VectorsInfo, settings, with_settings
 from clipcli.vectorfiles.text_file import Line, TextFile, TextWriter
 from clipcli.vectorfiles.vector_file import LONGEST_ROW, failure, failure_record
@@ -52,7 +52,7 @@ class JsonlFile(TextFile):
                     f"{path}:{number}: does not name the model of its vector", hint="make it with clipcli embed"
                 )
             kind: Kind = "image" if "image" in record else "text"
-            columns = tuple(Column(name) for name in record if not is_own(name))
+            columns = tuple(CarriedColumn(name) for name in record if not is_own(name))
             info = VectorsInfo(kind, str(record.get("model", "")), str(record["fingerprint"]), columns=columns)
             return with_settings(info, record)
         raise VectorsError(f"{path}: holds no vector")

@@ -26,7 +26,7 @@ from clipcli.vectorfiles.writer import WritePlan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clipcli.vectorfiles.columns import Column
+    from clipcli.vectorfiles.columns import CarriedColumn
     from clipcli.vectorfiles.info import VectorDtype, VectorsInfo
     from clipcli.vectorfiles.vector_file import VectorFile
     from clipcli.vectorfiles.vector_formats import VectorFormat
@@ -153,7 +153,7 @@ def _info(files: Sequence[VectorFile]) -> VectorsInfo:
     return next((file.info for file in files if file.info.parameters is not None), files[0].info)
 
 
-def _columns(files: Sequence[VectorFile]) -> tuple[Column, ...]:
+def _columns(files: Sequence[VectorFile]) -> tuple[CarriedColumn, ...]:
     """Return the carried columns of all files with types that hold all values; rows that do not say any are read."""
     types = ColumnTypes()
     for file in files:

@@ -26,7 +26,7 @@ from clipcli.inputs.sources.fetch import attempt, open_random
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.output.column_types import type_of_arrow
 from clipcli.output.json import dumps
-from clipcli.vectorfiles.columns import Column, Restorer, column_type
+from clipcli.vectorfiles.columns import CarriedColumn, Restorer, column_type
 from clipcli.vectorfiles.info import KEY, VectorRows, from_json, join_rows
 from clipcli.vectorfiles.vector_file import VectorFile, read_failures
 from clipcli.vectorfiles.writer import VectorsWriter
@@ -201,11 +201,11 @@ class _Fields(Sequence[Mapping[str, object]]):
         return self._recent(group)[row - self._starts[group]]
 
 
-def _carried(schema: Any, kind: str) -> tuple[Column, ...]:
+def _carried(schema: Any, kind: str) -> tuple[CarriedColumn, ...]:
     """Return the columns that are not of the vectors: those that `embed` carried, and those that were joined later."""
     types = pyarrow().types
     others = {field.name: type_of_arrow(field.type, types) for field in schema if field.name not in _OWN | {kind}}
-    return tuple(Column(name, known.describe()) for name, known in others.items() if known is not None)
+    return tuple(CarriedColumn(name, known.describe()) for name, known in others.items() if known is not None)
 
 
 def _raw_names(text: bytes) -> dict[int, bytes]:

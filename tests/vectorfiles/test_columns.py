@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clipcli.errors import UsageError, VectorsError
 from clipcli.output.column_types import ColumnType, parse_type, plain
 from clipcli.vectorfiles import VECTOR_FORMATS, VectorRows, VectorsInfo, WritePlan, create_vectors, open_vectors
-from clipcli.vectorfiles.columns import Column, ColumnTypes, output_name
+from clipcli.vectorfiles.columns import CarriedColumn, ColumnTypes, output_name
 from clipcli.vectorfiles.info import Shard
 from clipcli.vectorfiles.merge import merge
 from clipcli.vectorfiles.vector_file import description_path
@@ -40,7 +40,7 @@ def vectors(count: int) -> np.ndarray:
 
 
 def write(path: Path, rows, *, names=None, columns=None, shard=None, positions=None) -> Path:
-    types = ColumnTypes(Column(name) for name in (columns or ROWS[0]))
+    types = ColumnTypes(CarriedColumn(name) for name in (columns or ROWS[0]))
     types.add(rows)
     info = VectorsInfo("image", "m", "f" * 12, shard=shard, columns=types.columns)
     names = names or [f"{n}.jpg" for n in range(len(rows))]

@@ -20,7 +20,7 @@ from clipcli.runs.embed.target import parse_target
 from clipcli.session.session import Session, open_session
 from clipcli.vectorfiles import Shard, VectorsInfo, WritePlan, create_vectors
 from clipcli.vectorfiles.checkpoints import Collector, has_parts, open_parts, write_chunk
-from clipcli.vectorfiles.columns import Column, ColumnTypes
+from clipcli.vectorfiles.columns import CarriedColumn, ColumnTypes
 from clipcli.vectorfiles.destination import remove_staging_folder, upload_vectors
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def description(source: EmbedInputs[Input], target: EmbedTarget, provenance: Pro
         decoding=", ".join(provenance.decoding) if source.kind == "image" else "",
         pixels=provenance.rendering if source.kind == "image" else "",
         shard=Shard(index, count, 0, "") if count > 1 else None,
-        columns=tuple(map(Column, source.columns)),
+        columns=tuple(map(CarriedColumn, source.columns)),
         parameters=provenance.info,
         scoring=provenance.scoring,
     )
