@@ -258,7 +258,7 @@ def _is_folder_link(entry: os.DirEntry[str]) -> bool:
 
 def _nothing_found(barren: Iterable[str], search: FolderSearch, where: Condition | None) -> InputsError:
     if where is not None:
-        return InputsError("no row of the tables passes --where", hint=f"it says {where.expression}")
+        return nothing_left(search.globs, where)
     if search.globs.words:
         return nothing_left(search.globs)
     names = [name for name in barren if os.path.isdir(name) or is_elsewhere(name)]  # noqa: PTH112
@@ -278,8 +278,10 @@ def _nothing_found(barren: Iterable[str], search: FolderSearch, where: Condition
     return InputsError(f"no images in {first}{details}", hint=_SUFFIXES_COUNT)
 
 
-def nothing_left(globs: Globs) -> InputsError:
-    """Return the error for a run in which no name passes the globs."""
+def nothing_left(globs: Globs, where: Condition | None = None) -> InputsError:
+    """Return the error for a run in which no row passes the condition, or no name the globs."""
+    if where is not None:
+        return InputsError("no row of the tables passes --where", hint=f"it says {where.expression}")
     if not globs.words:
         return InputsError("there is nothing to search")
     hint = "a pattern with a slash is compared with the path: '*/cats/*'" if "/" in globs.words else None

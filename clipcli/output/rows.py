@@ -80,6 +80,11 @@ class CarriedColumns:
         self._own = frozenset(own_names)
         self._names = None if "all" in keep else tuple(map(self._name, keep))
 
+    @property
+    def any(self) -> bool:
+        """Return whether columns are kept."""
+        return self._names != ()
+
     def row(self, row: Row, fields: Mapping[str, object]) -> Row:
         """Return a row with the fields of its input."""
         renamed = self.renamed(fields)

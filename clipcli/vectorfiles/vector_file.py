@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.encoder import ModelInfo
     from clipcli.core.vectors import Vectors
+    from clipcli.inputs.row_filter import Condition
     from clipcli.vectorfiles.info import Kind, Positions, VectorRows, VectorsInfo
 
 LONGEST_ROW: Final = 16 << 20
@@ -89,9 +90,26 @@ class VectorFile(ABC):
         for start in range(0, len(fields), rows):
             yield fields[start : start + rows]
 
+    @property
+    def column_names(self) -> list[str]:
+        """Return the names of the carried columns."""
+        return [column.name for column in self.info.columns]
+
+    def rows_where(self, condition: Condition) -> npt.NDArray[np.bool_]:
+        """Return for each row whether a condition on the carried columns holds.
+
+        Raises:
+            UsageError: the condition names a column that the file does not carry.
+            VectorsError: the columns are damaged.
+        """
+        row_filter = condition.bind(self.column_names)
+        blocks = self.field_blocks(row_filter.columns) if row_filter.columns else _no_fields(len(self))
+        held = [holds for block in blocks for holds in row_filter.takes_each(block)]
+        return np.array(held, np.bool_)
+
     def require_columns(self, option: str, names: Sequence[str]) -> None:
         """Refuse columns that the file does not carry. Raises UsageError, which names the option."""
-        carried = [column.name for column in self.info.columns]
+        carried = self.column_names
         if lost := next((name for name in names if name not in carried), None):
             listed = "its columns are " + ", ".join(carried)
             hint = did_you_mean(lost, carried) or (listed if carried else "carry columns with clipcli embed --keep")
@@ -161,6 +179,10 @@ class VectorFile(ABC):
             raise VectorsError(
                 f"{self.path}: row {start + row} ({printable(rows.names[row])}) {problem}", hint="make the file again"
             )
+
+
+def _no_fields(rows: int, step: int = 8192) -> Iterator[Sequence[Mapping[str, object]]]:
+    return ([{}] * min(step, rows - start) for start in range(0, rows, step))
 
 
 def errors_path(path: Path) -> Path:

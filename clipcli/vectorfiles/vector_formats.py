@@ -13,6 +13,7 @@ from clipcli.errors import InputsError, OutputError, UsageError, VectorsError
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.parquet import has_column, is_image_table
 from clipcli.inputs.sources.text_tables import header_of, is_image_list
+from clipcli.vectorfiles.vector_file import description_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +73,8 @@ def _has_vector_columns(path: str) -> bool:
         names = set(header_of(path))
     except InputsError:
         return False
-    return {"fingerprint", "v0"} <= names or "embedding" in names or names == {"image", "error"}
+    is_failure = names == {"image", "error"} or ({"image", "error"} <= names and is_there(description_path(Path(path))))
+    return {"fingerprint", "v0"} <= names or "embedding" in names or is_failure
 
 
 def open_vectors(path: str | Path, *, empty_ok: bool = False) -> VectorFile:

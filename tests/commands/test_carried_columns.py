@@ -174,3 +174,52 @@ def test_kill_9_then_resume_keeps_every_column(tmp_path: Path, suffix: str):
     for name in names:
         assert (tmp_path / name).read_bytes() == (tmp_path / name.replace("out", "whole")).read_bytes()
     assert np.isfinite(file.matrix()).all()
+
+
+@pytest.fixture(params=["npy", "parquet", "csv"])
+def stored(request: pytest.FixtureRequest, clip, shop: Path) -> Path:
+    """Vectors of the shop with columns."""
+    if request.param == "parquet":
+        pytest.importorskip("pyarrow")
+    out = shop.with_name(f"stored.{request.param}")
+    clip("embed", shop, "--column", "photo", "--keep", "sku,price", "-o", out)
+    return out
+
+
+def test_rank_over_vectors_takes_rows_and_keeps_columns(clip, stored: Path):
+    hits = clip("rank", "a red disc", stored, "--where", "price > 1", "--keep", "sku,price", "-f", "jsonl")
+    assert hits.code == 0, hits.stderr
+    assert sorted((row["sku"], row["price"]) for row in hits.rows) == [("01", 1.5), ("03", 3.5)]
+    every = clip("rank", "a red disc", stored, "--keep", "all", "-f", "jsonl").rows
+    assert sorted(row["sku"] for row in every) == ["00", "01", "03"]
+    plain = clip("rank", "a red disc", stored, "-f", "jsonl").rows
+    assert [row["score"] for row in plain] == [row["score"] for row in every]
+    assert all("sku" not in row for row in plain)
+
+
+def test_classify_over_vectors_takes_rows_and_keeps_columns(clip, stored: Path):
+    common = ("classify", stored, "-l", "disc,square", "-f", "jsonl")
+    rows = clip(*common, "--where", "sku <> '01'", "--keep", "price").rows
+    assert [row["price"] for row in rows] == [0.5, 3.5]
+    plain = clip(*common).rows
+    assert [row["label"] for row in rows] == [plain[0]["label"], plain[2]["label"]]
+    assert clip(*common, "--where", "sku = '01'").rows == [plain[1]]
+    detailed = clip(*common, "-k", "2", "--where", "price > 1", "--keep", "all").rows
+    assert [row["sku"] for row in detailed] == ["01", "03"]
+
+
+def test_dedupe_over_vectors_keeps_columns(clip, stored: Path):
+    rows = run("dedupe", stored, "--min-similarity", "0", "--keep-columns", "sku", "-f", "jsonl").rows
+    assert sorted(row["sku"] for row in rows) == ["00", "01", "03"]
+    part = run(
+        "dedupe", stored, "--min-similarity", "0", "--keep-columns", "sku", "--exclude", "red*", "-f", "jsonl"
+    ).rows
+    assert sorted(row["sku"] for row in part) == ["01", "03"]
+
+
+def test_columns_that_vectors_do_not_carry(clip, stored: Path):
+    for words in (("rank", "a disc", stored), ("classify", stored, "-l", "a,b")):
+        assert_one_error(clip(*words, "--keep", "prise"), "has no column prise", "price", code=2)
+        assert_one_error(clip(*words, "--where", "prise > 1"), "no column prise", "price", code=2)
+        assert_one_error(clip(*words, "--where", "price > 99"), "no row of the tables passes", code=4)
+    assert_one_error(run("dedupe", stored, "--keep-columns", "prise"), "has no column prise", code=2)

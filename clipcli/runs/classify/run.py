@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.errors import ExitCode
-from clipcli.inputs.collect import ImageRef
 from clipcli.output import CarriedColumns, ErrorRow
 from clipcli.output.reports import CheckReport, Finding, Reporting
 from clipcli.prompts import Label, expand, load_prompts
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from clipcli.core.run_summary import RunSummary
-    from clipcli.core.vectors import Vectors
+    from clipcli.inputs.collect import ImageRef
     from clipcli.options.classify import ScoreOptions
     from clipcli.output import Row, RowBlock
     from clipcli.prompts import LabelGroup, PromptSet
     from clipcli.runs.base import Advance
     from clipcli.runs.classify.head_file import HeadFile
-    from clipcli.runs.classify.stored_vectors import StoredVectors
+    from clipcli.runs.classify.stored_vectors import StoredBlock, StoredVectors
     from clipcli.runs.classify.threshold_file import ThresholdFile
     from clipcli.session.session import Session
     from clipcli.tasks.classify import BestLabels, Meaning, Prediction
@@ -100,7 +99,7 @@ class ClassifyRun:
 
     @property
     def _asks_for_best_only(self) -> bool:
-        one = self.score.top_k == 1 and not self.score.multi_label
+        one = self.score.top_k == 1 and not self.score.multi_label and not self.carried.any
         return one and self.expected is None and not self.reporting.needs(ok=True)
 
     def _single_rows(
@@ -140,10 +139,10 @@ class ClassifyRun:
                 yield embedded, None if embedded.vector is None else classifier.classify(embedded.vector)
             return
         top = 0 if self.expected is not None else self.score.top_k
-        for names, vectors in self.stored.blocks(session.info):
-            results = classifier.classify_block(vectors, top)
-            for name, vector, result in zip(names, vectors, results, strict=True):
-                yield Embedded(ImageRef(name, name), vector, None), result
+        for block in self.stored.blocks(session.info):
+            results = classifier.classify_block(block.vectors, top)
+            for ref, vector, result in zip(block.refs(), block.vectors, results, strict=True):
+                yield Embedded(ref, vector, None), result
 
     def finish(self, session: Session) -> ExitCode:
         """Say how it went, write the reports, and return the exit code."""
@@ -242,12 +241,12 @@ class ClassifyRun:
             console.info(f"independent scores: {_OWN_HEAD if own else _AGAINST_BACKGROUND}")
 
 
-def _best_labels(blocks: Iterator[tuple[Sequence[str], Vectors]], classifier: Classifier) -> Iterator[ClassifiedBlock]:
+def _best_labels(blocks: Iterator[StoredBlock], classifier: Classifier) -> Iterator[ClassifiedBlock]:
     """Yield the answers block by block; those of the next block are computed while a block is written."""
     with ThreadPoolExecutor(1) as pool:
         waiting: tuple[Sequence[str], Future[BestLabels]] | None = None
-        for names, vectors in blocks:
-            after = (names, pool.submit(classifier.best_labels, vectors))
+        for block in blocks:
+            after = (block.names, pool.submit(classifier.best_labels, block.vectors))
             if waiting is not None:
                 yield ClassifiedBlock(waiting[0], waiting[1].result())
             waiting = after

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Final
 from clipcli.core.vectors import unit_length
 from clipcli.errors import UsageError
 from clipcli.inputs.collect import ImageRef, nothing_left
+from clipcli.inputs.sources import NO_FIELDS
+from clipcli.inputs.sources.text_tables import ALL_COLUMNS, kept_columns
 from clipcli.session.pipeline import Embedded
 from clipcli.vectorfiles.vector_formats import is_vector_file, open_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
     from clipcli.core.console import Console
     from clipcli.core.encoder import ModelInfo
@@ -21,10 +26,25 @@ if TYPE_CHECKING:
     from clipcli.inputs.sources.globs import Globs
     from clipcli.options.shared import InputOptions, ModelOptions
     from clipcli.runs.classify.expectation_check import ExpectationCheck
-    from clipcli.vectorfiles import VectorFile
+    from clipcli.vectorfiles import VectorFile, VectorRows
 
 _ROWS: Final = 8192
 """Vectors in memory together."""
+
+
+@dataclass(frozen=True)
+class StoredBlock:
+    """Some rows of a file."""
+
+    names: Sequence[str]
+    vectors: Vectors
+    """(rows, dim), unit length."""
+    fields: Sequence[Mapping[str, object]]
+    """The kept columns of each row."""
+
+    def refs(self) -> Iterator[ImageRef]:
+        """Yield a reference for each row."""
+        return (ImageRef(name, name, fields=fields) for name, fields in zip(self.names, self.fields, strict=True))
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,10 @@ class StoredVectors:
 
     files: Sequence[VectorFile]
     globs: Globs
+    keep: Sequence[str] = ()
+    """Carried columns that rows keep."""
+    where: Condition | None = None
+    """The filter of rows by their carried columns."""
 
     @property
     def model(self) -> str | None:
@@ -48,36 +72,52 @@ class StoredVectors:
             return []
         return [ImageRef(name, name) for file in self.files for name in file.names]
 
-    def blocks(self, info: ModelInfo) -> Iterator[tuple[Sequence[str], Vectors]]:
-        """Yield names and unit vectors, (≤ 8192, dim), block by block.
+    def blocks(self, info: ModelInfo) -> Iterator[StoredBlock]:
+        """Yield the rows that are wanted, at most 8192 at a time.
 
         Raises:
             VectorsError: another model made them, or a row is damaged.
-            InputsError: no name passes the globs.
+            InputsError: no row passes the condition and the globs.
         """
         for file in self.files:
             file.require_model(info)
-        keeps, count = self.globs.keeps, 0
+        count = 0
         for file in self.files:
-            start = 0
-            for rows in file.read(_ROWS):
+            kept = kept_columns(str(file.path), self.keep, file.column_names, but="")
+            start, held = 0, None if self.where is None else file.rows_where(self.where)
+            for rows in file.read(_ROWS, fields=bool(kept)):
                 file.check(start, rows)
+                wanted = self._wanted(rows.names, None if held is None else held[start : start + len(rows.names)])
                 start += len(rows.names)
-                names, vectors = rows.names, rows.vectors
-                if keeps is not None:
-                    kept = [row for row, name in enumerate(names) if keeps(name)]
-                    names, vectors = [names[row] for row in kept], vectors[kept]
-                if names:
-                    count += len(names)
-                    yield names, vectors if file.info.unit_length else unit_length(vectors)
+                if block := _block(rows, wanted, kept, scale=not file.info.unit_length):
+                    count += len(block.names)
+                    yield block
         if not count:
-            raise nothing_left(self.globs)
+            raise nothing_left(self.globs, self.where)
+
+    def _wanted(self, names: Sequence[str], held: npt.NDArray[np.bool_] | None) -> list[int] | None:
+        """Return the numbers of the rows that pass; None for all."""
+        keeps = self.globs.keeps
+        if keeps is None and held is None:
+            return None
+        return [row for row, name in enumerate(names) if (held is None or held[row]) and (keeps is None or keeps(name))]
 
     def embedded(self, info: ModelInfo) -> Iterator[Embedded]:
         """Yield them as a session yields images. Raises as `blocks`."""
-        for names, vectors in self.blocks(info):
-            for name, vector in zip(names, vectors, strict=True):
-                yield Embedded(ImageRef(name, name), vector, None)
+        for block in self.blocks(info):
+            for ref, vector in zip(block.refs(), block.vectors, strict=True):
+                yield Embedded(ref, vector, None)
+
+
+def _block(rows: VectorRows, wanted: Sequence[int] | None, kept: Sequence[str], *, scale: bool) -> StoredBlock | None:
+    """Return some of the rows, with the kept columns; None if none is wanted."""
+    names, vectors = rows.names, rows.vectors
+    fields: Sequence[Mapping[str, object]] = [NO_FIELDS] * len(names)
+    if kept and rows.fields is not None:
+        fields = [{name: row.get(name) for name in kept} for row in rows.fields]
+    if wanted is not None:
+        names, vectors, fields = [names[row] for row in wanted], vectors[list(wanted)], [fields[row] for row in wanted]
+    return StoredBlock(names, unit_length(vectors) if scale else vectors, fields) if names else None
 
 
 def model_of_vectors(
@@ -106,9 +146,11 @@ def stored_vectors(
         return None
     if len(named) < len(arguments) or inputs.files_from:
         raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
-    if keep or where is not None:
-        raise UsageError("--keep and --where take columns of tables of images, not of vectors", hint="leave them out")
     files = [open_vectors(path) for path in named]
+    for file in files:
+        file.require_columns("--keep", [name for name in keep if name != ALL_COLUMNS])
+        if where is not None:
+            where.bind(file.column_names)
     if texts := next((file for file in files if file.kind == "text"), None):
         raise UsageError(f"{texts.path} holds vectors of texts", hint="make some of images with clipcli embed")
-    return StoredVectors(files, inputs.globs)
+    return StoredVectors(files, inputs.globs, keep, where)

@@ -104,7 +104,7 @@ def plan_command(
     if others := [option for option, value in given.items() if value not in (None, False, [])]:
         hint = "predictors give scores, not labels: --min and --max check them"
         raise UsageError(f"{predictors[0].source} is a predictor: {others[0]} has no effect", hint=hint)
-    stored = stored_vectors(inputs, keep, where)
+    stored = stored_vectors(inputs, (), where)
     refs = _refs(inputs, None, (), where, console) if stored is None else []
     return PredictorRun(refs, predictors, limits, RunSummary(console), stored=stored)
 

@@ -12,7 +12,10 @@ from clipcli.core.vectors import unit_length
 from clipcli.errors import ExitCode, UsageError, VectorsError
 from clipcli.inputs.collect import nothing_left
 from clipcli.inputs.sources.patterns import named_files
+from clipcli.inputs.sources.text_tables import ALL_COLUMNS, kept_columns
 from clipcli.options.dedupe import DuplicateOptions
+from clipcli.options.shared import CarriedOptions
+from clipcli.output import CarriedColumns
 from clipcli.runs.dedupe.candidates import propose_by_vectors
 from clipcli.runs.dedupe.vector_rows import VectorDuplicateRow
 from clipcli.tasks.dedupe.clusters import group, smallest_cosine
@@ -20,13 +23,14 @@ from clipcli.tasks.dedupe.levels import thresholds_of
 from clipcli.vectorfiles import is_vector_file, open_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
     from clipcli.core.console import Console
     from clipcli.core.vectors import Vectors
     from clipcli.options.shared import InputOptions
+    from clipcli.output import Row
     from clipcli.runs.base import Advance
     from clipcli.runs.dedupe.candidates import CandidateIndex
     from clipcli.tasks.dedupe.join_rows import Indices
@@ -38,7 +42,7 @@ _FLOORS: Final = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25, 0.0)
 _PRECISION: Final = 0.0005
 _ROUNDING: Final = 1e-6
 """By which the product of equal rows may miss 1."""
-_MATTER: Final = ("similar", "target_share", "fail_on")
+_MATTER: Final = ("similar", "target_share", "fail_on", "keep_columns")
 """Options that vectors have a use for; the others are about files and pixels."""
 
 
@@ -57,18 +61,20 @@ class VectorDedupeRun:
     inputs: InputOptions
     asked: DuplicateOptions
     report: RunSummary
+    kept: Sequence[str] = ()
+    """Carried columns that rows keep."""
     groups_found: int = 0
     removed: int = 0
     unit: ClassVar[str] = "image"
     total: ClassVar[None] = None
 
-    def rows(self, session: NoSession, advance: Advance) -> Iterator[VectorDuplicateRow]:  # noqa: ARG002 - as every run
+    def rows(self, session: NoSession, advance: Advance) -> Iterator[Row]:  # noqa: ARG002 - as every run
         """Yield the groups, the image that stays first; in the order of the files.
 
         Raises:
             VectorsError: a row that is damaged.
         """
-        names, vectors = self._read()
+        names, vectors, numbers = self._read()
         self.report.done = len(names)
         console = self.report.console
         if self.asked.target_share is None:
@@ -83,7 +89,19 @@ class VectorDedupeRun:
                 f"--min-similarity {threshold:.4f} leaves out {removed_share(leader):.1%} of {len(names):,} "
                 f"(asked for: {self.asked.target_share:.1%})"
             )
-        yield from self._groups(names, vectors, leader)
+        carried = CarriedColumns(self.kept, VectorDuplicateRow.columns)
+        for number, row in self._groups(names, vectors, leader):
+            yield carried.row(row, self._fields(number if numbers is None else numbers[number])) if self.kept else row
+
+    def _fields(self, number: int) -> Mapping[str, object]:
+        """Return the kept columns of a row, counted over all files."""
+        for file in self.files:
+            if number < len(file):
+                fields = file.fields[number] if file.info.columns else {}
+                names = kept_columns(str(file.path), self.kept, file.column_names, but="")
+                return {name: fields.get(name) for name in names}
+            number -= len(file)
+        raise IndexError(number)
 
     def finish(self, session: NoSession) -> ExitCode:  # noqa: ARG002 - as every run
         """Say what was found, and return the exit code."""
@@ -102,8 +120,11 @@ class VectorDedupeRun:
     def _left(self) -> int:
         return self.report.done - self.removed
 
-    def _read(self) -> tuple[Sequence[str], Vectors]:
-        """Return names and unit vectors; a single file of float32 stays where it is mapped."""
+    def _read(self) -> tuple[Sequence[str], Vectors, Sequence[int] | None]:
+        """Return names, unit vectors, and the number of each row among all if only some are left.
+
+        A single file of float32 stays where it is mapped.
+        """
         for file in self.files:
             for _ in file.blocks(_ROWS):  # which refuses what is not finite
                 pass
@@ -112,11 +133,11 @@ class VectorDedupeRun:
         names = self.files[0].names if len(self.files) == 1 else [name for file in self.files for name in file.names]
         keeps = self.inputs.globs.keeps
         if keeps is None:
-            return names, vectors
+            return names, vectors, None
         kept = [row for row, name in enumerate(names) if keeps(name)]
         if not kept:
             raise nothing_left(self.inputs.globs)
-        return [names[row] for row in kept], vectors[kept]
+        return [names[row] for row in kept], vectors[kept], kept
 
     def _threshold_for(self, vectors: Vectors, share: float) -> tuple[float, Indices]:
         """Return the smallest threshold at which at most this share goes, and who leads whom at it."""
@@ -144,7 +165,10 @@ class VectorDedupeRun:
                 high, leader = middle, tried
         return high, leader
 
-    def _groups(self, names: Sequence[str], vectors: Vectors, leader: Indices) -> Iterator[VectorDuplicateRow]:
+    def _groups(
+        self, names: Sequence[str], vectors: Vectors, leader: Indices
+    ) -> Iterator[tuple[int, VectorDuplicateRow]]:
+        """Yield the rows of all groups, each with its number among the vectors."""
         order = np.argsort(leader, kind="stable")
         starts = np.flatnonzero(np.diff(leader[order], prepend=-1))
         for members in np.split(order, starts[1:]):
@@ -159,7 +183,8 @@ class VectorDedupeRun:
             rows = sorted(zip(members.tolist(), cosines.tolist(), strict=True), key=lambda pair: pair[0] != head)
             for row, cosine in rows:
                 mine = 1.0 if row == head else cosine
-                yield VectorDuplicateRow(self.groups_found, names[row], names[head], mine, smallest, row == head)
+                found = VectorDuplicateRow(self.groups_found, names[row], names[head], mine, smallest, row == head)
+                yield row, found
 
 
 def led_by(vectors: Vectors, index: CandidateIndex, threshold: float) -> Indices:
@@ -200,13 +225,25 @@ def plan_vectors(inputs: InputOptions, asked: DuplicateOptions, console: Console
         raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
     if asked.target_share is not None and asked.similar is not None:
         raise UsageError("--target-share finds the threshold that --min-similarity sets", hint="choose one")
+    _refuse_options_of_files(named[0], asked)
+    files = [open_vectors(path) for path in named]
+    _check_alike(files)
+    kept = CarriedOptions(asked.keep_columns).names
+    for file in files:
+        file.require_columns("--keep-columns", [name for name in kept if name != ALL_COLUMNS])
+    return VectorDedupeRun(files, inputs, asked, RunSummary(console), kept)
+
+
+def _refuse_options_of_files(path: str, asked: DuplicateOptions) -> None:
     for field in fields(DuplicateOptions):
         if field.name not in _MATTER and getattr(asked, field.name) != field.default:
             option = "--" + field.name.replace("_", "-")
             raise UsageError(
-                f"{option} is about files and pixels, and {named[0]} holds vectors", hint=f"leave out {option}"
+                f"{option} is about files and pixels, and {path} holds vectors", hint=f"leave out {option}"
             )
-    files = [open_vectors(path) for path in named]
+
+
+def _check_alike(files: Sequence[VectorFile]) -> None:
     if texts := next((file for file in files if file.kind == "text"), None):
         raise UsageError(f"{texts.path} holds vectors of texts", hint="make some of images with clipcli embed")
     for file in files[1:]:
@@ -214,4 +251,3 @@ def plan_vectors(inputs: InputOptions, asked: DuplicateOptions, console: Console
             raise VectorsError(
                 f"{file.path} and {files[0].path} are of different models", hint="their vectors cannot be compared"
             )
-    return VectorDedupeRun(files, inputs, asked, RunSummary(console))

@@ -16,6 +16,7 @@ from clipcli.core.vectors import unit_length
 from clipcli.errors import VectorsError
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.refs import NO_FIELDS
+from clipcli.inputs.sources.text_tables import kept_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -71,6 +72,10 @@ class Part(Protocol):
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Block]]:
         """Yield (number of the first row, at most `rows` rows)."""
+        ...
+
+    def fields(self, row: int) -> Mapping[str, object]:
+        """Return the columns of its table that a row keeps."""
         ...
 
     def description(self, row: int) -> str:
@@ -147,6 +152,8 @@ class FilePart:
     """A vector file; nothing of it is kept in memory but its names."""
 
     file: VectorFile
+    keep: Sequence[str] = ()
+    """Carried columns that hits keep."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -158,6 +165,13 @@ class FilePart:
         name = self.names[row]
         beside = os.path.join(os.path.dirname(self.file.path), name)  # noqa: PTH118, PTH120 - any bytes included
         return beside if not os.path.exists(name) and os.path.exists(beside) else name  # noqa: PTH110
+
+    def fields(self, row: int) -> Mapping[str, object]:
+        """Return the kept columns of a row."""
+        if not self.keep:
+            return NO_FIELDS
+        fields = self.file.fields[row]
+        return {name: fields.get(name) for name in kept_columns(str(self.file.path), self.keep, list(fields), but="")}
 
     def description(self, row: int) -> str:
         """Return file, row and name."""
@@ -232,7 +246,7 @@ class Corpus:
     def fields(self, row: int) -> Mapping[str, object]:
         """Return the columns of the table that a row came from."""
         part, part_row = self.locate(row)
-        return part.fields(part_row) if isinstance(part, ImagePart) else NO_FIELDS
+        return part.fields(part_row)
 
     def is_far(self, row: int) -> bool:
         """Return whether a row is a URL that a vector file names."""

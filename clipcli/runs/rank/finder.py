@@ -13,7 +13,7 @@ from clipcli.core.optional_packages import has_packages, require_torch
 from clipcli.core.vectors import stack
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.options.rank import TOP_K
-from clipcli.runs.rank.corpus import ImagePart, rows_by_path
+from clipcli.runs.rank.corpus import FilePart, ImagePart, rows_by_path
 from clipcli.runs.rank.rows import Hit, Result
 from clipcli.tasks.search.flat import SearchLimits, UnusableRowError, rows_a_block, search
 from clipcli.tasks.search.relevance import FEWEST, floors, sample_rows
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from clipcli.core.console import Console
     from clipcli.core.vectors import Scores, Vectors
     from clipcli.inputs.query import Query
+    from clipcli.inputs.row_filter import Condition
     from clipcli.options.rank import HitOptions
     from clipcli.runs.rank.corpus import Corpus
     from clipcli.runs.rank.index import Index
@@ -131,6 +132,8 @@ class CorpusFinder:
     limits: HitLimits
     keeps: Callable[[str], bool] | None
     console: Console
+    where: Condition | None = None
+    """The filter of rows of vector files by their carried columns."""
     device: str = "cpu"
     """The device for products of many queries; `auto` picks it by cost."""
 
@@ -195,11 +198,24 @@ class CorpusFinder:
 
     @cached_property
     def _allowed(self) -> npt.NDArray[np.bool_] | None:
-        """Return a mask of the rows that the globs keep (images were filtered before they were read); None for all."""
-        keeps = self.keeps
-        if keeps is None:
+        """Return a mask of the rows that the globs and the condition keep; None for all.
+
+        Images were filtered before they were read.
+        """
+        keeps, rows = self.keeps, len(self.corpus)
+        if keeps is None and self.where is None:
             return None
-        return np.fromiter((keeps(name) for name in self.corpus.names), np.bool_, len(self.corpus))
+        allowed = np.ones(rows, np.bool_)
+        if keeps is not None:
+            allowed = np.fromiter((keeps(name) for name in self.corpus.names), np.bool_, rows)
+        if self.where is not None:
+            start = 0
+            for part in self.corpus.parts:
+                stop = start + len(part.names)
+                if isinstance(part, FilePart):
+                    allowed[start:stop] &= part.file.rows_where(self.where)
+                start = stop
+        return allowed
 
     def _floors(self, vectors: Vectors) -> tuple[Scores | None, int | None]:
         """Return the lowest score of a hit for each query, and the largest number of hits."""

@@ -67,8 +67,8 @@ def plan(  # noqa: PLR0917 - a group of options each
     refuse_columns(sources, carry, where)
     if sources.index is not None:
         refuse_all_of_an_index(hits, check)
-    if expected and globs.keeps and sources.files:
-        raise UsageError("--relevance measures whole vector files", hint="leave out --include and --exclude")
+    if expected and (globs.keeps or where is not None) and sources.files:
+        raise UsageError("--relevance measures whole vector files", hint="leave out --include, --exclude and --where")
     for folder in (keep.copy_to, keep.link_to):
         if folder is not None:
             refuse_copies(sources)
@@ -167,19 +167,20 @@ class RankRun:
             return
         images = ImagePart(session.info.dim)
         yield from self._embed(session, images, advance)
-        every: list[Part] = [*map(FilePart, self.sources.files), images]
+        every: list[Part] = [*(FilePart(file, self.sources.keep) for file in self.sources.files), images]
         parts = [part for part in every if len(part.names)]
         corpus = Corpus(parts, session.info.dim, self.sources.kind)
         if not len(corpus):
             if not self.report.failed:
                 raise nothing_left(self.globs)
             return
-        exact = CorpusFinder(corpus, encoded, limits, self._keeps(images), self.report.console, self._device)
+        where = self.sources.where if self.sources.files else None
+        exact = CorpusFinder(corpus, encoded, limits, self._keeps(images), self.report.console, where, self._device)
         if self.expected is not None:
             yield from self._measures(exact)
             return
         if exact.leaves_nothing:
-            raise nothing_left(self.globs)
+            raise nothing_left(self.globs, where)
         yield from self._answers(session, exact, Searched(session.info.name, len(corpus), corpus.kind))
 
     def _answers(self, session: Session, finder: CorpusFinder | IndexFinder, searched: Searched) -> Iterator[Row]:

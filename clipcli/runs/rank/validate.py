@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clipcli.errors import UsageError
+from clipcli.inputs.sources.text_tables import ALL_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +66,11 @@ def refuse_copies(sources: Sources) -> None:
 
 
 def refuse_columns(sources: Sources, carry: Sequence[str], where: Condition | None) -> None:
-    """Refuse columns of tables where no images are embedded. Raises UsageError."""
-    if (carry or where is not None) and not sources.has_images:
+    """Refuse columns that vector files do not carry, and all of an index. Raises UsageError."""
+    if sources.index is not None and (carry or where is not None):
         option = "--keep" if carry else "--where"
-        raise UsageError(f"{option} takes columns of tables of images, not of vectors", hint=f"leave out {option}")
-    if where is not None and sources.files:
-        raise UsageError("--where takes tables of images, not vectors beside them", hint="search the table alone")
+        raise UsageError(f"an index has no columns for {option}", hint="search its vector file")
+    for file in sources.files:
+        file.require_columns("--keep", [name for name in carry if name != ALL_COLUMNS])
+        if where is not None:
+            where.bind(file.column_names)
