@@ -272,3 +272,38 @@ def test_memory_does_not_grow_with_the_rows(world: Path):
         )
         peaks.append(int(done.lines[-1]))
     assert peaks[1] < peaks[0] + 40_000, peaks  # KB: 300,000 names in a set have 40 MB and more
+
+
+def as_tsv(world: Path, form: str) -> Path:
+    """The rows as a command writes them to a pipe."""
+    lines = []
+    for row in map(json.loads, (world / "scores.jsonl").read_text(encoding="utf-8").splitlines()):
+        ending = ["decode: truncated"] if "error" in row else []
+        score = "" if ending else f"{row['score']:.4f}"
+        middle = {"score": [row["image"], row.get("text", ""), score], "rank": ["a dog", "1", row["image"], score]}
+        lines.append("\t".join([*middle[form], *ending]))
+    (world / f"{form}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return world / f"{form}.tsv"
+
+
+@pytest.mark.parametrize("form", ["score", "rank"])
+def test_tsv_without_a_header_is_read_as_commands_write_it(world: Path, form: str):
+    rows = as_tsv(world, form)
+    wanted = run("select", "scores.jsonl", "--min-score", "0.3", "--paths")
+    found = run("select", rows, "--min-score", "0.3", "--paths")
+    assert (found.code, found.lines) == (wanted.code, wanted.lines)
+    assert found.stderr == wanted.stderr
+    best = run("select", rows, "--top-share", "0.1", "--where", "score > 0.2", "-f", "jsonl")
+    assert best.rows[0]["image"] == "shards/2.tar/010.jpg"
+    assert "error" not in best.rows[0]
+
+
+def test_tsv_that_starts_with_a_failed_input_and_that_is_of_no_command(world: Path):
+    text = (world / as_tsv(world, "score")).read_text(encoding="utf-8").splitlines()
+    (world / "late.tsv").write_text("\n".join([text[3], *text[:3]]), encoding="utf-8")
+    assert len(run("select", "late.tsv", "--min-score", "0.3", "--paths").lines) == 2
+    (world / "own.tsv").write_text("a.jpg\tsome\twords\n", encoding="utf-8")
+    refused = run("select", "own.tsv", "--min-score", "0.3", "--paths")
+    assert_one_error(refused, "own.tsv: has no header", "--format csv or jsonl", code=4)
+    (world / "named.tsv").write_text("photo\tscore\nshards/0.tar/000.jpg\t0.5\n", encoding="utf-8")
+    assert run("select", "named.tsv", "--min-score", "0.3", "--paths").lines == ["shards/0.tar/000.jpg"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from clipcli.core.console import printable
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, column_of
-from clipcli.inputs.table_records import open_table
 from clipcli.output.rows import as_json, cell_of
+from clipcli.runs.select.bare_rows import open_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -78,7 +78,7 @@ class RowReader:
             UsageError: the condition names a column that there is not.
         """
         for file in files:
-            with open_table(file) as table:
+            with open_rows(file, self.wishes.column) as table:
                 column = column_of(table.shown, self.wishes.column, table.columns, IMAGE_COLUMNS)
                 if self.wishes.needs_score and self.wishes.score_column not in table.columns:
                     raise _no_scores(table.shown, self.wishes.score_column, table.columns)
