@@ -888,7 +888,11 @@ def kept(folder: Path, model: str) -> list[str]:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    "edits", [("sharp", "resize200"), ("resize200",), ("border5",), ("border12", "resize50"), ("resize150", "q30")]
+    "edits",
+    [
+        ("sharp", "resize200"), ("resize200",), ("border5",), ("border12", "resize50"), ("resize150", "q30"),
+        ("noise", "bright130", "saturated"), ("screen", "border12", "border5", "noise", "corner10", "turn1"),
+    ],  # fmt: skip
 )
 def test_what_is_real_is_kept(tmp_path, random_model, photo_like, edits):
     photo_like.save(tmp_path / "z.jpg", quality=90)

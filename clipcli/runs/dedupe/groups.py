@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from clipcli.runs.dedupe.image_files import Content
-from clipcli.tasks.dedupe.clusters import Search, group
-from clipcli.tasks.dedupe.detail import standings
+from clipcli.tasks.dedupe.clusters import Grouping, Search, group
+from clipcli.tasks.dedupe.detail import distances_from_typical, standings
 from clipcli.tasks.dedupe.keep import FileFacts, rank
 from clipcli.tasks.dedupe.levels import includes
 
@@ -35,7 +35,6 @@ _SAME: Final = 0.97
 """Score of two sketches of equal pixels, at least: JPEG files are shrunk by their own decoder first."""
 _PATIENCE: Final = 8
 """Candidates that one file may be compared with in vain: a bound on the cost of a file, whatever the set holds."""
-_COMPARED_TOGETHER: Final = 8
 _ELECTED: Final = 24
 """Files of a group that are held against each other at full size."""
 
@@ -83,7 +82,8 @@ class Grouper:
     """The content that each is the same picture as, before edits and look-alikes are joined."""
     _alike: Indices | None = None
     """The content that each is an edit of, or the same picture as, before look-alikes are joined."""
-    _unreal: dict[int, int] = field(default_factory=dict)
+    _standing: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Content → how little of it is real, and how far it is from what most of its copies are like."""
     _place: dict[int, int] = field(default_factory=dict)
 
     def groups(self) -> list[Group]:
@@ -92,13 +92,13 @@ class Grouper:
         order = self._order()
         leader = self._exact(order)
         if includes(self.level, "near"):
-            heads = order[leader[order] == order]
-            with self.console.progress(len(heads), doing="comparing") as advance:
-                near = group(
-                    heads, len(everyone), lambda n: self._open(n, leader), self._verify, self._search(), advance=advance
-                )
+            near = self._near(order, leader)
+            gathered = near.leader[leader]
+            order = self._by_detail(gathered, order, leader)
+            if not self._leads_first(order, gathered):
+                near = self._near(order, leader)
             self.unseen += near.unseen
-            leader = self._elected(near.leader[leader], order)
+            leader = near.leader[leader]
         self._same = leader
         if includes(self.level, "edited"):
             leader = self._edited(order[leader[order] == order], leader)
@@ -139,7 +139,7 @@ class Grouper:
         pixels, kind, coloured = (seen.width * seen.height, seen.format, seen.coloured) if seen else (0, "", False)
         return FileFacts(
             file.path, pixels, file.state.size, file.state.mtime_ns, kind, file.protected, coloured,
-            seen is not None and seen.camera, self._unreal.get(number, 0),
+            seen is not None and seen.camera, *self._standing.get(number, (0, 0)),
         )  # fmt: skip
 
     def cosine(self, one: int, other: int) -> float | None:
@@ -163,6 +163,14 @@ class Grouper:
         order = numbers[rank(files, self.rules)] if len(numbers) else numbers
         self._place = {number: place for place, number in enumerate(order.tolist())}
         return order
+
+    def _near(self, order: Indices, leader: Indices) -> Grouping:
+        """Gather copies around the contents that come first and lead themselves."""
+        heads = order[leader[order] == order]
+        with self.console.progress(len(heads), doing="comparing") as advance:
+            return group(
+                heads, len(leader), lambda n: self._open(n, leader), self._verify, self._search(), advance=advance
+            )
 
     def _search(self) -> Search:
         kinds = self.by_sketches.kind if self.by_sketches is not None else np.arange(len(self.contents))
@@ -211,41 +219,39 @@ class Grouper:
         """Return whether a person called them different."""
         return self.decisions.tells_apart(self.contents[one].digest, self.contents[other].digest)
 
-    def _elected(self, leader: Indices, order: Indices) -> Indices:
-        """Copies of one picture are held against each other at full size: the one to keep need not have most pixels.
+    def _by_detail(self, leader: Indices, order: Indices, twin: Indices) -> Indices:
+        """Return the order of contents with those of one group held against each other at full size.
 
-        Another file leads a group only where it is the same picture as all others of the group.
+        Most pixels need not be most detail: an enlarged or bordered copy gathers the group, and the original leads it.
         """
         members: dict[int, list[int]] = {}
         for number in order.tolist():
             members.setdefault(int(leader[number]), []).append(number)
-        several = {head: some[:_ELECTED] for head, some in members.items() if len(some) > 1}
+        several = [some for some in members.values() if len(some) > 1]
         with self.console.progress(len(several), doing="detail") as advance:
-            for head, some in several.items():
-                best = self._most_real(some)
-                others = [number for number in members[head] if number != best]
-                if best != head and self._are_copies(best, others):
-                    leader[members[head]] = best
+            for some in several:
+                self._hold_against_each_other([number for number in some if twin[number] == number])
+                self._standing.update((n, self._standing[int(twin[n])]) for n in some if int(twin[n]) in self._standing)
                 advance(1)
-        return leader
+        for some in several:
+            some[:] = [some[place] for place in rank([self.facts(n, self.best(n)) for n in some], self.rules)]
+        return np.array([number for some in members.values() for number in some], np.int64)
 
-    def _most_real(self, numbers: list[int]) -> int:
-        spectra = self.looker.spectra(numbers)
-        if all(one is not None for one in spectra):
-            self._unreal.update(zip(numbers, standings([one for one in spectra if one is not None]), strict=True))
-        return numbers[rank([self.facts(number, self.best(number)) for number in numbers], self.rules)[0]]
+    @staticmethod
+    def _leads_first(order: Indices, leader: Indices) -> bool:
+        """Return whether of each group the one that leads it comes first."""
+        groups, firsts = np.unique(leader[order], return_index=True)
+        return bool((order[firsts] == groups).all())
 
-    def _are_copies(self, best: int, others: list[int]) -> bool:
-        for start in range(0, len(others), _COMPARED_TOGETHER):  # the first that is none ends it
-            some = others[start : start + _COMPARED_TOGETHER]
-            self.looker.compare_all((best, other) for other in some if not self.apart(best, other))
-            if not all(self._is_copy(best, other) for other in some):
-                return False
-        return True
-
-    def _is_copy(self, one: int, other: int) -> bool:
-        twins = self._twins is not None and self._twins[one] == self._twins[other]
-        return (twins and not self.apart(one, other)) or self.is_near(one, other)
+    def _hold_against_each_other(self, numbers: list[int]) -> None:
+        """Note how much of each is real; of what comes far behind by the other rules, no more than of the worst."""
+        spectra = [one for one in self.looker.spectra(numbers[:_ELECTED]) if one is not None]
+        if not 1 < len(spectra) == len(numbers[:_ELECTED]):
+            return
+        unreal = standings(spectra)
+        found = list(zip(unreal, distances_from_typical(spectra, unreal), strict=True))
+        found += [max(found)] * (len(numbers) - len(found))
+        self._standing.update(zip(numbers, found, strict=True))
 
     def _edited(self, heads: Indices, leader: Indices) -> Indices:
         """Groups join a head as a whole when their own head differs from it in one place."""

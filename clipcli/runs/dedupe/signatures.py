@@ -41,7 +41,7 @@ _SKETCHED: Final = 160
 _RULES: Final = 5
 """Raised whenever a verdict on two pictures may change, so that old ones are not taken for new ones."""
 _VERDICT: Final = struct.Struct("<BHdBd")
-_SPECTRUM: Final = struct.Struct("<20dqd")
+_SPECTRUM: Final = struct.Struct("<20dqd4d")
 _DIGEST_BYTES: Final = 32
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -160,14 +160,12 @@ class SignatureReader:
 
         None for those that cannot be read, and for animations and documents.
         """
-        space, keys = self._space("spectrum/1"), [self.contents[number].digest for number in numbers]
+        space, keys = self._space("spectrum/2"), [self.contents[number].digest for number in numbers]
         kept = [_spectrum_of(data) for data in self.cache.get_blobs(space, keys)]
         new = [number for number, one in zip(numbers, kept, strict=True) if one is None]
         made = dict(zip(new, self._map(self._spectrum, new), strict=True))
-        self.cache.put_blobs(
-            space,
-            [(self.contents[n].digest, _SPECTRUM.pack(*s.power, s.pixels, s.waste)) for n, s in made.items() if s],
-        )
+        packed = {n: _SPECTRUM.pack(*one.power, one.pixels, one.waste, *one.tone) for n, one in made.items() if one}
+        self.cache.put_blobs(space, [(self.contents[number].digest, data) for number, data in packed.items()])
         return [one or made[number] for number, one in zip(numbers, kept, strict=True)]
 
     def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = _nothing) -> dict[int, str]:
@@ -278,7 +276,7 @@ class SignatureReader:
             grey = np.asarray(laid_on(picture, self.rendering).convert("L"), np.uint8)
         except ImageError:
             return None
-        return spectrum(grey, look.signatures[0].sheet.stretches[-1])
+        return spectrum(grey, look.signatures[0].sheet)
 
     def _digest(self, number: int) -> str:
         try:
@@ -312,5 +310,5 @@ def _likeness_of(data: bytes | None) -> Likeness | None:
 def _spectrum_of(data: bytes | None) -> Spectrum | None:
     if data is None or len(data) != _SPECTRUM.size:
         return None
-    *power, pixels, waste = _SPECTRUM.unpack(data)
-    return Spectrum(np.array(power), pixels, waste)
+    values = _SPECTRUM.unpack(data)
+    return Spectrum(np.array(values[:20]), int(values[20]), values[21], np.array(values[22:]))

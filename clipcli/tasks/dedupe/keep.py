@@ -37,6 +37,8 @@ class FileFacts:
     """True if its metadata names the camera."""
     unreal: int = 0
     """How little of it is real among the copies that it was held against (`detail`); 0 where that was not asked."""
+    untypical: int = 0
+    """How far it is from what most of these copies are like."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ _SIMPLE: Final = (
     Rule("most-pixels", "most pixels", lambda facts: -facts.pixels),
     Rule("fewest-pixels", "fewest pixels", lambda facts: facts.pixels),
     Rule("color", "in colour", lambda facts: not facts.coloured),
+    Rule("typical", "most like the other copies", lambda facts: facts.untypical),
     Rule("largest-file", "most bytes", lambda facts: -facts.size),
     Rule("smallest-file", "fewest bytes", lambda facts: facts.size),
     Rule("plain-name", "plain name", lambda facts: _MARK.search(_stem(facts)) is not None),
@@ -84,7 +87,7 @@ _FORMER: Final = {"largest": "most-pixels", "smallest": "fewest-pixels", "colour
 _PROTECTED: Final = Rule("protected", "protected", lambda facts: not facts.protected)
 _IN_USE: Final = Rule("in-use", "not in a bin or a cache", lambda facts: lies_in_skipped_folder(facts.path))
 _SHORT: Final = Rule("short-name", "shorter name", lambda facts: len(_stem(facts)))
-DEFAULT: Final = ("camera", "real-detail", "most-pixels", "color", "largest-file", "plain-name", "oldest")
+DEFAULT: Final = ("camera", "real-detail", "most-pixels", "color", "typical", "largest-file", "plain-name", "oldest")
 _DEFAULT: Final = (_IN_USE, *(_NAMED[name] for name in DEFAULT), _SHORT)
 """Bytes know nothing of colour: a grey PNG is heavier than the colour JPEG that it was made from."""
 KNOWN: Final = (*_NAMED, "in:DIR", "format:NAME")
