@@ -27,6 +27,8 @@ Item = TypeVar("Item")
 _LINE_END = 10
 _FEW = 4096
 """Most rows that are read one by one; beyond that, parsing the whole array is faster."""
+_BYTES_AT_ONCE = 1 << 24
+_ROWS_AT_ONCE = 1 << 14
 
 
 def read_names(array: npt.NDArray[np.uint8], rows: int, source: str) -> Sequence[str]:
@@ -62,7 +64,8 @@ def restored(items: object, restorer: Restorer, source: str) -> list[Mapping[str
 
 def _read(array: npt.NDArray[np.uint8], rows: int, parse: Callable[[bytes], list[Item]]) -> Sequence[Item]:
     if len(array) > 2 and array[0] == ord("[") and array[-1] == ord("]"):  # noqa: PLR2004 - the two brackets
-        ends = np.flatnonzero(array == _LINE_END)
+        steps = range(0, len(array), _BYTES_AT_ONCE)
+        ends = np.concatenate([at + np.flatnonzero(array[at : at + _BYTES_AT_ONCE] == _LINE_END) for at in steps])
         if len(ends) + 1 == rows:
             return JsonArray(array, ends, parse)
     return parse(array.tobytes())
@@ -91,21 +94,33 @@ class JsonArray(Sequence[Item], Generic[Item]):
 
     def __getitem__(self, row: int | slice) -> Item | Sequence[Item]:
         if isinstance(row, slice):
-            indices = range(len(self))[row]
-            return self._all[row] if len(indices) > _FEW else [self[index] for index in indices]
+            rows = range(len(self))[row]
+            if "_all" in self.__dict__ or rows.step != 1:
+                return self._all[row]
+            return self._between(rows.start, rows.stop)
         self._looked_up += 1
         if self._looked_up > _FEW:
             return self._all[row]
         index = range(len(self))[row]
-        first = int(self._ends[index - 1]) + 1 if index else 1
-        last = int(self._ends[index]) if index < len(self._ends) else len(self._array) - 1
+        return self._between(index, index + 1)[0]
+
+    def _between(self, start: int, stop: int) -> list[Item]:
+        """Parse the lines of some rows."""
+        if start >= stop:
+            return []
+        first = int(self._ends[start - 1]) + 1 if start else 1
+        last = int(self._ends[stop - 1]) if stop <= len(self._ends) else len(self._array) - 1
         items = self._parse(b"[%s]" % self._array[first:last].tobytes().rstrip(b" \r,"))
-        if len(items) != 1:
+        if len(items) != stop - start:
             self._parse(b"[")  # says that it is damaged
-        return items[0]
+        return items
 
     def __iter__(self) -> Iterator[Item]:
-        return iter(self._all)
+        if "_all" in self.__dict__:
+            yield from self._all
+        else:
+            for start in range(0, len(self), _ROWS_AT_ONCE):
+                yield from self._between(start, min(start + _ROWS_AT_ONCE, len(self)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
