@@ -205,13 +205,14 @@ def main() -> None:
                 turns = {name: [asdict(figure) for figure in found] for name, found in figures.items()}
                 results.setdefault(model, {})[size] = summary(figures)
                 print(model, size, json.dumps(turns), file=sys.stderr)
-    if arguments.prepare:
-        return
-    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, fp32, medians"
-    kept.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    text = table(results, where)
-    (RESULTS / "bulk.md").write_text(text, "utf-8")
-    print(text)
+                keep(results, arguments.rounds)
+
+
+def keep(results: Mapping[str, Mapping[str, dict[str, dict[str, float]]]], rounds: int) -> None:
+    """Write what has been measured so far."""
+    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    (RESULTS / "bulk.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    (RESULTS / "bulk.md").write_text(table(results, f"{where}, fp32, medians of {rounds} rounds"), "utf-8")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 
 FOLDER gets the vectors (float16, made block by block) and the index, together 4.3 bytes per number, and is used again.
 The vectors are drawn around 2,000 topics with 50 groups each, with a spectrum that falls as that of CLIP's vectors does
-and a common direction. Queries are new vectors of the same kind, and texts: directions at a cosine of 0.3 to such a
-vector. Their true ten best are found by the exact search. Writes results/index.json, in which other sizes stay, and
-results/index.md. `--make` and `--build` end after that step.
+and a common direction. Queries are new vectors of the same kind, and mixtures: half such a vector, half what
+parts two others. Their true ten best are found by the exact search. Writes results/index.json, in which other sizes
+stay, and results/index.md. `--make` and `--build` end after that step.
 """
 
 from __future__ import annotations
@@ -92,17 +92,22 @@ def build(path: Path, folder: Path) -> dict[str, float]:
 
 
 def queries(dim: int) -> dict[str, Any]:
-    """Return new vectors of the same kind, and texts."""
+    """Return new vectors of the same kind, and mixtures of them."""
     chance = np.random.default_rng(2)
     images = Pictures(dim).draw(chance, 2 * QUERIES)
-    noise = unit_length(chance.standard_normal((QUERIES, dim)))
-    return {"images": images[:QUERIES], "texts": unit_length(0.3 * images[QUERIES:] + 0.95 * noise)}
+    away = unit_length(images[:QUERIES] - np.roll(images[:QUERIES], 1, axis=0))
+    return {"images": images[:QUERIES], "mixtures": unit_length(0.5 * images[QUERIES:] + 0.87 * away)}
 
 
 def measure(path: Path, folder: Path, dim: int) -> dict[str, Any]:
     """Return recall, and times of the index and of the exact search, warm."""
     file, index, asked = open_vectors(path), Index(str(folder)), queries(dim)
-    figures: dict[str, Any] = {"cells": index.info.cells, "probes": index.info.probes, "recall_told": index.info.recall}
+    figures: dict[str, Any] = {
+        "cells": index.info.cells,
+        "probes": index.info.probes,
+        "candidates": index.info.candidates,
+        "recall_told": index.info.recall,
+    }
     both = np.concatenate(list(asked.values()))
     truth = iter(search(both, file.blocks(rows_a_block(dim, len(both)), check=False), SearchLimits(TOP)))
     for name, vectors in asked.items():
@@ -131,7 +136,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     lines += ["| vectors | queries | recall@10 | ms a query | slowest tenth | core-ms | exact search, ms |"]
     lines += ["|---|---|--:|--:|--:|--:|--:|"]
     for name, row in results.items():
-        for kind in ("images", "texts"):
+        for kind in ("images", "mixtures"):
             own = row[kind]
             times = f"{own['median_ms']:.1f} | {own['slowest_tenth_ms']:.1f} | {own['median_core_ms']:.1f}"
             lines.append(f"| {name} | {kind} | {own['recall_at_10']:.3f} | {times} | {row['exact_ms']:.0f} |")

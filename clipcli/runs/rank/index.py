@@ -41,9 +41,8 @@ VERSION: Final = 3
 """Versions 1 and 2 held a graph."""
 _AGAIN = "make it again with clipcli index"
 _LARGEST_DESCRIPTION = 1 << 20
-_FEWEST_CANDIDATES: Final = 512
-_CANDIDATES_PER_HIT: Final = 32
-"""Rows that are scored exactly: of a query's ten best, about 99.9 % are among the 800 with the best estimates."""
+DEPTH: Final = 10
+"""Hits of a query that recall is measured by."""
 _WIDENING: Final = 4
 """How many times more cells and candidates are looked at when too few rows count."""
 _ROWS_AT_ONCE: Final = 8192
@@ -65,9 +64,11 @@ class IndexInfo:
     cells: int
     probes: int
     """Cells that a query looks into."""
+    candidates: int
+    """Rows there with the best estimates that are scored exactly, for up to ten hits."""
     recall: float
     """Share of the ten best of an exact search that were found: the lower of two means, over rows as queries and over
-    directions far from all rows, as texts are."""
+    mixtures of rows, which are as far from all rows as texts are."""
     pixels: str = ""
     """Rendering to RGB and decoders used, copied from the vector file; see `VectorsInfo`."""
     decoding: str = ""
@@ -105,7 +106,7 @@ class Index:
     def search(self, query: Vector, top: int, floor: float, counts: Callable[[int], bool]) -> Hits:
         """Return the best rows that pass `counts` and the floor, as far as the index finds them, scored in float64."""
         query = np.require(query, np.float32, ["C", "A"])
-        probes, wanted = self.info.probes, candidates_for(top)
+        probes, wanted = self.info.probes, self.info.candidates * -(-top // DEPTH)
         with own_error(VectorsError, self.path, hint=_AGAIN):
             while True:
                 rows, scores = rescored(self._vectors, self._cells.candidates(query, probes, wanted), query)
@@ -171,11 +172,6 @@ def is_index(path: str) -> bool:
     return os.path.isfile(os.path.join(path, DESCRIPTION)) and os.path.exists(os.path.join(path, CODES))  # noqa: PTH110, PTH113, PTH118
 
 
-def candidates_for(top: int) -> int:
-    """Return the number of rows to score exactly for so many hits."""
-    return max(_FEWEST_CANDIDATES, _CANDIDATES_PER_HIT * top)
-
-
 def rescored(vectors: npt.NDArray[np.float16], rows: Rows, query: Vector) -> tuple[Rows, Scores]:
     """Return rows by falling score, and their cosines with a query, computed in float64 from (n, dim) vectors."""
     scores = np.empty(len(rows), np.float32)
@@ -195,6 +191,12 @@ def _read(folder: Path) -> IndexInfo:
         if named != {"format": FORMAT, "version": VERSION}:
             raise InputsError(f"{folder}: an index of another version", hint=_AGAIN)
         info = decode(IndexInfo, record, unknown="ignore")
-        if info.rows < 1 or info.dim < 1 or not is_file_name(info.source) or not 0 < info.probes <= info.cells:
+        if (
+            info.rows < 1
+            or info.dim < 1
+            or not is_file_name(info.source)
+            or not 0 < info.probes <= info.cells
+            or info.candidates < 1
+        ):
             raise DecodeError("its numbers are out of range")
         return info

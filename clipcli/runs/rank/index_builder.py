@@ -7,7 +7,7 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,14 @@ from clipcli.core.vectors import unit_length
 from clipcli.errors import OutputError, VectorsError
 from clipcli.runs.rank.index import (
     CODES,
+    DEPTH,
     DESCRIPTION,
     FORMAT,
     NAMES,
     VECTORS,
     VERSION,
     IndexInfo,
-    candidates_for,
     is_index,
-    rescored,
 )
 from clipcli.tasks.search.flat import SearchLimits, rows_a_block, search
 from clipcli.tasks.search.inverted_file import SAMPLE_PER_CELL, InvertedFile, Partition, cell_count
@@ -34,21 +33,25 @@ from clipcli.tasks.search.sign_codes import encode_signs, rotation, words_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from clipcli.core.vectors import Scores, Vectors
+    from clipcli.core.vectors import Scores, Vector, Vectors
     from clipcli.tasks.search.flat import Rows
     from clipcli.tasks.search.sign_codes import Codes
     from clipcli.vectorfiles import VectorFile
+
+Cells: TypeAlias = npt.NDArray[np.int32]
+"""(n,): the cell of each row."""
 
 _LARGEST_SAMPLE: Final = 1 << 28
 """Bytes of the sample that cells are made from."""
 _CODES_AT_ONCE: Final = 1 << 20
 """Rows whose codes are put in order together."""
-_QUERIES: Final = 100
-"""Rows that recall is measured with, and as many directions far from all rows."""
-_DEPTH: Final = 10
-_FIRST_PROBES: Final = 8
-_NEAR: Final = 0.3
-"""Cosine of a far query with the row that it came from: texts and images of CLIP models are about as far apart."""
+_QUERIES: Final = 200
+"""Rows that a search is tuned and measured with, and as many mixtures of rows."""
+_FEWEST_CANDIDATES: Final = 256
+_MARGIN: Final = 0.2
+"""Part of the loss that is allowed which is kept in hand: half of the queries choose, the others measure."""
+_NEAR: Final = 0.5
+"""Share of a row in a mixture."""
 
 
 def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int], object]) -> IndexInfo:
@@ -72,11 +75,11 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
         with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:
             made = Path(part) / "index"
             made.mkdir()
-            cells = _write_arrays(file, made, advance)
-            probes, recall = _measure(cells, np.lib.format.open_memmap(made / VECTORS, mode="r"), file, enough)
+            cells, cell_of = _write_arrays(file, made, advance)
+            setting = _tune(cells, cell_of, file, enough)
             info = IndexInfo(
                 file.model, file.fingerprint, file.kind, file.dim, len(file), os.path.relpath(file.path, folder),
-                source.st_size, source.st_mtime_ns, len(cells.centres), probes, recall,
+                source.st_size, source.st_mtime_ns, len(cells.centres), *setting,
                 pixels=file.info.pixels, decoding=file.info.decoding,
             )  # fmt: skip
             _write_names(file.names, made / NAMES)
@@ -126,14 +129,14 @@ def install(folder: Path, target: Path, backup: Path) -> None:
 class _Encoded:
     """What is known of each row after the second pass."""
 
-    cells: npt.NDArray[np.int32]
+    cells: Cells
     factors: Scores
     codes: Codes
     """(n, words), mapped."""
 
 
-def _write_arrays(file: VectorFile, folder: Path, advance: Callable[[int], object]) -> InvertedFile:
-    """Write all arrays and return the inverted file, mapped."""
+def _write_arrays(file: VectorFile, folder: Path, advance: Callable[[int], object]) -> tuple[InvertedFile, Cells]:
+    """Write all arrays; return the inverted file, its codes mapped, and the cell of each row."""
     partition = Partition.of(_sample(file), cell_count(len(file)))
     turn = rotation(file.dim)
     encoded = _encode(file, partition, turn, folder, advance)
@@ -151,9 +154,10 @@ def _write_arrays(file: VectorFile, folder: Path, advance: Callable[[int], objec
         _write_header(stream, np.uint64, (len(file) * words_of(file.dim),))
         for block in codes:
             stream.write(block.tobytes())
+    cell_of = encoded.cells
     del encoded, codes
     (folder / "codes.part").unlink()
-    return InvertedFile(**arrays, codes=np.lib.format.open_memmap(folder / CODES, mode="r"))
+    return InvertedFile(**arrays, codes=np.lib.format.open_memmap(folder / CODES, mode="r")), cell_of
 
 
 def _sample(file: VectorFile) -> Vectors:
@@ -208,26 +212,62 @@ def _write_header(stream: IO[bytes], dtype: type[np.generic], shape: tuple[int, 
     np.lib.format.write_array_header_1_0(stream, header)
 
 
-def _measure(
-    cells: InvertedFile, vectors: npt.NDArray[np.float16], file: VectorFile, enough: float
-) -> tuple[int, float]:
-    """Return the smallest number of cells to search whose recall is enough, and that recall."""
-    own = np.unique(np.linspace(0, len(file) - 1, min(_QUERIES, len(file))).astype(np.int64))
-    near = _taken(file.blocks(check=False), own, file.dim)
-    noise = unit_length(np.random.default_rng(21).standard_normal(near.shape))
-    queries = np.concatenate([near, unit_length(_NEAR * near + (1 - _NEAR**2) ** 0.5 * noise)])
+def _tune(cells: InvertedFile, cell_of: Cells, file: VectorFile, enough: float) -> tuple[int, int, float]:
+    """Return the fewest cells and candidates per query whose recall is enough, and the recall that they have.
+
+    Half of the loss that is allowed goes to cells that are not opened, half to estimates that are off.
+    """
+    queries, own = _queries(file)
     blocks = file.blocks(rows_a_block(file.dim, len(queries)), check=False)
-    hidden = [own[[query]] if query < len(own) else own[:0] for query in range(len(queries))]
-    limits = SearchLimits(_DEPTH, excluded=hidden)
+    limits = SearchLimits(
+        DEPTH, excluded=[own[[query]] if query < len(own) else own[:0] for query in range(len(queries))]
+    )
     exact = search(queries, ((first, unit_length(block)) for first, block in blocks), limits)
-    probes, recall = min(_FIRST_PROBES, len(cells.centres)), 0.0
-    while True:
-        shares = np.ones(len(queries))
-        for number, (query, hits) in enumerate(zip(queries, exact, strict=True)):
-            rows = cells.candidates(query, probes, candidates_for(_DEPTH))
-            rows = rescored(vectors, np.setdiff1d(rows, hidden[number]), query)[0][:_DEPTH]
-            shares[number] = np.isin(hits.rows, rows).mean() if len(hits.rows) else 1.0
-        recall = float(min(shares[: len(own)].mean(), shares[len(own) :].mean()))
-        if recall >= enough or probes >= len(cells.centres):
-            return probes, round(recall, 4)
-        probes = min(2 * probes, len(cells.centres))
+    kind = np.arange(len(queries)) >= len(own)
+    owner = np.repeat(np.arange(len(queries)), [len(hits.rows) for hits in exact])
+    groups = [(kind[owner] == far) & (owner % 2 == part) for far in (False, True) for part in (0, 1)]
+    choosing, measuring = groups[::2], groups[1::2]
+    loss = (1 - enough) * (1 - _MARGIN)
+
+    ranks = [_cell_ranks(cells, query, cell_of[hits.rows]) for query, hits in zip(queries, exact, strict=True)]
+    cell_ranks = np.concatenate(ranks)
+    probes = max(_needed(cell_ranks[group], 1 - loss / 2) for group in choosing)
+    pairs = zip(queries, exact, strict=True)
+    ranks = [_estimate_ranks(*cells.estimates(query, probes), hits.rows) for query, hits in pairs]
+    row_ranks = np.concatenate(ranks)
+    candidates = max(_FEWEST_CANDIDATES, *(_needed(row_ranks[group], 1 - loss) for group in choosing))
+    shares = [float((row_ranks[group] < candidates).mean()) for group in measuring if group.any()]
+    return probes, min(candidates, len(file)), round(min(shares, default=1.0), 4)
+
+
+def _queries(file: VectorFile) -> tuple[Vectors, Rows]:
+    """Return (2 × rows, dim) queries, rows of the file and then mixtures of rows, and the numbers of the rows."""
+    own = np.unique(np.linspace(0, len(file) - 1, min(_QUERIES, len(file))).astype(np.int64))
+    rows = _taken(file.blocks(check=False), own, file.dim)
+    shuffled = [np.random.default_rng(seed).permutation(rows) for seed in (21, 22)]
+    away = unit_length(shuffled[0] - shuffled[1])
+    return np.concatenate([rows, unit_length(_NEAR * rows + (1 - _NEAR**2) ** 0.5 * away)]), own
+
+
+def _cell_ranks(cells: InvertedFile, query: Vector, wanted: Cells) -> Rows:
+    """Return how many cells a query opens before each of those that are wanted."""
+    scores = cells.centres @ query
+    return np.asarray((scores > scores[wanted][:, None]).sum(axis=1), np.int64)
+
+
+def _estimate_ranks(rows: Rows, estimates: Scores, wanted: Rows) -> Rows:
+    """Return how many rows have a better estimate than each of those that are wanted; all, where it is missing."""
+    if not len(rows):
+        return np.full(len(wanted), np.iinfo(np.int64).max)
+    order = np.argsort(rows)
+    position = order[np.minimum(np.searchsorted(rows, wanted, sorter=order), len(rows) - 1)]
+    ranks = (estimates > estimates[position][:, None]).sum(axis=1)
+    return np.where(rows[position] == wanted, ranks, np.iinfo(np.int64).max)
+
+
+def _needed(ranks: Rows, share: float) -> int:
+    """Return how many have to be looked at so that this share of the ranks is among them; at least one."""
+    if not len(ranks):
+        return 1
+    rank = int(np.quantile(ranks, share, method="higher"))
+    return rank + 1 if rank < np.iinfo(np.int64).max else int(ranks[ranks < np.iinfo(np.int64).max].max(initial=0)) + 1

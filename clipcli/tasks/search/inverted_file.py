@@ -123,15 +123,19 @@ class InvertedFile:
 
     def candidates(self, query: Vector, probes: int, count: int) -> npt.NDArray[np.int64]:
         """Return up to `count` rows of the `probes` best cells whose estimated cosines are largest, in any order."""
+        rows, estimates = self.estimates(query, probes)
+        if len(rows) > count:
+            rows = rows[np.argpartition(estimates, len(estimates) - count)[-count:]]
+        return rows
+
+    def estimates(self, query: Vector, probes: int) -> tuple[npt.NDArray[np.int64], Scores]:
+        """Return all rows of the `probes` best cells for a query, and their estimated cosines."""
         scores = self.centres @ query
         code, words = QueryCode.of(query @ self.rotation), words_of(len(query))
-        positions, estimates = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        rows, estimates = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         for cell in best_cells(scores, probes).tolist():
             first, last = int(self.starts[cell]), int(self.starts[cell + 1])
             codes = self.codes[first * words : last * words].reshape(words, last - first)
             estimates.append(scores[cell] + code.products(codes) * self.factors[first:last])
-            positions.append(np.arange(first, last))
-        estimate, position = np.concatenate(estimates), np.concatenate(positions)
-        if len(estimate) > count:
-            position = position[np.argpartition(estimate, len(estimate) - count)[-count:]]
-        return np.asarray(self.rows[position], np.int64)
+            rows.append(self.rows[first:last])
+        return np.concatenate(rows), np.concatenate(estimates)
