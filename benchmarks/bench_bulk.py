@@ -53,7 +53,7 @@ TORCH_LOOP = """
 
 LOAD = """
     from clipcli.core.console import Console
-    from clipcli.models.choice import parse_choice
+    from clipcli.models.spec import parse_choice
     from clipcli.models.model import Model
     choice = parse_choice({spec!r}, "cpu", "auto", "auto", offline=True, weights_dir=None)
     model = Model(choice, Console(quiet=True), 10**6)

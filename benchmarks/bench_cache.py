@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from clipcli.cache import EmbeddingCache
-from clipcli.core.console import Console
+from clipcli.core.console import Console, RunSummary
 from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
-from clipcli.core.run_summary import RunSummary
 from clipcli.inputs.texts import read_texts
 from clipcli.runs.embed.embed_inputs import TextSource
 from clipcli.runs.embed.run import EmbedRun

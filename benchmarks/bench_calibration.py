@@ -23,7 +23,7 @@ import numpy as np
 
 from clipcli.core.console import Console
 from clipcli.inputs.collect import collect
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.prompts import Label, load_prompts
 from clipcli.session.session import open_session
 from clipcli.tasks.calibrate import Goal, Samples, Threshold, calibrate, calibration_error, decide, probabilities
@@ -71,11 +71,11 @@ def load(model: str, folder: Path) -> tuple[npt.NDArray[np.float64], list[str], 
         return (vectors @ texts.T * session.scoring.scale).astype(np.float64), truth, names
 
 
-def figures(samples: Samples, cuts: tuple[Threshold, ...]) -> tuple[float, float]:
+def figures(samples: Samples, thresholds: tuple[Threshold, ...]) -> tuple[float, float]:
     """Share of right decisions, and F1."""
     scores = probabilities(samples.logits, "softmax")
-    accepted = decide(scores, cuts, multi_label=False)
-    wanted = samples.truth[:, None] == np.arange(len(cuts))
+    accepted = decide(scores, thresholds, multi_label=False)
+    wanted = samples.truth[:, None] == np.arange(len(thresholds))
     correct = scores.argmax(axis=1) == samples.truth
     hits = (accepted & wanted).sum()
     decided = float((accepted.any(axis=1) == correct).mean())
@@ -105,8 +105,8 @@ def one_seed(logits: npt.NDArray[np.float64], truth: list[str], names: list[str]
     flat = [figures(judge, (Threshold(limit),) * len(labels)) for limit in (0.0, 0.5, best_flat(learn))]
     return [
         *flat,
-        figures(cooled, f1.cuts),
-        figures(cooled, decisions.cuts),
+        figures(cooled, f1.thresholds),
+        figures(cooled, decisions.thresholds),
         (calibration_error(judge), calibration_error(cooled)),
     ]
 

@@ -51,7 +51,7 @@ SCRIPT = """
 CLIPCLI = """
     import resource, time
     from clipcli.inputs.collect import collect
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.prompts import Label, load_prompts
     from clipcli.session.session import open_session
     from clipcli.session.session_options import SessionOptions
@@ -73,7 +73,7 @@ CLIPCLI = """
 FORWARD = """
     import time
     import numpy as np
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.models.model import Model
     from clipcli.core.console import Console
 
@@ -116,7 +116,7 @@ ENSEMBLE_SCRIPT = """
 
 ENSEMBLE_CLIPCLI = """
     import time
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.prompts import load_prompts, parse_labels
     from clipcli.session.session import open_session
     from clipcli.session.session_options import SessionOptions

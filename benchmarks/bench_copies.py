@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from dedupe_pictures import CHANGES, EDITS, EITHER, TEMPLATES, family
 from PIL import Image, ImageOps
 
-from clipcli.core.blas_threads import single_threaded_blas
+from clipcli.core.devices import single_threaded_blas
 from clipcli.images.colour_modes import ON_WHITE, Rendering
 from clipcli.images.thumbnails import COMPARED, glance, laid_on
 from clipcli.tasks.dedupe.likeness import compare, sign

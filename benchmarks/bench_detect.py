@@ -28,9 +28,9 @@ from PIL import Image
 
 from clipcli.core.console import Console
 from clipcli.inputs.sources.refs import ImageRef
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.prompts import Label, load_prompts, spoken
-from clipcli.runs.detect.locators import CoarseLocator, Located, Wanted
+from clipcli.runs.detect.locators import CoarseLocator, DetectionQuery, Located
 from clipcli.session.session import open_session
 from clipcli.tasks.detect import overlaps
 
@@ -109,7 +109,7 @@ def detect_all(model: str, pictures: Sequence[Composed]) -> list[tuple[Composed,
             path = str(Path(folder) / f"{number}.png")
             picture.image.save(path)
             labels = [Label(name, (spoken(name),)) for name in picture.labels]
-            locator = CoarseLocator(Wanted(labels, load_prompts([]), LEAST))
+            locator = CoarseLocator(DetectionQuery(labels, load_prompts([]), LEAST))
             for _, said in locator.locate(session, [ImageRef(path, path)], console):
                 if not isinstance(said, Located):
                     raise said

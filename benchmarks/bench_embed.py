@@ -128,7 +128,7 @@ MAKE_PEER = """
 """
 
 OURS = """
-    from clipcli.models.choice import parse_choice
+    from clipcli.models.spec import parse_choice
     from clipcli.inputs.sources.refs import ImageRef
     from clipcli.session.session import open_session
     from clipcli.session.session_options import SessionOptions
@@ -166,7 +166,7 @@ DECODING = """
 FORWARD = """
     from concurrent.futures import ThreadPoolExecutor
     import numpy
-    from clipcli.models.choice import parse_choice
+    from clipcli.models.spec import parse_choice
     from clipcli.models.model import Model
     from clipcli.core.console import Console
     choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, weights_dir=None)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from clipcli.core.console import Console
 from clipcli.inputs.collect import collect
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.prompts import Label, load_prompts, spoken
 from clipcli.session.session import open_session
 from clipcli.tasks.fit import METHODS, Examples, fit_head
@@ -74,7 +74,7 @@ def one_line(title: str, examples: Examples, shots: int, splits: int) -> str | N
     rows, kept, worse = [], 0, 0
     for seed in range(splits):
         few = pick(examples.truth, shots, np.random.default_rng(seed))
-        learn, rest = examples.some(few), examples.some(~few)
+        learn, rest = examples.subset(few), examples.subset(~few)
         if (~few).sum() < 2 * len(examples.texts):
             return None
         fits = {method: fit_head(learn, learn.vectors[:0], method, seed=seed) for method in METHODS}

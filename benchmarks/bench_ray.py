@@ -33,11 +33,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from clipcli.core.console import Console
+from clipcli.core.console import Console, RunSummary
 from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
-from clipcli.core.run_summary import RunSummary
 from clipcli.inputs.collect import ImageRef
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.runs.embed.embed_inputs import ImageSource
 from clipcli.runs.embed.run import EmbedRun
 from clipcli.runs.embed.target import parse_target

@@ -87,7 +87,7 @@ OPEN_CLIP = """
 CLIPCLI = """
     from clipcli.core.console import Console
     from clipcli.inputs.collect import collect
-    from clipcli.models.choice import parse_choice
+    from clipcli.models.spec import parse_choice
     from clipcli.session.session import open_session
     from clipcli.session.session_options import SessionOptions
     choice = parse_choice({checkpoint!r}, device, precision, "openclip", offline=True, weights_dir=None)

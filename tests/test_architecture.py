@@ -43,7 +43,6 @@ SMALL = {
     "cli.commands.index": "a command has a module of its own, however short",
     "cli.commands.select": "a command has a module of its own, however short",
     "cli.commands.undo": "a command has a module of its own, however short",
-    "runs.doctor.run": "every command has a run",
 }
 """Modules of fewer than 40 lines with one importer, each with the reason why it is not part of that importer."""
 GERUND = re.compile(r"\w+ing")

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.api.pictures import as_files, is_one, listed, references
+from clipcli.api.arguments import as_files, as_labels, as_names, as_texts, is_one, listed, references
 from clipcli.api.results import Classification, DuplicateImage, Embedding, Embeddings, RankedImage, Results
-from clipcli.api.text_arguments import as_labels, as_names, as_texts
-from clipcli.core.console import Console
-from clipcli.core.run_summary import RunSummary
+from clipcli.core.console import Console, RunSummary
 from clipcli.core.vectors import stack, unit_length
 from clipcli.errors import InputsError, VectorsError
 from clipcli.inputs.query import Query, example, read_query
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from clipcli.api.pictures import Picture, Pictures
+    from clipcli.api.arguments import Picture, Pictures
     from clipcli.core.vectors import Vectors
     from clipcli.inputs.collect import ImageRef
     from clipcli.session.session import Session
@@ -242,7 +240,7 @@ def open_clip_session(  # noqa: PLR0917 - as the options of a command
     *, offline: bool, cache: bool,
 ) -> Iterator[ClipSession]:  # fmt: skip
     """Yield a session as the commands open it; see `clipcli.open_session`."""
-    from clipcli.models.choice import parse_choice
+    from clipcli.models.spec import parse_choice
     from clipcli.session.session import open_session
     from clipcli.session.session_options import SessionOptions
 

@@ -10,8 +10,8 @@ from clipcli.api.clip_session import open_clip_session
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from clipcli.api.arguments import Picture, Pictures
     from clipcli.api.clip_session import ClipSession
-    from clipcli.api.pictures import Picture, Pictures
     from clipcli.api.results import Classification, DuplicateImage, Embeddings, RankedImage, Results
     from clipcli.core.vectors import Vectors
 

@@ -81,7 +81,7 @@ def _root(
 
 def _defaults(context: typer.Context) -> dict[str, Any]:
     """Return the config file's values for the command, by command and subcommand."""
-    from clipcli.config.defaults import file_defaults
+    from clipcli.config.option_defaults import file_defaults
 
     name = context.invoked_subcommand or ""
     command = context.command.get_command(context, name)  # type: ignore[attr-defined]

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from clipcli.cli.conversion import DemandConversion
-from clipcli.cli.help_sections import SectionedCommand, SectionedGroup, write_examples
+from clipcli.cli.command_classes import DemandConversion, SectionedCommand, SectionedGroup, write_examples
 from clipcli.core.console import printable
 from clipcli.core.redaction import redact
 

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from clipcli.cli.help_sections import HELP_ALL, HelpAllOption
+from clipcli.cli.command_classes import HELP_ALL, HelpAllOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -7,8 +7,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from clipcli.config.schema import CHECK_KEYS, CHECKS, DEFAULT_KEYS, LABEL_KEYS, ConfigFaults, lines_of
-from clipcli.config.settings import CheckSpec, Config, Defaults
+from clipcli.config.schema import (
+    CHECK_KEYS,
+    CHECKS,
+    DEFAULT_KEYS,
+    LABEL_KEYS,
+    CheckSpec,
+    Config,
+    ConfigFaults,
+    Defaults,
+    lines_of,
+)
 from clipcli.core.decode import DecodeError, parse_toml
 from clipcli.core.files import is_file, is_there, split_name
 from clipcli.core.redaction import redact

@@ -1,4 +1,4 @@
-"""Detect what this machine can do without importing torch, which takes seconds."""
+"""Detect devices and cores without importing torch, which takes seconds, and limit the threads of numpy."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import os
 import platform
 import re
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from threadpoolctl import ThreadpoolController
 
 _MOST_LANES = 8
 
@@ -85,3 +92,21 @@ def _quota(cgroup: Path, *files: str) -> int | None:
         return max(0, -(-int(quota) // int(period))) or None
     except (OSError, ValueError, ZeroDivisionError):  # not here, or no bound: "max"
         return None
+
+
+def single_threaded_blas() -> AbstractContextManager[object]:
+    """Return a context in which numpy's products take one thread, for the whole process.
+
+    OpenBLAS and MKL give even a small product to all cores, and threads that wait for each other spin. Where a pool of
+    threads multiplies small matrices this took ten times the time of the products themselves (2 cores, 2 workers).
+    """
+    limited: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
+    return limited
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    import numpy as np  # noqa: F401 - whose library must be there to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

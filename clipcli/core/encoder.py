@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from clipcli.core.vectors import Pixels, Vectors
 
-
 Kind = Literal["tag", "hub", "folder", "checkpoint", "bundle"]
 
 
@@ -122,3 +121,13 @@ class Encoder(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text before any cut, start and end token included."""
         ...
+
+
+def require_several(texts: object, what: str) -> None:
+    """Refuse a single string in place of a list of strings, since it would be read letter by letter.
+
+    Raises:
+        TypeError: `texts` is a string or bytes.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise TypeError(f"{what} takes a list of texts, not one: [{texts!r}]")

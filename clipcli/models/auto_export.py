@@ -22,8 +22,8 @@ from clipcli.core.files import is_there, read_bytes
 from clipcli.engines.registry import BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE
 from clipcli.errors import ModelError, OutputError
 from clipcli.models import records
-from clipcli.models.choice import Choice
 from clipcli.models.loader import attempt_file, export_to_cache
+from clipcli.models.spec import Choice
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import Encoder, ModelInfo, ModelSpec, Precision, Scoring
     from clipcli.engines.checkpoint import ModelFiles
     from clipcli.engines.openclip import OpenClipEncoder
-    from clipcli.models.choice import Choice
     from clipcli.models.records import Record
+    from clipcli.models.spec import Choice
 
 
 class Model:

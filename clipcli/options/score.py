@@ -11,7 +11,7 @@ from clipcli.models.catalogue import ALIAS_NAMES
 from clipcli.options.shared import InputOptions, ModelOptions
 
 if TYPE_CHECKING:
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import Globs
     from clipcli.inputs.sources.refs import ImageRef
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.output import Output
     from clipcli.output.reports import Reporting
     from clipcli.session.session_options import SessionOptions
@@ -235,7 +235,7 @@ class ModelOptions:
 
     def choice(self) -> Choice:
         """Check these options and return them as one value. Raises UsageError."""
-        from clipcli.models.choice import parse_choice
+        from clipcli.models.spec import parse_choice
 
         return parse_choice(
             self.model, self.device, self.precision, self.engine, offline=self.offline, weights_dir=self.weights_dir

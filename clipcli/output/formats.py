@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from clipcli.core.optional_packages import Extra
-    from clipcli.output.row_block import BlockWriter
-    from clipcli.output.rows import Writer
+    from clipcli.output.rows import BlockWriter, Writer
     from clipcli.output.targets import Target
 
     OpenWriter: TypeAlias = Callable[[Target, "Output"], Writer]
@@ -93,13 +92,13 @@ def _parquet(target: Target, _: Output) -> Writer:
 
 
 def _groups(target: Target, output: Output) -> Writer:
-    from clipcli.output.path_lists import GroupsWriter
+    from clipcli.output.delimited import GroupsWriter
 
     return GroupsWriter(target, null=output.null)
 
 
 def _paths(target: Target, output: Output) -> Writer:
-    from clipcli.output.path_lists import PathsWriter
+    from clipcli.output.delimited import PathsWriter
 
     return PathsWriter(target, null=output.null)
 
@@ -190,7 +189,7 @@ def open_writer(output: Output, *, header: bool = False) -> Iterator[BlockWriter
     Raises:
         OutputError: the target cannot be written.
     """
-    from clipcli.output.row_block import BlockWriter
+    from clipcli.output.rows import BlockWriter
     from clipcli.output.targets import open_target
 
     with open_target(output.path) as target:

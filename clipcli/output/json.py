@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clipcli.output.row_block import RowBlock
-    from clipcli.output.rows import Row
+    from clipcli.output.rows import Row, RowBlock
     from clipcli.output.targets import Target
 
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|#(?=#[\\w.-]*\\[)")

@@ -14,8 +14,7 @@ from clipcli.output.column_types import ColumnType
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from clipcli.output.row_block import RowBlock
-    from clipcli.output.rows import Row
+    from clipcli.output.rows import Row, RowBlock
     from clipcli.output.targets import Target
 
 _ROWS_IN_A_GROUP: Final = 16_384

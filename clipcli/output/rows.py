@@ -1,9 +1,10 @@
-"""The rows that runs pass to writers."""
+"""The rows, and blocks of rows, that runs pass to writers."""
 
 from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 from clipcli.core.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from clipcli.errors import ImageError
 
@@ -171,3 +172,47 @@ class ErrorRow:
         under = [cell_of(self.fields.get(column)) for column in columns]
         under[columns.index(self.kind) if self.kind in columns else 0] = name
         return (*under, reason)
+
+
+class RowBlock(ABC):
+    """Rows of the same columns and the same types, none of them an error."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the cells."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows one by one, for formats that have no other use for them."""
+
+    @abstractmethod
+    def json_texts(self) -> Sequence[str]:
+        """Return each row's JSON object, as `dumps` writes it."""
+
+    @abstractmethod
+    def cell_columns(self) -> Sequence[Sequence[str]]:
+        """Return the cells column by column."""
+
+
+class BlockWriter:
+    """Hands rows to a writer one by one, and blocks as blocks where it takes them."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._write = writer.write
+        self._write_block = getattr(writer, "write_block", None)
+
+    def write(self, row: Row | RowBlock) -> None:
+        """Take a row, or many."""
+        if not isinstance(row, RowBlock):
+            self._write(row)
+        elif self._write_block is not None:
+            self._write_block(row)
+        else:
+            for each in row.rows():
+                self._write(each)
+
+    def close(self) -> None:
+        """Finish the format."""
+        self._writer.close()

@@ -15,7 +15,7 @@ from PIL import Image
 from clipcli import images
 from clipcli.core.devices import usable_cores
 from clipcli.errors import DeviceError, ImageError
-from clipcli.models.detector_loader import load_detector_model
+from clipcli.models.loader import load_detector_model
 from clipcli.session.session_options import SessionOptions
 from clipcli.tasks.detect import corners
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from clipcli.core.vectors import Scores
     from clipcli.engines.detector import BoxProposals
     from clipcli.inputs.collect import ImageRef
-    from clipcli.models.choice import Choice
-    from clipcli.models.detector_loader import OpenDetector
+    from clipcli.models.loader import OpenDetector
+    from clipcli.models.spec import Choice
 
 _IMAGES_AT_ONCE = {"cuda": 8, "mps": 4}
 """Where `--batch-size` says nothing. On a CPU pictures of a million pixels gain nothing from going together."""

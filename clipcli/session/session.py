@@ -11,7 +11,7 @@ import numpy as np
 
 from clipcli.cache import MODEL_NOTE, EmbeddingCache, NoCache
 from clipcli.core.devices import usable_cores
-from clipcli.core.type_checks import require_several
+from clipcli.core.encoder import require_several
 from clipcli.core.vectors import ensemble
 from clipcli.errors import ImageError
 from clipcli.models.model import Model
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import ModelInfo, Scoring
     from clipcli.core.vectors import Pixels, Vector, Vectors
     from clipcli.inputs.collect import ImageRef
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.prompts import PromptSet
     from clipcli.session.pipeline import Embedded
     from clipcli.session.prepare import GpuDecoder

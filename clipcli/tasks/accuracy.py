@@ -1,4 +1,4 @@
-"""Expected labels held against found ones: accuracy, confusions, and whether a check holds."""
+"""Compare predicted labels with expected ones: accuracy, confusions, and whether a check passes."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ _WORST = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """One image held against what was expected of it."""
+    """The comparison of one image's labels with its expected labels."""
 
     expected: str
     """The right labels, joined by " or "."""
     found: str | None
-    """None when the image could not be read, or when nothing reached the threshold."""
+    """The predicted label; None if the image could not be read, or no label reached the threshold."""
     holds: bool
     found_score: float | None = None
     expected_score: float | None = None
-    """None when the expected label is none of the labels, or in a multi-label run below the threshold."""
+    """None if the expected label is not one of the labels, or in a multi-label run is below the threshold."""
     in_top: bool = False
     """True if the expected label is among the five best."""
     forbidden: bool = False
     """True if `expected` is a label that the image must not have."""
     right: tuple[str, ...] = ()
-    """The right labels one by one; empty for what is forbidden."""
+    """The right labels; empty if `forbidden`."""
 
 
 def judge(right: Sequence[str], result: Prediction, *, multi_label: bool = False) -> Verdict:
-    """Hold one result against the right labels, of which one suffices.
+    """Compare one result with the right labels, of which one suffices.
 
-    A multi-label result holds when one of them is among the labels found.
+    A multi-label result is right if one of them is among its labels.
     """
     names = [entry.label for entry in result.ranked]
-    place = min((names.index(label) for label in right if label in names), default=None)
-    holds = place is not None if multi_label else result.label in right
-    score = None if place is None else result.ranked[place].score
-    in_top = place is not None and place < _TOP
+    rank = min((names.index(label) for label in right if label in names), default=None)
+    holds = rank is not None if multi_label else result.label in right
+    score = None if rank is None else result.ranked[rank].score
+    in_top = rank is not None and rank < _TOP
     return Verdict(joined(right), result.label, holds, result.score, score, in_top, right=tuple(right))
 
 
@@ -54,9 +54,9 @@ def joined(right: Sequence[str]) -> str:
 
 
 def judge_forbidden(forbidden: Sequence[str], result: Prediction, *, multi_label: bool = False) -> Verdict:
-    """Hold one result against labels no image may get: its answer, or in a multi-label run all that were found."""
-    given = [entry for entry in result.ranked if multi_label or entry.label == result.label]
-    wrong = next((entry for entry in given if entry.label in forbidden), None)
+    """Compare one result with forbidden labels: its best label, or in a multi-label run all its labels."""
+    entries = [entry for entry in result.ranked if multi_label or entry.label == result.label]
+    wrong = next((entry for entry in entries if entry.label in forbidden), None)
     expected = "not " + " or ".join(forbidden)
     if wrong is None:
         return Verdict(expected, result.label, holds=True, found_score=result.score, in_top=True, forbidden=True)
@@ -70,10 +70,10 @@ def unreadable(right: Sequence[str]) -> Verdict:
 
 @dataclass
 class Tally:
-    """Verdicts added up."""
+    """Counts over verdicts."""
 
     minimum: float = 1.0
-    """The smallest top-1 accuracy with which the check holds, 0 to 1."""
+    """The least top-1 accuracy with which the check passes, 0 to 1."""
     total: int = 0
     right: int = 0
     in_top: int = 0
@@ -99,11 +99,11 @@ class Tally:
 
     @property
     def holds(self) -> bool:
-        """Return whether enough images got their label; a check of nothing holds nothing."""
+        """Return whether enough images got their label; False without images."""
         return self.total > 0 and self.top1 >= self.minimum
 
     @property
     def worst(self) -> Sequence[tuple[str, str, int]]:
-        """Return the most frequent confusions: expected, found, how often."""
+        """Return the most frequent confusions: (expected, predicted, count)."""
         ordered = sorted(self.confusions.items(), key=lambda item: (-item[1], item[0]))
         return [(expected, found, count) for (expected, found), count in ordered[:_WORST]]

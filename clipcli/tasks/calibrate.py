@@ -1,8 +1,8 @@
 """Calibrated scores: a temperature, and one threshold per label, from a few labelled images.
 
 Temperature scaling and the expected calibration error are those of Guo et al., "On Calibration of Modern Neural
-Networks", arXiv:1706.04599. Thresholds serve a goal: F1, right decisions, or recall at a precision. What is reported
-is measured on folds that the temperature and the thresholds did not see; what is kept is fitted on all images.
+Networks", arXiv:1706.04599. Thresholds have a goal: F1, right decisions, or recall at a precision. Reported figures
+are measured by cross-validation; the temperature and thresholds that are returned are fitted on all images.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Goal:
     """The objective of a threshold."""
 
     objective: Objective = "f1"
-    """The best F1; or most right decisions: the right accepted, the wrong refused."""
+    """The best F1, or the most right decisions (right labels accepted, wrong ones refused)."""
     precision: float | None = None
-    """In place of it: the lowest threshold that reaches this precision."""
+    """If set, overrides the objective: the lowest threshold that reaches this precision."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A score that is accepted."""
+    """The least score with which a label is given."""
 
     threshold: float
     reached: bool = True
@@ -53,25 +53,24 @@ class Interval:
     high: float
 
 
-def best_cut(
+def best_threshold(
     scores: npt.NDArray[np.float64],
     right: npt.NDArray[np.bool_],
     total: int,
     below: float,
     goal: Goal = Goal(),
 ) -> Threshold:
-    """Return the threshold that serves a goal best.
+    """Return the best threshold for a goal; among equally good ones, the lowest.
 
-    It stands halfway between the lowest score that is accepted and the next below it, and among equally good ones it is
-    the lowest.
+    It lies halfway between the lowest accepted score and the next score below it.
 
     Args:
         scores: (n,) of the images that would get the label.
-        right: (n,) whether they should.
-        total: images that should get it, in all.
-        below: the best score of images that neither should get the label nor would; what to stay above where all of
+        right: (n,) True for those that should.
+        total: number of all images that should get it.
+        below: the best score of images that neither should nor would get the label; the next score below if all of
             `scores` are accepted.
-        goal: what for; a precision that cannot be reached gives way to the best there is.
+        goal: the objective; if a target precision cannot be reached, the best possible precision is used.
     """
     if not right.any():
         return Threshold(1.0, reached=goal.precision is None)
@@ -95,28 +94,28 @@ def best_cut(
     return Threshold((lowest + following) / 2.0, reached)
 
 
-def proportion(hits: int, misses: int, others: int, generator: np.random.Generator) -> Interval | None:
-    """`hits / (hits + misses)` among `hits + misses + others` images, with its bootstrap interval.
+def proportion(hits: int, misses: int, neither: int, generator: np.random.Generator) -> Interval | None:
+    """Return `hits / (hits + misses)` among `hits + misses + neither` images, with its bootstrap interval.
 
-    Images are drawn again with replacement; of their kinds only the numbers matter, so a draw is one of a multinomial
-    distribution. Where there is nothing but hits, or none, every draw is the same and Wilson's interval stands in:
-    three of three right is no proof of perfection.
+    Resampling images with replacement is a draw from a multinomial distribution over the three counts. With no misses
+    or no hits every resample is the same, so Wilson's interval is used instead: three of three right does not prove
+    100 %.
     """
     if hits + misses == 0:
         return None
     value = hits / (hits + misses)
     if not hits or not misses:
         return Interval(value, *_wilson(hits, hits + misses))
-    total = hits + misses + others
-    drawn = generator.multinomial(total, [hits / total, misses / total, others / total], RESAMPLES)
-    sums = drawn[:, 0] + drawn[:, 1]
-    shares = drawn[:, 0][sums > 0] / sums[sums > 0]
+    total = hits + misses + neither
+    draws = generator.multinomial(total, [hits / total, misses / total, neither / total], RESAMPLES)
+    sums = draws[:, 0] + draws[:, 1]
+    shares = draws[:, 0][sums > 0] / sums[sums > 0]
     low, high = np.percentile(shares, (2.5, 97.5))
     return Interval(value, float(low), float(high))
 
 
 def _wilson(hits: int, count: int) -> tuple[float, float]:
-    """Wilson's score interval (Wilson, 1927)."""
+    """Return Wilson's score interval (Wilson, 1927)."""
     share, z2 = hits / count, _Z_95**2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z_95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
@@ -131,7 +130,7 @@ Head = Literal["softmax", "sigmoid"]
 FOLDS = 5
 BINS = 15
 ENOUGH = 5
-"""Images of a label under which its threshold is that of all labels together."""
+"""Least number of images for a label's own threshold; with fewer, it gets that of all labels together."""
 _NONE = -1
 _F1 = Goal()
 _LOG_RANGE = (-4.0, 4.0)
@@ -139,23 +138,23 @@ _LOG_RANGE = (-4.0, 4.0)
 _LOG_TOLERANCE = 1e-6
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _Z_95 = 1.959963984540054
-"""The 97.5 % point of the normal distribution: 95 % lie between it and its negative."""
+"""The 97.5 % quantile of the normal distribution: 95 % lie between it and its negative."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled images as a model sees them."""
+    """A model's logits of labelled images."""
 
     logits: Floats
     """(images, labels)."""
     truth: Numbers
-    """(images,): the right label's number, -1 where none of them is right."""
+    """(images,): index of the right label, -1 if none of the labels is right."""
     head: Head
     multi_label: bool = False
-    """Every label for itself; else the best label is the answer."""
+    """True if labels are independent of each other; otherwise only the best label is given."""
 
-    def some(self, chosen: Flags) -> Samples:
-        """Only the chosen images."""
+    def subset(self, chosen: Flags) -> Samples:
+        """Return the samples of the chosen images, a mask (images,)."""
         return Samples(self.logits[chosen], self.truth[chosen], self.head, self.multi_label)
 
 
@@ -164,40 +163,40 @@ class Fitted:
     """The result of a calibration."""
 
     temperature: float
-    cuts: tuple[Threshold, ...]
-    """A label each."""
+    thresholds: tuple[Threshold, ...]
+    """One per label."""
     own: tuple[bool, ...]
     """True if the cut is from the label's own images, False if from those of all labels."""
 
 
 @dataclass(frozen=True)
 class LabelQuality:
-    """One label on images that were held out."""
+    """Precision and recall of one label on held-out images."""
 
     images: int
     precision: Interval | None
-    """None where nothing was accepted."""
+    """None if the label was never given."""
     recall: Interval | None
-    """None where the label has no images."""
+    """None if the label has no images."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Everything found."""
+    """The result of `calibrate`: temperature, thresholds and their quality."""
 
     fitted: Fitted
     labels: tuple[LabelQuality, ...]
     error_before: float
     """Expected calibration error at temperature 1, on all images."""
     error_after: float
-    """The same on held-out images."""
+    """Expected calibration error on held-out images."""
     loss_before: float
     """Mean negative log likelihood."""
     loss_after: float
     accuracy: float
-    """Share of held-out images that were decided right: accepted with the right label, or rightly given none."""
+    """Share of held-out images with the right decision: the right label, or rightly none."""
     held_out: Samples = field(compare=False)
-    """All images, each with the temperature that was fitted without it."""
+    """All images, each with the temperature fitted without it."""
 
 
 def calibrate(samples: Samples, goal: Goal = _F1, *, seed: int = 0) -> Calibration:
@@ -205,15 +204,17 @@ def calibrate(samples: Samples, goal: Goal = _F1, *, seed: int = 0) -> Calibrati
 
     Args:
         samples: at least two images.
-        goal: what thresholds are chosen for.
-        seed: of the folds and of the bootstrap; the same seed gives the same figures.
+        goal: the goal of the thresholds.
+        seed: seed of the folds and the bootstrap; the same seed gives the same figures.
     """
     generator = np.random.default_rng(seed)
     cooled, accepted = np.empty_like(samples.logits), np.zeros(samples.logits.shape, bool)
     for held in folds(samples.truth, generator):
-        fold = fit(samples.some(~held), goal)
+        fold = fit(samples.subset(~held), goal)
         cooled[held] = samples.logits[held] / fold.temperature
-        accepted[held] = decide(probabilities(cooled[held], samples.head), fold.cuts, multi_label=samples.multi_label)
+        accepted[held] = decide(
+            probabilities(cooled[held], samples.head), fold.thresholds, multi_label=samples.multi_label
+        )
     after = Samples(cooled, samples.truth, samples.head, samples.multi_label)
     right = _right(samples)
     qualities = tuple(_quality(accepted[:, i], right[:, i], generator) for i in range(right.shape[1]))
@@ -224,26 +225,26 @@ def calibrate(samples: Samples, goal: Goal = _F1, *, seed: int = 0) -> Calibrati
 
 
 def fit(samples: Samples, goal: Goal = _F1) -> Fitted:
-    """Temperature first, then thresholds on the scores that it gives."""
+    """Fit the temperature, then thresholds on the calibrated scores."""
     temperature = fit_temperature(samples)
     scores, right = probabilities(samples.logits / temperature, samples.head), _right(samples)
     proposed = _proposed(scores, multi_label=samples.multi_label)
-    together = best_cut(scores[proposed], right[proposed], int(right.sum()), 0.0, goal)
-    cuts, own = [], []
+    together = best_threshold(scores[proposed], right[proposed], int(right.sum()), 0.0, goal)
+    thresholds, own = [], []
     for i in range(scores.shape[1]):
         enough = bool(right[:, i].sum() >= ENOUGH and (right[:, i] & proposed[:, i]).any())
-        cuts.append(_cut_of(scores[:, i], right[:, i], proposed[:, i], goal) if enough else together)
+        thresholds.append(_threshold_of(scores[:, i], right[:, i], proposed[:, i], goal) if enough else together)
         own.append(enough)
-    return Fitted(temperature, tuple(cuts), tuple(own))
+    return Fitted(temperature, tuple(thresholds), tuple(own))
 
 
 def fit_temperature(samples: Samples) -> float:
-    """Return the temperature of least loss; 1 where no image has a label. The loss has one minimum in 1 / temperature.
+    """Return the temperature of least loss; 1 if no image has a label. The loss has one minimum in 1 / temperature.
 
-    No label is taken for quite certain, or images that are all told apart would ask for a temperature of 0: of n images
-    one in n + 2 counts as wrong, as Platt did ("Probabilistic Outputs for Support Vector Machines", 1999, section 2.2).
+    Labels are smoothed, since perfectly separated images would otherwise give a temperature of 0: a share 1 / (n + 2)
+    goes to the other labels, as in Platt, "Probabilistic Outputs for Support Vector Machines", 1999, section 2.2.
     """
-    known = samples if samples.head == "sigmoid" else samples.some(samples.truth != _NONE)
+    known = samples if samples.head == "sigmoid" else samples.subset(samples.truth != _NONE)
     if not len(known.truth):
         return 1.0
 
@@ -255,7 +256,7 @@ def fit_temperature(samples: Samples) -> float:
 
 
 def _lowest(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return the lowest point of a function with one minimum, by golden-section search (Kiefer, 1953)."""
+    """Return the minimum of a unimodal function by golden-section search (Kiefer, 1953)."""
     inside = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
     values = [function(inside[0]), function(inside[1])]
     while high - low > _LOG_TOLERANCE:
@@ -271,9 +272,9 @@ def _lowest(function: Callable[[float], float], low: float, high: float) -> floa
 
 
 def loss(samples: Samples, doubt: float = 0.0) -> float:
-    """Mean negative log likelihood: of the right label, or for independent scores of every yes and no.
+    """Return the mean negative log likelihood: of the right label, or for independent scores of each yes or no.
 
-    `doubt` is the share of each label's certainty that goes to the other answers.
+    `doubt` is the label smoothing: the share of probability that goes to the other answers.
     """
     if samples.head == "sigmoid":
         against = np.where(_right(samples), -samples.logits, samples.logits)
@@ -289,55 +290,57 @@ def loss(samples: Samples, doubt: float = 0.0) -> float:
 
 
 def calibration_error(samples: Samples, bins: int = BINS) -> float:
-    """Expected calibration error over bins of equal width: of the answers, or for multi-label of every yes and no.
+    """Return the expected calibration error over bins of equal width.
 
-    A softmax says which of the labels it is, given that it is one, so images of none of them do not count there.
+    It is measured on the best labels, or in multi-label samples on every label. A softmax assumes that one of the
+    labels is right, so images without a right label are left out there.
     """
     confidence, correct = answers(samples)
-    place = bin_numbers(confidence, bins)
-    gaps = np.bincount(place, confidence - correct, bins)
+    bin_of = bin_numbers(confidence, bins)
+    gaps = np.bincount(bin_of, confidence - correct, bins)
     return float(np.abs(gaps).sum() / max(len(confidence), 1))
 
 
 def answers(samples: Samples) -> tuple[Floats, Flags]:
-    """Return the scores of the answers that calibration is measured on, and whether each is right.
+    """Return the scores that calibration is measured on, and whether each is right.
 
-    An answer is the best label of an image that has one of them, or for multi-label every label of every image.
+    These are the scores of the best labels (with a softmax only of images with a right label), or in multi-label
+    samples of all labels.
     """
     if samples.head == "softmax":
-        samples = samples.some(samples.truth != _NONE)
+        samples = samples.subset(samples.truth != _NONE)
     scores, right = probabilities(samples.logits, samples.head), _right(samples)
     chosen = np.ones_like(right) if samples.multi_label else _proposed(scores, multi_label=False)
     return scores[chosen], right[chosen]
 
 
 def bin_numbers(confidence: Floats, bins: int = BINS) -> Numbers:
-    """Return which of the bins of equal width between 0 and 1 each score falls into."""
+    """Return the index of each score's bin, among bins of equal width between 0 and 1."""
     return np.minimum((confidence * bins).astype(np.int64), bins - 1)
 
 
 def proposals(samples: Samples) -> tuple[Floats, Flags, Flags]:
-    """Return (images, labels) scores, which labels are right, and which are given unless their threshold says no."""
+    """Return three (images, labels) arrays: scores, right labels, and labels given unless below their threshold."""
     scores = probabilities(samples.logits, samples.head)
     return scores, _right(samples), _proposed(scores, multi_label=samples.multi_label)
 
 
 def probabilities(logits: Floats, head: Head) -> Floats:
-    """(images, labels) scores, as `classify` would show them."""
+    """Return (images, labels) scores, as `classify` shows them."""
     if head == "sigmoid":
         return np.exp(-np.logaddexp(0.0, -logits))
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def decide(scores: Floats, cuts: tuple[Threshold, ...], *, multi_label: bool) -> Flags:
-    """(images, labels): which labels are given."""
-    limits = np.array([cut.threshold for cut in cuts])
+def decide(scores: Floats, thresholds: tuple[Threshold, ...], *, multi_label: bool) -> Flags:
+    """Return (images, labels): True for labels that are given."""
+    limits = np.array([threshold.threshold for threshold in thresholds])
     return np.asarray(_proposed(scores, multi_label=multi_label) & (scores >= limits))
 
 
 def folds(truth: Numbers, generator: np.random.Generator, count: int = FOLDS) -> Iterator[Flags]:
-    """Masks of the images to hold out, each image once; every label is spread as evenly as can be."""
+    """Yield a mask of held-out images per fold, stratified by label; each image is held out once."""
     order = generator.permutation(len(truth))
     order = order[np.argsort(truth[order], kind="stable")]
     number = np.empty(len(truth), np.int64)
@@ -351,23 +354,25 @@ def _right(samples: Samples) -> Flags:
 
 
 def _proposed(scores: Floats, *, multi_label: bool) -> Flags:
-    """Labels that are given unless their threshold says no: all of them, or the best."""
+    """Return a mask of the labels that are given if they reach their threshold: all, or the best of each image."""
     if multi_label:
         return np.ones(scores.shape, bool)
     return np.asarray(scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1]))
 
 
-def _cut_of(scores: Floats, right: Flags, proposed: Flags, goal: Goal) -> Threshold:
-    others = scores[~proposed & ~right]
-    return best_cut(scores[proposed], right[proposed], int(right.sum()), float(others.max(initial=0.0)), goal)
+def _threshold_of(scores: Floats, right: Flags, proposed: Flags, goal: Goal) -> Threshold:
+    wrong_scores = scores[~proposed & ~right]
+    return best_threshold(
+        scores[proposed], right[proposed], int(right.sum()), float(wrong_scores.max(initial=0.0)), goal
+    )
 
 
 def _quality(accepted: Flags, right: Flags, generator: np.random.Generator) -> LabelQuality:
     hits = int((accepted & right).sum())
     counts = (hits, int(accepted.sum()) - hits, int(right.sum()) - hits)
-    others = len(right) - sum(counts)
+    neither = len(right) - sum(counts)
     return LabelQuality(
         int(right.sum()),
-        proportion(hits, counts[1], others + counts[2], generator),
-        proportion(hits, counts[2], others + counts[1], generator),
+        proportion(hits, counts[1], neither + counts[2], generator),
+        proportion(hits, counts[2], neither + counts[1], generator),
     )

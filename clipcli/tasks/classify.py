@@ -1,4 +1,4 @@
-"""Zero-shot classification: one unit vector of an image against the labels' unit vectors."""
+"""Zero-shot classification: unit vectors of images are compared with the labels' unit vectors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from clipcli.core.vectors import Vector, Vectors
 
 Meaning = Literal["softmax", "sigmoid", "background", "cosine"]
-"""What a score is:
+"""The kind of score:
 
-softmax     probability among the labels given; they add up to 1 (CLIP's own head)
-sigmoid     independent probability of each label, as a SigLIP-type model was trained to give it
-background  independent: the softmax of a label against the background prompts alone
+softmax     probability among the labels; the scores add up to 1 (CLIP's own head)
+sigmoid     independent probability of each label, as SigLIP models are trained
+background  independent: the softmax of one label and the background prompts
 cosine      the raw similarity, -1 to 1
 """
 
@@ -34,7 +34,7 @@ class LabelScore:
     label: str
     score: float
     similarity: float
-    """Cosine between image and label, whatever the score is; of a group, its best member's."""
+    """Cosine between image and label, for any kind of score; for a group, that of its best member."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Prediction:
     """The result of one image."""
 
     label: str | None
-    """The answer; None when nothing reached the threshold."""
+    """The predicted label; None if no label reached the threshold."""
     score: float
-    """The score of the answer, or of the best label where there is no answer."""
+    """The score of the predicted label, or of the best label if there is none."""
     ranked: tuple[LabelScore, ...]
-    """Labels by falling score: all of them, or in a multi-label run those over the threshold."""
+    """Labels by decreasing score: all, or in a multi-label run those above the threshold."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +60,23 @@ class LabelBin:
 
 @dataclass(frozen=True)
 class BestLabels:
-    """The best label of each of n images, as arrays: for millions, an object for each would take most of the time."""
+    """The best label of each of n images, as arrays: one object per image would dominate the time of millions."""
 
     names: Sequence[str]
     best: npt.NDArray[np.int64]
-    """(n,): positions among the names."""
+    """(n,): indices into `names`."""
     scores: Scores
-    """(n,) float32: of the best label."""
+    """(n,) float32: score of the best label."""
     similarities: Scores
-    """(n,) float32: cosines with it."""
+    """(n,) float32: cosine with the best label."""
     passed: npt.NDArray[np.bool_]
-    """(n,): whether the best label reaches its threshold, so that it is the answer."""
+    """(n,): True if the best label reaches its threshold."""
     none_name: str | None
-    """The answer where it does not."""
+    """The label of images that do not reach it."""
 
     def predictions(self) -> Iterator[Prediction]:
-        """Yield the answer to each image."""
-        columns = (each.tolist() for each in (self.best, self.scores, self.similarities, self.passed))
+        """Yield the prediction of each image."""
+        columns = (array.tolist() for array in (self.best, self.scores, self.similarities, self.passed))
         for best, score, similarity, passed in zip(*columns, strict=True):
             name = self.names[best]
             label = name if passed else self.none_name
@@ -85,7 +85,7 @@ class BestLabels:
 
 @dataclass(frozen=True)
 class Classifier:
-    """Labels as vectors, and how to read them."""
+    """The labels' vectors, and how their scores are computed."""
 
     names: tuple[str, ...]
     vectors: Vectors
@@ -93,14 +93,14 @@ class Classifier:
     scoring: Scoring
     meaning: Meaning
     background: Vector | None = None
-    """(dim,), unit length: what none of the labels looks like."""
+    """(dim,), unit length: vector of the background prompts."""
     none_name: str | None = None
-    """The answer when the background wins, or when nothing reaches the threshold."""
+    """The label if the background scores best, or no label reaches the threshold."""
     threshold: float | None = None
     multi_label: bool = False
     bins: tuple[LabelBin, ...] = ()
     limits: Mapping[str, float] | None = None
-    """A threshold a label, in place of one for all."""
+    """Thresholds per label, instead of one for all."""
 
     def classify(self, image: Vector) -> Prediction:
         """Rank the labels for one image, (dim,), unit length."""
@@ -109,18 +109,18 @@ class Classifier:
         return self._decide(tuple(LabelScore(names[i], float(values[i]), float(similarity[i])) for i in order))
 
     def _decide(self, ranked: tuple[LabelScore, ...]) -> Prediction:
-        """Return the answer, of labels by falling score."""
+        """Return the prediction, from labels by decreasing score."""
         best = ranked[0]
         if self.multi_label:
-            kept = tuple(entry for entry in ranked if entry.score >= self._limit(entry.label))
-            return Prediction(kept[0].label if kept else self.none_name, best.score, kept)
+            accepted = tuple(entry for entry in ranked if entry.score >= self._limit(entry.label))
+            return Prediction(accepted[0].label if accepted else self.none_name, best.score, accepted)
         passed = best.score >= self._limit(best.label)
         return Prediction(best.label if passed else self.none_name, best.score, ranked)
 
     def classify_block(self, images: Vectors, top: int) -> Iterator[Prediction]:
-        """Rank the labels for each of (n, dim) unit vectors; with `top` above 0 only so many, where that is enough.
+        """Rank the labels for each of (n, dim) unit vectors; with `top` above 0, only the best `top` if possible.
 
-        The same answers as `classify`, up to the last bits of a matrix product.
+        The predictions equal those of `classify`, up to rounding in the matrix product.
         """
         if top == 1 and not self.multi_label:
             yield from self.best_labels(images).predictions()
@@ -135,16 +135,16 @@ class Classifier:
             yield self._decide(tuple(LabelScore(names[i], v, s) for i, v, s in zip(*row, strict=True)))
 
     def best_labels(self, images: Vectors) -> BestLabels:
-        """Return the best label of each of (n, dim) unit vectors; for runs that are not multi-label.
+        """Return the best label of each of (n, dim) unit vectors; not for multi-label runs.
 
-        The same answers as `classify`, up to the last bits of a matrix product.
+        The predictions equal those of `classify`, up to rounding in the matrix product.
         """
         rows = np.arange(len(images))
         if self.meaning == "softmax" and not self.bins and self.scoring.scale > 0:
             names, similarity = self._cosines_of_answers(images)
             best = similarity.argmax(axis=1)
             similarities = similarity[rows, best]
-            similarity -= similarities[:, None]  # in place: of a probability only the best one is asked for
+            similarity -= similarities[:, None]  # in place: only the best probability is needed
             similarity *= np.float32(self.scoring.scale)
             values = 1 / np.exp(similarity, out=similarity).sum(axis=1, dtype=np.float64)
         else:
@@ -156,10 +156,7 @@ class Classifier:
         return BestLabels(names, best, scores, similarities, scores >= limits[best], self.none_name)
 
     def logits(self, image: Vector) -> Scores:
-        """Return what the head makes scores of, (labels,), for one image, (dim,), unit length.
-
-        A temperature divides it.
-        """
+        """Return the logits (labels,) of one image, (dim,), unit length; a temperature divides them."""
         similarity = cosines(image[None], self.vectors)[0]
         if self.meaning == "background":
             return np.asarray(self._apart(image[None], similarity[None])[0] * np.float32(self.scoring.scale))
@@ -173,12 +170,12 @@ class Classifier:
         return 0.5 if self.multi_label else -np.inf
 
     def _read(self, image: Vector) -> tuple[Sequence[str], Scores, Scores]:
-        """Names, scores and cosines of everything that can be the answer."""
+        """Return names, scores and cosines of all possible labels for one image."""
         names, values, similarity = self._read_block(image[None])
         return names, values[0], similarity[0]
 
     def _read_block(self, images: Vectors) -> tuple[Sequence[str], Scores, Scores]:
-        """Of (n, dim) images: names, scores and cosines (n, names)."""
+        """Return names, and (n, names) scores and cosines, for (n, dim) images."""
         if self.meaning == "background":
             similarity = cosines(images, self.vectors)
             apart = self._apart(images, similarity)
@@ -188,32 +185,34 @@ class Classifier:
         return self._binned(names, values, similarity) if self.bins else (names, values, similarity)
 
     def _cosines_of_answers(self, images: Vectors) -> tuple[Sequence[str], Scores]:
-        """Return names and cosines (n, names) of the labels, and of none of these where it is an answer."""
+        """Return names and (n, names) cosines of the labels, and of the background if it can win."""
         similarity = cosines(images, self.vectors)
         if self.none_name is None or self.background is None or self.multi_label:
             return self.names, similarity
         return (*self.names, self.none_name), np.hstack([similarity, cosines(images, self.background[None])])
 
     def _apart(self, images: Vectors, similarity: Scores) -> Scores:
-        """Return each label alone against the background: the softmax of two is the sigmoid of their difference."""
+        """Return label minus background cosines: the softmax of two logits is the sigmoid of their difference."""
         if self.background is None:
             raise ValueError("scores against the background need a background vector")
         return np.asarray(similarity - cosines(images, self.background[None]))
 
     def _binned(self, names: Sequence[str], values: Scores, similarity: Scores) -> tuple[Sequence[str], Scores, Scores]:
-        """Bins in place of their members: softmax scores are added; of independent ones the best stands."""
-        together = np.sum if self.meaning == "softmax" else np.max
+        """Replace labels by their bins: softmax scores are added, of independent scores the best is taken."""
+        combine = np.sum if self.meaning == "softmax" else np.max
         binned = {member for entry in self.bins for member in entry.members}
         alone = [index for index in range(len(names)) if index not in binned]
         members = [list(entry.members) for entry in self.bins] + [[index] for index in alone]
         return (
             [entry.name for entry in self.bins] + [names[index] for index in alone],
-            np.stack([together(values[:, some], axis=1) for some in members], axis=1).astype(np.float32, copy=False),
-            np.stack([similarity[:, some].max(axis=1) for some in members], axis=1),
+            np.stack([combine(values[:, columns], axis=1) for columns in members], axis=1).astype(
+                np.float32, copy=False
+            ),
+            np.stack([similarity[:, columns].max(axis=1) for columns in members], axis=1),
         )
 
 
 def scores(similarity: Scores, scoring: Scoring) -> Scores:
-    """Read cosines through the model's own head: softmax over labels, or an independent sigmoid a label."""
+    """Turn cosines into scores by the model's head: softmax over the labels, or one sigmoid per label."""
     logits = similarity * np.float32(scoring.scale) + np.float32(scoring.bias)
     return softmax(logits) if scoring.activation == "softmax" else sigmoid(logits)

@@ -1,4 +1,4 @@
-"""Reliability and precision-recall curves of scores whose right answers are known."""
+"""Reliability and precision–recall curves of scores with known right labels."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Figures at every threshold, from the highest to the lowest with an effect."""
+    """Precision and recall at every threshold, from the highest to the lowest."""
 
     thresholds: Floats
-    """(n,), falling."""
+    """(n,), decreasing."""
     precision: Floats
-    """(n,): the share of what is accepted that is right."""
+    """(n,)."""
     recall: Floats
-    """(n,), rising: the share of what is right that is accepted."""
+    """(n,), increasing."""
 
     @property
     def average(self) -> float:
@@ -44,9 +44,9 @@ class PrecisionRecall:
 def reliability(samples: Samples, bins: int = BINS) -> tuple[ReliabilityBin, ...]:
     """Return the bins of equal width that hold answers, as in Guo et al., arXiv:1706.04599, figure 1."""
     confidence, correct = answers(samples)
-    place = bin_numbers(confidence, bins)
-    counts = np.bincount(place, minlength=bins)
-    scores, hits = np.bincount(place, confidence, bins), np.bincount(place, correct, bins)
+    bin_of = bin_numbers(confidence, bins)
+    counts = np.bincount(bin_of, minlength=bins)
+    scores, hits = np.bincount(bin_of, confidence, bins), np.bincount(bin_of, correct, bins)
     filled = np.flatnonzero(counts)
     return tuple(ReliabilityBin(scores[i] / counts[i], hits[i] / counts[i], int(counts[i])) for i in filled.tolist())
 
@@ -70,12 +70,12 @@ def overall_curve(samples: Samples) -> PrecisionRecall | None:
 
 
 def precision_recall(scores: Floats, right: Flags, total: int) -> PrecisionRecall | None:
-    """Return what every threshold gives; None where nothing is right or nothing can be accepted.
+    """Return precision and recall at every threshold; None without right labels or without scores.
 
     Args:
-        scores: (n,) of what a threshold would accept.
-        right: (n,) whether it is right.
-        total: how many are right in all, those of no score included.
+        scores: (n,) scores that a threshold accepts or refuses.
+        right: (n,) True for right labels.
+        total: number of right labels, including those without a score.
     """
     if not total or not len(scores):
         return None

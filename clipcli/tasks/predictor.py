@@ -49,22 +49,22 @@ class Predictor:
     output: OutputKind
     """After the last."""
     mean: Vector | None = None
-    """(dim,): taken from the vector first, where the predictor was trained so."""
+    """(dim,): subtracted from the vectors, if the predictor was trained so."""
     deviation: Vector | None = None
-    """(dim,): which the vector is then divided by."""
+    """(dim,): the centred vectors are divided by it."""
 
     @property
     def dim(self) -> int:
-        """Return the length of the vectors that it takes."""
+        """Return the length of its input vectors."""
         return int(self.weights[0].shape[1])
 
     @property
     def outputs(self) -> int:
-        """Return how many numbers it gives."""
+        """Return the number of outputs."""
         return len(self.biases[-1])
 
     def predict(self, vectors: Vectors) -> Scores:
-        """(n, dim), unit length → float32 (n, outputs)."""
+        """Return float32 (n, outputs) for (n, dim) unit vectors."""
         values = np.asarray(vectors, np.float32)
         if self.mean is not None and self.deviation is not None:
             values = np.asarray((values - self.mean) / self.deviation, np.float32)

@@ -99,7 +99,7 @@ def test_what_cannot_be_cut_is_a_row(classify, photos: Path):
     ("text", "words"),
     [
         ('{"image": "a.png", "box": [1, 2, 3]}', "b.jsonl:1: box should have 4 values"),
-        ('{"image": "a.png", "box": [5, 5, 5, 9]}', "b.jsonl:1: a box without an inside"),
+        ('{"image": "a.png", "box": [5, 5, 5, 9]}', "b.jsonl:1: an empty box"),
         ("no json", "b.jsonl:1: not JSON"),
         ("", "holds no boxes"),
     ],

@@ -70,7 +70,7 @@ def test_layers_compute_what_torch_computes(
 
 
 def test_published_layouts_are_known_by_their_shapes():
-    from clipcli.runs.classify.predictor_file import LAYOUTS, parse_predictor
+    from clipcli.runs.classify.predictors import LAYOUTS, parse_predictor
 
     generator = np.random.default_rng(0)
     for layout in LAYOUTS:

@@ -1,4 +1,4 @@
-"""What this machine can do, told without torch; the engine has the last word."""
+"""What this machine can do, told without torch, and the threads of numpy; the engine has the last word."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
-# The function itself: tests find another one in its place (conftest).
-from clipcli.core.devices import accelerator, cpu_lanes, cpu_with_bf16, has_onnx_runtime, model_threads, usable_cores
+from clipcli.core.devices import (
+    accelerator,
+    cpu_lanes,
+    cpu_with_bf16,
+    has_onnx_runtime,
+    model_threads,
+    single_threaded_blas,
+    usable_cores,
+)
 from clipcli.errors import DeviceError
 
 
@@ -244,3 +253,17 @@ def test_every_thread_has_a_cuda_stream_that_waits_for_the_weights(monkeypatch):
     assert done == ["wait for cuda:1", "stream"] * 2
     with Streams("cpu").mine() as nothing:
         assert nothing is None
+
+
+def threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_products_take_one_thread_inside_and_as_many_as_before_afterwards() -> None:
+    before = threads()
+    if not before:
+        pytest.skip("numpy brings no BLAS that can be limited (Accelerate)")
+    with single_threaded_blas():
+        assert threads() == {1}
+        assert np.allclose(np.eye(64) @ np.eye(64), np.eye(64))
+    assert threads() == before

@@ -18,8 +18,8 @@ from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.core.vectors import unit_length
 from clipcli.engines import autotune
 from clipcli.errors import ModelError
-from clipcli.models.choice import Choice
 from clipcli.models.model import Model
+from clipcli.models.spec import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

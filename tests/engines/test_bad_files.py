@@ -14,8 +14,8 @@ from run import assert_one_error, run
 
 from clipcli.core.console import Console
 from clipcli.errors import ClipcliError, ModelError
-from clipcli.models.choice import Choice
 from clipcli.models.model import Model
+from clipcli.models.spec import Choice
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 

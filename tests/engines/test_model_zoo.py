@@ -22,7 +22,7 @@ from run import ROOT, run
 from clipcli.core.console import Console
 from clipcli.engines import openclip_registry
 from clipcli.inputs.collect import ImageRef
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.prompts import Label, load_prompts
 from clipcli.session.session import open_session
 from clipcli.tasks.calibrate import Samples, calibrate

@@ -13,8 +13,8 @@ from run import run_process
 from clipcli.core.console import Console
 from clipcli.engines.model_config import check_model_config, parse_json, tokenizer_options
 from clipcli.errors import ModelError
-from clipcli.models.choice import Choice
 from clipcli.models.model import Model
+from clipcli.models.spec import Choice
 
 CODE = (
     "import pathlib\npathlib.Path({canary!r}).touch()\nclass Tokenizer: pass\nclass Config: pass\nclass Tower: pass\n"

@@ -14,7 +14,7 @@ from PIL import Image
 from clipcli.core.console import Console
 from clipcli.core.encoder import Scoring
 from clipcli.inputs.collect import ImageRef
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.prompts import Label, load_prompts
 from clipcli.session.session import Session, open_session
 from clipcli.session.session_options import SessionOptions

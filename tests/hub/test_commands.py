@@ -12,9 +12,8 @@ from run import Result, assert_one_error, run, run_script
 
 from clipcli.core.console import Console
 from clipcli.models import records
-from clipcli.models.choice import Choice
 from clipcli.models.model import Model
-from clipcli.models.spec import TINY_FOLDER
+from clipcli.models.spec import TINY_FOLDER, Choice
 
 REPO = "org/small"
 MODEL = f"hf-hub:{REPO}"

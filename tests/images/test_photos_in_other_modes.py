@@ -14,7 +14,7 @@ from PIL import Image
 from clipcli.core.console import Console
 from clipcli.images import ON_WHITE, decode
 from clipcli.inputs.collect import ImageRef
-from clipcli.models.choice import parse_choice
+from clipcli.models.spec import parse_choice
 from clipcli.prompts import Label, load_prompts
 from clipcli.session.session import open_session
 from clipcli.session.session_options import SessionOptions

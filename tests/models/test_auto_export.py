@@ -25,9 +25,9 @@ from clipcli.engines.parity import Verification
 from clipcli.errors import ModelError, OutputError
 from clipcli.models import auto_export as exporting
 from clipcli.models import records
-from clipcli.models.choice import Choice
 from clipcli.models.loader import attempt_file
 from clipcli.models.model import Model
+from clipcli.models.spec import Choice
 from clipcli.runs.models import run as modeltools
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from run import Result, assert_one_error, run, run_script
 from clipcli.core.console import Console
 from clipcli.errors import DeviceError, ModelError, UsageError
 from clipcli.models import records
-from clipcli.models.choice import Choice
 from clipcli.models.model import Model
+from clipcli.models.spec import Choice
 
 LABELS = ("-l", "disc,square")
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"

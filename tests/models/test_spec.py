@@ -1,4 +1,4 @@
-"""Every way to name a model, told apart without loading one."""
+"""Every way to name a model, device, precision and engine, parsed without loading a model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 
 from clipcli.core.encoder import ModelSpec
 from clipcli.engines.openclip_registry import check_name, configs, first_tag, tags
-from clipcli.errors import UnknownModelError
+from clipcli.errors import UnknownModelError, UsageError
 from clipcli.models.catalogue import ALIAS_NAMES, ALIASES, DEFAULT_MODEL, default_tag
-from clipcli.models.spec import TINY_FOLDER, parse_model
+from clipcli.models.spec import TINY_FOLDER, Choice, parse_choice, parse_model
 
 
 def parsed(name: str) -> tuple[str, str, str, str]:
@@ -189,3 +189,31 @@ def test_an_architecture_without_weights_can_still_be_named_with_a_checkpoint():
     with pytest.raises(UnknownModelError, match=f"{architecture} has no published weights") as caught:
         check_name(parse_model(architecture))
     assert caught.value.hint == f"{architecture}@path/to/checkpoint.safetensors"
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:12"])
+def test_device_names(device: str):
+    choice = parse_choice("m", device, "bf16", "onnx", offline=True, weights_dir="d")
+    assert choice == Choice("m", device, "bf16", "onnx", offline=True, weights_dir="d")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "engine", "message", "hint"),
+    [
+        ("gpu", "auto", "auto", "no device 'gpu'", "cuda:0"),
+        ("cuda:", "auto", "auto", "no device 'cuda:'", "did you mean 'cuda:0' or 'cuda'?"),
+        ("cuda:-1", "auto", "auto", "no device 'cuda:-1'", "cuda:0"),
+        ("cpu\n", "auto", "auto", "no device 'cpu\\n'", "cpu"),
+        ("CPU", "auto", "auto", "no device 'CPU'", "did you mean 'cpu'"),
+        ("auto", "float16", "auto", "no precision 'float16'", "one of auto, fp32, fp16, bf16"),
+        ("auto", "fb16", "auto", "no precision 'fb16'", "did you mean"),
+        ("auto", "auto", "torch", "no engine 'torch'", "one of auto, onnx, openvino, openclip"),
+        ("auto", "auto", "open_clip", "no engine 'open_clip'", "did you mean 'openclip'"),
+    ],
+)
+def test_unknown_devices_precisions_and_engines(device: str, precision: str, engine: str, message: str, hint: str):
+    with pytest.raises(UsageError) as caught:
+        parse_choice("m", device, precision, engine, offline=False, weights_dir=None)
+    assert caught.value.message == message
+    assert caught.value.hint is not None
+    assert hint in caught.value.hint

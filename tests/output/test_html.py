@@ -7,8 +7,7 @@ import pytest
 from pictures import disc, square
 from PIL import Image
 
-from clipcli.output.page import Card, Section, escaped, link_to, write_page
-from clipcli.output.picture_uris import thumbnail
+from clipcli.output.page import Card, Section, escaped, link_to, thumbnail, write_page
 from clipcli.output.targets import open_target
 
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror="document.title=1">\x1b[31m\u202egpj.\n.png'

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from clipcli.tasks.calibrate import (
     Goal,
     Samples,
-    best_cut,
+    best_threshold,
     calibrate,
     calibration_error,
     decide,
@@ -90,23 +90,25 @@ def test_the_best_cut_is_the_best_of_all_cuts():
             taken = scores >= limit
             return 2 * (taken & right).sum() / (taken.sum() + total) if taken.any() else 0.0
 
-        cut = best_cut(scores, right, total, 0.0)
-        assert f1(cut.threshold) == pytest.approx(max(f1(limit) for limit in scores), abs=1e-12)
+        threshold = best_threshold(scores, right, total, 0.0)
+        assert f1(threshold.threshold) == pytest.approx(max(f1(limit) for limit in scores), abs=1e-12)
 
 
 def test_a_cut_stands_halfway_to_what_it_keeps_out():
-    assert best_cut(np.array([0.9, 0.8, 0.3]), np.array([True, True, False]), 2, 0.1).threshold == pytest.approx(0.55)
-    assert best_cut(np.array([0.9, 0.8]), np.array([True, True]), 2, 0.2).threshold == pytest.approx(0.5)
-    equal = best_cut(np.array([0.7, 0.7]), np.array([True, False]), 1, 0.0)
+    assert best_threshold(np.array([0.9, 0.8, 0.3]), np.array([True, True, False]), 2, 0.1).threshold == pytest.approx(
+        0.55
+    )
+    assert best_threshold(np.array([0.9, 0.8]), np.array([True, True]), 2, 0.2).threshold == pytest.approx(0.5)
+    equal = best_threshold(np.array([0.7, 0.7]), np.array([True, False]), 1, 0.0)
     assert equal.threshold <= 0.7
 
 
 def test_a_wanted_precision():
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     right = np.array([True, True, False, True, False])
-    assert best_cut(scores, right, 3, 0.0, Goal(precision=0.9)).threshold == pytest.approx(0.75)
-    assert best_cut(scores, right, 3, 0.0, Goal(precision=0.75)).threshold == pytest.approx(0.55)
-    hopeless = best_cut(scores, np.array([False, True, False, False, False]), 1, 0.0, Goal(precision=0.9))
+    assert best_threshold(scores, right, 3, 0.0, Goal(precision=0.9)).threshold == pytest.approx(0.75)
+    assert best_threshold(scores, right, 3, 0.0, Goal(precision=0.75)).threshold == pytest.approx(0.55)
+    hopeless = best_threshold(scores, np.array([False, True, False, False, False]), 1, 0.0, Goal(precision=0.9))
     assert not hopeless.reached
     assert hopeless.threshold == pytest.approx(0.75)
 
@@ -115,9 +117,9 @@ def test_most_right_decisions():
     scores = np.array([0.9, 0.8, 0.7, 0.6])
     right = np.array([True, False, False, True])
     goal = Goal("decisions")
-    assert best_cut(scores, right, 2, 0.0, goal).threshold == pytest.approx(0.85)
-    assert best_cut(scores, ~right, 2, 0.0, goal).threshold <= 0.9
-    assert best_cut(scores[:3], np.array([False, False, True]), 1, 0.0, goal).threshold > 0.9
+    assert best_threshold(scores, right, 2, 0.0, goal).threshold == pytest.approx(0.85)
+    assert best_threshold(scores, ~right, 2, 0.0, goal).threshold <= 0.9
+    assert best_threshold(scores[:3], np.array([False, False, True]), 1, 0.0, goal).threshold > 0.9
 
 
 def test_intervals_agree_with_scipy():
@@ -156,7 +158,7 @@ def test_strangers_are_kept_out_by_a_threshold():
     samples = Samples(np.concatenate([logits, strange]), np.concatenate([own, np.full(40, -1)]), "softmax")
     found = calibrate(samples)
     assert found.accuracy > 0.98
-    flat = decide(probabilities(samples.logits, "softmax"), fit(samples).cuts, multi_label=False)
+    flat = decide(probabilities(samples.logits, "softmax"), fit(samples).thresholds, multi_label=False)
     assert not flat[80:].any()
     assert found.labels[1].precision is not None
     assert found.labels[1].precision.value > 0.95
@@ -168,7 +170,7 @@ def test_a_label_of_few_images_takes_the_threshold_of_all():
     fitted = fit(lonely)
     assert fitted.own[3] is False
     assert all(fitted.own[:3])
-    assert len({cut.threshold for cut in fitted.cuts}) > 1
+    assert len({threshold.threshold for threshold in fitted.thresholds}) > 1
 
 
 def test_the_same_seed_gives_the_same_figures():

@@ -37,7 +37,7 @@ def calibrate(
     console = run.console()
     job, output = plan(inputs, labels, options, console), parse_output(options.format, None)
     source = context.get_parameter_source("model")
-    given = source is not None and source.name == "COMMANDLINE"
-    choice = model_of_vectors(job.job.stored, model, console, given=given).choice()
+    is_named = source is not None and source.name == "COMMANDLINE"
+    choice = model_of_vectors(job.job.stored, model, console, is_named=is_named).choice()
     opened = open_session(choice, console, run.session(inputs), expected_images=job.total)
     raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

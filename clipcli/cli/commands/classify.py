@@ -20,8 +20,8 @@ from clipcli.options.shared import (
 if TYPE_CHECKING:
     from clipcli.output import Row, RowBlock
     from clipcli.runs.base import Run
-    from clipcli.runs.classify.boxes_run import BoxesRun
-    from clipcli.runs.classify.predictor_run import PredictorRun
+    from clipcli.runs.classify.boxes import BoxesRun
+    from clipcli.runs.classify.predictors import PredictorRun
     from clipcli.runs.classify.run import ClassifyRun
     from clipcli.session.session import Session
 
@@ -65,8 +65,8 @@ def classify(
     else:
         job = plan_command(inputs, labels, score, check, console, keep=carried.names, where=carried.condition())
     source = context.get_parameter_source("model")
-    given = source is not None and source.name == "COMMANDLINE"
-    choice = model_of_vectors(job.stored, model, console, given=given).choice()
+    is_named = source is not None and source.name == "COMMANDLINE"
+    choice = model_of_vectors(job.stored, model, console, is_named=is_named).choice()
     output, job.reporting = out.parse(null=inputs.null), reports.parse()
     opened = open_session(choice, console, run.session(inputs), expected_images=job.total)
     run_of: Run[Session, Row | RowBlock] = job

@@ -33,7 +33,7 @@ def detect(
 
     Detection models (-m owlv2, owlvit, grounding-dino) give close boxes; any other model gives coarse ones.
     """
-    from clipcli.models.detector_loader import parse_detector
+    from clipcli.models.loader import parse_detector
     from clipcli.runs.base import execute
     from clipcli.runs.detect import open_sink, plan, plan_detector
     from clipcli.session.detector_session import open_detector_session

@@ -45,8 +45,8 @@ def list_models(
 def info(model: _ModelArgument, out: TableOptions, hub: HubOptions) -> None:
     """Show what a model is: vectors, preprocessing, scoring head, licence. Downloads no weights."""
     from clipcli.core.console import Console
-    from clipcli.models.choice import Choice
     from clipcli.models.model import Model
+    from clipcli.models.spec import Choice
     from clipcli.output import open_writer
     from clipcli.runs.models.run import facts
 
@@ -63,7 +63,7 @@ def pull(
     no_export: Annotated[bool, typer.Option("--no-export", help="Make no fast-starting copy.")] = False,
 ) -> None:
     """Download models, check their hashes, and make fast-starting copies, so that later runs need no network."""
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.runs.models.run import pull as pull_model
 
     for name in models:
@@ -87,7 +87,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check a model on disk: the hashes of its files, and a bundle's vectors against those of its source."""
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.output import open_writer
     from clipcli.runs.models.run import verify as verify_model
 
@@ -118,7 +118,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a model as a bundle: a portable folder that runs without torch and starts in a fraction of a second."""
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.runs.models.run import export as export_model
 
     choice = Choice(model, "cpu", "fp32", SOURCE_ENGINE, hub.offline, hub.weights_dir)
@@ -137,7 +137,7 @@ def bench(
     engine: EngineOption = "auto",
 ) -> None:
     """Measure models on this machine: start-up, images and texts per second, memory. Each runs in its own process."""
-    from clipcli.models.choice import parse_choice
+    from clipcli.models.spec import parse_choice
     from clipcli.output import open_writer
     from clipcli.runs.models.bench import benchmark
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from clipcli.output.page import Card, Section, link_to, write_page
-from clipcli.output.picture_uris import read_thumbnails
+from clipcli.output.page import Card, Section, link_to, read_thumbnails, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

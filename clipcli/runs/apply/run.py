@@ -37,7 +37,9 @@ def is_copy(row: PlanRow, keeper: PlanRow) -> bool:
     """Return whether the keeper has the same bytes or, by the plan, the same pixels."""
     if row.sha256 == keeper.sha256:
         return True
-    return any(one.keeper == other.path and one.level == "exact" for one, other in ((row, keeper), (keeper, row)))
+    return any(
+        copy.keeper == original.path and copy.level == "exact" for copy, original in ((row, keeper), (keeper, row))
+    )
 
 
 def no_copies(plan: Plan, protected: Sequence[str]) -> Iterator[PlanRow]:
@@ -60,7 +62,7 @@ class ActionRow:
     state: str
     reason: str
     can_undo: bool | None = None
-    """Whether it can be restored; None if nothing is done."""
+    """True if it can be restored; None if nothing is done."""
     columns: ClassVar[tuple[str, ...]] = ("image", "action", "state", "reason")
 
     @property
@@ -90,7 +92,7 @@ class ApplyRun:
     protected: Sequence[str]
     console: Console
     irreversible: bool = False
-    """Whether files without an exact copy may be deleted too."""
+    """True if files without an exact copy may be deleted too."""
 
     @classmethod
     def of(cls, plan: str, options: ApplyOptions, *, touches_nothing: bool = False) -> ApplyRun:

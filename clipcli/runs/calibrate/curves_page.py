@@ -27,17 +27,17 @@ _SMALLEST, _GROWTH = 2.0, 6.0
 class CurvesPage:
     """The content of the page."""
 
-    made: ThresholdFile
-    found: Calibration
+    thresholds: ThresholdFile
+    calibration: Calibration
     before: Samples
     """The images with the model's uncalibrated scores."""
 
     def write(self, path: str) -> None:
         """Write the page atomically. Raises OutputError."""
-        made = self.made
+        thresholds = self.thresholds
         lead = (
-            f"{made.images:,} images, {len(made.labels):,} labels, scores by {made.model}. Temperature "
-            f"{made.temperature:.3g}; decided right on images held out: {made.accuracy:.1%}"
+            f"{thresholds.images:,} images, {len(thresholds.labels):,} labels, scores by {thresholds.model}. "
+            f"Temperature {thresholds.temperature:.3g}; decided right on images held out: {thresholds.accuracy:.1%}"
         )
         with open_target(path) as target:
             write_page(target, "clipcli calibrate", lead, self._sections())
@@ -45,19 +45,19 @@ class CurvesPage:
     def _sections(self) -> Iterator[Section]:
         held_out = "On held-out images: each is scored by a calibration without it."
         yield Section("All labels", tuple(self._overall()), held_out)
-        curves = label_curves(self.found.held_out)
-        cards = tuple(_label_card(entry, curve) for entry, curve in zip(self.made.labels, curves, strict=True))
+        curves = label_curves(self.calibration.held_out)
+        cards = tuple(_label_card(entry, curve) for entry, curve in zip(self.thresholds.labels, curves, strict=True))
         yield Section("Each label", cards, "The number is the average precision; the dot is what the threshold gives.")
 
     def _overall(self) -> Iterator[Card]:
-        before, after = self.made.calibration_error
+        before, after = self.thresholds.calibration_error
         curves = (
             _bins(f"temperature 1: calibration error {before:.3f}", reliability(self.before), faint=True),
-            _bins(f"calibrated: calibration error {after:.3f}", reliability(self.found.held_out)),
+            _bins(f"calibrated: calibration error {after:.3f}", reliability(self.calibration.held_out)),
         )
         chart = Chart("Reliability: share right by score", "score", "share right", curves, diagonal=True)
         yield Card("Reliability", None, chart=chart, facts=("Above the diagonal, the scores are too low.",))
-        overall = overall_curve(self.found.held_out)
+        overall = overall_curve(self.calibration.held_out)
         if overall is not None:
             chart = Chart("Precision by recall, all labels", "recall", "precision", (Curve("", _steps(overall)),))
             facts = (f"average precision {overall.average:.4f}, with one threshold for all labels",)

@@ -15,24 +15,24 @@ _JSON_DIGITS = 6
 class CalibratedRow:
     """One label: its threshold, and its precision and recall on held-out images."""
 
-    found: LabelThreshold
+    threshold: LabelThreshold
     columns: ClassVar[tuple[str, ...]] = ("label", "threshold", "images", "precision", "recall", "from")
     path: ClassVar[None] = None
 
     def record(self) -> dict[str, object]:
         """Return the documented JSON object."""
         return {
-            "label": self.found.label,
-            "threshold": round(self.found.threshold, _JSON_DIGITS),
-            "images": self.found.images,
-            "precision": _interval(self.found.precision),
-            "recall": _interval(self.found.recall),
-            "own": self.found.own,
+            "label": self.threshold.label,
+            "threshold": round(self.threshold.threshold, _JSON_DIGITS),
+            "images": self.threshold.images,
+            "precision": _interval(self.threshold.precision),
+            "recall": _interval(self.threshold.recall),
+            "own": self.threshold.own,
         }
 
     def cells(self) -> list[tuple[str, ...]]:
         """Return the row's one line, with intervals in brackets."""
-        label_threshold = self.found
+        label_threshold = self.threshold
         shares = (_text(label_threshold.precision), _text(label_threshold.recall))
         origin = "its images" if label_threshold.own else "all labels"
         return [

@@ -137,14 +137,14 @@ class CalibrateRun:
             LabelThreshold(
                 label.name,
                 label.phrases,
-                cut.threshold,
+                threshold.threshold,
                 quality.images,
                 own,
                 _share(quality.precision),
                 _share(quality.recall),
             )
-            for label, cut, own, quality in zip(
-                job.labels, calibration.fitted.cuts, calibration.fitted.own, calibration.labels, strict=True
+            for label, threshold, own, quality in zip(
+                job.labels, calibration.fitted.thresholds, calibration.fitted.own, calibration.labels, strict=True
             )
         )
         multi_label = job.score.multi_label
@@ -166,7 +166,9 @@ class CalibrateRun:
                 "the model hardly distinguishes these labels; try other names, other prompts or a larger model"
             )
         missed = [
-            label.name for label, cut in zip(self.job.labels, calibration.fitted.cuts, strict=True) if not cut.reached
+            label.name
+            for label, threshold in zip(self.job.labels, calibration.fitted.thresholds, strict=True)
+            if not threshold.reached
         ]
         if missed:
             console.warning(

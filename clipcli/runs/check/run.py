@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from clipcli.core.console import printable
 from clipcli.errors import ClipcliError, ExitCode
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.output.reports import CheckReport
 from clipcli.session.session import open_session
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipcli.core.run_summary import RunSummary
+from clipcli.core.console import RunSummary
 from clipcli.errors import UsageError
 from clipcli.output.reports import Reporting
-from clipcli.runs.classify.predictor_run import PredictorRun, ScoreLimit, read_heads, require_score
+from clipcli.runs.classify.predictors import PredictorRun, ScoreLimit, read_heads, require_score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from clipcli.core.console import printable
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ConfigError, UsageError
 from clipcli.inputs.text_files import escape, tidy
-from clipcli.models.choice import parse_choice
+from clipcli.models.spec import parse_choice
 from clipcli.options.shared import InputOptions, LabelOptions, RunOptions
 from clipcli.runs.check.classify import LabelCheck
 from clipcli.runs.check.dedupe import DuplicateCheck
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.sources.globs import Globs
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.options.check import CheckModelOptions, SelectionOptions
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.dedupe import DuplicateOptions

@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 
 _NAMED = 5
-"""Rows of a table that one message names."""
+"""Largest number of table rows that one message names."""
 
 
 def parent_name(ref: ImageRef) -> str:
-    """Return the name of the folder an image is in, as in torchvision's ImageFolder; composed, as labels are."""
+    """Return the name of the folder an image is in, as in torchvision's ImageFolder."""
     return tidy(os.path.basename(os.path.dirname(os.path.abspath(ref.path))))  # noqa: PTH100, PTH119, PTH120
 
 
 def label_of_folder(name: str, names: Sequence[str]) -> str:
-    """Return the label that a folder's name means, as the labels spell it: `Red_Car` is `red car`.
+    """Return the label that a folder's name stands for, in the labels' spelling: `red car` for `Red_Car`.
 
-    A WordNet id, such as ImageNet's folders have (`n01440764`), means the label of `@imagenet` for it.
+    A WordNet id, as in ImageNet's folders (`n01440764`), stands for its label in `@imagenet`.
     """
     if name in names:
         return name
@@ -49,7 +49,7 @@ def label_of_folder(name: str, names: Sequence[str]) -> str:
 
 
 def is_wordnet_id(name: str) -> bool:
-    """Return whether a folder is named as those of ImageNet are."""
+    """Return whether a name is a WordNet id, as the names of ImageNet's folders are."""
     return re.fullmatch(r"n\d{8}", name) is not None
 
 
@@ -59,17 +59,17 @@ def _alike(name: str) -> str:
 
 @dataclass(frozen=True)
 class ExpectationCheck:
-    """Where an image's expected label comes from: one for all, the folder's name, a table; or what it must not be."""
+    """The source of expected labels: one label, folder names, or a table; or labels that are forbidden."""
 
     label: str | None = None
     parent: bool = False
     table: Expectations | None = None
     forbidden: tuple[str, ...] = ()
     _matched: set[int] = field(default_factory=set, compare=False)
-    """Lines of the table that spoke of an image so far."""
+    """Lines of the table that have matched an image so far."""
 
     def of(self, ref: ImageRef, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the labels that are right for an image, spelt as the labels are; () when nothing is expected of it."""
+        """Return the right labels for an image, in the labels' spelling; () if it has no expected label."""
         if self.parent:
             return (label_of_folder(parent_name(ref), names),)
         if self.table is not None:
@@ -84,22 +84,22 @@ class ExpectationCheck:
 
     @property
     def unmatched(self) -> list[Expectation]:
-        """Rows of the table that spoke of no image so far."""
+        """Return the rows of the table that have matched no image so far."""
         rows = self.table.rows if self.table is not None else ()
         return [row for row in rows if row.line not in self._matched]
 
-    def judge(self, wanted: Sequence[str], result: Prediction, *, multi_label: bool) -> Verdict:
-        """Hold one result against what `of` said of its image."""
+    def judge(self, expected: Sequence[str], result: Prediction, *, multi_label: bool) -> Verdict:
+        """Compare one result with the labels that `of` returned for its image."""
         if self.forbidden:
             return judge_forbidden(self.forbidden, result, multi_label=multi_label)
-        return judge(wanted, result, multi_label=multi_label)
+        return judge(expected, result, multi_label=multi_label)
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Know a misspelt expectation before any image is read.
+        """Refuse an expected label that is not one of the labels, before any image is read.
 
         Raises:
-            UsageError: `--expect` or `--forbid` names no label.
-            LabelsError: the table does.
+            UsageError: the label of `--expect` or `--forbid` is not one of the labels.
+            LabelsError: a label of the table is not.
         """
         option = "--forbid" if self.forbidden else "--expect"
         for label in self.forbidden or ([] if self.label is None else [self.label]):
@@ -110,7 +110,7 @@ class ExpectationCheck:
             require_labels(self.table, names)
 
     def refs(self) -> list[ImageRef]:
-        """Return the images that a table speaks of, for a run that names no others."""
+        """Return the images of the table, for a run without other inputs."""
         if self.table is None:
             return []
         paths = [(row.path, os.path.join(self.table.folder, row.path)) for row in self.table.rows]  # noqa: PTH118
@@ -118,16 +118,16 @@ class ExpectationCheck:
 
 
 def parse_expected(check: CheckOptions) -> ExpectationCheck | None:
-    """Return the check that was asked for, if one was.
+    """Return the check of the options, or None.
 
     Raises:
         UsageError: options that do not go together.
         LabelsError: a table that cannot be used.
     """
-    given = {"--expect": check.expect, "--expect-from": check.expect_from, "--forbid": check.forbid}
-    asked = [option for option, value in given.items() if value is not None]
-    if len(asked) > 1:
-        raise UsageError(f"{asked[0]} and {asked[1]} do not go together", hint="give one of them")
+    values = {"--expect": check.expect, "--expect-from": check.expect_from, "--forbid": check.forbid}
+    options = [option for option, value in values.items() if value is not None]
+    if len(options) > 1:
+        raise UsageError(f"{options[0]} and {options[1]} do not go together", hint="give one of them")
     if check.forbid is not None:
         return ExpectationCheck(forbidden=tuple(dict.fromkeys(check.forbid)))
     if check.expect is not None:
@@ -144,8 +144,8 @@ def parse_expected(check: CheckOptions) -> ExpectationCheck | None:
     return ExpectationCheck(table=parse_expectations(check.expect_from))
 
 
-def say_unmatched(console: Console, expected: ExpectationCheck) -> None:
-    """Name the rows of a table that spoke of no image."""
+def print_unmatched(console: Console, expected: ExpectationCheck) -> None:
+    """Warn of table rows that matched no image."""
     rows = expected.unmatched
     if rows and expected.table is not None:
         first = ", ".join(f"{printable(row.path)} (line {row.line})" for row in rows[:_NAMED])
@@ -153,40 +153,40 @@ def say_unmatched(console: Console, expected: ExpectationCheck) -> None:
         console.warning(f"{expected.table.source}: no image for {first}{more}")
 
 
-def say_failure(console: Console, image: str, verdict: Verdict, names: Sequence[str]) -> None:
-    """One line for an image that fails its check; a newline in its name starts no other. `names` are all answers."""
+def print_failure(console: Console, image: str, verdict: Verdict, names: Sequence[str]) -> None:
+    """Print one line for an image that fails its check; `names` are all labels that an image can get."""
     if verdict.found_score is None:
         console.line(f"{printable(image)}: expected {verdict.expected}, but it cannot be read")
         return
     expected = "below the threshold" if set(verdict.right) & set(names) else "none of the labels"
     if verdict.expected_score is not None:
         expected = f"{verdict.expected_score:.4f}"
-    wanted = verdict.expected if verdict.forbidden else f"{verdict.expected} ({expected})"
-    found = (
+    right = verdict.expected if verdict.forbidden else f"{verdict.expected} ({expected})"
+    result = (
         f"{verdict.found} ({verdict.found_score:.4f})"
         if verdict.found
         else f"no label (best {verdict.found_score:.4f})"
     )
-    console.line(f"{printable(image)}: expected {wanted}, found {found}")
+    console.line(f"{printable(image)}: expected {right}, found {result}")
 
 
 def finding_of(ref: ImageRef, verdict: Verdict) -> Finding:
-    """Return what reports say of an image that was checked."""
+    """Return the finding of a checked image, for reports."""
     return Finding(
         ref.name, ref.path, verdict.holds, verdict.expected, verdict.found, verdict.expected_score, verdict.found_score
     )
 
 
 def outcome(tally: Tally) -> str:
-    """One sentence on the check as a whole."""
+    """Return a sentence on the check as a whole."""
     return (
         f"{tally.right} of {tally.total} images right, "
         f"top-1 {tally.top1:.1%}, top-5 {tally.top5:.1%}, needed {tally.minimum:.1%}"
     )
 
 
-def say_outcome(console: Console, tally: Tally) -> None:
-    """The check as a whole: accuracy, what was needed, the worst confusions."""
+def print_outcome(console: Console, tally: Tally) -> None:
+    """Print the outcome of the check: accuracy, the required accuracy, and the most frequent confusions."""
     console.line(f"check {'holds' if tally.holds else 'fails'}: {outcome(tally)}")
-    for expected, found, count in tally.worst:
-        console.line(f"  {count} × {expected} taken for {found}")
+    for expected, label, count in tally.worst:
+        console.line(f"  {count} × {expected} taken for {label}")

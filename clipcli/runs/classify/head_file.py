@@ -1,4 +1,4 @@
-"""The file of `clipcli fit`: a few-shot head as numbers in safetensors, and what it holds for and for nothing else."""
+"""The file of `clipcli fit`: a few-shot head in safetensors, with the model and labels that it is valid for."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 KEY: Final = "clipcli"
-"""In the metadata of the file: the description as JSON."""
+"""Metadata key of the description, which is JSON."""
 LARGEST: Final = 2 << 30
-"""Bytes. 100,000 examples of 1,024 numbers, with votes for 1,000 labels, have 0.8 GB."""
+"""Bytes. 100,000 examples of 1,024 numbers, with votes for 1,000 labels, are 0.8 GB."""
 _LARGEST_HEADER: Final = 64 << 20
 _AGAIN: Final = "run clipcli fit again with the model of this run, or name the head's model with -m"
 _TENSORS: Final = ("weights", "bias", "examples", "votes", "middle", "centres")
@@ -46,15 +46,15 @@ class HeadDescription:
     method: str
     labels: tuple[str, ...]
     images: tuple[int, ...]
-    """Pictures that each label was learnt from."""
+    """Number of training pictures of each label."""
     sharpness: float
     neighbours: int
     limit: float | None
-    """Likeness below which a picture is none of the labels; None where it could not be found."""
+    """Similarity below which a picture is none of the labels; None if it could not be measured."""
     held_out: tuple[float, float, float] | None
-    """Accuracy on held-out pictures: value, low and high of a 95 % interval; None where none could be held out."""
+    """Accuracy on held-out pictures: value, low and high of a 95 % interval; None if none were held out."""
     zero_shot: tuple[float, float, float] | None
-    """The same of the labels' texts alone, on the same pictures."""
+    """Accuracy of the labels' texts alone, on the same pictures."""
     seed: int
 
 
@@ -68,36 +68,37 @@ class HeadFile:
 
     def require_model(self, info: ModelInfo) -> None:
         """Refuse a head of another model. Raises ModelError."""
-        made = self.description
-        if made.fingerprint != info.fingerprint:
+        description = self.description
+        if description.fingerprint != info.fingerprint:
             raise ModelError(
-                f"this head was made for {made.model} ({made.fingerprint}), not for {info.name} ({info.fingerprint})",
+                f"this head was made for {description.model} ({description.fingerprint}), "
+                f"not for {info.name} ({info.fingerprint})",
                 hint=_AGAIN,
             )
 
     def classifier(self, none_name: str | None, threshold: float | None) -> HeadClassifier:
-        """Return what classifies with it."""
+        """Return a classifier with this head."""
         return HeadClassifier(self.description.labels, self.head, self.novelty, none_name, threshold)
 
 
-def write_head(made: HeadFile, target: Target) -> None:
+def write_head(head_file: HeadFile, target: Target) -> None:
     """Write the file. Raises OutputError."""
     from safetensors.numpy import save
 
-    head, novelty = made.head, made.novelty
+    head, novelty = head_file.head, head_file.novelty
     tensors = {
         "weights": head.weights, "bias": head.bias, "examples": head.examples, "votes": head.votes,
         "middle": novelty.middle, "centres": novelty.centres,
     }  # fmt: skip
     numbers = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
-    target.write(save(numbers, metadata={KEY: dumps(asdict(made.description))}))
+    target.write(save(numbers, metadata={KEY: dumps(asdict(head_file.description))}))
 
 
 def read_tensors(path: str) -> tuple[dict[str, str], Tensors]:
-    """Read a safetensors file: its metadata, and its numbers by name.
+    """Read a safetensors file: its metadata, and its tensors by name.
 
     Raises:
-        LabelsError: it cannot be read, or is no such file.
+        LabelsError: it cannot be read, or is not such a file.
     """
     from safetensors.numpy import load
 
@@ -117,37 +118,37 @@ def read_tensors(path: str) -> tuple[dict[str, str], Tensors]:
 
 
 def parse_head(path: str, text: str, tensors: Tensors) -> HeadFile:
-    """Read what `write_head` wrote, from the parts of the file.
+    """Make a head from the metadata and tensors that `write_head` wrote.
 
     Raises:
-        LabelsError: it is of a newer clipcli, or holds something that means nothing.
+        LabelsError: it is of a newer clipcli, or has invalid values.
     """
     try:
         record = parse_json(text, repeated="refuse")
         if isinstance(record, dict) and isinstance(record.get("format"), int) and record["format"] > FORMAT:
             raise LabelsError(f"{path}: made by a newer clipcli (format {record['format']})", hint="upgrade clipcli")
-        made = decode(HeadDescription, record)
-        _check_description(made)
-        _check_tensors(made, tensors)
+        description = decode(HeadDescription, record)
+        _check_description(description)
+        _check_tensors(description, tensors)
     except ValueError as error:
         raise LabelsError(f"{path}: not a head of clipcli fit ({error})") from error
     weights, bias, examples, votes, middle, centres = (np.asarray(tensors[name], np.float32) for name in _TENSORS)
-    head = FewShotHead(weights, bias, examples, votes, made.sharpness, made.neighbours)
-    return HeadFile(made, head, Novelty(middle, centres, made.limit))
+    head = FewShotHead(weights, bias, examples, votes, description.sharpness, description.neighbours)
+    return HeadFile(description, head, Novelty(middle, centres, description.limit))
 
 
-def _check_description(made: HeadDescription) -> None:
-    """Refuse what is of the right kind and means nothing. Raises DecodeError."""
-    if made.kind != "few-shot":
-        raise DecodeError(f"its kind is {shown(made.kind)}")
-    if not made.labels or len(set(made.labels)) < len(made.labels) or not all(made.labels):
+def _check_description(description: HeadDescription) -> None:
+    """Refuse values of the right type that are out of range. Raises DecodeError."""
+    if description.kind != "few-shot":
+        raise DecodeError(f"its kind is {shown(description.kind)}")
+    if not description.labels or len(set(description.labels)) < len(description.labels) or not all(description.labels):
         raise DecodeError("its labels are missing, empty or repeated")
-    if len(made.images) != len(made.labels):
+    if len(description.images) != len(description.labels):
         raise DecodeError("its images are not a number for each label")
-    numbers = {"sharpness": (made.sharpness, 0.0, 1e6), "neighbours": (made.neighbours, 0, math.inf)}
-    if made.limit is not None:
-        numbers["limit"] = (made.limit, -1.0, 1.0)
-    for value in (*(made.held_out or ()), *(made.zero_shot or ())):
+    numbers = {"sharpness": (description.sharpness, 0.0, 1e6), "neighbours": (description.neighbours, 0, math.inf)}
+    if description.limit is not None:
+        numbers["limit"] = (description.limit, -1.0, 1.0)
+    for value in (*(description.held_out or ()), *(description.zero_shot or ())):
         numbers["accuracy"] = (value, 0.0, 1.0)
         if not 0.0 <= value <= 1.0:
             break
@@ -156,11 +157,11 @@ def _check_description(made: HeadDescription) -> None:
             raise DecodeError(f"{name} is {value:g}, not from {low:g} to {high:g}")
 
 
-def _check_tensors(made: HeadDescription, tensors: Tensors) -> None:
-    """Refuse numbers of other shapes, or that are not finite. Raises DecodeError."""
+def _check_tensors(description: HeadDescription, tensors: Tensors) -> None:
+    """Refuse tensors of other shapes, or with numbers that are not finite. Raises DecodeError."""
     if missing := [name for name in _TENSORS if name not in tensors]:
         raise DecodeError(f"no tensor {', '.join(missing)}")
-    labels, (rows, dim) = len(made.labels), (*tensors["examples"].shape, 0, 0)[:2]
+    labels, (rows, dim) = len(description.labels), (*tensors["examples"].shape, 0, 0)[:2]
     shapes = {
         "weights": (labels, dim), "bias": (labels,), "examples": (rows, dim), "votes": (rows, labels),
         "middle": (dim,), "centres": (labels, dim),

@@ -1,4 +1,4 @@
-"""Labelled images as vectors: what `calibrate` and `fit` learn from."""
+"""Vectors of labelled images, from which `calibrate` and `fit` learn."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class LabelledVectors:
     vectors: Vectors
     """(images, dim), unit length."""
     truth: npt.NDArray[np.int64]
-    """(images,): the number of the right label, -1 where it is none of the run's labels."""
+    """(images,): index of the right label, -1 if it is not one of the run's labels."""
 
 
 def read_labelled(job: ClassifyRun, session: Session, advance: Advance, purpose: str) -> LabelledVectors:
-    """Embed the images of a run, and say which of them count as none of its labels.
+    """Embed the images of a run that have an expected label.
 
     Args:
         job: a run with expectations.
         session: the model.
         advance: moves the progress bar.
-        purpose: for the message where there are too few, such as `calibrate`.
+        purpose: a verb for the message about too few images, such as `calibrate`.
 
     Raises:
         ModelError: the model gave no image a usable vector.

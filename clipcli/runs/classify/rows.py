@@ -41,22 +41,22 @@ class ClassifiedRow:
     label: str | None
     score: float
     labels: Sequence[Entry]
-    """The best labels, as many as were asked for."""
+    """The best labels; `--top-k` says how many."""
     expected: str | None = None
     holds: bool | None = None
-    """None where nothing is expected of the image."""
+    """True if the answer is right; None if the image has no expected label."""
     checked: bool = False
     """True if the run is a check; all its rows then have the expected label."""
     multi_label: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """With a check, what was expected stands behind the score."""
+        """Return the columns; a check adds `expected` and `ok`."""
         return ("image", "label", "score", "expected", "ok") if self.checked else ("image", "label", "score")
 
     @property
     def path(self) -> str | None:
-        """In a list of bare paths: images that got an answer; in a check, those that fail it."""
+        """Return the image for a list of bare paths: if it got a label; in a check, if it fails."""
         if self.checked:
             return self.image if self.holds is False else None
         return None if self.label is None else self.image
@@ -92,7 +92,7 @@ class ClassifiedBlock(RowBlock):
     columns: ClassVar[tuple[str, ...]] = ("image", "label", "score")
 
     def rows(self) -> Iterator[ClassifiedRow]:
-        """Yield them one by one."""
+        """Yield one row per image."""
         for image, result in zip(self.images, self.answers.predictions(), strict=True):
             yield ClassifiedRow(image, result.label, result.score, result.ranked)
 
@@ -121,7 +121,7 @@ class ClassifiedBlock(RowBlock):
 
 @dataclass(frozen=True)
 class PredictedRow:
-    """One image and what predictors say of it."""
+    """One image and its scores by predictors."""
 
     image: str
     scores: Mapping[str, float]
@@ -135,7 +135,7 @@ class PredictedRow:
 
     @property
     def path(self) -> str | None:
-        """In a list of bare paths: all images, or those that break a limit."""
+        """Return the image for a list of bare paths; with limits, only if it breaks one."""
         return None if self.holds else self.image
 
     def record(self) -> dict[str, object]:

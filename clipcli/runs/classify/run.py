@@ -1,4 +1,4 @@
-"""One run of `classify`: what was asked, checked as a whole, and then image by image."""
+"""One run of `classify`: labels for images, and their check against expected labels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from clipcli.runs.classify.expectation_check import (
     ExpectationCheck,
     finding_of,
     outcome,
-    say_failure,
-    say_outcome,
-    say_unmatched,
+    print_failure,
+    print_outcome,
+    print_unmatched,
 )
 from clipcli.runs.classify.rows import OWN_COLUMNS, ClassifiedBlock, ClassifiedRow
 from clipcli.session.pipeline import Embedded
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from clipcli.core.run_summary import RunSummary
+    from clipcli.core.console import RunSummary
     from clipcli.inputs.collect import ImageRef
     from clipcli.options.classify import ScoreOptions
     from clipcli.output import Row, RowBlock
@@ -72,7 +72,7 @@ class ClassifyRun:
 
     @property
     def total(self) -> int | None:
-        """Return how many images there are; None for a list that is still coming."""
+        """Return the number of images; None for a list that is still arriving on stdin."""
         if self.stored is not None:
             return len(self.stored)
         return len(self.refs) if isinstance(self.refs, list) else None
@@ -86,7 +86,7 @@ class ClassifyRun:
         return [*(group.name for group in self.groups), *alone, *none]
 
     def rows(self, session: Session, advance: Advance) -> Iterator[Row | RowBlock]:
-        """Yield one row per image, in input order; of stored vectors in blocks, where nothing else is asked of them."""
+        """Yield one row per image, in input order; of stored vectors in blocks, if only the best label is needed."""
         classifier = self._head_classifier(session) or self.classifier(session)
         self._explain(classifier)
         if self.stored is not None and isinstance(classifier, Classifier) and self._asks_for_best_only:
@@ -99,33 +99,33 @@ class ClassifyRun:
 
     @property
     def _asks_for_best_only(self) -> bool:
-        one = self.score.top_k == 1 and not self.score.multi_label and not self.carried.any
-        return one and self.expected is None and not self.reporting.needs(ok=True)
+        one_label = self.score.top_k == 1 and not self.score.multi_label and not self.carried.any
+        return one_label and self.expected is None and not self.reporting.needs(ok=True)
 
     def _single_rows(
         self, session: Session, classifier: Classifier | HeadClassifier, advance: Advance
     ) -> Iterator[Row]:
         for embedded, result in self._results(session, classifier):
             advance(1)
-            wanted = self.expected.of(embedded.ref, self.answers) if self.expected else ()
+            expected = self.expected.of(embedded.ref, self.answers) if self.expected else ()
             if embedded.error is not None:
                 self.report.fail(embedded.ref.name, embedded.error)
-                if wanted:
-                    self.tally.add(unreadable(wanted))
+                if expected:
+                    self.tally.add(unreadable(expected))
                 reason = f"{embedded.error.reason} ({embedded.error.stage})"
-                self._note(
+                self._add_finding(
                     Finding(
-                        embedded.ref.name, embedded.ref.path, ok=False, expected=joined(wanted) or None, error=reason
+                        embedded.ref.name, embedded.ref.path, ok=False, expected=joined(expected) or None, error=reason
                     )
                 )
                 yield ErrorRow.of(embedded.ref.name, embedded.error, fields=self.carried.renamed(embedded.ref.fields))
             elif result is not None:
                 self.report.ok()
-                row = self.row_of(embedded.ref, result, wanted, multi_label=classifier.multi_label)
+                row = self.row_of(embedded.ref, result, expected, multi_label=classifier.multi_label)
                 yield self.carried.row(row, embedded.ref.fields)
 
     def embedded(self, session: Session) -> Iterator[Embedded]:
-        """Yield the vector of each image, or why there is none: of the session, or of files of vectors."""
+        """Yield the vector or the error of each image, from the session or from files of vectors."""
         if self.stored is None:
             return session.embed_images(self.refs)
         return self.stored.embedded(session.info)
@@ -133,7 +133,7 @@ class ClassifyRun:
     def _results(
         self, session: Session, classifier: Classifier | HeadClassifier
     ) -> Iterator[tuple[Embedded, Prediction | None]]:
-        """Yield each image with its answer, if it has a vector; vectors of files are answered block by block."""
+        """Yield each image with its labels, or None without a vector; stored vectors are classified in blocks."""
         if self.stored is None or not isinstance(classifier, Classifier):
             for embedded in self.embedded(session):
                 yield embedded, None if embedded.vector is None else classifier.classify(embedded.vector)
@@ -145,11 +145,11 @@ class ClassifyRun:
                 yield Embedded(ref, vector, None), result
 
     def finish(self, session: Session) -> ExitCode:
-        """Say how it went, write the reports, and return the exit code."""
+        """Print the summary, write the reports, and return the exit code."""
         self.report.summarise()
         if self.expected is not None:
-            say_unmatched(self.report.console, self.expected)
-            say_outcome(self.report.console, self.tally)
+            print_unmatched(self.report.console, self.expected)
+            print_outcome(self.report.console, self.tally)
         self.reporting.write([self.check_report(session.info.name)])
         return self.exit_code
 
@@ -160,42 +160,42 @@ class ClassifyRun:
         return ExitCode.CHECK_FAILED if fails else self.report.exit_code
 
     def check_report(self, model: str) -> CheckReport:
-        """Everything found; without an expectation, an image only has to be readable."""
+        """Return the findings of all images; without expected labels, an image only has to be readable."""
         if self.expected is not None:
             return CheckReport(
                 self.name, tuple(self.findings), self.tally.holds, outcome(self.tally), model, by_label=True
             )
         report = self.report
-        said = f"{report.done} of {report.done + report.failed} images labelled, nothing was expected of them"
-        return CheckReport(self.name, tuple(self.findings), not report.failed, said, model, by_label=True)
+        summary = f"{report.done} of {report.done + report.failed} images labelled, nothing was expected of them"
+        return CheckReport(self.name, tuple(self.findings), not report.failed, summary, model, by_label=True)
 
-    def _note(self, finding: Finding) -> None:
+    def _add_finding(self, finding: Finding) -> None:
         if self.reporting.needs(ok=finding.ok):
             self.findings.append(finding)
 
-    def row_of(self, ref: ImageRef, result: Prediction, wanted: Sequence[str], *, multi_label: bool) -> ClassifiedRow:
-        """Return the row of an image's answer; what is expected of it is judged, and counts."""
+    def row_of(self, ref: ImageRef, result: Prediction, expected: Sequence[str], *, multi_label: bool) -> ClassifiedRow:
+        """Return the row of an image; its expected labels, if any, are compared and counted."""
         shown = result.ranked[: self.score.top_k] if self.score.top_k else result.ranked
         if multi_label and self.score.top_k == 1:
             shown = result.ranked
         holds = None
-        if not wanted or self.expected is None:
-            self._note(Finding(ref.name, ref.path, ok=True, found=result.label, found_score=result.score))
+        if not expected or self.expected is None:
+            self._add_finding(Finding(ref.name, ref.path, ok=True, found=result.label, found_score=result.score))
         else:
-            verdict = self.expected.judge(wanted, result, multi_label=multi_label)
-            self._note(finding_of(ref, verdict))
+            verdict = self.expected.judge(expected, result, multi_label=multi_label)
+            self._add_finding(finding_of(ref, verdict))
             self.tally.add(verdict)
             holds = verdict.holds
             if not holds:
-                say_failure(self.report.console, ref.name, verdict, self.answers)
+                print_failure(self.report.console, ref.name, verdict, self.answers)
         return ClassifiedRow(
-            ref.name, result.label, result.score, shown, joined(wanted) or None, holds,
+            ref.name, result.label, result.score, shown, joined(expected) or None, holds,
             checked=self.expected is not None, multi_label=multi_label,
         )  # fmt: skip
 
     @property
     def background_texts(self) -> tuple[str, ...]:
-        """Return what independent scores are held against."""
+        """Return the background texts that independent scores are compared with."""
         return expand(*self._background) if self.score.multi_label else ()
 
     @property
@@ -204,7 +204,7 @@ class ClassifyRun:
         return Label("background", phrases), self.prompts if self.prompts.templates else load_prompts(["plain"])
 
     def classifier(self, session: Session) -> Classifier:
-        """Return the labels as the session's model has them. Raises ModelError for thresholds of another one."""
+        """Return a classifier of the encoded labels. Raises ModelError for thresholds of another."""
         meaning: Meaning = session.scoring.activation
         if self.score.similarity:
             meaning = "cosine"
@@ -242,7 +242,7 @@ class ClassifyRun:
 
 
 def _best_labels(blocks: Iterator[StoredBlock], classifier: Classifier) -> Iterator[ClassifiedBlock]:
-    """Yield the answers block by block; those of the next block are computed while a block is written."""
+    """Yield the best labels in blocks; the next block is computed while one is written."""
     with ThreadPoolExecutor(1) as pool:
         waiting: tuple[Sequence[str], Future[BestLabels]] | None = None
         for block in blocks:

@@ -1,4 +1,4 @@
-"""Vectors that an earlier `embed` made, in place of images: only the text side of the model runs."""
+"""Files of vectors from `clipcli embed` as inputs instead of images: only the text tower of the model runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from clipcli.vectorfiles import VectorFile, VectorRows
 
 _ROWS: Final = 8192
-"""Vectors in memory together."""
+"""Vectors per block."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class StoredVectors:
 
     @property
     def model(self) -> str | None:
-        """Return the model that made them, where a file says it."""
+        """Return the model that made the vectors, or None if no file names it."""
         return next((file.model for file in self.files if file.model), None)
 
     def __len__(self) -> int:
         return sum(map(len, self.files))
 
     def refs(self, expected: ExpectationCheck | None) -> list[ImageRef]:
-        """Return all names, where the labels are those of their folders; else none, since there may be many."""
+        """Return all images if labels are folder names; otherwise [], since there may be millions."""
         if expected is None or not expected.parent:
             return []
         return [ImageRef(name, name) for file in self.files for name in file.names]
@@ -103,7 +103,7 @@ class StoredVectors:
         return [row for row, name in enumerate(names) if (held is None or held[row]) and (keeps is None or keeps(name))]
 
     def embedded(self, info: ModelInfo) -> Iterator[Embedded]:
-        """Yield them as a session yields images. Raises as `blocks`."""
+        """Yield each vector as a session yields the result of an image. Raises as `blocks`."""
         for block in self.blocks(info):
             for ref, vector in zip(block.refs(), block.vectors, strict=True):
                 yield Embedded(ref, vector, None)
@@ -121,23 +121,23 @@ def _block(rows: VectorRows, wanted: Sequence[int] | None, kept: Sequence[str], 
 
 
 def model_of_vectors(
-    stored: StoredVectors | None, model: ModelOptions, console: Console, *, given: bool
+    stored: StoredVectors | None, model: ModelOptions, console: Console, *, is_named: bool
 ) -> ModelOptions:
-    """Return the model that made the vectors, where the command line names none (`given`)."""
-    own = stored.model if stored is not None else None
-    if given or own is None or own == model.model:
+    """Return the model options, with the model that made the vectors unless the command line names one (`is_named`)."""
+    vectors_model = stored.model if stored is not None else None
+    if is_named or vectors_model is None or vectors_model == model.model:
         return model
-    console.info(f"the vectors were made by {own}; using it")
-    return replace(model, model=own)
+    console.info(f"the vectors were made by {vectors_model}; using it")
+    return replace(model, model=vectors_model)
 
 
 def stored_vectors(
     inputs: InputOptions, keep: Sequence[str] = (), where: Condition | None = None
 ) -> StoredVectors | None:
-    """Return the files of vectors that are named as inputs, if there are any; `keep` are columns that rows should keep.
+    """Return the files of vectors among the inputs, or None; `keep` are columns that rows should keep.
 
     Raises:
-        UsageError: images are named beside them, or they are of texts.
+        UsageError: there are images among the inputs too, or the vectors are of texts.
         VectorsError: a file cannot be used.
     """
     arguments = inputs.images or []

@@ -1,4 +1,4 @@
-"""The file of `clipcli calibrate`: thresholds and a temperature, and what they hold for and for nothing else."""
+"""The file of `clipcli calibrate`: thresholds and a temperature, with the model and labels that they are valid for."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _LARGEST = 256 << 20
-"""Bytes. A million labels have about 200 MB."""
+"""Bytes. A million labels are about 200 MB."""
 _AGAIN = "run clipcli calibrate again with the same model, labels and prompts as classify"
 _NAMED = 3
 _TEMPERATURES = (1e-4, 1e4)
-"""Far wider than calibration finds: beyond them all scores would be 0 and 1, or all alike."""
+"""Far wider than any calibration: outside this range all scores would be 0 and 1, or all equal."""
 
 
 @dataclass(frozen=True)
 class LabelThreshold:
-    """One label, with what is known of it on held-out images: value, low, high of a 95 % interval."""
+    """The threshold of one label, with its figures on held-out images: value, low and high of a 95 % interval."""
 
     label: str
     phrases: tuple[str, ...]
-    """The text for it in the prompts."""
+    """The phrases for the label in the prompts."""
     threshold: float
     images: int
     own: bool
@@ -58,12 +58,12 @@ class ThresholdFile:
     prompts: str
     """The prompt set's name, for messages."""
     texts: str
-    """sha256 over all labels and the texts that stand for them."""
+    """sha256 of all labels and their texts."""
     temperature: float
     labels: tuple[LabelThreshold, ...]
     images: int
     calibration_error: tuple[float, float]
-    """Before, on all images, and after, on held-out ones."""
+    """Before calibration, on all images; after it, on held-out images."""
     accuracy: float
     """Share of held-out images that were decided right."""
     objective: str
@@ -73,16 +73,16 @@ class ThresholdFile:
 
     @property
     def by_label(self) -> Mapping[str, float]:
-        """Return the lowest score with which each label is given."""
+        """Return the threshold of each label."""
         return {entry.label: entry.threshold for entry in self.labels}
 
     @property
     def known_labels(self) -> tuple[Label, ...]:
-        """Return the labels that it was made for."""
+        """Return the labels that the thresholds were made for."""
         return tuple(Label(entry.label, entry.phrases) for entry in self.labels)
 
     def cooled(self, scoring: Scoring) -> Scoring:
-        """Return the model's head with the temperature in it."""
+        """Return the scoring with scale and bias divided by the temperature."""
         return Scoring(scoring.scale / self.temperature, scoring.bias / self.temperature, scoring.activation)
 
     def require_texts(
@@ -95,26 +95,28 @@ class ThresholdFile:
             UsageError: made for `--multi-label`, or for one label per image.
         """
         if self.multi_label != multi_label:
-            made, add = ("with", "add") if self.multi_label else ("without", "leave out")
-            raise UsageError(f"these thresholds were made {made} --multi-label", hint=f"{add} --multi-label")
-        mine, theirs = {label.name for label in labels}, set(self.by_label)
-        if mine != theirs:
-            extra = ", ".join(sorted(mine - theirs)[:_NAMED])
-            missing = ", ".join(sorted(theirs - mine)[:_NAMED])
-            what = "; ".join(filter(None, (extra and f"no threshold for {extra}", missing and f"without {missing}")))
-            raise LabelsError(f"these thresholds were made for other labels: {what}", hint=_AGAIN)
+            with_or_without, add = ("with", "add") if self.multi_label else ("without", "leave out")
+            raise UsageError(f"these thresholds were made {with_or_without} --multi-label", hint=f"{add} --multi-label")
+        names, calibrated = {label.name for label in labels}, set(self.by_label)
+        if names != calibrated:
+            extra = ", ".join(sorted(names - calibrated)[:_NAMED])
+            missing = ", ".join(sorted(calibrated - names)[:_NAMED])
+            differences = "; ".join(
+                filter(None, (extra and f"no threshold for {extra}", missing and f"without {missing}"))
+            )
+            raise LabelsError(f"these thresholds were made for other labels: {differences}", hint=_AGAIN)
         if self.texts != digest_of_texts(labels, prompts, background):
-            raise LabelsError(self._what_differs(labels, prompts), hint=_AGAIN)
+            raise LabelsError(self._difference(labels, prompts), hint=_AGAIN)
 
-    def _what_differs(self, labels: Sequence[Label], prompts: PromptSet) -> str:
-        """Say which texts are others than those that the thresholds were made with."""
-        made = {entry.label: entry.phrases for entry in self.labels}
+    def _difference(self, labels: Sequence[Label], prompts: PromptSet) -> str:
+        """Return a sentence that names the texts that differ from those of the calibration."""
+        phrases_of = {entry.label: entry.phrases for entry in self.labels}
         for label in labels:
-            if made[label.name] != label.phrases:
-                there, here = "; ".join(made[label.name]), "; ".join(label.phrases)
+            if phrases_of[label.name] != label.phrases:
+                calibrated, current = "; ".join(phrases_of[label.name]), "; ".join(label.phrases)
                 return (
                     f"these thresholds were made with other texts for {quoted(label.name)}: "
-                    f"{quoted(there)} there, {quoted(here)} here"
+                    f"{quoted(calibrated)} there, {quoted(current)} here"
                 )
         if self.prompts != prompts.name:
             return f"these thresholds were made with the prompts {self.prompts}, not with {prompts.name}"
@@ -131,54 +133,54 @@ class ThresholdFile:
 
 
 def digest_of_texts(labels: Sequence[Label], prompts: PromptSet, background: Iterable[str]) -> str:
-    """Of everything that becomes a label's vector; the order of labels does not matter."""
+    """Return a sha256 of all texts behind the labels' vectors; the order of labels does not matter."""
     texts = {label.name: expand(label, prompts) for label in labels}
     return hashlib.sha256(json.dumps([texts, list(background)], sort_keys=True).encode()).hexdigest()
 
 
-def write_thresholds(found: ThresholdFile, target: Target) -> None:
+def write_thresholds(thresholds: ThresholdFile, target: Target) -> None:
     """Write the file. Raises OutputError."""
-    target.write(dumps({"format": FORMAT, **asdict(found)}, indent=2).encode("utf-8") + b"\n")
+    target.write(dumps({"format": FORMAT, **asdict(thresholds)}, indent=2).encode("utf-8") + b"\n")
 
 
 def read_thresholds(path: str) -> ThresholdFile:
-    """Read what `write_thresholds` wrote.
+    """Read a file that `write_thresholds` wrote.
 
     Raises:
-        LabelsError: it cannot be read, is something else, is of a newer clipcli, or holds a number that means nothing.
+        LabelsError: it cannot be read, is of another kind or of a newer clipcli, or has a number out of range.
     """
     try:
         data = parse_json(read_bytes(path, _LARGEST), repeated="refuse")
         if isinstance(data, dict) and isinstance(data.get("format"), int) and data["format"] > FORMAT:
             raise LabelsError(f"{path}: made by a newer clipcli (format {data['format']})", hint="upgrade clipcli")
-        found = decode(_File, data)
-        _check_numbers(found)
+        thresholds = decode(_File, data)
+        _check_numbers(thresholds)
     except OSError as error:
         raise LabelsError(f"{path}: cannot be read: {reason_of(error)}") from error
     except ValueError as error:
         raise LabelsError(f"{path}: not a thresholds file of clipcli calibrate ({error})") from error
-    return ThresholdFile(*(getattr(found, one.name) for one in fields(ThresholdFile)))
+    return ThresholdFile(*(getattr(thresholds, field.name) for field in fields(ThresholdFile)))
 
 
 @dataclass(frozen=True)
 class _File(ThresholdFile):
-    """With what stands before it in the file."""
+    """A threshold file with its format number."""
 
     format: int = -1
 
 
-def _check_numbers(found: ThresholdFile) -> None:
-    """Refuse what is of the right kind and means nothing. Raises DecodeError, which says where it stands."""
-    if not found.labels:
+def _check_numbers(thresholds: ThresholdFile) -> None:
+    """Refuse values of the right type that are out of range. Raises DecodeError, which names the value."""
+    if not thresholds.labels:
         raise DecodeError("it has no labels")
-    name, count = Counter(entry.label for entry in found.labels).most_common(1)[0]
+    name, count = Counter(entry.label for entry in thresholds.labels).most_common(1)[0]
     if count > 1:
         raise DecodeError(f"label {shown(name)} stands {count} times")
-    _require(found.temperature, "temperature", *_TEMPERATURES)
-    for value in (*found.calibration_error, found.accuracy, found.target_precision or 0.0):
+    _require(thresholds.temperature, "temperature", *_TEMPERATURES)
+    for value in (*thresholds.calibration_error, thresholds.accuracy, thresholds.target_precision or 0.0):
         _require(value, "calibration_error, accuracy or target_precision")
-    _require(found.images, "images", 0, math.inf)
-    for entry in found.labels:
+    _require(thresholds.images, "images", 0, math.inf)
+    for entry in thresholds.labels:
         of = f"of label {shown(entry.label)}"
         _require(entry.threshold, f"threshold {of}")
         _require(entry.images, f"images {of}", 0, math.inf)
@@ -186,6 +188,6 @@ def _check_numbers(found: ThresholdFile) -> None:
             _require(value, f"precision or recall {of}")
 
 
-def _require(value: float, what: str, low: float = 0.0, high: float = 1.0) -> None:
+def _require(value: float, name: str, low: float = 0.0, high: float = 1.0) -> None:
     if not low <= value <= high:  # neither is a NaN
-        raise DecodeError(f"{what} is {value:g}, not from {low:g} to {high:g}")
+        raise DecodeError(f"{name} is {value:g}, not from {low:g} to {high:g}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from clipcli.core.run_summary import RunSummary
+from clipcli.core.console import RunSummary
 from clipcli.errors import LabelsError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, is_words
 from clipcli.inputs.sources.suffixes import SHARDS, TABLES, TEXT_TABLES, has_suffix
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from clipcli.inputs.row_filter import Condition
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.shared import CarriedOptions, InputOptions, LabelOptions
-    from clipcli.runs.classify.boxes_run import BoxesRun
+    from clipcli.runs.classify.boxes import BoxesRun
     from clipcli.runs.classify.head_file import HeadFile
-    from clipcli.runs.classify.predictor_run import PredictorRun
+    from clipcli.runs.classify.predictors import PredictorRun
     from clipcli.runs.classify.threshold_file import ThresholdFile
 
 
@@ -37,10 +37,10 @@ def plan(
     inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, console: Console,
     *, family: Sequence[ImageRef] | None = None, keep: Sequence[str] = (), where: Condition | None = None,
 ) -> ClassifyRun:  # fmt: skip
-    """Check everything that was asked before a model is touched.
+    """Check all options before a model is loaded, and return the run.
 
-    `family` are images that these are a part of, `keep` are columns of tables that rows keep, `where` says which rows
-    of tables are wanted.
+    `family` are all images, if these are a part of them; `keep` are columns of tables that rows keep; `where` filters
+    rows of tables.
 
     Raises:
         UsageError: options that do not go together.
@@ -79,14 +79,14 @@ def plan_command(
     inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions, console: Console,
     *, keep: Sequence[str] = (), where: Condition | None = None,
 ) -> ClassifyRun | PredictorRun:  # fmt: skip
-    """Check what was asked of the command: labels for images, or the scores of predictors.
+    """Check the options of the command, and return a run that gives labels or scores of predictors.
 
     Raises:
-        ClipcliError: as `plan`, and for predictors with what they have no use for.
+        ClipcliError: as `plan`; or an option without effect on predictors.
     """
     if not (score.head or check.lowest or check.highest):
         return plan(inputs, labels, score, check, console, keep=keep, where=where)
-    from clipcli.runs.classify.predictor_run import PredictorRun, parse_limits, read_heads  # few runs have predictors
+    from clipcli.runs.classify.predictors import PredictorRun, parse_limits, read_heads  # few runs have predictors
 
     heads, predictors = read_heads(score.head or [])
     limits = parse_limits(check.lowest or [], check.highest or [], predictors)
@@ -94,16 +94,16 @@ def plan_command(
         return plan(inputs, labels, score, check, console, keep=keep, where=where)
     if heads:
         raise UsageError("a head of clipcli fit and predictors do not go together", hint="run classify for each")
-    given = {
+    ignored = {
         "--labels": labels.labels, "--labels-file": labels.labels_file, "--prompts": labels.prompts,
         "--threshold": score.threshold, "--thresholds": score.thresholds, "--multi-label": score.multi_label,
         "--none": score.none, "--background": score.background, "--similarity": score.similarity,
         "--groups": score.groups, "--expect": check.expect, "--expect-from": check.expect_from,
         "--min-accuracy": check.min_accuracy, "--forbid": check.forbid, "--keep": list(keep),
     }  # fmt: skip
-    if others := [option for option, value in given.items() if value not in (None, False, [])]:
+    if set_options := [option for option, value in ignored.items() if value not in (None, False, [])]:
         hint = "predictors give scores, not labels: --min and --max check them"
-        raise UsageError(f"{predictors[0].source} is a predictor: {others[0]} has no effect", hint=hint)
+        raise UsageError(f"{predictors[0].source} is a predictor: {set_options[0]} has no effect", hint=hint)
     stored = stored_vectors(inputs, (), where)
     refs = _refs(inputs, None, (), where, console) if stored is None else []
     return PredictorRun(refs, predictors, limits, RunSummary(console), stored=stored)
@@ -113,22 +113,21 @@ def plan_boxes(
     path: str, inputs: InputOptions, labels: LabelOptions, score: ScoreOptions, check: CheckOptions,
     *, console: Console, carried: CarriedOptions,
 ) -> BoxesRun:  # fmt: skip
-    """Check what was asked of `--boxes`: the images are those of the file.
+    """Check the options of `--boxes`, whose images are those of the file, and return the run.
 
     Raises:
-        ClipcliError: as `plan`, for a file that cannot be used, and for what boxes have no use for.
+        ClipcliError: as `plan`; a file that cannot be used, or an option without effect on boxes.
     """
-    from clipcli.runs.classify.boxes_file import read_boxes
-    from clipcli.runs.classify.boxes_run import BoxesRun
+    from clipcli.runs.classify.boxes import BoxesRun, read_boxes
 
-    given = {
+    ignored = {
         "images": inputs.images, "--files-from": inputs.files_from, "--head": score.head, "--expect": check.expect,
         "--expect-from": check.expect_from, "--forbid": check.forbid, "--min": check.lowest, "--max": check.highest,
         "--keep": carried.keep, "--where": carried.where,
     }  # fmt: skip
-    if others := [option for option, value in given.items() if value]:
+    if set_options := [option for option, value in ignored.items() if value]:
         hint = f"the images are those that {path} names"
-        raise UsageError(f"--boxes and {others[0]} do not go together", hint=hint)
+        raise UsageError(f"--boxes and {set_options[0]} do not go together", hint=hint)
     images = read_boxes(path)
     job = plan(replace(inputs, images=[image.path for image in images]), labels, score, check, console)
     return BoxesRun(images, job)
@@ -137,9 +136,9 @@ def plan_boxes(
 def _arguments_as_labels(
     inputs: InputOptions, labels: LabelOptions, console: Console
 ) -> tuple[InputOptions, LabelOptions]:
-    """Take the words behind the images for labels, where no others are given: `classify photos/ cat dog`."""
+    """Take words after the images as labels if no option gives labels: `classify photos/ cat dog`."""
     arguments = inputs.images or []
-    end = next((place for place, argument in enumerate(arguments) if is_words(argument)), len(arguments))
+    end = next((position for position, argument in enumerate(arguments) if is_words(argument)), len(arguments))
     words = arguments[end:]
     if not words:
         return inputs, labels
@@ -167,29 +166,31 @@ def _head(score: ScoreOptions, labels: LabelOptions) -> HeadFile | None:
         return None
     if len(score.head) > 1:
         raise UsageError("--head can be given once", hint="fit one head for all labels")
-    given = {
+    ignored = {
         "--labels": labels.labels, "--labels-file": labels.labels_file, "--prompts": labels.prompts,
         "--thresholds": score.thresholds, "--multi-label": score.multi_label, "--similarity": score.similarity,
         "--background": score.background, "--groups": score.groups,
     }  # fmt: skip
-    if others := [option for option, value in given.items() if value]:
-        raise UsageError(f"--head and {others[0]} do not go together", hint="a head has labels and scores of its own")
-    from clipcli.runs.classify.predictor_run import read_heads
+    if set_options := [option for option, value in ignored.items() if value]:
+        raise UsageError(
+            f"--head and {set_options[0]} do not go together", hint="a head has labels and scores of its own"
+        )
+    from clipcli.runs.classify.predictors import read_heads
 
     heads, predictors = read_heads(score.head)
     if predictors:
         raise UsageError(f"{predictors[0].source} is a predictor, not a head of clipcli fit", hint="see docs/heads.md")
-    path, found = score.head[0], heads[0]
-    if score.none is not None and found.novelty.limit is None:
+    path, head = score.head[0], heads[0]
+    if score.none is not None and head.novelty.limit is None:
         hint = "fit it again with two pictures or more of a label"
         raise UsageError(f"{path}: it was not learnt what is none of its labels, so --none has no effect", hint=hint)
-    return found
+    return head
 
 
 def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOptions) -> None:
     if score.multi_label and (score.similarity or score.groups):
-        other = "--similarity" if score.similarity else "--groups"
-        raise UsageError(f"--multi-label and {other} do not go together", hint="choose one")
+        option = "--similarity" if score.similarity else "--groups"
+        raise UsageError(f"--multi-label and {option} do not go together", hint="choose one")
     if score.thresholds and (score.threshold is not None or score.similarity or score.groups or score.none):
         raise UsageError("--thresholds goes without --threshold, --similarity, --groups and --none", hint="choose one")
     if score.none is not None and not score.none.strip():
@@ -208,9 +209,10 @@ def _refs(
     where: Condition | None,
     console: Console,
 ) -> Iterable[ImageRef]:
-    """Return a list wherever its length can be known beforehand; the images of a table when no others are named.
+    """Return the images: those of the inputs, or of the table of expected labels if there are no inputs.
 
-    Shards and tables may hold millions, so their images are not listed.
+    It is a list if their number can be known; images on stdin, of shards and of tables may be millions and are not
+    listed.
     """
     arguments, lists = inputs.images or [], inputs.files_from or []
     if not arguments and not lists and expected is not None and expected.table is not None:
@@ -224,7 +226,7 @@ def _refs(
 
 
 def _group_labels(options: LabelOptions, score: ScoreOptions) -> tuple[Label, ...]:
-    """Return the labels of the groups, where nothing else says which labels there are."""
+    """Return the labels of the groups if no other option gives labels."""
     alone = score.groups and not (options.labels or options.labels_file or score.thresholds)
     return labels_of(parse_groups(str(score.groups))) if alone else ()
 
@@ -232,10 +234,7 @@ def _group_labels(options: LabelOptions, score: ScoreOptions) -> tuple[Label, ..
 def _labels(
     options: LabelOptions, expected: ExpectationCheck | None, refs: Iterable[ImageRef], thresholds: ThresholdFile | None
 ) -> tuple[Label, ...]:
-    """Return the labels given.
-
-    Without any, those of the thresholds, or those expected: the folders' names or the table's.
-    """
+    """Return the labels of the options; without any, those of the thresholds, the folders or the table."""
     if thresholds is not None and not (options.labels or options.labels_file):
         return thresholds.known_labels
     if options.labels or options.labels_file or expected is None or expected.label is not None:
@@ -254,7 +253,7 @@ def _labels(
 
 
 def _imagenet_labels(ids: Iterable[str]) -> tuple[Label, ...]:
-    """Return the labels of `@imagenet` for folders that are named by WordNet ids.
+    """Return the labels of `@imagenet` for folders whose names are WordNet ids.
 
     Raises:
         LabelsError: an id is none of ImageNet's 1,000.

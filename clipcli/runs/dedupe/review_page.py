@@ -15,8 +15,7 @@ from clipcli import images
 from clipcli.core.console import printable
 from clipcli.core.files import decimal_size
 from clipcli.errors import ImageError
-from clipcli.output.page import Card, PageChoice, Saving, Section, link_to, write_page
-from clipcli.output.picture_uris import thumbnail
+from clipcli.output.page import Card, PageChoice, Saving, Section, link_to, thumbnail, write_page
 from clipcli.output.targets import open_target
 from clipcli.plan.read import reviewed_name
 from clipcli.runs.dedupe.difference_image import difference

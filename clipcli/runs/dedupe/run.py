@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from clipcli.core.console import RunSummary
 from clipcli.core.files import decimal_size
 from clipcli.core.redaction import redact
-from clipcli.core.run_summary import RunSummary
 from clipcli.errors import ExitCode, UsageError
 from clipcli.inputs.collect import collect, is_stream
 from clipcli.inputs.sources.filesystems import is_url
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.options.dedupe import DuplicateOptions
     from clipcli.options.shared import InputOptions, RunOptions
     from clipcli.plan.decisions import Decisions

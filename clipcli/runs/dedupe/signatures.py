@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image
 
 from clipcli import images
-from clipcli.core.blas_threads import single_threaded_blas
-from clipcli.core.devices import usable_cores
+from clipcli.core.devices import single_threaded_blas, usable_cores
 from clipcli.errors import ImageError
 from clipcli.images.digests import pixel_digest
 from clipcli.images.thumbnails import COMPARED, glance, laid_on

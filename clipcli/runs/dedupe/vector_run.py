@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
-from clipcli.core.run_summary import RunSummary
+from clipcli.core.console import RunSummary
 from clipcli.core.vectors import unit_length
 from clipcli.errors import ExitCode, UsageError, VectorsError
 from clipcli.inputs.collect import nothing_left

@@ -1,4 +1,4 @@
-"""`clipcli detect`: where in each image the labels are."""
+"""`clipcli detect`: boxes of the labels in each image."""
 
 from clipcli.runs.detect.coco import open_sink as open_sink
 from clipcli.runs.detect.rows import DetectedRow as DetectedRow

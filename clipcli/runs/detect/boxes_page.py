@@ -1,4 +1,4 @@
-"""The report of `detect`: what was found, label by label, with the boxes drawn."""
+"""The report of `detect`: images with their boxes drawn, label by label."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageDraw
 
-from clipcli.output.page import Card, Section, link_to, write_page
-from clipcli.output.picture_uris import thumbnail
+from clipcli.output.page import Card, Section, link_to, thumbnail, write_page
 from clipcli.output.targets import open_target
 
 if TYPE_CHECKING:
@@ -17,50 +16,51 @@ if TYPE_CHECKING:
     from clipcli.runs.detect.rows import DetectedRow
 
 _EDGE: Final = 384
-"""Pixels of the longer side, so that small boxes are seen."""
+"""Pixels of the longer side; large enough that small boxes are visible."""
 _SHOWN: Final = 200
-"""Images of one label; beyond this a page is no longer looked at, and its size is in the tens of megabytes."""
+"""Largest number of images of one label; more would make a page of tens of megabytes."""
 _LISTED: Final = 5
-"""Boxes of an image whose scores are written under it."""
+"""Largest number of scores under an image."""
 _LINE, _RIM = (225, 29, 72), (255, 255, 255)
-"""Red, within white on either side, so that it is seen on any picture."""
+"""Red with a white rim, visible on any picture."""
 
 
 @dataclass
 class BoxesPage:
-    """Takes the boxes of each image as they come, and writes the page when the run is over."""
+    """Collects the boxes of each image, and writes the page at the end of the run."""
 
     path: str
     cards: dict[str, list[Card]] = field(default_factory=dict)
     """By label."""
     boxes: dict[str, int] = field(default_factory=dict)
-    """The number of boxes per label, and of images with boxes (`seen`)."""
-    seen: dict[str, int] = field(default_factory=dict)
+    """Number of boxes per label."""
+    images_with: dict[str, int] = field(default_factory=dict)
+    """Number of images with boxes per label."""
     images: int = 0
 
     def take(self, image: Image.Image, path: str, rows: Sequence[DetectedRow]) -> None:
-        """Take one image with its boxes, the best first."""
+        """Add one image with its boxes, the best first."""
         self.images += 1
         by_label: dict[str, list[DetectedRow]] = {}
         for row in rows:
             by_label.setdefault(row.label, []).append(row)
         for label, own in by_label.items():
             self.boxes[label] = self.boxes.get(label, 0) + len(own)
-            self.seen[label] = self.seen.get(label, 0) + 1
-            if self.seen[label] <= _SHOWN:
+            self.images_with[label] = self.images_with.get(label, 0) + 1
+            if self.images_with[label] <= _SHOWN:
                 self.cards.setdefault(label, []).append(self._card(image, path, own))
 
     def write(self, labels: Sequence[str], model: str) -> None:
-        """Write it, whole or not at all. Raises OutputError."""
-        found = sum(self.boxes.values())
-        lead = f"{found:,} boxes in {self.images:,} images, by {model}"
+        """Write the page, whole or not at all. Raises OutputError."""
+        count = sum(self.boxes.values())
+        lead = f"{count:,} boxes in {self.images:,} images, by {model}"
         with open_target(self.path) as target:
             write_page(target, f"clipcli detect: {', '.join(labels)[:80]}", lead, self._sections(labels))
 
     def _sections(self, labels: Sequence[str]) -> Iterator[Section]:
         for label in labels:
             cards = self.cards.get(label, [])
-            count, images = self.boxes.get(label, 0), self.seen.get(label, 0)
+            count, images = self.boxes.get(label, 0), self.images_with.get(label, 0)
             title = f"{label}: {count:,} {'box' if count == 1 else 'boxes'} in {images:,} of {self.images:,} images"
             note = f"the first {_SHOWN} images are shown" if images > _SHOWN else "" if cards else "found nowhere"
             yield Section(title, tuple(cards), note=note)

@@ -30,7 +30,7 @@ _DIGITS: Final = 6
 
 @contextmanager
 def open_sink(output: Output, job: DetectRun[SessionT], session: SessionT) -> Iterator[Sink[AnyRow]]:
-    """Open where the rows of a run go: a COCO document, or a writer of rows as other commands have.
+    """Open the target of the rows: a COCO document, or a writer of rows as in other commands.
 
     Raises:
         OutputError: the target cannot be written.
@@ -41,14 +41,14 @@ def open_sink(output: Output, job: DetectRun[SessionT], session: SessionT) -> It
         return
     job.lists_images = True
     with open_target(output.path) as target:
-        document = CocoDocument(target, [label.name for label in job.wanted.labels], job.locator.model_of(session))
+        document = CocoDocument(target, [label.name for label in job.query.labels], job.locator.model_of(session))
         yield document
         document.close()
 
 
 @dataclass
 class CocoDocument:
-    """`images`, `annotations` with scores and `categories`, written when all rows are there.
+    """`images`, `annotations` with scores and `categories`, written after the last row.
 
     Ids count from 1. Images that cannot be read are left out.
     """
@@ -60,7 +60,7 @@ class CocoDocument:
     annotations: list[dict[str, object]] = field(default_factory=list)
 
     def write(self, row: AnyRow) -> None:
-        """Take an image, or a box of the image before it."""
+        """Add an image, or a box of the image before it."""
         if isinstance(row, ImageRow):
             width, height = row.size
             number = len(self.images) + 1

@@ -1,4 +1,4 @@
-"""The two ways to boxes: a detection model's own, and the best of many windows with any other model."""
+"""Two locators of boxes: a detection model, and a search over many windows with any other model."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ class Located:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DetectionQuery:
     """The labels to find, and the conditions for boxes."""
 
     labels: Sequence[Label]
     prompts: PromptSet
     threshold: float | None
-    """None for that of the way."""
+    """Least score of a box; None means the locator's default."""
     multi_label: bool = False
     """True if a box can have several labels."""
 
 
 class Locator(Protocol[SessionT_contra]):
-    """One way."""
+    """A way to find boxes."""
 
     def locate(
         self, session: SessionT_contra, refs: Iterable[ImageRef], console: Console
     ) -> Iterator[tuple[ImageRef, Located | ImageError]]:
-        """Yield what is in each image, or why it cannot be used, in input order."""
+        """Yield the boxes or the error of each image, in input order."""
         ...
 
     def model_of(self, session: SessionT_contra) -> str:
@@ -71,26 +71,26 @@ class Locator(Protocol[SessionT_contra]):
 
 @dataclass(frozen=True)
 class DetectorLocator:
-    """A detection model's own boxes."""
+    """Boxes of a detection model."""
 
-    wanted: Wanted
+    query: DetectionQuery
 
     def locate(
         self, session: DetectorSession, refs: Iterable[ImageRef], console: Console
     ) -> Iterator[tuple[ImageRef, Located | ImageError]]:
         """See `Locator`."""
         del console
-        wanted = self.wanted
-        session.read_labels([expand(label, wanted.prompts) for label in wanted.labels])
+        query = self.query
+        session.read_labels([expand(label, query.prompts) for label in query.labels])
         default = session.model.detector.kind.default_threshold
-        threshold = default if wanted.threshold is None else wanted.threshold
-        choose = every_label if wanted.multi_label else best_label_each
-        for ref, said in session.detect(refs):
-            if isinstance(said, ImageError):
-                yield ref, said
+        threshold = default if query.threshold is None else query.threshold
+        choose = every_label if query.multi_label else best_label_each
+        for ref, result in session.detect(refs):
+            if isinstance(result, ImageError):
+                yield ref, result
                 continue
-            chosen = choose(said.boxes, said.scores, threshold)
-            yield ref, Located(said.image, whole_pixels(chosen, *said.image.size))
+            chosen = choose(result.boxes, result.scores, threshold)
+            yield ref, Located(result.image, whole_pixels(chosen, *result.image.size))
 
     def model_of(self, session: DetectorSession) -> str:
         """See `Locator`."""
@@ -99,9 +99,9 @@ class DetectorLocator:
 
 @dataclass(frozen=True)
 class CoarseLocator:
-    """The best of many windows, with any model."""
+    """Boxes made from the windows with the best scores, with any OpenCLIP model."""
 
-    wanted: Wanted
+    query: DetectionQuery
 
     def locate(
         self, session: Session, refs: Iterable[ImageRef], console: Console
@@ -111,33 +111,35 @@ class CoarseLocator:
             "coarse boxes: they are where many windows that show a label overlap, and a model for classification knows "
             "nothing of edges; expect boxes that are too large or too small, or take a detection model: -m owlv2"
         )
-        wanted = self.wanted
-        texts = session.embed_labels(wanted.labels, wanted.prompts)
+        query = self.query
+        texts = session.embed_labels(query.labels, query.prompts)
         nothing = session.embed_texts(BACKGROUND)
         for ref in refs:
-            found = embed_regions(session, ref, propose_windows)
-            if isinstance(found, ImageError):
-                yield ref, found
+            regions = embed_regions(session, ref, propose_windows)
+            if isinstance(regions, ImageError):
+                yield ref, regions
             else:
-                probabilities = self._scores(session, found.vectors, texts, nothing)
-                yield ref, Located(found.image, self._chosen(found, probabilities))
+                probabilities = self._scores(session, regions.vectors, texts, nothing)
+                yield ref, Located(regions.image, self._select_boxes(regions, probabilities))
 
     def model_of(self, session: Session) -> str:
         """See `Locator`."""
         return session.info.name
 
     def _scores(self, session: Session, windows: Vectors, texts: Vectors, nothing: Vectors) -> Scores:
-        """(windows, labels): probability of each label against the others and the background, or the model's own."""
+        """Return (windows, labels): probability of each label against the others and the background, or by sigmoid."""
         scoring = session.scoring
         if scoring.activation == "sigmoid":
             return scores(windows @ texts.T, scoring)
-        if self.wanted.multi_label:
-            own, others = (windows @ each.T * np.float32(scoring.scale) for each in (texts, nothing))
-            return sigmoid(own - np.logaddexp.reduce(others, axis=1, keepdims=True))
+        if self.query.multi_label:
+            label_logits, background_logits = (
+                windows @ each.T * np.float32(scoring.scale) for each in (texts, nothing)
+            )
+            return sigmoid(label_logits - np.logaddexp.reduce(background_logits, axis=1, keepdims=True))
         return scores(windows @ np.concatenate([texts, nothing]).T, scoring)[:, : len(texts)]
 
-    def _chosen(self, found: Regions, scores: Scores) -> Answers:
-        wanted = self.wanted
-        threshold = COARSE_THRESHOLD if wanted.threshold is None else wanted.threshold
-        size = found.image.size
-        return boxes_of_windows(found.boxes, scores, size, threshold, multi_label=wanted.multi_label)
+    def _select_boxes(self, regions: Regions, scores: Scores) -> Answers:
+        query = self.query
+        threshold = COARSE_THRESHOLD if query.threshold is None else query.threshold
+        size = regions.image.size
+        return boxes_of_windows(regions.boxes, scores, size, threshold, multi_label=query.multi_label)

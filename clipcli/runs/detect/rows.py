@@ -37,7 +37,7 @@ class DetectedRow:
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One image that could be read, for the format that lists images too; its boxes follow."""
+    """One image that could be read, for formats that list images too; its boxes follow."""
 
     image: str
     size: tuple[int, int]

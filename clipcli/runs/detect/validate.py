@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clipcli.core.console import RunSummary
 from clipcli.core.files import is_folder
-from clipcli.core.run_summary import RunSummary
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.collect import is_stream
 from clipcli.prompts import load_prompts, parse_labels, require_prompts
 from clipcli.runs.detect.boxes_page import BoxesPage
-from clipcli.runs.detect.locators import CoarseLocator, DetectorLocator, Wanted
+from clipcli.runs.detect.locators import CoarseLocator, DetectionQuery, DetectorLocator
 from clipcli.runs.detect.run import DetectRun
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def plan(inputs: InputOptions, labels: LabelOptions, options: DetectOptions, console: Console) -> DetectRun[Session]:
-    """Check what was asked, for any OpenCLIP model: the coarse way.
+    """Check the options and return a run with any OpenCLIP model, which gives coarse boxes.
 
     Raises:
         UsageError: no labels, or a folder for crops that cannot be used.
         ClipcliError: images, labels or prompts that cannot be used.
     """
-    wanted = _wanted(labels, options, labels.prompts or [])
+    query = _query(labels, options, labels.prompts or [])
     return DetectRun(
-        _refs(inputs, console), wanted, CoarseLocator(wanted), RunSummary(console), _folder(options.crops),
+        _refs(inputs, console), query, CoarseLocator(query), RunSummary(console), _folder(options.crops),
         _page(options.report),
     )  # fmt: skip
 
@@ -41,19 +41,19 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: DetectOptions, con
 def plan_detector(
     inputs: InputOptions, labels: LabelOptions, options: DetectOptions, console: Console
 ) -> DetectRun[DetectorSession]:
-    """Check the same for a detection model, which is told the labels as they are where there are no `--prompts`."""
-    wanted = _wanted(labels, options, labels.prompts or ["plain"])
+    """Check the options and return a run with a detection model; without `--prompts` it gets the bare labels."""
+    query = _query(labels, options, labels.prompts or ["plain"])
     return DetectRun(
-        _refs(inputs, console), wanted, DetectorLocator(wanted), RunSummary(console), _folder(options.crops),
+        _refs(inputs, console), query, DetectorLocator(query), RunSummary(console), _folder(options.crops),
         _page(options.report),
     )  # fmt: skip
 
 
-def _wanted(labels: LabelOptions, options: DetectOptions, prompts: list[str]) -> Wanted:
+def _query(labels: LabelOptions, options: DetectOptions, prompts: list[str]) -> DetectionQuery:
     chosen = parse_labels(labels.labels or [], labels.labels_file or [])
     loaded = load_prompts(prompts)
     require_prompts(chosen, loaded)
-    return Wanted(chosen, loaded, options.threshold, options.multi_label)
+    return DetectionQuery(chosen, loaded, options.threshold, options.multi_label)
 
 
 def _folder(crops: str | None) -> str | None:

@@ -18,7 +18,7 @@ class DoctorRow:
     name: str
     value: str
     ok: bool | None = None
-    """Whether it is good; None if it is only information."""
+    """True if it is good; None if it is only information."""
     columns: ClassVar[tuple[str, ...]] = ("area", "name", "value", "ok")
     path: ClassVar[None] = None
 

@@ -81,12 +81,12 @@ def compute_answer() -> Answer:
     """
     from clipcli.core.console import Console
     from clipcli.images.preprocess import to_pixels
-    from clipcli.models.choice import Choice
     from clipcli.models.model import Model
+    from clipcli.models.spec import Choice
 
     encoder = Model(Choice("tiny", "cpu", offline=True), Console(quiet=True)).encoder
-    how = encoder.info.preprocessing
-    image = encoder.encode_images(to_pixels(draw(*how.image_size), how)[None])
+    preprocessing = encoder.info.preprocessing
+    image = encoder.encode_images(to_pixels(draw(*preprocessing.image_size), preprocessing)[None])
     texts = encoder.encode_texts(TEXTS)
     return Answer(encoder.info.fingerprint, unit_length(np.concatenate([image, texts])))
 

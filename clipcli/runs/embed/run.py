@@ -9,8 +9,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Generic, ParamSpec
 
-from clipcli.core.console import printable
-from clipcli.core.run_summary import RunSummary
+from clipcli.core.console import RunSummary, printable
 from clipcli.errors import InputsError, OutputError, UsageError
 from clipcli.inputs.shards import Listing
 from clipcli.runs.embed.embed_inputs import ImageSource, Input, parse_source
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.texts import TextRef
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.options.embed import TextOptions, VectorOptions
     from clipcli.options.shared import InputOptions
     from clipcli.runs.base import Advance, Sink

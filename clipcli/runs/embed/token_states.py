@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import numpy as np
 
+from clipcli.core.console import RunSummary
 from clipcli.core.files import size_words
-from clipcli.core.run_summary import RunSummary
 from clipcli.errors import ExitCode, InputsError, ModelError, UsageError
 from clipcli.inputs.texts import read_texts
 from clipcli.models.spec import parse_model
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clipcli.core.console import Console
     from clipcli.engines.openclip import OpenClipEncoder
     from clipcli.engines.text_states import TokenChunk
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.options.embed import EmbedInputOptions, StateOptions, TextOptions, VectorOptions
     from clipcli.runs.base import Advance
     from clipcli.session.session import Session

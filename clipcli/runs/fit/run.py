@@ -71,7 +71,7 @@ class FitRun:
     output: str
     """The file for the head."""
     force: bool = False
-    """Whether to write the head even if it does not help."""
+    """True if the head is written even if it does not help."""
     declined: bool = field(default=False, init=False)
     unit: ClassVar[str] = "image"
 

@@ -1,4 +1,4 @@
-"""`clipcli models bench`: the same path as a run's, each model in a fresh process, nothing cached."""
+"""`clipcli models bench`: measure each model in a fresh process, through the same session as a run, without a cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clipcli.runs.models.rows import BenchRow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
 
 _IMAGES = 32
 _SIZE = (640, 480)
@@ -28,7 +28,7 @@ def benchmark(choices: Sequence[Choice], seconds: float) -> Iterator[BenchRow]:
     """Yield one row per model, as soon as it is measured.
 
     Raises:
-        ModelError: one cannot be loaded, or its process was ended, as for want of memory.
+        ModelError: a model cannot be loaded, or its process was killed, for example for lack of memory.
     """
     with TemporaryDirectory(prefix="clipcli-bench-") as folder:
         files = draw_images(Path(folder))
@@ -51,7 +51,7 @@ def _in_fresh_process(choice: Choice, files: Sequence[str], seconds: float) -> B
 
 
 def _guarded(choice: Choice, files: Sequence[str], seconds: float) -> tuple[str, BenchRow | str | None]:
-    """Errors as texts: not all of them survive the way between processes."""
+    """Return errors as texts, since not all exceptions can be pickled."""
     try:
         return "", measure(choice, files, seconds)
     except ModelError as error:
@@ -62,9 +62,9 @@ def measure(choice: Choice, files: Sequence[str], seconds: float) -> BenchRow:
     """Measure one model in this process.
 
     Args:
-        choice: the model, and where it runs.
-        files: images to embed, over and over.
-        seconds: how long at least, for images and for texts each.
+        choice: the model with device, precision and engine.
+        files: images to embed repeatedly.
+        seconds: least time for images, and again for texts.
     """
     started = time.perf_counter()
     from clipcli.core.console import Console
@@ -83,8 +83,8 @@ def measure(choice: Choice, files: Sequence[str], seconds: float) -> BenchRow:
         images = _rate(lambda _: list(session.embed_images(refs)), len(refs), seconds)
         texts = _rate(lambda turn: session.embed_texts(_texts(turn)), _TEXTS, seconds)
         engine = session.model.engine
-        where = f"{encoder.device} {encoder.precision} {engine}"
-        return BenchRow(session.model.spec.name, where, loaded, images, texts, peak_megabytes())
+        setup = f"{encoder.device} {encoder.precision} {engine}"
+        return BenchRow(session.model.spec.name, setup, loaded, images, texts, peak_megabytes())
 
 
 def _rate(work: Callable[[int], object], count: int, seconds: float) -> float:
@@ -100,7 +100,7 @@ def _texts(turn: int) -> list[str]:
 
 
 def draw_images(folder: Path) -> list[str]:
-    """Photo-sized JPEG files with something in them, the same every time."""
+    """Write photo-sized JPEG files with random smooth content, the same every time; return their paths."""
     import numpy as np
     from PIL import Image
 
@@ -114,9 +114,9 @@ def draw_images(folder: Path) -> list[str]:
 
 
 def peak_megabytes() -> float | None:
-    """Return the most memory that this process held.
+    """Return the peak resident memory of this process in 10^6 bytes, or None if unknown.
 
-    On Linux of its own program alone, not of the one it was forked from.
+    On Linux it excludes the memory of the process it was forked from.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")

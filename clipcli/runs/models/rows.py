@@ -16,14 +16,14 @@ class BenchRow:
     where: str
     """Device, precision, engine."""
     load_seconds: float
-    """From nothing imported to ready for images and texts."""
+    """Time from the first import until images and texts can be encoded."""
     images_per_second: float
-    """From a JPEG file of 640 × 480 to its vector."""
+    """From a JPEG file of 640 × 480 pixels to its vector."""
     texts_per_second: float
     peak_megabytes: float | None
-    """The most memory of the process, in 10^6 bytes; None where the system does not tell."""
+    """Peak memory of the process, in 10^6 bytes; None if unknown."""
     ratio: float | None = None
-    """Images a second, over those of the first model."""
+    """Images per second, divided by those of the first model."""
     columns: ClassVar[tuple[str, ...]] = ("model", "where", "load_s", "images_s", "texts_s", "peak_mb", "ratio")
     path: ClassVar[None] = None
 

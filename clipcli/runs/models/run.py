@@ -17,11 +17,9 @@ from clipcli.engines.registry import SOURCE_ENGINE
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
 from clipcli.models import catalogue, loader, records
 from clipcli.models.catalogue import ALIAS_NAMES
-from clipcli.models.choice import Choice
-from clipcli.models.detector_loader import load_detector_model, parse_detector
-from clipcli.models.loader import export_source, export_to_cache
+from clipcli.models.loader import export_source, export_to_cache, load_detector_model, parse_detector
 from clipcli.models.model import Model
-from clipcli.models.spec import TINY_FOLDER, parse_model
+from clipcli.models.spec import TINY_FOLDER, Choice, parse_model
 from clipcli.runs.models.rows import FactRow, ModelRow
 
 if TYPE_CHECKING:
@@ -35,27 +33,27 @@ if TYPE_CHECKING:
 
 _PRECISIONS: Final[Mapping[str, Literal["fp32", "fp16"]]] = {"float32": "fp32", "float16": "fp16"}
 _LARGEST_CONFIG = 1 << 20
-"""Bytes; open_clip's have one or two thousand."""
+"""Bytes; configs of open_clip have one or two thousand."""
 
 
 def listing(pattern: str, weights_dir: str | None) -> Iterator[ModelRow]:
-    """Return every model with published weights, the embedded one, and others of the hub that are here; the best first.
+    """Return all published models, the embedded one, and other hub models in the cache; the most accurate first.
 
-    `pattern` is a part of the name, or of an alias, whatever its case.
+    `pattern` is a part of the name or the alias; case does not matter.
     """
-    others = set(hub.cached_models(weights_dir))
+    uncatalogued = set(hub.cached_models(weights_dir))
     rows = []
     for architecture, tags in openclip_registry.tags().items():
         for tag in tags:
             repo, filename = openclip_registry.repository(architecture, tag)
-            others.discard(repo)
+            uncatalogued.discard(repo)
             name = f"{architecture}/{tag}"
             on_disk = hub.is_cached(repo, filename, weights_dir) or bundles.is_bundle(records.bundle_folder(name))
             rows.append(_published_row(architecture, tag, on_disk=on_disk))
-    rows += [ModelRow(f"hf-hub:{repo}", None, None, on_disk=True) for repo in others]
+    rows += [ModelRow(f"hf-hub:{repo}", None, None, on_disk=True) for repo in uncatalogued]
     rows.sort(key=lambda row: (-(row.imagenet_top1 or 0), row.model))
-    wanted = pattern.casefold()
-    return (row for row in [_tiny_row(), *rows] if wanted in row.model.casefold() or wanted in (row.alias or ""))
+    part = pattern.casefold()
+    return (row for row in [_tiny_row(), *rows] if part in row.model.casefold() or part in (row.alias or ""))
 
 
 def _tiny_row() -> ModelRow:
@@ -82,7 +80,7 @@ def _published_row(architecture: str, tag: str, *, on_disk: bool) -> ModelRow:
 
 
 def facts(model: Model) -> list[FactRow]:
-    """What a model is, one fact per row. Weights that are not on this disk are not fetched; rows say what lacks them.
+    """Return one row per fact about a model. Weights are not downloaded; without them, rows say what is unknown.
 
     Raises:
         ModelError: it cannot be found or loaded.
@@ -105,23 +103,23 @@ def facts(model: Model) -> list[FactRow]:
 
 
 def _without_weights(model: Model) -> list[FactRow] | None:
-    """Return the same of a model of the hub whose weights are not here, from its config; None where they are."""
+    """Return the facts of a hub model from its config if its weights are not on this disk; None if they are."""
     spec, choice = model.spec, model.choice
     if spec.kind not in {"tag", "hub"}:
         return None
     openclip_registry.check_name(spec, ALIAS_NAMES)
     repo, filename = openclip_registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
-    at = hub.Hub(model.console, choice.weights_dir, offline=choice.offline)
-    is_here = at.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename)
+    hub_client = hub.Hub(model.console, choice.weights_dir, offline=choice.offline)
+    is_here = hub_client.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename)
     if is_here and has_packages("torch"):
         return None
-    described, overlay, revision = _described(spec, at)
-    lacking = f"unknown until the weights are here: clipcli models pull {spec.name}"
+    described, overlay, revision = _described(spec, hub_client)
+    reason = f"unknown until the weights are here: clipcli models pull {spec.name}"
     if not has_packages("torch"):
-        lacking = f"unknown without torch, which runs this model: {install_command('torch')}"
+        reason = f"unknown without torch, which runs this model: {install_command('torch')}"
     return [
         FactRow("model", spec.name),
-        FactRow("fingerprint", lacking),
+        FactRow("fingerprint", reason),
         FactRow("revision", revision),
         FactRow("dim", described.dim),
         *_published_facts(model),
@@ -132,7 +130,9 @@ def _without_weights(model: Model) -> list[FactRow] | None:
     ]
 
 
-def _described(spec: ModelSpec, at: hub.Hub) -> tuple[openclip_registry.Architecture, Mapping[str, object], str | None]:
+def _described(
+    spec: ModelSpec, hub_client: hub.Hub
+) -> tuple[openclip_registry.Architecture, Mapping[str, object], str | None]:
     """Return an architecture, the preprocessing of its weights, and their commit.
 
     The config of a repository is fetched.
@@ -142,7 +142,7 @@ def _described(spec: ModelSpec, at: hub.Hub) -> tuple[openclip_registry.Architec
         if architecture is None:
             raise ModelError(f"no model {spec.where!r}", hint="clipcli models list shows all")
         return architecture, openclip_registry.tags()[spec.where][spec.version], None
-    path = at.fetch(spec.where, hub.CONFIG, spec.version or None)
+    path = hub_client.fetch(spec.where, hub.CONFIG, spec.version or None)
     if path is None:
         raise ModelError(f"{spec.where} has no {hub.CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
     try:
@@ -155,7 +155,7 @@ def _described(spec: ModelSpec, at: hub.Hub) -> tuple[openclip_registry.Architec
 
 
 def _published_facts(model: Model) -> list[FactRow]:
-    """Return what was published with the model; of others only that nothing is known."""
+    """Return the published figures of a model; without any, rows with empty values."""
     spec = model.spec
     figures = catalogue.figures(spec.where, spec.version) if spec.kind == "tag" else None
     if figures is None:
@@ -170,16 +170,17 @@ def _published_facts(model: Model) -> list[FactRow]:
     ]
 
 
-def _preprocessing_facts(how: Preprocessing) -> list[FactRow]:
+def _preprocessing_facts(preprocessing: Preprocessing) -> list[FactRow]:
+    height, width = preprocessing.image_size
     return [
-        FactRow("image", f"{how.image_size[1]} × {how.image_size[0]}, {how.resize_mode}, {how.interpolation}"),
-        FactRow("mean", ", ".join(f"{value:.4g}" for value in how.mean)),
-        FactRow("std", ", ".join(f"{value:.4g}" for value in how.std)),
+        FactRow("image", f"{width} × {height}, {preprocessing.resize_mode}, {preprocessing.interpolation}"),
+        FactRow("mean", ", ".join(f"{value:.4g}" for value in preprocessing.mean)),
+        FactRow("std", ", ".join(f"{value:.4g}" for value in preprocessing.std)),
     ]
 
 
 def pull(choice: Choice, console: Console, *, export: bool) -> None:
-    """Have a model on this disk, whole, and ready to start fast.
+    """Download a model completely, and make its fast-starting copy if `export`.
 
     Raises:
         ModelError: it cannot be fetched, or is damaged.
@@ -203,7 +204,7 @@ def pull(choice: Choice, console: Console, *, export: bool) -> None:
 
 
 def _is_detector(name: str) -> bool:
-    """Return whether a name means a detection model for certain: an alias, or a repository that is named after one."""
+    """Return whether a name is an alias of a detection model, or a repository named after one."""
     return name in DETECTOR_ALIASES or is_detector_name(name.removeprefix("hf-hub:").partition("@")[0])
 
 
@@ -212,15 +213,15 @@ def export(choice: Choice, output: str | None, dtype: str, name: str | None, con
 
     Raises:
         UsageError: no such type, options that do not go together, or a model that is a bundle already.
-        OutputError: something else is in its place.
+        OutputError: the folder is not a bundle, or cannot be written.
         ModelError: it cannot be loaded or exported.
     """
     precision = _PRECISIONS.get(dtype)
     if precision is None:
         raise UsageError(f"no type {dtype!r} for stored weights", hint="float32 or float16")
     if output is None and (precision == "fp16" or name):
-        given = "--dtype float16" if precision == "fp16" else "--name"
-        raise UsageError(f"{given} goes with -o DIR", hint="the copy in the cache stands for the model as it is")
+        option = "--dtype float16" if precision == "fp16" else "--name"
+        raise UsageError(f"{option} goes with -o DIR", hint="the copy in the cache stands for the model as it is")
     if parse_model(choice.model).kind == "bundle":
         raise UsageError(f"{choice.model} is a bundle already", hint="copy its folder")
     model, folder = Model(choice, console), Path(output).expanduser() if output else None
@@ -229,21 +230,21 @@ def export(choice: Choice, output: str | None, dtype: str, name: str | None, con
     console.info(f"exporting {model.spec.name}: loading it, then half a minute or more for a large model")
     encoder, revision = cast("OpenClipEncoder", model.encoder), model.revision
     if folder is None:
-        made = export_to_cache(encoder, revision, model.spec.name)
+        exported = export_to_cache(encoder, revision, model.spec.name)
     else:
-        made = export_source(encoder, revision, folder, precision, name)
-    console.info(f"{made.folder}: {made.size / 1e6:,.1f} MB, fingerprint {made.info.fingerprint}")
+        exported = export_source(encoder, revision, folder, precision, name)
+    console.info(f"{exported.folder}: {exported.size / 1e6:,.1f} MB, fingerprint {exported.info.fingerprint}")
     if folder and not name and model.spec.kind in {"folder", "checkpoint"}:
         console.info("it is named by a path of this machine; for a bundle that travels give it a name with --name")
 
 
 def verify(choice: Choice, images: Sequence[str], source: str | None, console: Console) -> list[FactRow]:
-    """Check the files of a model, and a bundle against its source where that is on this disk.
+    """Check the files of a model, and compare a bundle with its source if that is on this disk.
 
-    `source` is the model to compare a bundle with; None is the one that its manifest names.
+    `source` is the model to compare a bundle with; None means the one that its manifest names.
 
     Raises:
-        BundleError, DownloadError: a file whose hash is wrong, by name.
+        BundleError, DownloadError: a file's hash is wrong; the message names the file.
         InputsError: an image that cannot be read.
         ModelError: vectors that are not finite, or not those of the source; a `source` that cannot be loaded.
         UsageError: images or a source to compare, and no bundle.
@@ -263,18 +264,18 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, console: C
         return [*rows, FactRow("source", f"{named}: not on this disk, not compared; --source MODEL names another")]
     if _shape(original) != _shape(model.encoder):
         raise ModelError(f"{named} is another model: its images, vectors or texts have other sizes than the bundle's")
-    found = _compare(model.encoder, original, pixels)
-    if not found.ok:
+    comparison = _compare(model.encoder, original, pixels)
+    if not comparison.ok:
         raise ModelError(
-            f"{model.spec.name}: vectors differ from those of {named} by {found.images:.2e} (images) and "
-            f"{found.texts:.2e} (texts), more than {found.limit:.0e}",
+            f"{model.spec.name}: vectors differ from those of {named} by {comparison.images:.2e} (images) and "
+            f"{comparison.texts:.2e} (texts), more than {comparison.limit:.0e}",
             hint="export it again",
         )
     return [
         *rows,
         FactRow("source", named),
-        FactRow("largest image difference", f"{found.images:.2e}"),
-        FactRow("largest text difference", f"{found.texts:.2e}"),
+        FactRow("largest image difference", f"{comparison.images:.2e}"),
+        FactRow("largest text difference", f"{comparison.texts:.2e}"),
     ]
 
 
@@ -287,17 +288,19 @@ def _checked_weights(model: Model, choice: Choice, console: Console) -> list[Fac
 
 
 def _finite(model: Model) -> FactRow:
-    """Raise ModelError where a tower answers noise or words with numbers that mean nothing."""
+    """Return a row if both towers give finite vectors; raise ModelError otherwise."""
     from clipcli.engines.parity import towers_not_finite
 
     if towers := towers_not_finite(model.encoder):
-        what = "both towers" if len(towers) > 1 else f"its {towers[0]} tower"
-        raise ModelError(f"{model.spec.name}: {what} gave numbers that are not finite", hint="the weights are damaged")
+        towers_text = "both towers" if len(towers) > 1 else f"its {towers[0]} tower"
+        raise ModelError(
+            f"{model.spec.name}: {towers_text} gave numbers that are not finite", hint="the weights are damaged"
+        )
     return FactRow("vectors", "finite")
 
 
 def _source_of(name: str, model: Model, console: Console, *, must: bool) -> Encoder | None:
-    """Return the model that a bundle was made from; None where it is not here, unless it `must`."""
+    """Return the model that a bundle was made from; None if it is not on this disk, which is an error if it `must`."""
     try:
         return Model(Choice(name, "cpu", "fp32", SOURCE_ENGINE, True, model.choice.weights_dir), console).encoder  # noqa: FBT003
     except (ModelError, UsageError) as error:

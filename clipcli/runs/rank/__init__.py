@@ -1,8 +1,7 @@
 """One run of `rank`: queries become vectors, images or vector files become a corpus, and the best are found.
 
 validate.py       options that do not go together
-queries.py        options and files → queries → unit vectors
-query_stream.py   queries that arrive on stdin
+queries.py        options, files and stdin → queries → unit vectors
 corpus_files.py   arguments → images, vector files or an index
 corpus.py         their names and vectors, block by block
 finder.py         which rows count, and the search itself

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from clipcli.output.page import Card, Section, link_to, write_page
-from clipcli.output.picture_uris import read_thumbnail
+from clipcli.output.page import Card, Section, link_to, read_thumbnail, write_page
 from clipcli.output.targets import open_target
 
 if TYPE_CHECKING:

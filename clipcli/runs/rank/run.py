@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.core.run_summary import RunSummary
+from clipcli.core.console import RunSummary
 from clipcli.errors import ExitCode, ImageError, InputsError, ModelError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, nothing_left
 from clipcli.inputs.query import Query, example, read_query
@@ -16,8 +16,7 @@ from clipcli.runs.rank.corpus import Corpus, FilePart, ImagePart
 from clipcli.runs.rank.corpus_files import Sources, check_model, find_sources, reading_warnings
 from clipcli.runs.rank.finder import CorpusFinder, HitLimits, IndexFinder
 from clipcli.runs.rank.previews import Preview
-from clipcli.runs.rank.queries import embed_queries, first_argument, read_queries
-from clipcli.runs.rank.query_stream import QueryStream
+from clipcli.runs.rank.queries import QueryStream, embed_queries, first_argument, read_queries
 from clipcli.runs.rank.recall import ExpectedHits, parse_expected
 from clipcli.runs.rank.rows import OWN_COLUMNS, Searched
 from clipcli.runs.rank.validate import refuse_all_of_an_index, refuse_columns, refuse_copies, refuse_mixtures

@@ -24,12 +24,11 @@ from clipcli.session.session import open_session
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clipcli.core.console import Console
-    from clipcli.core.run_summary import RunSummary
+    from clipcli.core.console import Console, RunSummary
     from clipcli.core.vectors import Vector
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.image_texts import Pair
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.options.score import ScoreLimitOptions
     from clipcli.output import CarriedColumns, Row
     from clipcli.prompts import PromptSet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clipcli.core.run_summary import RunSummary
+from clipcli.core.console import RunSummary
 from clipcli.errors import UsageError
 from clipcli.inputs.collect import STDIN
 from clipcli.inputs.image_texts import PairColumns, read_pairs

@@ -14,7 +14,7 @@ from clipcli.runs.select.bare_rows import open_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from clipcli.core.run_summary import RunSummary
+    from clipcli.core.console import RunSummary
     from clipcli.inputs.row_filter import Condition, RowFilter
 
 ERROR_COLUMN = "error"

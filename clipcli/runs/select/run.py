@@ -7,9 +7,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from clipcli.core.console import printable
+from clipcli.core.console import RunSummary, printable
 from clipcli.core.redaction import redact
-from clipcli.core.run_summary import RunSummary
 from clipcli.errors import ExitCode, ImageError, InputsError, UsageError
 from clipcli.inputs.collect import STDIN, ImageRef
 from clipcli.inputs.sources.patterns import named_files, names_of

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.session.pipeline import Embedded
     from clipcli.session.ray.cluster import Cluster
     from clipcli.session.ray.resources import ClusterSpec, WorkerPool

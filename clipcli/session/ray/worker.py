@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clipcli.core.encoder import ModelInfo, Precision, Scoring
-    from clipcli.models.choice import Choice
+    from clipcli.models.spec import Choice
     from clipcli.session.session import Session
     from clipcli.session.session_options import SessionOptions
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipcli.core.blas_threads import single_threaded_blas
+from clipcli.core.devices import single_threaded_blas
 from clipcli.tasks.dedupe.alignment import DRAWN
 from clipcli.tasks.dedupe.likeness import TURNS, turn
 from clipcli.tasks.dedupe.pairs import Pairs, ranks_of

@@ -1,8 +1,8 @@
-"""How a head is learnt from a few examples. Every method starts from the labels' texts, and adds what the pictures say.
+"""Methods that learn a head from a few examples, starting from the labels' texts.
 
-All of them score a label with the zero-shot logit plus a learnt term, so that with little to learn from, or with
-examples that teach nothing, what is left is the zero-shot head. Each has a few strengths to choose from; which is best
-is decided on examples that were held out (`clipcli.tasks.fit.held_out`).
+Every method scores a label with the zero-shot logit plus a learnt term, so that with few or uninformative examples the
+zero-shot head remains. Each has a few strengths; the best one is chosen on held-out examples
+(`clipcli.tasks.fit.held_out`).
 """
 
 from __future__ import annotations
@@ -12,43 +12,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from clipcli.tasks.fit.few_shot_head import FewShotHead
+from clipcli.tasks.fit.heads import Examples, FewShotHead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
-    from clipcli.core.vectors import Scores, Vectors
-
     Floats: TypeAlias = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Labelled vectors, and the vectors of the labels' texts."""
-
-    vectors: Vectors
-    """(examples, dim), unit length."""
-    truth: npt.NDArray[np.int64]
-    """(examples,): the label's number."""
-    texts: Vectors
-    """(labels, dim), unit length."""
-    scale: float
-    """The factor for cosines in the model's own head."""
-
-    def some(self, chosen: npt.NDArray[np.bool_]) -> Examples:
-        """Only the chosen examples."""
-        return Examples(self.vectors[chosen], self.truth[chosen], self.texts, self.scale)
-
-    def zero_shot(self) -> Scores:
-        """(examples, labels): the logits of the labels' texts alone."""
-        return np.asarray(self.vectors @ self.texts.T * np.float32(self.scale), np.float32)
-
-    @property
-    def answers(self) -> Floats:
-        """(examples, labels): 1 at the right label, else 0."""
-        return np.asarray(self.truth[:, None] == np.arange(len(self.texts)), np.float64)
 
 
 @dataclass(frozen=True)
@@ -56,11 +27,11 @@ class Method:
     """A way to learn a head."""
 
     about: str
-    """For `--help`, in a few words."""
+    """Description for `--help`, in a few words."""
     heads: Callable[[Examples], Iterator[FewShotHead]]
-    """Yields a head for each strength; always the same number of them."""
+    """Yields one head per strength; always the same number."""
     default: int
-    """The strength, by number, where none can be held against examples: a cautious one."""
+    """Index of the strength to use without held-out examples: a cautious one."""
 
 
 def prototypes(examples: Examples) -> Iterator[FewShotHead]:
@@ -75,7 +46,7 @@ def prototypes(examples: Examples) -> Iterator[FewShotHead]:
     np.add.at(sums, truth, vectors)
     means = sums / np.maximum(counts, 1.0)[:, None]
     middle = means[counts > 0].mean(axis=0)
-    # A mean of few pictures is uncertain: it is drawn towards the middle as if one more picture lay there.
+    # A mean of few pictures is uncertain: it is shrunk towards the middle, as if one more picture lay there.
     offsets = (means - middle) * (counts / (counts + _PSEUDO_COUNT))[:, None]
     directions = _whitened(vectors - means[truth], offsets, float(len(vectors) - (counts > 0).sum()))
     bias = -np.einsum("ij,ij->i", directions, middle + offsets / 2.0)
@@ -85,12 +56,12 @@ def prototypes(examples: Examples) -> Iterator[FewShotHead]:
 
 
 def _whitened(deviations: Floats, offsets: Floats, degrees: float) -> Floats:
-    """(labels, dim): offsets times the inverse of the pooled covariance, shrunk towards a multiple of the identity."""
+    """Return (labels, dim): offsets times the inverse of the pooled covariance, shrunk towards the identity."""
     dim = offsets.shape[1]
     trace = float((deviations**2).sum())
     if degrees <= 0 or trace <= 0:
         return np.asarray(offsets * dim)
-    # Woodbury: with fewer examples than dimensions the inverse is found among the examples.
+    # Woodbury identity: with fewer examples than dimensions the smaller matrix is inverted.
     if len(deviations) < dim:
         inner = deviations @ deviations.T + trace / degrees * np.eye(len(deviations))
         corrected = offsets - np.linalg.solve(inner, deviations @ offsets.T).T @ deviations
@@ -100,7 +71,7 @@ def _whitened(deviations: Floats, offsets: Floats, degrees: float) -> Floats:
 
 
 def ridge(examples: Examples) -> Iterator[FewShotHead]:
-    """Kernel ridge regression of what the texts get wrong: a closed form, and no example is forgotten.
+    """Yield heads by kernel ridge regression of the residuals of the texts, in closed form.
 
     Bendou et al., "ProKeR: A Kernel Perspective on Few-Shot Adaptation of Large Vision-Language Models",
     arXiv:2501.11175, section 3.
@@ -120,7 +91,7 @@ def ridge(examples: Examples) -> Iterator[FewShotHead]:
 
 
 def knn(examples: Examples) -> Iterator[FewShotHead]:
-    """Yield the nearest examples vote, each for its own label (Tip-Adapter, arXiv:2207.09519)."""
+    """Yield heads in which the nearest examples vote for their labels (Tip-Adapter, arXiv:2207.09519)."""
     head = replace(_texts_alone(examples), examples=examples.vectors)
     answers = examples.answers.astype(np.float32)
     for strength in _VOTES:
@@ -130,7 +101,7 @@ def knn(examples: Examples) -> Iterator[FewShotHead]:
 
 
 def linear(examples: Examples) -> Iterator[FewShotHead]:
-    """L2 logistic regression on top of the texts' logits: no penalty for what the texts say already."""
+    """Yield heads by L2 logistic regression with the texts' logits as offset, which is not penalised."""
     from scipy.optimize import minimize
 
     start = examples.zero_shot().astype(np.float64)
@@ -142,13 +113,15 @@ def linear(examples: Examples) -> Iterator[FewShotHead]:
     def loss(flat: Floats, penalty: float) -> tuple[float, Floats]:
         weights = flat.reshape(theta.shape)
         logs = _log_softmax(start + reduced @ weights[:-1] + weights[-1])
-        off = np.exp(logs) - answers
-        gradient = np.vstack([reduced.T @ off + penalty * weights[:-1], off.sum(axis=0) + penalty * weights[-1]])
+        residual = np.exp(logs) - answers
+        gradient = np.vstack(
+            [reduced.T @ residual + penalty * weights[:-1], residual.sum(axis=0) + penalty * weights[-1]]
+        )
         return float(-(logs * answers).sum() + penalty / 2.0 * (weights**2).sum()), gradient.ravel()
 
     spread = float((reduced**2).sum()) / len(vectors)
     for penalty in _RIDGES:
-        found = minimize(
+        solution = minimize(
             loss,
             theta.ravel(),
             args=(penalty * max(spread, 1e-12),),
@@ -156,13 +129,13 @@ def linear(examples: Examples) -> Iterator[FewShotHead]:
             method="L-BFGS-B",
             options={"maxiter": 300},
         )
-        theta = found.x.reshape(theta.shape)
+        theta = solution.x.reshape(theta.shape)
         directions = theta[:-1].T @ basis
         yield _added(examples, directions, theta[-1] - directions @ middle)
 
 
 def _sharpness(examples: Examples) -> list[float]:
-    """Return how fast votes fade, by how far apart pictures lie: models differ much in that."""
+    """Return sharpness values scaled by the mean distance of pictures, which differs between models."""
     middle = examples.vectors.mean(axis=0, dtype=np.float64)
     distance = 1.0 - float(middle @ middle)  # the mean of 1 - cosine over all pairs
     return [share / max(distance, 1e-6) for share in _SHARES]
@@ -170,13 +143,13 @@ def _sharpness(examples: Examples) -> list[float]:
 
 def _reduced(vectors: Floats) -> tuple[Floats, Floats]:
     """Return an orthonormal basis of the space that vectors span, (rank, dim), and the vectors in it, (n, rank)."""
-    left, lengths, basis = np.linalg.svd(vectors, full_matrices=False)
-    kept = lengths > lengths.max(initial=0.0) * 1e-7
-    return basis[kept], left[:, kept] * lengths[kept]
+    coordinates, lengths, basis = np.linalg.svd(vectors, full_matrices=False)
+    is_nonzero = lengths > lengths.max(initial=0.0) * 1e-7
+    return basis[is_nonzero], coordinates[:, is_nonzero] * lengths[is_nonzero]
 
 
 def _added(examples: Examples, directions: Floats, bias: Floats) -> FewShotHead:
-    """Return the texts' own head, and a linear one on top of it."""
+    """Return the sum of the texts' head and a linear head."""
     head = _texts_alone(examples)
     return replace(head, weights=(head.weights + directions).astype(np.float32), bias=bias.astype(np.float32))
 

@@ -15,9 +15,8 @@ from run import ROOT, run
 from clipcli import __version__
 from clipcli.errors import BundleError
 from clipcli.models import spec
-from clipcli.runs.doctor import machine as devices
-from clipcli.runs.doctor import machine as folders
-from clipcli.runs.doctor import selftest, software
+from clipcli.runs.doctor import run as doctor
+from clipcli.runs.doctor import selftest
 from clipcli.runs.doctor.selftest import Answer
 
 built = pytest.mark.skipif(not (spec.TINY_FOLDER / spec.MANIFEST).is_file(), reason="the embedded model is not built")
@@ -71,8 +70,8 @@ def test_every_package_that_is_needed_is_looked_for(no_tiny, monkeypatch):
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {re.split(r"[<>=!; ]", line)[0].replace("_", "-") for line in project["dependencies"]} - {"tomli"}
-    assert {name.replace("_", "-") for name in software._SHOWN + software._NEEDED} == needed
-    monkeypatch.setattr(software, "_NEEDED", ("no-such-package",))
+    assert {name.replace("_", "-") for name in doctor._SHOWN + doctor._NEEDED} == needed
+    monkeypatch.setattr(doctor, "_NEEDED", ("no-such-package",))
     result, found = findings()
     assert found["version", "no-such-package"]["ok"] is False
     assert result.code == 5
@@ -167,17 +166,17 @@ def test_the_embedded_model_gives_its_known_answer():
 def test_the_cpu_is_told_from_cpuinfo(tmp_path):
     file = tmp_path / "cpuinfo"
     file.write_text("processor : 0\nmodel name\t: Fast CPU 9\nflags\t\t: fpu avx2 amx_bf16\n")
-    assert devices._cpu(file) == "Fast CPU 9; avx2 amx_bf16; computes in bf16"
+    assert doctor._cpu(file) == "Fast CPU 9; avx2 amx_bf16; computes in bf16"
     file.write_text("processor : 0\nFeatures\t: fp asimd\n")
-    assert devices._cpu(file).endswith("; asimd; no bf16")
-    assert devices._cpu(tmp_path / "missing")
+    assert doctor._cpu(file).endswith("; asimd; no bf16")
+    assert doctor._cpu(tmp_path / "missing")
 
 
 def test_sizes_do_not_follow_links(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_bytes(bytes(1000))
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    assert 1000 <= folders.size_of(tmp_path) < 2000
+    assert 1000 <= doctor.size_of(tmp_path) < 2000
 
 
 @pytest.mark.thorough

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from run import run
 
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.runs.models.bench import draw_images, measure
 
 

@@ -14,7 +14,7 @@ from run import run
 from clipcli.core.console import Console
 from clipcli.errors import ClusterError, ImageError
 from clipcli.inputs.collect import ImageRef, collect
-from clipcli.models.choice import Choice
+from clipcli.models.spec import Choice
 from clipcli.session.pipeline import Embedded
 from clipcli.session.ray.cluster import ray_messages
 from clipcli.session.ray.ray_session import ClusterSession

@@ -73,7 +73,7 @@ def test_one_picture_of_each_label_cannot_be_held_out():
 
 def test_a_label_without_pictures_keeps_its_text():
     few, many = world(8, text_noise=0.3)
-    fit = fit_head(few.some(few.truth != 2), few.vectors[:0], "prototypes")
+    fit = fit_head(few.subset(few.truth != 2), few.vectors[:0], "prototypes")
     of_two = many.truth == 2
     assert accuracy(fit.head.logits(many.vectors[of_two]), many.truth[of_two]) > 0.5
 

@@ -1,4 +1,4 @@
-"""Use the values of the config file as defaults of options; the command line and the environment take precedence."""
+"""Default values of options from the config file; the command line and the environment take precedence."""
 
 from __future__ import annotations
 

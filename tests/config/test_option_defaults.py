@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from run import run
 
-from clipcli.config.defaults import file_defaults
+from clipcli.config.option_defaults import file_defaults
 
 OPTIONS = {
     "classify": frozenset({"model", "prompts", "workers", "format", "precision", "weights_dir"}),
