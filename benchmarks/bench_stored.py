@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +37,6 @@ for start in range(0, len(vectors), 8192):
     (np.asarray(vectors[start : start + 8192]) @ labels.T).argmax(axis=1)
 print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-CLIPCLI = """
-import resource, runpy, sys, time
-arguments, sys.argv = sys.argv[1:], ["clipcli", *sys.argv[1:]]
-began = time.perf_counter()
-try:
-    runpy.run_module("clipcli", run_name="__main__")
-except SystemExit as stop:
-    assert not stop.code, stop.code
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
 
 
 def make(path: Path, rows: int, fingerprint: str, dim: int) -> None:
@@ -59,13 +50,22 @@ def make(path: Path, rows: int, fingerprint: str, dim: int) -> None:
             writer.write(VectorRows([f"photos/{start + n:08d}.jpg" for n in range(len(some))], some))
 
 
-def measure(script: str, *arguments: str | Path) -> tuple[float, int]:
-    """Seconds and peak KB of a process."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=True
-    )
-    seconds, peak = done.stdout.split()[-2:]
+def measure_numpy(*arguments: str | Path) -> tuple[float, int]:
+    """Return the seconds of the product and the peak memory in KB."""
+    command = [sys.executable, "-c", NUMPY, *map(str, arguments)]
+    seconds, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return float(seconds), int(peak)
+
+
+def measure_clipcli(*arguments: str | Path) -> tuple[float, int]:
+    """Return the seconds of a command, with its start, and its peak memory in KB."""
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "clipcli", *map(str, arguments)])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode}")
+    return time.perf_counter() - began, usage.ru_maxrss
 
 
 def main() -> None:
@@ -86,11 +86,11 @@ def main() -> None:
         words = ",".join(f"thing {n}" for n in range(asked.labels))
         figures: dict[str, list[tuple[float, int]]] = {}
         for _ in range(asked.turns):
-            figures.setdefault("numpy product", []).append(measure(NUMPY, folder / "v.npy", folder / "labels.npy"))
+            figures.setdefault("numpy product", []).append(measure_numpy(folder / "v.npy", folder / "labels.npy"))
             for form in ("jsonl", "tsv"):
                 command = ("classify", "-l", words, "-m", "tiny", "-q", "-f", form, "-o", folder / f"rows.{form}")
-                few, _ = measure(CLIPCLI, *command, folder / "few.npy")
-                many, peak = measure(CLIPCLI, *command, folder / "v.npy")
+                few, _ = measure_clipcli(*command, folder / "few.npy")
+                many, peak = measure_clipcli(*command, folder / "v.npy")
                 figures.setdefault(f"clipcli classify, {form}", []).append((many - few, peak))
     write(asked.rows, asked.labels, dim, figures)
 
