@@ -30,7 +30,7 @@ class PairOptions(InputOptions):
         str | None,
         typer.Option(
             "--image", "--column", metavar="NAME",
-            help="Column of a table with the images. Or with their paths or URLs. By default image, image_url, path, …",
+            help="Column of a table that holds images, or their paths or URLs. By default image, image_url, path, …",
         ),
     ] = None  # fmt: skip
     text: Annotated[
@@ -45,7 +45,7 @@ class PairOptions(InputOptions):
         list[str] | None,
         typer.Option(
             "--prompts", "-p", metavar="NAME|FILE",
-            help="Put each text into these templates. The mean is taken. Repeatable.", show_default="none",
+            help="Put each text into these templates and average the vectors. Repeatable.", show_default="none",
         ),
     ] = None  # fmt: skip
 
@@ -68,7 +68,7 @@ class ScoreLimitOptions:
         float | None,
         typer.Option(
             "--fail-under", metavar="SHARE", min=0.0, max=1.0,
-            help="Exit with 1 when fewer reach --min-score. SHARE is that of all pairs; all of them are written then.",
+            help="Exit with 1 if a smaller share of all pairs reaches --min-score. All pairs are written then.",
         ),
     ] = None  # fmt: skip
 

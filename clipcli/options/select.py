@@ -62,7 +62,7 @@ class SampleOptions:
         typer.Option("--copy-to", metavar="DIR", help="Copy chosen images to DIR, with the files that belong to them."),
     ] = None
     per_shard: Annotated[
-        int, typer.Option("--per-shard", metavar="N", min=1, help="Samples per tar, where -o has a number.")
+        int, typer.Option("--per-shard", metavar="N", min=1, help="Samples per tar, if -o has a number.")
     ] = 10_000
     last_dot: Annotated[
         bool,

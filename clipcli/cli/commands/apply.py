@@ -23,7 +23,7 @@ def apply(
     keep_both: Annotated[
         bool,
         typer.Option(
-            "--keep-both", help="Touch no file; record all pairs as different. They are recorded in --ignore-file."
+            "--keep-both", help="Touch no file; record all pairs in --ignore-file as different."
         ),
     ] = False,
     ignore_file: Annotated[

@@ -30,7 +30,7 @@ def dedupe(
     run: RunOptions,
     elsewhere: ActionWords,
 ) -> None:
-    """Find copies, near copies and look-alikes. Touches no file."""
+    """Find copies, near copies and look-alikes. Changes no file."""
     from contextlib import nullcontext
 
     from clipcli.errors import UsageError
