@@ -892,8 +892,8 @@ def kept(folder: Path, model: str) -> list[str]:
     [
         ("sharp", "resize200"), ("resize200",), ("border5",), ("border12", "resize50"), ("resize150", "q30"),
         ("noise", "bright130", "saturated"), ("screen", "border12", "border5", "noise", "corner10", "turn1"),
-    ],  # fmt: skip
-)
+    ],
+)  # fmt: skip
 def test_what_is_real_is_kept(tmp_path, random_model, photo_like, edits):
     photo_like.save(tmp_path / "z.jpg", quality=90)
     for edit in edits:

@@ -22,9 +22,7 @@ def apply(
     options: ApplyOptions,
     keep_both: Annotated[
         bool,
-        typer.Option(
-            "--keep-both", help="Touch no file; record all pairs in --ignore-file as different."
-        ),
+        typer.Option("--keep-both", help="Touch no file; record all pairs in --ignore-file as different."),
     ] = False,
     ignore_file: Annotated[
         str | None,

@@ -39,7 +39,7 @@ _MAJORITY: Final = 3
 """Copies from which on there is a typical one."""
 _NEAR_THE_BEST: Final = 300
 _TYPICAL: Final = 0.025
-"""Distance from the median of a group that is no difference: JPEG quality 95 leaves 0.01, grain or a turn 0.05 to 0.2."""
+"""Distance from the median of a group that counts as none: JPEG quality 95 leaves 0.01, grain or a turn 0.05 to 0.2."""
 _TONE: Final = 20.0
 """Grey values that are as much as a power of ten."""
 _TONE_SIDE: Final = 32
