@@ -66,7 +66,7 @@ class VectorOptions:
         bool,
         typer.Option("--normalize/--no-normalize", help="Scale vectors to unit length, or leave them as they are."),
     ] = True
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run that had the same -o.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run with the same -o.")] = False
     shard: Annotated[
         str | None,
         typer.Option("--shard", metavar="I/N", help="Embed only part I of N. clipcli merge joins them."),

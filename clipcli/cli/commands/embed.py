@@ -11,7 +11,7 @@ from clipcli.options.shared import CarriedOptions, ModelOptions, RunOptions
 
 EVERYDAY = (
     "text", "texts_from", "output", "format", "dtype", "resume", "shard", "dry_run", "model", "device", "ray",
-    "files_from", "null", "column", "keep", "where", "include", "exclude", "verbose", "quiet",
+    "files_from", "null", "column", "keep", "include", "exclude", "quiet",
 )  # fmt: skip
 """Options in `--help`."""
 EXAMPLES = (
@@ -19,8 +19,7 @@ EXAMPLES = (
     'clipcli embed "a dog" "a cat"',
     "clipcli embed --texts-from captions.csv --column caption -o captions.npy",
     'clipcli embed "s3://bucket/shards/{00000..00099}.tar" -o photos.parquet',
-    "clipcli embed catalogue.csv --column photo --keep sku,price -o catalogue.parquet",
-    "clipcli embed photos/ -o part3.npy --shard 3/8",
+    "clipcli embed shop.csv --column photo --keep sku,price -o shop.parquet",
 )
 
 
