@@ -26,7 +26,7 @@ from training.targets import KINDS, NAMES, OTHER_NAMES, OTHERS, PLURALS, RARE_NA
 from training.text_tower import END, LONGEST, START, TextTower, padded
 
 BATCH = 384
-SHARES = {NAMES: 0.50, RARE_NAMES: 0.12, OTHER_NAMES: 0.18, KINDS: 0.04, PLURALS: 0.04, OTHERS: 0.12}
+SHARES = {NAMES: 0.40, RARE_NAMES: 0.10, OTHER_NAMES: 0.32, KINDS: 0.04, PLURALS: 0.04, OTHERS: 0.10}
 SAID_IN_TEMPLATE = {NAMES: 0.7, RARE_NAMES: 0.5, OTHER_NAMES: 0.7, KINDS: 0.3, PLURALS: 0.3, OTHERS: 0.3}
 START_WEIGHTS = {NAMES: 3.0, RARE_NAMES: 1.5, OTHER_NAMES: 1.3, KINDS: 1.0, PLURALS: 1.0, OTHERS: 1.0}
 START_TEMPLATES = 4
@@ -191,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--templates", type=Path, nargs="*", default=[])
-    parser.add_argument("--steps", type=int, default=1900)
+    parser.add_argument("--steps", type=int, default=4200)
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

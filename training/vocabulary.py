@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from clipcli.prompts import shipped
 from training import packages
 from training.sources import Archive, emoji_pairs
-from training.words import clean, kinds, members, synonyms
+from training.words import clean, equal_names, kinds, members, synonyms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,6 +100,7 @@ def build(labels: Iterable[str], archives: list[Archive], work: Path) -> Vocabul
     for name, others in synonyms().items():
         named = [text for text in (name, *others) if text in known]
         _say(words, known, [name, *others], words.meanings[named[0]] if named else [])
+    _join_equal(words)
     _add_kinds(words, wordnet, lemmas)
     taken = {*words.meanings, *words.kinds}
     words.others = [noun for noun in dict.fromkeys([*wordnet.common_nouns(), *all_lemmas()]) if noun not in taken]
@@ -126,6 +127,22 @@ def _add_set(words: Vocabulary, known: set[str], archive: Archive) -> None:
         for keyword in emoji.keywords:
             if len(keyword) > 2 and clean(keyword) not in known:
                 words.emoji_keywords.setdefault(clean(keyword), []).extend(words.meanings.get(clean(emoji.name), []))
+
+
+def _join_equal(words: Vocabulary) -> None:
+    """Let every name of a thing stand for all concepts called by its names; a concept's own number stays the first.
+
+    Two ImageNet classes are never joined: each keeps its own row of the classifier.
+    """
+    number = {name: at for at, name in reversed(list(enumerate(words.concepts)))}
+    for names in equal_names():
+        concepts = [number[name] for name in names if name in number]
+        concepts = concepts or [at for name in names for at in words.meanings.get(name, [])][:1]
+        apart = [at for at in concepts if at < IMAGENET][1:]
+        joined = [at for at in concepts if at not in apart]
+        for name in names if joined else ():
+            if number.get(name) not in apart:
+                words.meanings[name] = sorted(joined, key=lambda at: at != number.get(name))
 
 
 def _add_kinds(words: Vocabulary, wordnet: Wordnet, lemmas: list[list[str]]) -> None:

@@ -1,4 +1,4 @@
-"""Names as plain words: clean spelling, plurals, and the two word lists (kinds.txt, synonyms.txt)."""
+"""Names as plain words: clean spelling, plurals, and the word lists (kinds.txt, synonyms.txt, equal_names.txt)."""
 
 from __future__ import annotations
 
@@ -109,6 +109,12 @@ def kinds() -> dict[str, list[str]]:
 def synonyms() -> dict[str, list[str]]:
     """Class name → other ways to say it."""
     return read_list(HERE / "synonyms.txt")
+
+
+def equal_names() -> list[list[str]]:
+    """Names of one thing, each list in the order of the file."""
+    lines = (HERE / "equal_names.txt").read_text(encoding="utf-8").splitlines()
+    return [[clean(name) for name in line.split("=")] for line in lines if line and not line.startswith("#")]
 
 
 def members(kind: str, table: dict[str, list[str]]) -> set[str]:

@@ -56,3 +56,26 @@ def test_names_synonyms_kinds_and_keywords(tmp_path, monkeypatch):
     assert words.kinds["vehicle of set"] == [car]
     assert words.emoji_keywords["orchard"] == [words.number("red apple")]
     assert len(words.texts) == len(set(words.texts))
+
+
+def test_equal_names_share_their_concepts_but_two_imagenet_classes_stay_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(vocabulary.Wordnet, "read", lambda _folder: Wordnet({}, {}, vocabulary.Counter()))
+    equal = [
+        ["car", "automobile", "motor car"],
+        ["axe", "hatchet"],
+        ["laptop computer", "notebook computer", "my laptop"],
+    ]
+    equal.append(["nothing known", "nor this"])
+    monkeypatch.setattr(vocabulary, "equal_names", lambda: equal)
+    words = vocabulary.build(["automobile", "car", "axe"], [], tmp_path)
+    car, automobile = words.concepts.index("car"), words.concepts.index("automobile")
+    assert words.meanings["car"] == [car, automobile]
+    assert words.meanings["automobile"] == [automobile, car]
+    assert set(words.meanings["motor car"]) == {car, automobile}
+    assert words.number("car") == car
+    hatchet = words.concepts.index("hatchet")
+    assert words.meanings["hatchet"] == [hatchet, words.concepts.index("axe")]
+    laptop, notebook = (words.concepts.index(name) for name in ("laptop computer", "notebook computer"))
+    assert words.meanings["notebook computer"] == [notebook]
+    assert words.meanings["my laptop"] == [laptop]
+    assert "nothing known" not in words.meanings
