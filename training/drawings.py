@@ -1,10 +1,11 @@
-"""Teach the projection the drawings in examples/, in closed form, with hardly any change to other pictures.
+"""Teach the projection the drawings in examples/ and plain colours, in closed form, with hardly any change to others.
 
     python -m training.drawings WORK
 
 Adds the smallest matrix (ridge regression in the metric of the other pictures) that moves the twelve drawings,
 each in four views, to the vectors of their names, and a little to those of nothing in particular, which any other name
-then loses to. Changes WORK/tuned.pt once; the texts must be trained.
+then loses to. Pictures of one colour show nothing: they move to the same texts. Changes WORK/tuned.pt once; the texts
+must be trained.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from clipcli.runs.classify.run import BACKGROUND
 from training import features
 from training.names import Names
 from training.tune import Maps, tuned_tail, tuned_tower, whole
-from training.views import prepare
+from training.views import IMAGE_SIZE, prepare
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-PUSH = 0.25
+PUSH, PUSH_OF_BLANKS = 0.25, 0.5
+COLOURS = (
+    "white", "black", "#7a7d82", "silver", "dimgray", "whitesmoke", "red", "green", "blue", "yellow", "orange",
+    "brown", "beige", "skyblue", "purple", "pink", "darkgreen", "navy", "tan",
+)  # fmt: skip
+"""One colour each: pictures that show nothing."""
 COST, FLOOR = 8.0, 1e-3
 OTHERS = 4096
 """How many of the first rows stand for all pictures: their order is random."""
@@ -54,19 +60,21 @@ def teach(work: Path) -> None:
         return
     body = features.Body(tuned_tower(work)).eval()
     files = sorted(EXAMPLES.glob("*.png"))
+    blanks = [prepare(Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), colour)) for colour in COLOURS]
     pixels = [prepare(shown) for file in files for shown in shown_as(Image.open(file).convert("RGB"))]
     with torch.inference_mode():
-        _, values = body(torch.from_numpy(np.stack(pixels)))
+        _, values = body(torch.from_numpy(np.stack(pixels + blanks)))
         said = Names(work)
         names = said([file.stem.replace("-", " ") for file in files], ["a photo of a {}.", "a picture of a {}."])
         nothing = normalize(said(list(BACKGROUND), ["{}"]).mean(0), dim=0)
         wanted = normalize(names - 0.5 * names.mean(0) + 0.6 * nothing, dim=1)
-        wanted = wanted.repeat_interleave(len(pixels) // len(files), dim=0)
+        wanted = PUSH * wanted.repeat_interleave(len(pixels) // len(files), dim=0)
+        wanted = torch.cat([wanted, PUSH_OF_BLANKS * nothing.repeat(len(blanks), 1)])
         others = whole(Maps(work), tuned_tail(work), torch.arange(OTHERS))
         middle = others.mean(0)
         weight, bias = state["projection"]["weight"], state["projection"]["bias"]
         length = (values @ weight.T + bias).norm(dim=1, keepdim=True)
-        added = correction(weight, values - middle, PUSH * length * wanted, others - middle)
+        added = correction(weight, values - middle, length * wanted, others - middle)
     state["projection"] = {"weight": weight + added, "bias": bias - added @ middle}
     torch.save(state | {"drawings": True}, work / "tuned.pt")
 
