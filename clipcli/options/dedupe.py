@@ -10,6 +10,7 @@ import typer
 from clipcli.options.option_types import default_format
 from clipcli.options.shared import OutputOptions, ReportOptions
 from clipcli.output.formats import spoken_formats
+from clipcli.output.reports import spoken_check_reports
 from clipcli.tasks.dedupe.keep import DEFAULT, KNOWN
 
 
@@ -136,6 +137,6 @@ class DuplicateReportOptions(ReportOptions):
         list[str] | None,
         typer.Option(
             "--report", metavar="FILE",
-            help="Write a review page (.html) or a report. Reports are .xml (JUnit), .sarif or .md. Repeatable.",
+            help=f"Write a review page (.html) or a report. Reports are {spoken_check_reports()}. Repeatable.",
         ),
     ] = None  # fmt: skip

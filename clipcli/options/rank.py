@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipcli.options.shared import InputOptions, ReportOptions
+from clipcli.output.reports import spoken_check_reports
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class KeepOptions(ReportOptions):
         list[str] | None,
         typer.Option(
             "--report", metavar="FILE",
-            help="Write a page of the hits (.html). With --min-recall also .xml (JUnit), .sarif or .md. Repeatable.",
+            help=f"Write a page of the hits (.html). With --min-recall also {spoken_check_reports()}. Repeatable.",
         ),
     ] = None  # fmt: skip
     copy_to: Annotated[

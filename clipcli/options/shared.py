@@ -31,6 +31,7 @@ from clipcli.options.option_types import (
     WeightsDirOption,
     WhereOption,
 )
+from clipcli.output.reports import spoken_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,9 +53,7 @@ class ReportOptions:
 
     report: Annotated[
         list[str] | None,
-        typer.Option(
-            "--report", metavar="FILE", help="Write a report: .html, .xml, .sarif or .md. JUnit is .xml. Repeatable."
-        ),
+        typer.Option("--report", metavar="FILE", help=f"Write a report: {spoken_reports()}. Repeatable."),
     ] = None
     annotate: AnnotateOption = "auto"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ImageError
@@ -25,14 +25,11 @@ from clipcli.inputs.sources.suffixes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.globs import FolderSearch
     from clipcli.inputs.sources.refs import ByteSource, ListedPath
-
-_HOLDERS = (*SHARDS, *PACKED, *TABLES, *TEXT_TABLES)
-"""Suffixes of files that hold several images or paths."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,77 @@ class RemoteObject:
         return read_object(self.url)
 
 
+def _tar_images(name: str, column: TableColumns) -> Iterator[ImageRef]:
+    del column
+    from clipcli.inputs.sources import tar
+
+    return tar.images(name)
+
+
+def _tar_member(archive: str, member: str) -> ByteSource:
+    from clipcli.inputs.sources import tar
+
+    return tar.find_member(archive, member)
+
+
+def _refused_archive(name: str, column: TableColumns) -> Iterator[ImageRef]:
+    del column
+    problem = "a compressed archive cannot be read in place; unpack it to a plain .tar (images hardly shrink)"
+    yield ImageRef(name, redact_url(name), problem)
+
+
+def _parquet_images(name: str, column: TableColumns) -> Iterator[ImageRef | ListedPath]:
+    from clipcli.inputs.sources import parquet
+
+    return parquet.images(name, column.image, column.keep, column.where)
+
+
+def _parquet_cell(table: str, row: str) -> ByteSource | None:
+    if not row.isdecimal():
+        return None
+    from clipcli.inputs.sources import parquet
+
+    return parquet.find_cell(table, int(row))
+
+
+def _text_table_images(name: str, column: TableColumns) -> Iterator[ImageRef | ListedPath]:
+    from clipcli.inputs.sources import text_tables
+
+    return text_tables.read_rows(name, column.image, column.keep, column.where)
+
+
+@dataclass(frozen=True)
+class ContainerKind:
+    """A kind of file that holds several images or paths; its module is imported on use."""
+
+    suffixes: tuple[str, ...]
+    images: Callable[[str, TableColumns], Iterator[ImageRef | ListedPath]]
+    """Yields the images of a file, local or remote."""
+    find: Callable[[str, str], ByteSource | None] | None = None
+    """Returns the source of `FILE/INNER` by the names of the file and of a member or row in it."""
+
+
+CONTAINERS: Final = (
+    ContainerKind(SHARDS, _tar_images, _tar_member),
+    ContainerKind(PACKED, _refused_archive),
+    ContainerKind(TABLES, _parquet_images, _parquet_cell),
+    ContainerKind(TEXT_TABLES, _text_table_images),
+)
+"""All kinds of files with several images. To add one, write its module and add a line here."""
+
+
+def container_kind(name: str) -> ContainerKind | None:
+    """Return the kind of a file or URL by its suffix; None if it is not a container."""
+    return next((kind for kind in CONTAINERS if has_suffix(name, kind.suffixes)), None)
+
+
 def is_elsewhere(argument: str) -> bool:
     """Return whether `expand` handles an argument: a URL, a shard, a table, or a pattern of these; fast for files."""
     if is_url(argument):
         return True
     if os.path.isdir(argument):  # noqa: PTH112 - paths are strings here, any bytes included
         return False
-    if has_suffix(argument, _HOLDERS):
+    if container_kind(argument) is not None:
         return True
     if INSIDE.fullmatch(argument) or has_braces(argument):
         return not os.path.lexists(argument)
@@ -127,35 +188,14 @@ def locate(path: str) -> ByteSource | None:
     inside = INSIDE.fullmatch(path)
     if inside is None or (not is_url(path) and not os.path.isfile(inside["outer"])):  # noqa: PTH113
         return RemoteObject(path) if is_url(path) else None
-    outer, inner = inside["outer"], inside["inner"]
-    if has_suffix(outer, SHARDS):
-        from clipcli.inputs.sources import tar
-
-        return tar.find_member(outer, inner)
-    if not inner.isdecimal():
-        return None
-    from clipcli.inputs.sources import parquet
-
-    return parquet.find_cell(outer, int(inner))
+    kind = container_kind(inside["outer"])
+    return kind.find(inside["outer"], inside["inner"]) if kind is not None and kind.find is not None else None
 
 
 def _named(name: str, column: TableColumns) -> Iterator[ImageRef | ListedPath | str]:
     """Yield the images of one named file, local or remote."""
-    if has_suffix(name, SHARDS):
-        from clipcli.inputs.sources import tar
-
-        yield from tar.images(name)
-    elif has_suffix(name, PACKED):
-        problem = "a compressed archive cannot be read in place; unpack it to a plain .tar (images hardly shrink)"
-        yield ImageRef(name, redact_url(name), problem)
-    elif has_suffix(name, TABLES):
-        from clipcli.inputs.sources import parquet
-
-        yield from parquet.images(name, column.image, column.keep, column.where)
-    elif has_suffix(name, TEXT_TABLES):
-        from clipcli.inputs.sources import text_tables
-
-        yield from text_tables.read_rows(name, column.image, column.keep, column.where)
+    if (kind := container_kind(name)) is not None:
+        yield from kind.images(name, column)
     elif is_url(name):
         yield ImageRef(name, redact_url(name), None, RemoteObject(name))
     else:
@@ -197,7 +237,7 @@ def _is_file(system: Any, url: str, path: str) -> bool:
     plain = url.partition("?")[0] if scheme(url) in {"http", "https"} else url
     if plain.endswith("/"):
         return False
-    if scheme(url) in {"http", "https"} or is_image_name(plain) or has_suffix(plain, _HOLDERS):
+    if scheme(url) in {"http", "https"} or is_image_name(plain) or container_kind(plain) is not None:
         return True
     if INSIDE.fullmatch(url):
         return True

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from clipcli.core.files import is_folder
 from clipcli.core.suggest import did_you_mean
@@ -15,7 +15,7 @@ from clipcli.output.reports.annotations import write_annotations
 from clipcli.output.targets import Target, open_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from clipcli.output.reports.findings import CheckReport
@@ -47,15 +47,27 @@ def _markdown(target: Target, checks: Sequence[CheckReport]) -> None:
     write_markdown(target, checks)
 
 
-WRITERS: Mapping[str, Write] = {
-    ".xml": _junit,
-    ".sarif": _sarif,
-    ".sarif.json": _sarif,
-    ".html": _html,
-    ".htm": _html,
-    ".md": _markdown,
-}
-"""Suffix → writer; its module is imported on use, since most runs write no report."""
+@dataclass(frozen=True)
+class ReportFormat:
+    """A format of reports."""
+
+    suffixes: tuple[str, ...]
+    """The usual one first."""
+    write: Write
+    """Imports its module on use, since most runs write no report."""
+    name: str = ""
+    """The name of the format, if the suffix does not show it."""
+    is_page: bool = False
+    """True if commands may write a page of their own instead."""
+
+
+REPORTS: Final = (
+    ReportFormat((".html", ".htm"), _html, is_page=True),
+    ReportFormat((".xml",), _junit, "JUnit"),
+    ReportFormat((".sarif", ".sarif.json"), _sarif),
+    ReportFormat((".md",), _markdown),
+)
+"""All formats of `--report`; help texts and hints are made from it."""
 ANNOTATE = ("auto", "github", "none")
 
 
@@ -75,7 +87,7 @@ class Reporting:
     @property
     def pages(self) -> tuple[str, ...]:
         """Return the files of pages, for a command with its own kind of page."""
-        return tuple(path for path in self.paths if writer_for(path) is _html)
+        return tuple(path for path in self.paths if format_of_report(path).is_page)
 
     def without_pages(self) -> Reporting:
         """Return the reports without pages."""
@@ -92,16 +104,30 @@ class Reporting:
             write_annotations(Target("standard error", sys.stderr.buffer), checks)
         for path in self.paths:
             with open_target(path) as target:
-                writer_for(path)(target, checks)
+                format_of_report(path).write(target, checks)
 
 
-def writer_for(path: str) -> Write:
-    """Return the writer for a file's suffix. Raises UsageError for an unknown suffix."""
-    writer = next((write for suffix, write in WRITERS.items() if path.lower().endswith(suffix)), None)
-    if writer is None:
-        hint = "a name that ends in one of " + ", ".join(WRITERS)
-        raise UsageError(f"cannot tell what kind of report {path} is", hint=hint)
-    return writer
+def spoken_reports() -> str:
+    """Return the suffixes and names for a help text: ".html, .xml, .sarif or .md. JUnit is .xml"."""
+    *suffixes, last = [kind.suffixes[0] for kind in REPORTS]
+    names = [f"{kind.name} is {kind.suffixes[0]}" for kind in REPORTS if kind.name]
+    return ". ".join([f"{', '.join(suffixes)} or {last}", *names])
+
+
+def spoken_check_reports() -> str:
+    """Return the reports of checks, pages left out, for a help text: ".xml (JUnit), .sarif or .md"."""
+    kinds = [kind for kind in REPORTS if not kind.is_page]
+    *suffixes, last = [kind.suffixes[0] + (f" ({kind.name})" if kind.name else "") for kind in kinds]
+    return f"{', '.join(suffixes)} or {last}"
+
+
+def format_of_report(path: str) -> ReportFormat:
+    """Return the format for a file's suffix. Raises UsageError for an unknown suffix."""
+    for kind in REPORTS:
+        if path.lower().endswith(kind.suffixes):
+            return kind
+    hint = "a name that ends in one of " + ", ".join(suffix for kind in REPORTS for suffix in kind.suffixes)
+    raise UsageError(f"cannot tell what kind of report {path} is", hint=hint)
 
 
 def parse_reporting(paths: Sequence[str], annotate: str = "auto") -> Reporting:
@@ -115,7 +141,7 @@ def parse_reporting(paths: Sequence[str], annotate: str = "auto") -> Reporting:
         hint = f"{did_you_mean(annotate, ANNOTATE)} one of {', '.join(ANNOTATE)}".strip()
         raise UsageError(f"no annotations called {annotate!r}", hint=hint)
     for path in paths:
-        writer_for(path)
+        format_of_report(path)
         if not is_folder(Path(path).absolute().parent):
             raise OutputError(f"cannot write {path}: its folder does not exist", hint="make the folder first")
     if len({os.path.abspath(path) for path in paths}) < len(paths):  # noqa: PTH100 - any bytes included

@@ -298,7 +298,7 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, mon
     def fail(*_given: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(__import__("clipcli.output.reports.write", fromlist=["WRITERS"]).WRITERS, ".md", fail)
+    monkeypatch.setattr("clipcli.output.reports.markdown.write_markdown", fail)
     with pytest.raises(OSError, match="No space"):
         parse_reporting([str(target)]).write([THREE])
     assert target.read_text(encoding="utf-8") == "old"
