@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from clipcli.core.files import STDOUT, descriptor_of
-from clipcli.errors import InputsError, UsageError
-from clipcli.options.classify import CheckOptions, ScoreOptions
-from clipcli.output.reports import parse_reporting
+from clipcli.errors import InputsError
 from clipcli.output.targets import open_target
-from clipcli.runs import classify
 from clipcli.runs.calibrate.curves_page import CurvesPage
 from clipcli.runs.calibrate.rows import CalibratedRow
 from clipcli.runs.classify.labelled_vectors import read_labelled
 from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile, digest_of_texts, write_thresholds
-from clipcli.tasks.calibrate import Goal, Objective, Samples, calibrate
+from clipcli.tasks.calibrate import Goal, Samples, calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from clipcli.core.console import Console
     from clipcli.errors import ExitCode
-    from clipcli.options.calibrate import CalibrateOptions
-    from clipcli.options.shared import InputOptions, LabelOptions
     from clipcli.runs.base import Advance
     from clipcli.runs.classify import ClassifyRun
     from clipcli.session.session import Session
@@ -36,40 +29,6 @@ THIN = 10
 _NAMED = 5
 _HOPELESS = 50.0
 """The temperature at which scores become meaningless; the fit ends at 55."""
-
-
-def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, console: Console) -> CalibrateRun:
-    """Check the options before a model is loaded.
-
-    Raises:
-        UsageError: an unknown objective, or stdout for both rows and thresholds.
-        ClipcliError: as `classify`.
-    """
-    if options.output == "-" or descriptor_of(options.output) == STDOUT:
-        raise UsageError("rows go to stdout, so the thresholds need a file", hint="-o thresholds.json")
-    goal = parse_goal(options.objective, options.target_precision)
-    score = ScoreOptions(multi_label=options.multi_label, background=options.background)
-    check = CheckOptions(expect_from=options.expect_from)
-    pages = parse_pages(options.report or [])
-    return CalibrateRun(classify.plan(inputs, labels, score, check, console), goal, options.seed, options.output, pages)
-
-
-def parse_pages(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the pages to write. Raises UsageError for other kinds of report."""
-    reporting = parse_reporting(paths, "none")
-    other_reports = reporting.without_pages().paths
-    if other_reports:
-        raise UsageError(f"calibrate writes pages only, not {other_reports[0]}", hint="--report curves.html")
-    return reporting.pages
-
-
-def parse_goal(objective: str, precision: float | None) -> Goal:
-    """Return the objective of the thresholds. Raises UsageError."""
-    objectives: tuple[Objective, ...] = get_args(Objective)
-    for name in objectives:
-        if objective == name:
-            return Goal(name, precision)
-    raise UsageError(f"no objective {objective!r}", hint=f"one of {', '.join(objectives)}")
 
 
 @dataclass

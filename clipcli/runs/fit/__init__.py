@@ -2,4 +2,4 @@
 
 from clipcli.runs.fit.rows import FitRow as FitRow
 from clipcli.runs.fit.run import FitRun as FitRun
-from clipcli.runs.fit.run import plan as plan
+from clipcli.runs.fit.validate import plan as plan

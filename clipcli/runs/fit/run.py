@@ -7,23 +7,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from clipcli.core.optional_packages import require_packages
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import ExitCode, InputsError, UsageError
-from clipcli.options.classify import CheckOptions, ScoreOptions
+from clipcli.errors import ExitCode, InputsError
 from clipcli.output.targets import open_target
-from clipcli.runs import classify
 from clipcli.runs.classify.head_file import FORMAT, HeadDescription, HeadFile, write_head
 from clipcli.runs.classify.labelled_vectors import read_labelled
 from clipcli.runs.fit.rows import FitRow
-from clipcli.tasks.fit import METHODS, Examples, fit_head, share
+from clipcli.tasks.fit import Examples, fit_head, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipcli.core.console import Console
-    from clipcli.options.fit import FitOptions
-    from clipcli.options.shared import InputOptions, LabelOptions
     from clipcli.runs.base import Advance
     from clipcli.runs.classify import ClassifyRun
     from clipcli.runs.classify.labelled_vectors import LabelledVectors
@@ -32,33 +26,11 @@ if TYPE_CHECKING:
     from clipcli.tasks.fit import Fit
 
 _NAMED = 5
-_FEWEST_LABELS = 2
+FEWEST_LABELS = 2
 
 
 class _DeclinedError(Exception):
     """The head is not better than the texts, so its file is not written."""
-
-
-def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, console: Console) -> FitRun:
-    """Check the options before a model is loaded.
-
-    Raises:
-        UsageError: an unknown method, stdout for both rows and head, or a single label.
-        PackageMissingError: scipy is not installed.
-        ClipcliError: as `classify`.
-    """
-    if options.output == "-":
-        raise UsageError("rows go to stdout, so the head needs a file", hint="-o shoes.head")
-    if options.method not in METHODS:
-        hint = did_you_mean(options.method, METHODS) or f"one of {', '.join(METHODS)}"
-        raise UsageError(f"no method {options.method!r}", hint=hint)
-    require_packages("fit", "learning a head")
-    check = CheckOptions(expect_from=options.expect_from)
-    job = classify.plan(inputs, labels, ScoreOptions(), check, console)
-    if len(job.labels) < _FEWEST_LABELS:
-        hint = "add a folder with other pictures"
-        raise UsageError(f"a single label, {job.labels[0].name}, cannot be learned", hint=hint)
-    return FitRun(job, options.method, options.seed, options.output, force=options.force)
 
 
 @dataclass
@@ -106,7 +78,7 @@ class FitRun:
         has_label = samples.truth >= 0
         vectors, truth = samples.vectors[has_label], samples.truth[has_label]
         counts = np.bincount(truth, minlength=len(self.job.labels))
-        if (counts > 0).sum() < _FEWEST_LABELS:
+        if (counts > 0).sum() < FEWEST_LABELS:
             raise InputsError("there are images of one label only", hint="give images of two labels")
         if missing := [label.name for label, count in zip(self.job.labels, counts, strict=True) if not count]:
             self._console.warning(f"no image of {', '.join(missing[:_NAMED])}: it is learned from its text only")

@@ -1,6 +1,6 @@
 """One run of `rank`: queries become vectors, images or vector files become a corpus, and the best are found.
 
-validate.py       options that do not go together
+validate.py       `plan`: options → a checked run
 queries.py        options, files and stdin → queries → unit vectors
 corpus_files.py   arguments → images, vector files or an index
 corpus.py         their names and vectors, block by block
@@ -16,4 +16,4 @@ copy_hits.py      copies of hits and links to them
 """
 
 from clipcli.runs.rank.run import RankRun as RankRun
-from clipcli.runs.rank.run import plan as plan
+from clipcli.runs.rank.validate import plan as plan

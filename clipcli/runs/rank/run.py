@@ -1,113 +1,40 @@
-"""One run of `rank`: checks all options, reads the corpus and yields the hits."""
+"""One run of `rank`: reads the corpus and yields the hits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.core.console import RunSummary
 from clipcli.errors import ExitCode, ImageError, InputsError, ModelError, UsageError
-from clipcli.inputs.collect import STDIN, is_stream, nothing_left
-from clipcli.inputs.query import Query, example, read_query
+from clipcli.inputs.collect import nothing_left
 from clipcli.options.rank import TOP_K
 from clipcli.output import CarriedColumns, ErrorRow
-from clipcli.runs.rank.copy_hits import Keeper, check_folder
+from clipcli.runs.rank.copy_hits import Keeper
 from clipcli.runs.rank.corpus import Corpus, FilePart, ImagePart
-from clipcli.runs.rank.corpus_files import Sources, check_model, find_sources, reading_warnings
+from clipcli.runs.rank.corpus_files import Sources, check_model, reading_warnings
 from clipcli.runs.rank.finder import CorpusFinder, HitLimits, IndexFinder
-from clipcli.runs.rank.previews import Preview
-from clipcli.runs.rank.queries import QueryStream, embed_queries, first_argument, read_queries
-from clipcli.runs.rank.recall import ExpectedHits, parse_expected
+from clipcli.runs.rank.queries import QueryStream, embed_queries
 from clipcli.runs.rank.rows import OWN_COLUMNS, Searched
-from clipcli.runs.rank.validate import refuse_all_of_an_index, refuse_columns, refuse_copies, refuse_mixtures
 from clipcli.vectorfiles import ImageReading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from clipcli.core.console import Console
+    from clipcli.core.console import RunSummary
     from clipcli.inputs.collect import ImageRef
-    from clipcli.inputs.row_filter import Condition
+    from clipcli.inputs.query import Query
     from clipcli.inputs.sources.globs import Globs
-    from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
+    from clipcli.options.rank import HitOptions, KeepOptions
     from clipcli.options.shared import ModelOptions
     from clipcli.output.reports import Finding, Reporting
     from clipcli.output.rows import Row
     from clipcli.runs.base import Advance
     from clipcli.runs.rank.corpus import Part
+    from clipcli.runs.rank.previews import Preview
     from clipcli.runs.rank.queries import EncodedQueries
+    from clipcli.runs.rank.recall import ExpectedHits
     from clipcli.runs.rank.rows import Result
     from clipcli.session.session import Session
-
-
-def plan(  # noqa: PLR0917 - a group of options each
-    corpus: CorpusOptions, query: QueryOptions, hits: HitOptions, keep: KeepOptions, check: RecallOptions,
-    console: Console, *, carry: Sequence[str] = (), where: Condition | None = None,
-) -> RankRun:  # fmt: skip
-    """Check all options before a model is loaded.
-
-    `carry` are columns of tables that hits keep, `where` says which rows of tables are searched.
-
-    Raises:
-        ClipcliError: options that do not go together, or a query, file of queries or of vectors that cannot be used.
-    """
-    arguments, lists, reporting = list(corpus.images or []), corpus.files_from or [], keep.parse()
-    if query.queries == STDIN and is_stream(arguments, lists):
-        raise UsageError("stdin cannot hold both images and queries", hint="give one of them in a file")
-    refuse_mixtures(hits, keep, check, reporting)
-    expected = parse_expected(check.relevance, check.min_recall or [])
-    keeps_hits = keep.copy_to or keep.link_to or keep.preview
-    stream = QueryStream() if query.queries == STDIN and expected is None and not keeps_hits else None
-    queries = _queries(query, arguments, expected, arrive=stream is not None)
-    _explain(queries, query, console)
-    globs = corpus.globs
-    sources = find_sources(arguments, lists, null=corpus.null, globs=globs, column=corpus.column)
-    sources = replace(sources, detail=console.debug_once, keep=tuple(carry), where=where)
-    refuse_columns(sources, carry, where)
-    if sources.index is not None:
-        refuse_all_of_an_index(hits, check)
-    if expected and (globs.keeps or where is not None) and sources.files:
-        raise UsageError("--relevance measures whole vector files", hint="leave out --include, --exclude and --where")
-    for folder in (keep.copy_to, keep.link_to):
-        if folder is not None:
-            refuse_copies(sources)
-            check_folder(folder)
-    refs = sources.refs() if sources.has_images else []
-    return RankRun(
-        queries, sources, refs, globs, hits, keep, expected, query.prompts or [], RunSummary(console), reporting,
-        corpus.no_orient, Preview(console, not corpus.no_orient, keep.fetch_names) if keep.preview else None, stream,
-        CarriedColumns(carry, OWN_COLUMNS),
-    )  # fmt: skip
-
-
-def _explain(queries: Sequence[Query], options: QueryOptions, console: Console) -> None:
-    """Note how a query of the command line was read, if it could also be read in another way."""
-    for query in queries:
-        quoted = f"'\"{query.name}\"'"
-        if query.is_example and not options.queries and not options.image:
-            console.info_once(f"looking for pictures like {query.name}; for these words, quote them: {quoted}")
-        if query.is_sum and not options.queries:
-            console.info_once(f"looking for {query} (double quotes inside keep a literal sign)")
-
-
-def _queries(
-    options: QueryOptions, arguments: list[str], expected: ExpectedHits | None, *, arrive: bool
-) -> list[Query]:
-    """Return the queries of the options; without any, that of the first argument, which is removed from `arguments`.
-
-    With `arrive`, queries come from stdin later.
-    """
-    if "" in (options.image or []):
-        raise UsageError("--image is empty", hint="name the image to look for; is a variable of the shell unset?")
-    queries = [read_query(text) for text in options.query or []] + [example(path) for path in options.image or []]
-    queries += read_queries(options.queries) if options.queries and not arrive else []
-    if not queries and expected is not None:
-        queries += expected.queries
-    if not queries and not arrive:
-        queries.append(first_argument(arguments))
-    if any(query.id is not None for query in queries):  # then every row has the column
-        queries = [query if query.id is not None else replace(query, id="") for query in queries]
-    return queries
 
 
 @dataclass
