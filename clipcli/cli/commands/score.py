@@ -36,5 +36,5 @@ def score(
     console = run.console()
     job = plan(pairs, carried.names, limits, console, where=carried.condition())
     output, choices, job.reporting = out.parse(null=pairs.null), model.choices(), reports.parse()
-    opened = open_sessions(choices, console, run.session(pairs))
+    opened = open_sessions(choices, console, run.session(pairs), job.expected)
     raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

@@ -57,11 +57,16 @@ class ScoreSessions:
 
 
 @contextmanager
-def open_sessions(choices: Sequence[Choice], console: Console, options: SessionOptions) -> Iterator[ScoreSessions]:
-    """Open a session for each model. Raises as `open_session`."""
+def open_sessions(
+    choices: Sequence[Choice], console: Console, options: SessionOptions, expected: int | None
+) -> Iterator[ScoreSessions]:
+    """Open a session for each model, prepared for this number of pairs. Raises as `open_session`."""
     with ExitStack() as stack:
-        opened = {choice.model: stack.enter_context(open_session(choice, console, options)) for choice in choices}
-        yield ScoreSessions(opened)
+        by_model = {}
+        for choice in choices:
+            opened = open_session(choice, console, options, expected_images=expected, expected_texts=expected)
+            by_model[choice.model] = stack.enter_context(opened)
+        yield ScoreSessions(by_model)
 
 
 @dataclass
@@ -75,6 +80,8 @@ class ScoreRun:
     report: RunSummary
     reporting: Reporting = field(default_factory=Reporting)
     findings: list[Finding] = field(default_factory=list)
+    expected: int | None = None
+    """The number of pairs for which the engines prepare; None if unknown."""
     _total: float = 0.0
     _reached: int = 0
     unit: ClassVar[str] = "pair"

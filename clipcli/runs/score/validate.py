@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final
 
 from clipcli.core.console import RunSummary
 from clipcli.errors import UsageError
-from clipcli.inputs.collect import STDIN
+from clipcli.inputs.collect import STDIN, is_stream
 from clipcli.inputs.image_texts import PairColumns, read_pairs
 from clipcli.output import CarriedColumns
 from clipcli.prompts import load_prompts
@@ -14,11 +15,16 @@ from clipcli.runs.score.rows import OWN_COLUMNS
 from clipcli.runs.score.run import ScoreRun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from clipcli.core.console import Console
+    from clipcli.inputs.image_texts import Pair
     from clipcli.inputs.row_filter import Condition
     from clipcli.options.score import PairOptions, ScoreLimitOptions
+
+_FEW: Final = 256
+"""Pairs that are counted; with more, an engine prepares for many."""
+_MANY: Final = 10**9
 
 
 def plan(
@@ -47,4 +53,11 @@ def plan(
     columns = PairColumns(pairs.column, pairs.text, tuple(keep), where)
     found = read_pairs(arguments, lists, columns, pairs.globs, null=pairs.null)
     prompts = load_prompts(pairs.prompts) if pairs.prompts else None
-    return ScoreRun(found, limits, prompts, CarriedColumns(keep, OWN_COLUMNS), RunSummary(console))
+    expected, found = (_MANY, found) if is_stream(arguments, lists) else _count_few(found)
+    return ScoreRun(found, limits, prompts, CarriedColumns(keep, OWN_COLUMNS), RunSummary(console), expected=expected)
+
+
+def _count_few(pairs: Iterator[Pair]) -> tuple[int, Iterator[Pair]]:
+    """Return the number of pairs, a large one where there are more than a few, and all pairs."""
+    first = list(islice(pairs, _FEW))
+    return (len(first) if len(first) < _FEW else _MANY), chain(first, pairs)
