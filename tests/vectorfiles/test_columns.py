@@ -231,3 +231,17 @@ def test_types_of_parts_merge_to_the_type_of_all(first, second):
     one.merge(two)
     assert (one.name == "mixed") == (both.name == "mixed")
     assert one == both or "mixed" in both.describe()
+
+
+def test_lancedb_filters_by_carried_columns(tmp_path: Path):
+    pytest.importorskip("pyarrow")
+    lancedb = pytest.importorskip("lancedb")
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(write(tmp_path / "v.parquet", ROWS))
+    table = lancedb.connect(tmp_path / "lance").create_table("v", file.iter_batches(2), schema=file.schema_arrow)
+    found = table.search(vectors(3)[2]).where("price < 2").limit(3).to_arrow().to_pylist()
+    assert sorted((row["sku"], row["added"], row["cost"]) for row in found) == [
+        ("000", date(2024, 2, 1), Decimal("0.00")),
+        ("001", date(2024, 2, 2), Decimal("1.25")),
+    ]
