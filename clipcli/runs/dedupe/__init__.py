@@ -7,8 +7,7 @@ candidates.py        which contents are worth comparing: by sketches, or by vect
 groups.py            candidates → exact, near, edited and similar groups
 against.py           the same against a reference set
 members.py           a group → its files, each beside the file that it is a copy of
-freed.py             the bytes that removing files frees
-rows.py              groups → rows, which are also a plan
+rows.py              groups → rows, which are also a plan, and the bytes that it frees
 report.py            a run with its reports, and what to do next
 review_page.py       groups → a page of choices
 difference_image.py  two pictures → where they differ

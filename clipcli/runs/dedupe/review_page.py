@@ -19,7 +19,7 @@ from clipcli.output.page import Card, PageChoice, Saving, Section, link_to, thum
 from clipcli.output.targets import open_target
 from clipcli.plan.read import reviewed_name
 from clipcli.runs.dedupe.difference_image import difference
-from clipcli.runs.dedupe.freed import Freed
+from clipcli.runs.dedupe.rows import Freed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
@@ -162,6 +163,39 @@ class RowMaker:
         if self.decider.by_vectors is not None:  # equal vectors are known there
             numbers = numbers[np.unique(self.decider.by_vectors.kind[numbers], return_index=True)[1]]
         return min(1.0, smallest_cosine(vectors[numbers]))
+
+
+@dataclass
+class Freed:
+    """What removing files frees: the bytes of a file go with the last of its names (hard links), not before."""
+
+    files: int = 0
+    """Names that go."""
+    bytes: int = 0
+    further_names: int = 0
+    """Rows of files that an earlier row was of too."""
+    _removed: Counter[tuple[int, int]] = field(default_factory=Counter)
+    _seen: set[tuple[int, int]] = field(default_factory=set)
+    _whole: int = 0
+
+    def add(self, row: DuplicateRow) -> None:
+        """Take a row."""
+        file = row.plan.device, row.plan.inode
+        if row.plan.inode and not row.leads:
+            self.further_names += file in self._seen
+            self._seen.add(file)
+        if row.plan.keep:
+            return
+        self.files += 1
+        self._removed[file] += 1
+        if self._removed[file] == row.names or not row.plan.inode:
+            self.bytes += row.plan.size
+            self._whole += 1
+
+    @property
+    def held(self) -> int:
+        """Files that lose a name and stay under another one, so that nothing of them is freed."""
+        return len(self._removed) - self._whole
 
 
 def _rounded(number: float | None) -> float | None:

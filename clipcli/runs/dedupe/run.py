@@ -19,10 +19,9 @@ from clipcli.plan.decisions import read_decisions
 from clipcli.plan.file_state import look, resolve
 from clipcli.runs.dedupe.against import add_vectors, inner_reference, is_vector_file, match, outside
 from clipcli.runs.dedupe.candidates import propose_by_sketches, propose_by_vectors
-from clipcli.runs.dedupe.freed import Freed
 from clipcli.runs.dedupe.groups import Group, Grouper
 from clipcli.runs.dedupe.image_files import Collection, Read, read_only
-from clipcli.runs.dedupe.rows import DuplicateRow, RowMaker
+from clipcli.runs.dedupe.rows import DuplicateRow, Freed, RowMaker
 from clipcli.runs.dedupe.signatures import SignatureReader
 from clipcli.session.session import open_session
 from clipcli.tasks.dedupe.keep import parse_rules
