@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 from clipcli.core.files import is_there
-from clipcli.inputs.sources.filesystems import is_url
 
 
 def in_checkout(image: str) -> str | None:
@@ -17,6 +16,8 @@ def in_checkout(image: str) -> str | None:
     Names are not changed, and links are not followed. The top is GitHub's workspace, else the nearest folder with a
     `.git`, else the working folder.
     """
+    from clipcli.inputs.sources.filesystems import is_url  # options import this module for their help
+
     if is_url(image):
         return None
     try:
