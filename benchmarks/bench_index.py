@@ -29,7 +29,7 @@ from clipcli.runs.rank.index import Index
 from clipcli.tasks.search.flat import SearchLimits, rows_a_block, search
 from clipcli.vectorfiles import VectorRows, VectorsInfo, WritePlan, create_vectors, open_vectors
 
-TOP, QUERIES, TOPICS, GROUPS = 10, 100, 2_000, 50
+TOP, QUERIES, TOPICS, GROUPS = 10, 60, 2_000, 50
 BLOCK = 50_000
 RESULTS = Path(__file__).parent / "results"
 
