@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Final
 from clipcli.core.files import is_folder
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import OutputError, UsageError
-from clipcli.output.reports.annotations import write_annotations
-from clipcli.output.targets import Target, open_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from clipcli.output.reports.findings import CheckReport
+    from clipcli.output.targets import Target
 
     Write: TypeAlias = Callable[[Target, Sequence[CheckReport]], None]
 
@@ -99,6 +98,9 @@ class Reporting:
         Raises:
             OutputError: a report cannot be written.
         """
+        from clipcli.output.reports.annotations import write_annotations  # options import this module for their help
+        from clipcli.output.targets import Target, open_target
+
         if self.annotate:
             sys.stderr.flush()
             write_annotations(Target("standard error", sys.stderr.buffer), checks)
