@@ -10,7 +10,7 @@ import logging
 import re
 import threading
 import warnings
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -75,8 +75,9 @@ def reuse_memory() -> None:
     picture of 12 megapixels per core is kept, memory that was in use at the same time before. A number of blocks that
     the user has set (PILLOW_BLOCKS_MAX) stays.
     """
-    if Image.core.get_blocks_max() == 0:
-        Image.core.set_blocks_max(usable_cores() * _BLOCKS_PER_CORE)
+    memory: Any = importlib.import_module("PIL._imaging")
+    if memory.get_blocks_max() == 0:
+        memory.set_blocks_max(usable_cores() * _BLOCKS_PER_CORE)
 
 
 _BLOCKS_PER_CORE: Final = 3
