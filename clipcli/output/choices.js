@@ -94,7 +94,7 @@
   }
   const onFolder = (what) => {
     const inside = (item) => item.dataset.folder === folders.value;
-    const some = shown().filter(({ own }) => own.subset(inside));
+    const some = shown().filter(({ own }) => own.some(inside));
     for (const { own } of some) {
       for (const item of own) if (inside(item)) set(item, what);
       if (isBarren({ own })) set(own.find((item) => !inside(item)) || own[0], "keep");
@@ -202,7 +202,7 @@
   const name = () => (times ? saved.replace(/\.jsonl$/, `-${times + 1}.jsonl`) : saved);
   const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
   const say = (before, file) => {
-    const distinct = items.subset((item) => chosen(item) === "distinct") ? " --ignore-file different.txt" : "";
+    const distinct = items.some((item) => chosen(item) === "distinct") ? " --ignore-file different.txt" : "";
     hint.textContent = before;
     command.textContent = `clipcli apply ${quoted(file)}${distinct}`;
   };

@@ -9,7 +9,7 @@
   const tools = document.querySelector(".tools");
   const chooses = "saved" in document.body.dataset;
   // What is sorted and filtered: whole sections where the page rates them as a whole, else single cards.
-  const whole = sections.subset(({ dataset }) => "score" in dataset || "label" in dataset);
+  const whole = sections.some(({ dataset }) => "score" in dataset || "label" in dataset);
   const units = whole ? sections : items;
   const score = (unit) => ("score" in unit.dataset ? Number(unit.dataset.score) : NaN);
   const label = (unit) => unit.dataset.label || "";
@@ -92,7 +92,7 @@
   const order = Array.from(counts.keys()).sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
   const byLabel = order.length > 1 && offer(tools.dataset.labels, choose("label",
     [["", "all"], ...order.map((each, at) => [String(at + 1), `${each} (${counts.get(each)})`])]));
-  const judged = !chooses && items.subset((item) => item.querySelector(".good")) && items.subset((item) => item.querySelector(".bad"));
+  const judged = !chooses && items.some((item) => item.querySelector(".good")) && items.some((item) => item.querySelector(".bad"));
   const byVerdict = judged && offer("Show", choose("verdict", [["", "all"], ["bad", "failing"], ["good", "right"]]));
   const scores = units.map(score).filter(Number.isFinite);
   const rated = scores.length > 1;
