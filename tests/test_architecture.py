@@ -29,7 +29,13 @@ ROWS = [
     {"__main__"},
 ]
 """The layers, from the bottom to the top; docs/architecture.md shows the same table."""
-SIDE_STEPS = {("check", "classify"), ("check", "dedupe"), ("calibrate", "classify"), ("fit", "classify")}
+SIDE_STEPS = {
+    ("check", "classify"),
+    ("check", "dedupe"),
+    ("check", "score"),
+    ("calibrate", "classify"),
+    ("fit", "classify"),
+}
 """Runs that may use another command's run."""
 COMMANDS = {
     "apply", "cache", "calibrate", "check", "classify", "dedupe", "detect", "doctor", "embed", "fit", "index", "merge",

@@ -80,6 +80,14 @@ def test_a_head_with_a_name_outside_its_tree(tree: Path):
         load_config()
 
 
+@pytest.mark.parametrize("name", ["../shop.csv", "/etc", "https://elsewhere.example/00000.tar"])
+def test_pairs_outside_its_tree(tree: Path, name: str):
+    write(tree, f'[checks.a]\npairs = ["a/", "{name}"]\nmin_score = 0.2\n')
+    with pytest.raises(ConfigError, match="outside its own folder"):
+        load_config()
+    assert load_config("../clipcli.toml")
+
+
 def test_files_inside_its_tree(tree: Path):
     write(tree, '[checks.a]\ninclude = ["a/"]\nexpect = "cat"\nlabels_file = "labels.txt"\nprompts = "a {}, not a/b"\n')
     assert load_config().checks[0].labels_file == ("labels.txt",)

@@ -11,7 +11,9 @@ from clipcli.config.schema import (
     CHECK_KEYS,
     CHECKS,
     DEFAULT_KEYS,
+    KEYS_WITHOUT_PAIRS,
     LABEL_KEYS,
+    PAIR_KEYS,
     CheckSpec,
     Config,
     ConfigFaults,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 _TAG: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*){0,2}")
 _FORMS: Final = ("hf-hub:", "local-dir:")
 _MANIFEST: Final = "manifest.json"
-_FILE_KEYS: Final = ("prompts", "labels_file", "expect_from", "thresholds", "groups", "head")
+_FILE_KEYS: Final = ("prompts", "labels_file", "expect_from", "thresholds", "groups", "head", "pairs")
 """Keys whose values may be names of files."""
 NAME_IT: Final = "name the file to trust it: --config FILE (check), or CLIPCLI_CONFIG=FILE"
 
@@ -73,7 +75,7 @@ def forbidden(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str,
         value = table.get(key, ())
         for name in (value,) if isinstance(value, str) else value:
             path = split_name(name)[1] if key == "head" else name
-            if _leads_out(path, folder):
+            if _leads_out(path, folder) or "://" in path:
                 problem = f"a config file that was not named may not use a file outside its own folder ({_short(name)})"
                 yield key, problem, NAME_IT
 
@@ -224,13 +226,29 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
 def _problem(spec: CheckSpec) -> tuple[str, str] | None:
     """Return the problem of a check as a whole, and a hint, or None."""
     expectations = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid), spec.limits_scores]
+    if spec.pairs or any(getattr(spec, key) is not None for key in PAIR_KEYS):
+        return _pairs_problem(spec)
     if not spec.include:
         return "names no images", 'include = ["pictures/"]'
     if sum(expectations) > 1:
         return "has more than one expectation", "use one of expect, expect_from, forbid and min or max per check"
     if not sum(expectations) and spec.duplicates is None:
-        return "has no expectation", "add expect, expect_from, forbid, min, max or duplicates"
+        return "has no expectation", "add expect, expect_from, forbid, min, max or duplicates, or pairs with min_score"
     return _idle_key(spec) or _missing_key(spec)
+
+
+def _pairs_problem(spec: CheckSpec) -> tuple[str, str] | None:
+    """Return the problem of a check of images and their texts."""
+    if not spec.pairs:
+        key = next(key for key in PAIR_KEYS if getattr(spec, key) is not None)
+        return f"has {key} but no pairs", 'pairs = ["catalogue.csv"]'
+    if spec.min_score is None:
+        return "has pairs but no min_score", "min_score = 0.25"
+    label_keys = [key for key in LABEL_KEYS if key != "prompts"]
+    for key in (*KEYS_WITHOUT_PAIRS, *label_keys):
+        if getattr(spec, key) is not None and getattr(spec, key) not in ((), False, {}):
+            return f"has {key}, which pairs does not use", "check pairs and images in two checks"
+    return None
 
 
 def _idle_key(spec: CheckSpec) -> tuple[str, str] | None:

@@ -66,7 +66,7 @@ def _keys(written: str) -> Place:
     return tuple(keys)
 
 
-Kind = Literal["text", "texts", "labels", "share", "count", "flag", "level", "limits"]
+Kind = Literal["text", "texts", "labels", "share", "cosine", "count", "flag", "level", "limits"]
 CHECKS = "checks"
 LEVELS = ("exact", "near", "edited", "similar")
 
@@ -96,6 +96,11 @@ CHECK_KEYS: Mapping[str, Kind] = {
     "head": "texts",
     "min": "limits",
     "max": "limits",
+    "pairs": "texts",
+    "image": "text",
+    "text": "text",
+    "min_score": "cosine",
+    "fail_under": "share",
     "min_accuracy": "share",
     "threshold": "share",
     "thresholds": "text",
@@ -109,11 +114,16 @@ LABEL_KEYS = (
     "groups",
 )  # fmt: skip
 """Keys that need an expectation about labels."""
+PAIR_KEYS = ("min_score", "image", "text", "fail_under")
+"""Keys that need `pairs`."""
+KEYS_WITHOUT_PAIRS = ("include", "exclude", "expect", "expect_from", "forbid", "duplicates", "head", "min", "max")
+"""Keys that do not go with `pairs`, besides those of labels other than prompts."""
 _EXPECTED_KINDS: Mapping[Kind, str] = {
     "text": "a text",
     "texts": "a text or a list of texts",
     "labels": "a list of texts",
     "share": "a number from 0 to 1",
+    "cosine": "a number from -1 to 1",
     "count": "an integer above 0",
     "flag": "true or false",
     "level": f"one of {', '.join(LEVELS)}",
@@ -186,7 +196,8 @@ def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - one return per 
         case "count":
             return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else None
     number = float(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) else None
-    return number if number is not None and 0 <= number <= 1 else None
+    lowest = -1 if kind == "cosine" else 0
+    return number if number is not None and lowest <= number <= 1 else None
 
 
 def _labels(raw: object) -> tuple[str, ...] | None:
@@ -262,6 +273,16 @@ class CheckSpec:
     """The lowest score allowed, by the name of the score."""
     max: Mapping[str, float] = field(default_factory=dict)
     """The highest score allowed, by the name of the score."""
+    pairs: tuple[str, ...] = ()
+    """Shards, tables and folders of images with texts, as for `score`."""
+    image: str | None = None
+    """Column of tables with images."""
+    text: str | None = None
+    """Column of tables with texts, or the extension of text files."""
+    min_score: float | None = None
+    """The lowest similarity of an image and its text, from -1 to 1."""
+    fail_under: float | None = None
+    """The share of pairs that must reach `min_score`, from 0 to 1; None for all."""
     min_accuracy: float | None = None
     """A number from 0 to 1."""
     threshold: float | None = None

@@ -168,6 +168,25 @@ class TestChangedSince:
         save_file({"weight": np.ones((1, 3), np.float32)}, shop.root / "warmth.safetensors")
         assert run(*asked).lines == ["warm\t50\t0\tyes"]
 
+    def test_a_changed_text_checks_its_pair_and_a_changed_table_all_of_its(self, shop: Scratch):
+        names = [path.relative_to(shop.root).as_posix() for path in sorted(shop.root.glob("shop/*/*.png"))[::20]]
+        for name in names:
+            shop.root.joinpath(name).with_suffix(".txt").write_text("red", encoding="utf-8")
+        table = shop.root / "shop.csv"
+        table.write_text("image,text\n" + "".join(f"{name},red\n" for name in names), encoding="utf-8")
+        checks = (
+            '[checks.alt]\npairs = ["shop/"]\nmin_score = -1\nfail_under = 0\n'
+            '[checks.table]\npairs = "shop.csv"\nmin_score = -1\nfail_under = 0\n'
+        )
+        (shop.root / "clipcli.toml").write_text(f'model = "models/colours"\n{checks}', encoding="utf-8")
+        commit = shop.commit()
+        since = ("check", "--changed-since", commit)
+        assert run(*since).lines == ["alt\t0\t0\tyes", "table\t0\t0\tyes"]
+        shop.root.joinpath(names[0]).with_suffix(".txt").write_text("a red thing", encoding="utf-8")
+        assert run(*since).lines == ["alt\t1\t0\tyes", "table\t1\t0\tyes"]
+        table.write_text(table.read_text(encoding="utf-8") + f"{names[0]},rot\n", encoding="utf-8")
+        assert run(*since).lines == ["alt\t1\t0\tyes", "table\t4\t0\tyes"]
+
     def test_a_changed_config_checks_everything(self, shop: Scratch):
         (shop.root / "clipcli.toml").write_text(scratch.CONFIG + "min_accuracy = 0.9\n", encoding="utf-8")
         result = run("check", "--changed-since", "HEAD")
@@ -292,6 +311,30 @@ class TestKinds:
         assert fails.rows[0]["failures"][0]["expected"] == "tone at least 0.5"
         assert "disc/blue.png: tone is " in fails.stderr
         assert 'failures="4"' in Path("r.xml").read_text(encoding="utf-8")
+
+    def test_each_image_is_like_its_own_text(self, few, tmp_path: Path):
+        """In a folder with a text file beside each image, and in a table."""
+        for name, text in {"red": "red", "green": "green", "blue": "yellow"}.items():
+            (tmp_path / "disc" / f"{name}.txt").write_text(text, encoding="utf-8")
+        table = "photo,title\ndisc/red.png,red\ndisc/none.png,blue\n"
+        (tmp_path / "shop.csv").write_text(table, encoding="utf-8")
+        config = (
+            '[checks.alt]\npairs = "disc/"\nmin_score = 0.9\n'
+            '[checks.shop]\npairs = ["shop.csv"]\nimage = "photo"\ntext = "title"\nmin_score = 0.9\nfail_under = 0.5\n'
+        )
+        result = few(config, "--format", "jsonl", "--report", "r.xml")
+        assert result.code == 1
+        alt, table_row = result.rows
+        assert [failure["image"] for failure in alt["failures"]] == ["disc/blue.png", "disc/yellow.png"]
+        assert alt["failures"][0]["found"] == "yellow"
+        assert "no text" in alt["failures"][1]["error"]
+        assert (table_row["ok"], table_row["images"], table_row["failing"]) == (True, 2, 1)
+        assert "1 of 2 pairs reach 0.9, 50.0%, needed 50.0%" in table_row["outcome"]
+        assert 'testsuite name="alt"' in Path("r.xml").read_text(encoding="utf-8")
+        named = run("check", "disc/blue.png", "--only", "alt")
+        assert (named.code, named.lines) == (1, ["alt\t1\t1\tno"])
+        other = run("check", "square/red.png")
+        assert (other.code, other.lines) == (0, ["alt\t0\t0\tyes", "shop\t0\t0\tyes"])
 
     def test_scores_and_duplicates_in_one_check(self, few, tmp_path: Path):
         weights(tmp_path / "warmth.safetensors")

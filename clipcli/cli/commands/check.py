@@ -10,6 +10,7 @@ import typer
 from clipcli.options.check import CheckModelOptions, SelectionOptions
 from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.options.dedupe import DuplicateOptions
+from clipcli.options.score import ScoreLimitOptions
 from clipcli.options.shared import CachedRunOptions, OutputOptions, ReportOptions
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def check(
     reports: ReportOptions,
     run: CachedRunOptions,
 ) -> None:
-    """Run the checks in clipcli.toml: labels that images should or must not have, scores, and duplicates."""
+    """Run the checks in clipcli.toml: labels that images should or must not have, scores, texts, and duplicates."""
     from clipcli.output import open_writer
     from clipcli.runs.check.rows import CheckRow, FailingPath
     from clipcli.runs.check.run import run_all, summary
@@ -47,7 +48,7 @@ def check(
         console.line(f"wrote {write_start(selection.config)}: edit its checks, then run clipcli check")
         raise typer.Exit
     reporting = reports.parse()
-    planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates), console)
+    planner = Planner.of(selection, model, run, Groups(_score, _check, _duplicates, _pairs), console)
     output = _with_default(out, planner.config).parse(null=selection.null)
     with run_all(planner.plan(selection.only or []), planner.session_options, console) as outcome:
         with open_writer(output) as writer:
@@ -94,3 +95,8 @@ def _check(spec: CheckSpec, config: Config) -> CheckOptions:
 
 def _duplicates(spec: CheckSpec) -> DuplicateOptions:
     return DuplicateOptions(level=spec.duplicates or "exact")
+
+
+def _pairs(spec: CheckSpec) -> ScoreLimitOptions:
+    """Return the limits of a check of pairs; all of them have to reach the score unless it names a share."""
+    return ScoreLimitOptions(min_score=spec.min_score, min_share=1.0 if spec.fail_under is None else spec.fail_under)

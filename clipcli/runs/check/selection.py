@@ -129,7 +129,7 @@ class Scope:
     def _touches(self, spec: CheckSpec, config: Config) -> bool:
         files = [*spec.labels_file, *(spec.prompts or config.defaults.prompts)]
         files += [name for name in (spec.groups, spec.expect_from, spec.thresholds) if name]
-        files += [split_name(head)[1] for head in spec.head]
+        files += [*(split_name(head)[1] for head in spec.head), *spec.pairs]
         model = config.model_beside(spec.model or config.defaults.model or "")
         files_of_check = [str(config.path), os.path.join(model, _MANIFEST), *map(config.beside, files)]  # noqa: PTH118
         return any(canonical(name) in (self.changed or ()) for name in files_of_check)

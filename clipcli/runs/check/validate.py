@@ -17,6 +17,7 @@ from clipcli.options.shared import InputOptions, LabelOptions, RunOptions
 from clipcli.runs.check.classify import LabelCheck
 from clipcli.runs.check.dedupe import DuplicateCheck
 from clipcli.runs.check.run import Planned, named
+from clipcli.runs.check.score import PairCheck
 from clipcli.runs.check.scores import LimitCheck
 from clipcli.runs.check.selection import Scope, Selection
 from clipcli.runs.dedupe import run as dedupe
@@ -32,17 +33,19 @@ if TYPE_CHECKING:
     from clipcli.options.check import CheckModelOptions, SelectionOptions
     from clipcli.options.classify import CheckOptions, ScoreOptions
     from clipcli.options.dedupe import DuplicateOptions
+    from clipcli.options.score import ScoreLimitOptions
     from clipcli.options.shared import CachedRunOptions
     from clipcli.session.session_options import SessionOptions
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Functions that turn a check into the option groups of `classify` and `dedupe`."""
+    """Functions that turn a check into the option groups of `classify`, `dedupe` and `score`."""
 
     score: Callable[[CheckSpec, Config], ScoreOptions]
     check: Callable[[CheckSpec, Config], CheckOptions]
     duplicates: Callable[[CheckSpec], DuplicateOptions]
+    pairs: Callable[[CheckSpec], ScoreLimitOptions]
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,14 @@ class Planner:
     def _plan(self, spec: CheckSpec) -> Iterator[Planned]:
         place = f"{self.config.place(spec)}: check {printable(spec.name)}"
         with named(place):
-            selection = Selection.of(spec, self.config.folder, self.globs, self.console.debug_once)
             narrow = self.scope.narrows(spec, self.config)
+            if spec.pairs:
+                only = self.scope.paths if narrow else None
+                limits = self.groups.pairs(spec)
+                pairs = PairCheck.of(spec, self.config, limits, self.console, only=only, globs=self.globs)
+                yield Planned(spec.name, place, pairs, self._choice(spec))
+                return
+            selection = Selection.of(spec, self.config.folder, self.globs, self.console.debug_once)
             needs_all = not narrow or spec.duplicates or (spec.expect_from == "parent" and not spec.has_labels)
             family = selection.all() if needs_all else []
             if not narrow and not family and self.globs.keeps is None:

@@ -80,6 +80,8 @@ class ScoreRun:
     report: RunSummary
     reporting: Reporting = field(default_factory=Reporting)
     findings: list[Finding] = field(default_factory=list)
+    name: str = "score"
+    """Its name in reports."""
     expected: int | None = None
     """The number of pairs for which the engines prepare; None if unknown."""
     _total: float = 0.0
@@ -109,9 +111,19 @@ class ScoreRun:
             console.info(f"{done:,} pairs, mean score {self._total / done:.4f}{self._reached_words()}")
         if self.is_check:
             self.report.console.line(f"check {'holds' if self._holds else 'fails'}: {self._outcome()}")
-        model = ", ".join(session.info.name for session in sessions.by_model.values())
+        self.reporting.write(
+            [self.check_report(", ".join(session.info.name for session in sessions.by_model.values()))]
+        )
+        return self.exit_code
+
+    def check_report(self, model: str) -> CheckReport:
+        """Return the report of a run that has ended; `model` is the name of its model, or of its models."""
         holds = self._holds if self.is_check else not self.report.failed
-        self.reporting.write([CheckReport("score", tuple(self.findings), holds, self._outcome(), model)])
+        return CheckReport(self.name, tuple(self.findings), holds, self._outcome(), model)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of a run that has ended."""
         return ExitCode.CHECK_FAILED if self.is_check and not self._holds else self.report.exit_code
 
     @property
