@@ -48,6 +48,8 @@ _SPECK: Final = 2
 """Cells that something written covers at least."""
 _MOVED: Final = 0.1
 _LARGE: Final = 0.3
+_TINY: Final = 0.05
+"""Share of a picture below which the rest is more than its border."""
 _FILLS: Final = 0.9
 
 
@@ -68,8 +70,14 @@ def beside(sheet: Sheet, stretch: Stretch) -> Beside:
 
 
 def moved(pair: AlignedPair) -> bool:
-    """Return whether both pictures have plain ground around what they share, and it stands in another place of it."""
+    """Return whether plain ground makes two pictures of what they share.
+
+    It does where both have some around it and it stands in another place of it, and where hardly anything of a picture
+    is not ground: a small mark on a desktop is not the icon of its shape.
+    """
     mine, its = pair.stretches
+    if min(area(mine), area(its)) < _TINY:
+        return True
     if any(_fills(stretch) for stretch in pair.stretches):
         return False
     if max(abs(a - b) for a, b in zip(mine, its, strict=True)) <= _MOVED:

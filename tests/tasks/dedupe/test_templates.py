@@ -93,6 +93,24 @@ def test_templates_of_shared(shared, folder):
     assert [pair for pair in combinations(signed, 2) if compare(*pair).verdict == "near"] == []
 
 
+@pytest.mark.thorough
+def test_templates_of_shared_together(shared):
+    signed = [sign(Image.open(file)) for file in sorted((shared / "data/faults/templates").glob("*/*"))]
+    assert [pair for pair in combinations(signed, 2) if compare(*pair).verdict == "near"] == []
+
+
+@pytest.mark.parametrize("side", [20, 60])
+def test_a_mark_on_a_large_ground_is_not_the_icon_of_its_shape(side, photo):
+    icon = Image.new("RGB", (256, 256), "black")
+    ImageDraw.Draw(icon).ellipse((40, 40, 216, 216), fill="white")
+    wall = Image.new("RGB", (1200, 800), "black")
+    wall.paste(icon.resize((side, side)), (600 - side // 2, 400 - side // 2))
+    assert compare(sign(icon), sign(wall)).verdict != "near"
+    letterboxed = Image.new("RGB", (800, 900), "black")
+    letterboxed.paste(photo, (200, 300))
+    assert compare(sign(photo), sign(letterboxed)).verdict == "near"
+
+
 @pytest.fixture(scope="module")
 def photo() -> Image.Image:
     """As much structure as a photo has."""
