@@ -6,13 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipcli.core.console import RunSummary
-from clipcli.inputs.image_texts import PairColumns, read_pairs
-from clipcli.output import CarriedColumns
+from clipcli.options.score import PairOptions
 from clipcli.output.reports import Reporting
-from clipcli.prompts import load_prompts
 from clipcli.runs.check.selection import canonical
 from clipcli.runs.score.run import ScoreRun, ScoreSessions
+from clipcli.runs.score.validate import plan
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -59,18 +57,20 @@ class PairCheck:
         Raises:
             InputsError: a table or a list cannot be used, or there are no pairs at all.
         """
-        columns = PairColumns(spec.image, spec.text)
-        pairs = list(read_pairs([config.beside(name) for name in spec.pairs], (), columns, globs, null=False))
+        inputs = PairOptions(
+            images=[config.beside(name) for name in spec.pairs], column=spec.image, text=spec.text,
+            include=list(globs.include) or None, exclude=list(globs.exclude) or None,
+            prompts=[config.beside(name) for name in spec.prompts] or None,
+        )  # fmt: skip
+        job = plan(inputs, (), limits, console)
+        pairs = list(job.pairs)
         if only is not None:
             stems = {os.path.splitext(path)[0] for path in only}  # noqa: PTH122 - any bytes
             pairs = [pair for pair in pairs if _stem(pair) in stems]
         if not pairs:
             return None
-        prompts = load_prompts([config.beside(name) for name in spec.prompts]) if spec.prompts else None
-        summary, reporting = RunSummary(console), Reporting(collect=True)
-        carried, count = CarriedColumns((), ()), len(pairs)
-        job = ScoreRun(pairs, limits, prompts, carried, summary, reporting, name=spec.name, expected=count)
-        return cls(job, count)
+        job.pairs, job.expected, job.name, job.reporting = pairs, len(pairs), spec.name, Reporting(collect=True)
+        return cls(job, len(pairs))
 
     def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
         """Score every pair, and return the report and the exit code."""

@@ -1,7 +1,7 @@
 """Rows parted into cells of neighbours, so that a row need be compared with a few cells only.
 
-Spherical k-means (Dhillon and Modha, "Concept Decompositions for Large Sparse Text Data Using Clustering", 2001) on a
-sample, then each row goes to its nearest centre: the inverted file of Sivic and Zisserman ("Video Google", ICCV 2003).
+Spherical k-means on a sample, then each row goes to its nearest centre: the inverted file of Sivic and Zisserman
+("Video Google", ICCV 2003).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from clipcli.tasks.k_means import k_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,21 +72,7 @@ def best_columns(values: Vectors, count: int) -> npt.NDArray[np.int32]:
 
 
 def _centres(source: RowSource, count: int) -> Vectors:
-    """Centres after a few rounds over a sample; those that nothing is near to stay where they are."""
+    """Return the centres of a sample that is spread over all rows."""
     total = len(source)
     sample = source.take(np.linspace(0, total - 1, min(total, _SAMPLE_A_CELL * count)).astype(np.int64))
-    start = np.random.default_rng(20).permutation(len(sample))[:count]
-    centres = sample[np.sort(start)].copy()
-    for _ in range(_ROUNDS):
-        nearest = np.concatenate(
-            [
-                (sample[row : row + _ROWS_AT_ONCE] @ centres.T).argmax(axis=1)
-                for row in range(0, len(sample), _ROWS_AT_ONCE)
-            ]
-        )
-        order = np.argsort(nearest, kind="stable")
-        used, starts = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(sample[order], starts, axis=0)
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        centres[used] = np.divide(sums, lengths, out=centres[used], where=lengths > 0)
-    return np.asarray(centres, np.float32)
+    return k_means(sample, count, _ROUNDS, unit_length=True)

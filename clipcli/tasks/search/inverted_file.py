@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from clipcli.tasks.k_means import k_means, nearest_centres
 from clipcli.tasks.search.sign_codes import QueryCode, words_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 SAMPLE_PER_CELL: Final = 32
 """Rows of a sample that centres are the means of."""
 _ROUNDS: Final = 8
-_ROWS_AT_ONCE: Final = 16_384
 _CELLS_PER_ROOT: Final = 2.5
 _LEAST_ROWS: Final = 64
 """Rows of a cell on average, at least."""
@@ -49,22 +49,22 @@ class Partition:
     @classmethod
     def of(cls, sample: Vectors, cells: int) -> Partition:
         """Return about so many cells of (n, dim) sample vectors; the same for the same sample."""
-        upper = _means(sample, max(1, round(cells**0.5)))
-        nearest = _nearest(sample, upper)
+        upper = k_means(sample, max(1, round(cells**0.5)), _ROUNDS)
+        nearest = nearest_centres(sample, upper)
         parts = []
         for group in range(len(upper)):
             members = sample[nearest == group]
             share = round(cells * len(members) / len(sample))
-            parts.append(_means(members, max(1, share)) if len(members) else upper[group : group + 1])
+            parts.append(k_means(members, max(1, share), _ROUNDS) if len(members) else upper[group : group + 1])
         return cls(upper, np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
 
     def assign(self, vectors: Vectors) -> npt.NDArray[np.int32]:
         """Return the cell of each of (n, dim) vectors."""
-        groups = _nearest(vectors, self.upper)
+        groups = nearest_centres(vectors, self.upper)
         cells = np.empty(len(vectors), np.int32)
         for group, members in _members(groups):
             first, last = self.starts[group], self.starts[group + 1]
-            cells[members] = first + _nearest(vectors[members], self.centres[first:last])
+            cells[members] = first + nearest_centres(vectors[members], self.centres[first:last])
         return cells
 
 
@@ -82,26 +82,6 @@ def _members(groups: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[n
     for members in np.split(order, edges):
         if len(members):
             yield int(groups[members[0]]), members
-
-
-def _nearest(vectors: Vectors, centres: Vectors) -> npt.NDArray[np.int64]:
-    """Return the number of the centre nearest to each vector: the largest product less half its squared length."""
-    half = np.einsum("ij,ij->i", centres, centres) / 2
-    nearest = np.empty(len(vectors), np.int64)
-    for start in range(0, len(vectors), _ROWS_AT_ONCE):
-        chunk = slice(start, start + _ROWS_AT_ONCE)
-        nearest[chunk] = (vectors[chunk] @ centres.T - half).argmax(axis=1)
-    return nearest
-
-
-def _means(sample: Vectors, count: int) -> Vectors:
-    """Return `count` centres after a few rounds of k-means; one that nothing is nearest to stays where it is."""
-    count = min(count, len(sample))
-    centres: Vector = sample[np.sort(np.random.default_rng(20).permutation(len(sample))[:count])].copy()
-    for _ in range(_ROUNDS):
-        for group, members in _members(_nearest(sample, centres)):
-            centres[group] = sample[members].mean(axis=0)
-    return centres
 
 
 @dataclass(frozen=True)
