@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pictures
@@ -138,6 +140,112 @@ main()
         assert (process.returncode, errors) == (130, "clipcli: interrupted\n")
     finally:
         process.kill()
+
+
+STUCK = """
+import sys, threading
+from clipcli.session.batch_encoder import BatchEncoder
+def stuck(self, pixels):
+    print("stuck", file=sys.stderr, flush=True)
+    threading.Event().wait()
+BatchEncoder.encode_images = stuck
+{more}
+from clipcli.cli import main
+main()
+"""
+
+
+def stuck_process(bundle: Path, folder: Path, more: str = "") -> subprocess.Popen[str]:
+    """Return a process whose model has been given a batch and never returns it."""
+    options = ["-l", "disc,square", "-m", bundle, "-q", "--no-cache"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK.format(more=more), "classify", folder, *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    assert process.stderr
+    assert process.stderr.readline() == "stuck\n"
+    return process
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="the threads of a process are read from /proc")
+@pytest.mark.parametrize("thread", range(5))
+def test_ctrl_c_counts_whichever_thread_gets_it(bundle: Path, folder: Path, thread: int):
+    """The system may give a signal to any thread; the main thread waits for the model meanwhile."""
+    process = stuck_process(bundle, folder)
+    try:
+        time.sleep(0.3)  # until the main thread waits
+        threads = [int(each) for each in os.listdir(f"/proc/{process.pid}/task")]
+        others = [each for each in threads if each != process.pid]
+        assert ctypes.CDLL(None).tgkill(process.pid, others[thread % len(others)], signal.SIGINT) == 0
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (130, "clipcli: interrupted\n")
+    finally:
+        process.kill()
+
+
+@pytest.mark.thorough
+def test_a_second_ctrl_c_ends_a_run_that_does_not_close(bundle: Path, folder: Path):
+    never = """
+import clipcli.cli.app
+def wait_forever(code):
+    while True:
+        threading.Event().wait()
+sys.modules["clipcli.cli.app"]._end_process = wait_forever
+"""
+    process = stuck_process(bundle, folder, never)
+    assert process.stderr
+    try:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "clipcli: interrupted\n"
+        process.send_signal(signal.SIGINT)  # too soon: the run is being closed
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (130, "clipcli: ended at the second Ctrl-C\n")
+    finally:
+        process.kill()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("module", ["typer", "clipcli.cli.option_groups", "clipcli.options.classify"])
+def test_ctrl_c_while_modules_are_imported(bundle: Path, folder: Path, module: str):
+    script = f"""
+import sys, importlib.abc
+class Interrupted(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from clipcli.__main__ import main
+main()
+"""
+    arguments = ["classify", folder, "-l", "disc,square", "-m", bundle]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "clipcli: interrupted\n")
+
+
+def test_a_process_that_was_started_with_interrupts_ignored_goes_on(bundle: Path, folder: Path):
+    """So starts a shell a command with `&`, and nohup; Ctrl-C is not meant for it."""
+    process = subprocess.Popen(
+        command("classify", "-", "-l", "disc,square", "-m", bundle, "-q"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509
+    )  # fmt: skip
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(f"{folder / 'disc' / 'red.png'}\n")
+    process.stdin.flush()
+    assert "red.png" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.stdin.write(f"{folder / 'disc' / 'red.png'}\n")
+    rest, _ = process.communicate(timeout=30)
+    assert "red.png" in rest
+    assert process.returncode == 0
 
 
 @pytest.mark.thorough

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipcli import __version__
+from clipcli.cli.interrupts import handle_interrupts
 from clipcli.cli.lazy_group import LazyCommands, LazyGroup
 from clipcli.cli.option_groups import with_groups
 from clipcli.errors import ClipcliError, ExitCode, OutputError
@@ -111,7 +112,6 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
                 _forget_stdout()
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            sys.stderr.write("clipcli: interrupted\n")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BrokenPipeError:
             _forget_stdout()
@@ -148,6 +148,11 @@ def _say(error: ClipcliError) -> None:
     console.line(f"error: {error.message}")
     for line in (error.hint or "").splitlines():
         console.line(f"  {line}")
+
+
+def _say_interrupted() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write("clipcli: interrupted\n")
 
 
 def _out_of_memory(error: MemoryError) -> ClipcliError:
@@ -209,9 +214,12 @@ def _end_process(code: Any) -> None:
 def main() -> None:
     """Run the command line."""
     _fill_closed_streams()
+    handle_interrupts()
     try:
         app()
     except SystemExit as stop:
+        if stop.code == ExitCode.INTERRUPTED:
+            _say_interrupted()
         _end_process(stop.code)
         raise
     except OSError as error:  # Typer's own output cannot be written
