@@ -38,8 +38,8 @@ def web() -> Iterator[web_server.Web]:
 @pytest.fixture
 def urls(web: web_server.Web, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Three pictures, one that is none, one that is not there, and one whose password is wrong."""
-    monkeypatch.setattr("clipcli.inputs.sources.fetch._FIRST_WAIT", 0.001)
-    monkeypatch.setattr("clipcli.inputs.sources.fetch._LONGEST_WAIT", 0.002)
+    monkeypatch.setattr("clipcli.inputs.sources.filesystems._FIRST_WAIT", 0.001)
+    monkeypatch.setattr("clipcli.inputs.sources.filesystems._LONGEST_WAIT", 0.002)
     host = web.url.removeprefix("http://")
     names = ("red", "blue", "again", "broken", "missing")
     good = [f"http://me:{SECRET}-pass@{host}/{name}.png?width=9&token={SECRET}-query#{SECRET}-part" for name in names]

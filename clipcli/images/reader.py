@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from clipcli.errors import ClipcliError, ImageError, PackageMissingError
 from clipcli.inputs.sources import locate
-from clipcli.inputs.sources.suffixes import MAX_BYTES
+from clipcli.inputs.sources.refs import MAX_BYTES
 
 if TYPE_CHECKING:
     from clipcli.inputs.sources import ImageRef

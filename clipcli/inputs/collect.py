@@ -13,10 +13,10 @@ from clipcli.core.redaction import redact, redact_url
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.listed_paths import LONGEST_NAME, read_list
 from clipcli.inputs.sources import IMAGE_SUFFIXES, ImageRef, ListedPath, TableColumns, expand, is_elsewhere
+from clipcli.inputs.sources.expand import FolderSearch
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.globs import FolderSearch, Globs
-from clipcli.inputs.sources.patterns import has_magic, is_local_pattern, local_names
-from clipcli.inputs.sources.suffixes import SHARDS, TABLES, TEXT_TABLES, has_suffix, is_image_name
+from clipcli.inputs.sources.patterns import Globs, has_magic, is_local_pattern, local_names
+from clipcli.inputs.sources.refs import SHARDS, TABLES, TEXT_TABLES, has_suffix, is_image_name
 from clipcli.inputs.text_files import STDIN
 
 if TYPE_CHECKING:

@@ -14,17 +14,17 @@ from clipcli.core.files import is_there, read_bytes, reason_of
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs.collect import STDIN, ImageRef, collect, named_inputs
-from clipcli.inputs.sources.captions import captioned_images
 from clipcli.inputs.sources.parquet import Table
 from clipcli.inputs.sources.patterns import names_of
-from clipcli.inputs.sources.suffixes import SHARDS, TABLES, TEXT_TABLES, has_suffix
+from clipcli.inputs.sources.refs import SHARDS, TABLES, TEXT_TABLES, has_suffix
+from clipcli.inputs.sources.tar import captioned_images
 from clipcli.inputs.sources.text_tables import TEXT_COLUMNS, column_of, header_of, is_text_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from clipcli.inputs.row_filter import Condition
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
 
 _USUAL_EXTENSION: Final = "txt"
 _LONGEST_TEXT: Final = 1 << 20

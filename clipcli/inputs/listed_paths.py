@@ -13,8 +13,7 @@ from clipcli.core.files import LineTooLongError, words_of
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.fetch import open_list
-from clipcli.inputs.sources.refs import ImageRef
-from clipcli.inputs.sources.suffixes import MAX_BYTES
+from clipcli.inputs.sources.refs import MAX_BYTES, ImageRef
 from clipcli.inputs.text_files import STDIN
 
 if TYPE_CHECKING:

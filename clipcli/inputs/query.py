@@ -26,7 +26,7 @@ from clipcli.core.console import printable
 from clipcli.core.redaction import redact
 from clipcli.errors import UsageError
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.suffixes import is_image_name
+from clipcli.inputs.sources.refs import is_image_name
 
 _SIGN = re.compile(r"(?:^|(?<=\s))([+-])(?=\s|$)")
 _QUOTED = re.compile(r'(?:^|(?<=\s)|(?<=:))"((?:[^"\\]|\\.)*)"(?=\s|$)')

@@ -12,7 +12,7 @@ from clipcli.core.redaction import redact_url
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.parquet import Table
-from clipcli.inputs.sources.suffixes import TABLES, has_suffix
+from clipcli.inputs.sources.refs import TABLES, has_suffix
 from clipcli.inputs.sources.text_tables import TableRecord, read_records
 from clipcli.inputs.text_files import STDIN
 

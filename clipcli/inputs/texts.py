@@ -18,12 +18,12 @@ from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs.collect import STDIN, ImageRef
 from clipcli.inputs.row_filter import WantedRows
 from clipcli.inputs.sources import NO_FIELDS, TableColumns
-from clipcli.inputs.sources.captions import captions
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.parquet import Table, is_bytes
 from clipcli.inputs.sources.patterns import names_of
-from clipcli.inputs.sources.suffixes import SHARDS
+from clipcli.inputs.sources.refs import SHARDS
+from clipcli.inputs.sources.tar import captions
 from clipcli.inputs.sources.text_tables import kept_columns
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from clipcli.options.option_types import ExcludeOption, IncludeOption, NullOptio
 from clipcli.options.shared import InputOptions, ModelOptions
 
 if TYPE_CHECKING:
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
 
 
 @dataclass(frozen=True)

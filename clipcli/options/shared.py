@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from clipcli.core.console import Console
     from clipcli.images import Rendering
     from clipcli.inputs.row_filter import Condition
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
     from clipcli.inputs.sources.refs import ImageRef
     from clipcli.models.spec import Choice
     from clipcli.output import Output
@@ -125,7 +125,7 @@ class InputOptions:
     @property
     def globs(self) -> Globs:
         """Return the name filter."""
-        from clipcli.inputs.sources.globs import Globs
+        from clipcli.inputs.sources.patterns import Globs
 
         return Globs(tuple(self.include or ()), tuple(self.exclude or ()))
 

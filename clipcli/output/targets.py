@@ -16,8 +16,7 @@ from clipcli.core.console import above_bars, disarm_log, is_build_log
 from clipcli.core.files import STDOUT, descriptor_of, is_file, is_there
 from clipcli.core.redaction import redact
 from clipcli.errors import OutputError
-from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.upload import check_place, send
+from clipcli.inputs.sources.filesystems import check_writable, is_url, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,14 +128,14 @@ def _remove(part: Path) -> None:
 
 
 def _sending(url: str) -> Iterator[Target]:
-    check_place(url)
+    check_writable(url)
     with tempfile.TemporaryDirectory(prefix="clipcli-") as folder:
         part = Path(folder) / "part"
         with _closing(part.open("wb")) as stream:
             target = Target(redact(url), stream)
             yield target
             target.flush()
-        send(part, url)
+        upload(part, url)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from clipcli import images
 from clipcli.errors import ImageError
-from clipcli.inputs.sources.fetch import give_up_when
+from clipcli.inputs.sources.filesystems import give_up_when
 from clipcli.session.batcher import Batcher
 from clipcli.session.features import vectors_or_faults
 from clipcli.session.prepare import Known

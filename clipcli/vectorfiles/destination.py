@@ -10,7 +10,7 @@ from clipcli.cache import cache_folder, make_folder
 from clipcli.core.files import is_there
 from clipcli.core.redaction import redact_url
 from clipcli.errors import OutputError
-from clipcli.inputs.sources.upload import remove, send
+from clipcli.inputs.sources.filesystems import delete, upload
 from clipcli.vectorfiles.vector_file import description_path, errors_path
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def upload_vectors(path: Path, url: str, *, hint: str | None = None) -> None:
     files = [file for file in (description, errors, path) if is_there(file)]
     try:
         for file in files:
-            send(file, url + file.name.removeprefix(path.name))
+            upload(file, url + file.name.removeprefix(path.name))
     except OutputError as error:
         raise OutputError(error.message, hint=hint) from error
     if errors not in files:
-        remove(url + errors.name.removeprefix(path.name))
+        delete(url + errors.name.removeprefix(path.name))
     for file in files:
         file.unlink()
 

@@ -21,7 +21,7 @@ from clipcli.errors import ImageError, VectorsError
 from clipcli.inputs.sources.expand import list_folder
 from clipcli.inputs.sources.filesystems import is_url, scheme
 from clipcli.inputs.sources.patterns import match
-from clipcli.inputs.sources.suffixes import SHARDS, is_image_name
+from clipcli.inputs.sources.refs import SHARDS, is_image_name
 from clipcli.vectorfiles.columns import ColumnTypes
 from clipcli.vectorfiles.info import DescribedVectors
 from clipcli.vectorfiles.parquet_file import ParquetFile

@@ -22,8 +22,8 @@ from clipcli.core.decode import parse_json
 from clipcli.core.files import own_error
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, VectorsError
-from clipcli.inputs.sources.fetch import attempt, open_random
-from clipcli.inputs.sources.filesystems import is_url
+from clipcli.inputs.sources.fetch import open_random
+from clipcli.inputs.sources.filesystems import attempt, is_url
 from clipcli.output.column_types import type_of_arrow
 from clipcli.output.json import dumps
 from clipcli.vectorfiles.columns import CarriedColumn, Restorer, column_type

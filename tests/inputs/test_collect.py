@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.collect import collect
 from clipcli.inputs.listed_paths import _blocks, _pieces
-from clipcli.inputs.sources.globs import Globs
+from clipcli.inputs.sources.patterns import Globs
 
 NAMES = ["b.jpg", "a.PNG", "z/c.webp", "z/y/d.tiff", "notes.txt", ".hidden.jpg", ".git/e.jpg", "z/f.heic"]
 

@@ -1,15 +1,10 @@
 """Sources of images other than plain files: URLs, tar shards and tables.
 
-    refs.py         `ImageRef`, one input; `ByteSource`, an object that reads its bytes
-    suffixes.py     the suffixes of images, tar shards and tables
-    globs.py        `--include` and `--exclude`
-    filesystems.py  URL → file system of fsspec, with time limits
-    fetch.py        whole objects, and open files that many threads read, with retries
-    upload.py       a finished file → URL
-    errors.py       exceptions of drivers → messages without credentials
-    patterns.py     braces such as `{00000..00099}` and `*` → existing names
-    tar.py          tar files in webdataset's form, read in place
-    captions.py     the texts of the images in a tar file
+    refs.py         `ImageRef`, one input; `ByteSource`, an object that reads its bytes; the suffixes of names
+    filesystems.py  URL → file system of fsspec; time limits, retries, uploads, and errors without credentials
+    fetch.py        whole objects, and open files that many threads read
+    patterns.py     braces such as `{00000..00099}` and `*` → existing names; `--include` and `--exclude`
+    tar.py          tar files in webdataset's form, read in place: images and their captions
     text_tables.py  CSV, TSV and JSON Lines with a column of paths or URLs, and functions for every kind of table
     parquet.py      Parquet files with a column of images or of their paths
     expand.py       an argument or a line of a list → image references; a path → its source
@@ -21,8 +16,7 @@ and can be sent to another process. Open files and blocks read ahead are shared 
 from __future__ import annotations
 
 from clipcli.inputs.sources.expand import TableColumns, expand, is_elsewhere, locate
-from clipcli.inputs.sources.refs import NO_FIELDS, ByteSource, ImageRef, ListedPath
-from clipcli.inputs.sources.suffixes import IMAGE_SUFFIXES
+from clipcli.inputs.sources.refs import IMAGE_SUFFIXES, NO_FIELDS, ByteSource, ImageRef, ListedPath
 
 __all__ = [
     "IMAGE_SUFFIXES", "NO_FIELDS", "ByteSource", "ImageRef", "ListedPath", "TableColumns", "expand", "is_elsewhere",

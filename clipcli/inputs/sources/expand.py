@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from clipcli.core.redaction import redact_url
+from clipcli.core.skipped_folders import is_skipped_folder
 from clipcli.errors import ImageError
-from clipcli.inputs.sources.fetch import attempt, read_object
-from clipcli.inputs.sources.filesystems import file_system, is_url, scheme
-from clipcli.inputs.sources.patterns import full_url, has_braces, has_magic, names_of
-from clipcli.inputs.sources.refs import ImageRef
-from clipcli.inputs.sources.suffixes import (
+from clipcli.inputs.sources.fetch import read_object
+from clipcli.inputs.sources.filesystems import attempt, file_system, is_url, scheme
+from clipcli.inputs.sources.patterns import Globs, full_url, has_braces, has_magic, names_of
+from clipcli.inputs.sources.refs import (
     INSIDE,
     MAX_BYTES,
     PACKED,
     SHARDS,
     TABLES,
     TEXT_TABLES,
+    ImageRef,
     has_suffix,
     is_image_name,
 )
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from clipcli.inputs.row_filter import Condition
-    from clipcli.inputs.sources.globs import FolderSearch
     from clipcli.inputs.sources.refs import ByteSource, ListedPath
 
 
@@ -132,6 +133,35 @@ class TableColumns:
     """Columns to copy to the output; `all` copies every column."""
     where: Condition | None = None
     """Which rows are wanted; None is all."""
+
+
+@dataclass
+class FolderSearch:
+    """The rules of a search in folders, and the folders skipped so far."""
+
+    globs: Globs = field(default_factory=Globs)
+    follows_links: bool = False
+    """Enter links to folders, each once on the way down."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Names of skipped recycle bins, thumbnail caches and the like, with their number."""
+
+    def enters(self, path: str, root: str) -> bool:
+        """Return whether to search a subfolder; count it otherwise."""
+        above, name = os.path.split(path.rstrip("/"))
+        if is_skipped_folder(name, os.path.basename(above)):  # noqa: PTH119 - any bytes, URLs too
+            self.skipped[name] += 1
+            return False
+        return not self.globs.prunes(path, root)
+
+    def takes(self, name: str, root: str = "") -> bool:
+        """Return whether an image is included."""
+        return self.globs.takes(name, root)
+
+    @property
+    def summary(self) -> str:
+        """Return the names of skipped folders as text; empty if there were none."""
+        names = [name if count == 1 else f"{name} ({count:,})" for name, count in sorted(self.skipped.items())]
+        return ", ".join(names)
 
 
 def expand(argument: str, column: TableColumns, search: FolderSearch) -> Iterator[ImageRef | ListedPath | str]:

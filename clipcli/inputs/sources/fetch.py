@@ -1,4 +1,4 @@
-"""Read remote bytes: whole objects, and files that many threads read. Temporary faults are retried."""
+"""Read bytes from URLs and files: whole objects, and open files that many threads read."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import threading
 import time
 import weakref
 from concurrent.futures import wait
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
 from clipcli.core import files
 from clipcli.core.files import read_bytes, read_stream, reason_of
-from clipcli.core.optional_packages import require_packages
-from clipcli.errors import ClipcliError, ImageError
-from clipcli.inputs.sources.errors import is_passing, reason
-from clipcli.inputs.sources.filesystems import file_system, is_url, scheme, seconds
-from clipcli.inputs.sources.suffixes import MAX_BYTES
+from clipcli.errors import ImageError
+from clipcli.inputs.sources.filesystems import attempt, file_system, is_url, request_seconds, scheme, stop_event
+from clipcli.inputs.sources.refs import MAX_BYTES
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
 
 class Stream(io.RawIOBase):
@@ -78,9 +76,6 @@ def open_list(path: str) -> IO[bytes]:
     return io.BufferedReader(Stream(file, file.size))
 
 
-TRIES: Final = 5
-_FIRST_WAIT, _LONGEST_WAIT = 0.2, 20.0
-"""Waits between tries in seconds; each is up to twice the one before."""
 _BLOCK: Final = 4 << 20
 _BLOCKS: Final = 8
 """Blocks of an open remote file that are kept in memory; shards are read in order and need few."""
@@ -88,9 +83,6 @@ _OPEN_FILES: Final = 4
 
 _PIECE: Final = 1 << 18
 _PATIENCE_SECONDS: Final = 0.25
-
-_Result = TypeVar("_Result")
-_thread = threading.local()
 
 
 def read_object(url: str) -> bytes:
@@ -139,42 +131,13 @@ async def _body(system: Any, url: str) -> bytes:
         return bytes(data)
 
 
-def attempt(request: Callable[[], _Result]) -> _Result:
-    """Return the result of a request; retry temporary faults, with growing waits.
-
-    Raises:
-        ImageError: at stage `read`, with the reason of the last fault.
-        ClipcliError: a package is not installed.
-    """
-    tenacity, stopped = _tenacity(), getattr(_thread, "stopped", None) or threading.Event()
-    waits = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
-    tries = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_passing),
-        stop=tenacity.stop_after_attempt(TRIES) | tenacity.stop_when_event_set(stopped),
-        sleep=tenacity.sleep_using_event(stopped),
-        wait=waits,
-        reraise=True,
-    )
-    try:
-        return tries(request)  # type: ignore[no-any-return]
-    except (ClipcliError, ImageError):
-        raise
-    except Exception as error:
-        raise ImageError("read", reason(error, seconds())) from error
-
-
-def give_up_when(stopped: threading.Event) -> None:
-    """Cancel the requests of this thread when the event is set, since nobody waits for them any more."""
-    _thread.stopped = stopped
-
-
 def _result(request: Coroutine[Any, Any, bytes], loop: asyncio.AbstractEventLoop) -> bytes:
     """Return the result of a request within the time limit; it runs in fsspec's thread and can be cancelled."""
     import asyncio
 
-    stopped = getattr(_thread, "stopped", None) or threading.Event()
-    task, deadline = asyncio.run_coroutine_threadsafe(request, loop), time.monotonic() + seconds()
-    while not wait([task], min(_PATIENCE_SECONDS, seconds())).done:
+    stopped = stop_event()
+    task, deadline = asyncio.run_coroutine_threadsafe(request, loop), time.monotonic() + request_seconds()
+    while not wait([task], min(_PATIENCE_SECONDS, request_seconds())).done:
         if stopped.is_set() or time.monotonic() >= deadline:
             task.cancel()
             raise TimeoutError
@@ -275,10 +238,3 @@ def _opened_local(path: str, _state: tuple[int, ...]) -> LocalFile:
 @functools.lru_cache(maxsize=_OPEN_FILES)
 def _opened_remote(url: str) -> RemoteFile:
     return RemoteFile(url)
-
-
-def _tenacity() -> Any:
-    require_packages("remote", "reading URLs")
-    import tenacity
-
-    return tenacity

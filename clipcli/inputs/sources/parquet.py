@@ -15,11 +15,9 @@ from clipcli.core.files import own_error, read_bytes, reason_of, words_of
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ClipcliError, ImageError, InputsError
 from clipcli.inputs.row_filter import WantedRows
-from clipcli.inputs.sources.errors import message
-from clipcli.inputs.sources.fetch import attempt, open_random, read_object
-from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.refs import NO_FIELDS, ImageRef
-from clipcli.inputs.sources.suffixes import MAX_BYTES
+from clipcli.inputs.sources.fetch import open_random, read_object
+from clipcli.inputs.sources.filesystems import attempt, driver_message, is_url
+from clipcli.inputs.sources.refs import MAX_BYTES, NO_FIELDS, ImageRef
 from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, beside, column_of, kept_columns, listed
 
 if TYPE_CHECKING:
@@ -139,7 +137,7 @@ class Table:
         except (ImageError, ClipcliError):
             raise
         except Exception as error:
-            raise ImageError("read", f"the table is damaged ({message(words_of(error))})") from error
+            raise ImageError("read", f"the table is damaged ({driver_message(words_of(error))})") from error
 
 
 def images(

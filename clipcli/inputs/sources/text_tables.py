@@ -23,8 +23,7 @@ from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.row_filter import WantedRows
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.refs import ImageRef, ListedPath
-from clipcli.inputs.sources.suffixes import INSIDE, TEXT_TABLES, has_suffix
+from clipcli.inputs.sources.refs import INSIDE, TEXT_TABLES, ImageRef, ListedPath, has_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipcli.core.console import Console
     from clipcli.errors import ExitCode
     from clipcli.inputs.image_texts import Pair
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
     from clipcli.options.score import ScoreLimitOptions
     from clipcli.output.reports import CheckReport
     from clipcli.runs.base import Advance

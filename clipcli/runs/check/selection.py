@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from clipcli.config import CheckSpec, Config
     from clipcli.core.console import Console
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
     from clipcli.options.check import SelectionOptions
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clipcli.config import CheckSpec, Config
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
     from clipcli.models.spec import Choice
     from clipcli.options.check import CheckModelOptions, SelectionOptions
     from clipcli.options.classify import CheckOptions, ScoreOptions

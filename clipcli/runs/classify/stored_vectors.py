@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import ModelInfo
     from clipcli.core.vectors import Vectors
     from clipcli.inputs.row_filter import Condition
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
     from clipcli.options.shared import InputOptions, ModelOptions
     from clipcli.runs.classify.expectation_check import ExpectationCheck
     from clipcli.vectorfiles import VectorFile, VectorRows

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from clipcli.core.console import RunSummary
 from clipcli.errors import LabelsError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, is_words
-from clipcli.inputs.sources.suffixes import SHARDS, TABLES, TEXT_TABLES, has_suffix
+from clipcli.inputs.sources.refs import SHARDS, TABLES, TEXT_TABLES, has_suffix
 from clipcli.output import CarriedColumns
 from clipcli.prompts import Label, labels_of, load_prompts, parse_groups, parse_labels, require_prompts, spoken
 from clipcli.prompts.shipped import wordnet_labels

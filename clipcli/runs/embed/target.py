@@ -12,8 +12,7 @@ from clipcli.core.redaction import redact, redact_url
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import UsageError
 from clipcli.inputs.shards import parse_shard
-from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.upload import check_place
+from clipcli.inputs.sources.filesystems import check_writable, is_url
 from clipcli.vectorfiles import STREAMS, VECTOR_FORMATS, format_of
 from clipcli.vectorfiles.destination import staging_path
 
@@ -69,7 +68,7 @@ def parse_target(
     if chosen == "parquet":
         require_packages("parquet", "Parquet")
     if url is not None:
-        check_place(url)
+        check_writable(url)
         path = staging_path(url)
     return EmbedTarget(path, chosen, cast("VectorDtype", dtype), share, resume, url, pipe)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import ModelInfo
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.row_filter import Condition
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
     from clipcli.vectorfiles import ImageReading, VectorFile
 
 

@@ -22,7 +22,7 @@ from clipcli.inputs.collect import ImageRef
 from clipcli.inputs.query import Query, Term, example, literal, parse_query, read_query
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.patterns import has_magic
-from clipcli.inputs.sources.suffixes import is_image_name
+from clipcli.inputs.sources.refs import is_image_name
 from clipcli.inputs.text_files import STDIN, Fault, Faults, read_text, refuse, shown_name, tidy, unusable
 from clipcli.session.features import NoVectorError
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clipcli.core.console import RunSummary
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.query import Query
-    from clipcli.inputs.sources.globs import Globs
+    from clipcli.inputs.sources.patterns import Globs
     from clipcli.options.rank import HitOptions, KeepOptions
     from clipcli.options.shared import ModelOptions
     from clipcli.output.reports import Finding, Reporting

@@ -9,7 +9,7 @@ from clipcli.core.files import read_lines, words_of
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.fetch import open_list
-from clipcli.inputs.sources.suffixes import has_suffix
+from clipcli.inputs.sources.refs import has_suffix
 from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, TableRecord
 from clipcli.inputs.table_records import TableRecords, open_table
 

@@ -12,7 +12,7 @@ from clipcli.core.redaction import redact
 from clipcli.errors import ExitCode, ImageError, InputsError, UsageError
 from clipcli.inputs.collect import STDIN, ImageRef
 from clipcli.inputs.sources.patterns import named_files, names_of
-from clipcli.inputs.sources.suffixes import SHARDS, has_suffix
+from clipcli.inputs.sources.refs import SHARDS, has_suffix
 from clipcli.output import open_writer
 from clipcli.runs.select.rows import RowReader, RowWishes, SelectedRow, check_wishes
 from clipcli.runs.select.sample_writer import FolderCopies, ShardNames, open_shards, parse_shard_names

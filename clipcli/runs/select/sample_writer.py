@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from clipcli.core.redaction import redact, redact_url
 from clipcli.errors import OutputError, UsageError
-from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.suffixes import SHARDS, has_suffix
-from clipcli.inputs.sources.upload import check_place, send
+from clipcli.inputs.sources.filesystems import check_writable, is_url, upload
+from clipcli.inputs.sources.refs import SHARDS, has_suffix
 from clipcli.output.targets import UNFINISHED, open_target
 from clipcli.runs.select.samples import first_dot_key
 
@@ -107,7 +106,7 @@ def open_shards(names: ShardNames, per_shard: int) -> Iterator[TarShards]:
         UsageError: a URL that nothing is written to.
     """
     if is_url(names.before):
-        check_place(names[0])
+        check_writable(names[0])
         parent = None
     else:
         parent = names.folder or os.curdir
@@ -197,7 +196,7 @@ class TarShards:
         for number in range(self.shards):
             made, place = Path(self.folder, str(number)), self.names[number]
             if is_url(place):
-                send(made, place)
+                upload(made, place)
             else:
                 with made.open("rb") as stream:
                     os.fsync(stream.fileno())

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from clipcli.core.files import read_bytes, reason_of
 from clipcli.errors import ImageError
-from clipcli.inputs.sources.captions import shorter_stems
 from clipcli.inputs.sources.expand import RemoteObject
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.suffixes import MAX_BYTES, is_image_name
-from clipcli.inputs.sources.tar import entries
+from clipcli.inputs.sources.refs import MAX_BYTES, is_image_name
+from clipcli.inputs.sources.tar import entries, shorter_stems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from clipcli.core.redaction import redact_url
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.suffixes import INSIDE
+from clipcli.inputs.sources.refs import INSIDE
 from clipcli.output.rows import as_json
 
 if TYPE_CHECKING:

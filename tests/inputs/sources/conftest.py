@@ -42,8 +42,8 @@ def web() -> Iterator[web_server.Web]:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr("clipcli.inputs.sources.fetch._FIRST_WAIT", 0.001)
-    monkeypatch.setattr("clipcli.inputs.sources.fetch._LONGEST_WAIT", 0.002)
+    monkeypatch.setattr("clipcli.inputs.sources.filesystems._FIRST_WAIT", 0.001)
+    monkeypatch.setattr("clipcli.inputs.sources.filesystems._LONGEST_WAIT", 0.002)
 
 
 @pytest.fixture

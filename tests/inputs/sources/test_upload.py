@@ -8,7 +8,7 @@ import pytest
 from run import assert_one_error, run
 
 from clipcli.errors import OutputError
-from clipcli.inputs.sources import upload
+from clipcli.inputs.sources.filesystems import check_writable
 from clipcli.vectorfiles import open_vectors
 from clipcli.vectorfiles.checkpoints import open_parts
 from clipcli.vectorfiles.destination import staging_path
@@ -83,7 +83,7 @@ def test_what_cannot_be_sent_is_kept_and_sent_by_resume(memory, photos, monkeypa
 
     command = ("embed", photos, *TINY, "--no-cache", "-o", "memory://out/v.npy")
     with monkeypatch.context() as patch:
-        patch.setattr("clipcli.vectorfiles.destination.send", refuse)
+        patch.setattr("clipcli.vectorfiles.destination.upload", refuse)
         failed = run(*command)
     assert failed.code == 6
     kept, error = failed.stderr.splitlines()[-2:]
@@ -117,7 +117,7 @@ def test_rows_go_there_too(memory, photos, tmp_path, command):
 
 
 def test_rows_of_a_run_that_ends_in_an_error_do_not_appear(memory, photos, monkeypatch):
-    monkeypatch.setattr("clipcli.output.targets.send", lambda *_: pytest.fail("it is sent"))
+    monkeypatch.setattr("clipcli.output.targets.upload", lambda *_: pytest.fail("it is sent"))
     assert run("classify", photos, "-l", "red,blue", "-m", "no-such-model", "-o", "memory://out/rows.jsonl").code == 5
 
 
@@ -145,4 +145,4 @@ def test_a_place_that_nobody_may_list_may_be_writable(monkeypatch, memory):
 
     with monkeypatch.context() as patch:
         patch.setattr(type(memory), "ls", ls)
-        upload.check_place("memory://out/v.npy")
+        check_writable("memory://out/v.npy")

@@ -1,4 +1,4 @@
-"""What may be said of a fault, and what may not."""
+"""Messages about faults of a network: what may be in them, and what may not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipcli.core.redaction import redact, redact_url
-from clipcli.inputs.sources.errors import is_passing, message, reason
+from clipcli.inputs.sources.filesystems import driver_message, failure_reason, is_temporary
 
 SIGNED = (
     "https://bucket.s3.amazonaws.com/a%20b.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F2026&"
@@ -100,7 +100,7 @@ def _has_secret(url):
 
 def test_a_driver_that_repeats_a_secret_is_not_quoted_with_it(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
-    said = message("The key wJalrXUtnFEMI\nis wrong for https://me:pw@host/x?sig=1")
+    said = driver_message("The key wJalrXUtnFEMI\nis wrong for https://me:pw@host/x?sig=1")
     assert said == "The key *** is wrong for https://host/x"
 
 
@@ -127,5 +127,5 @@ class AnsweredError(Exception):
     ],
 )
 def test_a_fault_in_words(error, passing, words):
-    assert is_passing(error) is passing
-    assert reason(error, 3.0) == words
+    assert is_temporary(error) is passing
+    assert failure_reason(error, 3.0) == words
