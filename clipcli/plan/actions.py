@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import UsageError
-from clipcli.plan import descriptors, quarantine, safe_move, trashcan
+from clipcli.plan import descriptors, safe_move, trashcan
 from clipcli.plan.file_state import holds, look
 from clipcli.plan.safe_move import FreeNames
 
 if TYPE_CHECKING:
-    from clipcli.plan.rows import PlanRow
-    from clipcli.plan.steps import Step
+    from clipcli.plan.journal_lines import Step
+    from clipcli.plan.plan_file import PlanRow
 
 KINDS: Final = ("hardlink", "reflink", "symlink")
 _FICLONE: Final = 0x40049409
@@ -48,7 +48,7 @@ class Link:
         safe_move.clean_up(step.path)
         try:
             self._make(step, fresh)
-            quarantine.name_aside(step)
+            safe_move.link_to_quarantine(step)
             descriptors.replace(fresh, step.path)
         except OSError:
             safe_move.clean_up(step.path)
@@ -56,18 +56,18 @@ class Link:
 
     def finish(self, step: Step) -> None:
         """Remove the file under its quarantine name."""
-        quarantine.discard(step)
+        safe_move.discard(step)
 
     def is_done(self, step: Step) -> bool:
         """Return whether the path is the link and the quarantine name is gone."""
-        return self._is_linked(step) and not quarantine.waits(step)
+        return self._is_linked(step) and not safe_move.is_quarantined(step)
 
     def revert(self, step: Step) -> str:
         """Replace the link by a copy of the keeper with the attributes of the file."""
         safe_move.clean_up(step.path)
         if step.size:
             safe_move.drop_placeholder(step.path, step.began)
-        if quarantine.restore(step, over=self._is_linked(step)):
+        if safe_move.restore(step, over=self._is_linked(step)):
             return ""
         if not self._is_linked(step):
             if holds(step.path, step.sha256):
@@ -212,15 +212,15 @@ class Delete:
 
     def act(self, step: Step) -> None:
         """Rename the file to its quarantine name."""
-        quarantine.quarantine(step)
+        safe_move.quarantine(step)
 
     def finish(self, step: Step) -> None:
         """Delete the quarantined file; a link is not followed."""
-        quarantine.discard(step)
+        safe_move.discard(step)
 
     def is_done(self, step: Step) -> bool:
         """Return whether neither the path nor the quarantine name exists."""
-        return look(step.path) is None and not quarantine.waits(step)
+        return look(step.path) is None and not safe_move.is_quarantined(step)
 
     def revert(self, step: Step) -> str:
         """Copy the file from a keeper with the same bytes."""
@@ -249,7 +249,7 @@ class Trash:
     def act(self, step: Step) -> None:
         """Quarantine the file, check it once more, and put it into the trash."""
         trashcan.refuse_read_only(step.path)
-        quarantine.quarantine(step)
+        safe_move.quarantine(step)
         trashcan.put(step)
 
     def finish(self, step: Step) -> None:
@@ -257,7 +257,7 @@ class Trash:
 
     def is_done(self, step: Step) -> bool:
         """Return whether neither the path nor the quarantine name exists."""
-        return look(step.path) is None and not quarantine.waits(step)
+        return look(step.path) is None and not safe_move.is_quarantined(step)
 
     def revert(self, step: Step) -> str:
         """Restore the file from the trash, or from a keeper with the same bytes if the trash was emptied."""
@@ -293,15 +293,15 @@ class Move:
         """Make the target folders, quarantine the file, check it once more, and move it."""
         for folder in step.made:
             descriptors.make_folder(folder)
-        quarantine.quarantine(step)
-        safe_move.move(quarantine.quarantine_path(step.path), step.target, step.sha256)
+        safe_move.quarantine(step)
+        safe_move.move(safe_move.quarantine_path(step.path), step.target, step.sha256)
 
     def finish(self, step: Step) -> None:
         """Do nothing: the file is at its target."""
 
     def is_done(self, step: Step) -> bool:
         """Return whether the file is at its target and no longer at its path."""
-        return look(step.path) is None and not quarantine.waits(step) and holds(step.target, step.sha256)
+        return look(step.path) is None and not safe_move.is_quarantined(step) and holds(step.target, step.sha256)
 
     def revert(self, step: Step) -> str:
         """Move the file back; remove the part or empty file that an interrupted move left."""
@@ -328,7 +328,7 @@ def _is_back(step: Step) -> bool:
     safe_move.clean_up(step.path)
     if step.size or (step.target and holds(step.target, step.sha256)):
         safe_move.drop_placeholder(step.path, step.began)
-    quarantine.restore(step, over=False)
+    safe_move.restore(step, over=False)
     if look(step.path) is None:
         return False
     if not holds(step.path, step.sha256):

@@ -1,4 +1,8 @@
-"""Apply the groups of a plan in checked steps. A file that differs from the plan is reported and not touched."""
+"""Apply the groups of a plan in checked steps, and undo the steps of a journal in reverse order.
+
+A file that differs from the plan is reported and not touched. `undo` restores each file, or reports why that is
+impossible.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from clipcli.plan import descriptors
-from clipcli.plan.actions import CannotUndoError, action_of, revert_failed
-from clipcli.plan.attributes import attributes_of
-from clipcli.plan.file_state import digest_of, is_below, look, resolve, words_of
-from clipcli.plan.steps import Step
+from clipcli.plan.actions import CannotUndoError, Trash, action_of, revert_failed
+from clipcli.plan.file_state import attributes_of, digest_of, is_below, look, resolve, words_of
+from clipcli.plan.journal_lines import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from clipcli.plan.actions import Action
     from clipcli.plan.journal import Journal
-    from clipcli.plan.read import Plan
-    from clipcli.plan.rows import PlanRow
+    from clipcli.plan.plan_file import Plan, PlanRow
 
-State = Literal["planned", "done", "already", "skipped", "failed"]
+ApplyState = Literal["planned", "done", "already", "skipped", "failed"]
+UndoState = Literal["planned", "restored", "untouched", "lost", "failed"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Applied:
     """The result for one file that the plan removes."""
 
     row: PlanRow
-    state: State
+    state: ApplyState
     reason: str = ""
     target: str = ""
     can_undo: bool | None = None
@@ -164,3 +167,39 @@ def visible_change_of(row: PlanRow) -> str | None:
         if changed:
             return words
     return None
+
+
+@dataclass(frozen=True)
+class Undone:
+    """The result for one step."""
+
+    step: Step
+    state: UndoState
+    how: str = ""
+
+
+def undo(journal: Journal) -> Iterator[Undone]:
+    """Undo the steps that were begun or done, last first. It can be interrupted and repeated like `apply`."""
+    trash = Trash()
+    for step in reversed(journal.steps):
+        if step.state in {"begun", "done"}:
+            yield _undo_step(journal, step, trash if step.action == trash.name else action_of(step))
+
+
+def preview_undo(journal: Journal) -> Iterator[Undone]:
+    """Yield the steps that `undo` would undo, without touching files."""
+    for step in reversed(journal.steps):
+        if step.state in {"begun", "done"}:
+            yield Undone(step, "planned", f"undo {step.action}")
+
+
+def _undo_step(journal: Journal, step: Step, action: Action) -> Undone:
+    try:
+        with descriptors.held():
+            how = action.revert(step)
+    except CannotUndoError as error:
+        return Undone(step, "lost", str(error))
+    except OSError as error:
+        return Undone(step, "failed", words_of(error, step.path))
+    journal.mark(step, "undone")
+    return Undone(step, "restored" if how else "untouched", how)

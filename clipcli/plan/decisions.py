@@ -17,7 +17,7 @@ from clipcli.errors import OutputError, PlanError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from clipcli.plan.read import Plan
+    from clipcli.plan.plan_file import Plan
 
 _MAX_FILE_SIZE: Final = 256 << 20
 """Limit in bytes: enough for a million pairs with comments."""

@@ -1,10 +1,15 @@
-"""The present state of a file, to compare it with the plan. A file that differs is not touched."""
+"""The present state of a file, to compare it with the plan, and the attributes to restore with it.
+
+A file that differs from the plan is not touched. Restored attributes grant no privileges: only the nine permission bits
+of the mode are kept, and no extended attributes of the `security` and `trusted` namespaces.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +20,12 @@ from clipcli.tasks.dedupe.keep import is_inside
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-
 _READ_SIZE: Final = 1 << 20
+PERMISSIONS: Final = 0o777
+"""Without set-user-id, set-group-id and sticky."""
+_ACCESS_LIST: Final = "system.posix_acl_access"
+_MAX_XATTR_SIZE: Final = 16_384
+"""Largest size of the extended attributes of one file, in characters."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +135,9 @@ def is_below(path: str, folders: Collection[str]) -> bool:
     """Return whether an absolute path is one of the folders or lies in one."""
     if any(is_inside(path, folder) for folder in folders):
         return True
-    keys = {key for folder in folders if (key := _key(folder))}
+    keys = {key for folder in folders if (key := _identity(folder))}
     while keys:
-        if _key(path) in keys:
+        if _identity(path) in keys:
             return True
         path, below = os.path.dirname(path), path
         if path == below:
@@ -136,9 +145,79 @@ def is_below(path: str, folders: Collection[str]) -> bool:
     return False
 
 
-def _key(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The attributes to restore with a file, as far as the system permits."""
+
+    mode: int
+    """Permission bits."""
+    mtime_ns: int
+    atime_ns: int = 0
+    """0 if unknown."""
+    uid: int = -1
+    """-1 if unknown."""
+    gid: int = -1
+    xattrs: tuple[str, ...] = ()
+    """Each `name=value`, the value in hex digits."""
+
+    def put_on(self, descriptor: int, path: str) -> None:
+        """Set the attributes on an open file, created at `path`. Raises OSError if the mode cannot be set."""
+        file: int | str = descriptor if os.chmod in os.supports_fd else path
+        if hasattr(os, "fchown"):
+            _set_owner(descriptor, self.uid, self.gid)
+        os.chmod(file, self.mode & PERMISSIONS)  # after the owner, whose change may clear bits
+        for text in self.xattrs if hasattr(os, "setxattr") else ():
+            name, _, value = text.rpartition("=")
+            if is_xattr(text):
+                with suppress(OSError):
+                    os.setxattr(descriptor, name, bytes.fromhex(value))
+        os.utime(file, ns=(self.atime_ns or self.mtime_ns, self.mtime_ns))
+
+
+def attributes_of(descriptor: int) -> Attributes:
+    """Read the attributes of an open file. Raises OSError."""
+    state = os.fstat(descriptor)
+    return Attributes(
+        state.st_mode & PERMISSIONS, state.st_mtime_ns, state.st_atime_ns, state.st_uid, state.st_gid,
+        _xattrs_of(descriptor),
+    )  # fmt: skip
+
+
+def is_xattr(text: str) -> bool:
+    """Return whether a text is `name=value` of an attribute that may be kept."""
+    name, _, value = text.rpartition("=")
+    try:
+        bytes.fromhex(value)
+    except ValueError:
+        return False
+    return _is_kept(name)
+
+
+def _is_kept(name: str) -> bool:
+    return (name.startswith("user.") or name == _ACCESS_LIST) and is_file_name(name)
+
+
+def _set_owner(descriptor: int, uid: int, gid: int) -> None:
+    """Set owner and group; if not permitted, only the group."""
+    try:
+        os.fchown(descriptor, uid, gid)
+    except OSError:
+        with suppress(OSError):
+            os.fchown(descriptor, -1, gid)
+
+
+def _xattrs_of(descriptor: int) -> tuple[str, ...]:
+    xattrs: list[str] = []
+    if hasattr(os, "listxattr"):
+        with suppress(OSError):  # a file system without extended attributes
+            names = [name for name in sorted(os.listxattr(descriptor)) if _is_kept(name)]
+            xattrs = [f"{name}={os.getxattr(descriptor, name).hex()}" for name in names]
+    return tuple(xattrs) if sum(map(len, xattrs)) <= _MAX_XATTR_SIZE else ()

@@ -19,8 +19,7 @@ from clipcli.core.decode import DecodeError, decode, parse_json, shown
 from clipcli.core.files import BINARY, TooLargeError, read_lines
 from clipcli.errors import OutputError, PlanError
 from clipcli.plan.file_state import named, words_of
-from clipcli.plan.seal import Seals, own_key
-from clipcli.plan.steps import Header, Step, parse_mark, parse_step
+from clipcli.plan.journal_lines import Header, Seals, Step, own_key, parse_mark, parse_step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -165,6 +164,7 @@ def _retire(path: Path) -> Path | None:
 
 
 def _write_whole(stream: IO[bytes], line: bytes) -> None:
+    """Write a line completely; an unbuffered stream may take only a part of it. Raises OSError."""
     if stream.write(line) != len(line):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -194,7 +194,7 @@ def _create(path: Path) -> IO[bytes]:
         try:
             _lock(path, stream)
             header = _line(asdict(Header(secrets.token_hex(16))), Seals(own_key(make=True)))
-            _write_header(stream, header)
+            _write_whole(stream, header)
             os.fsync(stream.fileno())
             stream = _settle(part, path, stream)
         except BaseException:
@@ -207,11 +207,6 @@ def _create(path: Path) -> IO[bytes]:
     except OSError as error:
         raise OutputError(f"cannot write the journal {path}: {words_of(error, str(path))}") from error
     return stream
-
-
-def _write_header(stream: IO[bytes], line: bytes) -> None:
-    if stream.write(line) != len(line):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _settle(part: Path, path: Path, stream: IO[bytes]) -> IO[bytes]:

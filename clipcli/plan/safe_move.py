@@ -1,4 +1,10 @@
-"""Move and copy files atomically and never over another file, also across file systems."""
+"""Move, copy and quarantine files: atomically, never over another file, also across file systems.
+
+Quarantine: between the check of a file and the system call that removes it, another program may replace the file or
+remove the keeper. So the file is renamed to a name that nobody else uses, the renamed file is compared with the plan,
+the keeper is checked again, and only then the last name is removed. If each of two runs removes the other's keeper, at
+least one of them notices that its keeper is missing and restores its own file.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +16,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from clipcli.plan import descriptors
-from clipcli.plan.attributes import Attributes, attributes_of
-from clipcli.plan.file_state import digest_of, look
+from clipcli.plan.file_state import Attributes, attributes_of, digest_of, holds, look
 from clipcli.tasks.dedupe.keep import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from clipcli.plan.journal_lines import Step
 
 _PRIVATE: Final = 0o600
 _CLOCK_SLACK: Final = 2.0
 """Seconds by which a file system's clock may differ from the machine's."""
 _READ_SIZE: Final = 1 << 20
-_SHOWN: Final = 40
+_NAME_LENGTH: Final = 40
 """Characters of the file's name that its hidden name keeps, so that a person can recognise it."""
 
 
@@ -34,7 +40,7 @@ def hidden_name(path: str, kind: str) -> str:
     """Return a hidden name of limited length in the same folder."""
     folder, name = os.path.split(path)
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
-    return os.path.join(folder, f".clipcli-{kind}-{digest}-{name[-_SHOWN:]}")
+    return os.path.join(folder, f".clipcli-{kind}-{digest}-{name[-_NAME_LENGTH:]}")
 
 
 def part_of(path: str) -> str:
@@ -72,7 +78,7 @@ def copy(source: str, target: str, sha256: str, attributes: Attributes, *, over:
         descriptors.replace(part, target)
     else:
         move(part, target, sha256)
-    _sync_folder(target)
+    descriptors.sync_folder(target)
 
 
 def is_placeholder(path: str, began: float) -> bool:
@@ -119,7 +125,7 @@ def _move_by_copy(source: str, target: str, sha256: str) -> None:
     try:
         _copy_bytes(source, part, sha256)
         descriptors.replace(part, target)
-        _sync_folder(target)
+        descriptors.sync_folder(target)
         if look(source) != before:
             raise ChangedWhileCopiedError(errno.EBUSY, "it was changed while it was copied")
     except OSError:
@@ -147,10 +153,6 @@ def _copy_bytes(source: str, part: str, sha256: str, attributes: Attributes | No
     if digest.hexdigest() != sha256 or digest_of(part) != sha256:
         descriptors.unlink(part)
         raise ChangedWhileCopiedError(errno.EIO, "its bytes differ from the plan")
-
-
-def _sync_folder(path: str) -> None:
-    descriptors.sync_folder(path)
 
 
 class FreeNames:
@@ -203,3 +205,91 @@ def _missing_above(folder: str) -> list[str]:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def quarantine_path(path: str) -> str:
+    """Return the quarantine name of a file, in the same folder."""
+    return hidden_name(path, "aside")
+
+
+def quarantine(step: Step) -> None:
+    """Rename the file to its quarantine name. After an OSError the file is at its path."""
+    quarantined = _free_quarantine_path(step.path)
+    descriptors.rename(step.path, quarantined)
+    if not is_planned(step, quarantined):
+        try:
+            move(quarantined, step.path, step.sha256)
+        except OSError as error:
+            message = f"two other files took its name at this moment; one is kept as {quarantined}"
+            raise OSError(errno.EBUSY, message) from error
+        raise _replaced_error()
+
+
+def link_to_quarantine(step: Step) -> None:
+    """Give the file its quarantine name as a second name, so that the path always exists. Raises OSError."""
+    quarantined = _free_quarantine_path(step.path)
+    try:
+        descriptors.link(step.path, quarantined)
+    except OSError:  # a file system without hard links
+        quarantine(step)
+        return
+    if not is_planned(step, quarantined):
+        descriptors.unlink(quarantined)
+        raise _replaced_error()
+
+
+def restore(step: Step, *, over: bool) -> bool:
+    """Restore a quarantined file to its path and return whether there was one; `over` replaces an existing file.
+
+    Raises:
+        OSError: another file is at the path; the file stays in quarantine.
+    """
+    quarantined, current = quarantine_path(step.path), look(step.path)
+    waiting = look(quarantined)
+    if waiting is None:
+        return False
+    if not holds(quarantined, step.sha256):  # changed through an open descriptor, or another file
+        if current is None and waiting.is_file:
+            move(quarantined, step.path, step.sha256)
+        return False
+    if current is not None and current.is_same(waiting):
+        descriptors.unlink(quarantined)
+    elif current is None:
+        move(quarantined, step.path, step.sha256)
+    elif over or holds(step.path, step.sha256):
+        descriptors.replace(quarantined, step.path)
+    else:
+        raise FileExistsError(errno.EEXIST, f"another file has its name now; it is kept as {quarantined}")
+    return True
+
+
+def discard(step: Step) -> None:
+    """Delete the quarantined file; after this only a copy can be restored. Raises OSError."""
+    descriptors.unlink(quarantine_path(step.path))
+
+
+def is_quarantined(step: Step) -> bool:
+    """Return whether the quarantine name exists."""
+    return look(quarantine_path(step.path)) is not None
+
+
+def is_planned(step: Step, path: str) -> bool:
+    """Return whether the file at a path has the planned size, time and bytes, which are read again.
+
+    The inode is not compared, since some file systems change it on a rename.
+    """
+    state = look(path)
+    if state is None or not state.is_file or (state.size, state.mtime_ns) != (step.size, step.mtime_ns):
+        return False
+    return holds(path, step.sha256)
+
+
+def _free_quarantine_path(path: str) -> str:
+    quarantined = quarantine_path(path)
+    if look(quarantined) is not None:
+        raise FileExistsError(errno.EEXIST, f"{quarantined} already exists; an interrupted run may have left it")
+    return quarantined
+
+
+def _replaced_error() -> OSError:
+    return OSError(errno.EBUSY, "another file took its name at this moment")

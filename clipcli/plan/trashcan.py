@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from clipcli.core.files import read_stream
-from clipcli.plan import descriptors, quarantine, safe_move
+from clipcli.plan import descriptors, safe_move
 from clipcli.plan.file_state import holds, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipcli.plan.steps import Step
+    from clipcli.plan.journal_lines import Step
 
 IS_OURS: Final = os.name == "posix" and sys.platform != "darwin"
 """Whether files can be restored from this system's trash."""
@@ -48,11 +48,11 @@ def put(step: Step) -> None:
     Raises:
         OSError: its file system has no writable trash. The file stays in quarantine.
     """
-    waiting = quarantine.quarantine_path(step.path)
+    waiting = safe_move.quarantine_path(step.path)
     if not IS_OURS:
         from send2trash import send2trash
 
-        quarantine.restore(step, over=False)
+        safe_move.restore(step, over=False)
         send2trash(step.path)
         return
     trash, top = _trash_for(step.path)

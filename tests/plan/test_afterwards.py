@@ -90,7 +90,7 @@ def test_a_full_disk_stops_before_the_next_file(tree, tmp_path, line):
     before, real, calls = snapshot(tree.root), journals._write_whole, []
 
     def write(stream, data):
-        calls.append(data)
+        calls.extend([data] * (b'"nonce"' not in data))  # the first line of a journal has no step
         if len(calls) >= line:
             stream.write(data[:20])
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -31,7 +31,7 @@ from clipcli.plan.actions import Delete, parse_action
 from clipcli.plan.apply import Applier
 from clipcli.plan.file_state import is_below, look
 from clipcli.plan.journal import Journal, open_journal
-from clipcli.plan.read import Plan, PlanGroup
+from clipcli.plan.plan_file import Plan, PlanGroup
 from clipcli.plan.safe_move import FreeNames
 
 ACTIONS = ("trash", "move", "hardlink", "symlink", "delete")
@@ -167,7 +167,7 @@ def test_a_waiting_name_that_is_taken(tree, tmp_path):
 
 
 def journals_aside(path: Path) -> str:
-    from clipcli.plan.quarantine import quarantine_path
+    from clipcli.plan.safe_move import quarantine_path
 
     return quarantine_path(str(path))
 
@@ -211,18 +211,16 @@ def test_a_disk_without_second_names(tree, tmp_path, name):
 
 
 def test_a_source_that_changes_while_it_is_copied_to_another_disk(tree, tmp_path):
-    from clipcli.plan import safe_move
-
     tree.groups.pop()
     _, goes = tree.groups[0]
-    real = safe_move._sync_folder
+    real = descriptors.sync_folder
 
     def sync(path):
         real(path)
         stream.write(b"somebody's work")
 
     stream = goes.open("r+b", buffering=0)
-    with stream, mock.patch.object(safe_move, "_sync_folder", sync), Machine(two_disks=True).running():
+    with stream, mock.patch.object(descriptors, "sync_folder", sync), Machine(two_disks=True).running():
         assert apply(tree, tmp_path, "move")[str(goes)].startswith("failed it was changed")
     assert goes.read_bytes() == b"somebody's work"
     assert not list((tmp_path).glob("away/**/*.jpg"))

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from plan.trees import Killed, Machine, make_tree, own_trash, snapshot
 
 from clipcli.plan.actions import parse_action
-from clipcli.plan.apply import Applier
+from clipcli.plan.apply import Applier, undo
 from clipcli.plan.journal import open_journal
-from clipcli.plan.undo import undo
 
 SHAPES = st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=4), min_size=1, max_size=3)
 ACTIONS = st.sampled_from(["trash", "move", "move-inside", "hardlink", "symlink", "delete"])

@@ -19,7 +19,7 @@ from plan.trees import Tree, action_for, apply, make_tree, own_trash, snapshot, 
 from run import run, run_process
 
 from clipcli.errors import ClipcliError
-from clipcli.plan import descriptors, quarantine, safe_move
+from clipcli.plan import descriptors, safe_move
 from clipcli.plan.apply import Applier
 from clipcli.plan.journal import open_journal, read_journal
 
@@ -291,7 +291,7 @@ def test_a_folder_that_is_swapped_redirects_nothing(tree, tmp_path, name, before
     for path in goes.parent.iterdir():
         (elsewhere / path.name).write_bytes(path.read_bytes())
         os.utime(elsewhere / path.name, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    (elsewhere / Path(quarantine.quarantine_path(str(goes))).name).write_bytes(goes.read_bytes())
+    (elsewhere / Path(safe_move.quarantine_path(str(goes))).name).write_bytes(goes.read_bytes())
     (elsewhere / Path(safe_move.part_of(str(goes))).name).write_bytes(goes.read_bytes())
     victims = snapshot(elsewhere)
     with swapped(goes.parent, elsewhere, before):

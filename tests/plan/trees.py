@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from clipcli.plan.actions import parse_action
-from clipcli.plan.apply import Applier
+from clipcli.plan.apply import Applier, undo
 from clipcli.plan.journal import open_journal
-from clipcli.plan.read import Plan, PlanGroup
-from clipcli.plan.rows import PlanRow
-from clipcli.plan.undo import undo
+from clipcli.plan.plan_file import Plan, PlanGroup, PlanRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipcli.plan.actions import Action
-    from clipcli.plan.undo import Undone
+    from clipcli.plan.apply import Undone
 
 CALLS = ("replace", "rename", "link", "symlink", "unlink", "mkdir", "rmdir", "open", "chmod", "utime", "fsync")
 

@@ -26,7 +26,7 @@ from clipcli.inputs.texts import read_texts
 from clipcli.models.spec import TINY_FOLDER
 from clipcli.plan.decisions import read_decisions
 from clipcli.plan.journal import open_journal
-from clipcli.plan.read import read_plan
+from clipcli.plan.plan_file import read_plan
 from clipcli.prompts import Label
 from clipcli.prompts.labels import parse_groups, parse_labels
 from clipcli.prompts.sets import check_file, load_prompts

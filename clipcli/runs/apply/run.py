@@ -14,12 +14,11 @@ from clipcli.core.files import is_folder, is_there
 from clipcli.errors import ExitCode, PlanError, UsageError
 from clipcli.output import open_writer
 from clipcli.plan.actions import Delete, Move, parse_action
-from clipcli.plan.apply import Applied, Applier
+from clipcli.plan.apply import Applied, Applier, preview_undo, undo
 from clipcli.plan.decisions import decided, joined, read_decisions, write_decisions
 from clipcli.plan.file_state import is_below, look, resolve
 from clipcli.plan.journal import journal_of, open_journal, read_journal
-from clipcli.plan.read import read_plan, reviewed_name
-from clipcli.plan.undo import preview, undo
+from clipcli.plan.plan_file import read_plan, reviewed_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from clipcli.options.apply import ApplyOptions
     from clipcli.output import Output
     from clipcli.plan.actions import Action
-    from clipcli.plan.read import Plan
-    from clipcli.plan.rows import PlanRow
+    from clipcli.plan.plan_file import Plan, PlanRow
 
 CANNOT_UNDO: Final = "it cannot be brought back"
 
@@ -243,7 +241,7 @@ def undo_all(journal: str, output: Output, *, quiet: bool, yes: bool = False) ->
         open_writer(output) as writer,
         console.progress(step_count, "file", doing="undo") as step,
     ):
-        for result in undo(opened) if opened.is_own or yes else preview(opened):
+        for result in undo(opened) if opened.is_own or yes else preview_undo(opened):
             step(1)
             counts[result.state] += 1
             if result.state in _TROUBLE:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from clipcli.errors import UsageError
 from clipcli.output import CarriedColumns, ErrorRow
 from clipcli.output.reports import CheckReport, Finding
-from clipcli.plan.read import reviewed_name
+from clipcli.plan.plan_file import reviewed_name
 from clipcli.runs.dedupe.rows import OWN_COLUMNS, DuplicateRow
 from clipcli.tasks.dedupe.levels import includes
 

@@ -17,7 +17,7 @@ from clipcli.core.files import decimal_size
 from clipcli.errors import ImageError
 from clipcli.output.page import Card, PageChoice, Saving, Section, link_to, thumbnail, write_page
 from clipcli.output.targets import open_target
-from clipcli.plan.read import reviewed_name
+from clipcli.plan.plan_file import reviewed_name
 from clipcli.runs.dedupe.difference_image import difference
 from clipcli.runs.dedupe.rows import Freed
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from clipcli.core.files import decimal_size
 from clipcli.core.redaction import redact
-from clipcli.plan.rows import PlanRow
+from clipcli.plan.plan_file import PlanRow
 from clipcli.runs.dedupe.image_files import is_same_file
 from clipcli.runs.dedupe.members import entries
 from clipcli.tasks.dedupe.clusters import smallest_cosine
