@@ -1,4 +1,7 @@
-"""The Typer app and its commands; this module turns errors into exit codes."""
+"""The Typer app: its commands by name, each built when it is used; this module turns errors into exit codes.
+
+Typer would build all commands of an app, with some 300 options, before running one, which took a third of each start.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,47 @@ import atexit
 import contextlib
 import os
 import re
+import shlex
 import sys
 import threading
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from clipcli import __version__
+from clipcli.cli.command_classes import DemandConversion, SectionedCommand, SectionedGroup, with_groups, write_examples
 from clipcli.cli.interrupts import handle_interrupts
-from clipcli.cli.lazy_group import LazyCommands, LazyGroup
-from clipcli.cli.option_groups import with_groups
+from clipcli.core.console import printable
+from clipcli.core.redaction import redact
 from clipcli.errors import ClipcliError, ExitCode, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SUMMARIES = {
+    "classify": "Give each image the label that fits it best.",
+    "embed": "Turn images and texts into vectors.",
+    "rank": "Find images by words, by example, or both.",
+    "score": "Score how well each image fits its own text.",
+    "select": "Choose rows, and copy their samples.",
+    "dedupe": "Find copies, near copies and look-alikes.",
+    "apply": "Apply a plan from dedupe (default: dry run).",
+    "undo": "Undo what apply did.",
+    "index": "Build an index for millions of vectors.",
+    "merge": "Join the parts of an embed run.",
+    "check": "Run the checks in clipcli.toml.",
+    "calibrate": "Find thresholds from labelled images.",
+    "detect": "Find where labels are in images, as boxes.",
+    "fit": "Learn labels from a few pictures of each.",
+    "doctor": "Show what a bug report needs.",
+    "models": "List, download, verify and export models.",
+    "prompts": "List, show and check prompt templates.",
+    "cache": "Show and clear the cache of vectors.",
+}
+"""Command → summary in `clipcli --help`; the command is in the module of the same name in `clipcli.cli.commands`."""
 _HELP = "Zero-shot vision from the shell: classify, embed, rank and dedupe images with OpenCLIP models."
 _EXAMPLES = """clipcli classify photos/ -l cat,dog --model tiny   # needs no download
 clipcli classify --help                            # everyday options
@@ -29,20 +58,99 @@ clipcli classify --help-all                        # all options"""
 _ARGUMENTS = "clipcli.arguments"
 
 
-class _Root(LazyGroup):
-    """Keeps the command's arguments for the callback, which does not get them from Typer."""
+class LazyCommands(Mapping[str, Any]):
+    """Name → command. A module with `COMMANDS` is a group of subcommands; others have a function of the same name."""
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given | {"commands": LazyCommands(bounded)})
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SUMMARIES)
+
+    def __len__(self) -> int:
+        return len(SUMMARIES)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = self._build(name, SUMMARIES[name])
+        return self._built[name]
+
+    def _build(self, name: str, summary: str) -> Any:
+        module = import_module(f"clipcli.cli.commands.{name}")
+        command_app = typer.Typer(
+            name=name, help=summary, cls=SectionedGroup, epilog="\n".join(module.EXAMPLES),
+            no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+        )  # fmt: skip
+        subcommands: dict[str, Callable[..., None]] | None = getattr(module, "COMMANDS", None)
+        if subcommands is None:
+            wrapped = bounded(getattr(module, name))
+            wrapped.everyday = getattr(module, "EVERYDAY", ())  # type: ignore[attr-defined]
+            examples = "\n".join(module.EXAMPLES)
+            command_app.command(name, cls=SectionedCommand, short_help=summary, epilog=examples)(wrapped)
+            return typer.main.get_command(command_app)
+        for verb, function in subcommands.items():
+            command_app.command(verb, cls=SectionedCommand)(bounded(function))
+        return typer.main.get_group(command_app)
+
+
+@contextlib.contextmanager
+def _redacted_errors() -> Iterator[None]:
+    """Redact errors of the parser, which repeat arguments and so may contain a URL with a password."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):
+            error.message = redact(message)  # type: ignore[attr-defined]
+        raise
+
+
+class LazyGroup(DemandConversion, TyperGroup):
+    """A group whose commands are `LazyCommands`.
+
+    It keeps the command's arguments for the callback, which does not get them from Typer.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"commands": LazyCommands()})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Store the arguments and parse them."""
         ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
+        """Return the names of the commands in order."""
+        return list(SUMMARIES)
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Parse the arguments before the command."""
+        with _redacted_errors():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the command's options, and run it."""
+        with _redacted_errors():
+            return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; a file or folder in its place is answered with the line that was meant."""
+        if args and args[0] not in SUMMARIES and os.path.exists(args[0]):  # noqa: PTH110 - any bytes
+            line = printable(f"clipcli classify {shlex.join(args)} -l cat,dog")
+            ctx.fail(f"{printable(args[0])!r} is a file or folder, not a command. Did you mean: {line}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
+        """Write the list of commands without building them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
+        """Write the examples, one per line, ready to copy."""
+        write_examples(formatter, self.epilog)
+
 
 app = typer.Typer(
-    cls=_Root,
+    cls=LazyGroup,
     name="clipcli",
     help=_HELP,
     epilog=_EXAMPLES,
@@ -53,8 +161,8 @@ app = typer.Typer(
 )
 
 
-def _version(*, asked: bool) -> None:
-    if asked:
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
         typer.echo(f"clipcli {__version__}")
         raise typer.Exit
 
@@ -65,7 +173,7 @@ def _root(
     version: Annotated[  # noqa: ARG001 - its callback acts
         bool,
         typer.Option(
-            "--version", callback=lambda asked: _version(asked=asked), is_eager=True, help="Print the version."
+            "--version", callback=lambda wanted: _print_version(wanted=wanted), is_eager=True, help="Print the version."
         ),
     ] = False,
 ) -> None:

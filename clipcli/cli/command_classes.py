@@ -1,18 +1,23 @@
-"""Typer's command and group with help on one screen (`--help-all`: every option by section) and fast option parsing.
+"""Typer's command and group, with groups of options, help on one screen and fast option parsing.
 
-Typer 0.29 imports pydantic to convert options, 60 ms of each start; values that need no conversion skip it.
+A command takes one dataclass per group of options; Typer sees one parameter per option. `--help` shows the everyday
+options, `--help-all` every option by section. Typer 0.29 imports pydantic to convert options, 60 ms of each start;
+values that need no conversion skip it.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _PLAIN = (str, int, float, bool)
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
@@ -187,3 +192,53 @@ def _everyday(parameter: Any, ctx: Any) -> tuple[str, str] | None:
     facts = _RANGE.sub("", _ENVIRONMENT.sub("", bracket + facts))
     first, end, _ = sentence.partition(". ")
     return record[0], first + ("." if end else "") + ("" if facts in {" []", " [default: auto]"} else facts)
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take option groups: each field of a group becomes a parameter that Typer sees.
+
+    The command keeps one parameter per group, whatever the number of options in it; `--help-all` is added.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
+    flat: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if name in groups:
+            flat += _parameters(groups[name])
+        else:
+            flat.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+
+    flat.append(inspect.Parameter(HELP_ALL, inspect.Parameter.KEYWORD_ONLY, annotation=HelpAllOption, default=False))
+
+    def run(**arguments: Any) -> None:
+        arguments.pop(HELP_ALL, None)
+        groups_by_name = {
+            name: group(**{f.name: arguments.pop(f.name) for f in fields(group)}) for name, group in groups.items()
+        }
+        command(**groups_by_name, **arguments)
+
+    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+    run.sections = _sections(groups.values())  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    run.__signature__ = signature.replace(parameters=flat, return_annotation=None)  # type: ignore[attr-defined]
+    return run
+
+
+def _sections(groups: Iterable[type]) -> dict[str, str]:
+    """Return the heading that each option stands under in `--help`: the first line of its group's docstring."""
+    return {
+        field.name: (group.__doc__ or "").partition("\n")[0].rstrip(".") for group in groups for field in fields(group)
+    }
+
+
+@cache
+def _parameters(group: type) -> tuple[inspect.Parameter, ...]:
+    hints = get_type_hints(group, include_extras=True)
+    return tuple(
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[field.name],
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+        )
+        for field in fields(group)
+    )  # fmt: skip
