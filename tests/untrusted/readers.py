@@ -30,7 +30,7 @@ from clipcli.plan.plan_file import read_plan
 from clipcli.prompts import Label
 from clipcli.prompts.labels import parse_groups, parse_labels
 from clipcli.prompts.sets import check_file, load_prompts
-from clipcli.runs.classify.threshold_file import read_thresholds
+from clipcli.runs.classify.learned_files import read_thresholds
 from clipcli.runs.rank.index import Index
 from clipcli.runs.rank.index_builder import build
 from clipcli.runs.rank.queries import read_queries

@@ -13,7 +13,7 @@ from clipcli.tasks.curves import label_curves, overall_curve, reliability
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile
+    from clipcli.runs.classify.learned_files import LabelThreshold, ThresholdFile
     from clipcli.tasks.calibrate import Calibration, Samples
     from clipcli.tasks.curves import PrecisionRecall, ReliabilityBin
 

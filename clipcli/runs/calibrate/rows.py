@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from clipcli.runs.classify.threshold_file import LabelThreshold
+    from clipcli.runs.classify.learned_files import LabelThreshold
 
 _JSON_DIGITS = 6
 

@@ -11,8 +11,8 @@ from clipcli.errors import InputsError
 from clipcli.output.targets import open_target
 from clipcli.runs.calibrate.curves_page import CurvesPage
 from clipcli.runs.calibrate.rows import CalibratedRow
-from clipcli.runs.classify.labelled_vectors import read_labelled
-from clipcli.runs.classify.threshold_file import LabelThreshold, ThresholdFile, digest_of_texts, write_thresholds
+from clipcli.runs.classify.learned_files import LabelThreshold, ThresholdFile, digest_of_texts, write_thresholds
+from clipcli.runs.classify.run import embed_labelled
 from clipcli.tasks.calibrate import Goal, Samples, calibrate
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class CalibrateRun:
         if classifier.meaning == "softmax" and len(names) == 1:
             hint = "give more labels, folders of other things, or --multi-label"
             raise InputsError(f"{names[0]} alone always scores 1: there is nothing to calibrate", hint=hint)
-        labelled = read_labelled(job, session, advance, "calibrate")
+        labelled = embed_labelled(job, session, advance, "calibrate")
         logits = np.stack([classifier.logits(vector) for vector in labelled.vectors]).astype(np.float64)
         head: Literal["softmax", "sigmoid"] = "softmax" if classifier.meaning == "softmax" else "sigmoid"
         return Samples(logits, labelled.truth, head, classifier.multi_label)

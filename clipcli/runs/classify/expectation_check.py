@@ -11,7 +11,7 @@ from clipcli.core.console import printable
 from clipcli.core.suggest import did_you_mean
 from clipcli.errors import UsageError
 from clipcli.inputs.collect import ImageRef
-from clipcli.inputs.expected_labels import PARENT, parse_expectations, require_labels
+from clipcli.inputs.expected_labels import require_labels
 from clipcli.inputs.text_files import tidy
 from clipcli.output.reports import Finding
 from clipcli.prompts.shipped import wordnet_labels
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.inputs.expected_labels import Expectation, Expectations
-    from clipcli.options.classify import CheckOptions
     from clipcli.tasks.accuracy import Tally, Verdict
     from clipcli.tasks.classify import Prediction
 
@@ -115,33 +114,6 @@ class ExpectationCheck:
             return []
         paths = [(row.path, os.path.join(self.table.folder, row.path)) for row in self.table.rows]  # noqa: PTH118
         return [ImageRef(written if os.path.exists(written) else beside, written) for written, beside in paths]  # noqa: PTH110
-
-
-def parse_expected(check: CheckOptions) -> ExpectationCheck | None:
-    """Return the check of the options, or None.
-
-    Raises:
-        UsageError: options that do not go together.
-        LabelsError: a table that cannot be used.
-    """
-    values = {"--expect": check.expect, "--expect-from": check.expect_from, "--forbid": check.forbid}
-    options = [option for option, value in values.items() if value is not None]
-    if len(options) > 1:
-        raise UsageError(f"{options[0]} and {options[1]} do not go together", hint="give one of them")
-    if check.forbid is not None:
-        return ExpectationCheck(forbidden=tuple(dict.fromkeys(check.forbid)))
-    if check.expect is not None:
-        return ExpectationCheck(label=check.expect)
-    if check.expect_from is None:
-        if check.min_accuracy is not None:
-            raise UsageError(
-                "--min-accuracy needs something to check",
-                hint="add --expect LABEL, --expect-from parent|FILE or --forbid LABEL",
-            )
-        return None
-    if check.expect_from == PARENT:
-        return ExpectationCheck(parent=True)
-    return ExpectationCheck(table=parse_expectations(check.expect_from))
 
 
 def print_unmatched(console: Console, expected: ExpectationCheck) -> None:

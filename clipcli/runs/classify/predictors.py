@@ -22,7 +22,7 @@ from clipcli.core.suggest import did_you_mean
 from clipcli.errors import ExitCode, LabelsError, ModelError, UsageError
 from clipcli.output import ErrorRow
 from clipcli.output.reports import CheckReport, Finding, Reporting
-from clipcli.runs.classify.head_file import KEY, HeadFile, parse_head, read_tensors
+from clipcli.runs.classify.learned_files import HEAD_KEY, HeadFile, parse_head, read_tensors
 from clipcli.runs.classify.rows import PredictedRow
 from clipcli.tasks.predictor import ACTIVATIONS, OUTPUT_KINDS, Predictor
 
@@ -257,8 +257,8 @@ def read_heads(arguments: Sequence[str]) -> tuple[list[HeadFile], list[Predictor
         name, path = split_name(argument)
         name = name or Path(path).stem
         metadata, tensors = read_tensors(path)
-        if KEY in metadata:
-            heads.append(parse_head(path, metadata[KEY], tensors))
+        if HEAD_KEY in metadata:
+            heads.append(parse_head(path, metadata[HEAD_KEY], tensors))
         elif name in {each.name for each in predictors}:
             raise UsageError(f"two heads are called {name}", hint=f"--head OTHER={path}")
         else:

@@ -1,4 +1,7 @@
-"""One run of `classify`: labels for images, and their check against expected labels."""
+"""One run of `classify`: labels for images, and their check against expected labels.
+
+`calibrate` and `fit` take from it the vectors of labelled images.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.errors import ExitCode
+import numpy as np
+
+from clipcli.core.vectors import stack
+from clipcli.errors import ExitCode, InputsError, ModelError
 from clipcli.output import CarriedColumns, ErrorRow
 from clipcli.output.reports import CheckReport, Finding, Reporting
 from clipcli.prompts import Label, expand, load_prompts
@@ -27,21 +33,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
+    import numpy.typing as npt
+
     from clipcli.core.console import RunSummary
+    from clipcli.core.vectors import Vectors
     from clipcli.inputs.collect import ImageRef
     from clipcli.options.classify import ScoreOptions
     from clipcli.output import Row, RowBlock
     from clipcli.prompts import LabelGroup, PromptSet
     from clipcli.runs.base import Advance
-    from clipcli.runs.classify.head_file import HeadFile
+    from clipcli.runs.classify.learned_files import HeadFile, ThresholdFile
     from clipcli.runs.classify.stored_vectors import StoredBlock, StoredVectors
-    from clipcli.runs.classify.threshold_file import ThresholdFile
     from clipcli.session.session import Session
     from clipcli.tasks.classify import BestLabels, Meaning, Prediction
     from clipcli.tasks.fit import HeadClassifier
 
 BACKGROUND = ("something", "a background", "an object", "a scene", "a texture", "a blurry picture", "an empty picture")
 """The default texts of `--background`, for a picture of nothing in particular."""
+_NAMED = 5
+"""Largest number of labels that one message names."""
+_FEWEST = 2
+"""Labelled images that something can be learned from."""
 _OWN_HEAD, _AGAINST_BACKGROUND = "the model's own sigmoid head", "each label against the background prompts"
 
 
@@ -252,3 +264,52 @@ def _best_labels(blocks: Iterator[StoredBlock], classifier: Classifier) -> Itera
             waiting = after
         if waiting is not None:
             yield ClassifiedBlock(waiting[0], waiting[1].result())
+
+
+@dataclass(frozen=True)
+class LabelledVectors:
+    """The images of a run that have a right label and could be read."""
+
+    vectors: Vectors
+    """(images, dim), unit length."""
+    truth: npt.NDArray[np.int64]
+    """(images,): index of the right label, -1 if it is not one of the run's labels."""
+
+
+def embed_labelled(run: ClassifyRun, session: Session, advance: Advance, purpose: str) -> LabelledVectors:
+    """Embed the images of a run that have an expected label.
+
+    Args:
+        run: a run with expectations.
+        session: the model.
+        advance: moves the progress bar.
+        purpose: a verb for the message about too few images, such as `calibrate`.
+
+    Raises:
+        ModelError: the model gave no image a usable vector.
+        InputsError: fewer than two images, or none with one of the labels.
+    """
+    names = [label.name for label in run.labels]
+    numbers = {name: number for number, name in enumerate(names)}
+    vectors, truth, unknown, several = [], [], set(), 0
+    for embedded in run.embedded(session):
+        advance(1)
+        right = run.expected.of(embedded.ref, names) if run.expected else ()
+        if embedded.error is not None:
+            run.report.fail(embedded.ref.name, embedded.error)
+        elif embedded.vector is not None and right:
+            run.report.ok()
+            several += len(right) > 1
+            vectors.append(embedded.vector)
+            truth.append(numbers.get(right[0], -1))
+            unknown |= {right[0]} - set(names)
+    if not truth and run.report.failed_in_model:
+        raise ModelError("the model gave no image a usable vector", hint="name another model with -m")
+    if not set(truth) - {-1} or len(truth) < _FEWEST:
+        raise InputsError(f"too few labelled images to {purpose}", hint="a folder per label, with images in each")
+    if unknown:
+        shown = ", ".join(sorted(unknown)[:_NAMED])
+        run.report.console.info(f"{truth.count(-1)} images of no label count as none of these ({shown})")
+    if several:
+        run.report.console.info(f"{several} images have several right labels: the first of each counts here")
+    return LabelledVectors(stack(vectors, session.info.dim), np.array(truth, np.int64))

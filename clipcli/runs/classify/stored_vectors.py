@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from clipcli.core.vectors import unit_length
-from clipcli.errors import UsageError
 from clipcli.inputs.collect import ImageRef, nothing_left
 from clipcli.inputs.sources import NO_FIELDS
-from clipcli.inputs.sources.text_tables import ALL_COLUMNS, kept_columns
+from clipcli.inputs.sources.text_tables import kept_columns
 from clipcli.session.pipeline import Embedded
-from clipcli.vectorfiles.vector_formats import is_vector_file, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from clipcli.core.console import Console
     from clipcli.core.encoder import ModelInfo
     from clipcli.core.vectors import Vectors
     from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.patterns import Globs
-    from clipcli.options.shared import InputOptions, ModelOptions
     from clipcli.runs.classify.expectation_check import ExpectationCheck
     from clipcli.vectorfiles import VectorFile, VectorRows
 
@@ -118,39 +114,3 @@ def _block(rows: VectorRows, wanted: Sequence[int] | None, kept: Sequence[str], 
     if wanted is not None:
         names, vectors, fields = [names[row] for row in wanted], vectors[list(wanted)], [fields[row] for row in wanted]
     return StoredBlock(names, unit_length(vectors) if scale else vectors, fields) if names else None
-
-
-def model_of_vectors(
-    stored: StoredVectors | None, model: ModelOptions, console: Console, *, is_named: bool
-) -> ModelOptions:
-    """Return the model options, with the model that made the vectors unless the command line names one (`is_named`)."""
-    vectors_model = stored.model if stored is not None else None
-    if is_named or vectors_model is None or vectors_model == model.model:
-        return model
-    console.info(f"the vectors were made by {vectors_model}; using it")
-    return replace(model, model=vectors_model)
-
-
-def stored_vectors(
-    inputs: InputOptions, keep: Sequence[str] = (), where: Condition | None = None
-) -> StoredVectors | None:
-    """Return the files of vectors among the inputs, or None; `keep` are columns that rows should keep.
-
-    Raises:
-        UsageError: there are images among the inputs too, or the vectors are of texts.
-        VectorsError: a file cannot be used.
-    """
-    arguments = inputs.images or []
-    named = [path for path in arguments if inputs.column is None and is_vector_file(path)]
-    if not named:
-        return None
-    if len(named) < len(arguments) or inputs.files_from:
-        raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
-    files = [open_vectors(path) for path in named]
-    for file in files:
-        file.require_columns("--keep", [name for name in keep if name != ALL_COLUMNS])
-        if where is not None:
-            where.bind(file.column_names)
-    if texts := next((file for file in files if file.kind == "text"), None):
-        raise UsageError(f"{texts.path} holds vectors of texts", hint="make some of images with clipcli embed")
-    return StoredVectors(files, inputs.globs, keep, where)

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 from clipcli.core.console import RunSummary
 from clipcli.errors import LabelsError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, is_words
+from clipcli.inputs.expected_labels import PARENT, parse_expectations
 from clipcli.inputs.sources.refs import SHARDS, TABLES, TEXT_TABLES, has_suffix
+from clipcli.inputs.sources.text_tables import ALL_COLUMNS
 from clipcli.output import CarriedColumns
 from clipcli.prompts import Label, labels_of, load_prompts, parse_groups, parse_labels, require_prompts, spoken
 from clipcli.prompts.shipped import wordnet_labels
-from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name, parse_expected
+from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name
 from clipcli.runs.classify.rows import OWN_COLUMNS
 from clipcli.runs.classify.run import ClassifyRun
-from clipcli.runs.classify.stored_vectors import stored_vectors
+from clipcli.runs.classify.stored_vectors import StoredVectors
+from clipcli.vectorfiles.vector_formats import is_vector_file, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,11 +29,10 @@ if TYPE_CHECKING:
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.row_filter import Condition
     from clipcli.options.classify import CheckOptions, ScoreOptions
-    from clipcli.options.shared import CarriedOptions, InputOptions, LabelOptions
+    from clipcli.options.shared import CarriedOptions, InputOptions, LabelOptions, ModelOptions
     from clipcli.runs.classify.boxes import BoxesRun
-    from clipcli.runs.classify.head_file import HeadFile
+    from clipcli.runs.classify.learned_files import HeadFile, ThresholdFile
     from clipcli.runs.classify.predictors import PredictorRun
-    from clipcli.runs.classify.threshold_file import ThresholdFile
 
 
 def plan(
@@ -46,11 +48,11 @@ def plan(
         UsageError: options that do not go together.
         InputsError: no images, or labels, prompts, groups or expectations that cannot be used.
     """
-    expected = parse_expected(check)
+    expected = _parse_expected(check)
     if not (score.groups or score.thresholds or score.head or expected):
         inputs, labels = _arguments_as_labels(inputs, labels, console)
     _refuse_conflicts(inputs, labels, score)
-    stored = stored_vectors(inputs, keep, where)
+    stored = _stored_vectors(inputs, keep, where)
     refs = _refs(inputs, expected, keep, where, console) if stored is None else stored.refs(expected)
     head, thresholds = _head(score, labels), _thresholds(score.thresholds)
     if head is not None:
@@ -104,7 +106,7 @@ def plan_command(
     if set_options := [option for option, value in ignored.items() if value not in (None, False, [])]:
         hint = "predictors give scores, not labels: --min and --max check them"
         raise UsageError(f"{predictors[0].source} is a predictor: {set_options[0]} has no effect", hint=hint)
-    stored = stored_vectors(inputs, (), where)
+    stored = _stored_vectors(inputs, (), where)
     refs = _refs(inputs, None, (), where, console) if stored is None else []
     return PredictorRun(refs, predictors, limits, RunSummary(console), stored=stored)
 
@@ -133,6 +135,17 @@ def plan_boxes(
     return BoxesRun(images, job)
 
 
+def model_of_vectors(
+    stored: StoredVectors | None, model: ModelOptions, console: Console, *, is_named: bool
+) -> ModelOptions:
+    """Return the model options, with the model that made the vectors unless the command line names one (`is_named`)."""
+    vectors_model = stored.model if stored is not None else None
+    if is_named or vectors_model is None or vectors_model == model.model:
+        return model
+    console.info(f"the vectors were made by {vectors_model}; using it")
+    return replace(model, model=vectors_model)
+
+
 def _arguments_as_labels(
     inputs: InputOptions, labels: LabelOptions, console: Console
 ) -> tuple[InputOptions, LabelOptions]:
@@ -152,10 +165,62 @@ def _arguments_as_labels(
     return replace(inputs, images=arguments[:end]), replace(labels, labels=words)
 
 
+def _stored_vectors(
+    inputs: InputOptions, keep: Sequence[str] = (), where: Condition | None = None
+) -> StoredVectors | None:
+    """Return the files of vectors among the inputs, or None; `keep` are columns that rows should keep.
+
+    Raises:
+        UsageError: there are images among the inputs too, or the vectors are of texts.
+        VectorsError: a file cannot be used.
+    """
+    arguments = inputs.images or []
+    named = [path for path in arguments if inputs.column is None and is_vector_file(path)]
+    if not named:
+        return None
+    if len(named) < len(arguments) or inputs.files_from:
+        raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
+    files = [open_vectors(path) for path in named]
+    for file in files:
+        file.require_columns("--keep", [name for name in keep if name != ALL_COLUMNS])
+        if where is not None:
+            where.bind(file.column_names)
+    if texts := next((file for file in files if file.kind == "text"), None):
+        raise UsageError(f"{texts.path} holds vectors of texts", hint="make some of images with clipcli embed")
+    return StoredVectors(files, inputs.globs, keep, where)
+
+
+def _parse_expected(check: CheckOptions) -> ExpectationCheck | None:
+    """Return the check of the options, or None.
+
+    Raises:
+        UsageError: options that do not go together.
+        LabelsError: a table that cannot be used.
+    """
+    values = {"--expect": check.expect, "--expect-from": check.expect_from, "--forbid": check.forbid}
+    options = [option for option, value in values.items() if value is not None]
+    if len(options) > 1:
+        raise UsageError(f"{options[0]} and {options[1]} do not go together", hint="give one of them")
+    if check.forbid is not None:
+        return ExpectationCheck(forbidden=tuple(dict.fromkeys(check.forbid)))
+    if check.expect is not None:
+        return ExpectationCheck(label=check.expect)
+    if check.expect_from is None:
+        if check.min_accuracy is not None:
+            raise UsageError(
+                "--min-accuracy needs something to check",
+                hint="add --expect LABEL, --expect-from parent|FILE or --forbid LABEL",
+            )
+        return None
+    if check.expect_from == PARENT:
+        return ExpectationCheck(parent=True)
+    return ExpectationCheck(table=parse_expectations(check.expect_from))
+
+
 def _thresholds(file: str | None) -> ThresholdFile | None:
     if file is None:
         return None
-    from clipcli.runs.classify.threshold_file import read_thresholds
+    from clipcli.runs.classify.learned_files import read_thresholds
 
     return read_thresholds(file)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from clipcli.errors import ExitCode, InputsError
 from clipcli.output.targets import open_target
-from clipcli.runs.classify.head_file import FORMAT, HeadDescription, HeadFile, write_head
-from clipcli.runs.classify.labelled_vectors import read_labelled
+from clipcli.runs.classify.learned_files import HEAD_FORMAT, HeadDescription, HeadFile, write_head
+from clipcli.runs.classify.run import embed_labelled
 from clipcli.runs.fit.rows import FitRow
 from clipcli.tasks.fit import Examples, fit_head, share
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clipcli.core.console import Console
     from clipcli.runs.base import Advance
     from clipcli.runs.classify import ClassifyRun
-    from clipcli.runs.classify.labelled_vectors import LabelledVectors
+    from clipcli.runs.classify.run import LabelledVectors
     from clipcli.session.session import Session
     from clipcli.tasks.calibrate import Interval
     from clipcli.tasks.fit import Fit
@@ -61,7 +61,7 @@ class FitRun:
         """
         try:
             with open_target(self.output) as target:  # first, to fail early if the file cannot be written
-                samples = read_labelled(self.job, session, advance, "fit")
+                samples = embed_labelled(self.job, session, advance, "fit")
                 fit, rows = self._fit(session, samples)
                 self._judge(fit)
                 write_head(self._file(session, samples, fit, rows[-1]), target)
@@ -128,7 +128,7 @@ class FitRun:
         info = session.info
         return HeadFile(
             HeadDescription(
-                FORMAT, "few-shot", info.name, info.fingerprint, self.method,
+                HEAD_FORMAT, "few-shot", info.name, info.fingerprint, self.method,
                 tuple(label.name for label in self.job.labels), tuple(counts.tolist()), fit.head.sharpness,
                 fit.head.neighbours, fit.novelty.limit, _numbers(together.held_out), _numbers(together.zero_shot),
                 self.seed,
