@@ -20,7 +20,7 @@ from clipcli.output import targets
 from clipcli.output.targets import Target, open_target
 from clipcli.plan import journal_lines
 from clipcli.runs.rank import copy_hits
-from clipcli.runs.rank.copy_hits import Keeper
+from clipcli.runs.rank.kept_hits import Keeper
 from clipcli.runs.rank.rows import Hit
 from clipcli.runs.rank.rows import Result as Hits
 

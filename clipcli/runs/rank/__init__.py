@@ -2,7 +2,6 @@
 
 validate.py       `plan`: options → a checked run
 queries.py        options, files and stdin → queries → unit vectors
-corpus_files.py   arguments → images, vector files or an index
 corpus.py         their names and vectors, block by block
 finder.py         which rows count, and the search itself
 index.py          an index on disk, searched
@@ -11,8 +10,7 @@ run.py            the run itself
 rows.py           the rows
 recall.py         which images each query should find, and the figures of a check
 hits_page.py      the page of hits
-previews.py       thumbnails on the terminal
-copy_hits.py      copies of hits and links to them
+kept_hits.py      thumbnails on the terminal, copies of hits and links to them
 """
 
 from clipcli.runs.rank.run import RankRun as RankRun

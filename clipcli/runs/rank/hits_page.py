@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 200
 """Cards of one query: beyond this a page is no longer looked at, and its size is in the tens of megabytes."""
-_KEPT = 64
+_THUMBNAILS = 64
+"""Thumbnails that stay in memory."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,6 @@ class HitsPage:
         return _kept_thumbnail(path, self.orient)
 
 
-@lru_cache(_KEPT)
+@lru_cache(_THUMBNAILS)
 def _kept_thumbnail(path: str, orient: bool) -> str | None:
     return read_thumbnail(path, orient=orient)

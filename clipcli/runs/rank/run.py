@@ -5,24 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.errors import ExitCode, ImageError, InputsError, ModelError, UsageError
-from clipcli.inputs.collect import nothing_left
+from clipcli.errors import ExitCode, ImageError, InputsError, ModelError, UsageError, VectorsError
+from clipcli.inputs.collect import collect, is_stream, nothing_left
 from clipcli.options.rank import TOP_K
 from clipcli.output import CarriedColumns, ErrorRow
-from clipcli.runs.rank.copy_hits import Keeper
 from clipcli.runs.rank.corpus import Corpus, FilePart, ImagePart
-from clipcli.runs.rank.corpus_files import Sources, check_model, reading_warnings
 from clipcli.runs.rank.finder import CorpusFinder, HitLimits, IndexFinder
+from clipcli.runs.rank.kept_hits import Keeper
 from clipcli.runs.rank.queries import QueryStream, embed_queries
 from clipcli.runs.rank.rows import OWN_COLUMNS, Searched
 from clipcli.vectorfiles import ImageReading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Literal
 
     from clipcli.core.console import RunSummary
+    from clipcli.core.encoder import ModelInfo
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.query import Query
+    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.patterns import Globs
     from clipcli.options.rank import HitOptions, KeepOptions
     from clipcli.options.shared import ModelOptions
@@ -30,11 +32,113 @@ if TYPE_CHECKING:
     from clipcli.output.rows import Row
     from clipcli.runs.base import Advance
     from clipcli.runs.rank.corpus import Part
-    from clipcli.runs.rank.previews import Preview
+    from clipcli.runs.rank.index import Index
+    from clipcli.runs.rank.kept_hits import Preview
     from clipcli.runs.rank.queries import EncodedQueries
     from clipcli.runs.rank.recall import ExpectedHits
     from clipcli.runs.rank.rows import Result
     from clipcli.session.session import Session
+    from clipcli.vectorfiles import VectorFile
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The inputs of the corpus."""
+
+    files: tuple[VectorFile, ...]
+    images: tuple[str, ...]
+    """Files, folders and `-`."""
+    lists: tuple[str, ...]
+    """Files that list images."""
+    null: bool
+    column: str | None
+    """Of tables of images."""
+    globs: Globs
+    """The filter of names."""
+    keep: tuple[str, ...] = ()
+    """Columns of tables that hits keep."""
+    where: Condition | None = None
+    """The filter of rows in tables."""
+    index: Index | None = None
+    """The only source if there is one."""
+    detail: Callable[[str], object] | None = None
+    """Called with a message that names the skipped folders."""
+
+    @property
+    def model(self) -> str | None:
+        """Return the model that the index or the vector files name, when there are any."""
+        if self.index is not None:
+            return self.index.info.model or None
+        return next((file.model for file in self.files if file.model), None)
+
+    @property
+    def kind(self) -> Literal["image", "text"]:
+        """Return whether images or texts are searched."""
+        if self.index is not None:
+            return self.index.info.kind
+        return self.files[0].kind if self.files else "image"
+
+    @property
+    def made_by_model(self) -> str:
+        """Return the path of the index, or of the first vector file, for messages."""
+        return self.index.path if self.index is not None else str(self.files[0].path)
+
+    @property
+    def has_images(self) -> bool:
+        """Return whether images have to be embedded."""
+        return bool(self.images or self.lists)
+
+    def refs(self) -> Iterable[ImageRef]:
+        """Return the images; a list unless names arrive on stdin."""
+        refs: Iterator[ImageRef] = collect(
+            self.images,
+            files_from=self.lists,
+            null=self.null,
+            column=self.column,
+            keep=self.keep,
+            where=self.where,
+            globs=self.globs,
+            detail=self.detail,
+        )
+        return refs if is_stream(self.images, self.lists) else list(refs)
+
+    def require_model(self, info: ModelInfo) -> None:
+        """Refuse vectors that this model did not make.
+
+        Raises:
+            VectorsError: another model, or another dimension.
+        """
+        index = self.index
+        if index is not None and index.info.fingerprint != info.fingerprint:
+            hint = f"--model {index.info.model}" if index.info.model else None
+            raise VectorsError(f"{index.path}: an index of {index.info.model}, not of {info.name}", hint=hint)
+        for file in self.files:
+            if file.fingerprint != info.fingerprint:
+                hint = f"--model {file.model}" if file.model else "name the model that made it with --model"
+                raise VectorsError(f"{file.path}: its vectors are {contents_of(file)}, not of {info.name}", hint=hint)
+            if file.dim != info.dim:
+                raise VectorsError(f"{file.path}: {file.dim} numbers per vector, but {info.name} has {info.dim}")
+
+    def reading_warnings(self, own_reading: ImageReading | None) -> list[str]:
+        """Return a warning for each vector file whose images were read in another way than the others of this run.
+
+        Args:
+            own_reading: how this run reads images; None if it reads none: files are then compared with the first.
+        """
+        readings = [(str(file.path), file.info.reading) for file in self.files]
+        if self.index is not None:
+            readings.append((self.index.path, self.index.info.reading))
+        if self.kind == "text" or not readings:
+            return []
+        reference_name, first = readings[0] if own_reading is None else (None, own_reading)
+        return [
+            f"{name}: {text}" for name, reading in readings if (text := reading.difference_from(first, reference_name))
+        ]
+
+
+def contents_of(file: VectorFile) -> str:
+    """Return what a vector file holds, for messages."""
+    return f"{file.kind}s of {file.model or f'model {file.fingerprint}'}"
 
 
 @dataclass
@@ -80,7 +184,7 @@ class RankRun:
 
     def rows(self, session: Session, advance: Advance) -> Iterator[Row]:
         """Yield rows of failed images, then the hits of each query, or the figures of a check."""
-        check_model(self.sources, session.info)
+        self.sources.require_model(session.info)
         self._warn_of_reading(session)
         encoded = embed_queries(session, self.queries, self.prompts)
         yield from self._unusable_queries(encoded)
@@ -145,7 +249,7 @@ class RankRun:
         own_reading = (
             ImageReading(session.provenance.rendering, ", ".join(session.provenance.decoding)) if reads else None
         )
-        for text in reading_warnings(self.sources, own_reading):
+        for text in self.sources.reading_warnings(own_reading):
             self.report.console.warning(text)
 
     def _keeps(self, images: ImagePart) -> Callable[[str], bool] | None:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clipcli.core.console import RunSummary
-from clipcli.errors import UsageError
+from clipcli.errors import UsageError, VectorsError
 from clipcli.inputs.collect import STDIN, is_stream
 from clipcli.inputs.query import Query, example, read_query
+from clipcli.inputs.sources.patterns import named_files
 from clipcli.inputs.sources.text_tables import ALL_COLUMNS
 from clipcli.output import CarriedColumns
-from clipcli.runs.rank.copy_hits import check_folder
-from clipcli.runs.rank.corpus_files import Sources, find_sources
-from clipcli.runs.rank.previews import Preview
+from clipcli.runs.rank.index import Index, is_index
+from clipcli.runs.rank.kept_hits import Preview, check_folder
 from clipcli.runs.rank.queries import QueryStream, first_argument, read_queries
 from clipcli.runs.rank.recall import ExpectedHits, parse_expected
 from clipcli.runs.rank.rows import OWN_COLUMNS
-from clipcli.runs.rank.run import RankRun
+from clipcli.runs.rank.run import RankRun, Sources, contents_of
+from clipcli.vectorfiles import holds_vectors, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipcli.core.console import Console
     from clipcli.inputs.row_filter import Condition
+    from clipcli.inputs.sources.patterns import Globs
     from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
     from clipcli.output.reports import Reporting
-    from clipcli.runs.rank.corpus_files import Sources
 
 
 def plan(  # noqa: PLR0917 - a group of options each
@@ -67,6 +69,38 @@ def plan(  # noqa: PLR0917 - a group of options each
         corpus.no_orient, Preview(console, not corpus.no_orient, keep.fetch_names) if keep.preview else None, stream,
         CarriedColumns(carry, OWN_COLUMNS),
     )  # fmt: skip
+
+
+def find_sources(
+    arguments: Sequence[str], lists: Sequence[str], *, null: bool, globs: Globs, column: str | None = None
+) -> Sources:
+    """Sort arguments into vector files, images and an index.
+
+    Raises:
+        UsageError: nothing to search, or `+` among the arguments.
+        VectorsError: a vector file that cannot be used, or files that do not go together.
+    """
+    if not arguments and not lists:
+        raise UsageError("no images to search", hint="name files, folders or vector files after the query")
+    if "+" in arguments and not os.path.exists("+"):  # noqa: PTH110 - paths are strings here, any bytes included
+        raise UsageError("a query with + or - is one argument", hint="quote it as a whole: 'horse + stripes'")
+    arguments = named_files(arguments)
+    if any(map(is_index, arguments)):
+        if len(arguments) > 1 or lists:
+            raise UsageError("an index is searched alone", hint="search other images in a run of their own")
+        return Sources((), (), (), null, column, globs, index=Index(arguments[0]))
+    vectors = [path for path in arguments if holds_vectors(path, column)]
+    files = tuple(map(open_vectors, vectors))
+    for file in files[1:]:
+        if file.fingerprint != files[0].fingerprint or file.kind != files[0].kind:
+            raise VectorsError(
+                f"{file.path} and {files[0].path} are not of one kind: {contents_of(file)} and {contents_of(files[0])}",
+                hint="vectors of different models cannot be compared",
+            )
+    images = tuple(path for path in arguments if path not in vectors)
+    if files and files[0].kind == "text" and (images or lists):
+        raise UsageError(f"{files[0].path} holds texts; images cannot be searched with them", hint="search them apart")
+    return Sources(files, images, tuple(lists), null, column, globs)
 
 
 def _explain(queries: Sequence[Query], options: QueryOptions, console: Console) -> None:

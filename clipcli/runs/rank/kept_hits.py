@@ -1,4 +1,4 @@
-"""Copy hits or link to them, under numbered names; no existing file is overwritten."""
+"""Hits besides their rows: thumbnails on the terminal (`--preview`), and copies of files or links to them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ import os
 import re
 import shutil
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, OutputError
 from clipcli.inputs.sources import locate
+from clipcli.output.terminal_images import SLOT_PIXELS, Thumbnail, draw, why_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal
 
+    from PIL import Image
+
+    from clipcli.core.console import Console
     from clipcli.inputs.sources import ByteSource
     from clipcli.runs.rank.rows import Hit, Result
 
+_PREVIEWED = 24
+"""Thumbnails of one query: a screen or two."""
 _TRIES = 10_000
 _LONGEST_STEM, _LONGEST_SUFFIX = 200, 16
 """Bytes of a file's name that are kept: with its number, it must fit into the 255 bytes that file systems allow."""
@@ -30,6 +37,50 @@ _NO_PRIVILEGE = 1314
 """Windows' error number for a user who may not create links."""
 _WORDS = 40
 """Characters of a query that name its folder."""
+
+
+@dataclass
+class Preview:
+    """Keeps the first hits of every query until they are shown."""
+
+    console: Console
+    orient: bool = True
+    fetch: bool = False
+    """True if URLs named by a vector file are fetched."""
+    _results: list[tuple[str, tuple[Hit, ...], int]] = field(default_factory=list)
+    _texts: bool = False
+
+    def add(self, result: Result, kind: Literal["image", "text"]) -> None:
+        """Add the hits of one query."""
+        self._texts |= kind == "text"
+        self._results.append((result.query.name, result.hits[:_PREVIEWED], len(result.hits)))
+
+    def show(self) -> None:
+        """Draw all thumbnails, or print the reason why none can be shown."""
+        reason = "texts were searched" if self._texts else why_none()
+        if reason is not None:
+            self.console.info(f"no preview: {reason}")
+            return
+        for query, hits, count in self._results:
+            if hits:
+                more = f" (the first {_PREVIEWED} of {count:,})" if count > len(hits) else ""
+                draw(query + more, [self._thumbnail(hit) for hit in hits])
+
+    def _thumbnail(self, hit: Hit) -> Thumbnail:
+        name = os.path.basename(hit.name) or hit.name  # noqa: PTH119 - any bytes included
+        picture = None if hit.is_far and not self.fetch else self._picture(hit.path)
+        return Thumbnail(picture, (f"{hit.rank}  {hit.score:.4f}" + ("" if picture else "  cannot be shown"), name))
+
+    def _picture(self, path: str) -> Image.Image | None:
+        from clipcli import images
+
+        try:
+            draft = (2 * SLOT_PIXELS, 2 * SLOT_PIXELS)
+            picture = images.decode(images.read(path), orient=self.orient, draft=draft, rendering=images.ON_WHITE)
+            picture.thumbnail((SLOT_PIXELS, SLOT_PIXELS))
+            return picture.convert("RGB")
+        except (ImageError, OSError, ValueError):
+            return None
 
 
 def check_folder(folder: str) -> None:
