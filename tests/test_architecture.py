@@ -93,10 +93,10 @@ MAY_IMPORT = {
     "onnxruntime": {"engines/onnx.py"},
     "huggingface_hub": {"hub/"},
     "tqdm": {"core/console.py"},
-    "sqlite3": {"cache/", "inputs/row_filter.py", "runs/select/wanted.py"},
-    "fsspec": {"inputs/sources/filesystems.py"},
+    "sqlite3": {"cache/", "inputs/row_filter.py", "runs/select/rows.py"},
+    "fsspec": {"inputs/sources/filesystems.py", "inputs/sources/fetch.py"},
     "ray": {"session/ray/cluster.py"},
-    "tenacity": {"inputs/sources/filesystems.py"},
+    "tenacity": {"inputs/sources/fetch.py"},
     "aiohttp": {"inputs/sources/filesystems.py"},
     "textual_image": {"output/terminal_images.py"},
 }

@@ -1,3 +1,9 @@
-"""One run of `select`: rows of another command, and the samples that they speak of."""
+"""One run of `select`: rows of another command are chosen, and their samples copied.
 
-from clipcli.runs.select.run import plan as plan
+validate.py  `plan`: options → a checked run
+run.py       the run itself
+rows.py      the rows: read, chosen, kept on disk
+samples.py   samples: read from shards and folders, written to shards or a folder
+"""
+
+from clipcli.runs.select.validate import plan as plan
