@@ -67,7 +67,7 @@ def test_whole_samples_in_order_and_several_shards(world: Path):
     wanted = [pair for key in range(0, 12, 2) for pair in sample(f"{key:03d}", "jpg", "txt", "json")]
     assert sorted(os.listdir("kept")) == ["00000.tar", "00001.tar"]
     assert members(world / "kept/00000.tar") + members(world / "kept/00001.tar") == wanted
-    assert "6 images with all that belongs to them, 18 files: 2 shards" in result.stderr
+    assert "wrote 18 files for 6 images: 2 shards" in result.stderr
     assert "6 of 13 rows chosen; rows of failed inputs left out: 1" in result.stderr
     again = run("select", "scores.jsonl", "--min-score", "0.3", "-o", "kept/{:05d}.tar")
     assert_one_error(again, "kept/00000.tar is there already", code=2)
@@ -101,7 +101,7 @@ def test_what_was_asked_for_and_is_not_there_ends_in_3(world: Path):
     for words in (
         "shards/1.tar/nothing.jpg: no such member", "shards/9.tar/a.jpg: --from does not name it",
         "lost.jpg: no such file",
-        "t.parquet/3: a row of a table is no sample", "incomplete: 4 of 10 images asked for could not be had",
+        "t.parquet/3: an image in a table is not a sample", "incomplete: 4 of 10 images could not be copied",
     ):  # fmt: skip
         assert words in result.stderr
     assert len(members(world / "kept.tar")) == 18
@@ -133,13 +133,13 @@ def test_keys_end_at_the_first_dot_or_at_the_last(world: Path):
         "22.05.jpg", "22.05.txt", "22.06.jpg", "22.06.txt", "s.left.jpg", "s.left.json", "s.right.jpg", "s.txt",
         "a/b.jpg", "a/b.tar.txt", "late.jpg", "late.txt",
     ]  # fmt: skip
-    assert "2 other images came along" in result.stderr
+    assert "2 other images of the same samples were written too" in result.stderr
     result = run("select", "rows.jsonl", "--last-dot", "-o", "last.tar")
     assert [name for name, _ in members(world / "last.tar")] == [
         "22.05.jpg", "22.05.txt", "s.left.jpg", "s.left.json", "s.txt", "a/b.jpg", "a/b.tar.txt",
         "late.jpg", "late.txt",
     ]  # fmt: skip
-    assert "came along" not in result.stderr
+    assert "of the same samples" not in result.stderr
 
 
 def test_keys_that_two_archives_share_stay_apart(world: Path):

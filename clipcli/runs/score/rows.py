@@ -16,7 +16,7 @@ OWN_COLUMNS: Final = ("image", "text", "score", "scores", "ok", "error")
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """An image, its text, and how like they are."""
+    """An image, its text, and their similarity."""
 
     image: str
     text: str
@@ -27,18 +27,18 @@ class ScoredRow:
 
     @property
     def score(self) -> float:
-        """That of the first model."""
+        """Return the score of the first model, a cosine from -1 to 1."""
         return next(iter(self.scores.values()))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return a column a model; the first one's is `score`."""
+        """Return one column per model; that of the first is `score`."""
         check = () if self.holds is None else ("ok",)
         return ("image", "text", "score", *list(self.scores)[1:], *check)
 
     @property
     def path(self) -> str | None:
-        """In a list of bare paths: the image; in a check, those that fail it."""
+        """Return the image for a list of bare paths; in a check, only if it fails."""
         return None if self.holds else self.image
 
     def record(self) -> dict[str, object]:
@@ -51,6 +51,6 @@ class ScoredRow:
         return row
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return one line."""
         check = () if self.holds is None else ("yes" if self.holds else "no",)
         return [(self.image, self.text, *(f"{score:.{_DIGITS}f}" for score in self.scores.values()), *check)]

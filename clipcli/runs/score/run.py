@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     Result: TypeAlias = Vector | ImageError
 
 _TEXTS_AT_ONCE: Final = 128
-"""Pairs whose texts go to the model together: a batch of them."""
+"""Pairs whose texts go to the model in one batch."""
 _PAIRS_AT_ONCE: Final = 1024
-"""Pairs that every model sees before the next ones, where there are several."""
+"""Pairs that each model embeds before the next model, if there are several."""
 
 
 @dataclass(frozen=True)
 class ScoreSessions:
-    """A session a model, by the name that the user gave it."""
+    """One session per model, by the name that the user gave it."""
 
     by_model: dict[str, Session]
 
     def finish(self) -> None:
-        """Let each do what was put off."""
+        """Do the work that each session deferred."""
         for session in self.by_model.values():
             session.finish()
 
@@ -81,7 +81,7 @@ class ScoreRun:
     reporting: Reporting = field(default_factory=Reporting)
     findings: list[Finding] = field(default_factory=list)
     name: str = "score"
-    """Its name in reports."""
+    """The name of this run in reports."""
     expected: int | None = None
     """The number of pairs for which the engines prepare; None if unknown."""
     _total: float = 0.0
@@ -95,7 +95,7 @@ class ScoreRun:
         return self.limits.min_share is not None
 
     def rows(self, sessions: ScoreSessions, advance: Advance) -> Iterator[Row]:
-        """Yield a row for each pair that is wanted, in input order; a pair without one of its halves is a failure."""
+        """Yield one row per pair within the limits, in input order; a pair without image or text is a failure."""
         if self.limits.top_share is not None:
             yield from self._best(self._scored(sessions, advance), self.limits.top_share)
             return
@@ -104,7 +104,7 @@ class ScoreRun:
                 yield self.carried.row(row, pair.fields) if isinstance(row, ScoredRow) else row
 
     def finish(self, sessions: ScoreSessions) -> ExitCode:
-        """Say how it went, write the reports, and return the exit code."""
+        """Print the summary, write the reports, and return the exit code."""
         self.report.summarise("pair")
         if self.report.done:
             console, done = self.report.console, self.report.done
@@ -148,7 +148,7 @@ class ScoreRun:
         return not isinstance(row, ScoredRow) or limit is None or row.score >= limit
 
     def _scored(self, sessions: ScoreSessions, advance: Advance) -> Iterator[tuple[Pair, ScoredRow | ErrorRow]]:
-        """Yield every pair with its row, counted and held against the limit."""
+        """Yield each pair with its row, counted and compared with the limit."""
         stream = self._embedded(list(sessions.by_model.values()))
         while block := list(islice(stream, _TEXTS_AT_ONCE)):
             good = [pair.text or "" for pair, images in block if _first_error(images) is None]
@@ -174,35 +174,35 @@ class ScoreRun:
         row = ScoredRow(pair.ref.name, pair.text or "", scores, holds)
         self._total += score
         self._reached += self._reaches(row)
-        wanted = None if limit is None or not self.is_check else f"a score of {limit:g}"
-        finding = Finding(pair.ref.name, pair.ref.path, holds is not False, wanted, row.text, limit, score)
-        self._note(finding)
+        required = None if limit is None or not self.is_check else f"a score of {limit:g}"
+        finding = Finding(pair.ref.name, pair.ref.path, holds is not False, required, row.text, limit, score)
+        self._add_finding(finding)
         if holds is False:
             self.report.console.line(f"{printable(row.image)}: {score:.4f} is below {limit:g}: {printable(row.text)}")
         return row
 
     def _failed(self, pair: Pair, error: ImageError) -> ErrorRow:
         self.report.fail(pair.ref.name, error)
-        self._note(Finding(pair.ref.name, pair.ref.path, ok=False, error=f"{error.reason} ({error.stage})"))
+        self._add_finding(Finding(pair.ref.name, pair.ref.path, ok=False, error=f"{error.reason} ({error.stage})"))
         text = {} if pair.text is None else {"text": pair.text}
         return ErrorRow.of(pair.ref.name, error, fields={**text, **self.carried.renamed(pair.fields)})
 
-    def _note(self, finding: Finding) -> None:
+    def _add_finding(self, finding: Finding) -> None:
         if self.reporting.needs(ok=finding.ok):
             self.findings.append(finding)
 
     def _embedded(self, sessions: Sequence[Session]) -> Iterator[tuple[Pair, Sequence[Result]]]:
-        """Yield each pair with its image's vector of every model, or why there is none; in order."""
+        """Yield each pair with its image's vector of every model, or the error; in order."""
         if len(sessions) == 1:
             yield from ((pair, [result]) for pair, result in _images(sessions[0], self.pairs))
             return
         stream = iter(self.pairs)
-        while some := list(islice(stream, _PAIRS_AT_ONCE)):
-            columns = [[result for _, result in _images(session, some)] for session in sessions]
-            yield from zip(some, map(list, zip(*columns, strict=True)), strict=True)
+        while block := list(islice(stream, _PAIRS_AT_ONCE)):
+            columns = [[result for _, result in _images(session, block)] for session in sessions]
+            yield from zip(block, map(list, zip(*columns, strict=True)), strict=True)
 
     def _texts(self, session: Session, texts: Sequence[str]) -> Sequence[Result]:
-        """Return a vector or an error for each text, put into the prompts where there are any."""
+        """Return a vector or an error for each text, put into the prompts if there are any."""
         try:
             if self.prompts is None:
                 return list(session.embed_texts(texts))
@@ -221,12 +221,12 @@ class ScoreRun:
                 scores.append(row.score)
                 kept = [row.image, row.text, row.scores, self.carried.renamed(pair.fields)]
                 waiting.write(json.dumps(kept).encode("ascii") + b"\n")
-            wanted = _best_rows(np.array(scores), share)
+            best = _best_rows(np.array(scores), share)
             waiting.seek(0)
             for number, line in enumerate(waiting):
                 image, text, own, fields = json.loads(line)
                 row = ScoredRow(image, text, own)
-                if number in wanted and self._reaches(row):
+                if number in best and self._reaches(row):
                     yield self.carried.row(row, fields)
 
 
@@ -241,7 +241,7 @@ def _first_error(results: Iterable[Result]) -> ImageError | None:
 
 
 def _images(session: Session, pairs: Iterable[Pair]) -> Iterator[tuple[Pair, Result]]:
-    """Yield each pair with the vector of its image, or why there is none; streams."""
+    """Yield each pair with the vector of its image, or the error, as they come."""
     waiting: deque[Pair] = deque()
 
     def refs() -> Iterator[ImageRef]:

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from clipcli.options.score import PairOptions, ScoreLimitOptions
 
 _FEW: Final = 256
-"""Pairs that are counted; with more, an engine prepares for many."""
+"""Largest number of pairs that are counted; with more, an engine prepares for many."""
 _MANY: Final = 10**9
 
 
 def plan(
     pairs: PairOptions, keep: Sequence[str], limits: ScoreLimitOptions, console: Console, where: Condition | None = None
 ) -> ScoreRun:
-    """Check everything that was asked before a model is touched.
+    """Check all options before a model is loaded.
 
     Args:
-        pairs: where images and texts are.
+        pairs: the inputs, which hold images and texts.
         keep: columns of tables that rows keep.
-        limits: which pairs are written, and whether that is a check.
-        where: which rows of tables are wanted.
-        console: says what a person should know.
+        limits: the limits on the pairs that are written, and the check.
+        console: for messages.
+        where: the filter of rows in tables.
 
     Raises:
         UsageError: options that do not go together.
@@ -51,13 +51,13 @@ def plan(
     if [*arguments, *lists, *(pairs.prompts or [])].count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give the others in files")
     columns = PairColumns(pairs.column, pairs.text, tuple(keep), where)
-    found = read_pairs(arguments, lists, columns, pairs.globs, null=pairs.null)
+    read = read_pairs(arguments, lists, columns, pairs.globs, null=pairs.null)
     prompts = load_prompts(pairs.prompts) if pairs.prompts else None
-    expected, found = (_MANY, found) if is_stream(arguments, lists) else _count_few(found)
-    return ScoreRun(found, limits, prompts, CarriedColumns(keep, OWN_COLUMNS), RunSummary(console), expected=expected)
+    expected, read = (_MANY, read) if is_stream(arguments, lists) else _count_few(read)
+    return ScoreRun(read, limits, prompts, CarriedColumns(keep, OWN_COLUMNS), RunSummary(console), expected=expected)
 
 
 def _count_few(pairs: Iterator[Pair]) -> tuple[int, Iterator[Pair]]:
-    """Return the number of pairs, a large one where there are more than a few, and all pairs."""
+    """Return the number of pairs, or a large number if there are more than a few, and all pairs."""
     first = list(islice(pairs, _FEW))
     return (len(first) if len(first) < _FEW else _MANY), chain(first, pairs)

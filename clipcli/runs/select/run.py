@@ -114,7 +114,9 @@ class SelectRun:
                 yield from self._of_archive(archive, members)
         for archive in chosen.holders():
             if (key := archive_key(archive)) not in done:
-                reason = "--from does not name it" if has_suffix(archive, SHARDS) else "a row of a table is no sample"
+                reason = (
+                    "--from does not name it" if has_suffix(archive, SHARDS) else "an image in a table is not a sample"
+                )
                 self._lose([f"{archive}/{member}" for member in sorted(chosen.members(key))], reason)
         for file in chosen.files():
             path = next((name for name in _candidates(file, folders) if os.path.isfile(name)), file)  # noqa: PTH113
@@ -157,20 +159,16 @@ class SelectRun:
             if self._named <= _NAMED:
                 self.report.console.line(f"{printable(redact(image))}: {reason}")
             elif self._named == _NAMED + 1:
-                self.report.console.line("further images that cannot be had are counted only")
+                self.report.console.line("further images that cannot be copied are only counted")
 
     def _print_written(self, writer: SampleWriter) -> None:
         report = self.report
-        report.console.info(
-            f"{report.done:,} images with all that belongs to them, {writer.files:,} files: {writer.words}"
-        )
+        report.console.info(f"wrote {writer.files:,} files for {report.done:,} images: {writer.words}")
         if renamed := getattr(writer, "renamed", 0):
-            report.console.info(
-                f"samples with the name of another, written to a folder named after their shard: {renamed:,}"
-            )
+            report.console.info(f"samples with a repeated name, each in a folder named after its shard: {renamed:,}")
         if self._extra:
             report.console.info(
-                f"{self._extra:,} other images came along, of the same samples (--last-dot tells them apart)"
+                f"{self._extra:,} other images of the same samples were written too (--last-dot separates them)"
             )
 
     def _finish(self, reader: RowReader) -> ExitCode:
@@ -179,9 +177,7 @@ class SelectRun:
         errors = f"; rows of failed inputs left out: {reader.errors:,}" if reader.errors else ""
         console.info(f"{rows:,} of {reader.read:,} rows chosen{errors}")
         if self._lost:
-            console.line(
-                f"incomplete: {self._lost:,} of {self._lost + report.done:,} images asked for could not be had"
-            )
+            console.line(f"incomplete: {self._lost:,} of {self._lost + report.done:,} images could not be copied")
         return report.exit_code
 
 
