@@ -18,11 +18,11 @@ _HOMES = {
     "Embeddings": "api.results",
     "RankedImage": "api.results",
     "Results": "api.results",
-    "classify": "api.functions",
-    "dedupe": "api.functions",
-    "embed": "api.functions",
-    "open_session": "api.functions",
-    "rank": "api.functions",
+    "classify": "api",
+    "dedupe": "api",
+    "embed": "api",
+    "open_session": "api",
+    "rank": "api",
 }
 """The module of each public name; `__init__.pyi` tells type checkers the same."""
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - they are strings

@@ -18,8 +18,8 @@ from clipcli.inputs.query import Query
 from clipcli.models import spec
 from clipcli.output import targets
 from clipcli.output.targets import Target, open_target
-from clipcli.plan import journal_lines
-from clipcli.runs.rank import copy_hits
+from clipcli.plan import seal
+from clipcli.runs.rank import kept_hits
 from clipcli.runs.rank.kept_hits import Keeper
 from clipcli.runs.rank.rows import Hit
 from clipcli.runs.rank.rows import Result as Hits
@@ -154,9 +154,9 @@ def test_bytes_are_written_and_read_as_they_are(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "open", note)
-    for module in (journal_lines, __import__("clipcli.cache.folder", fromlist=["BINARY"])):
+    for module in (seal, __import__("clipcli.cache.folder", fromlist=["BINARY"])):
         monkeypatch.setattr(module, "BINARY", binary)
-    assert journal_lines.own_key(make=True)
+    assert seal.own_key(make=True)
     open_file(tmp_path / "note").close()
     assert len(opened) == 4
     assert all(is_binary for _, is_binary in opened), opened
@@ -168,7 +168,7 @@ def hits_of(*paths: str) -> Hits:
 
 
 def test_hits_get_names_that_the_file_system_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(copy_hits, "_IS_WINDOWS", True)
+    monkeypatch.setattr(kept_hits, "_IS_WINDOWS", True)
     names = ["aux.png", 'a"b?c*.png', "ends in a dot.", "é" * 120 + ".jpg", "x" * 250 + ".png"]
     result = hits_of(*(str(tmp_path / name) for name in names))
     for hit in result.hits:

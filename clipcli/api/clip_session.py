@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +53,7 @@ class LogConsole(Console):
         """Log a message at level INFO; failures are also in the results."""
         _LOGGER.info("%s", text)
 
-    def warn(self, text: str) -> None:
+    def warning(self, text: str) -> None:
         """Log a message at level WARNING."""
         _LOGGER.warning("%s", text)
 
@@ -232,23 +231,3 @@ def _classification(row: object) -> Classification:
 
 def _nothing(_steps: int) -> None:
     """Show no progress."""
-
-
-@contextmanager
-def open_clip_session(  # noqa: PLR0917 - as the options of a command
-    model: str, device: str, precision: str, engine: str, batch_size: int | None, workers: int | None,
-    *, offline: bool, cache: bool,
-) -> Iterator[ClipSession]:  # fmt: skip
-    """Yield a session as the commands open it; see `clipcli.open_session`."""
-    from clipcli.models.spec import parse_choice
-    from clipcli.session.session import open_session
-    from clipcli.session.session_options import SessionOptions
-
-    name = model or os.environ.get("CLIPCLI_MODEL", "")
-    choice = parse_choice(name, device, precision, engine, offline=offline, weights_dir=None)
-    options = SessionOptions(batch_size=batch_size, workers=workers, use_cache=cache)
-    console = LogConsole()
-    if choice.is_substitute:
-        console.warning("the model is tiny, since torch is not installed (model='tiny' turns this note off)")
-    with open_session(choice, console, options) as session:
-        yield ClipSession(session)

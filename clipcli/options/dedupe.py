@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from clipcli.options.option_types import default_format
-from clipcli.options.shared import OutputOptions, ReportOptions
+from clipcli.options.shared import OutputOptions, ReportOptions, default_format
 from clipcli.output.formats import spoken_formats
 from clipcli.output.reports import spoken_check_reports
 from clipcli.tasks.dedupe.keep import DEFAULT, KNOWN

@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from clipcli.options.option_types import default_format
-from clipcli.options.shared import ModelOptions, OutputOptions
+from clipcli.options.shared import ModelOptions, OutputOptions, default_format
 from clipcli.output.formats import spoken_formats
 
 _OWN_FORMATS = ("coco",)

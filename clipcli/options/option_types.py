@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from clipcli.engines.registry import ENGINE_HELP
-from clipcli.output.formats import spoken_formats
 
 AnnotateOption = Annotated[
     str,
@@ -91,22 +90,6 @@ CacheDirOption = Annotated[
         "--cache-dir", metavar="DIR", envvar="CLIPCLI_CACHE_DIR",
         help="Keep clipcli's own cache (vectors, fast-starting copies) in DIR.",
         show_default="the user's cache folder",
-    ),
-]  # fmt: skip
-
-
-def default_format(context: typer.Context, value: str) -> str:
-    """Ignore a format from the environment or config file if `--paths` or `-o FILE`, by its suffix, sets it."""
-    source = context.get_parameter_source("format")
-    given = source is not None and source.name == "COMMANDLINE"
-    return "auto" if not given and (context.params.get("output") or context.params.get("paths")) else value
-
-
-FormatOption = Annotated[
-    str,
-    typer.Option(
-        "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
-        help=f"{spoken_formats()}. auto is a table on a terminal and TSV elsewhere.",
     ),
 ]  # fmt: skip
 QuietOption = Annotated[

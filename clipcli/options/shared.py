@@ -16,7 +16,6 @@ from clipcli.options.option_types import (
     DeviceOption,
     EngineOption,
     ExcludeOption,
-    FormatOption,
     IncludeOption,
     LabelsFileOption,
     LabelsOption,
@@ -31,6 +30,7 @@ from clipcli.options.option_types import (
     WeightsDirOption,
     WhereOption,
 )
+from clipcli.output.formats import spoken_formats
 from clipcli.output.reports import spoken_reports
 
 if TYPE_CHECKING:
@@ -241,6 +241,13 @@ class ModelOptions:
         )
 
 
+def default_format(context: typer.Context, value: str) -> str:
+    """Ignore a format from the environment or config file if `--paths` or `-o FILE`, by its suffix, sets it."""
+    source = context.get_parameter_source("format")
+    given = source is not None and source.name == "COMMANDLINE"
+    return "auto" if not given and (context.params.get("output") or context.params.get("paths")) else value
+
+
 @dataclass(frozen=True)
 class TableOptions:
     """Output."""
@@ -252,7 +259,13 @@ class TableOptions:
             help="Write to FILE; its suffix sets the format. FILE can be a URL (s3://…). It appears when complete.",
         ),
     ] = None  # fmt: skip
-    format: FormatOption = "auto"
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", envvar="CLIPCLI_FORMAT", callback=default_format,
+            help=f"{spoken_formats()}. auto is a table on a terminal and TSV elsewhere.",
+        ),
+    ] = "auto"  # fmt: skip
     escape_formulas: Annotated[
         bool,
         typer.Option(

@@ -256,6 +256,12 @@ def test_nothing_is_printed(folder: Path, capfd: pytest.CaptureFixture[str]):
     assert capfd.readouterr() == ("", "")
 
 
+def test_warnings_are_logged_as_warnings(folder: Path, session, caplog: pytest.LogCaptureFixture):
+    session.classify(folder / "cat.png", ["cat"])
+    (record,) = [record for record in caplog.records if record.name == "clipcli" and record.levelname == "WARNING"]
+    assert record.message.startswith("one label alone always scores 1")
+
+
 def test_a_file_called_minus_is_no_list(folder: Path, session, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
     Path("cat.png").rename("-")
