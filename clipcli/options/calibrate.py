@@ -27,22 +27,22 @@ class CalibrateOptions:
     ] = "parent"  # fmt: skip
     objective: Annotated[
         str,
-        typer.Option("--objective", metavar="f1|decisions", help="Maximize F1 or the right decisions."),
+        typer.Option("--objective", metavar="f1|decisions", help="Maximize F1 or right decisions."),
     ] = "f1"
     target_precision: Annotated[
         float | None,
         typer.Option(
             "--target-precision", metavar="P", min=0.0, max=1.0,
-            help="Choose the lowest thresholds of this precision. Replaces --objective.",
+            help="Choose the lowest thresholds with this precision. Replaces --objective.",
         ),
     ] = None  # fmt: skip
     multi_label: Annotated[
-        bool, typer.Option("--multi-label", help="Calibrate each label on its own. This is for classify --multi-label.")
+        bool, typer.Option("--multi-label", help="Calibrate each label on its own, for classify --multi-label.")
     ] = False
     background: Annotated[
         list[str] | None,
         typer.Option(
-            "--background", metavar="TEXT", help="Description of 'none of these'. As in classify. Repeatable."
+            "--background", metavar="TEXT", help="What 'none of these' looks like, as in classify. Repeatable."
         ),
     ] = None
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of the folds and the bootstrap.")] = 0

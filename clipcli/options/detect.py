@@ -28,12 +28,12 @@ class DetectOptions:
         bool,
         typer.Option(
             "--multi-label",
-            help="Give a box every label whose own score is high enough, not the best one only.",
+            help="Give a box every label with a high enough score, not only the best.",
         ),
     ] = False
     crops: Annotated[
         str | None,
-        typer.Option("--crops", metavar="DIR", help="Also write what is in each box to this folder, as PNG."),
+        typer.Option("--crops", metavar="DIR", help="Also write the contents of each box to DIR, as PNG."),
     ] = None
     report: Annotated[
         str | None,
@@ -49,7 +49,7 @@ class DetectModelOptions(ModelOptions):
         str,
         typer.Option(
             "--model", "-m", metavar="MODEL", envvar="CLIPCLI_MODEL",
-            help="A detection model: owlv2, owlv2-large, owlvit, grounding-dino, org/name. "
+            help="Detection model: owlv2, owlv2-large, owlvit, grounding-dino or org/name. "
             "Or any model of classify, for coarse boxes.",
             show_default="fast; tiny without torch",
         ),

@@ -16,21 +16,21 @@ class FitOptions:
 
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the head here, for classify --head."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write the head to FILE, for classify --head."),
     ]
     expect_from: Annotated[
         str,
         typer.Option(
             "--expect-from", metavar="parent|FILE",
-            help="Right labels: the name of each image's folder (parent), or a .csv or .jsonl of path and label.",
+            help="Right labels: parent (folder name) or a table. A table is a .csv or .jsonl of path and label.",
         ),
     ] = "parent"  # fmt: skip
     method: Annotated[
         str,
         typer.Option(
             "--method", metavar="NAME",
-            help="How to learn: prototypes (mean pictures beside the texts), linear (logistic regression), "
-            "ridge (kernel ridge regression) or knn (nearest pictures).",
+            help="Method: prototypes (mean picture of each label beside its text), linear (logistic regression), "
+            "ridge (kernel ridge regression) or knn (votes of the nearest pictures).",
         ),
     ] = "prototypes"  # fmt: skip
     force: Annotated[

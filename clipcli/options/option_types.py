@@ -20,7 +20,7 @@ IncludeOption = Annotated[
     typer.Option(
         "--include",
         metavar="GLOB",
-        help="Only files that match, such as '*.jpg'. Or a folder: 'raw', 'a/raw/*'. Repeatable.",
+        help="Read only files that match, such as '*.jpg'. Also a folder: 'raw', 'a/raw/*'. Repeatable.",
     ),
 ]
 ExcludeOption = Annotated[
@@ -32,14 +32,14 @@ NullOption = Annotated[
     typer.Option(
         "--null",
         "-0",
-        help="Lists of paths are separated by NUL bytes. Both lists read and lists written.",
+        help="Separate paths by NUL bytes. In lists that are read and written.",
     ),
 ]
 WhereOption = Annotated[
     str | None,
     typer.Option(
         "--where", metavar="CONDITION",
-        help="Only rows for which an SQL condition on the table's columns holds, such as 'price < 50'.",
+        help="Read only rows that meet an SQL condition on the columns, such as 'price < 50'.",
     ),
 ]  # fmt: skip
 LabelsOption = Annotated[

@@ -148,7 +148,7 @@ def test_keys_that_two_archives_share_stay_apart(world: Path):
     write_rows(world / "rows.jsonl", [{"image": f"{name}.tar/0.jpg"} for name in "pq"])
     result = run("select", "rows.jsonl", "-o", "kept.tar")
     assert members(world / "kept.tar") == [("0.jpg", b"p"), ("0.txt", b"p"), ("q/0.jpg", b"q"), ("q/0.txt", b"q")]
-    assert "samples with the name of another, written to a folder named after their shard: 1" in result.stderr
+    assert "samples with a repeated name, each in a folder named after its shard: 1" in result.stderr
 
 
 def test_files_of_a_folder_with_what_belongs_to_them(world: Path):

@@ -40,7 +40,7 @@ def clear(
     copies: Annotated[bool, typer.Option("--copies", help="Also remove the fast-starting copies of models.")] = False,
     cache_dir: CacheDirOption = None,  # noqa: ARG001 - set as a variable
 ) -> None:
-    """Remove all vectors from the cache. Later runs compute what they need again."""
+    """Remove all vectors from the cache. Later runs compute them again."""
     from clipcli.cache import EmbeddingCache
     from clipcli.core.console import Console
     from clipcli.models.records import remove_fast_copies
@@ -71,7 +71,7 @@ def prune(
     ] = None,
     cache_dir: CacheDirOption = None,  # noqa: ARG001 - set as a variable
 ) -> None:
-    """Remove vectors from the cache by age, or until the file is small enough."""
+    """Remove old vectors from the cache, or the least recently used until it is small enough."""
     from datetime import timedelta
 
     from clipcli.cache import EmbeddingCache, parse_size

@@ -27,7 +27,7 @@ def calibrate(
     model: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Find a temperature and per-label thresholds from labelled images: one folder per label, or a table."""
+    """Find a temperature and a threshold for each label, from labelled images: one folder per label, or a table."""
     from clipcli.output import open_writer, parse_output
     from clipcli.runs.base import execute
     from clipcli.runs.calibrate import plan

@@ -29,9 +29,9 @@ def detect(
     out: BoxOutputOptions,
     run: RunOptions,
 ) -> None:
-    """Find where the labels are in each image, as boxes in pixels.
+    """Find the labels in each image, as boxes in pixels.
 
-    Detection models (-m owlv2, owlvit, grounding-dino) give close boxes; any other model gives coarse ones.
+    Detection models (-m owlv2, owlvit, grounding-dino) give tight boxes; other models give coarse ones.
     """
     from clipcli.models.loader import parse_detector
     from clipcli.runs.base import execute

@@ -1,4 +1,4 @@
-"""`clipcli doctor`."""
+"""`clipcli doctor`: what a bug report needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXAMPLES = (
 
 
 def doctor(out: TableOptions) -> None:
-    """Show what a bug report needs: versions, devices, caches and settings. Also tests the embedded model."""
+    """Show versions, devices, caches and settings for a bug report, and test the embedded model."""
     from clipcli.core.console import Console
     from clipcli.errors import ExitCode
     from clipcli.output import open_writer

@@ -26,9 +26,9 @@ def fit(
     model: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Learn labels from a few pictures of each: folders, a table or vectors. Writes a head for classify --head.
+    """Learn labels from a few pictures of each, and write a head for classify --head.
 
-    Exits with 1, and writes nothing, when the head is not better than the labels' texts alone.
+    If the head is not better than the labels' texts alone, nothing is written and the exit code is 1.
     """
     from clipcli.output import open_writer, parse_output
     from clipcli.runs.base import execute

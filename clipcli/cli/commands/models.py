@@ -10,11 +10,9 @@ from clipcli.engines.registry import SOURCE_ENGINE
 from clipcli.options.option_types import DeviceOption, EngineOption, PrecisionOption
 from clipcli.options.shared import HubOptions, StoreOptions, TableOptions, VerbosityOptions
 
-_ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model, as --model takes it.", show_default=False)
-]
+_ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model, as for --model.", show_default=False)]
 _ModelsArgument = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="Models, as --model takes them.", show_default=False)
+    list[str], typer.Argument(metavar="MODEL...", help="Models, as for --model.", show_default=False)
 ]
 
 
@@ -29,7 +27,7 @@ def list_models(
     ] = "",
     on_disk: Annotated[bool, typer.Option("--on-disk", help="List only models that are on this disk.")] = False,
 ) -> None:
-    """List models: size, vectors, published ImageNet accuracy, licence, and whether they are on this disk."""
+    """List models with size, vector length, published ImageNet accuracy, licence, and whether they are on disk."""
     from clipcli.core.console import Console
     from clipcli.output import open_writer
     from clipcli.runs.models.run import listing
@@ -43,7 +41,7 @@ def list_models(
 
 
 def info(model: _ModelArgument, out: TableOptions, hub: HubOptions) -> None:
-    """Show what a model is: vectors, preprocessing, scoring head, licence. Downloads no weights."""
+    """Show a model's vector length, preprocessing, scoring head and licence, without downloading its weights."""
     from clipcli.core.console import Console
     from clipcli.models.model import Model
     from clipcli.models.spec import Choice
@@ -62,7 +60,7 @@ def pull(
     hub: HubOptions,
     no_export: Annotated[bool, typer.Option("--no-export", help="Make no fast-starting copy.")] = False,
 ) -> None:
-    """Download models, check their hashes, and make fast-starting copies, so that later runs need no network."""
+    """Download models, check their hashes and make fast-starting copies, so that later runs need no network."""
     from clipcli.models.spec import Choice
     from clipcli.runs.models.run import pull as pull_model
 
@@ -86,7 +84,7 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check a model on disk: the hashes of its files, and a bundle's vectors against those of its source."""
+    """Check the hashes of a model's files on disk, and compare a bundle's vectors with those of its source."""
     from clipcli.models.spec import Choice
     from clipcli.output import open_writer
     from clipcli.runs.models.run import verify as verify_model
@@ -114,7 +112,7 @@ def export(
     ] = "float32",
     name: Annotated[
         str | None,
-        typer.Option("--name", metavar="NAME", help="With -o, the bundle's own name.", show_default="MODEL"),
+        typer.Option("--name", metavar="NAME", help="Name of the bundle, with -o.", show_default="MODEL"),
     ] = None,
 ) -> None:
     """Write a model as a bundle: a portable folder that runs without torch and starts in a fraction of a second."""
@@ -130,13 +128,13 @@ def bench(
     out: TableOptions,
     hub: HubOptions,
     seconds: Annotated[
-        float, typer.Option("--seconds", metavar="S", min=0.1, help="Seconds to embed images, and then texts.")
+        float, typer.Option("--seconds", metavar="S", min=0.1, help="Seconds to spend on images, and then on texts.")
     ] = 5.0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     engine: EngineOption = "auto",
 ) -> None:
-    """Measure models on this machine: start-up, images and texts per second, memory. Each runs in its own process."""
+    """Measure models on this machine: start-up time, images and texts per second, and memory, each in a new process."""
     from clipcli.models.spec import parse_choice
     from clipcli.output import open_writer
     from clipcli.runs.models.bench import benchmark

@@ -36,7 +36,7 @@ def show(
     labels: LabelsOption = None,
     labels_file: LabelsFileOption = None,
 ) -> None:
-    """Print a set, one template per line, ready to edit. With labels, print the texts they become."""
+    """Print a set, one template per line, ready to edit. With labels, print the resulting texts."""
     from clipcli.core.console import printable
     from clipcli.output.targets import open_target
     from clipcli.prompts import listing
@@ -54,7 +54,7 @@ def check(
     labels: LabelsOption = None,
     labels_file: LabelsFileOption = None,
 ) -> None:
-    """Report every fault in template files as file:line: problem, and exit with 4 if there is any.
+    """Report each fault in template files as file:line: problem; the exit code is 4 if there is any.
 
     With labels, also report labels that a file of prompts per label does not cover.
     """
@@ -76,13 +76,16 @@ def check(
 
 
 def tokens(
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts, as a model would read them.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts to encode.")],
     output: OutputOptions,
     context: Annotated[
-        int, typer.Option("--context", metavar="N", min=3, help="Tokens that the model reads, start and end included.")
+        int,
+        typer.Option(
+            "--context", metavar="N", min=3, help="Context length of the model, start and end tokens included."
+        ),
     ] = 77,
 ) -> None:
-    """Show the tokens of texts in CLIP's own encoding, and which of them are cut."""
+    """Show the tokens of texts in CLIP's tokenizer, and which of them are cut off."""
     from clipcli.core.console import Console, printable
     from clipcli.core.optional_packages import require_torch
 
