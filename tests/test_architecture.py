@@ -94,9 +94,9 @@ MAY_IMPORT = {
     "huggingface_hub": {"hub/"},
     "tqdm": {"core/console.py"},
     "sqlite3": {"cache/", "inputs/row_filter.py", "runs/select/rows.py"},
-    "fsspec": {"inputs/sources/filesystems.py", "inputs/sources/fetch.py"},
+    "fsspec": {"inputs/sources/filesystems.py"},
     "ray": {"session/ray/cluster.py"},
-    "tenacity": {"inputs/sources/fetch.py"},
+    "tenacity": {"inputs/sources/filesystems.py"},
     "aiohttp": {"inputs/sources/filesystems.py"},
     "textual_image": {"output/terminal_images.py"},
 }

@@ -18,7 +18,7 @@ from clipcli.inputs.query import Query
 from clipcli.models import spec
 from clipcli.output import targets
 from clipcli.output.targets import Target, open_target
-from clipcli.plan import seal
+from clipcli.plan import journal_lines
 from clipcli.runs.rank import kept_hits
 from clipcli.runs.rank.kept_hits import Keeper
 from clipcli.runs.rank.rows import Hit
@@ -154,9 +154,9 @@ def test_bytes_are_written_and_read_as_they_are(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "open", note)
-    for module in (seal, __import__("clipcli.cache.folder", fromlist=["BINARY"])):
+    for module in (journal_lines, __import__("clipcli.cache.folder", fromlist=["BINARY"])):
         monkeypatch.setattr(module, "BINARY", binary)
-    assert seal.own_key(make=True)
+    assert journal_lines.own_key(make=True)
     open_file(tmp_path / "note").close()
     assert len(opened) == 4
     assert all(is_binary for _, is_binary in opened), opened
