@@ -29,7 +29,7 @@ class ScoreOptions:
         typer.Option(
             "--head",
             metavar="FILE",
-            help="Labels of a head from clipcli fit, or scores of a predictor. Repeatable for predictors.",
+            help="Head from clipcli fit, or a predictor. Repeatable for predictors.",
         ),
     ] = None
     multi_label: Annotated[

@@ -124,13 +124,13 @@ def parse_predictor(name: str, path: str, metadata: Mapping[str, str], tensors: 
     """
     try:
         layers = _layers(tensors)
-        sizes = (int(tensors[f"{layers[0]}weight"].shape[1]), *(len(tensors[f"{each}weight"]) for each in layers))
-        plain = tuple(each.rstrip(".") for each in layers)
-        known = next((each for each in LAYOUTS if each.sizes == sizes and each.layers in {(), plain}), None)
+        sizes = (int(tensors[f"{layers[0]}weight"].shape[1]), *(len(tensors[f"{layer}weight"]) for layer in layers))
+        plain = tuple(layer.rstrip(".") for layer in layers)
+        known = next((layout for layout in LAYOUTS if layout.sizes == sizes and layout.layers in {(), plain}), None)
         activation = _choice(metadata, "activation", ACTIVATIONS, known.activation if known else None, len(layers) == 1)
         output = _choice(metadata, "output", OUTPUT_KINDS, known.output if known else None, optional=True)
-        weights = tuple(_numbers(tensors, f"{each}weight") for each in layers)
-        biases = tuple(_bias(tensors, each, len(weight)) for each, weight in zip(layers, weights, strict=True))
+        weights = tuple(_numbers(tensors, f"{layer}weight") for layer in layers)
+        biases = tuple(_bias(tensors, layer, len(weight)) for layer, weight in zip(layers, weights, strict=True))
         mean, deviation = _normalization(tensors, sizes[0])
         predictor = Predictor(
             weights, biases, cast("Activation", activation), cast("OutputKind", output), mean, deviation
@@ -219,10 +219,10 @@ def _normalization(
 def _output_names(name: str, metadata: Mapping[str, str], count: int) -> tuple[str, ...]:
     if count == 1:
         return (name,)
-    labels = [each.strip() for each in metadata.get("labels", "").split(",") if each.strip()]
+    labels = [label.strip() for label in metadata.get("labels", "").split(",") if label.strip()]
     if len(set(labels)) != count:
         raise DecodeError(f"it gives {count} numbers, and its metadata has no 'labels' that name each of them")
-    return tuple(f"{name}.{each}" for each in labels)
+    return tuple(f"{name}.{label}" for label in labels)
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def read_heads(arguments: Sequence[str]) -> tuple[list[HeadFile], list[Predictor
         metadata, tensors = read_tensors(path)
         if HEAD_KEY in metadata:
             heads.append(parse_head(path, metadata[HEAD_KEY], tensors))
-        elif name in {each.name for each in predictors}:
+        elif name in {predictor.name for predictor in predictors}:
             raise UsageError(f"two heads are called {name}", hint=f"--head OTHER={path}")
         else:
             predictors.append(parse_predictor(name, path, metadata, tensors))
@@ -285,12 +285,12 @@ def parse_limits(
     return tuple(limits)
 
 
-def require_score(name: str, place: str, predictors: Sequence[PredictorFile]) -> None:
-    """Raise UsageError, which names the place, if no predictor gives a score of this name."""
-    names = [name for each in predictors for name in each.names]
+def require_score(name: str, source: str, predictors: Sequence[PredictorFile]) -> None:
+    """Raise UsageError, which names the source of the limit, if no predictor gives a score of this name."""
+    names = [name for predictor in predictors for name in predictor.names]
     if name not in names:
         hint = did_you_mean(name, names) or (f"one of {', '.join(names)}" if names else "give --head FILE")
-        raise UsageError(f"{place}: no head is called {name}", hint=hint)
+        raise UsageError(f"{source}: no head is called {name}", hint=hint)
 
 
 @dataclass
@@ -321,8 +321,8 @@ class PredictorRun:
 
     def rows(self, session: Session, advance: Advance) -> Iterator[PredictedRow | ErrorRow]:
         """Yield one row per image, in input order. Raises ModelError for vectors of another model."""
-        for each in self.predictors:
-            if warning := each.require_model(session.info):
+        for file in self.predictors:
+            if warning := file.require_model(session.info):
                 self.report.console.warning(warning)
         results = session.embed_images(self.refs) if self.stored is None else self.stored.embedded(session.info)
         for embedded in results:
@@ -338,9 +338,9 @@ class PredictorRun:
                 continue
             self.report.ok()
             scores: dict[str, float] = {}
-            for each in self.predictors:
-                values = each.predictor.predict(embedded.vector[None])[0].tolist()
-                scores |= dict(zip(each.names, values, strict=True))
+            for file in self.predictors:
+                values = file.predictor.predict(embedded.vector[None])[0].tolist()
+                scores |= dict(zip(file.names, values, strict=True))
             yield self._row(embedded.ref, scores)
 
     def finish(self, session: Session) -> ExitCode:

@@ -106,16 +106,19 @@ class Index:
     def search(self, query: Vector, top: int, floor: float, counts: Callable[[int], bool]) -> Hits:
         """Return the best rows that pass `counts` and the floor, as far as the index finds them, scored in float64."""
         query = np.require(query, np.float32, ["C", "A"])
-        probes, wanted = self.info.probes, self.info.candidates * -(-top // DEPTH)
+        probes, candidates = self.info.probes, self.info.candidates * -(-top // DEPTH)
         with own_error(VectorsError, self.path, hint=_AGAIN):
             while True:
-                rows, scores = rescored(self._vectors, self._cells.candidates(query, probes, wanted), query)
+                rows, scores = rescored(self._vectors, self._cells.candidates(query, probes, candidates), query)
                 best = self._best(rows, scores, top, floor, counts)
-                if len(best) >= top or (probes >= self.info.cells and wanted >= self.info.rows):
+                if len(best) >= top or (probes >= self.info.cells and candidates >= self.info.rows):
                     break
                 if len(scores) and scores[-1] < floor:  # what is farther still counts even less
                     break
-                probes, wanted = min(probes * _WIDENING, self.info.cells), min(wanted * _WIDENING, self.info.rows)
+                probes, candidates = (
+                    min(probes * _WIDENING, self.info.cells),
+                    min(candidates * _WIDENING, self.info.rows),
+                )
         return Hits(np.array([row for _, _, row in best], np.int64), -np.array([low for low, *_ in best], np.float32))
 
     def _best(

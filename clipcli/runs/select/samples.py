@@ -177,7 +177,7 @@ def sample_of_file(path: str) -> Sample:
     names = files_by_key.get(name.rpartition(".")[0], [])
     others = [other for other in names if other != name and not is_image_name(other)]
     paths = [path, *(os.path.join(folder, other) for other in others)]  # noqa: PTH118 - any bytes
-    return Sample("", [(each, _File(each)) for each in paths])
+    return Sample("", [(member, _File(member)) for member in paths])
 
 
 @lru_cache(maxsize=_FOLDERS)
