@@ -1,4 +1,4 @@
-"""Errors that a user can cause or meet, and their exit codes.
+"""Errors that a user can cause or meet, their exit codes, and the nearest known names for their hints.
 
     ClipcliError                 one line for the user, one hint, no traceback
     ├── UsageError        2      arguments that do not go together
@@ -26,7 +26,10 @@ Any other exception is a bug: it keeps its traceback and exits with 70.
 from __future__ import annotations
 
 from enum import IntEnum, unique
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @unique
@@ -141,3 +144,30 @@ class ImageError(Exception):
     def bare(self) -> ImageError:
         """Return a copy without the traceback, whose frames would keep the file's bytes and pixels in memory."""
         return ImageError(self.stage, self.reason)
+
+
+MOST_SUGGESTIONS = 5
+"""Most unknown names of one file that get a suggestion; each takes a while among 10,000 known ones."""
+_BEGINNING = 4
+"""Fewest letters of a word that counts as the beginning of a longer name."""
+
+
+def nearest(word: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to `count` names that begin with `word` or look like it; case is ignored."""
+    from difflib import get_close_matches
+
+    by_folded: dict[str, str] = {}
+    for name in names:
+        by_folded.setdefault(name.casefold(), name)
+    begun = [folded for folded in by_folded if len(word) >= _BEGINNING and folded.startswith(word.casefold())]
+    near = get_close_matches(word.casefold(), by_folded, n=count)
+    return [by_folded[folded] for folded in list(dict.fromkeys([*sorted(begun, key=len), *near]))[:count]]
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return `did you mean 'cat' or 'cow'?`, or an empty text if no name is near."""
+    names = [repr(name) for name in nearest(word, candidates)]
+    if not names:
+        return ""
+    *others, last = names
+    return f"did you mean {', '.join(others)} or {last}?" if others else f"did you mean {last}?"

@@ -12,7 +12,7 @@ import pytest
 import windows
 from run import ROOT, Result, run
 
-from clipcli.cache.folder import open_file
+from clipcli.core.files import open_private
 from clipcli.errors import OutputError
 from clipcli.inputs.query import Query
 from clipcli.models import spec
@@ -154,10 +154,10 @@ def test_bytes_are_written_and_read_as_they_are(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "open", note)
-    for module in (journal_lines, __import__("clipcli.cache.folder", fromlist=["BINARY"])):
+    for module in (journal_lines, __import__("clipcli.core.files", fromlist=["BINARY"])):
         monkeypatch.setattr(module, "BINARY", binary)
     assert journal_lines.own_key(make=True)
-    open_file(tmp_path / "note").close()
+    open_private(tmp_path / "note").close()
     assert len(opened) == 4
     assert all(is_binary for _, is_binary in opened), opened
 

@@ -11,8 +11,20 @@ writes bundles; readers do not import it, which keeps the start fast.
 
 from __future__ import annotations
 
-from clipcli.bundle.contents import IMAGE_TOWER, MANIFEST, TEXT_TOWER, TOKENIZER, Bundle, check_hashes, is_bundle, read
-from clipcli.bundle.manifest import FORMAT, FileEntry, Manifest, TokenizerSpec
+from clipcli.bundle.bundle import (
+    FORMAT,
+    IMAGE_TOWER,
+    MANIFEST,
+    TEXT_TOWER,
+    TOKENIZER,
+    Bundle,
+    FileEntry,
+    Manifest,
+    TokenizerSpec,
+    check_hashes,
+    is_bundle,
+    read,
+)
 
 __all__ = [
     "FORMAT",

@@ -11,8 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from clipcli.bundle import contents
-from clipcli.bundle.manifest import FileEntry, Manifest, to_json
+from clipcli.bundle.bundle import MANIFEST, FileEntry, Manifest, is_bundle, read, sha256, to_json
 from clipcli.core.files import is_file, is_folder, is_there
 from clipcli.errors import BundleError, OutputError
 
@@ -59,7 +58,7 @@ def refuse_foreign(folder: Path) -> None:
         OutputError: the target is something else.
     """
     if is_folder(folder):
-        if contents.is_bundle(folder) or not any(folder.iterdir()):
+        if is_bundle(folder) or not any(folder.iterdir()):
             return
         raise OutputError(f"{folder}: exists and is not a bundle", hint="Name a new folder with -o.")
     if is_there(folder):
@@ -68,16 +67,16 @@ def refuse_foreign(folder: Path) -> None:
 
 def seal(stage: Path, manifest: Manifest) -> Manifest:
     """Write manifest.json with every file of the stage and flush all to disk; return the complete manifest."""
-    names = sorted(path.name for path in stage.iterdir() if path.name != contents.MANIFEST)
+    names = sorted(path.name for path in stage.iterdir() if path.name != MANIFEST)
     sealed = dataclasses.replace(manifest, files=tuple(_entry(stage / name) for name in names))
-    (stage / contents.MANIFEST).write_text(to_json(sealed), encoding="utf-8")
-    for name in (*names, contents.MANIFEST):
+    (stage / MANIFEST).write_text(to_json(sealed), encoding="utf-8")
+    for name in (*names, MANIFEST):
         _flush(stage / name)
     return sealed
 
 
 def _entry(path: Path) -> FileEntry:
-    return FileEntry(path.name, path.stat().st_size, contents.sha256(path))
+    return FileEntry(path.name, path.stat().st_size, sha256(path))
 
 
 def _flush(path: Path) -> None:
@@ -130,7 +129,7 @@ def _rename(stage: Path, folder: Path) -> None:
 def _is_equal(folder: Path, stage: Path) -> bool:
     """Return whether `folder` holds an intact bundle with the same manifest."""
     try:
-        return contents.read(folder).manifest == contents.read(stage).manifest
+        return read(folder).manifest == read(stage).manifest
     except BundleError:
         return False
 

@@ -1,4 +1,4 @@
-"""The SQLite file of the cache: open it in any state, rename a broken one, and query its tables."""
+"""The SQLite file of the cache: its folder and limits, how it is opened in any state, and its tables."""
 
 from __future__ import annotations
 
@@ -10,18 +10,68 @@ import sqlite3
 import time
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from clipcli.cache.folder import close_to_others
-from clipcli.errors import ClipcliError, ExitCode
+from clipcli.core.files import close_to_others
+from clipcli.errors import ClipcliError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from clipcli.core.vectors import Vector
+
+DEFAULT_MAX_BYTES = 2 * 1000**3
+"""Enough for a million vectors of 512 float32."""
+_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+def cache_folder() -> Path:
+    """Return the cache folder: `CLIPCLI_CACHE_DIR`, else the user's cache folder."""
+    chosen = os.environ.get("CLIPCLI_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("clipcli")
+
+
+def parse_size(text: str) -> int:
+    """Parse a size such as `500M`, `2GB`, `1.5GiB` or a plain number of bytes; K, M, G, T are powers of 1000.
+
+    Raises:
+        UsageError: the text is not a size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
+    if match is None or match[2] not in _UNITS:
+        raise UsageError(f"not a size: {text!r}", hint="write a number of bytes, or 500M, 2GB, 1.5GiB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+@dataclass(frozen=True)
+class CacheLimits:
+    """The limits that the cache enforces itself."""
+
+    max_bytes: int = DEFAULT_MAX_BYTES
+    itemsize: int = 4
+    """Bytes per number: 4 for float32, 2 for float16."""
+
+
+def cache_limits(say: Callable[[str], None]) -> CacheLimits:
+    """Return the limits from `CLIPCLI_CACHE_MAX_SIZE` and `CLIPCLI_CACHE_DTYPE`; report and ignore invalid values."""
+    size, dtype = (os.environ.get(f"CLIPCLI_CACHE_{name}") for name in ("MAX_SIZE", "DTYPE"))
+    if dtype not in {None, "", "float32", "float16"}:
+        say(f"--cache-dtype or CLIPCLI_CACHE_DTYPE: not float32 or float16: {dtype!r}")
+    try:
+        bound = parse_size(size) if size else DEFAULT_MAX_BYTES
+    except UsageError as error:
+        say(f"--cache-max-size or CLIPCLI_CACHE_MAX_SIZE: {error}")
+        bound = DEFAULT_MAX_BYTES
+    return CacheLimits(bound, 2 if dtype == "float16" else 4)
+
 
 _KEYS_A_QUERY = 500  # SQLite before 3.32 allows 999 variables
 _FIND = """SELECT key, data, itemsize, crc, used FROM entries JOIN vectors ON vectors.id = entries.vector
@@ -46,6 +96,39 @@ class CachedEntry:
     def vector(self) -> Vector:
         """Return the vector as read-only (dim,) float32."""
         return np.frombuffer(self.data, f"<f{self.itemsize}").astype(np.float32, copy=False)
+
+
+_FIRST_DAY = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class SpaceInfo:
+    """A set of comparable vectors: of one model, precision and variant."""
+
+    space: str
+    """`fingerprint/precision`, optionally followed by a variant."""
+    model: str
+    """The model's name, if a run stored it."""
+    entries: int
+    bytes: int
+    last_used: int
+    """Days since 1970-01-01 (UTC)."""
+    columns: ClassVar[tuple[str, ...]] = ("model", "space", "vectors", "bytes", "last used")
+    path: ClassVar[None] = None
+
+    @property
+    def last_day(self) -> str:
+        """Return the day of the last use, as `2025-01-31`."""
+        return (_FIRST_DAY + timedelta(days=self.last_used)).isoformat()
+
+    def record(self) -> Mapping[str, object]:
+        """Return the row as a JSON object."""
+        counts = {"vectors": self.entries, "bytes": self.bytes}
+        return {"model": self.model, "space": self.space, **counts, "last_used": self.last_day}
+
+    def cells(self) -> Sequence[tuple[str, ...]]:
+        """Return the row's one line."""
+        return [(self.model, self.space, str(self.entries), str(self.bytes), self.last_day)]
 
 
 def stamp(path: str, stat: os.stat_result) -> bytes:

@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from clipcli.cache import database
-from clipcli.cache.database import CacheUnusableError, connect, current_file, is_corrupt, remove_broken, set_aside
-from clipcli.cache.folder import SpaceInfo, cache_folder, limits, make_folder
+from clipcli.cache.database import (
+    CacheUnusableError,
+    SpaceInfo,
+    cache_folder,
+    cache_limits,
+    connect,
+    current_file,
+    is_corrupt,
+    remove_broken,
+    set_aside,
+)
+from clipcli.core.files import make_private_folder
 
 if TYPE_CHECKING:
     import os
@@ -28,21 +38,21 @@ if TYPE_CHECKING:
 _LOW_WATER = 0.9  # shrink to this share of the limit, so that the next batch need not shrink again
 
 
-def size(db: sqlite3.Connection) -> int:
+def bytes_in_use(db: sqlite3.Connection) -> int:
     """Return the bytes in use inside the file, without free pages, which are reused first."""
     names = ("page_count", "freelist_count", "page_size")
     pages, free, page_bytes = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     return (pages - free) * page_bytes
 
 
-def to_size(db: sqlite3.Connection, max_bytes: int) -> int:
+def shrink(db: sqlite3.Connection, max_bytes: int) -> int:
     """Remove the least recently used entries, oldest first among equals, while the file exceeds `max_bytes`.
 
     Returns:
         The number of removed entries.
     """
     removed = 0
-    while (now := size(db)) > max_bytes:
+    while (now := bytes_in_use(db)) > max_bytes:
         entries = _count(db)
         if entries == 0:  # only file stamps are left
             db.execute("DELETE FROM files")
@@ -52,13 +62,13 @@ def to_size(db: sqlite3.Connection, max_bytes: int) -> int:
     return removed
 
 
-def unused_since(db: sqlite3.Connection, day: int) -> int:
+def remove_unused_since(db: sqlite3.Connection, day: int) -> int:
     """Remove entries last used before `day`; return their number."""
     db.execute("DELETE FROM files WHERE used < ?", (day,))
     return _remove(db, "SELECT vector FROM entries WHERE used < ?", day)
 
 
-def everything(db: sqlite3.Connection) -> int:
+def remove_everything(db: sqlite3.Connection) -> int:
     """Remove all rows and return the number of entries. Spaces stay: other processes may have cached their numbers."""
     removed = _count(db)
     for table in ("entries", "vectors", "files", "notes"):
@@ -66,7 +76,7 @@ def everything(db: sqlite3.Connection) -> int:
     return removed
 
 
-def give_back(db: sqlite3.Connection) -> None:
+def return_free_pages(db: sqlite3.Connection) -> None:
     """Return free pages to the file system; call it outside a transaction."""
     db.executescript("PRAGMA incremental_vacuum")  # execute() would free only one page
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -106,7 +116,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         self.folder = folder
         self._refresh = refresh
         self._say = say
-        self._limits = limits(say)
+        self._limits = cache_limits(say)
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._writable = True
@@ -187,7 +197,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
                 database.remove(db, number, list(data))
             database.insert(db, number, data, itemsize, self._today)
             self._flush(db)
-            to_size(db, self._limits.max_bytes)
+            shrink(db, self._limits.max_bytes)
 
         self._write(write)
 
@@ -209,8 +219,8 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
         """Remove everything, including broken databases; return the number of removed vectors."""
         with contextlib.suppress(OSError):
             remove_broken(self.folder)
-        removed = self._write(everything) or 0
-        self._read(give_back)
+        removed = self._write(remove_everything) or 0
+        self._read(return_free_pages)
         return removed
 
     def prune(self, max_bytes: int | None = None, older_than: timedelta | None = None) -> int:
@@ -222,11 +232,11 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
 
         def write(db: sqlite3.Connection) -> int:
             self._flush(db)
-            expired = 0 if older_than is None else unused_since(db, self._today - older_than.days)
-            return expired + (0 if max_bytes is None else to_size(db, max_bytes))
+            expired = 0 if older_than is None else remove_unused_since(db, self._today - older_than.days)
+            return expired + (0 if max_bytes is None else shrink(db, max_bytes))
 
         removed = self._write(write) or 0
-        self._read(give_back)
+        self._read(return_free_pages)
         return removed
 
     def close(self) -> None:
@@ -241,7 +251,7 @@ class EmbeddingCache(AbstractContextManager["EmbeddingCache"]):
     def _connect(self) -> None:
         self._db, self._spaces = None, {}
         try:
-            make_folder(self.folder)
+            make_private_folder(self.folder)
             self._db = _open_or_rebuild(self.folder, self._say)
         except (OSError, sqlite3.Error, CacheUnusableError) as error:
             reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error

@@ -23,8 +23,7 @@ from clipcli.config.schema import (
 from clipcli.core.decode import DecodeError, parse_toml
 from clipcli.core.files import is_file, is_there, split_name
 from clipcli.core.redaction import redact
-from clipcli.core.suggest import nearest
-from clipcli.errors import ConfigError
+from clipcli.errors import ConfigError, nearest
 from clipcli.inputs.text_files import Fault, read_text, refuse
 from clipcli.models.catalogue import ALIASES
 

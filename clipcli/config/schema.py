@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clipcli.core.decode import DecodeError, parse_toml
 from clipcli.core.files import split_name
-from clipcli.core.suggest import did_you_mean
+from clipcli.errors import did_you_mean
 from clipcli.inputs.text_files import Fault, escape, quoted, tidy
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
-"""Read untrusted files: never more than a stated number of bytes, and never wait for a pipe without a writer.
+"""Files and folders: bounded reading of untrusted files, folders for this user alone, folders that searches skip.
 
-Every fault is an OSError whose text fits into a message, so callers handle one kind of error.
+Reading never takes more than a stated number of bytes, and never waits for a pipe without a writer. Every fault is an
+OSError whose text fits into a message, so callers handle one kind of error.
 """
 
 from __future__ import annotations
@@ -238,3 +239,117 @@ def decimal_size(size: float) -> str:
         if size < 999.5:  # noqa: PLR2004 - what rounds to 1000 has the next unit
             return f"{size:.1f} {unit}" if size < 9.95 else f"{size:.0f} {unit}"  # noqa: PLR2004 - two digits at least
     return f"{size / 1000:,.1f} TB"
+
+
+_FOLDER_MODE: Final = 0o700
+_FILE_MODE: Final = 0o600
+_MODE_OF_OTHERS: Final = 0o077
+_OPEN_TO_ALL: Final = "other users can write to this folder"
+
+
+def is_private(folder: Path) -> bool:
+    """Return whether only this user and root can write to a folder or replace it.
+
+    True for a missing folder, and always on systems without owners of files.
+    """
+    if not hasattr(os, "geteuid"):
+        return True
+    try:
+        state = folder.stat()
+    except OSError:
+        return True
+    is_own = state.st_uid in {os.geteuid(), 0}
+    return is_own and not state.st_mode & stat.S_IWOTH and not _is_open_to_all(folder.absolute().parent)
+
+
+def make_private_folder(folder: Path) -> Path:
+    """Create a folder and its missing parents for this user alone, and return it.
+
+    Raises:
+        OSError: it cannot be created, or other users can write to it.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    if missing and _is_open_to_all(missing[-1].absolute().parent):
+        raise PermissionError(errno.EPERM, _OPEN_TO_ALL, str(folder))
+    for path in reversed(missing):
+        with suppress(FileExistsError):  # another process was faster
+            path.mkdir(_FOLDER_MODE)
+            path.chmod(_FOLDER_MODE)
+    if not is_private(folder):
+        raise PermissionError(errno.EPERM, _OPEN_TO_ALL, str(folder))
+    return folder
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    """Return whether everybody may rename files in a folder; with the sticky bit, as in /tmp, only their owners may."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return False
+    return hasattr(os, "geteuid") and bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+
+
+def open_private(path: Path, mode: str = "w") -> IO[str]:
+    """Open a file for writing for this user alone; mode `x` refuses an existing file. Raises OSError."""
+    only_new = os.O_EXCL if mode == "x" else os.O_TRUNC
+    flags = os.O_CREAT | os.O_WRONLY | BINARY | only_new | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, _FILE_MODE)
+    close_to_others(path)
+    return os.fdopen(descriptor, "w", encoding="utf-8")
+
+
+def close_to_others(path: Path) -> None:
+    """Remove the permissions of other users on a file or folder of this user, and on everything in it."""
+    with suppress(OSError):
+        state = path.lstat()
+        if stat.S_ISLNK(state.st_mode) or (hasattr(os, "geteuid") and state.st_uid != os.geteuid()):
+            return
+        is_dir = stat.S_ISDIR(state.st_mode)
+        owner_mode = _FOLDER_MODE if is_dir else _FILE_MODE
+        if stat.S_IMODE(state.st_mode) & _MODE_OF_OTHERS or stat.S_IMODE(state.st_mode) & owner_mode != owner_mode:
+            path.chmod(owner_mode)
+        for below in path.iterdir() if is_dir else ():
+            close_to_others(below)
+
+
+SKIPPED_FOLDERS: Final = frozenset(
+    (
+        # recycle bins: Windows, Synology, QNAP, netatalk (those of Linux and macOS have hidden names)
+        "$recycle.bin", "recycler", "recycled", "#recycle", "@recycle", "network trash folder",
+        ".trash", ".trashes", ".recycle", ".recycle.bin", ".dtrash",
+        # thumbnails and previews
+        "@eadir", "@synoeastream", ".@__thumb", "@__thumb", ".thumbnails", ".thumbs", ".picasaoriginals",
+        # what systems and archives keep beside files
+        "__macosx", "system volume information", "lost+found", "@tmp", "temporary items", "_gsdata_",
+        # snapshots: every file once more
+        "#snapshot", "@recently-snapshot", "~snapshot", ".snapshot", ".snapshots", ".zfs",
+        # packages of programs
+        "node_modules", "bower_components", "__pycache__", ".git", ".venv",
+    )
+)  # fmt: skip
+"""In lower case, since most systems that make these folders ignore case."""
+_SKIPPED_PREFIXES: Final = (".trash-",)
+"""The recycle bin of one user on another disk (freedesktop.org): `.Trash-1000`."""
+_SKIPPED_SUFFIXES: Final = (".lrdata",)
+"""Previews of Lightroom's catalogues."""
+_PHOTO_LIBRARY: Final = ".photoslibrary"
+_ORIGINALS: Final = frozenset(("originals", "masters"))
+
+
+def is_skipped_folder(name: str, parent: str = "") -> bool:
+    """Return whether a search skips a folder of this name.
+
+    Args:
+        name: the last part of its path.
+        parent: the name of its parent. In a library of Apple Photos only the originals are searched.
+    """
+    plain = name.lower()
+    if plain in SKIPPED_FOLDERS or plain.startswith(_SKIPPED_PREFIXES) or plain.endswith(_SKIPPED_SUFFIXES):
+        return True
+    return parent.lower().endswith(_PHOTO_LIBRARY) and plain not in _ORIGINALS
+
+
+def lies_in_skipped_folder(path: str) -> bool:
+    """Return whether a folder on the way to a path is skipped; the separator is `/` or the system's."""
+    parts = path.replace("\\", "/").split("/")[:-1] if "\\" in path and ":" in path[:3] else path.split("/")[:-1]
+    return any(is_skipped_folder(part, parent) for parent, part in zip(["", *parts], parts, strict=False))

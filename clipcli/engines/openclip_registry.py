@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from clipcli.core.encoder import Interpolation, Preprocessing, ResizeMode
 from clipcli.core.optional_packages import install_command, require_torch
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import ModelError, UnknownModelError
+from clipcli.errors import ModelError, UnknownModelError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 from clipcli.bundle import TokenizerSpec
-from clipcli.bundle.manifest import Clean
+from clipcli.bundle.bundle import Clean
 from clipcli.engines.tokenizer import clean
 from clipcli.errors import ModelError
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clipcli.cache import cache_folder, is_private, make_folder
-from clipcli.core.files import is_there
+from clipcli.cache import cache_folder
+from clipcli.core.files import is_private, is_there, make_private_folder
 from clipcli.errors import DownloadError, UnknownModelError
 from clipcli.hub.local_files import CONFIG, is_sha256, preferred, refuse_damaged, repository_folder
 
@@ -122,7 +122,7 @@ def _lock_folder(folder: Path) -> Path:
     if all(map(is_private, (folder.parent, hub_locks.parent, hub_locks))):
         hub_locks.mkdir(parents=True, exist_ok=True)
         return hub_locks
-    return make_folder(cache_folder() / "locks" / folder.name)
+    return make_private_folder(cache_folder() / "locks" / folder.name)
 
 
 @contextmanager

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.core.files import is_folder, is_there
+from clipcli.core.files import is_folder, is_there, sha256_of
 from clipcli.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_BLOCK = 1 << 20
 
 
 def is_sha256(text: str | None) -> bool:
     """Return whether a text is a SHA-256 in hex, the hub's name for large files; small ones have git's shorter hash."""
     return text is not None and _SHA256.fullmatch(text) is not None
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def expected_sha256(path: Path) -> str | None:

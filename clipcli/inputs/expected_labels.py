@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from clipcli.core.decode import DecodeError, parse_json
-from clipcli.core.suggest import GUESSES, did_you_mean
-from clipcli.errors import LabelsError
+from clipcli.errors import MOST_SUGGESTIONS, LabelsError, did_you_mean
 from clipcli.inputs.text_files import Fault, Faults, quoted, read_text, refuse, tidy, unusable
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def require_labels(expectations: Expectations, names: Sequence[str]) -> None:
             expectations.source,
             row.line,
             f"{quoted(label)} is not one of the labels",
-            did_you_mean(label, names) if index < GUESSES else "",
+            did_you_mean(label, names) if index < MOST_SUGGESTIONS else "",
         )
         for index, (row, label) in enumerate(unknown)
     ]

@@ -12,8 +12,7 @@ import sqlite3
 from datetime import date, time
 from typing import TYPE_CHECKING, Final
 
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import UsageError
+from clipcli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from clipcli import __version__
-from clipcli.cache import make_folder, open_file
 from clipcli.core.console import Console
 from clipcli.core.decode import decode, parse_json
-from clipcli.core.files import is_there, read_bytes
+from clipcli.core.files import is_there, make_private_folder, open_private, read_bytes
 from clipcli.engines.registry import BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE
 from clipcli.errors import ModelError, OutputError
 from clipcli.models import records
@@ -69,8 +68,8 @@ class ExportAttempts:
 
     def write(self, path: Path) -> None:
         """Replace the file. Raises OSError."""
-        make_folder(path.parent)
-        with open_file(path) as file:
+        make_private_folder(path.parent)
+        with open_private(path) as file:
             json.dump(asdict(self), file)
 
 
@@ -191,7 +190,7 @@ def _lock(path: Path) -> BaseFileLock:
 
 def _is_running(path: Path) -> bool:
     try:
-        make_folder(path.parent)
+        make_private_folder(path.parent)
         with _lock(path).acquire(timeout=0):
             return False
     except TimeoutError:

@@ -10,10 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from clipcli.cache.folder import close_to_others, make_folder
 from clipcli.core import devices as machine
 from clipcli.core.encoder import ModelSpec
-from clipcli.core.files import is_file
+from clipcli.core.files import close_to_others, is_file, make_private_folder
 from clipcli.core.optional_packages import require_torch
 from clipcli.engines.detector_files import (
     DETECTOR_ALIASES,
@@ -155,7 +154,7 @@ def export_to_cache(encoder: OpenClipEncoder, revision: str | None, name: str) -
     """
     folder = records.bundle_folder(name)
     try:
-        make_folder(folder.parent)
+        make_private_folder(folder.parent)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"{folder}: the bundle cannot be written: {reason}") from error

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from clipcli import bundle as bundles
-from clipcli.cache import is_private
 from clipcli.core.batch_invariance import FEW_IMAGES
 from clipcli.core.devices import accelerator
+from clipcli.core.files import is_private
 from clipcli.core.optional_packages import has_packages, install_command
 from clipcli.engines.registry import AUTO, BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE
 from clipcli.errors import BundleError, DeviceError, UsageError

@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.cache import cache_folder, is_private, make_folder, open_file
+from clipcli.cache import cache_folder
 from clipcli.core.decode import decode, parse_json
 from clipcli.core.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
-from clipcli.core.files import is_folder, read_bytes
-from clipcli.hub import sha256_of
+from clipcli.core.files import is_folder, is_private, make_private_folder, open_private, read_bytes, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +121,7 @@ def remove_fast_copies() -> list[FastCopy]:
 
 def remember_origin(bundle: Bundle) -> None:
     """Record that a bundle was made here from a model, so that both share cached vectors."""
-    with suppress(OSError), open_file(make_folder(_origins()) / bundle.digest) as stream:
+    with suppress(OSError), open_private(make_private_folder(_origins()) / bundle.digest) as stream:
         stream.write(bundle.info.fingerprint)
 
 
@@ -158,8 +157,8 @@ def digest_of(path: Path) -> str:
     digest = sha256_of(path)
     with suppress(OSError):
         if time.time() - state.st_ctime > _RACY_SECONDS and path.stat() == state:
-            make_folder(digest_file.parent)
-            with open_file(digest_file) as stream:
+            make_private_folder(digest_file.parent)
+            with open_private(digest_file) as stream:
                 stream.write(digest)
     return digest
 
@@ -173,8 +172,8 @@ def is_first_use(name: str) -> bool:
     """Return whether this is the first call for `name` on this machine; always True if the cache cannot be written."""
     mark = cache_folder() / "seen" / slug(name)
     try:
-        make_folder(mark.parent)
-        open_file(mark, "x").close()
+        make_private_folder(mark.parent)
+        open_private(mark, "x").close()
     except FileExistsError:
         return not mark.exists()
     except OSError:
@@ -229,7 +228,7 @@ def keep(record: Record, key: str) -> None:
     """Write a record atomically; a cache that cannot be written only costs time later."""
     path = _file(record.info.name, key)
     with suppress(OSError):
-        make_folder(path.parent)
+        make_private_folder(path.parent)
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:

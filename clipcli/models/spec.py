@@ -14,11 +14,10 @@ from clipcli.core.encoder import ModelSpec
 from clipcli.core.files import is_file, is_folder
 from clipcli.core.optional_packages import has_packages
 from clipcli.core.redaction import redact_url
-from clipcli.core.suggest import did_you_mean
 from clipcli.engines.detector_files import DETECTOR_ALIASES, is_detector_name
 from clipcli.engines.openclip_registry import architectures, first_tag, tag_of_repository
 from clipcli.engines.registry import AUTO, ENGINES
-from clipcli.errors import UnknownModelError, UsageError
+from clipcli.errors import UnknownModelError, UsageError, did_you_mean
 from clipcli.hub import CONFIG
 from clipcli.models import records
 from clipcli.models.catalogue import DEFAULT_MODEL, default_tag, resolve_alias

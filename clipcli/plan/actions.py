@@ -11,8 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import UsageError
+from clipcli.errors import UsageError, did_you_mean
 from clipcli.plan import descriptors, safe_move, trashcan
 from clipcli.plan.file_state import holds, look
 from clipcli.plan.safe_move import FreeNames

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
-from clipcli.core.suggest import did_you_mean
+from clipcli.errors import did_you_mean
 from clipcli.inputs.text_files import Fault, Faults, quoted, tidy
 from clipcli.prompts.templates import check_template, normal
 

@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipcli.core.suggest import GUESSES, did_you_mean
-from clipcli.errors import LabelsError, UsageError
+from clipcli.errors import MOST_SUGGESTIONS, LabelsError, UsageError, did_you_mean
 from clipcli.inputs.text_files import (
     Fault,
     Faults,
@@ -110,7 +109,7 @@ class _Reader:
         if self._known is not None and label not in self._known:
             apart = [plain(part) for part in piece.split(",")]
             commas = len(apart) > 1 and self._known.issuperset(apart)
-            guess = did_you_mean(label, self._known) if len(self._faults.found) < GUESSES else ""
+            guess = did_you_mean(label, self._known) if len(self._faults.found) < MOST_SUGGESTIONS else ""
             return f"unknown label {quoted(label)}", "separate labels by ;" if commas else guess
         owner, line = self._owners.get(label, (group, 0))
         if owner != group:

@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.core.suggest import GUESSES, did_you_mean
-from clipcli.errors import PromptsError, UsageError
+from clipcli.errors import MOST_SUGGESTIONS, PromptsError, UsageError, did_you_mean
 from clipcli.inputs.text_files import STDIN, Fault, quoted, read_text, refuse, shown_name
 from clipcli.prompts.json_sets import JsonPrompts, parse_json
 from clipcli.prompts.labels import label_line, parse_labels
@@ -149,7 +148,7 @@ def check_file(path: str, labels: Sequence[Label] = ()) -> list[Fault]:
             source,
             None,
             f"no prompts for {quoted(name)}",
-            did_you_mean(name, prompts_by_label) if index < GUESSES else "",
+            did_you_mean(name, prompts_by_label) if index < MOST_SUGGESTIONS else "",
         )
         for index, name in enumerate(missing)
     ]

@@ -6,8 +6,8 @@ import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from clipcli.cache import cache_folder, make_folder
-from clipcli.core.files import is_there
+from clipcli.cache import cache_folder
+from clipcli.core.files import is_there, make_private_folder
 from clipcli.core.redaction import redact_url
 from clipcli.errors import OutputError
 from clipcli.inputs.sources.filesystems import delete, upload
@@ -26,7 +26,7 @@ def staging_path(url: str) -> Path:
     digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     folder = cache_folder() / "outputs" / digest
     try:
-        make_folder(folder)
+        make_private_folder(folder)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {(error.strerror or str(error)).lower()}") from error
     return folder / redact_url(url).rpartition("/")[2]

@@ -12,8 +12,7 @@ from clipcli.core.console import printable
 from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import is_there, open_file, own_error, read_lines
 from clipcli.core.redaction import redact
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import ImageError, UsageError, VectorsError
+from clipcli.errors import ImageError, UsageError, VectorsError, did_you_mean
 from clipcli.inputs.sources.fetch import read_object
 from clipcli.output.rows import as_json
 from clipcli.vectorfiles.info import Failure

@@ -12,8 +12,9 @@ import pytest
 from run import command, run
 
 from clipcli import bundle
-from clipcli.cache import EmbeddingCache, is_private, make_folder, open_file
+from clipcli.cache import EmbeddingCache
 from clipcli.core.console import Console
+from clipcli.core.files import is_private, make_private_folder, open_private
 from clipcli.engines.checkpoint import resolve
 from clipcli.hub import Hub
 from clipcli.models import records
@@ -169,9 +170,9 @@ def test_what_another_user_put_there_is_not_used(tmp_path: Path, monkeypatch: py
 
 @owners
 def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path):
-    folder = make_folder(tmp_path / "a" / "b")
+    folder = make_private_folder(tmp_path / "a" / "b")
     assert folder.stat().st_mode & 0o777 == 0o700
     (folder / "link").symlink_to(tmp_path / "target")
     with pytest.raises(OSError, match="link"):
-        open_file(folder / "link")
+        open_private(folder / "link")
     assert not (tmp_path / "target").exists()

@@ -178,7 +178,7 @@ def test_interrupted_put_leaves_no_half_batch(cache, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("clipcli.cache.store.to_size", stop)
+        patch.setattr("clipcli.cache.store.shrink", stop)
         with pytest.raises(KeyboardInterrupt):
             cache.put(SPACE, vectors(5))
     assert cache.get(SPACE, [key(0)]) == [None]

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipcli.core.suggest import GUESSES
-from clipcli.errors import LabelsError
+from clipcli.errors import MOST_SUGGESTIONS, LabelsError
 from clipcli.prompts import LabelGroup, parse_groups, parse_labels
 
 LABELS = parse_labels([r"cat,dog,cow,Paris\, France,red car"], [])
@@ -87,4 +86,4 @@ def test_guesses_are_made_for_the_first_unknown_labels_only(groups, monkeypatch)
     monkeypatch.setattr("clipcli.prompts.labels.did_you_mean", lambda word, _known: asked.append(word) or "")
     with pytest.raises(LabelsError, match="and 99 more faults"):
         groups("\n".join(f"group: x{number}" for number in range(100)))
-    assert asked == [f"x{number}" for number in range(GUESSES)]
+    assert asked == [f"x{number}" for number in range(MOST_SUGGESTIONS)]

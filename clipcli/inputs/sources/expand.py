@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from clipcli.core.files import is_skipped_folder
 from clipcli.core.redaction import redact_url
-from clipcli.core.skipped_folders import is_skipped_folder
 from clipcli.errors import ImageError
 from clipcli.inputs.sources.fetch import read_object
 from clipcli.inputs.sources.filesystems import attempt, file_system, is_url, scheme

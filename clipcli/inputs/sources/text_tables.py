@@ -18,8 +18,7 @@ from clipcli.core.arrow import no_such_column
 from clipcli.core.decode import DecodeError, parse_json
 from clipcli.core.files import read_lines, words_of
 from clipcli.core.redaction import redact_url
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import ImageError, InputsError
+from clipcli.errors import ImageError, InputsError, did_you_mean
 from clipcli.inputs.row_filter import WantedRows
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.filesystems import is_url

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from clipcli.core.files import is_folder
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import OutputError, UsageError
+from clipcli.errors import OutputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

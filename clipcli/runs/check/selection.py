@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import pathspec
 
-from clipcli.core.files import split_name
-from clipcli.core.skipped_folders import lies_in_skipped_folder
+from clipcli.core.files import lies_in_skipped_folder, split_name
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.collect import IMAGE_SUFFIXES, ImageRef, collect
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from clipcli.config import NAME, foreign_config, load_config
 from clipcli.config.environment import whole_number
 from clipcli.core.console import printable
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import ConfigError, UsageError
+from clipcli.errors import ConfigError, UsageError, did_you_mean
 from clipcli.inputs.text_files import escape, tidy
 from clipcli.models.spec import parse_choice
 from clipcli.options.shared import InputOptions, LabelOptions, RunOptions

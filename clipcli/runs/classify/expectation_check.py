@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clipcli.core.console import printable
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import UsageError
+from clipcli.errors import UsageError, did_you_mean
 from clipcli.inputs.collect import ImageRef
 from clipcli.inputs.expected_labels import require_labels
 from clipcli.inputs.text_files import tidy

@@ -18,8 +18,7 @@ import numpy as np
 from clipcli.core.console import printable
 from clipcli.core.decode import DecodeError, shown
 from clipcli.core.files import split_name
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import ExitCode, LabelsError, ModelError, UsageError
+from clipcli.errors import ExitCode, LabelsError, ModelError, UsageError, did_you_mean
 from clipcli.output import ErrorRow
 from clipcli.output.reports import CheckReport, Finding, Reporting
 from clipcli.runs.classify.learned_files import HEAD_KEY, HeadFile, parse_head, read_tensors

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from clipcli.core.files import STDOUT, descriptor_of, is_file, is_folder, is_there
 from clipcli.core.optional_packages import require_packages
 from clipcli.core.redaction import redact, redact_url
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import UsageError
+from clipcli.errors import UsageError, did_you_mean
 from clipcli.inputs.shards import parse_shard
 from clipcli.inputs.sources.filesystems import check_writable, is_url
 from clipcli.vectorfiles import STREAMS, VECTOR_FORMATS, format_of

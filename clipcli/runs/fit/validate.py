@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clipcli.core.optional_packages import require_packages
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import UsageError
+from clipcli.errors import UsageError, did_you_mean
 from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.runs import classify
 from clipcli.runs.fit.run import FEWEST_LABELS, FitRun
@@ -29,7 +28,8 @@ def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, consol
     if options.output == "-":
         raise UsageError("rows go to stdout, so the head needs a file", hint="-o shoes.head")
     if options.method not in METHODS:
-        hint = did_you_mean(options.method, METHODS) or f"one of {', '.join(METHODS)}"
+        known = ", ".join(METHODS)
+        hint = did_you_mean(options.method, METHODS) or f"one of {known}"
         raise UsageError(f"no method {options.method!r}", hint=hint)
     require_packages("fit", "learning a head")
     check = CheckOptions(expect_from=options.expect_from)

@@ -9,7 +9,7 @@ from clipcli import bundle as bundles
 from clipcli import hub
 from clipcli.bundle import stage
 from clipcli.core.decode import parse_json
-from clipcli.core.files import read_bytes
+from clipcli.core.files import read_bytes, sha256_of
 from clipcli.core.optional_packages import has_packages, install_command
 from clipcli.engines import openclip_registry
 from clipcli.engines.detector_files import DETECTOR_ALIASES, is_detector_name
@@ -282,7 +282,7 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, console: C
 def _checked_weights(model: Model, choice: Choice, console: Console) -> list[FactRow]:
     source, _ = loader.find(model.spec, choice, console)
     hub.check_file(source.weights)
-    digest = FactRow("sha256", hub.sha256_of(source.weights))
+    digest = FactRow("sha256", sha256_of(source.weights))
     fingerprint = FactRow("fingerprint", model.encoder.info.fingerprint)
     return [digest, FactRow("loads", value=True), fingerprint, _finite(model)]
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipcli.core.decode import DecodeError, parse_json
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import LabelsError, UsageError
+from clipcli.errors import LabelsError, UsageError, did_you_mean
 from clipcli.inputs.query import Query, example, literal
 from clipcli.inputs.text_files import Fault, Faults, quoted, read_text, refuse, shown_name
 from clipcli.runs.rank.rows import MeasureRow

@@ -7,9 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from clipcli.core.skipped_folders import lies_in_skipped_folder
-from clipcli.core.suggest import did_you_mean
-from clipcli.errors import UsageError
+from clipcli.core.files import lies_in_skipped_folder
+from clipcli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Open a bundle and refuse an incomplete or changed one before any engine loads it."""
+"""Open a bundle and refuse an incomplete or changed one before any engine loads it; its manifest from and to JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from clipcli.bundle import manifest
-from clipcli.cache.folder import is_private, make_folder, open_file
-from clipcli.core.files import is_file, read_bytes, read_text, reason_of, words_of
+from clipcli.core.decode import DecodeError, decode, parse_json
+from clipcli.core.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
+from clipcli.core.files import (
+    is_file,
+    is_private,
+    make_private_folder,
+    open_private,
+    read_bytes,
+    read_text,
+    reason_of,
+    sha256_of,
+    words_of,
+)
 from clipcli.errors import BundleError
 
 if TYPE_CHECKING:
@@ -21,96 +31,96 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clipcli.bundle.manifest import FileEntry, Manifest
-    from clipcli.core.encoder import ModelInfo, Precision, Scoring
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-_NESTED: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 25: "function"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node", 11: "attribute"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-    "tensor": {13: "external"},
-}
-"""Message → field number → message of that field, for every path that can lead to a tensor."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """One tensor's bytes in a file beside the graph."""
-
-    location: str
-    offset: int
-    length: int
-
-
-def extents(graph: bytes) -> Iterator[Extent]:
-    """Yield every external tensor of a serialised ModelProto. Raises ValueError for other bytes."""
-    try:
-        for entries in _external(memoryview(graph), "model"):
-            yield Extent(entries.get("location", ""), int(entries.get("offset", "0")), int(entries.get("length", "0")))
-    except (IndexError, UnicodeDecodeError) as error:
-        raise ValueError(f"not an ONNX graph: {error}") from error
-
-
-def _external(message: memoryview, kind: str) -> Iterator[dict[str, str]]:
-    nested = _NESTED[kind]
-    entries: dict[str, str] = {}
-    for number, body in _fields(message):
-        inner = nested.get(number)
-        if inner == "external":
-            pair = {field: bytes(part).decode() for field, part in _fields(body)}
-            entries[pair.get(1, "")] = pair.get(2, "")
-        elif inner:
-            yield from _external(body, inner)
-    if entries:
-        yield entries
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield (field number, bytes) of every length-delimited field; skip numbers."""
-    offset = 0
-    while offset < len(message):
-        key, offset = _varint(message, offset)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            _, offset = _varint(message, offset)
-        elif wire == _BYTES:
-            size, offset = _varint(message, offset)
-            if offset + size > len(message):
-                raise ValueError("not an ONNX graph: it ends inside a field")
-            yield number, message[offset : offset + size]
-            offset += size
-        elif wire in {_FIXED32, _FIXED64}:
-            offset += 4 if wire == _FIXED32 else 8
-        else:
-            raise ValueError(f"not an ONNX graph: wire type {wire}")
-
-
-def _varint(message: memoryview, offset: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[offset]
-        offset += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the top bit says that more bytes follow
-            return value, offset
-        shift += 7
-
 
 MANIFEST = "manifest.json"
 IMAGE_TOWER = "image.onnx"
 TEXT_TOWER = "text.onnx"
 TOKENIZER = "tokenizer.json"
 _AGAIN = "Export or download the model again."
-_BLOCK = 1 << 20
 _LARGEST_MANIFEST = 16 << 20
 _LARGEST_GRAPH = 2 << 30
 """The limit of a protobuf message, and thus of a graph."""
 _RACY_SECONDS = 2.0
+FORMAT = 1
+"""The format version that clipcli writes, and the newest that it reads."""
+
+Clean = Literal["lower", "whitespace", "canonicalize"]
+"""open_clip's names for the clean-up of a text before tokenization."""
+
+
+@dataclass(frozen=True)
+class TokenizerSpec:
+    """Tokenizer settings that tokenizer.json lacks: the clean-up before, cutting and padding after."""
+
+    clean: Clean
+    vocab_size: int
+    """Number of entries in tokenizer.json; tokenizers of other models rarely have the same."""
+    end_ids: tuple[int, ...]
+    """Tokens that end every text; they are kept when a text is cut."""
+    pad_id: int
+    blank_id: int | None
+    """A token that becomes 0 after padding (open_clip's `strip_sep_token`)."""
+    spelt_ids: tuple[int, ...]
+    """Special tokens that are recognised where a text spells them out, as in open_clip's tokenizer."""
+    probe: str
+    """A cleaned text whose ids must be `probe_ids`; it detects a foreign tokenizer with a matching hash."""
+    probe_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of a bundle."""
+
+    name: str
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The description of a bundle, readable without opening its towers."""
+
+    info: ModelInfo
+    scoring: Scoring
+    precision: Precision
+    """Of the stored weights; computation is in float32."""
+    source: str
+    """The spec of the model it was exported from."""
+    revision: str | None
+    """The commit of the source on its hub, if it has one."""
+    tokenizer: TokenizerSpec
+    vocab_size: int
+    """Rows of the text tower's token embedding; every id is smaller."""
+    files: tuple[FileEntry, ...] = ()
+
+
+def to_json(manifest: Manifest) -> str:
+    """Return the text of manifest.json, keys in a stable order."""
+    return json.dumps({"format": FORMAT, **asdict(manifest)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def parse_manifest(text: str, folder: str) -> Manifest:
+    """Parse the text of manifest.json; `folder` names the bundle in errors.
+
+    Raises:
+        BundleError: a newer format, invalid JSON, or values that are missing or of the wrong type.
+    """
+    try:
+        data = parse_json(text)
+    except DecodeError as error:
+        raise BundleError(f"{folder}: manifest.json is {error}") from error
+    if not isinstance(data, dict) or type(data.get("format")) is not int:
+        raise BundleError(f"{folder}: manifest.json has no format number", hint="It is not a clipcli bundle.")
+    if data["format"] > FORMAT:
+        raise BundleError(
+            f"{folder}: bundle format {data['format']} is newer than this clipcli reads ({FORMAT})",
+            hint="Upgrade clipcli, or export the model again with this version.",
+        )
+    try:
+        return decode(Manifest, data, unknown="ignore")
+    except DecodeError as error:
+        raise BundleError(f"{folder}: manifest.json is incomplete: {error}", hint="Export the model again.") from error
 
 
 @dataclass(frozen=True)
@@ -193,8 +203,8 @@ def read(folder: Path, *, stamps: Path | None = None) -> Bundle:
         if stamp is not None and _have_settled(states):
             # A cache that cannot be written only costs time.
             with suppress(OSError):
-                make_folder(stamp.parent)
-                open_file(stamp).close()
+                make_private_folder(stamp.parent)
+                open_private(stamp).close()
     return bundle
 
 
@@ -222,7 +232,7 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{folder}: not a bundle: it has no {MANIFEST}") from error
     except (OSError, ValueError) as error:
         raise BundleError(f"{folder / MANIFEST}: cannot be read: {reason_of(error)}") from error
-    parsed = manifest.parse(text, str(folder))
+    parsed = parse_manifest(text, str(folder))
     names = {entry.name for entry in parsed.files}
     for entry in parsed.files:
         _check_name(folder, entry)
@@ -280,14 +290,10 @@ def _check_external(tower: Path, sizes: dict[str, int]) -> None:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hex digits. Raises BundleError if it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def _states(bundle: Bundle) -> list[tuple[str, os.stat_result]]:
@@ -314,3 +320,80 @@ def _signature(bundle: Bundle, states: list[tuple[str, os.stat_result]]) -> str:
         marks = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         digest.update(f"{name}{marks}".encode())
     return digest.hexdigest()
+
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+_NESTED: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external"},
+}
+"""Message → field number → message of that field, for every path that can lead to a tensor."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One tensor's bytes in a file beside the graph."""
+
+    location: str
+    offset: int
+    length: int
+
+
+def extents(graph: bytes) -> Iterator[Extent]:
+    """Yield every external tensor of a serialised ModelProto. Raises ValueError for other bytes."""
+    try:
+        for entries in _external(memoryview(graph), "model"):
+            yield Extent(entries.get("location", ""), int(entries.get("offset", "0")), int(entries.get("length", "0")))
+    except (IndexError, UnicodeDecodeError) as error:
+        raise ValueError(f"not an ONNX graph: {error}") from error
+
+
+def _external(message: memoryview, kind: str) -> Iterator[dict[str, str]]:
+    nested = _NESTED[kind]
+    entries: dict[str, str] = {}
+    for number, body in _fields(message):
+        inner = nested.get(number)
+        if inner == "external":
+            pair = {field: bytes(part).decode() for field, part in _fields(body)}
+            entries[pair.get(1, "")] = pair.get(2, "")
+        elif inner:
+            yield from _external(body, inner)
+    if entries:
+        yield entries
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield (field number, bytes) of every length-delimited field; skip numbers."""
+    offset = 0
+    while offset < len(message):
+        key, offset = _varint(message, offset)
+        number, wire = key >> 3, key & 7
+        if wire == _VARINT:
+            _, offset = _varint(message, offset)
+        elif wire == _BYTES:
+            size, offset = _varint(message, offset)
+            if offset + size > len(message):
+                raise ValueError("not an ONNX graph: it ends inside a field")
+            yield number, message[offset : offset + size]
+            offset += size
+        elif wire in {_FIXED32, _FIXED64}:
+            offset += 4 if wire == _FIXED32 else 8
+        else:
+            raise ValueError(f"not an ONNX graph: wire type {wire}")
+
+
+def _varint(message: memoryview, offset: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[offset]
+        offset += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 - the top bit says that more bytes follow
+            return value, offset
+        shift += 7

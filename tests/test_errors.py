@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from clipcli.core.suggest import did_you_mean, nearest
+from clipcli.errors import did_you_mean, nearest
 
 
 @pytest.mark.parametrize(

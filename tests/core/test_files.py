@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clipcli.core.skipped_folders import is_skipped_folder, lies_in_skipped_folder
+from clipcli.core.files import is_skipped_folder, lies_in_skipped_folder
 
 
 @pytest.mark.parametrize(

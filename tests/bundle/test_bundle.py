@@ -182,7 +182,7 @@ def test_what_is_no_bundle_says_so(tmp_path):
 
 
 def test_a_stamp_saves_the_second_hashing_until_a_file_changes(folder, tmp_path, monkeypatch):
-    from clipcli.bundle import contents
+    from clipcli.bundle import bundle as contents
 
     hashed: list[str] = []
     real = contents.sha256
