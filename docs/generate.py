@@ -72,7 +72,7 @@ def cli_page() -> str:
 
 def man_page() -> str:
     """docs/clipcli.1: all of the help, exit codes and variables, in troff."""
-    from clipcli.config.environment import VARIABLES
+    from clipcli.config.option_defaults import VARIABLES
     from clipcli.errors import ExitCode
 
     parts = [
@@ -111,7 +111,7 @@ def exit_codes_page() -> str:
 
 def configuration_page() -> str:
     """docs/configuration.md, with its tables of variables written anew."""
-    from clipcli.config.environment import VARIABLES
+    from clipcli.config.option_defaults import VARIABLES
 
     parts = []
     for title, foreign in (("clipcli's own", False), ("Read by the libraries below it", True)):

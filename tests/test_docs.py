@@ -16,7 +16,7 @@ from docs_blocks import SHELL, Block, blocks
 from run import ROOT
 
 from clipcli import __version__
-from clipcli.config.environment import VARIABLES
+from clipcli.config.option_defaults import VARIABLES
 from clipcli.models import spec
 
 DOCS = ROOT / "docs"

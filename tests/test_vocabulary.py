@@ -10,7 +10,7 @@ import typer
 from run import run
 
 from clipcli.cli.app import app
-from clipcli.config.environment import VARIABLES, variable_of
+from clipcli.config.option_defaults import VARIABLES, variable_of
 from clipcli.runs import classify
 
 if TYPE_CHECKING:

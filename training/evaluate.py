@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from clipcli.prompts import shipped
+from clipcli.prompts.labels import imagenet_class_names
 from training import material as pictures
 from training import space, text_tower
 from training.model_folder import write
@@ -122,7 +122,7 @@ def evaluate(work: Path, archives: list[Archive]) -> dict[str, Any]:
     with torch.inference_mode():
         for how, said in templates.items():
             found = answers(material, vectors, names, said)
-            table = names(list(shipped.class_names()), said)
+            table = names(list(imagenet_class_names()), said)
             scale = best_scale(found)
             results[how] = {name: accuracy(*answer) for name, answer in found.items()} | {
                 "mean": round(float(np.mean([accuracy(*answer)["top1"] for answer in found.values()])), 1),

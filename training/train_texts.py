@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.functional import kl_div
 
-from clipcli.prompts import shipped
+from clipcli.prompts.sets import imagenet_templates
 from training import targets
 from training.features import load_rows
 from training.schedule import go_on
@@ -47,7 +47,7 @@ KEEP_EVERY = 100
 
 def read_templates(files: list[Path]) -> tuple[list[str], np.ndarray]:
     """Templates of the files, of ImageNet's list and some common ones, and how often each is taken."""
-    found = [(template, OTHER_WEIGHT) for template in shipped.templates()] + [(template, 1.0) for template in COMMON]
+    found = [(template, OTHER_WEIGHT) for template in imagenet_templates()] + [(template, 1.0) for template in COMMON]
     for file in files:
         weight = DEFAULT_WEIGHT if file.stem == DEFAULT_SET else OTHER_WEIGHT
         lines = file.read_text(encoding="utf-8").splitlines()

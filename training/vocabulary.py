@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.prompts import shipped
+from clipcli.prompts.labels import imagenet_class_names
 from training import packages
 from training.sources import Archive, emoji_pairs
 from training.words import clean, equal_names, kinds, members, synonyms
@@ -85,7 +85,7 @@ class Vocabulary:
 
 def build(labels: Iterable[str], archives: list[Archive], work: Path) -> Vocabulary:
     """Everything that can be said about these labels."""
-    words = Vocabulary([clean(name) for name in shipped.class_names()])
+    words = Vocabulary([clean(name) for name in imagenet_class_names()])
     for number, name in enumerate(words.concepts):
         words.meanings.setdefault(name, []).append(number)
     for label in labels:

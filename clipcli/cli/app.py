@@ -209,7 +209,7 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
     flat = with_groups(command)
 
     def run(**arguments: Any) -> None:
-        from clipcli.config.environment import options_as_variables
+        from clipcli.config.option_defaults import options_as_variables
 
         try:
             with options_as_variables(arguments), _network(forbidden=bool(arguments.get("offline"))):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from clipcli.errors import MOST_SUGGESTIONS, LabelsError, UsageError, did_you_mean
@@ -22,10 +25,9 @@ from clipcli.inputs.text_files import (
     tidy,
     unusable,
 )
-from clipcli.prompts import shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _NAME_ENDS = re.compile(r":(?=\s|$)")
 
@@ -51,7 +53,7 @@ def parse_groups(path: str, labels: Sequence[Label] | None = None) -> tuple[Labe
     text, faults = read_text(path), Faults(shown_name(path))
     if isinstance(text, Fault):
         refuse([text], LabelsError)
-    reader = _Reader(None if labels is None else frozenset(label.name for label in labels), faults)
+    reader = _GroupReader(None if labels is None else frozenset(label.name for label in labels), faults)
     for number, line in content_lines(text, faults):
         reader.take(number, line)
     groups = reader.finish()
@@ -67,7 +69,7 @@ def labels_of(groups: Sequence[LabelGroup]) -> tuple[Label, ...]:
     return tuple(Label(name, (spoken(name),)) for group in groups for name in group.labels)
 
 
-class _Reader:
+class _GroupReader:
     """Collects groups and their faults line by line."""
 
     def __init__(self, known: frozenset[str] | None, faults: Faults) -> None:
@@ -117,7 +119,36 @@ class _Reader:
         return None
 
 
-NAMED_SETS = {"imagenet": shipped.labels}
+@cache
+def _imagenet_classes() -> tuple[tuple[str, str], ...]:
+    """Return WordNet id and name of each class of ImageNet, in the order of the classes."""
+    text = resources.files("clipcli.prompts").joinpath("imagenet_classes.tsv").read_text("utf-8")
+    pairs = (line.partition("\t") for line in text.splitlines() if not line.startswith("#"))
+    return tuple((wordnet_id, name) for wordnet_id, _, name in pairs)
+
+
+def imagenet_class_names() -> tuple[str, ...]:
+    """Return the 1,000 class names of ImageNet, in the order of the classes; two names occur twice."""
+    return tuple(name for _, name in _imagenet_classes())
+
+
+def imagenet_labels() -> Mapping[str, str]:
+    """Return 1,000 distinct labels of ImageNet, in the order of the classes, each with its class name.
+
+    A name that occurs twice gets the class index, from 0: `missile (657)` and `missile (744)`.
+    """
+    names = imagenet_class_names()
+    times = Counter(names)
+    return {name if times[name] == 1 else f"{name} ({index})": name for index, name in enumerate(names)}
+
+
+@cache
+def wordnet_labels() -> Mapping[str, str]:
+    """Return WordNet id → label, such as `n01440764` → `tench`."""
+    return dict(zip((wordnet_id for wordnet_id, _ in _imagenet_classes()), imagenet_labels(), strict=True))
+
+
+NAMED_SETS = {"imagenet": imagenet_labels}
 """The sets of labels for `-l @NAME`."""
 
 _SEPARATORS = r":(?=\s|$)|;"

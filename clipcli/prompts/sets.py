@@ -1,23 +1,125 @@
-"""Prompt sets from names, files and literal templates, and the texts they make for a label."""
+"""Prompt sets: those that come with clipcli, files and literal templates, and the texts they make for a label."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import clipcli
+from clipcli.core.optional_packages import install_command
 from clipcli.errors import MOST_SUGGESTIONS, PromptsError, UsageError, did_you_mean
 from clipcli.inputs.text_files import STDIN, Fault, quoted, read_text, refuse, shown_name
-from clipcli.prompts.json_sets import JsonPrompts, parse_json
 from clipcli.prompts.labels import label_line, parse_labels
-from clipcli.prompts.shipped import DEFAULT_SET, OTHER_NAMES, shipped_sets
-from clipcli.prompts.templates import PLACE, check_template, fill, normal, parse_lines, template_line
+from clipcli.prompts.templates import (
+    PLACEHOLDER,
+    JsonPrompts,
+    check_template,
+    fill,
+    normal,
+    parse_json_prompts,
+    parse_lines,
+    purpose,
+    template_line,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from clipcli.prompts.labels import Label
-    from clipcli.prompts.shipped import ShippedSet
+
+
+_LABEL_MARK = "\0"
+"""Replaces the label while a template function is turned into text; no template contains it."""
+
+
+@cache
+def imagenet_templates() -> tuple[str, ...]:
+    """Return the 80 ImageNet templates as text with `{}`, in order.
+
+    Raises:
+        PromptsError: open_clip is missing, or this version keeps them elsewhere.
+    """
+    texts = (function(_LABEL_MARK) for function in _open_clip_constant("OPENAI_IMAGENET_TEMPLATES"))
+    return tuple(text.replace("{", "{{").replace("}", "}}").replace(_LABEL_MARK, "{}") for text in texts)
+
+
+def _install_hint() -> str:
+    return install_command("torch")
+
+
+def _open_clip_constant(name: str) -> Any:
+    package = find_spec("open_clip")
+    if package is None or package.origin is None:
+        raise PromptsError(
+            "the templates for ImageNet come with open_clip, which is not installed", hint=_install_hint()
+        )
+    path = Path(package.origin).with_name("zero_shot_metadata.py")
+    spec = spec_from_file_location("clipcli_open_clip_metadata", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise PromptsError(f"this version of open_clip has no {path.name}", hint=_install_hint())
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise PromptsError(f"this version of open_clip has no {name}", hint=_install_hint())
+    return getattr(module, name)
+
+
+DEFAULT_SET = "photo"
+_IMAGENET = "imagenet"
+_IMAGENET_PURPOSE = "the 80 templates of OpenAI for ImageNet, also called openai; made for photos of one object"
+OTHER_NAMES = {"openai": _IMAGENET}
+"""The names of sets in other programs."""
+
+
+@dataclass(frozen=True)
+class ShippedSet:
+    """A set that needs no file from the user."""
+
+    name: str
+    purpose: str
+    read: Callable[[], tuple[str, ...]]
+    """Return the templates; may raise PromptsError."""
+    path: str | None = None
+    """Its file; None for the set from open_clip."""
+
+
+def template_folder() -> Path:
+    """Return the folder of template files: inside an installed package, beside the package in a checkout.
+
+    Raises:
+        PromptsError: neither folder exists; the installation is damaged.
+    """
+    package = Path(clipcli.__file__).resolve().parent
+    for folder in (package / "_prompts", package.parent / "prompts"):
+        if (folder / f"{DEFAULT_SET}.txt").is_file():
+            return folder
+    raise PromptsError("the template files of clipcli are missing", hint="install clipcli again")
+
+
+@cache
+def shipped_sets() -> dict[str, ShippedSet]:
+    """Return all sets by name, sorted."""
+    sets = {path.stem: _shipped_set(path) for path in template_folder().glob("*.txt")}
+    sets[_IMAGENET] = ShippedSet(_IMAGENET, _IMAGENET_PURPOSE, imagenet_templates)
+    return dict(sorted(sets.items()))
+
+
+def _shipped_set(path: Path) -> ShippedSet:
+    text = read_text(str(path))
+    if isinstance(text, Fault):
+        refuse([text], PromptsError)
+
+    def read() -> tuple[str, ...]:
+        templates, faults = parse_lines(text, str(path))
+        if faults:
+            refuse(faults, PromptsError)
+        return templates
+
+    return ShippedSet(path.stem, purpose(text), read, str(path))
 
 
 @dataclass(frozen=True)
@@ -185,7 +287,9 @@ def require_prompts(labels: Sequence[Label], prompts: PromptSet) -> None:
     named = ", ".join(map(quoted, missing[:_NAMED_FAULTS]))
     ending = f" and {len(missing) - _NAMED_FAULTS} more" if len(missing) > _NAMED_FAULTS else ""
     hint = did_you_mean(missing[0], prompts.per_label) or "add --prompts photo, which covers every label"
-    if len(missing) == len(labels) and all(PLACE in text for texts in prompts.per_label.values() for text in texts):
+    if len(missing) == len(labels) and all(
+        PLACEHOLDER in text for texts in prompts.per_label.values() for text in texts
+    ):
         hint = f"if its keys are data sets, name one: {prompts.name}#{next(iter(prompts.per_label))}"
     raise PromptsError(f"{prompts.name} has no prompts for the label {named}{ending}", hint=hint)
 
@@ -228,6 +332,6 @@ def _read_file(name: str) -> tuple[JsonPrompts, list[Fault]]:
     if isinstance(text, Fault):
         return JsonPrompts((), {}), [text]
     if path.lower().endswith(".json"):
-        return parse_json(text, shown_name(path), key)
+        return parse_json_prompts(text, shown_name(path), key)
     templates, faults = parse_lines(text, shown_name(path))
     return JsonPrompts(templates, {}), faults

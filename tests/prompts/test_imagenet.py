@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clipcli.errors import PromptsError
-from clipcli.prompts import load_prompts, parse_labels, shipped
+from clipcli.prompts import labels, load_prompts, parse_labels, sets
 
 THEIRS = """
 import json, sys
@@ -30,16 +30,16 @@ def run(code):
 
 @pytest.fixture(autouse=True)
 def fresh():
-    shipped.templates.cache_clear()
+    sets.imagenet_templates.cache_clear()
     yield
-    shipped.templates.cache_clear()
+    sets.imagenet_templates.cache_clear()
 
 
 @pytest.mark.slow
 def test_names_and_templates_are_those_that_open_clip_imports():
     names, templates = run(THEIRS)
-    assert list(shipped.class_names()) == names
-    assert list(shipped.templates()) == templates
+    assert list(labels.imagenet_class_names()) == names
+    assert list(sets.imagenet_templates()) == templates
 
 
 def test_neither_torch_nor_open_clip_is_imported():
@@ -62,7 +62,7 @@ def their_ids():
 
 
 def test_wordnet_ids_mean_labels():
-    known = shipped.wordnet_labels()
+    known = labels.wordnet_labels()
     assert len(known) == 1000
     assert known["n01440764"] == "tench"
     assert list(known) == their_ids()
@@ -98,7 +98,7 @@ def test_a_version_without_the_file_is_named(tmp_path, monkeypatch):
 
 
 def test_without_open_clip_the_labels_are_there_and_the_set_is_missing(monkeypatch):
-    monkeypatch.setattr(shipped, "find_spec", lambda _name: None)
+    monkeypatch.setattr(sets, "find_spec", lambda _name: None)
     assert parse_labels(["@imagenet"], [])[0].name == "tench"
     with pytest.raises(PromptsError, match="come with open_clip, which is not installed"):
         load_prompts(["imagenet"])

@@ -7,8 +7,7 @@ import pytest
 
 import clipcli
 from clipcli.errors import PromptsError
-from clipcli.prompts import check_file, shipped, shipped_sets
-from clipcli.prompts import shipped as imagenet
+from clipcli.prompts import check_file, sets, shipped_sets
 from clipcli.prompts.templates import parse_lines
 
 WANTED = {"plain", "photo", "photo-one", "illustration", "icon", "product", "food", "clothing", "satellite", "medical"}
@@ -17,9 +16,9 @@ CANONICAL = "a photo of a {}."
 
 
 def test_the_sets_that_users_are_promised():
-    sets = shipped_sets()
-    assert WANTED | {"document", "texture", "art", "imagenet"} <= set(sets)
-    assert list(sets) == sorted(sets)
+    by_name = shipped_sets()
+    assert WANTED | {"document", "texture", "art", "imagenet"} <= set(by_name)
+    assert list(by_name) == sorted(by_name)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_sets()))
@@ -29,7 +28,7 @@ def test_each_set_says_its_use_and_reads(name):
     assert len(chosen.read()) == len(set(chosen.read())) >= 1
 
 
-@pytest.mark.parametrize("file", sorted(shipped.folder().iterdir()), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(sets.template_folder().iterdir()), ids=lambda file: file.name)
 def test_each_file_is_clean(file):
     text = file.read_text("utf-8")
     templates, _ = parse_lines(text, str(file))
@@ -40,23 +39,23 @@ def test_each_file_is_clean(file):
 
 
 def test_the_wording_is_our_own():
-    theirs = set(imagenet.templates()) - {CANONICAL}
+    theirs = set(sets.imagenet_templates()) - {CANONICAL}
     for name, chosen in shipped_sets().items():
         assert name == "imagenet" or not theirs.intersection(chosen.read())
 
 
 @pytest.mark.parametrize("place", ["clipcli/_prompts", "prompts"])
 def test_the_folder_is_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch, place):
-    shutil.copytree(shipped.folder(), tmp_path / place)
+    shutil.copytree(sets.template_folder(), tmp_path / place)
     monkeypatch.setattr(clipcli, "__file__", str(tmp_path / "clipcli" / "__init__.py"))
-    assert shipped.folder() == tmp_path.resolve() / place
+    assert sets.template_folder() == tmp_path.resolve() / place
 
 
 def test_a_damaged_installation_says_so(tmp_path, monkeypatch):
     (tmp_path / "prompts").mkdir()
     monkeypatch.setattr(clipcli, "__file__", str(tmp_path / "clipcli" / "__init__.py"))
     with pytest.raises(PromptsError, match="template files of clipcli are missing"):
-        shipped.folder()
+        sets.template_folder()
 
 
 def test_the_wheel_puts_them_where_they_are_looked_for():

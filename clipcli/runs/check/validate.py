@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.config import NAME, foreign_config, load_config
-from clipcli.config.environment import whole_number
+from clipcli.config.option_defaults import whole_number
 from clipcli.core.console import printable
 from clipcli.errors import ConfigError, UsageError, did_you_mean
 from clipcli.inputs.text_files import escape, tidy

@@ -13,7 +13,7 @@ from clipcli.inputs.collect import ImageRef
 from clipcli.inputs.expected_labels import require_labels
 from clipcli.inputs.text_files import tidy
 from clipcli.output.reports import Finding
-from clipcli.prompts.shipped import wordnet_labels
+from clipcli.prompts.labels import wordnet_labels
 from clipcli.tasks.accuracy import joined, judge, judge_forbidden
 
 if TYPE_CHECKING:

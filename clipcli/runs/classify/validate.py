@@ -15,7 +15,7 @@ from clipcli.inputs.sources.refs import SHARDS, TABLES, TEXT_TABLES, has_suffix
 from clipcli.inputs.sources.text_tables import ALL_COLUMNS
 from clipcli.output import CarriedColumns
 from clipcli.prompts import Label, labels_of, load_prompts, parse_groups, parse_labels, require_prompts, spoken
-from clipcli.prompts.shipped import wordnet_labels
+from clipcli.prompts.labels import wordnet_labels
 from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name
 from clipcli.runs.classify.rows import OWN_COLUMNS
 from clipcli.runs.classify.run import ClassifyRun

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from clipcli import __version__
 from clipcli.cache import cache_folder
 from clipcli.config import NAME, foreign_config, load_config
-from clipcli.config.environment import VARIABLES
-from clipcli.config.option_defaults import config_values
+from clipcli.config.option_defaults import VARIABLES, config_values
 from clipcli.core.devices import accelerator
 from clipcli.core.files import is_file, is_folder, is_there
 from clipcli.core.optional_packages import has_packages, install_command
