@@ -41,16 +41,25 @@ def _cuda_devices() -> int:
 
 def cpu_with_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the CPU's name if it computes in bfloat16; empty if it does not, or if that is unknown."""
+    fields = _cpu_fields(cpuinfo)
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    return cpu_name(cpuinfo) if flags & {"avx512_bf16", "amx_bf16", "bf16"} else ""
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the CPU's name; "CPU" where it is unknown."""
+    fields = _cpu_fields(cpuinfo)
+    part = f"{fields.get('CPU implementer', '')} {fields.get('CPU part', '')}".strip()
+    return fields.get("model name") or part or "CPU"
+
+
+def _cpu_fields(cpuinfo: Path) -> dict[str, str]:
+    """Return the fields of /proc/cpuinfo for one core; empty where it cannot be read."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-    fields = dict(re.findall(r"^([\w ]+?)[ \t]*:[ \t]*(.+)$", text, re.MULTILINE))
-    flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    name = (
-        fields.get("model name") or f"{fields.get('CPU implementer', '')} {fields.get('CPU part', '')}".strip() or "CPU"
-    )
-    return name if flags & {"avx512_bf16", "amx_bf16", "bf16"} else ""
+        return {}
+    return dict(re.findall(r"^([\w ]+?)[ \t]*:[ \t]*(.+)$", text, re.MULTILINE))
 
 
 def has_onnx_runtime() -> bool:

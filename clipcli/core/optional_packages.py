@@ -41,6 +41,16 @@ def has_packages(extra: Extra) -> bool:
     return all(find_spec(name) is not None for name in EXTRAS[extra])
 
 
+def version_of(package: str) -> str:
+    """Return the version of an installed package; empty if its name is not that of a package here."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
 def require_packages(extra: Extra, what: str, error: type[ClipcliError] = PackageMissingError) -> None:
     """Check that an extra is installed, before any work starts.
 

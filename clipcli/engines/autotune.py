@@ -1,9 +1,10 @@
-"""Measure whether bfloat16 is faster on this CPU and ranks in the same way; the CPU's name does not tell."""
+"""Measure whether bfloat16, or another engine, is faster on this CPU and ranks alike; the CPU's name does not tell."""
 
 from __future__ import annotations
 
 import gc
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     _E = TypeVar("_E", bound=Encoder)
 
 WORTH = 1.1
-"""Least speed-up of bf16 over fp32."""
+"""Least speed-up of bf16 over fp32, or of another engine."""
 TIE = 0.005
 """Cosines closer than this may swap their order. In bf16, vision transformers change them by at most 0.002."""
 CLOSE = 0.998
@@ -59,26 +60,43 @@ def quicker(
 
     Only one is in memory at a time, so measuring takes no more memory than running; fp32, if chosen, is loaded twice.
     """
-    console.debug("measuring bf16 against fp32, once for this model on this CPU")
-    before = _Trial.of(load_wide(), clock)
+    return faster_rival(load_wide, load_narrow, ("fp32", "bf16"), console, clock) or load_wide()
+
+
+def faster_rival(
+    load_usual: Callable[[], Encoder],
+    load_rival: Callable[[], _E],
+    names: tuple[str, str],
+    console: Console,
+    clock: Clock = time.perf_counter,
+) -> _E | None:
+    """Return the rival if it is faster than the usual encoder by `WORTH` and ranks texts in the same way, else None.
+
+    Args:
+        load_usual: loads the encoder to compare with, which is freed again.
+        load_rival: loads the other one; it may fail.
+        names: of both, for messages.
+        console: says the verdict with `-v`.
+        clock: seconds.
+    """
+    usual, rival = names
+    console.debug(f"measuring {rival} against {usual}, once for this model on this CPU")
+    before = _Trial.of(load_usual(), clock)
     gc.collect()  # some modules contain reference cycles
     try:
-        narrow = load_narrow()
-        after = _Trial.of(narrow, clock)
+        encoder = load_rival()
+        after = _Trial.of(encoder, clock)
     except (ModelError, MemoryError, RuntimeError) as error:
-        console.debug(f"bf16 does not run here ({error}); using fp32")
-        return load_wide()
+        console.debug(f"{rival} does not run here ({error}); using {usual}")
+        return None
     ratio = before.seconds / max(after.seconds, 1e-9)
     alike = _ranks_alike(before, after)
     is_worth_it = alike and ratio >= WORTH
     console.debug(
-        f"bf16 is {ratio:.2f} times as fast as fp32 and ranks {'the same' if alike else 'differently'}: "
-        f"using {'bf16' if is_worth_it else 'fp32'}"
+        f"{rival} is {ratio:.2f} times as fast as {usual} and ranks {'the same' if alike else 'differently'}: "
+        f"using {rival if is_worth_it else usual}"
     )
-    if is_worth_it:
-        return narrow
-    del narrow
-    return load_wide()
+    return encoder if is_worth_it else None
 
 
 def probe_images(size: tuple[int, int]) -> Pixels:
@@ -90,7 +108,7 @@ def probe_images(size: tuple[int, int]) -> Pixels:
 
 
 def _ranks_alike(wide: _Trial, narrow: _Trial) -> bool:
-    """Return whether bf16 vectors are close to the fp32 ones, and no two distinct texts swap their order."""
+    """Return whether the vectors are close to each other, and no two distinct texts swap their order."""
     if not (wide.images * narrow.images).sum(axis=1).min() >= CLOSE:  # also true for NaN
         return False
     before, after = (trial.images @ trial.texts.T for trial in (wide, narrow))
@@ -100,12 +118,13 @@ def _ranks_alike(wide: _Trial, narrow: _Trial) -> bool:
 
 
 def _seconds(encoder: Encoder, pixels: Pixels, clock: Clock) -> float:
-    """Return the seconds per image of the fastest of a few passes, after one pass to prepare memory."""
+    """Return the seconds per image of the fastest of a few passes on all lanes, after one pass to prepare memory."""
     rows = pixels[np.arange(image_rows(encoder.precision)) % len(pixels)]
-    encoder.encode_images(rows)
+    batches = [rows] * encoder.image_lanes
     passes = []
-    for _ in range(_ROUNDS):
-        started = clock()
-        encoder.encode_images(rows)
-        passes.append(clock() - started)
-    return min(passes) / len(rows)
+    with ThreadPoolExecutor(len(batches)) as lanes:
+        for _ in range(1 + _ROUNDS):
+            started = clock()
+            list(lanes.map(encoder.encode_images, batches))
+            passes.append(clock() - started)
+    return min(passes[1:]) / (len(rows) * len(batches))

@@ -97,4 +97,17 @@ BUNDLE_ENGINE: Final = next(name for name, spec in ENGINES.items() if spec.needs
 """The engine that `auto` uses for a bundle."""
 SOURCE_ENGINE: Final = next(name for name, spec in ENGINES.items() if not spec.needs_bundle)
 """The engine that `auto` uses for a model's own files."""
+
+
+def rival_engine(precision: str) -> str | None:
+    """Return the installed engine for bundles, other than `BUNDLE_ENGINE`, that computes in a precision, or None.
+
+    `auto` uses it for a model for which it was measured to be faster.
+    """
+    rivals = [name for name, spec in ENGINES.items() if spec.needs_bundle and name != BUNDLE_ENGINE]
+    return next(
+        (name for name in rivals if precision in ENGINES[name].precisions and ENGINES[name].is_installed()), None
+    )
+
+
 ENGINE_HELP: Final = "Engine: " + ", ".join([AUTO, *(f"{name} ({spec.about})" for name, spec in ENGINES.items())]) + "."

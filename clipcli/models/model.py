@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, cast
 
 from clipcli import bundle as bundles
 from clipcli.core.batch_invariance import FEW_IMAGES
-from clipcli.core.devices import accelerator
+from clipcli.core.devices import accelerator, cpu_name, cpu_with_bf16, model_threads
 from clipcli.core.files import is_private
-from clipcli.core.optional_packages import has_packages, install_command
-from clipcli.engines.registry import AUTO, BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE
+from clipcli.core.optional_packages import has_packages, install_command, version_of
+from clipcli.engines.registry import AUTO, BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE, rival_engine
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.models import records
 from clipcli.models.loader import export_to_cache
@@ -127,7 +127,7 @@ class Model:
         """Return the name of its engine."""
         if self.choice.engine != AUTO:
             return self.choice.engine
-        return BUNDLE_ENGINE if self.bundle else SOURCE_ENGINE
+        return (self._measured or BUNDLE_ENGINE) if self.bundle else SOURCE_ENGINE
 
     @property
     def encoder(self) -> Encoder:
@@ -170,10 +170,42 @@ class Model:
         Raises:
             BundleError: the model is a damaged bundle.
         """
+        is_chosen = self._rival is None or self._usual_engine == BUNDLE_ENGINE or self._measured == self._rival
+        return self._own_bundle if is_chosen else None
+
+    @cached_property
+    def _own_bundle(self) -> Bundle | None:
+        """Return the bundle of this name, whichever engine is chosen."""
         if self.spec.kind == "bundle":
             return bundles.read(Path(self.spec.where), stamps=records.stamps_folder())
         copy = self._copy
         return copy if copy and self._is_current(copy) else None
+
+    @cached_property
+    def _rival(self) -> str | None:
+        """Return the engine that `auto` may use instead of its usual one, since a precision was asked for, or None."""
+        choice = self.choice
+        if choice.engine != AUTO or choice.precision == "auto" or self._device_kind != "cpu":
+            return None
+        return None if choice.precision == "bf16" and not cpu_with_bf16() else rival_engine(choice.precision)
+
+    @property
+    def _usual_engine(self) -> str:
+        """Return the engine of `auto` for a chosen precision where nothing was measured."""
+        return BUNDLE_ENGINE if self.choice.precision in ENGINES[BUNDLE_ENGINE].precisions else SOURCE_ENGINE
+
+    @cached_property
+    def _measured(self) -> str | None:
+        """Return the faster of the usual engine and its rival; None if there is no rival, or nothing was measured."""
+        return None if self._verdict_key is None else records.measured_engine(self._verdict_key)
+
+    @cached_property
+    def _verdict_key(self) -> tuple[str, ...] | None:
+        """Return everything on which the faster engine depends; None without a rival or a bundle."""
+        if self._rival is None or self._own_bundle is None:
+            return None
+        packages = [version_of(ENGINES[name].package) for name in (self._usual_engine, self._rival)]
+        return (self._own_bundle.digest, self.choice.precision, cpu_name(), str(model_threads()), *packages)
 
     @cached_property
     def _copy(self) -> Bundle | None:
@@ -217,9 +249,9 @@ class Model:
 
     @property
     def _suits_bundles(self) -> bool:
-        """Return whether the engine for bundles supports the chosen precision."""
-        engine = self.choice.spec or ENGINES[BUNDLE_ENGINE]
-        return self.choice.precision == "auto" or self.choice.precision in engine.precisions
+        """Return whether an engine for bundles supports the chosen precision."""
+        engine, precision = self.choice.spec or ENGINES[BUNDLE_ENGINE], self.choice.precision
+        return precision == "auto" or precision in engine.precisions or self._rival is not None
 
     @cached_property
     def _device_kind(self) -> str:
@@ -250,12 +282,35 @@ class Model:
         return None if self.choice.runs_bundles else self._record
 
     def _load(self) -> Encoder:
+        if self._verdict_key and self._measured is None and not self._is_few:
+            return self._load_faster(self._verdict_key)
+        return self._load_usual()
+
+    def _load_usual(self) -> Encoder:
         if self.bundle is not None:
             return self._run_bundle(self.bundle)
         loaded, source = self._load_openclip()
         if self.choice.runs_bundles:
             return self._exported(loaded, source)
         return loaded
+
+    def _load_faster(self, key: tuple[str, ...]) -> Encoder:
+        """Measure the usual engine and its rival, keep the verdict, and return an encoder of the faster one."""
+        from clipcli.engines.autotune import faster_rival
+
+        bundle, rival, usual = cast("Bundle", self._own_bundle), cast("str", self._rival), self._usual_engine
+        encoder = faster_rival(
+            self._load_usual, lambda: self._run_bundle(bundle, rival), (usual, rival), self.console
+        )  # fmt: skip
+        self._measured = rival if encoder else usual
+        records.keep_measured_engine(key, self._measured)
+        if encoder is not None:
+            self.bundle = bundle
+        return encoder or self._load_usual()
+
+    @property
+    def _is_few(self) -> bool:
+        return self.expected_images is not None and self.expected_images < FEW_IMAGES
 
     def _load_openclip(self) -> tuple[OpenClipEncoder, ModelFiles]:
         from clipcli.models import loader
@@ -265,8 +320,7 @@ class Model:
         encoder = loader.load(source, device, choice, self._record, self.console)
         self._source = source
         loader.remember(encoder, source, self._record, self._settings_key)
-        is_few = self.expected_images is not None and self.expected_images < FEW_IMAGES
-        return replace(encoder, few_images=is_few), source
+        return replace(encoder, few_images=self._is_few), source
 
     def _exported(self, loaded: OpenClipEncoder, source: ModelFiles) -> Encoder:
         self.console.info(f"exporting {self.spec.name} for --engine {self.choice.engine}, once")
@@ -274,10 +328,11 @@ class Model:
         self.bundle = bundle
         return self._run_bundle(bundle)
 
-    def _run_bundle(self, bundle: Bundle) -> Encoder:
-        load = ENGINES[self.engine].load
+    def _run_bundle(self, bundle: Bundle, engine: str = "") -> Encoder:
+        engine = engine or self.engine
+        load = ENGINES[engine].load
         if load is None:
-            raise TypeError(f"{self.engine} does not run bundles")
+            raise TypeError(f"{engine} does not run bundles")
         images, texts = self.expected_images, self.expected_texts
         return load(bundle, expected_images=images, expected_texts=texts, precision=self._bundle_precision)
 
@@ -293,4 +348,6 @@ class Model:
             devices = "the CPU" if engine.devices == ("cpu",) else " or ".join(engine.devices)
             raise DeviceError(f"{subject} runs on {devices} only", hint=f"--device {engine.devices[0]}")
         if choice.precision != "auto" and choice.precision not in engine.precisions:
-            raise UsageError(f"{subject} computes in {' or '.join(engine.precisions)}", hint="leave out --precision")
+            rival = rival_engine(choice.precision) if choice.engine == AUTO else None
+            hint = "leave out --precision" + (f", or add --engine {rival}" if rival else "")
+            raise UsageError(f"{subject} computes in {' or '.join(engine.precisions)}", hint=hint)

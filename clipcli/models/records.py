@@ -19,9 +19,10 @@ from clipcli.cache import cache_folder
 from clipcli.core.decode import decode, parse_json
 from clipcli.core.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
 from clipcli.core.files import is_folder, is_private, make_private_folder, open_private, read_bytes, sha256_of
+from clipcli.engines.registry import ENGINES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from clipcli.bundle import Bundle
 
@@ -161,6 +162,28 @@ def digest_of(path: Path) -> str:
             with open_private(digest_file) as stream:
                 stream.write(digest)
     return digest
+
+
+def measured_engine(key: Sequence[str]) -> str | None:
+    """Return the engine that an earlier run found to be the faster one under a key, or None if none has measured."""
+    with suppress(OSError, ValueError):
+        path = _verdict_file(key)
+        if is_private(path.parent) and (name := path.read_text(encoding="ascii")) in ENGINES:
+            return name
+    return None
+
+
+def keep_measured_engine(key: Sequence[str], engine: str) -> None:
+    """Store which engine is the faster one, under a key of all that may change it."""
+    path = _verdict_file(key)
+    with suppress(OSError):
+        make_private_folder(path.parent)
+        with open_private(path) as stream:
+            stream.write(engine)
+
+
+def _verdict_file(key: Sequence[str]) -> Path:
+    return cache_folder() / "engines" / hashlib.sha256(repr(key).encode()).hexdigest()
 
 
 def stamps_folder() -> Path:
