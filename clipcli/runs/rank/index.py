@@ -37,8 +37,8 @@ NAMES: Final = "names.json"
 VECTORS: Final = "vectors.npy"
 CODES: Final = "codes.npy"
 FORMAT: Final = "clipcli index"
-VERSION: Final = 3
-"""Versions 1 and 2 held a graph."""
+VERSION: Final = 4
+"""Versions 1 and 2 held a graph, version 3 the codes cell by cell."""
 _AGAIN = "make it again with clipcli index"
 _LARGEST_DESCRIPTION = 1 << 20
 DEPTH: Final = 10
@@ -148,7 +148,7 @@ class Index:
             centres=self._array("centres.npy", np.float32, info.cells, info.dim),
             starts=starts,
             rows=self._array("rows.npy", np.int64, info.rows),
-            codes=self._array(CODES, np.uint64, info.rows * words),
+            codes=self._array(CODES, np.uint64, words, info.rows),
             factors=self._array("factors.npy", np.float32, info.rows),
         )
 

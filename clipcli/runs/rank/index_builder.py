@@ -31,7 +31,7 @@ from clipcli.tasks.search.inverted_file import SAMPLE_PER_CELL, InvertedFile, Pa
 from clipcli.tasks.search.sign_codes import encode_signs, rotation, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from clipcli.core.vectors import Scores, Vector, Vectors
     from clipcli.tasks.search.flat import Rows
@@ -149,13 +149,9 @@ def _write_arrays(file: VectorFile, folder: Path, advance: Callable[[int], objec
     }  # fmt: skip
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    codes = _codes_by_cell(encoded.codes, order, starts)
-    with (folder / CODES).open("wb") as stream:
-        _write_header(stream, np.uint64, (len(file) * words_of(file.dim),))
-        for block in codes:
-            stream.write(block.tobytes())
+    _write_codes(encoded.codes, order, folder / CODES)
     cell_of = encoded.cells
-    del encoded, codes
+    del encoded
     (folder / "codes.part").unlink()
     return InvertedFile(**arrays, codes=np.lib.format.open_memmap(folder / CODES, mode="r")), cell_of
 
@@ -195,15 +191,13 @@ def _encode(
     return _Encoded(cells, factors, np.memmap(part, np.uint64, "r", shape=(len(file), words_of(file.dim))))
 
 
-def _codes_by_cell(codes: Codes, order: Rows, starts: Rows) -> Iterator[Codes]:
-    """Yield the codes of each cell, one word of all its rows after the other."""
-    first = 0
-    while first < len(starts) - 1:
-        last = max(first + 1, int(np.searchsorted(starts, starts[first] + _CODES_AT_ONCE, "right")) - 1)
-        block = codes[order[starts[first] : starts[last]]]
-        for cell in range(first, last):
-            yield np.ascontiguousarray(block[starts[cell] - starts[first] : starts[cell + 1] - starts[first]].T)
-        first = last
+def _write_codes(codes: Codes, order: Rows, path: Path) -> None:
+    """Write (n, words) codes in the given order of rows, one word of all rows after the other."""
+    with path.open("wb") as stream:
+        _write_header(stream, np.uint64, codes.T.shape)
+        for word in range(codes.shape[1]):
+            for start in range(0, len(order), _CODES_AT_ONCE):
+                stream.write(codes[order[start : start + _CODES_AT_ONCE], word].tobytes())
 
 
 def _write_header(stream: IO[bytes], dtype: type[np.generic], shape: tuple[int, ...]) -> None:

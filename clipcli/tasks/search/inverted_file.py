@@ -7,14 +7,17 @@ takes 2 √k products instead of k.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from clipcli.core.devices import usable_cores
 from clipcli.tasks.k_means import k_means, nearest_centres
-from clipcli.tasks.search.sign_codes import QueryCode, words_of
+from clipcli.tasks.search.sign_codes import ROWS_AT_ONCE, ProductCounter, QueryCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +28,13 @@ if TYPE_CHECKING:
 SAMPLE_PER_CELL: Final = 32
 """Rows of a sample that centres are the means of."""
 _ROUNDS: Final = 8
-_CELLS_PER_ROOT: Final = 2.5
+_CELLS_PER_ROOT: Final = 5
 _LEAST_ROWS: Final = 64
 """Rows of a cell on average, at least."""
 
 
 def cell_count(rows: int) -> int:
-    """Return the number of cells for so many rows: 2.5 √n, so that scoring centres takes as long as scoring codes."""
+    """Return the number of cells for so many rows: 5 √n. With more, fewer rows are scored, and more centres."""
     return max(1, min(int(_CELLS_PER_ROOT * rows**0.5), rows // _LEAST_ROWS))
 
 
@@ -97,25 +100,89 @@ class InvertedFile:
     rows: npt.NDArray[np.int64]
     """(n,): the row at each position."""
     codes: Codes
-    """(n × words,): the signs of each cell's rows, one word of all its rows after the other."""
+    """(words, n): the signs of the row at each position."""
     factors: Scores
     """(n,) float32: of the codes."""
 
     def candidates(self, query: Vector, probes: int, count: int) -> npt.NDArray[np.int64]:
         """Return up to `count` rows of the `probes` best cells whose estimated cosines are largest, in any order."""
-        rows, estimates = self.estimates(query, probes)
-        if len(rows) > count:
-            rows = rows[np.argpartition(estimates, len(estimates) - count)[-count:]]
-        return rows
+        firsts, offsets, estimates = self._scan(query, probes)
+        best = _largest(estimates, count)
+        stretch = np.searchsorted(offsets, best, "right") - 1
+        return np.asarray(self.rows[firsts[stretch] + best - offsets[stretch]])
 
     def estimates(self, query: Vector, probes: int) -> tuple[npt.NDArray[np.int64], Scores]:
         """Return all rows of the `probes` best cells for a query, and their estimated cosines."""
+        firsts, offsets, estimates = self._scan(query, probes)
+        lengths = np.diff(np.append(offsets, len(estimates)))
+        rows = [self.rows[first : first + length] for first, length in zip(firsts, lengths, strict=True)]
+        return np.concatenate([np.empty(0, np.int64), *rows]), estimates
+
+    def _scan(self, query: Vector, probes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Scores]:
+        """Estimate cosines of a query with all rows of its `probes` best cells, on all cores.
+
+        Returns:
+            The position of the first row of each stretch of neighbouring cells; where each stretch begins in the third
+            array; and the estimates.
+        """
         scores = self.centres @ query
-        code, words = QueryCode.of(query @ self.rotation), words_of(len(query))
-        rows, estimates = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for cell in best_cells(scores, probes).tolist():
-            first, last = int(self.starts[cell]), int(self.starts[cell + 1])
-            codes = self.codes[first * words : last * words].reshape(words, last - first)
-            estimates.append(scores[cell] + code.products(codes) * self.factors[first:last])
-            rows.append(self.rows[first:last])
-        return np.concatenate(rows), np.concatenate(estimates)
+        stretches = self._stretches(best_cells(scores, probes))
+        firsts, lasts = self.starts[stretches].T
+        offsets = np.concatenate([[0], np.cumsum(lasts - firsts)])
+        estimates = np.empty(offsets[-1], np.float32)
+        code = QueryCode.of(query @ self.rotation)
+        waiting = iter(zip(stretches.tolist(), offsets.tolist(), strict=False))  # one for all threads
+
+        def work(_: int) -> None:
+            counter = ProductCounter(code)
+            for (first, last), offset in waiting:
+                self._estimate(counter, scores, first, last, estimates[offset:])
+
+        if len(estimates) < _FEW_ROWS:
+            work(0)
+        else:
+            list(self._threads.map(work, range(usable_cores())))
+        return firsts, offsets[:-1], estimates
+
+    def _estimate(self, counter: ProductCounter, scores: Scores, first: int, last: int, out: Scores) -> None:
+        """Write the estimates of all rows of neighbouring cells to the beginning of `out`."""
+        starts = self.starts[first : last + 1]
+        rows = slice(int(starts[0]), int(starts[-1]))
+        estimates = out[: rows.stop - rows.start]
+        counter.products(self.codes[:, rows], estimates)
+        estimates *= self.factors[rows]
+        estimates += np.repeat(scores[first:last], np.diff(starts))
+
+    def _stretches(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the (first, last + 1) cells of stretches of neighbouring cells, of about `ROWS_AT_ONCE` rows each."""
+        ends = np.cumsum(self.starts[cells + 1] - self.starts[cells]) // ROWS_AT_ONCE
+        edges = np.flatnonzero((np.diff(cells) > 1) | (np.diff(ends) > 0))
+        firsts = cells[np.concatenate([[0], edges + 1])]
+        lasts = cells[np.concatenate([edges, [len(cells) - 1]])]
+        return np.stack([firsts, lasts + 1], axis=1)
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(usable_cores(), "cells")
+
+
+_FEW_ROWS: Final = 50_000
+"""Rows that one thread estimates faster than several."""
+_SAMPLED: Final = 64
+
+
+def _largest(values: Scores, count: int) -> npt.NDArray[np.int64]:
+    """Return the positions of the `count` largest values, in any order.
+
+    A bound from a sample leaves few of them to a partition, which is slow.
+    """
+    if len(values) <= count:
+        return np.arange(len(values))
+    sample = values[::_SAMPLED]
+    expected = count / _SAMPLED
+    rank = int(expected + 3 * expected**0.5) + 1
+    near = np.arange(len(values))
+    if rank < len(sample):
+        above = np.flatnonzero(values >= np.partition(sample, len(sample) - rank)[len(sample) - rank])
+        near = above if len(above) >= count else near
+    return near[np.argpartition(values[near], len(near) - count)[-count:]]

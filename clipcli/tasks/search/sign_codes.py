@@ -22,6 +22,10 @@ WORD_BITS: Final = 64
 _PLANE_WEIGHTS: Final = (1, 2, 4, -8)
 """Of the bits of a four-bit number in two's complement, the lowest first."""
 _LARGEST: Final = 7
+_WORDS_PER_BYTE: Final = 3
+"""Words whose counts of 64 bits add up in eight bits."""
+ROWS_AT_ONCE: Final = 4096
+"""Rows whose products are computed together: their counts stay in the processor's cache."""
 
 
 def words_of(dim: int) -> int:
@@ -68,10 +72,33 @@ class QueryCode:
         bits = [np.packbits((numbers >> plane) & 1).view(np.uint64) for plane in range(len(_PLANE_WEIGHTS))]
         return cls(np.stack(bits)[:, :, None], step, float(numbers.sum()))
 
-    def products(self, codes: Codes) -> Scores:
-        """Return the product of the query with the signs of each row: (words, n) codes → (n,) float32."""
-        counts = np.bitwise_count(codes & self.planes).reshape(len(_PLANE_WEIGHTS) * len(codes), codes.shape[1])
-        weights = np.repeat(np.array(_PLANE_WEIGHTS, np.float32), len(codes))
+
+class ProductCounter:
+    """Multiplies a query with codes. Each thread needs its own, since it has memory for intermediate results."""
+
+    def __init__(self, query: QueryCode) -> None:
+        self._query = query
+        planes, words, _ = query.planes.shape
+        self._common = np.empty((planes, words, ROWS_AT_ONCE), np.uint64)
+        self._counts = np.empty((planes, words, ROWS_AT_ONCE), np.uint8)
+        parts = -(-words // _WORDS_PER_BYTE)
+        self._sums = np.empty((planes, parts, ROWS_AT_ONCE), np.float32)
+        self._weights = np.repeat(np.array(_PLANE_WEIGHTS, np.float32), parts)
+
+    def products(self, codes: Codes, out: Scores) -> None:
+        """Write the product of the query with the signs of each row: (words, n) codes → (n,) float32."""
+        for start in range(0, len(out), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            self._write(codes[:, rows], out[rows])
+
+    def _write(self, codes: Codes, out: Scores) -> None:
+        rows = slice(0, len(out))
+        common, counts, sums = (array[:, :, rows] for array in (self._common, self._counts, self._sums))
+        np.bitwise_and(codes, self._query.planes, out=common)
+        np.bitwise_count(common, out=counts)
+        for part, first in enumerate(range(0, len(codes), _WORDS_PER_BYTE)):
+            np.copyto(sums[:, part], np.add.reduce(counts[:, first : first + _WORDS_PER_BYTE], axis=1, dtype=np.uint8))
         # Whole numbers, exact in float32. Not a matrix product: BLAS starts threads for so few numbers.
-        sums = np.einsum("p,pn->n", weights, counts.astype(np.float32))
-        return np.asarray((2 * sums - np.float32(self.total)) * np.float32(self.step), np.float32)
+        np.einsum("p,pn->n", self._weights, sums.reshape(len(self._weights), len(out)), out=out)
+        out *= np.float32(2 * self._query.step)
+        out -= np.float32(self._query.total * self._query.step)

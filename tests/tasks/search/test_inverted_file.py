@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
 from clipcli.core.vectors import unit_length
-from clipcli.tasks.search.inverted_file import InvertedFile, Partition, best_cells, cell_count
-from clipcli.tasks.search.sign_codes import QueryCode, encode_signs, rotation, words_of
+from clipcli.tasks.search import inverted_file
+from clipcli.tasks.search.inverted_file import InvertedFile, Partition, _largest, best_cells, cell_count
+from clipcli.tasks.search.sign_codes import ROWS_AT_ONCE, ProductCounter, QueryCode, encode_signs, rotation, words_of
 
 
 def clusters(rows, dim, seed=0):
@@ -24,8 +23,13 @@ def inverted(vectors, cells):
     order = np.argsort(cell, kind="stable")
     starts = np.searchsorted(cell[order], np.arange(len(partition.centres) + 1))
     codes, factors = encode_signs((vectors - partition.centres[cell]) @ turn)
-    by_cell = [codes[order[first:last]].T.ravel() for first, last in pairwise(starts)]
-    return InvertedFile(turn, partition.centres, starts, order, np.concatenate(by_cell), factors[order])
+    return InvertedFile(turn, partition.centres, starts, order, np.ascontiguousarray(codes[order].T), factors[order])
+
+
+def products(query, turn, codes):
+    out = np.empty(len(codes), np.float32)
+    ProductCounter(QueryCode.of(query @ turn)).products(np.ascontiguousarray(codes.T), out)
+    return out
 
 
 @pytest.mark.parametrize("dim", [3, 64, 100, 512])
@@ -42,7 +46,7 @@ def test_estimates_are_unbiased_and_as_near_as_the_paper_says():
     query = unit_length(rows[:1] + rows[1:2])[0]
     turn = rotation(dim)
     codes, factors = encode_signs(rows @ turn)
-    estimates = QueryCode.of(query @ turn).products(np.ascontiguousarray(codes.T)) * factors
+    estimates = products(query, turn, codes) * factors
     errors = estimates - rows @ query
     assert abs(errors.mean()) < 0.005
     assert errors.std() < 1 / dim**0.5
@@ -51,8 +55,7 @@ def test_estimates_are_unbiased_and_as_near_as_the_paper_says():
 def test_rows_and_queries_of_zeros_have_the_product_zero():
     codes, factors = encode_signs(np.zeros((2, 64), np.float32))
     assert factors.tolist() == [0, 0]
-    products = QueryCode.of(np.zeros(64, np.float32)).products(np.ascontiguousarray(codes.T))
-    assert products.tolist() == [0, 0]
+    assert products(np.zeros(64, np.float32), np.eye(64, dtype=np.float32), codes).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 63, 1000])
@@ -83,3 +86,37 @@ def test_cells_are_opened_in_the_order_they_lie_on_disk():
 def test_equal_vectors_need_no_more_than_their_one_centre():
     index = inverted(np.repeat(clusters(1, 32), 500, axis=0), 7)
     assert sorted(index.candidates(clusters(1, 32)[0], len(index.centres), 500).tolist()) == list(range(500))
+
+
+@pytest.mark.parametrize("dim", [64, 200, 512])
+def test_products_are_those_of_the_rounded_query_for_any_number_of_rows(dim):
+    chance, bits = np.random.default_rng(5), words_of(dim) * 64
+    query, signs = chance.standard_normal(bits).astype(np.float32), chance.random((2 * ROWS_AT_ONCE + 3, bits)) > 0.5
+    codes = np.packbits(signs, axis=1).view(np.uint64)
+    step = np.abs(query).max() / 7
+    expected = (2.0 * signs - 1) @ (np.rint(query / step) * step)
+    for rows in (0, 1, ROWS_AT_ONCE, len(codes)):
+        assert products(query, np.eye(bits), codes[:rows]) == pytest.approx(expected[:rows], abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 100, 5000, 99_999, 100_000, 200_000])
+def test_the_largest_are_those_of_a_sort(count):
+    values = np.random.default_rng(6).standard_normal(100_000).astype(np.float32)
+    for order in (values, np.sort(values), np.sort(values)[::-1], np.zeros_like(values)):
+        kept = order[_largest(order, count)]
+        assert np.array_equal(np.sort(kept), np.sort(order)[-count:])
+
+
+def test_many_rows_are_estimated_as_cell_by_cell(monkeypatch):
+    vectors = clusters(70_000, 64)
+    index = inverted(vectors, 300)
+    rows, estimates = index.estimates(vectors[7], 120)
+    assert len(np.unique(rows)) == len(rows) > 10_000
+    monkeypatch.setattr(inverted_file, "_FEW_ROWS", 0)
+    again, threaded = index.estimates(vectors[7], 120)
+    assert np.array_equal(rows, again)
+    assert np.array_equal(estimates, threaded)
+    errors = estimates - vectors[rows] @ vectors[7]
+    assert np.abs(errors.mean()) < 0.01
+    best = index.candidates(vectors[7], 120, 50)
+    assert sorted(best.tolist()) == sorted(rows[np.argsort(-estimates)[:50]].tolist())
