@@ -3,7 +3,8 @@
     python benchmarks/bench_startup.py [--rounds N] [--work FOLDER]
 
 Every case is a process of its own; the cases take turns, so that a busy machine slows all of them. Weights are random:
-time and memory do not depend on their values. Prints a table and writes results/startup.json and results/startup.md.
+time and memory do not depend on their values. A start is also divided into stages (startup_stages.py). Prints tables
+and writes results/startup.json and results/startup.md.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from startup_stages import END, STAGES, STARTED
+
 RESULTS = Path(__file__).parent / "results"
 LABELS = ("cat", "dog", "car")
+STAGE_WORDS = """## Stages
+
+Medians of starts that measure themselves, which makes them a little slower (`benchmarks/startup_stages.py`). An import
+counts as such wherever it happens: those of clipcli, and those of Python, numpy, Pillow, typer and ONNX Runtime."""
 
 SCRIPT = """
     import torch
@@ -156,7 +163,9 @@ def once(case: Case, work: Path) -> tuple[float, float]:
         shutil.copytree(case.cache, cache)
     began = time.perf_counter()
     with (work / "answer").open("wb") as answer, (work / "talk").open("wb") as console:
-        process = subprocess.Popen(case.command, stdout=answer, stderr=console, env=_environment(cache))
+        process = subprocess.Popen(
+            case.command, stdout=answer, stderr=console, env=_environment(cache) | {STARTED: repr(began)}
+        )
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -176,6 +185,32 @@ def measure(work: Path, rounds: int) -> list[Figure]:
             if number:
                 taken[case.name].append(figure)
     return [Figure(name, [s for s, _ in got], max(mb for _, mb in got)) for name, got in taken.items()]
+
+
+def stages(work: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the median seconds of each stage, for the three ways of clipcli; the first round is not counted."""
+    script, told = str(Path(__file__).with_name("startup_stages.py")), work / "stages.json"
+    starts = [case for case in cases(work) if case.name.startswith("clipcli")]
+    taken: dict[str, list[dict[str, float]]] = {case.name: [] for case in starts}
+    for number in range(rounds + 1):
+        for case in starts:
+            arguments = case.command[case.command.index("clipcli") + 1 :]
+            seconds, _ = once(Case(case.name, [sys.executable, script, str(told), *arguments], case.cache), work)
+            data = json.loads(told.read_text())
+            if number:
+                taken[case.name].append(data["seconds"] | {END: data["started"] + seconds - data["ended"]})
+    return {
+        name: {stage: statistics.median(turn[stage] for turn in turns) for stage in STAGES}
+        for name, turns in taken.items()
+    }
+
+
+def stage_table(figures: dict[str, dict[str, float]]) -> str:
+    """Markdown, milliseconds."""
+    head = [f"| stage, ms | {' | '.join(figures)} |", f"|---|{'--:|' * len(figures)}"]
+    rows = [f"| {stage} | {' | '.join(f'{1000 * each[stage]:.0f}' for each in figures.values())} |" for stage in STAGES]
+    totals = [f"{1000 * sum(each.values()):.0f}" for each in figures.values()]
+    return "\n".join([*head, *rows, f"| all | {' | '.join(totals)} |"])
 
 
 def table(figures: list[Figure]) -> str:
@@ -201,13 +236,15 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         if not (work / "bundle").exists():
             prepare(work)
-        figures = measure(work, given.rounds)
+        figures, parts = measure(work, given.rounds), stages(work, given.rounds)
     where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {given.rounds} rounds"
-    text = f"{where}\n\n{table(figures)}\n"
+    text = f"{where}\n\n{table(figures)}\n\n{STAGE_WORDS}\n\n{stage_table(parts)}\n"
     print(text)
     RESULTS.mkdir(exist_ok=True)
     data = [{"case": f.name, "seconds": [round(s, 3) for s in f.seconds], "peak_mb": round(f.peak_mb)} for f in figures]
-    (RESULTS / "startup.json").write_text(json.dumps({"machine": where, "cases": data}, indent=1) + "\n")
+    (RESULTS / "startup.json").write_text(
+        json.dumps({"machine": where, "cases": data, "stages": parts}, indent=1) + "\n"
+    )
     (RESULTS / "startup.md").write_text(f"# Start to answer\n\n`python benchmarks/bench_startup.py`: {text}")
 
 

@@ -16,7 +16,6 @@ from clipcli.core.optional_packages import has_packages, install_command, versio
 from clipcli.engines.registry import AUTO, BUNDLE_ENGINE, ENGINES, SOURCE_ENGINE, rival_engine
 from clipcli.errors import BundleError, DeviceError, UsageError
 from clipcli.models import records
-from clipcli.models.loader import export_to_cache
 from clipcli.models.records import is_first_use
 from clipcli.models.spec import parse_model
 
@@ -324,6 +323,8 @@ class Model:
 
     def _exported(self, loaded: OpenClipEncoder, source: ModelFiles) -> Encoder:
         self.console.info(f"exporting {self.spec.name} for --engine {self.choice.engine}, once")
+        from clipcli.models.loader import export_to_cache
+
         bundle = export_to_cache(loaded, source.revision, self.spec.name)
         self.bundle = bundle
         return self._run_bundle(bundle)

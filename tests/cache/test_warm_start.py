@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from run import Result, run_script
 
+from clipcli.inputs.sources.refs import has_suffix
+from clipcli.runs.classify.validate import _MAY_HOLD_VECTORS
+from clipcli.vectorfiles.vector_formats import _BY_SUFFIX
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -50,3 +54,16 @@ def test_nothing_of_the_model_is_opened(command: tuple[str, ...], engine: str, f
     second, again = start(*call)
     assert again == (0, [], []), second.stderr
     assert second.lines[:-1] == first.lines[:-1]
+
+
+def test_pictures_import_no_reader_of_vectors_or_tables():
+    script = "import sys; from clipcli.runs.classify import plan_command"
+    listing = run_script(script + "; print(*(name for name in sys.modules if name.startswith('clipcli.')))")
+    names = set(listing.stdout.split())
+    assert "clipcli.runs.classify.run" in names
+    assert not {"clipcli.vectorfiles", "clipcli.inputs.sources.text_tables", "clipcli.models.loader"} & names
+
+
+def test_every_format_of_vectors_is_looked_at():
+    for suffix in _BY_SUFFIX:
+        assert has_suffix(f"vectors{suffix.upper()}", _MAY_HOLD_VECTORS)

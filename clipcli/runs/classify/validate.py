@@ -5,22 +5,19 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from clipcli.core.console import RunSummary
 from clipcli.errors import LabelsError, UsageError
 from clipcli.inputs.collect import STDIN, is_stream, is_words
 from clipcli.inputs.expected_labels import PARENT, parse_expectations
 from clipcli.inputs.sources.refs import SHARDS, TABLES, TEXT_TABLES, has_suffix
-from clipcli.inputs.sources.text_tables import ALL_COLUMNS
 from clipcli.output import CarriedColumns
 from clipcli.prompts import Label, labels_of, load_prompts, parse_groups, parse_labels, require_prompts, spoken
 from clipcli.prompts.labels import wordnet_labels
 from clipcli.runs.classify.expectation_check import ExpectationCheck, is_wordnet_id, parent_name
 from clipcli.runs.classify.rows import OWN_COLUMNS
 from clipcli.runs.classify.run import ClassifyRun
-from clipcli.runs.classify.stored_vectors import StoredVectors
-from clipcli.vectorfiles.vector_formats import is_vector_file, open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +30,9 @@ if TYPE_CHECKING:
     from clipcli.runs.classify.boxes import BoxesRun
     from clipcli.runs.classify.learned_files import HeadFile, ThresholdFile
     from clipcli.runs.classify.predictors import PredictorRun
+    from clipcli.runs.classify.stored_vectors import StoredVectors
+
+_MAY_HOLD_VECTORS: Final = (*TABLES, *TEXT_TABLES, ".npy", ".npz", ".safetensors")
 
 
 def plan(
@@ -175,7 +175,14 @@ def _stored_vectors(
         VectorsError: a file cannot be used.
     """
     arguments = inputs.images or []
-    named = [path for path in arguments if inputs.column is None and is_vector_file(path)]
+    if inputs.column is not None or not any(has_suffix(path, _MAY_HOLD_VECTORS) for path in arguments):
+        return None
+    # Imported here, because they take a fifteenth of a start, and most inputs are pictures.
+    from clipcli.inputs.sources.text_tables import ALL_COLUMNS
+    from clipcli.runs.classify.stored_vectors import StoredVectors
+    from clipcli.vectorfiles.vector_formats import is_vector_file, open_vectors
+
+    named = [path for path in arguments if is_vector_file(path)]
     if not named:
         return None
     if len(named) < len(arguments) or inputs.files_from:
