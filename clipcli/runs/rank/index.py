@@ -20,7 +20,7 @@ from clipcli.core.decode import DecodeError, decode, is_file_name, parse_json
 from clipcli.core.files import is_there, own_error, read_bytes
 from clipcli.core.vectors import unit_length
 from clipcli.errors import InputsError, VectorsError
-from clipcli.tasks.search.flat import Hits, exact_scores
+from clipcli.tasks.search.flat import Hits, exact_scores, product_error
 from clipcli.tasks.search.inverted_file import InvertedFile
 from clipcli.tasks.search.sign_codes import WORD_BITS, words_of
 from clipcli.vectorfiles.info import ImageReading
@@ -46,6 +46,8 @@ DEPTH: Final = 10
 _WIDENING: Final = 4
 """How many times more cells and candidates are looked at when too few rows count."""
 _ROWS_AT_ONCE: Final = 8192
+_SCORED_PER_HIT: Final = 4
+"""Candidates per hit that are scored in float64 at first."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,14 @@ class Index:
         probes, candidates = self.info.probes, self.info.candidates * -(-top // DEPTH)
         with own_error(VectorsError, self.path, hint=_AGAIN):
             while True:
-                rows, scores = rescored(self._vectors, self._cells.candidates(query, probes, candidates), query)
-                best = self._best(rows, scores, top, floor, counts)
-                if len(best) >= top or (probes >= self.info.cells and candidates >= self.info.rows):
-                    break
-                if len(scores) and scores[-1] < floor:  # what is farther still counts even less
+                rows = self._cells.candidates(query, probes, candidates)
+                for depth in (_SCORED_PER_HIT * top, len(rows)):  # all only if many do not count, or many are equal
+                    ranked, scores = rescored(self._vectors, rows, query, depth)
+                    best = self._best(ranked, scores, top, floor, counts)
+                    is_below = len(scores) > 0 and bool(scores[-1] < floor)  # what is farther counts even less
+                    if is_below or (len(best) >= top and -scores[-1] > best[-1][0]):
+                        break
+                if len(best) >= top or is_below or (probes >= self.info.cells and candidates >= self.info.rows):
                     break
                 probes, candidates = (
                     min(probes * _WIDENING, self.info.cells),
@@ -175,16 +180,43 @@ def is_index(path: str) -> bool:
     return os.path.isfile(os.path.join(path, DESCRIPTION)) and os.path.exists(os.path.join(path, CODES))  # noqa: PTH110, PTH113, PTH118
 
 
-def rescored(vectors: npt.NDArray[np.float16], rows: Rows, query: Vector) -> tuple[Rows, Scores]:
-    """Return rows by falling score, and their cosines with a query, computed in float64 from (n, dim) vectors."""
+def rescored(
+    vectors: npt.NDArray[np.float16], rows: Rows, query: Vector, depth: int | None = None
+) -> tuple[Rows, Scores]:
+    """Return the best `depth` of some rows by falling score, and their cosines with a query, computed in float64.
+
+    Products in float32 leave out rows that cannot be among them.
+
+    Raises:
+        DecodeError: a number is not finite.
+    """
+    if depth is not None and depth < len(rows):
+        products = _products(vectors, rows, query)
+        limit = np.partition(products, len(rows) - depth)[len(rows) - depth] - 2 * product_error(len(query))
+        rows = rows[products >= limit]
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         block = unit_length(vectors[rows[start : start + _ROWS_AT_ONCE]])
         scores[start : start + len(block)] = exact_scores(np.broadcast_to(query, block.shape), block)
+    _require_finite(scores)
+    order = np.lexsort((rows, -scores))[:depth]
+    return rows[order], scores[order]
+
+
+def _products(vectors: npt.NDArray[np.float16], rows: Rows, query: Vector) -> Scores:
+    """Return the cosines of rows with a query, computed in float32. Raises DecodeError."""
+    products = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        block = vectors[rows[start : start + _ROWS_AT_ONCE]].astype(np.float32)
+        lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
+        products[start : start + len(block)] = np.einsum("ij,j->i", block, query) / np.maximum(lengths, 1e-12)
+    _require_finite(products)
+    return products
+
+
+def _require_finite(scores: Scores) -> None:
     if not np.isfinite(scores).all():
         raise DecodeError("it has numbers that are not finite")
-    order = np.lexsort((rows, -scores))
-    return rows[order], scores[order]
 
 
 def _read(folder: Path) -> IndexInfo:

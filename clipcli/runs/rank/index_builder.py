@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
@@ -12,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from clipcli.core.devices import single_threaded_blas, usable_cores
 from clipcli.core.files import is_there
 from clipcli.core.vectors import unit_length
 from clipcli.errors import OutputError, VectorsError
@@ -43,6 +45,8 @@ Cells: TypeAlias = npt.NDArray[np.int32]
 
 _LARGEST_SAMPLE: Final = 1 << 28
 """Bytes of the sample that cells are made from."""
+_BLOCK_BYTES: Final = 1 << 25
+"""Of vectors in float32 that are encoded together, so that the products of a group of cells are large enough."""
 _CODES_AT_ONCE: Final = 1 << 20
 """Rows whose codes are put in order together."""
 _QUERIES: Final = 200
@@ -178,15 +182,25 @@ def _encode(
     """Write the vectors in half precision; return cells, factors and codes in the order of the file."""
     cells, factors = np.empty(len(file), np.int32), np.empty(len(file), np.float32)
     turned = partition.centres @ turn
-    part = folder / "codes.part"
-    with (folder / VECTORS).open("wb") as vectors_file, part.open("wb") as codes_file:
+    part, cores = folder / "codes.part", usable_cores()
+
+    def encode(rows: Vectors) -> tuple[bytes, Cells, Codes, Scores]:
+        vectors = unit_length(rows)
+        nearest = partition.assign(vectors)
+        return vectors.astype(np.float16).tobytes(), nearest, *encode_signs(vectors @ turn - turned[nearest])
+
+    with (
+        (folder / VECTORS).open("wb") as vectors_file, part.open("wb") as codes_file,
+        single_threaded_blas(), ThreadPoolExecutor(cores) as pool,
+    ):  # fmt: skip
         _write_header(vectors_file, np.float16, (len(file), file.dim))
-        for start, block in file.blocks(check=False):
-            rows, vectors = slice(start, start + len(block)), unit_length(block)
-            vectors_file.write(vectors.astype(np.float16).tobytes())
-            cells[rows] = partition.assign(vectors)
-            codes, factors[rows] = encode_signs(vectors @ turn - turned[cells[rows]])
-            codes_file.write(codes.tobytes())
+        for start, block in file.blocks(max(_BLOCK_BYTES // (4 * file.dim), 1), check=False):
+            row = start
+            for halves, nearest, codes, own_factors in pool.map(encode, np.array_split(block, cores)):
+                rows = slice(row, row + len(nearest))
+                cells[rows], factors[rows], row = nearest, own_factors, rows.stop
+                vectors_file.write(halves)
+                codes_file.write(codes.tobytes())
             advance(len(block))
     return _Encoded(cells, factors, np.memmap(part, np.uint64, "r", shape=(len(file), words_of(file.dim))))
 
