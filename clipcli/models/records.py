@@ -155,8 +155,6 @@ def digest_of(path: Path) -> str:
             stored_digest := digest_file.read_text(encoding="ascii")
         ):
             return stored_digest
-    from clipcli.hub import sha256_of  # a run from the cache needs no hub
-
     digest = sha256_of(path)
     with suppress(OSError):
         if time.time() - state.st_ctime > _RACY_SECONDS and path.stat() == state:
