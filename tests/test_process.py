@@ -209,7 +209,7 @@ sys.modules["clipcli.cli.app"]._end_process = wait_forever
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("module", ["typer", "clipcli.cli.option_groups", "clipcli.options.classify"])
+@pytest.mark.parametrize("module", ["typer", "clipcli.cli.command_classes", "clipcli.options.classify"])
 def test_ctrl_c_while_modules_are_imported(bundle: Path, folder: Path, module: str):
     script = f"""
 import sys, importlib.abc
