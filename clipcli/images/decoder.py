@@ -110,6 +110,7 @@ def decode(
     draft: tuple[int, int] | None = None,
     jpeg: JpegDecoder | None = None,
     rendering: Rendering | None = None,
+    opened: Image.Image | None = None,
 ) -> Image.Image:
     """Decode the first frame of any format that Pillow reads.
 
@@ -122,16 +123,15 @@ def decode(
             photos, but the pixels differ from open_clip's: see docs/images.md.
         jpeg: another decoder to try first for JPEG files in grey or colour; it may decline.
         rendering: the conversion to RGB; None keeps the file's own mode.
+        opened: the same file as `identify` opened it, which spares reading its header again; it is used up.
 
     Raises:
         ImageError: at stage `decode`, the file is not a complete image.
     """
-    silence_pillow()
     reuse_memory()
-    if not data:
-        raise ImageError("decode", "empty file")
-    data = _picture(data, max_pixels)
-    image = identify(data, max_pixels)
+    if jpeg is not None and data:
+        data = _picture(data, max_pixels)
+    image = opened or identify(data, max_pixels)
     decoded = jpeg(data) if jpeg and image.format == "JPEG" and image.mode in {"L", "RGB"} else None
     try:
         if draft is not None:
@@ -156,6 +156,9 @@ def identify(data: bytes, max_pixels: int) -> Image.Image:
     Raises:
         ImageError: at stage `decode`, the file is not an image, is damaged, or has more than `max_pixels` pixels.
     """
+    silence_pillow()
+    if not data:
+        raise ImageError("decode", "empty file")
     data = _picture(data, max_pixels)
     _allow(max_pixels)
     try:

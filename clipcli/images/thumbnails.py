@@ -61,9 +61,10 @@ def glance(
 
     The JPEG decoder may shrink to no less than `least` pixels per side, which is two to eight times as fast.
     """
-    image = decode(data, orient=orient, max_pixels=max_pixels, draft=(least, least), rendering=rendering)
     header = identify(data, max_pixels)
     width, height = header.size
+    alone = header if header.format == "JPEG" else None  # one picture, whose header need not be read twice
+    image = decode(data, orient=orient, max_pixels=max_pixels, draft=(least, least), rendering=rendering, opened=alone)
     if (width > height) != (image.width > image.height) and width != height:
         width, height = height, width
     try:

@@ -7,12 +7,13 @@ Where to begin comes from windows at 16 × 16; from there Gauss-Newton steps on 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from clipcli.tasks.dedupe.sheets import Grey, Stretch, area, span, within
+from clipcli.tasks.dedupe.sheets import Grey, Stretch, area, quantile, span, within
 
 if TYPE_CHECKING:
     from clipcli.tasks.dedupe.sheets import Sheet
@@ -34,6 +35,12 @@ _WORTH: Final = 0.001
 """By how much a step must correlate better to be taken."""
 _BETTER: Final = 0.01
 """By how much a later beginning must correlate better: whole pictures come first."""
+_EIGHTH: Final = np.array([1, 1, 1 / 8])
+"""Scales of column, row and shift in the unknowns of a motion."""
+_ROW_POWERS: Final = np.array([[0, 1, 0], [1, 2, 1], [0, 1, 0]])
+_COLUMN_POWERS: Final = np.array([[2, 1, 1], [1, 0, 0], [1, 0, 0]])
+"""Powers of row and column in the products of (column, row, 1) with itself."""
+_BELOW: Final = np.tril_indices(8, -1)
 _FITS: Final = 0.6
 """Correlation at 64 × 64 after moving, below which it is not worth a closer look."""
 
@@ -63,6 +70,8 @@ def align(one: Sheet, other: Sheet) -> AlignedPair | None:
         found = _fit(blurred(first), blurred(second), STILL, 6)
         if best is None or found[0] > best[0] + _BETTER:
             best = (found[0], mine, its, found[1])
+        if best[0] > 1 - _BETTER:
+            break  # none can be better by that much
     if best is None or best[0] < _FITS:
         return None
     mine, its, motion = _widened(*best[1:])
@@ -135,14 +144,26 @@ def _beginnings(one: Sheet, other: Sheet) -> list[tuple[Stretch, Stretch]]:
 
 def blurred(values: Grey) -> Grey:
     """Return the mean of 3 × 3 neighbours, weighted 1 2 1."""
-    padded = np.pad(values, 1, mode="edge")
-    rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
-    return np.asarray((rows[:-2] + 2 * rows[1:-1] + rows[2:]) / 16, np.float32)
+    rows = 2 * values
+    rows[1:] += values[:-1]
+    rows[0] += values[0]
+    rows[:-1] += values[1:]
+    rows[-1] += values[-1]
+    both = 2 * rows
+    both[:, 1:] += rows[:, :-1]
+    both[:, 0] += rows[:, 0]
+    both[:, :-1] += rows[:, 1:]
+    both[:, -1] += rows[:, -1]
+    both /= 16
+    return both
 
 
 def correlation(one: Grey, other: Grey, covered: Mask) -> float:
     """Normalised cross-correlation where `covered`, -1 to 1; 0 where one is constant or hardly anything is covered."""
-    first, second = one[covered], other[covered]
+    if covered.all():
+        first, second = one.ravel(), other.ravel()
+    else:
+        first, second = one[covered], other[covered]
     if first.size < covered.size // 4:
         return 0.0
     first, second = first - first.mean(), second - second.mean()
@@ -155,22 +176,30 @@ def move(values: Grey, motion: Motion) -> tuple[Grey, Mask]:
     side = len(values)
     if np.array_equal(motion, STILL):
         return values, np.ones(values.shape, bool)
-    along = np.arange(side, dtype=np.float32) - (side - 1) / 2
-    rows, columns = along[:, None], along[None, :]
-    (a, b, c), (d, e, f) = motion
-    x = (a * columns + b * rows + c * side + (side - 1) / 2).astype(np.float32)
-    y = (d * columns + e * rows + f * side + (side - 1) / 2).astype(np.float32)
-    covered = (np.abs(x - (side - 1) / 2) <= side / 2) & (np.abs(y - (side - 1) / 2) <= side / 2)
+    along, half = np.arange(side) - (side - 1) / 2, (side - 1) / 2
+    (a, b, c), (d, e, f) = motion.tolist()
+    x = (b * along)[:, None].astype(np.float32) + (a * along + (c * side + half)).astype(np.float32)
+    y = (e * along + (f * side + half))[:, None].astype(np.float32) + (d * along).astype(np.float32)
+    low, high = -0.5, side - 0.5
+    covered = (x >= low) & (x <= high) & (y >= low) & (y <= high)
     np.clip(x, 0, side - 1.001, out=x)
     np.clip(y, 0, side - 1.001, out=y)
     left, top = x.astype(np.int32), y.astype(np.int32)
     x -= left
     y -= top
-    place = top * side + left
+    corner = (top * side + left).astype(np.intp)
     flat = values.ravel()
-    upper = flat[place] * (1 - x) + flat[place + 1] * x
-    lower = flat[place + side] * (1 - x) + flat[place + side + 1] * x
-    return np.asarray(upper * (1 - y) + lower * y, np.float32), covered
+    upper = _between(flat.take(corner), flat[1:].take(corner), x)
+    lower = _between(flat[side:].take(corner), flat[side + 1 :].take(corner), x)
+    return _between(upper, lower, y), covered
+
+
+def _between(one: Grey, other: Grey, share: Grey) -> Grey:
+    """Return values a `share` of the way from one to the other; both are used up."""
+    other -= one
+    other *= share
+    other += one
+    return other
 
 
 def _fit(first: Grey, second: Grey, motion: Motion, steps: int) -> tuple[float, Motion]:
@@ -179,6 +208,8 @@ def _fit(first: Grey, second: Grey, motion: Motion, steps: int) -> tuple[float, 
     best = correlation(first, moved, covered), motion
     lit: tuple[float, float] | None = None
     for _ in range(steps):
+        if best[0] > 1 - _WORTH:
+            break  # nothing can be that much better
         motion, lit, size = _step(first, moved, covered, motion, lit)
         moved, covered = move(second, motion)
         value = correlation(first, moved, covered) - max(0.0, 0.9 - float(covered.mean()))
@@ -194,33 +225,68 @@ def _step(
 ) -> tuple[Motion, tuple[float, float], float]:
     """One step of Gauss-Newton: the motion, gain and offset, and how far it went."""
     side = len(first)
-    along = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / side
-    down, across = np.gradient(moved)
-    shown = covered.astype(np.float32)
-    across, down = across * shown, down * shown
-    columns, rows = along[None, :], along[:, None]
-    stack = (
-        across * columns,
-        across * rows,
-        across / 8,
-        down * columns,
-        down * rows,
-        down / 8,
-        moved * shown / 64,
-        shown,
-    )
-    slopes = np.stack([part.ravel() for part in stack])
-    wanted = first.ravel() * shown.ravel()
-    weighted = slopes
+    weights = covered.astype(np.float32)
     if lit is not None:
-        rest = np.abs(first - lit[0] * moved - lit[1]).ravel()
-        weighted = slopes / (1 + (rest / (4 + 3 * float(np.median(rest[:: max(1, side // 64)])))) ** 2)
-    matrix = weighted @ slopes.T
-    matrix[np.arange(8), np.arange(8)] += 1e-5 * np.trace(matrix) / 8 + 1e-6
-    found = np.linalg.solve(matrix, weighted @ wanted)
-    gain = max(0.2, float(found[6]) / 64)
+        rest = np.abs(first - np.float32(lit[0]) * moved - np.float32(lit[1]))
+        rest *= 1 / (4 + 3 * quantile(rest.ravel()[:: max(1, side // 64)]))
+        weights /= rest * rest + 1
+    matrix, wanted = _normal_equations(first, moved, weights)
+    matrix.flat[::9] += 1e-5 * np.trace(matrix) / 8 + 1e-6
+    solved = np.linalg.solve(matrix, wanted)
+    gain = max(0.2, float(solved[6]) / 64)
     scale = np.array([1, 1, 1 / 8, 1, 1, 1 / 8]) / (gain * side)
-    delta = np.clip(found[:6] * scale, -0.05, 0.05).reshape(2, 3)
-    step = np.vstack([np.eye(2, 3) + delta, [0, 0, 1]])
-    changed = (np.vstack([motion, [0, 0, 1]]) @ step)[:2]
-    return changed, (gain, float(found[7])), float(np.abs(delta).max())
+    delta = np.clip(solved[:6] * scale, -0.05, 0.05).reshape(2, 3)
+    changed = motion[:, :2] @ (np.eye(2, 3) + delta)
+    changed[:, 2] += motion[:, 2]
+    return changed, (gain, float(solved[7])), float(np.abs(delta).max())
+
+
+def _normal_equations(first: Grey, moved: Grey, weights: Grey) -> tuple[Motion, Motion]:
+    """Return the (8, 8) matrix and the (8,) right side of weighted least squares for one step.
+
+    The unknowns are six of the motion, the gain and the offset. The slope of each of the six is a gradient times a
+    column, a row or 1/8; so sums over products of slopes are moments of products of gradients, which take a third of
+    the time of eight whole planes of slopes.
+    """
+    down, across = _gradients(moved)
+    planes = np.empty((9, *first.shape), np.float32)
+    x, y = np.multiply(weights, across, out=planes[0]), np.multiply(weights, down, out=planes[1])
+    products = ((x, across), (x, down), (y, down), (x, moved), (y, moved), (x, first), (y, first))
+    for plane, (one, other) in zip(planes[2:], products, strict=True):
+        np.multiply(one, other, out=plane)
+    moments = _moments(planes)
+    linear = moments[:, (0, 1, 0), (1, 0, 0)] * _EIGHTH
+    along, mixed, down = moments[2:5, _ROW_POWERS, _COLUMN_POWERS] * np.outer(_EIGHTH, _EIGHTH)
+    lit = weights * moved
+    matrix = np.empty((8, 8))
+    matrix[:3, :3], matrix[:3, 3:6], matrix[3:6, 3:6] = along, mixed, down
+    matrix[:6, 6], matrix[:6, 7] = linear[5:7].ravel() / 64, linear[:2].ravel()
+    matrix[6, 6:], matrix[7, 7] = (np.vdot(lit, moved) / 4096, lit.sum() / 64), weights.sum()
+    matrix[_BELOW] = matrix.T[_BELOW]
+    wanted = np.concatenate([linear[7:].ravel(), [np.vdot(lit, first) / 64, np.vdot(weights, first)]])
+    return matrix, wanted
+
+
+def _moments(planes: Grey) -> Motion:
+    """Return the sums of (n, side, side) planes times powers of row and column, (n, 3, 3), powers 0 to 2."""
+    side = planes.shape[1]
+    powers = _powers(side)
+    return np.asarray(powers.T @ (planes.reshape(-1, side) @ powers).reshape(-1, side, 3), np.float64)
+
+
+@cache
+def _powers(side: int) -> Grey:
+    """(side, 3): 1, the place and its square, from the middle in shares of the side."""
+    along = (np.arange(side) - (side - 1) / 2) / side
+    return np.stack([np.ones(side), along, along**2], axis=1).astype(np.float32)
+
+
+def _gradients(values: Grey) -> tuple[Grey, Grey]:
+    """Return half the differences of the neighbours below and above, and right and left; at the rim of one side."""
+    down, across = np.empty_like(values), np.empty_like(values)
+    inner, middle = np.s_[1:-1], np.s_[:, 1:-1]
+    np.multiply(np.subtract(values[2:], values[:-2], out=down[inner]), 0.5, out=down[inner])
+    np.multiply(np.subtract(values[:, 2:], values[:, :-2], out=across[middle]), 0.5, out=across[middle])
+    down[0], down[-1] = values[1] - values[0], values[-1] - values[-2]
+    across[:, 0], across[:, -1] = values[:, 1] - values[:, 0], values[:, -1] - values[:, -2]
+    return down, across

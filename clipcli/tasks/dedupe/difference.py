@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from clipcli.tasks.dedupe.alignment import blurred, correlation, move
-from clipcli.tasks.dedupe.sheets import area
+from clipcli.tasks.dedupe.sheets import area, quantile
 
 if TYPE_CHECKING:
     from clipcli.tasks.dedupe.alignment import AlignedPair, Mask
@@ -107,28 +107,33 @@ def colour_difference(one: Sheet, other: Sheet, pair: AlignedPair) -> float:
 def _explained(wanted: Grey, given: Grey, covered: Mask, noise: Grey, *, limit: float, rim: int) -> Difference:
     predicted, slope = _predict(wanted, given, covered)
     shown = covered.astype(np.float32)
-    pixels = _blocks(shown)
-    full = pixels > 2 * CELL * CELL
-    pixels = np.maximum(pixels, 1)
     first, second = wanted * shown, predicted * shown
-    mean_one, mean_two = _blocks(first) / pixels, _blocks(second) / pixels
-    one = np.maximum(_blocks(first * first) / pixels - mean_one**2, 0)
-    two = np.maximum(_blocks(second * second) / pixels - mean_two**2, 0)
-    both = _blocks(first * second) / pixels - mean_one * mean_two
+    pixels, *sums = _blocks(np.stack([shown, first, second, first * first, second * second, first * second]))
+    full = pixels > 2 * CELL * CELL
+    mean_one, mean_two, square_one, square_two, product = sums / np.maximum(pixels, 1)
+    one = np.maximum(square_one - mean_one**2, 0)
+    two = np.maximum(square_two - mean_two**2, 0)
+    both = product - mean_one * mean_two
     gain = np.clip(both / np.maximum(two, 1e-3), *_GAINS)
     rest = np.maximum(one - 2 * gain * both + gain**2 * two, 0) + _SHADE * (mean_one - mean_two) ** 2
     contrast = np.maximum(one, two)
-    padded = np.pad(contrast, 2, mode="edge")
-    around = np.lib.stride_tricks.sliding_window_view(padded, (5, 5)).mean(axis=(2, 3))
-    every = rest / (noise + _OF_CONTRAST * np.maximum(contrast, around / 2))
+    every = rest / (noise + _OF_CONTRAST * np.maximum(contrast, _mean_around(contrast) / 2))
     values = every[full]
     if not values.size:
         return Difference(np.inf, np.inf, 1.0, 0.0, slope)
-    floor = float(np.median(values))
+    floor = quantile(values)
     relative = values / max(1.0, floor)
     alone = _stands_alone(every, full, contrast, rim)
     return Difference(float(relative.max()), floor, float((relative > limit).mean()),
                       correlation(wanted, predicted, covered), slope, alone)  # fmt: skip
+
+
+def _mean_around(values: Grey) -> Grey:
+    """Return the mean of 5 × 5 neighbours."""
+    padded = np.pad(values, 2, mode="edge")
+    count = len(values)
+    rows = sum(padded[place : place + count] for place in range(5))
+    return np.asarray(sum(rows[:, place : place + count] for place in range(5)) / 25, np.float32)
 
 
 def _stands_alone(values: Grey, full: Mask, contrast: Grey, rim: int) -> bool:
@@ -138,7 +143,7 @@ def _stands_alone(values: Grey, full: Mask, contrast: Grey, rim: int) -> bool:
     drawn = values[full & (contrast > _CONTENT)]
     if not drawn.size:
         return False
-    return float(values[full].max()) > max(1.0, float(np.quantile(drawn, _MOST)) / _UNTOUCHED)
+    return float(values[full].max()) > max(1.0, quantile(drawn, _MOST) / _UNTOUCHED)
 
 
 def _predict(wanted: Grey, given: Grey, covered: Mask) -> tuple[Grey, float]:
@@ -161,47 +166,48 @@ def _predict(wanted: Grey, given: Grey, covered: Mask) -> tuple[Grey, float]:
         matrix[np.arange(_TONES), np.arange(_TONES)] += 2e-7 * np.trace(matrix) + 1e-3
         found = np.linalg.solve(matrix, weighted @ values)
         left = np.abs(values - found @ table)
-        weights = 1 / (1 + (left / (3 + 2.5 * float(np.median(left)))) ** 2) if left.size else weights
-    predicted = found[0] + sum(weight * part for weight, part in zip(found[1:], parts, strict=True))
-    middle = float(np.median(given[some].ravel()[inside])) if inside.any() else 0.0
-    return np.clip(predicted, 0, 255).astype(np.float32), float(found[1] / 64 + found[2] * middle / 64**2)
+        weights = 1 / (1 + (left / (3 + 2.5 * quantile(left))) ** 2) if left.size else weights
+    predicted = sum((weight * part for weight, part in zip(found[1:].tolist(), parts, strict=True)), float(found[0]))
+    middle = quantile(given[some].ravel()[inside]) if inside.any() else 0.0
+    return np.clip(predicted, 0, 255), float(found[1] / 64 + found[2] * middle / 64**2)
 
 
 def _colour_rest(wanted: Grey, given: Grey, light: Grey) -> float:
     """Return the largest block of `wanted` that is not `given` with another saturation and white balance."""
-    tint = (light - light.mean()) / 64
-    gain, shift, bend = 1.0, np.zeros(2), np.zeros(2)
-    weights = np.ones(light.shape)
+    tint = ((light - light.mean()) / 64).ravel()
+    mine, its = (np.asarray(colours, np.float64).reshape(2, -1) for colours in (wanted, given))
+    weights, left = np.ones(tint.size), mine
     for _ in range(3):
         total = weights.sum()
-        mine, its = (c - ((weights * c).sum((1, 2)) / total)[:, None, None] for c in (wanted, given))
-        gain = float((weights * mine * its).sum() / ((weights * its**2).sum() + 1e-3))
-        gain = float(np.clip(gain, *_SATURATION))
-        left = wanted - gain * given
-        shift = np.clip((weights * left).sum((1, 2)) / total, -_SHIFT, _SHIFT)
-        bend = ((left - shift[:, None, None]) * weights * tint).sum((1, 2)) / ((weights * tint**2).sum() + 1e-3)
-        bend = np.clip(bend, -64 * _TINT, 64 * _TINT)
-        left = left - shift[:, None, None] - bend[:, None, None] * tint
-        size = np.sqrt((left**2).sum(0))
-        weights = 1 / (1 + (size / (_COLOUR_NOISE + 2.5 * float(np.median(size)))) ** 2)
-    means = np.stack([_pooled(_cells(part, _COLOUR_CELL)) / 16 for part in left])
-    squares = [_pooled(_cells(part**2, _COLOUR_CELL)) / 16 for part in (*wanted, *given)]
-    plain = [_pooled(_cells(part, _COLOUR_CELL)) / 16 for part in (*wanted, *given)]
-    spread = np.sum([square - mean**2 for square, mean in zip(squares, plain, strict=True)], axis=0) / 2
-    values = (means**2).sum(0) / (_COLOUR_NOISE**2 + _COLOUR_OF_CONTRAST * np.maximum(spread, 0))
-    return float((values / np.clip(np.median(values), 1, _COLOUR_FLOOR)).max())
+        centred = [colours - (colours @ weights / total)[:, None] for colours in (mine, its)]
+        weighted = weights * centred[1]
+        gain = float(np.vdot(weighted, centred[0]) / (np.vdot(weighted, centred[1]) + 1e-3))
+        left = mine - min(max(gain, _SATURATION[0]), _SATURATION[1]) * its
+        left -= np.clip(left @ weights / total, -_SHIFT, _SHIFT)[:, None]
+        bend = left @ (weights * tint) / (weights @ tint**2 + 1e-3)
+        left -= np.clip(bend, -64 * _TINT, 64 * _TINT)[:, None] * tint
+        size = np.sqrt((left**2).sum(axis=0))
+        weights = 1 / (1 + (size / (_COLOUR_NOISE + 2.5 * quantile(size))) ** 2)
+    colours = np.concatenate([wanted, given])
+    planes = np.concatenate([left.reshape(wanted.shape), colours**2, colours])
+    pooled = _pooled(_cells(np.asarray(planes, np.float32), _COLOUR_CELL)) / 16
+    spread = (pooled[2:6] - pooled[6:] ** 2).sum(axis=0) / 2
+    values = (pooled[:2] ** 2).sum(axis=0) / (_COLOUR_NOISE**2 + _COLOUR_OF_CONTRAST * np.maximum(spread, 0))
+    return float(values.max()) / min(max(quantile(values), 1), _COLOUR_FLOOR)
 
 
 def _cells(values: Grey, cell: int) -> Grey:
-    """Sums over squares of `cell`."""
-    count = len(values) // cell
-    whole = values[: count * cell, : count * cell]
-    return np.asarray(whole.reshape(count, cell, count, cell).sum(axis=(1, 3)), np.float32)
+    """Sums over squares of `cell` in the last two axes."""
+    count = values.shape[-1] // cell
+    whole = values[..., : count * cell, : count * cell]
+    rows = whole.reshape(*whole.shape[:-2], count, cell, count * cell).sum(axis=-2)
+    return np.asarray(rows.reshape(*rows.shape[:-1], count, cell).sum(axis=-1), np.float32)
 
 
 def _pooled(cells: Grey) -> Grey:
-    """Sums over 2 × 2 neighbours."""
-    return cells[:-1, :-1] + cells[1:, :-1] + cells[:-1, 1:] + cells[1:, 1:]
+    """Sums over 2 × 2 neighbours in the last two axes."""
+    rows = cells[..., :-1, :] + cells[..., 1:, :]
+    return np.asarray(rows[..., :-1] + rows[..., 1:], np.float32)
 
 
 def _blocks(values: Grey) -> Grey:

@@ -20,7 +20,7 @@ import numpy as np
 from clipcli.tasks.dedupe.alignment import DRAWN, align
 from clipcli.tasks.dedupe.difference import colour_difference, difference
 from clipcli.tasks.dedupe.margins import beside, moved
-from clipcli.tasks.dedupe.sheets import Sheet, sheet_from, sheet_of
+from clipcli.tasks.dedupe.sheets import Sheet, quantile, sheet_from, sheet_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -178,7 +178,7 @@ def _hash(grey: npt.NDArray[np.uint8]) -> Bits:
     size = (_HASH_PIXELS, _HASH_PIXELS)
     pixels = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS), np.float64)
     lowest = _COSINES @ pixels @ _COSINES.T
-    return np.packbits(lowest > np.median(lowest))
+    return np.packbits(lowest > quantile(lowest))
 
 
 def _cosines(frequencies: int, pixels: int) -> npt.NDArray[np.float64]:
