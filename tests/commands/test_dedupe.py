@@ -949,7 +949,7 @@ def test_a_verdict_depends_on_neither_the_model_nor_the_set(tmp_path, random_mod
 @pytest.mark.thorough
 def test_a_second_run_compares_and_opens_nothing(library, random_model, monkeypatch):
     first = run("dedupe", library, "-m", random_model, "--rotations", "-f", "jsonl")
-    for method in ("compare", "_glance", "_digest", "_spectrum"):
+    for method in ("compare", "_glance", "digest", "spectrum"):
         monkeypatch.setattr(SignatureReader, method, lambda *_: pytest.fail("done again"))
     monkeypatch.setattr("clipcli.tasks.dedupe.sketch_join.aligned_correlations", lambda *_: pytest.fail("done again"))
     assert run("dedupe", library, "-m", random_model, "--rotations", "-f", "jsonl").stdout == first.stdout
@@ -1000,3 +1000,22 @@ def test_of_pages_and_alpha_a_keeper_stays_and_undo_brings_all_back(documents, t
     if gone:
         assert run("undo", str(plan) + ".journal").code == 0
     assert snapshot(folder) == before
+
+
+def test_workers_answer_as_this_process_does(library, monkeypatch):
+    (library / "broken.jpg").write_bytes((library / "small.jpg").read_bytes()[:300])
+    options = ("--level", "edited", "--no-cache", "-f", "jsonl", "--workers", "2")
+    here = run("dedupe", library, *options)
+    monkeypatch.setattr("clipcli.runs.dedupe.signatures._WORTH_S", 0.0)
+    monkeypatch.setattr(SignatureReader, "compare", lambda *_: pytest.fail("compared in this process"))
+    apart = run("dedupe", library, *options)
+    assert apart.stdout == here.stdout
+    assert {"broken.jpg"} == {Path(row["image"]).name for row in apart.rows if "error" in row}
+
+
+def test_what_a_lost_worker_was_asked_for_is_done_here(library, monkeypatch):
+    options = ("--level", "edited", "--no-cache", "-f", "jsonl", "--workers", "2")
+    here = run("dedupe", library, *options)
+    monkeypatch.setattr("clipcli.runs.dedupe.signatures._WORTH_S", 0.0)
+    monkeypatch.setattr("clipcli.runs.dedupe.workers._CODE", "raise SystemExit")
+    assert run("dedupe", library, *options).stdout == here.stdout

@@ -3,6 +3,7 @@
 image_files.py       images → contents, each with the files that hold it
 facts.py             what the cache keeps of every picture: its facts and its sketch
 signatures.py        pictures read again, small, and compared; verdicts are kept between runs
+workers.py           processes that open and compare pictures
 candidates.py        which contents are worth comparing: by sketches, or by vectors
 groups.py            candidates → exact, near, edited and similar groups
 against.py           the same against a reference set

@@ -51,6 +51,10 @@ class Content:
     digest: str
     files: tuple[ImageFile, ...]
 
+    def with_one_file(self) -> Content:
+        """Return the same content without its further files: what a worker must know."""
+        return Content(self.digest, self.files[:1])
+
     @property
     def is_one_file(self) -> bool:
         """Return True if all of them are names of one file, so that there is no copy."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import weakref
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
 
 from clipcli import images
+from clipcli.cache import NoCache
 from clipcli.core.devices import single_threaded_blas, usable_cores
 from clipcli.errors import ImageError
 from clipcli.images.digests import pixel_digest
 from clipcli.images.thumbnails import COMPARED, glance, laid_on
 from clipcli.runs.dedupe.facts import Facts
+from clipcli.runs.dedupe.workers import WorkerLostError, WorkerPool
 from clipcli.tasks.dedupe.detail import Spectrum, spectrum
 from clipcli.tasks.dedupe.likeness import Likeness, Signature, Verdict, compare, sign
 from clipcli.tasks.dedupe.sheets import flat_share, is_coloured
@@ -26,7 +30,7 @@ from clipcli.tasks.dedupe.sketches import sketch_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from clipcli.cache import EmbeddingCache, NoCache
+    from clipcli.cache import EmbeddingCache
     from clipcli.images.thumbnails import Glance
     from clipcli.runs.dedupe.image_files import Content
 
@@ -42,8 +46,12 @@ _RULES: Final = 6
 _VERDICT: Final = struct.Struct("<BHdBd")
 _SPECTRUM: Final = struct.Struct("<20dqd4d")
 _DIGEST_BYTES: Final = 32
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+_SECONDS: Final = {"sketch": 0.0015, "compared": 0.01, "spectrum": 0.004, "digest": 0.002, "compare": 0.01}
+"""What a call takes, about, by the name of the method: workers must be worth their start."""
+_BY_WORKERS: Final = {"sketch", "compared", "spectrum", "digest"}
+_WORTH_S: Final = 1.0
+_CHUNK_S: Final = 0.05
+_Item = tuple[int, ...]
 
 
 def _nothing(_count: int) -> None:
@@ -69,7 +77,7 @@ class ImageSignature:
 class SignatureReader:
     """Looks at contents by their number."""
 
-    contents: Sequence[Content]
+    contents: Sequence[Content] | dict[int, Content]
     cache: EmbeddingCache | NoCache
     turns: bool
     orient: bool = True
@@ -85,6 +93,12 @@ class SignatureReader:
     _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
     _asked: set[tuple[int, int]] = field(default_factory=set)
     """Pairs that were looked up in the cache."""
+    remembered: int = _REMEMBERED
+    """Bytes of signatures to keep."""
+    _due_s: float = 0.0
+    """What all calls so far cost, about."""
+    _pool: WorkerPool | None = None
+    _may_start: bool = True
 
     def read(self, advance: Callable[[int], object]) -> None:
         """Fill `facts` for every content, and `errors` for those that cannot be read."""
@@ -96,7 +110,7 @@ class SignatureReader:
             self.facts.update((number, facts) for number, facts in kept.items() if facts is not None)
             fresh = [number for number in some if number not in self.facts]
             advance(len(some) - len(fresh))
-            for number, facts in zip(fresh, self._map(self._sketch, fresh, advance), strict=True):
+            for number, facts in zip(fresh, self._map("sketch", _each(fresh), advance), strict=True):
                 if facts is not None:
                     self.facts[number] = facts
             self.cache.put_blobs(
@@ -106,15 +120,16 @@ class SignatureReader:
     def prepare(self, numbers: Iterable[int]) -> None:
         """Look at several in parallel, so that what follows finds them done."""
         new = [number for number in dict.fromkeys(numbers) if number not in self._looks]
-        for number, look in zip(new, self._map(self._open, new), strict=True):
+        for number, look in zip(new, self._map("signature", _each(new)), strict=True):
             self._remember(number, look)
 
     def look(self, number: int) -> ImageSignature | None:
         """One content; None when it can no longer be read."""
         if number not in self._looks:
-            self._remember(number, self._open(number))
-        self._looks.move_to_end(number)
-        return self._looks[number]
+            self._remember(number, self.signature(number))
+        with suppress(KeyError):
+            self._looks.move_to_end(number)
+        return self._looks.get(number)
 
     def likeness(self, one: int, other: int) -> Likeness | None:
         """Return whether two contents show the same picture; None when one cannot be looked at."""
@@ -131,13 +146,24 @@ class SignatureReader:
         new = [key for key in new if key not in self._likenesses]
         for start in range(0, len(new), _PAIRS_AT_ONCE):
             some = new[start : start + _PAIRS_AT_ONCE]
-            self.prepare(number for pair in some for number in pair)
-            found = zip(some, self._map(lambda pair: self.compare(*pair), some), strict=True)
-            fresh = {pair: likeness for pair, likeness in found if likeness is not None}
+            compared = zip(some, self._compared_all(some), strict=True)
+            fresh = {pair: likeness for pair, likeness in compared if likeness is not None}
             self._likenesses.update(fresh)
             self.cache.put_blobs(
                 self._space(f"pairs/{_RULES}"), [(self._key(pair), _packed(one)) for pair, one in fresh.items()]
             )
+
+    def _compared_all(self, pairs: Sequence[tuple[int, int]]) -> list[Likeness | None]:
+        if self._uses_processes("compared", pairs):
+            return self._map("compared", pairs)
+        self.prepare(number for pair in pairs for number in pair)
+        return self._map("compare", pairs)
+
+    def compared(self, one: int, other: int) -> Likeness | None:
+        """Compare in a worker, which keeps the signatures that it was last asked for."""
+        for number in (one, other):
+            self.look(number)
+        return self.compare(one, other)
 
     def compare(self, one: int, other: int) -> Likeness | None:
         """Return whether two contents show the same picture, or the same moving one; None when one cannot be looked at.
@@ -145,7 +171,7 @@ class SignatureReader:
         The lower digest comes first, so that the answer does not depend on the order of inputs.
         """
         first, second = sorted((one, other), key=lambda number: self.contents[number].digest)
-        a, b = (self._looks.get(number) or self._open(number) for number in (first, second))
+        a, b = (self._looks.get(number) or self.signature(number) for number in (first, second))
         if a is None or b is None:
             return None
         found = [compare(s, t) for s, t in zip(a.signatures, b.signatures, strict=False)]
@@ -162,7 +188,7 @@ class SignatureReader:
         space, keys = self._space("spectrum/2"), [self.contents[number].digest for number in numbers]
         kept = [_spectrum_of(data) for data in self.cache.get_blobs(space, keys)]
         new = [number for number, one in zip(numbers, kept, strict=True) if one is None]
-        made = dict(zip(new, self._map(self._spectrum, new), strict=True))
+        made = dict(zip(new, self._map("spectrum", _each(new)), strict=True))
         packed = {n: _SPECTRUM.pack(*one.power, one.pixels, one.waste, *one.tone) for n, one in made.items() if one}
         self.cache.put_blobs(space, [(self.contents[number].digest, data) for number, data in packed.items()])
         return [one or made[number] for number, one in zip(numbers, kept, strict=True)]
@@ -177,7 +203,7 @@ class SignatureReader:
         self._pixels.update((number, data.hex()) for number, data in whole if data is not None)
         fresh = [number for number in new if number not in self._pixels]
         advance(len(new) - len(fresh))
-        made = dict(zip(fresh, self._map(self._digest, fresh, advance), strict=True))
+        made = dict(zip(fresh, self._map("digest", _each(fresh), advance), strict=True))
         self._pixels.update(made)
         self.cache.put_blobs(
             space, [(self.contents[n].digest, bytes.fromhex(digest)) for n, digest in made.items() if digest]
@@ -192,17 +218,59 @@ class SignatureReader:
         ways = ("" if self.orient else "/unrotated") + ("/turns" if self.turns and what.startswith("pairs") else "")
         return f"{what}/{self.rendering.name}{ways}"
 
-    def _map(
-        self, work: Callable[[_Item], _Result], items: Sequence[_Item], advance: Callable[[int], object] = _nothing
-    ) -> list[_Result]:
-        """Return the results of all items, in their order, on every core."""
-        found = []
+    def _map(self, method: str, items: Sequence[_Item], advance: Callable[[int], object] = _nothing) -> list[Any]:
+        """Return what a method answers to all items, in their order, on every core."""
+        count = self.workers or usable_cores()
+        apart = self._uses_processes(method, items)
+        self._due_s += len(items) * _SECONDS.get(method, 0.0)
+        size = max(1, min(int(_CHUNK_S / _SECONDS[method]), -(-len(items) // count))) if apart else 1
+        chunks = [items[start : start + size] for start in range(0, len(items), size)]
+        results: list[Any] = []
         if items:
-            with single_threaded_blas(), ThreadPoolExecutor(self.workers or usable_cores()) as pool:
-                for result in pool.map(work, items):
-                    found.append(result)
-                    advance(1)
-        return found
+            with single_threaded_blas(), ThreadPoolExecutor(count) as threads:
+                for chunk in threads.map(lambda some: self._call(method, some, apart=apart), chunks):
+                    results += chunk
+                    advance(len(chunk))
+        return results
+
+    def _call(self, method: str, items: Sequence[_Item], *, apart: bool) -> list[Any]:
+        """Return what a method answers to some items; from a worker, unless none is wanted or it is lost."""
+        if apart and self._pool is not None:
+            numbers = {number for item in items for number in item}
+            known = {number: self.contents[number].with_one_file() for number in numbers}
+            try:
+                results, errors = self._pool.call(method, items, known)
+            except WorkerLostError:
+                self._may_start = False
+            else:
+                self.errors.update(errors)
+                return results
+        return [getattr(self, method)(*item) for item in items]
+
+    def _uses_processes(self, method: str, items: Sequence[_Item]) -> bool:
+        """Return whether workers take these calls: they are worth their start, and all pictures are files."""
+        due = self._due_s + len(items) * _SECONDS.get(method, 0.0)
+        if method not in _BY_WORKERS or due < _WORTH_S:
+            return False
+        files = (self.contents[number].files[0] for item in items for number in item)
+        if not all(file.state.is_file for file in files):
+            return False  # what is in an archive or far away is read by this process alone
+        if self._pool is None and self._may_start:
+            self._start_workers(self.workers or usable_cores())
+        return self._may_start
+
+    def _start_workers(self, count: int) -> None:
+        settings = {
+            "contents": {}, "cache": NoCache(), "turns": self.turns, "orient": self.orient,
+            "rendering": self.rendering, "max_pixels": self.max_pixels, "workers": 1,
+            "remembered": self.remembered // count,
+        }  # fmt: skip
+        self._pool = WorkerPool(count, SignatureReader, settings)
+        weakref.finalize(self, self._pool.close)
+        try:
+            self._may_start = count > 1 and self._pool.start()
+        except OSError:
+            self._may_start = False
 
     def _recall(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Take verdicts from the cache that were not looked up before."""
@@ -238,7 +306,8 @@ class SignatureReader:
             self.errors[number] = error.bare()
             return None
 
-    def _sketch(self, number: int) -> Facts | None:
+    def sketch(self, number: int) -> Facts | None:
+        """Read the facts of a picture; None, with an entry in `errors`, when it cannot be read."""
         seen = self._glance(number, _SKETCHED)
         if seen is None:
             return None
@@ -252,7 +321,8 @@ class SignatureReader:
         return Facts(seen.width, seen.height, seen.frames, seen.format, coloured, seen.camera, flat_share(grey),
                      sketch_of(grey))  # fmt: skip
 
-    def _open(self, number: int) -> ImageSignature | None:
+    def signature(self, number: int) -> ImageSignature | None:
+        """Read what is compared of a picture; None, with an entry in `errors`, when it cannot be read."""
         seen = self._glance(number, COMPARED)
         if seen is None:
             return None
@@ -265,7 +335,8 @@ class SignatureReader:
         signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in pictures)
         return ImageSignature(seen.frames, signatures, seen.whole)
 
-    def _spectrum(self, number: int) -> Spectrum | None:
+    def spectrum(self, number: int) -> Spectrum | None:
+        """Read what a picture holds at full size; None for animations, and when it cannot be read."""
         look = self.look(number)
         if look is None or look.frames > 1:
             return None
@@ -277,12 +348,17 @@ class SignatureReader:
             return None
         return spectrum(grey, look.signatures[0].sheet)
 
-    def _digest(self, number: int) -> str:
+    def digest(self, number: int) -> str:
+        """Return the digest of a picture's full pixels; empty when it cannot be read."""
         try:
             data = images.read(self.contents[number].files[0].path)
             return pixel_digest(data, orient=self.orient, max_pixels=self._limit)
         except ImageError:
             return ""
+
+
+def _each(numbers: Iterable[int]) -> list[tuple[int]]:
+    return [(number,) for number in numbers]
 
 
 def _shrunk(picture: Image.Image) -> Image.Image:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, PairBuffer
+from clipcli.core.devices import single_threaded_blas, usable_cores
+from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, PairBuffer, Pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
     from clipcli.core.vectors import Vectors
     from clipcli.tasks.dedupe.join_rows import Indices, RowSource
-    from clipcli.tasks.dedupe.pairs import Pairs
 
 _ROWS_AT_ONCE: Final = 16_384
 
@@ -73,6 +74,9 @@ def _hashes(vectors: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
 _ROWS: Final = 1024
 _COLUMNS: Final = 4096
 """A block of 1024 × 4096 float32 is 16 MB: large enough that the product runs at full speed, on one core or on many."""
+_FEW_ROWS: Final = 256
+_FEW_COLUMNS: Final = 1024
+"""The same for one core: 1 MB is read three more times from its own cache."""
 
 
 def join_self(
@@ -115,15 +119,34 @@ def join_sets(
 
     Of each query the `limit` best references are kept.
     """
-    pairs = PairBuffer(len(queries), selfjoin=False, limit=limit)
-    out = np.empty((_ROWS, _COLUMNS), np.float32)
-    for row in range(0, len(queries), _ROWS):
-        left = queries.block(row, min(row + _ROWS, len(queries)))
-        for column in range(0, len(references), _COLUMNS):
-            right = references.block(column, min(column + _COLUMNS, len(references)))
-            pairs.add_block(_product(left, right, out), threshold, row, column)
-        advance(len(left))
+    starts = range(0, len(queries), _ROWS)
+
+    def of_rows(start: int) -> Pairs:
+        return _join_rows(queries.block(start, min(start + _ROWS, len(queries))), references, threshold, limit)
+
+    parts: list[Pairs] = []
+    with single_threaded_blas(), ThreadPoolExecutor(usable_cores()) as pool:
+        for start, pairs in zip(starts, pool.map(of_rows, starts), strict=True):
+            parts.append(Pairs(pairs.first + start, pairs.second, pairs.cosine, pairs.crowded))
+            advance(len(pairs.crowded))
+    return _concatenated(parts)
+
+
+def _join_rows(left: Vectors, references: RowSource, threshold: float, limit: int) -> Pairs:
+    """Pairs of some queries with all references. Blocks are small enough to stay in the cache of one core."""
+    pairs = PairBuffer(len(left), selfjoin=False, limit=limit)
+    out = np.empty((_FEW_ROWS, _FEW_COLUMNS), np.float32)
+    for column in range(0, len(references), _FEW_COLUMNS):
+        right = references.block(column, min(column + _FEW_COLUMNS, len(references)))
+        for row in range(0, len(left), _FEW_ROWS):
+            pairs.add_block(_product(left[row : row + _FEW_ROWS], right, out), threshold, row, column)
     return pairs.finish()
+
+
+def _concatenated(parts: Sequence[Pairs]) -> Pairs:
+    empty = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, bool))
+    names = ("first", "second", "cosine", "crowded")
+    return Pairs(*(np.concatenate([getattr(part, name) for part in (empty, *parts)]) for name in names))
 
 
 def _product(left: Vectors, right: Vectors, out: Vectors) -> Vectors:

@@ -151,7 +151,7 @@ def is_coloured(image: Image.Image) -> bool:
     from PIL import Image as Pillow
 
     square = grounded(image).resize((_COLOURS, _COLOURS), Pillow.Resampling.BOX).convert("YCbCr")
-    return any(max(high - 128, 128 - low) > _COLOURED for low, high in square.getextrema()[1:])
+    return bool(np.abs(np.asarray(square, np.int16)[..., 1:] - 128).max() > _COLOURED)
 
 
 def sheet_from(grey: npt.NDArray[np.uint8], colour: npt.NDArray[np.int8], pixels: tuple[int, int]) -> Sheet:

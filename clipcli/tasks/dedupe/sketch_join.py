@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipcli.core.devices import single_threaded_blas
+from clipcli.core.devices import single_threaded_blas, usable_cores
 from clipcli.tasks.dedupe.alignment import DRAWN
 from clipcli.tasks.dedupe.likeness import TURNS, turn
 from clipcli.tasks.dedupe.pairs import Pairs, ranks_of
@@ -47,6 +47,8 @@ _AT_ONCE: Final = 256
 _KEPT_AT_ONCE: Final = 4096
 _CLEAR: Final = 0.95
 """Correlation at the first screen from which the next one has nothing to say."""
+_TIES: Final = 5
+"""Decimals in which matches of two pictures are held against each other."""
 _SCREENED: Final = 16
 """Candidates of a picture that are screened, and any that is among these of either side."""
 
@@ -134,12 +136,12 @@ class _Matches:
     first: Indices
     second: Indices
     score: npt.NDArray[np.float32]
-    window: Greys
-    """(m, 32, 32) the sketch whose window matched."""
+    window: Indices
+    """(m,) the number of the sketch whose window matched."""
     which: Indices
     """(m,) which window of it."""
-    whole: Greys
-    """(m, 32, 32) the sketch, turned, that matched as a whole."""
+    whole: Indices
+    """(m,) the number of the sketch, turned, that matched as a whole."""
 
 
 def candidate_pairs(one: SketchSet, other: SketchSet, join: Join, *, turns: bool) -> Pairs:
@@ -155,30 +157,51 @@ def candidate_pairs(one: SketchSet, other: SketchSet, join: Join, *, turns: bool
         Pairs of pictures, each once: `first < second` in a join of a set with itself.
     """
     itself = one is other
-    found = [_matches(one, other, join, turns=turns)]
+    ways = TURNS if turns else 1
+    sets = [(one, other.turned(ways))] if itself else [(one, other.turned(ways)), (other, one.turned(ways))]
+    matches = [_matches(windows, wholes, join) for windows, wholes in sets]
     if not itself:
-        back = _matches(other, one, join, turns=turns)
-        found.append(_Matches(back.second, back.first, back.score, back.window, back.which, back.whole))
-    every = _once(_joined(found), itself=itself)
-    score = _screened(every, np.minimum(one.drawn[every.first], one.drawn[every.second]) > DRAWN)
+        back = matches[1]
+        window, whole = back.window + len(one.grey), back.whole + len(sets[0][1].grey)
+        matches[1] = _Matches(back.second, back.first, back.score, window, back.which, whole)
+    every = _once(_joined(matches), itself=itself)
+    sketches = _Sketches([windows.grey for windows, _ in sets], [wholes.grey for _, wholes in sets])
+    score = _screened(every, sketches, np.minimum(one.drawn[every.first], one.drawn[every.second]) > DRAWN)
     keep = score > 0
     return Pairs(every.first[keep], every.second[keep], score[keep], np.zeros(len(one.drawn), bool))
 
 
-def _matches(one: SketchSet, other: SketchSet, join: Join, *, turns: bool) -> _Matches:
-    wholes = other.turned(TURNS if turns else 1)
+@dataclass(frozen=True)
+class _Sketches:
+    """What matches are numbers of: a set, or two sets one behind the other."""
+
+    windows: Sequence[Greys]
+    wholes: Sequence[Greys]
+
+
+def _take(parts: Sequence[Greys], numbers: Indices) -> Greys:
+    """Return the sketches of some numbers, (n, 32, 32)."""
+    if len(parts) == 1 or not len(numbers):
+        return parts[0][numbers]
+    first = numbers < len(parts[0])
+    taken = np.empty((len(numbers), SIDE, SIDE), np.uint8)
+    taken[first], taken[~first] = parts[0][numbers[first]], parts[1][numbers[~first] - len(parts[0])]
+    return taken
+
+
+def _matches(one: SketchSet, wholes: SketchSet, join: Join) -> _Matches:
     pairs = join(WindowRows(one.grey), WindowRows.of_wholes(wholes.grey), CANDIDATE, _PER_WINDOW)
-    stretch, which = np.divmod(pairs.first, len(WINDOWS))
-    first, second = one.owner[stretch], wholes.owner[pairs.second]
+    window, which = np.divmod(pairs.first, len(WINDOWS))
+    first, second = one.owner[window], wholes.owner[pairs.second]
     differ = first != second
-    return _Matches(first[differ], second[differ], pairs.cosine[differ], one.grey[stretch[differ]], which[differ],
-                    wholes.grey[pairs.second[differ]])  # fmt: skip
+    return _Matches(first[differ], second[differ], pairs.cosine[differ], window[differ], which[differ],
+                    pairs.second[differ])  # fmt: skip
 
 
-def _joined(found: list[_Matches]) -> _Matches:
-    if len(found) == 1:
-        return found[0]
-    one, two = found
+def _joined(matches: list[_Matches]) -> _Matches:
+    if len(matches) == 1:
+        return matches[0]
+    one, two = matches
     return _Matches(*(np.concatenate([getattr(one, name), getattr(two, name)]) for name in
                       ("first", "second", "score", "window", "which", "whole")))  # fmt: skip
 
@@ -188,7 +211,8 @@ def _once(found: _Matches, *, itself: bool) -> _Matches:
     low, high = found.first, found.second
     if itself:
         low, high = np.minimum(low, high), np.maximum(low, high)
-    order = np.lexsort((-found.score, high, low))
+    score = np.round(found.score, _TIES)  # so that the rounding of a product does not choose among equals
+    order = np.lexsort((found.first, found.which, -score, high, low))
     low, high = low[order], high[order]
     fresh = np.ones(len(order), bool)
     fresh[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
@@ -205,27 +229,27 @@ def _among_best(first: Indices, second: Indices, score: npt.NDArray[np.float32])
     return np.asarray(np.minimum(ranks[: len(first)], ranks[len(first) :]) < _SCREENED, bool)
 
 
-def _screened(found: _Matches, drawn: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+def _screened(found: _Matches, sketches: _Sketches, drawn: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """(m,) the score of each pair; 0 for what is let go of."""
     stays = (found.score >= _SAME) | (drawn & (found.score >= _SURE))
     score = np.where(stays, found.score, 1).astype(np.float32)
     alive = np.flatnonzero(~stays)
-    with single_threaded_blas(), ThreadPoolExecutor() as pool:
+    with single_threaded_blas(), ThreadPoolExecutor(usable_cores()) as pool:
         for side, steps, least in _SCREENS:
             parts = [alive[start : start + _AT_ONCE] for start in range(0, len(alive), _AT_ONCE)]
-            values = list(pool.map(lambda part: _fits(found, part, side, steps), parts))  # noqa: B023 - used at once
+            values = list(pool.map(lambda part: _fits(found, sketches, part, side, steps), parts))  # noqa: B023 - used at once
             fits = np.concatenate([np.zeros(0, np.float32), *values])
             score[alive] = np.where(fits >= least, np.minimum(fits, 1), 0)
             alive = alive[(fits >= least) & (fits < _CLEAR)]
     return score
 
 
-def _fits(found: _Matches, some: Indices, side: int, steps: int) -> npt.NDArray[np.float32]:
+def _fits(found: _Matches, sketches: _Sketches, some: Indices, side: int, steps: int) -> npt.NDArray[np.float32]:
     first = np.empty((len(some), side, side), np.float32)
     for which in np.unique(found.which[some]).tolist():
         here = found.which[some] == which
-        first[here] = _cut(found.window[some[here]], which, side)
-    return aligned_correlations(first, _cut(found.whole[some], 0, side), steps)
+        first[here] = _cut(_take(sketches.windows, found.window[some[here]]), which, side)
+    return aligned_correlations(first, _cut(_take(sketches.wholes, found.whole[some]), 0, side), steps)
 
 
 def _cut(grey: Greys, window: int, side: int) -> Grey:
