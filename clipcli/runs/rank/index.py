@@ -162,7 +162,7 @@ class Index:
         array = np.lib.format.open_memmap(Path(self.path) / name, mode="r")
         if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
             raise DecodeError(f"{name} does not belong to it")
-        return array
+        return np.asarray(array)  # a slice of a plain array takes a tenth of the time
 
     def _refuse_stale(self) -> None:
         """Raise VectorsError if the vector file has changed: the index would name the wrong images."""

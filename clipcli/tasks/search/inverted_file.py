@@ -10,6 +10,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from clipcli.core.devices import usable_cores
 from clipcli.tasks.k_means import k_means, nearest_centres
-from clipcli.tasks.search.sign_codes import ROWS_AT_ONCE, ProductCounter, QueryCode
+from clipcli.tasks.search.sign_codes import ProductCounter, QueryCode, rows_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,66 +107,62 @@ class InvertedFile:
 
     def candidates(self, query: Vector, probes: int, count: int) -> npt.NDArray[np.int64]:
         """Return up to `count` rows of the `probes` best cells whose estimated cosines are largest, in any order."""
-        firsts, offsets, estimates = self._scan(query, probes)
+        cells, ends, estimates = self._scan(query, probes)
         best = _largest(estimates, count)
-        stretch = np.searchsorted(offsets, best, "right") - 1
-        return np.asarray(self.rows[firsts[stretch] + best - offsets[stretch]])
+        owner = np.searchsorted(ends, best, "right")
+        return np.asarray(self.rows[self.starts[cells[owner] + 1] - (ends[owner] - best)])
 
     def estimates(self, query: Vector, probes: int) -> tuple[npt.NDArray[np.int64], Scores]:
         """Return all rows of the `probes` best cells for a query, and their estimated cosines."""
-        firsts, offsets, estimates = self._scan(query, probes)
-        lengths = np.diff(np.append(offsets, len(estimates)))
-        rows = [self.rows[first : first + length] for first, length in zip(firsts, lengths, strict=True)]
-        return np.concatenate([np.empty(0, np.int64), *rows]), estimates
+        cells, _, estimates = self._scan(query, probes)
+        return np.concatenate([np.empty(0, np.int64), *(self.rows[run] for run in self._runs(cells))]), estimates
 
     def _scan(self, query: Vector, probes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Scores]:
         """Estimate cosines of a query with all rows of its `probes` best cells, on all cores.
 
         Returns:
-            The position of the first row of each stretch of neighbouring cells; where each stretch begins in the third
-            array; and the estimates.
+            The cells; where the rows of each end in the third array; and the estimates.
         """
-        scores = self.centres @ query
-        stretches = self._stretches(best_cells(scores, probes))
-        firsts, lasts = self.starts[stretches].T
-        offsets = np.concatenate([[0], np.cumsum(lasts - firsts)])
-        estimates = np.empty(offsets[-1], np.float32)
-        code = QueryCode.of(query @ self.rotation)
-        waiting = iter(zip(stretches.tolist(), offsets.tolist(), strict=False))  # one for all threads
+        # Not by BLAS, whose threads go on spinning where those below should run.
+        scores = np.einsum("ij,j->i", self.centres, query)
+        code = QueryCode.of(np.einsum("i,ij->j", query, self.rotation))
+        cells = best_cells(scores, probes)
+        sizes = self.starts[cells + 1] - self.starts[cells]
+        ends = np.cumsum(sizes)
+        estimates = np.empty(ends[-1], np.float32)
+        batch = _STEPS_PER_BATCH * rows_at_once(len(self.codes))
+        edges = [0, *(np.flatnonzero(np.diff(ends // batch)) + 1).tolist(), len(cells)]
+        batches = pairwise(edges)  # one for all threads
 
         def work(_: int) -> None:
             counter = ProductCounter(code)
-            for (first, last), offset in waiting:
-                self._estimate(counter, scores, first, last, estimates[offset:])
+            for first, last in batches:
+                own, out = cells[first:last], estimates[ends[first] - sizes[first] : ends[last - 1]]
+                runs = self._runs(own)
+                counter.products(np.concatenate([self.codes[:, run] for run in runs], axis=1), out)
+                out *= np.concatenate([self.factors[run] for run in runs])
+                out += np.repeat(scores[own], sizes[first:last])
 
         if len(estimates) < _FEW_ROWS:
             work(0)
         else:
             list(self._threads.map(work, range(usable_cores())))
-        return firsts, offsets[:-1], estimates
+        return cells, ends, estimates
 
-    def _estimate(self, counter: ProductCounter, scores: Scores, first: int, last: int, out: Scores) -> None:
-        """Write the estimates of all rows of neighbouring cells to the beginning of `out`."""
-        starts = self.starts[first : last + 1]
-        rows = slice(int(starts[0]), int(starts[-1]))
-        estimates = out[: rows.stop - rows.start]
-        counter.products(self.codes[:, rows], estimates)
-        estimates *= self.factors[rows]
-        estimates += np.repeat(scores[first:last], np.diff(starts))
-
-    def _stretches(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the (first, last + 1) cells of stretches of neighbouring cells, of about `ROWS_AT_ONCE` rows each."""
-        ends = np.cumsum(self.starts[cells + 1] - self.starts[cells]) // ROWS_AT_ONCE
-        edges = np.flatnonzero((np.diff(cells) > 1) | (np.diff(ends) > 0))
-        firsts = cells[np.concatenate([[0], edges + 1])]
-        lasts = cells[np.concatenate([edges, [len(cells) - 1]])]
-        return np.stack([firsts, lasts + 1], axis=1)
+    def _runs(self, cells: npt.NDArray[np.int64]) -> list[slice]:
+        """Return the positions of the rows of ascending cells, those of neighbouring cells together."""
+        edges = np.flatnonzero(np.diff(cells) > 1)
+        firsts = self.starts[cells[np.concatenate([[0], edges + 1])]]
+        lasts = self.starts[cells[np.concatenate([edges, [len(cells) - 1]])] + 1]
+        return [slice(first, last) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(usable_cores(), "cells")
 
 
+_STEPS_PER_BATCH: Final = 4
+"""Times `rows_at_once` of rows that a thread takes together."""
 _FEW_ROWS: Final = 50_000
 """Rows that one thread estimates faster than several."""
 _SAMPLED: Final = 64

@@ -24,8 +24,8 @@ _PLANE_WEIGHTS: Final = (1, 2, 4, -8)
 _LARGEST: Final = 7
 _WORDS_PER_BYTE: Final = 3
 """Words whose counts of 64 bits add up in eight bits."""
-ROWS_AT_ONCE: Final = 4096
-"""Rows whose products are computed together: their counts stay in the processor's cache."""
+_WORDS_AT_ONCE: Final = 1 << 15
+"""Words of codes that are counted together. Few large steps: threads wait for each other between steps of Python."""
 
 
 def words_of(dim: int) -> int:
@@ -54,6 +54,11 @@ def encode_signs(residuals: Vectors) -> tuple[Codes, Scores]:
     return codes, np.asarray(factors, np.float32)
 
 
+def rows_at_once(words: int) -> int:
+    """Return the number of rows, of so many words each, whose products are computed together."""
+    return max(_WORDS_AT_ONCE // words, 1)
+
+
 @dataclass(frozen=True)
 class QueryCode:
     """A rotated query in four bits per dimension."""
@@ -79,16 +84,17 @@ class ProductCounter:
     def __init__(self, query: QueryCode) -> None:
         self._query = query
         planes, words, _ = query.planes.shape
-        self._common = np.empty((planes, words, ROWS_AT_ONCE), np.uint64)
-        self._counts = np.empty((planes, words, ROWS_AT_ONCE), np.uint8)
+        self._rows = rows_at_once(words)
+        self._common = np.empty((planes, words, self._rows), np.uint64)
+        self._counts = np.empty((planes, words, self._rows), np.uint8)
         parts = -(-words // _WORDS_PER_BYTE)
-        self._sums = np.empty((planes, parts, ROWS_AT_ONCE), np.float32)
+        self._sums = np.empty((planes, parts, self._rows), np.float32)
         self._weights = np.repeat(np.array(_PLANE_WEIGHTS, np.float32), parts)
 
     def products(self, codes: Codes, out: Scores) -> None:
         """Write the product of the query with the signs of each row: (words, n) codes → (n,) float32."""
-        for start in range(0, len(out), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        for start in range(0, len(out), self._rows):
+            rows = slice(start, start + self._rows)
             self._write(codes[:, rows], out[rows])
 
     def _write(self, codes: Codes, out: Scores) -> None:

@@ -8,7 +8,7 @@ import pytest
 from clipcli.core.vectors import unit_length
 from clipcli.tasks.search import inverted_file
 from clipcli.tasks.search.inverted_file import InvertedFile, Partition, _largest, best_cells, cell_count
-from clipcli.tasks.search.sign_codes import ROWS_AT_ONCE, ProductCounter, QueryCode, encode_signs, rotation, words_of
+from clipcli.tasks.search.sign_codes import ProductCounter, QueryCode, encode_signs, rotation, rows_at_once, words_of
 
 
 def clusters(rows, dim, seed=0):
@@ -91,11 +91,12 @@ def test_equal_vectors_need_no_more_than_their_one_centre():
 @pytest.mark.parametrize("dim", [64, 200, 512])
 def test_products_are_those_of_the_rounded_query_for_any_number_of_rows(dim):
     chance, bits = np.random.default_rng(5), words_of(dim) * 64
-    query, signs = chance.standard_normal(bits).astype(np.float32), chance.random((2 * ROWS_AT_ONCE + 3, bits)) > 0.5
+    step_rows = rows_at_once(words_of(dim))
+    query, signs = chance.standard_normal(bits).astype(np.float32), chance.random((2 * step_rows + 3, bits)) > 0.5
     codes = np.packbits(signs, axis=1).view(np.uint64)
     step = np.abs(query).max() / 7
     expected = (2.0 * signs - 1) @ (np.rint(query / step) * step)
-    for rows in (0, 1, ROWS_AT_ONCE, len(codes)):
+    for rows in (0, 1, step_rows, len(codes)):
         assert products(query, np.eye(bits), codes[:rows]) == pytest.approx(expected[:rows], abs=1e-3)
 
 
