@@ -136,7 +136,7 @@ def test_a_fault_that_stays_ends_in_an_error_row(web, images):
             "error": {"stage": "read", "reason": "the server answered 503 Service Unavailable"},
         }
     ]
-    assert web.bodies("/a.png") == fetch.TRIES
+    assert web.bodies("/a.png") == filesystems.TRIES
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "access denied"), (404, "no such object"), (400, "answered 400")])
@@ -152,7 +152,7 @@ def test_a_server_that_is_silent_is_given_up(web, monkeypatch):
     web.silent.add("/a.png")
     with pytest.raises(ImageError, match=r"no answer within 0.05 s"):
         reading.read(f"{web.url}/a.png")
-    assert web.bodies("/a.png") == fetch.TRIES
+    assert web.bodies("/a.png") == filesystems.TRIES
 
 
 @pytest.mark.parametrize("given", ["soon", "-1", "0", "inf", "nan"])
@@ -205,7 +205,7 @@ def test_who_stops_waiting_is_not_held_up(web, images):
     stopped = threading.Event()
 
     def wait_for_answer() -> None:
-        fetch.give_up_when(stopped)
+        filesystems.give_up_when(stopped)
         with pytest.raises(ImageError):
             reading.read(f"{web.url}/a.png")
 
