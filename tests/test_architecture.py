@@ -71,14 +71,11 @@ MAY_IMPORT = {
     "torch": {
         "engines/openclip_registry.py",
         "engines/detector.py",
-        "engines/text_states.py",
         "engines/openclip.py",
         "engines/torch_devices.py",
         "engines/nvjpeg.py",
         "engines/onnx_export.py",
-        "engines/errors.py",
         "engines/openclip_towers.py",
-        "engines/parity.py",
         "engines/torch_search.py",
     },
     "open_clip": {
@@ -86,7 +83,6 @@ MAY_IMPORT = {
         "engines/openclip.py",
         "engines/onnx_export.py",
         "engines/checkpoint.py",
-        "engines/tokenizer_export.py",
         "engines/hugging_face.py",
     },
     "transformers": {"engines/hugging_face.py"},

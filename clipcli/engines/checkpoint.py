@@ -1,31 +1,41 @@
-"""Resolve a model's name to files on disk and a config, and compute its fingerprint."""
+"""Resolve a model's name to files on disk and a config, compute its fingerprint, and explain damaged files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from open_clip import get_model_config, list_pretrained_tags_by_model
 from open_clip.pretrained import get_pretrained_cfg
+from safetensors import SafetensorError
 
 from clipcli.core.encoder import ModelInfo
 from clipcli.core.files import is_file
 from clipcli.engines.model_config import check_model_config, parse_json, tokenizer_files
 from clipcli.engines.openclip_registry import configs, definition, preprocessing_of, repository
-from clipcli.errors import ModelError
+from clipcli.engines.torch_devices import one_kind_of_memory_error
+from clipcli.errors import DeviceError, ModelError
 from clipcli.hub import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from clipcli.core.encoder import ModelSpec, Preprocessing
+    from clipcli.engines.detector_files import DetectorFiles
     from clipcli.hub import Hub
 
 _CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 _PARTS = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
+_BAD_FILES = (
+    RuntimeError, LookupError, EOFError, TypeError, ValueError, AttributeError, AssertionError, OSError, StopIteration,
+    ArithmeticError,
+)  # fmt: skip
+"""Exceptions of open_clip, timm and torch for configs and weights that do not fit together."""
 
 
 @dataclass(frozen=True)
@@ -199,3 +209,50 @@ def _weights_in(folder: Path) -> Path:
         problem = "has no weights" if not weights else "has several: " + ", ".join(path.name for path in weights)
         raise ModelError(f"{folder} {problem}", hint=f"name the one to use {WEIGHTS[0]}")
     return weights[0]
+
+
+@contextmanager
+def plain_words(source: ModelFiles | DetectorFiles) -> Iterator[None]:
+    """Turn errors about a model's files into errors of one line that name the file.
+
+    Raises:
+        ModelError: the files are damaged, do not fit together, or would run code.
+        DeviceError: the model does not fit into memory.
+    """
+    path = source.weights
+    try:
+        with one_kind_of_memory_error():
+            yield
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path} is damaged or not a safetensors file: {_first_line(error)}",
+            hint="download it again (clipcli models verify checks its hash)",
+        ) from error
+    except UnpicklingError as error:
+        if "nsupported" not in str(error):
+            raise ModelError(f"{path} is damaged or not a checkpoint", hint=_load_hint(error)) from error
+        raise ModelError(
+            f"{path} is a pickle with more than tensors; loading it would run its code",
+            hint="convert it to safetensors if you trust it",
+        ) from error
+    except MemoryError as error:
+        raise DeviceError(
+            f"{source.name} does not fit into memory: {error}", hint="use a smaller model, or --precision fp16"
+        ) from error
+    except _BAD_FILES as error:
+        raise ModelError(
+            f"cannot load {source.name} from {path}: {_first_line(error)}", hint=_load_hint(error)
+        ) from error
+    except ImportError as error:
+        raise ModelError(f"{source.name} needs a package that is not installed: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] if lines else type(error).__name__
+
+
+def _load_hint(error: BaseException) -> str:
+    if "state_dict" in str(error):
+        return "these weights belong to another architecture"
+    return "clipcli models verify checks whether the file is complete"

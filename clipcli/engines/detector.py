@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 import torch
 
+from clipcli.engines.checkpoint import plain_words
 from clipcli.engines.detector_files import DETECTORS
-from clipcli.engines.errors import one_kind_of_memory_error, plain_words
 from clipcli.engines.hugging_face import load_detector
 from clipcli.engines.openclip import quiet_open_clip
-from clipcli.engines.torch_devices import all_threads
+from clipcli.engines.torch_devices import all_threads, one_kind_of_memory_error
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,22 +1,68 @@
-"""Decode JPEG files on an NVIDIA GPU (nvJPEG, through torchvision); files it cannot decode are left to the CPU."""
+"""Decode JPEG files on an NVIDIA GPU (nvJPEG, through torchvision); files it cannot decode are left to the CPU.
+
+torch is imported with the first image.
+"""
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torch.nn.functional import adaptive_avg_pool2d
 
-from clipcli.errors import DeviceError
+from clipcli.core.devices import accelerator
+from clipcli.core.optional_packages import require_torch
+from clipcli.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
+
 _TAIL_BYTES = 64
 """Bytes at the end of a file in which the end marker is searched; some programs append a few bytes."""
 _END = b"\xff\xd9"
+
+_FAST_DECODE_HINT = "--fast-decode decodes large photos faster on the CPU"
+
+
+def gpu_decoder(device: str) -> GpuDecoder:
+    """Return a decoder for the model's device; nothing is loaded yet.
+
+    Raises:
+        UsageError: the device is not a CUDA device.
+        TorchMissingError: torch is not installed.
+        DeviceError: there is no CUDA device here.
+    """
+    if device.partition(":")[0] not in {"auto", "cuda"}:
+        raise UsageError(f"--gpu-decode needs a CUDA device, but --device is {device}", hint=_FAST_DECODE_HINT)
+    require_torch("--gpu-decode")
+    if accelerator() != "cuda":
+        raise DeviceError("--gpu-decode: no CUDA device here", hint=_FAST_DECODE_HINT)
+    return GpuDecoder("cuda" if device == "auto" else device)
+
+
+class GpuDecoder:
+    """A `JpegDecoder` that is loaded on first use, since a run from the cache needs none."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._decoder: JpegDecoder | None = None
+        self._lock = threading.Lock()
+        self.received = self.decoded = 0
+        """Number of JPEG files received, and of those decoded on the GPU."""
+
+    def __call__(self, data: bytes, min_size: tuple[int, int]) -> Image.Image | None:
+        """Decode a JPEG file to an image of no less than `min_size`, or return None."""
+        with self._lock:
+            if self._decoder is None:
+                self._decoder = JpegDecoder(self._device)
+        image = self._decoder(data, min_size)
+        with self._lock:
+            self.received += 1
+            self.decoded += image is not None
+        return image
 
 
 class JpegDecoder:
@@ -42,6 +88,9 @@ class JpegDecoder:
         """
         if _END not in data[-_TAIL_BYTES:]:
             return None
+        import torch
+        from torch.nn.functional import adaptive_avg_pool2d
+
         try:
             with torch.inference_mode():
                 # A copy, since torch warns about read-only memory.

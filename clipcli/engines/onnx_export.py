@@ -15,9 +15,10 @@ from torch import nn
 
 from clipcli import bundle as bundles
 from clipcli.bundle import stage as staging
-from clipcli.engines import onnx, parity, tokenizer_export
+from clipcli.engines import onnx, parity
 from clipcli.engines.openclip import quiet_open_clip
 from clipcli.engines.openclip_towers import CausalText, WholeTower, image_tower
+from clipcli.engines.tokenizer import export_tokenizer
 from clipcli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clipcli.bundle import Bundle, Manifest
-    from clipcli.core.encoder import Encoder, ModelInfo, Scoring
+    from clipcli.core.encoder import ModelInfo, Scoring
     from clipcli.core.vectors import Pixels, Vectors
-    from clipcli.engines.parity import Verification
 
 _SMALL = 1024
 """Tensors with fewer elements stay float32: norms and biases take little space, and rounding them costs accuracy."""
@@ -255,21 +255,9 @@ def export(
     return bundles.read(folder, stamps=stamps)
 
 
-def verify(
-    bundle: Bundle, source: Encoder, *, pixels: Sequence[Pixels] = (), texts: Sequence[str] = ()
-) -> Verification:
-    """Check every hash of a bundle, then compare its vectors with those of its source; see `parity.compare`.
-
-    Raises:
-        BundleError: a file is damaged.
-    """
-    bundles.check_hashes(bundle)
-    return parity.compare(source, onnx.load(bundle, expected_images=0), pixels=pixels, texts=texts)
-
-
 def _manifest(source: Exportable, precision: str, revision: str | None, name: str | None, stage: Path) -> Manifest:
     """Write tokenizer.json and return the manifest without files."""
-    text, spec = tokenizer_export.portable(source.tokenizer)
+    text, spec = export_tokenizer(source.tokenizer)
     (stage / bundles.TOKENIZER).write_text(text, encoding="utf-8")
     fingerprint = source.info.fingerprint
     if precision == "fp16":
@@ -286,7 +274,7 @@ def _manifest(source: Exportable, precision: str, revision: str | None, name: st
     )
 
 
-class _Texts(nn.Module):
+class _WholeTextTower(nn.Module):
     """A text tower whose output depends on padding, so it always gets the whole context."""
 
     def __init__(self, model: Any) -> None:
@@ -313,7 +301,7 @@ def _write_tower(source: Exportable, which: Literal["image", "text"], path: Path
         example = torch.ones(2, _EXAMPLE_LENGTH, dtype=torch.int64)
         shape[1] = torch.export.Dim("length", min=2, max=info.context_length)
     else:
-        tower, feed = _Texts(source.model), "tokens"
+        tower, feed = _WholeTextTower(source.model), "tokens"
         example = torch.ones(2, info.context_length, dtype=torch.int64)
     try:
         with _silence(), torch.no_grad():
@@ -360,7 +348,7 @@ class _Reference:
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         with torch.no_grad():
             tokens = self.source.tokenizer(list(texts), context_length=self.info.context_length)
-            return np.asarray(_Texts(self.source.model)(tokens).numpy(), np.float32)
+            return np.asarray(_WholeTextTower(self.source.model)(tokens).numpy(), np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [int(row.count_nonzero()) for row in self.source.tokenizer(list(texts))]

@@ -1,28 +1,36 @@
-"""The tokenizer of a bundle, without torch: open_clip's clean-up in Python, then the `tokenizers` library."""
+"""The tokenizer of a bundle, without torch: open_clip's clean-up in Python, then the `tokenizers` library; its export.
+
+The export writes one of open_clip's tokenizers as tokenizer.json, and the few settings that this file cannot hold.
+"""
 
 from __future__ import annotations
 
 import html
 import string
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from clipcli.errors import BundleError
+from clipcli.bundle import TokenizerSpec
+from clipcli.bundle.bundle import Clean
+from clipcli.errors import BundleError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tokenizers import Tokenizer as RawTokenizer
 
-    from clipcli.bundle import Bundle, TokenizerSpec
+    from clipcli.bundle import Bundle
 
 _LONGEST_TOKEN = 128
 """Characters per token of the context that are tokenized; the rest would be cut anyway, and tokenizing a text of some
 megabytes takes minutes."""
 _SPARE = 4096
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+PROBE = "A photo of 2 dogs, isn't it? naïve café — 東京 🙂"
+_CLEAN_UP_BY_FUNCTION = {f"_clean_{name}": name for name in get_args(Clean)}
+"""Function of open_clip.tokenizer → open_clip's name of the clean-up."""
 
 
 def clean(text: str, how: str) -> str:
@@ -110,3 +118,84 @@ def load(bundle: Bundle) -> Tokenizer:
             hint="Export or download the model again.",
         )
     return Tokenizer(raw, spec, bundle.info.context_length)
+
+
+def export_tokenizer(tokenizer: Any) -> tuple[str, TokenizerSpec]:
+    """Turn an open_clip tokenizer into the text of tokenizer.json, and its spec.
+
+    Raises:
+        ModelError: a bundle cannot reproduce this tokenizer.
+    """
+    how = _CLEAN_UP_BY_FUNCTION.get(tokenizer.clean_fn.__name__)
+    if how is None:
+        raise ModelError(f"cannot be exported: unknown text clean-up {tokenizer.clean_fn.__name__}")
+    if hasattr(tokenizer, "bpe_ranks"):
+        raw, pad_id, blank_id, spelt = _byte_pairs(tokenizer), 0, None, tuple(tokenizer.all_special_ids)
+    else:
+        raw, pad_id, blank_id = _hugging_face(tokenizer)
+        spelt = ()
+    probe = clean(PROBE, how)
+    spec = TokenizerSpec(
+        clean=how,
+        vocab_size=raw.get_vocab_size(),
+        end_ids=_end_ids(raw),
+        pad_id=pad_id,
+        blank_id=blank_id,
+        spelt_ids=spelt,
+        probe=probe,
+        probe_ids=tuple(raw.encode(probe).ids),
+    )
+    return raw.to_str(), spec
+
+
+def _byte_pairs(tokenizer: Any) -> RawTokenizer:
+    """Convert CLIP's byte-level BPE (open_clip.SimpleTokenizer), whose words end in `</w>`."""
+    from tokenizers import Regex, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer as RawTokenizer
+
+    if tokenizer.reduction_fn is not None:
+        raise ModelError("cannot be exported: its tokenizer drops tokens at random")
+    merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
+    raw = RawTokenizer(models.BPE(vocab=dict(tokenizer.encoder), merges=merges, end_of_word_suffix="</w>"))
+    words = Regex(f"(?i){tokenizer.pat.pattern}")
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    start, end = (tokenizer.decoder[index] for index in (tokenizer.sot_token_id, tokenizer.eot_token_id))
+    raw.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}",
+        special_tokens=[(start, tokenizer.sot_token_id), (end, tokenizer.eot_token_id)],
+    )
+    return raw
+
+
+def _hugging_face(tokenizer: Any) -> tuple[RawTokenizer, int, int | None]:
+    """Convert an open_clip.HFTokenizer; transformers' fast tokenizers already use tokenizer.json."""
+    from tokenizers import Tokenizer as RawTokenizer
+
+    inner = tokenizer.tokenizer
+    if tokenizer.tokenizer_mode:
+        raise ModelError(f"cannot be exported: its tokenizer mode {tokenizer.tokenizer_mode!r} is not covered")
+    if getattr(inner, "backend_tokenizer", None) is None:
+        raise ModelError("cannot be exported: its tokenizer has no fast form")
+    if inner.padding_side != "right" or inner.truncation_side != "right":
+        raise ModelError("cannot be exported: its tokenizer pads or cuts on the left")
+    raw = RawTokenizer.from_str(inner.backend_tokenizer.to_str())
+    raw.no_truncation()
+    raw.no_padding()
+    return raw, inner.pad_token_id, inner.sep_token_id if tokenizer.strip_sep_token else None
+
+
+def _end_ids(raw: RawTokenizer) -> tuple[int, ...]:
+    """Return the ids that the post-processor appends to every text."""
+    return _common_end(raw.encode("").ids, raw.encode("a").ids)
+
+
+def _common_end(frame: Sequence[int], filled: Sequence[int]) -> tuple[int, ...]:
+    size = 0
+    while size < min(len(frame), len(filled)) and frame[-1 - size] == filled[-1 - size]:
+        size += 1
+    return tuple(frame[len(frame) - size :])

@@ -1,4 +1,4 @@
-"""Choose the device and precision for torch."""
+"""The device for torch: its choice, its precision, its threads and streams, and its errors when memory runs out."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from clipcli.core.encoder import Precision
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def resolve_device(device: str) -> str:
@@ -46,6 +48,19 @@ def natural_precision(device: str) -> Precision:
     if device == "cpu":
         return "fp32"
     return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp16"
+
+
+@contextmanager
+def one_kind_of_memory_error() -> Iterator[None]:
+    """Turn every "out of memory" error, of CUDA, MPS and the host, into a MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if any(words in str(error) for words in _OUT_OF_MEMORY):
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            raise MemoryError(str(error).splitlines()[0]) from error
+        raise
 
 
 @contextmanager

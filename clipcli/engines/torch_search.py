@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from clipcli.engines.errors import one_kind_of_memory_error
-from clipcli.engines.torch_devices import resolve_device
+from clipcli.engines.torch_devices import one_kind_of_memory_error, resolve_device
 from clipcli.tasks.search.flat import BlockCandidates, exact_scores
 
 if TYPE_CHECKING:

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from clipcli import images
-from clipcli.core.devices import accelerator
-from clipcli.core.optional_packages import require_torch
-from clipcli.errors import DeviceError, ImageError, UsageError
+from clipcli.errors import ImageError
 from clipcli.images.preprocess import to_pixels
 from clipcli.session.cache_keys import image_key
 from clipcli.session.features import fault_of
@@ -28,50 +26,7 @@ if TYPE_CHECKING:
     from clipcli.cache import EmbeddingCache, NoCache
     from clipcli.core.encoder import Preprocessing
     from clipcli.core.vectors import Vector
-    from clipcli.engines.nvjpeg import JpegDecoder
     from clipcli.inputs.collect import ImageRef
-
-_HINT = "--fast-decode decodes large photos faster on the CPU"
-
-
-def gpu_decoder(device: str) -> GpuDecoder:
-    """Return a decoder for the model's device; nothing is loaded yet.
-
-    Raises:
-        UsageError: the device is not a CUDA device.
-        TorchMissingError: torch is not installed.
-        DeviceError: there is no CUDA device here.
-    """
-    if device.partition(":")[0] not in {"auto", "cuda"}:
-        raise UsageError(f"--gpu-decode needs a CUDA device, but --device is {device}", hint=_HINT)
-    require_torch("--gpu-decode")
-    if accelerator() != "cuda":
-        raise DeviceError("--gpu-decode: no CUDA device here", hint=_HINT)
-    return GpuDecoder("cuda" if device == "auto" else device)
-
-
-class GpuDecoder:
-    """A `clipcli.engines.nvjpeg.JpegDecoder` that is loaded on first use, since a run from the cache needs none."""
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._decoder: JpegDecoder | None = None
-        self._changing = threading.Lock()
-        self.received = self.decoded = 0
-        """Number of JPEG files received, and of those decoded on the GPU."""
-
-    def __call__(self, data: bytes, min_size: tuple[int, int]) -> Image | None:
-        """Decode a JPEG file to an image of no less than `min_size`, or return None."""
-        with self._changing:
-            if self._decoder is None:
-                from clipcli.engines.nvjpeg import JpegDecoder
-
-                self._decoder = JpegDecoder(self._device)
-        image = self._decoder(data, min_size)
-        with self._changing:
-            self.received += 1
-            self.decoded += image is not None
-        return image
 
 
 @dataclass

@@ -21,7 +21,7 @@ from clipcli.session.cache_keys import ensemble_space, image_space, model_space,
 from clipcli.session.features import fault_of, require_vectors, vectors_or_faults
 from clipcli.session.image_embedder import Parallelism, Provenance
 from clipcli.session.pipeline import ImagePipeline
-from clipcli.session.prepare import Preparation, Timings, gpu_decoder
+from clipcli.session.prepare import Preparation, Timings
 from clipcli.session.session_options import SessionOptions
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from clipcli.core.console import Console
     from clipcli.core.encoder import ModelInfo, Scoring
     from clipcli.core.vectors import Pixels, Vector, Vectors
+    from clipcli.engines.nvjpeg import GpuDecoder
     from clipcli.inputs.collect import ImageRef
     from clipcli.models.spec import Choice
     from clipcli.prompts import PromptSet
     from clipcli.session.pipeline import Embedded
-    from clipcli.session.prepare import GpuDecoder
 
 _TEXTS_AT_ONCE = 8192
 """Texts encoded at a time: 8192 × 512 float32 are 17 MB."""
@@ -65,7 +65,11 @@ def open_session(
         DeviceError: `gpu_decode` is set and there is no GPU.
     """
     options = options or SessionOptions()
-    on_gpu = gpu_decoder(choice.device) if options.gpu_decode and needs_model else None
+    on_gpu = None
+    if options.gpu_decode and needs_model:
+        from clipcli.engines.nvjpeg import gpu_decoder
+
+        on_gpu = gpu_decoder(choice.device)
     model = Model(choice, console, expected_images, expected_texts)
     if needs_model:
         model.warn_if_tiny()

@@ -14,11 +14,11 @@ from run import run
 from clipcli import images
 from clipcli.cache import NoCache
 from clipcli.core.encoder import Preprocessing
-from clipcli.engines.nvjpeg import JpegDecoder
+from clipcli.engines.nvjpeg import GpuDecoder, JpegDecoder, gpu_decoder
 from clipcli.errors import DeviceError, ImageError, UsageError
 from clipcli.images.preprocess import to_pixels
 from clipcli.inputs.collect import ImageRef
-from clipcli.session.prepare import Decoded, GpuDecoder, Preparation, Timings, gpu_decoder
+from clipcli.session.prepare import Decoded, Preparation, Timings
 
 HOW = Preprocessing((32, 32), (0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
 LEAST = (64, 64)
@@ -135,13 +135,13 @@ def test_a_cut_off_file_is_the_error_that_it_is_elsewhere():
     ],
 )
 def test_it_needs_a_cuda_device(monkeypatch, asked, machine, error, message):
-    monkeypatch.setattr("clipcli.session.prepare.accelerator", lambda: machine)
+    monkeypatch.setattr("clipcli.engines.nvjpeg.accelerator", lambda: machine)
     with pytest.raises(error, match=message):
         gpu_decoder(asked)
 
 
 def test_the_decoder_is_loaded_when_the_first_image_comes(monkeypatch):
-    monkeypatch.setattr("clipcli.session.prepare.accelerator", lambda: "cuda")
+    monkeypatch.setattr("clipcli.engines.nvjpeg.accelerator", lambda: "cuda")
     used: list[str] = []
     monkeypatch.setattr("clipcli.engines.nvjpeg.JpegDecoder", lambda device: used.append(device) or JpegDecoder("cpu"))
     for asked in ("auto", "cuda:1"):
@@ -163,7 +163,7 @@ def test_the_command_says_what_is_missing(tmp_path):
 @pytest.mark.thorough
 def test_a_run_on_such_a_machine(tmp_path, monkeypatch):
     """From the command to the rows: the bundled model on the CPU, its JPEGs through the other decoder."""
-    monkeypatch.setattr("clipcli.session.prepare.accelerator", lambda: "cuda")
+    monkeypatch.setattr("clipcli.engines.nvjpeg.accelerator", lambda: "cuda")
     used: list[str] = []
     monkeypatch.setattr("clipcli.engines.nvjpeg.JpegDecoder", lambda device: used.append(device) or JpegDecoder("cpu"))
     pictures.disc("red", (3000, 2400)).save(tmp_path / "a.jpg")  # large enough to be shrunk while it is decoded

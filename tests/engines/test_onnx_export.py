@@ -18,7 +18,7 @@ import torch
 from clipcli import bundle
 from clipcli.bundle import stage
 from clipcli.core.vectors import unit_length
-from clipcli.engines import onnx
+from clipcli.engines import onnx, parity
 from clipcli.engines import onnx_export as compact
 from clipcli.engines import onnx_export as export
 from clipcli.engines.onnx_export import export as export_model
@@ -27,12 +27,19 @@ from clipcli.errors import BundleError, ModelError, OutputError
 if TYPE_CHECKING:
     from clipcli.bundle import Bundle
     from clipcli.engines.openclip import OpenClipEncoder
+    from clipcli.engines.parity import Verification
 
 SLOW_KINDS = [kind for kind in tiny_models.ARCHITECTURES if kind != "plain"]
 
 
+def verified(exported: Bundle, source: OpenClipEncoder, **more: object) -> Verification:
+    """Check every hash of a bundle, then compare its vectors with those of its source."""
+    bundle.check_hashes(exported)
+    return parity.compare(source, onnx.load(exported, expected_images=0), **more)
+
+
 def test_a_bundle_agrees_with_its_source(source: OpenClipEncoder, exported: Bundle):
-    found = export.verify(exported, source)
+    found = verified(exported, source)
     assert found.ok
     assert max(found.images, found.texts) <= 1e-6
     assert found.probes == 14
@@ -41,13 +48,13 @@ def test_a_bundle_agrees_with_its_source(source: OpenClipEncoder, exported: Bund
 @pytest.mark.slow
 def test_real_inputs_are_compared_too(source, exported):
     pixels = np.random.default_rng(1).random((2, 3, 32, 32), dtype=np.float32)
-    assert export.verify(exported, source, pixels=[pixels], texts=["one more"]).probes == 17
+    assert verified(exported, source, pixels=[pixels], texts=["one more"]).probes == 17
 
 
 @pytest.mark.slow
 def test_verification_finds_another_model(exported):
     other = tiny_models.build("quickgelu")
-    found = export.verify(exported, other)
+    found = verified(exported, other)
     assert not found.ok
     assert found.images > found.limit
 
@@ -61,7 +68,7 @@ def test_verification_finds_a_flipped_byte(source, exported, tmp_path):
     data[1000] ^= 64
     (folder / "text.onnx.data").write_bytes(data)
     with pytest.raises(BundleError, match=r"text\.onnx\.data: damaged"):
-        export.verify(damaged, source)
+        verified(damaged, source)
 
 
 def test_the_manifest_says_what_the_model_is(source, exported):
@@ -193,13 +200,13 @@ def _constant_tower(source, which, path, *, half_size):
 
 def test_a_tokenizer_that_gives_other_ids_is_refused(source, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_write_tower", _constant_tower)
-    real = export.tokenizer_export.portable
+    real = export.export_tokenizer
 
     def without_lower_case(tokenizer):
         text, spec = real(tokenizer)
         return text, dataclasses.replace(spec, clean="canonicalize")
 
-    monkeypatch.setattr(export.tokenizer_export, "portable", without_lower_case)
+    monkeypatch.setattr(export, "export_tokenizer", without_lower_case)
     with pytest.raises(ModelError, match="token ids differ from open_clip's"):
         export_model(source, tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
@@ -224,7 +231,7 @@ def test_every_architecture_agrees_with_its_source(kind, tmp_path):
 
     source = tiny_models.build(kind)
     made = export_model(source, tmp_path / kind)
-    found = export.verify(made, source)
+    found = verified(made, source)
     assert found.ok
     assert max(found.images, found.texts) <= 2e-6
     contract.check(onnx.load(made))
@@ -242,7 +249,7 @@ def test_half_precision_weights_halve_the_files_and_keep_the_answers(source, exp
     for name, fixed in {"image.onnx.data": 0, "text.onnx.data": row_map}.items():
         half, full = ((folder / name).stat().st_size - fixed for folder in (made.folder, exported.folder))
         assert half < 0.52 * full
-    found = export.verify(made, source)
+    found = verified(made, source)
     assert found.ok
     assert max(found.images, found.texts) > 1e-6
     wide, narrow = onnx.load(exported), onnx.load(made)

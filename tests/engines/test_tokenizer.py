@@ -14,8 +14,7 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer, get_clean_fn
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from clipcli.engines import tokenizer_export
-from clipcli.engines.tokenizer import Tokenizer, clean
+from clipcli.engines.tokenizer import Tokenizer, clean, export_tokenizer
 from clipcli.errors import ModelError
 
 CONTEXT = 77
@@ -25,7 +24,7 @@ EDGES: list[str] = _GOLDEN["edges"] + LONG
 
 
 def _portable(source: Any, context_length: int = CONTEXT) -> Tokenizer:
-    text, spec = tokenizer_export.portable(source)
+    text, spec = export_tokenizer(source)
     return Tokenizer(RawTokenizer.from_str(text), spec, context_length)
 
 
@@ -135,7 +134,7 @@ def test_a_tokenizer_of_another_context_length_and_clean_up():
 
 def test_a_tokenizer_that_drops_tokens_at_random_cannot_be_exported():
     with pytest.raises(ModelError, match="drops tokens at random"):
-        tokenizer_export.portable(SimpleTokenizer(reduction_mask="random"))
+        export_tokenizer(SimpleTokenizer(reduction_mask="random"))
 
 
 class _Fast:
@@ -212,12 +211,12 @@ def test_hugging_face_tokenizers_give_open_clips_ids(source):
 
 def test_what_a_hugging_face_tokenizer_may_not_do():
     with pytest.raises(ModelError, match="mode 'clips' is not covered"):
-        tokenizer_export.portable(_hugging_face(_word_pieces(), "lower", mode="clips"))
+        export_tokenizer(_hugging_face(_word_pieces(), "lower", mode="clips"))
     leftish = _word_pieces()
     leftish.padding_side = "left"
     with pytest.raises(ModelError, match="pads or cuts on the left"):
-        tokenizer_export.portable(_hugging_face(leftish, "lower"))
+        export_tokenizer(_hugging_face(leftish, "lower"))
     slow = _word_pieces()
     slow.backend_tokenizer = None
     with pytest.raises(ModelError, match="no fast form"):
-        tokenizer_export.portable(_hugging_face(slow, "lower"))
+        export_tokenizer(_hugging_face(slow, "lower"))

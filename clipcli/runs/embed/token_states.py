@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from clipcli.core.console import Console
-    from clipcli.engines.openclip import OpenClipEncoder
-    from clipcli.engines.text_states import TokenChunk
+    from clipcli.engines.openclip import OpenClipEncoder, TokenChunk
     from clipcli.models.spec import Choice
     from clipcli.options.embed import EmbedInputOptions, StateOptions, TextOptions, VectorOptions
     from clipcli.runs.base import Advance
@@ -96,7 +95,7 @@ class TokenStatesRun:
 
     def rows(self, session: Session, advance: Advance) -> Iterator[EncodedChunk]:
         """Yield the states of each chunk. Raises ModelError, UsageError."""
-        from clipcli.engines.text_states import TextStates
+        from clipcli.engines.openclip import TextStates
 
         options = self.options
         states = TextStates(
