@@ -54,7 +54,7 @@ CLIPCLI = """
     from clipcli.models.spec import Choice
     from clipcli.prompts import Label, load_prompts
     from clipcli.session.session import open_session
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.session.prepare import SessionOptions
     from clipcli.core.console import Console
     from clipcli.tasks.classify import Classifier
 
@@ -119,7 +119,7 @@ ENSEMBLE_CLIPCLI = """
     from clipcli.models.spec import Choice
     from clipcli.prompts import load_prompts, parse_labels
     from clipcli.session.session import open_session
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.session.prepare import SessionOptions
     from clipcli.core.console import Console
 
     labels = parse_labels(["@imagenet"], [])[:{labels}]

@@ -131,7 +131,7 @@ OURS = """
     from clipcli.models.spec import parse_choice
     from clipcli.inputs.sources.refs import ImageRef
     from clipcli.session.session import open_session
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.session.prepare import SessionOptions
     from clipcli.core.console import Console
     choice = parse_choice({spec!r}, "cpu", {precision!r}, {engine!r}, offline=True, weights_dir=None)
     options = SessionOptions(use_cache={cached}, fast_decode={fast})

@@ -41,11 +41,10 @@ from clipcli.runs.embed.embed_inputs import ImageSource
 from clipcli.runs.embed.run import EmbedRun
 from clipcli.runs.embed.target import parse_target
 from clipcli.session.pipeline import Embedded
-from clipcli.session.ray.ray_session import ClusterSession
+from clipcli.session.prepare import SessionOptions
+from clipcli.session.ray.cluster import ClusterSession
 from clipcli.session.ray.resources import WorkerPool
-from clipcli.session.ray.tables import WorkerStats, refs_of, result_table
-from clipcli.session.ray.worker import WorkerModel, WorkerSpec
-from clipcli.session.session_options import SessionOptions
+from clipcli.session.ray.worker import WorkerModel, WorkerSpec, WorkerStats, refs_of, result_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -89,7 +89,7 @@ CLIPCLI = """
     from clipcli.inputs.collect import collect
     from clipcli.models.spec import parse_choice
     from clipcli.session.session import open_session
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.session.prepare import SessionOptions
     choice = parse_choice({checkpoint!r}, device, precision, "openclip", offline=True, weights_dir=None)
     refs = list(collect([{shard!r} or {folder!r}], warn=print))
     options = SessionOptions(use_cache=False, gpu_decode={gpu_decode})

@@ -110,7 +110,7 @@ def test_nobody_waits_for_the_batch_that_is_with_the_model(bundle: Path, folder:
     """It takes a minute with a large model on a CPU; this one takes for ever."""
     script = """
 import sys, threading
-from clipcli.session.batch_encoder import BatchEncoder
+from clipcli.session.batches import BatchEncoder
 encode = BatchEncoder.encode_images
 def stuck(self, pixels, calls=[]):
     calls.append(pixels)
@@ -144,7 +144,7 @@ main()
 
 STUCK = """
 import sys, threading
-from clipcli.session.batch_encoder import BatchEncoder
+from clipcli.session.batches import BatchEncoder
 def stuck(self, pixels):
     print("stuck", file=sys.stderr, flush=True)
     threading.Event().wait()

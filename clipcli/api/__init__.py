@@ -203,7 +203,7 @@ def open_session(
     from clipcli.api.clip_session import ClipSession, LogConsole
     from clipcli.models.spec import parse_choice
     from clipcli.session import session as sessions
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.session.prepare import SessionOptions
 
     name = model or os.environ.get("CLIPCLI_MODEL", "")
     choice = parse_choice(name, device, precision, engine, offline=offline, weights_dir=None)

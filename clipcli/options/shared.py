@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from clipcli.models.spec import Choice
     from clipcli.output import Output
     from clipcli.output.reports import Reporting
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.session.prepare import SessionOptions
 
 
 @dataclass(frozen=True)
@@ -364,7 +364,7 @@ class RunOptions(CachedRunOptions):
         """Return the options of a session. Raises UsageError."""
         from clipcli.errors import UsageError
         from clipcli.images import ON_WHITE
-        from clipcli.session.session_options import SessionOptions
+        from clipcli.session.prepare import SessionOptions
 
         if self.fast_decode and self.gpu_decode:
             raise UsageError("--fast-decode and --gpu-decode exclude each other", hint="choose one")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.images import Rendering
 
 
 def model_space(model_key: str, precision: str, *, raw: bool) -> str:
@@ -23,13 +23,17 @@ def model_space(model_key: str, precision: str, *, raw: bool) -> str:
     return f"{model_key}/{precision}{'/raw' if raw else ''}"
 
 
-def image_space(space: str, options: SessionOptions) -> str:
+def image_space(space: str, decoding: Sequence[str], rendering: Rendering) -> str:
     """Return the space of images within a model's space: everything that changes their pixels.
 
     A bare rendering adds nothing, since earlier versions made all vectors that way.
+
+    Args:
+        space: the model's space.
+        decoding: the non-default settings of decoding.
+        rendering: the conversion of pixels to RGB.
     """
-    rendering = () if options.rendering.bare else (options.rendering.name,)
-    return "/".join((space, *options.decoding, *rendering))
+    return "/".join((space, *decoding, *(() if rendering.bare else (rendering.name,))))
 
 
 def text_space(space: str) -> str:

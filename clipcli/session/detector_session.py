@@ -1,4 +1,4 @@
-"""A detection model at work: references to images in, boxes with a score per label out, in input order."""
+"""The session of a detection model: references to images in, boxes with a score per label out, in input order."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from clipcli import images
 from clipcli.core.devices import usable_cores
-from clipcli.errors import DeviceError, ImageError
+from clipcli.errors import ImageError
+from clipcli.images import read_ref
 from clipcli.models.loader import load_detector_model
-from clipcli.session.session_options import SessionOptions
+from clipcli.session.batches import BatchSize
+from clipcli.session.prepare import SessionOptions, decode_upright
 from clipcli.tasks.detect import corners
 
 if TYPE_CHECKING:
@@ -32,19 +34,19 @@ if TYPE_CHECKING:
     from clipcli.models.loader import OpenDetector
     from clipcli.models.spec import Choice
 
-_IMAGES_AT_ONCE = {"cuda": 8, "mps": 4}
-"""Where `--batch-size` says nothing. On a CPU pictures of a million pixels gain nothing from going together."""
+_BATCH_BY_DEVICE = {"cuda": 8, "mps": 4}
+"""Images per batch without `--batch-size`; 1 on a CPU, where batches of pictures of a million pixels gain nothing."""
 
 
 @dataclass(frozen=True)
 class ProposedBoxes:
-    """What a detection model says of one upright image."""
+    """The boxes that a detection model proposes for one upright image."""
 
     image: Image.Image
     boxes: npt.NDArray[np.float64]
-    """(n, 4): x0, y0, x1, y1 in pixels, not yet cut to the image."""
+    """(n, 4): x0, y0, x1, y1 in pixels; they may reach beyond the image."""
     scores: Scores
-    """(n, labels)."""
+    """(n, labels), from 0 to 1."""
 
 
 @contextmanager
@@ -57,41 +59,42 @@ def open_detector_session(
 
 @dataclass
 class DetectorSession:
-    """A loaded detection model, and how images are read for it. Boxes are not kept in the cache."""
+    """A loaded detection model, and the options for reading images. Boxes are not cached."""
 
     model: OpenDetector
     console: Console
     options: SessionOptions = field(default_factory=SessionOptions)
 
-    @property
-    def batch_size(self) -> int:
-        """Return how many images go through the model together."""
-        return self.options.batch_size or _IMAGES_AT_ONCE.get(self.model.device.partition(":")[0], 1)
+    @cached_property
+    def batches(self) -> BatchSize:
+        """Return the number of images per pass of the model; it is halved when memory runs out."""
+        chosen = self.options.batch_size or _BATCH_BY_DEVICE.get(self.model.device.partition(":")[0], 1)
+        return BatchSize(chosen, "image", self.console.info)
 
     def read_labels(self, texts: Sequence[Sequence[str]]) -> None:
-        """Take the labels to look for, each as one or more texts; a text that the model cuts is named."""
+        """Set the labels to look for, each as one or more texts; warn of texts that the model cuts."""
         for text in self.model.detector.read_labels(texts):
             self.console.warning(f"{self.model.name} reads only the beginning of {text!r}")
 
     def detect(self, refs: Iterable[ImageRef]) -> Iterator[tuple[ImageRef, ProposedBoxes | ImageError]]:
-        """Yield what was found in each image, or why it cannot be used, in input order.
+        """Yield the boxes in each image, or the reason why it cannot be used, in input order.
 
-        The next images of a list are decoded while the model works; of a stream each is taken when it comes.
+        The next images of a list are decoded while the model works. Images of a stream are taken one by one.
 
         Raises:
             DeviceError: not even one image fits into memory.
         """
-        ahead = 2 * self.batch_size if isinstance(refs, list) else 1
+        ahead = 2 * self.batches.size if isinstance(refs, list) else 1
         batch: list[tuple[ImageRef, Image.Image | ImageError]] = []
         for item in self._decoded(refs, ahead):
             batch.append(item)
-            if len(batch) >= min(self.batch_size, ahead):
-                yield from self._answers(batch)
+            if len(batch) >= min(self.batches.size, ahead):
+                yield from self._results(batch)
                 batch = []
-        yield from self._answers(batch)
+        yield from self._results(batch)
 
     def finish(self) -> None:
-        """Nothing was put off."""
+        """Do nothing: no work is deferred."""
 
     def _decoded(self, refs: Iterable[ImageRef], ahead: int) -> Iterator[tuple[ImageRef, Image.Image | ImageError]]:
         waiting = iter(refs)
@@ -107,36 +110,28 @@ class DetectorSession:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _decode(self, ref: ImageRef) -> Image.Image | ImageError:
-        options = self.options
-        limit = images.DEFAULT_MAX_PIXELS if options.max_pixels is None else options.max_pixels
         try:
-            data = images.read_ref(ref)
-            image = images.decode(data, orient=options.orient, max_pixels=limit, rendering=options.rendering)
-            return image.convert("RGB")
+            return decode_upright(read_ref(ref), self.options).convert("RGB")
         except ImageError as error:
             return error.bare()
 
-    def _answers(
+    def _results(
         self, batch: Sequence[tuple[ImageRef, Image.Image | ImageError]]
     ) -> Iterator[tuple[ImageRef, ProposedBoxes | ImageError]]:
-        good = [image for _, image in batch if isinstance(image, Image.Image)]
-        proposals = iter(self._propose(good) if good else [])
+        decoded = [image for _, image in batch if isinstance(image, Image.Image)]
+        proposals = iter(self._propose(decoded))
         for ref, image in batch:
-            yield ref, image if isinstance(image, ImageError) else self._placed(image, next(proposals))
+            yield ref, image if isinstance(image, ImageError) else self._in_pixels(image, next(proposals))
 
-    def _propose(self, good: Sequence[Image.Image]) -> list[BoxProposals]:
-        """Return what the model says; what does not fit into memory together goes in halves."""
-        try:
-            return self.model.detector.detect(good)
-        except MemoryError as error:
-            if len(good) == 1:
-                raise DeviceError(f"one picture does not fit into memory: {error}", hint="--device cpu") from error
-        half = len(good) // 2
-        return [*self._propose(good[:half]), *self._propose(good[half:])]
+    def _propose(self, decoded: Sequence[Image.Image]) -> list[BoxProposals]:
+        """Return the model's boxes for each image."""
+        detect, device = self.model.detector.detect, self.model.device
+        batches = self.batches.encode(len(decoded), lambda batch: detect(decoded[batch]), device)
+        return [proposals for _, of_batch in batches for proposals in of_batch]
 
-    def _placed(self, image: Image.Image, said: BoxProposals) -> ProposedBoxes | ImageError:
+    def _in_pixels(self, image: Image.Image, proposals: BoxProposals) -> ProposedBoxes | ImageError:
         longer = self.model.detector.kind.box_unit == "longer_edge"
         unit = (max(image.size),) * 2 if longer else image.size
-        if not (np.isfinite(said.boxes).all() and np.isfinite(said.scores).all()):
+        if not (np.isfinite(proposals.boxes).all() and np.isfinite(proposals.scores).all()):
             return ImageError("encode", "the model gives it boxes that are not numbers")
-        return ProposedBoxes(image, corners(said.boxes, unit), said.scores)
+        return ProposedBoxes(image, corners(proposals.boxes, unit), proposals.scores)

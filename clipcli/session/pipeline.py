@@ -76,7 +76,7 @@ _Item: TypeAlias = "tuple[ImageRef, Future[Prepared]] | _Finished | _End"
 
 
 class PixelEncoder(Protocol):
-    """The interface of `clipcli.session.batch_encoder.BatchEncoder`."""
+    """The interface of `clipcli.session.batches.BatchEncoder`."""
 
     @property
     def lanes(self) -> int:

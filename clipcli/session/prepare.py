@@ -1,4 +1,4 @@
-"""Prepare one image for the model: look it up in the cache, read, decode and preprocess it."""
+"""Prepare one image for the model, by the options of the session: look it up in the cache, read, decode, preprocess."""
 
 from __future__ import annotations
 
@@ -27,6 +27,41 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import Preprocessing
     from clipcli.core.vectors import Vector
     from clipcli.inputs.collect import ImageRef
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How images are read, and the degree of parallelism."""
+
+    batch_size: int | None = None
+    """Images per batch; None chooses by device."""
+    workers: int | None = None
+    """Threads that read and decode; None takes one per core."""
+    orient: bool = True
+    """Rotate images by their EXIF orientation."""
+    rendering: images.Rendering = images.ON_WHITE
+    """The conversion of pixels to RGB."""
+    max_pixels: int | None = None
+    """Largest image that is decoded; None takes the default limit."""
+    use_cache: bool = True
+    refresh: bool = False
+    fast_decode: bool = False
+    """Let the JPEG decoder shrink large images, which is faster and changes vectors slightly."""
+    gpu_decode: bool = False
+    """Decode JPEG files on a CUDA device, which also shrinks them; the CPU decodes files that the device cannot."""
+    raw: bool = False
+    """Return the towers' own vectors of any length, instead of unit vectors."""
+
+    @property
+    def decoding(self) -> tuple[str, ...]:
+        """Return the names of the non-default settings of decoding."""
+        settings = {"unrotated": not self.orient, "fast": self.fast_decode, "gpu": self.gpu_decode}
+        return tuple(name for name, is_set in settings.items() if is_set)
+
+    @property
+    def pixel_limit(self) -> int:
+        """Return the largest number of pixels of an image that is decoded."""
+        return images.DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels
 
 
 @dataclass
@@ -89,11 +124,7 @@ class Preparation:
     space: str
     cache: EmbeddingCache | NoCache
     timings: Timings
-    orient: bool = True
-    fast: bool = False
-    """Let the JPEG decoder shrink large images."""
-    rendering: images.Rendering = images.ON_WHITE
-    max_pixels: int | None = None
+    options: SessionOptions = field(default_factory=SessionOptions)
     on_gpu: Callable[[bytes, tuple[int, int]], Image | None] | None = None
     """Decodes a JPEG file on a GPU to an image of at least a (width, height), or returns None."""
 
@@ -123,15 +154,33 @@ class Preparation:
         return vector if vector is not None and fault_of(vector) is None else None
 
     def _pixels(self, data: bytes) -> npt.NDArray[np.float32]:
-        limit = images.DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels
         height, width = self.how.image_size
         min_size, on_gpu = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height), self.on_gpu
         jpeg = (lambda data: on_gpu(data, min_size)) if on_gpu else None
-        draft = min_size if self.fast else None
-        image = images.decode(
-            data, orient=self.orient, max_pixels=limit, draft=draft, jpeg=jpeg, rendering=self.rendering
-        )
+        image = decode_upright(data, self.options, draft=min_size if self.options.fast_decode else None, jpeg=jpeg)
         return to_pixels(image, self.how)
+
+
+def decode_upright(
+    data: bytes,
+    options: SessionOptions,
+    *,
+    draft: tuple[int, int] | None = None,
+    jpeg: Callable[[bytes], Image | None] | None = None,
+) -> Image:
+    """Decode an image as the options say; `draft` and `jpeg` are those of `clipcli.images.decode`.
+
+    Raises:
+        ImageError: at stage `decode`.
+    """
+    return images.decode(
+        data,
+        orient=options.orient,
+        max_pixels=options.pixel_limit,
+        draft=draft,
+        jpeg=jpeg,
+        rendering=options.rendering,
+    )
 
 
 def digest_of_ref(ref: ImageRef, cache: EmbeddingCache | NoCache) -> str:

@@ -1,11 +1,14 @@
-"""The session, the only path to vectors: read → cache → decode → preprocess → encode → unit length."""
+"""The session, the only path to vectors: read → cache → decode → preprocess → encode → unit length.
+
+Images, parts of images, texts and labels become vectors here.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,21 +17,24 @@ from clipcli.core.devices import usable_cores
 from clipcli.core.encoder import require_several
 from clipcli.core.vectors import ensemble
 from clipcli.errors import ImageError
+from clipcli.images import read_ref
+from clipcli.images.preprocess import to_pixels
 from clipcli.models.model import Model
 from clipcli.prompts import Label, expand
-from clipcli.session.batch_encoder import BatchEncoder
+from clipcli.session.batches import BatchEncoder
 from clipcli.session.cache_keys import ensemble_space, image_space, model_space, text_key, text_space
 from clipcli.session.features import fault_of, require_vectors, vectors_or_faults
-from clipcli.session.image_embedder import Parallelism, Provenance
 from clipcli.session.pipeline import ImagePipeline
-from clipcli.session.prepare import Preparation, Timings
-from clipcli.session.session_options import SessionOptions
+from clipcli.session.prepare import Preparation, SessionOptions, Timings, decode_upright
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy.typing as npt
+    from PIL.Image import Image
 
     from clipcli.core.console import Console
-    from clipcli.core.encoder import ModelInfo, Scoring
+    from clipcli.core.encoder import ModelInfo, Precision, Scoring
     from clipcli.core.vectors import Pixels, Vector, Vectors
     from clipcli.engines.nvjpeg import GpuDecoder
     from clipcli.inputs.collect import ImageRef
@@ -36,8 +42,63 @@ if TYPE_CHECKING:
     from clipcli.prompts import PromptSet
     from clipcli.session.pipeline import Embedded
 
+    BoxProposer = Callable[[int, int], npt.NDArray[np.int64]]
+    """Width and height of an image → boxes (n, 4) in pixels: x0, y0, x1, y1."""
+
 _TEXTS_AT_ONCE = 8192
 """Texts encoded at a time: 8192 × 512 float32 are 17 MB."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Everything besides the input that a vector depends on."""
+
+    info: ModelInfo
+    scoring: Scoring
+    """The function from cosines to scores."""
+    precision: Precision
+    """The precision of the computation."""
+    decoding: tuple[str, ...]
+    """Non-default settings of decoding."""
+    rendering: str
+    """Name of the conversion to RGB."""
+
+
+@dataclass(frozen=True)
+class Parallelism:
+    """The degree of parallelism, over all machines."""
+
+    workers: int
+    """Number of threads that read and decode."""
+    models: int
+    """Number of batches encoded at the same time."""
+
+
+class ImageEmbedder(Protocol):
+    """Turns images into vectors: the interface of `Session`, and of `clipcli.session.ray.cluster.ClusterSession`."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Return everything besides the input that the vectors depend on."""
+        ...
+
+    @property
+    def timings(self) -> Timings:
+        """Return the time spent so far, over all machines."""
+        ...
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """Return the degree of parallelism."""
+        ...
+
+    def embed_images(self, refs: Iterable[ImageRef]) -> Iterator[Embedded]:
+        """Yield a vector or an error for each image, in the order given."""
+        ...
+
+    def finish(self) -> None:
+        """Do the work that was deferred until after the last row."""
+        ...
 
 
 @contextmanager
@@ -114,7 +175,7 @@ class Session:
     @property
     def image_space(self) -> str:
         """Return the cache's space for vectors of images, which also depend on how images are read."""
-        return image_space(self.space, self.options)
+        return image_space(self.space, self.options.decoding, self.options.rendering)
 
     @property
     def provenance(self) -> Provenance:
@@ -151,10 +212,7 @@ class Session:
             space=self.image_space,
             cache=self.cache,
             timings=self.timings,
-            orient=self.options.orient,
-            fast=self.options.fast_decode,
-            rendering=self.options.rendering,
-            max_pixels=self.options.max_pixels,
+            options=self.options,
             on_gpu=self.on_gpu,
         )
         return ImagePipeline(preparation, self._encoder, self.workers).run(refs, self.batch_size)
@@ -271,3 +329,28 @@ def _present(result: Vector | ImageError | None) -> Vector | ImageError:
     if result is None:
         raise RuntimeError("a vector was not computed")
     return result
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Parts of one upright image."""
+
+    image: Image
+    boxes: npt.NDArray[np.int64]
+    """(n, 4): x0, y0, x1, y1 in pixels."""
+    vectors: Vectors
+    """(n, dim), unit length."""
+
+
+def embed_regions(session: Session, ref: ImageRef, propose: BoxProposer) -> Regions | ImageError:
+    """Read one image upright, crop the boxes of `propose(width, height)`, and embed each; errors are returned."""
+    try:
+        image = decode_upright(read_ref(ref), session.options)
+        boxes = propose(*image.size)
+        how = session.info.preprocessing
+        pixels = np.stack([to_pixels(image.crop(tuple(box)), how) for box in boxes.tolist()])
+    except ImageError as error:
+        return error.bare()
+    vectors = session.encode_pixels(pixels)
+    fault = next(filter(None, map(fault_of, vectors)), None)
+    return fault or Regions(image, boxes, vectors)

@@ -16,8 +16,8 @@ from clipcli.core.encoder import Scoring
 from clipcli.inputs.collect import ImageRef
 from clipcli.models.spec import Choice
 from clipcli.prompts import Label, load_prompts
+from clipcli.session.prepare import SessionOptions
 from clipcli.session.session import Session, open_session
-from clipcli.session.session_options import SessionOptions
 from clipcli.tasks.classify import Classifier
 
 KINDS = list(small_models.CONFIGS)

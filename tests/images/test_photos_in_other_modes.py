@@ -16,8 +16,8 @@ from clipcli.images import ON_WHITE, decode
 from clipcli.inputs.collect import ImageRef
 from clipcli.models.spec import parse_choice
 from clipcli.prompts import Label, load_prompts
+from clipcli.session.prepare import SessionOptions
 from clipcli.session.session import open_session
-from clipcli.session.session_options import SessionOptions
 
 COUNT = 300
 EDGE = 288

@@ -14,7 +14,7 @@ from clipcli.cache import EmbeddingCache, NoCache
 from clipcli.core.encoder import Preprocessing
 from clipcli.inputs.collect import ImageRef
 from clipcli.session.pipeline import ImagePipeline
-from clipcli.session.prepare import Preparation, Timings
+from clipcli.session.prepare import Preparation, SessionOptions, Timings
 
 HOW = Preprocessing((8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -35,7 +35,7 @@ class Recorder:
 
 
 def pipeline(model, cache=None, **options):
-    preparation = Preparation(HOW, "m/fp32", cache or NoCache(), Timings(), **options)
+    preparation = Preparation(HOW, "m/fp32", cache or NoCache(), Timings(), SessionOptions(**options))
     return ImagePipeline(preparation, model, workers=3)
 
 
@@ -166,5 +166,5 @@ def test_fast_decoding_comes_close_and_is_kept_apart(tmp_path):
     photo = pictures.disc("red", (900, 700))
     photo.save(tmp_path / "a.jpg", quality=90)
     ref = ImageRef(str(tmp_path / "a.jpg"), "a.jpg")
-    exact, fast = (next(pipeline(Recorder(), fast=fast).run([ref], 1)).vector for fast in (False, True))
+    exact, fast = (next(pipeline(Recorder(), fast_decode=fast).run([ref], 1)).vector for fast in (False, True))
     np.testing.assert_allclose(exact, fast, atol=0.02)

@@ -17,8 +17,8 @@ from clipcli.errors import DeviceError
 from clipcli.images import Rendering
 from clipcli.inputs.collect import ImageRef
 from clipcli.prompts import Label, load_prompts
+from clipcli.session.prepare import SessionOptions
 from clipcli.session.session import Session
-from clipcli.session.session_options import SessionOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def test_one_image_that_does_not_fit_ends_the_run(refs):
 
 
 def test_texts_that_do_not_fit_are_halved_too(capsys, monkeypatch):
-    monkeypatch.setattr("clipcli.session.batch_encoder.TEXT_BATCH", 8)
+    monkeypatch.setattr("clipcli.session.batches.TEXT_BATCH", 8)
     model = StandIn(fits=3)
     texts = ["a" * length for length in range(12, 0, -1)]
     small = session(model)

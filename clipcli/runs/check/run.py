@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from clipcli.core.console import Console
     from clipcli.runs.base import Advance
+    from clipcli.session.prepare import SessionOptions
     from clipcli.session.session import Session
-    from clipcli.session.session_options import SessionOptions
 
 _NO_CHOICE = Choice("tiny")
 """The choice for checks that need no model; it is not used."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from clipcli.options.dedupe import DuplicateOptions
     from clipcli.options.score import ScoreLimitOptions
     from clipcli.options.shared import CachedRunOptions
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.session.prepare import SessionOptions
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.collect import ImageRef
 from clipcli.inputs.sources import is_elsewhere, locate
 from clipcli.output import ErrorRow
-from clipcli.session.regions import embed_regions
+from clipcli.session.session import embed_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

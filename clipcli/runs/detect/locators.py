@@ -10,7 +10,7 @@ import numpy as np
 from clipcli.core.vectors import sigmoid
 from clipcli.errors import ImageError
 from clipcli.prompts import expand
-from clipcli.session.regions import embed_regions
+from clipcli.session.session import embed_regions
 from clipcli.tasks.classify import scores
 from clipcli.tasks.detect import best_label_each, boxes_of_windows, every_label, propose_windows, whole_pixels
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from clipcli.inputs.collect import ImageRef
     from clipcli.prompts import Label, PromptSet
     from clipcli.session.detector_session import DetectorSession
-    from clipcli.session.regions import Regions
-    from clipcli.session.session import Session
+    from clipcli.session.session import Regions, Session
     from clipcli.tasks.detect import Answers
 
 SessionT_contra = TypeVar("SessionT_contra", contravariant=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from clipcli.options.embed import TextOptions
     from clipcli.options.shared import InputOptions
     from clipcli.prompts import PromptSet
-    from clipcli.session.image_embedder import ImageEmbedder
+    from clipcli.session.session import ImageEmbedder
     from clipcli.vectorfiles import Kind
 
 Input = TypeVar("Input")

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from clipcli.runs.base import Advance, Sink
     from clipcli.runs.embed.embed_inputs import EmbedInputs, EmbedOutcome
     from clipcli.runs.embed.target import EmbedTarget
-    from clipcli.session.image_embedder import ImageEmbedder, Provenance
+    from clipcli.session.prepare import SessionOptions
     from clipcli.session.ray.resources import ClusterSpec
-    from clipcli.session.session_options import SessionOptions
+    from clipcli.session.session import ImageEmbedder, Provenance
     from clipcli.vectorfiles.checkpoints import Chunk, Done, PartsFolder
 
 
@@ -291,6 +291,6 @@ def open_embedder(
         return job.open_session(choice, options)
     if job.source.kind != "image":
         raise UsageError("--ray is for images only", hint="leave out --ray")
-    from clipcli.session.ray.ray_session import open_cluster
+    from clipcli.session.ray.cluster import open_cluster
 
     return open_cluster(cluster_spec, choice, options, job.report.console, expected_images=job.source.expected_images)

@@ -69,8 +69,8 @@ def measure(choice: Choice, files: Sequence[str], seconds: float) -> BenchRow:
     started = time.perf_counter()
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
+    from clipcli.session.prepare import SessionOptions
     from clipcli.session.session import open_session
-    from clipcli.session.session_options import SessionOptions
 
     refs = [ImageRef(name, name) for name in files]
     with open_session(choice, Console(quiet=True), SessionOptions(use_cache=False)) as session:

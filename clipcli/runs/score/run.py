@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from clipcli.output import CarriedColumns, Row
     from clipcli.prompts import PromptSet
     from clipcli.runs.base import Advance
+    from clipcli.session.prepare import SessionOptions
     from clipcli.session.session import Session
-    from clipcli.session.session_options import SessionOptions
 
     Result: TypeAlias = Vector | ImageError
 

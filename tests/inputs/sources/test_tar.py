@@ -13,7 +13,7 @@ from clipcli.errors import ImageError
 from clipcli.inputs.collect import collect
 from clipcli.inputs.sources.fetch import open_file
 from clipcli.inputs.texts import TextRef, read_texts
-from clipcli.session.ray.tables import from_json, to_json
+from clipcli.session.ray.worker import from_json, to_json
 
 TYPES = (tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE)
 

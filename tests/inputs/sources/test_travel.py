@@ -8,7 +8,7 @@ from clipcli.inputs.sources.expand import RemoteObject
 from clipcli.inputs.sources.parquet import Cell
 from clipcli.inputs.sources.refs import ImageRef
 from clipcli.inputs.sources.tar import TarMember
-from clipcli.session.ray.tables import from_json, to_json
+from clipcli.session.ray.worker import from_json, to_json
 
 SOURCES = [None, RemoteObject("s3://b/a.jpg"), RemoteObject("https://h/a", 7), TarMember("a\udcff.tar", 512, 9)]
 

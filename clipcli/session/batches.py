@@ -1,21 +1,23 @@
-"""Encode images and texts in batches, whose size `batch_size` controls."""
+"""Encode images and texts in batches, which become smaller when memory runs out."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 from clipcli.core.batch_invariance import image_rows
-from clipcli.session.batch_size import BatchSize
+from clipcli.errors import DeviceError
 from clipcli.session.features import Features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from clipcli.core.console import Console
     from clipcli.core.encoder import Encoder
@@ -28,6 +30,7 @@ TEXT_BATCH = 128
 _MOST_THREADS = 64
 _SHOWN = 60
 """Most characters of a text in a message."""
+_Rows = TypeVar("_Rows")
 
 
 @dataclass
@@ -50,6 +53,93 @@ class TruncationWarning:
             excerpt = long[0] if len(long[0]) <= _SHOWN else f"{long[0][: _SHOWN - 3]}…"
             ending = f", and {len(long) - 1} more so far" if len(long) > 1 else ""
             self.say(f"longer than the model's {limit} tokens, cut there: {excerpt!r}{ending}")
+
+
+class _Turns:
+    """Access of threads to the model: in parallel, or one after the other."""
+
+    def __init__(self) -> None:
+        self.one_by_one = False
+        self._active = 0
+        self._overlapped = False
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self) -> Iterator[Callable[[], bool]]:
+        """Wait for a turn; yield a function that returns whether no other batch took memory in the meantime."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self.one_by_one and self._active))
+            self._active += 1
+            self._overlapped = self._overlapped or self._active > 1
+            alone = self.one_by_one
+        try:
+            yield lambda: alone or not self._overlapped
+        finally:
+            with self._changed:
+                self._active -= 1
+                self._changed.notify_all()
+
+
+@dataclass
+class BatchSize:
+    """The number of rows per batch: as configured, and smaller after a batch did not fit into memory.
+
+    Several threads may encode in parallel. Once memory has run out, they take turns.
+    """
+
+    size: int
+    unit: Literal["image", "text"]
+    say: Callable[[str], None]
+    _turns: _Turns = field(default_factory=_Turns, repr=False)
+
+    def encode(self, count: int, encode: Callable[[slice], _Rows], device: str) -> Iterator[tuple[slice, _Rows]]:
+        """Encode rows 0 to `count` in batches; a size that was halved stays so for the rest of the run.
+
+        Args:
+            count: number of rows.
+            encode: encodes the rows of a slice.
+            device: the device whose memory is used, for the message.
+
+        Yields:
+            The slice of each batch and its result, in order.
+
+        Raises:
+            DeviceError: not even one row fits into memory.
+        """
+        start = 0
+        while start < count:
+            batch = slice(start, min(start + self.size, count))
+            with self._turns.take() as was_alone:
+                try:
+                    result = encode(batch)
+                except MemoryError as error:
+                    shortage = error
+                else:
+                    start = batch.stop
+            if start == batch.stop:
+                yield batch, result
+                continue
+            if was_alone():
+                self._halve(batch.stop - start, device, shortage)
+            self._turns.one_by_one = True  # repeat the batch, now without other batches in memory
+
+    def fill(self, vectors: Vectors, encode: Callable[[slice], Vectors], device: str) -> None:
+        """Encode all rows into `vectors`, an (n, dim) array that is allocated before the model uses memory.
+
+        Raises:
+            DeviceError: as `encode`.
+        """
+        for batch, rows in self.encode(len(vectors), encode, device):
+            vectors[batch] = rows
+
+    def _halve(self, rows: int, device: str, error: MemoryError) -> None:
+        if rows == 1:  # the size stays 1, since another batch may already be running
+            raise DeviceError(
+                f"one {self.unit} does not fit into the memory of {device}", hint="use a smaller model or --device cpu"
+            ) from error
+        if rows // 2 < self.size:
+            self.size = rows // 2
+            self.say(f"out of memory: continuing with batches of {self.size} {self.unit}s")
 
 
 @dataclass

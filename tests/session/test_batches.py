@@ -12,7 +12,7 @@ import pytest
 from run import run_script
 
 from clipcli.models import spec
-from clipcli.session.batch_size import BatchSize
+from clipcli.session.batches import BatchSize
 
 REAL = """
 import resource
@@ -20,7 +20,7 @@ import numpy as np
 from clipcli import bundle
 from clipcli.models import spec
 from clipcli.engines import onnx
-from clipcli.session.batch_size import BatchSize
+from clipcli.session.batches import BatchSize
 
 encoder = onnx.load(bundle.read(spec.TINY_FOLDER), expected_images=10_000)
 pixels = np.random.default_rng(0).standard_normal((200, 3, *encoder.info.preprocessing.image_size), dtype=np.float32)

@@ -16,12 +16,21 @@ from clipcli.errors import ClusterError, ImageError
 from clipcli.inputs.collect import ImageRef, collect
 from clipcli.models.spec import Choice
 from clipcli.session.pipeline import Embedded
-from clipcli.session.ray.cluster import ray_messages
-from clipcli.session.ray.ray_session import ClusterSession
+from clipcli.session.prepare import SessionOptions
+from clipcli.session.ray.cluster import ClusterSession, ray_messages
 from clipcli.session.ray.resources import WorkerPool
-from clipcli.session.ray.tables import WorkerStats, ref_tables, refs_of, result_table, results_of, stats_of
-from clipcli.session.ray.worker import Worker, WorkerSpec, check_alike, describe
-from clipcli.session.session_options import SessionOptions
+from clipcli.session.ray.worker import (
+    Worker,
+    WorkerSpec,
+    WorkerStats,
+    check_alike,
+    describe,
+    ref_tables,
+    refs_of,
+    result_table,
+    results_of,
+    stats_of,
+)
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 ASIDE = WorkerStats(1.0, 2.0, 3.0, 4, 5, "on a node")
