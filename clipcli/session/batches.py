@@ -121,6 +121,7 @@ class BatchSize:
                 continue
             if was_alone():
                 self._halve(batch.stop - start, device, shortage)
+            del shortage  # its traceback holds the batch
             self._turns.one_by_one = True  # repeat the batch, now without other batches in memory
 
     def fill(self, vectors: Vectors, encode: Callable[[slice], Vectors], device: str) -> None:
