@@ -1,9 +1,11 @@
 """Both errors of `dedupe`: copies that it misses, by kind of edit, and different pictures that it takes for copies.
 
-    python benchmarks/bench_copies.py [--photos N] [--python PYTHON] [-o benchmarks/results/copies.json]
+    python benchmarks/bench_copies.py [--photos N] [--python PYTHON] [--imagededup OTHER]
+                                      [-o benchmarks/results/copies.json]
 
 Makes a folder of photos of `../shared`, edits of some of them, and families of templates; runs `clipcli dedupe` over
-it, and the hashes of imagehash where PYTHON has it. Each edit is compared alone with its original too.
+it, and the hashes of imagehash and of imagededup where PYTHON and OTHER have them. Each edit is compared alone with its
+original too.
 """
 
 from __future__ import annotations
@@ -63,6 +65,16 @@ pairs = []
 for row in range(len(names)):
     near = np.flatnonzero((bits[row + 1 :] != bits[row]).sum(axis=1) <= int(sys.argv[3]))
     pairs += [(names[row], names[row + 1 + other]) for other in near.tolist()]
+print(json.dumps({"seconds": time.process_time() - started, "pairs": pairs}))
+"""
+IMAGEDEDUP = """
+import json, sys, time
+from imagededup import methods
+method = getattr(methods, sys.argv[2])(verbose=False)
+started = time.process_time()
+hashes = method.encode_images(image_dir=sys.argv[1], num_enc_workers=0)
+found = method.find_duplicates(encoding_map=hashes, max_distance_threshold=int(sys.argv[3]), num_dist_workers=0)
+pairs = sorted({tuple(sorted((name, other))) for name, others in found.items() for other in others})
 print(json.dumps({"seconds": time.process_time() - started, "pairs": pairs}))
 """
 Pairs = set[tuple[str, str]]
@@ -182,9 +194,11 @@ def of_clipcli(folder: Path, names: list[str]) -> Figures:
     }  # fmt: skip
 
 
-def of_hashes(folder: Path, names: list[str], python: str, method: str, distance: int) -> Figures:
+def of_hashes(  # noqa: PLR0917 - a script's arguments
+    folder: Path, names: list[str], python: str, method: str, distance: int, script: str = HASHES
+) -> Figures:
     """Pairs within a distance: recall beside the original, and pairs of different pictures."""
-    command = [python, "-c", HASHES, str(folder), method, str(distance)]
+    command = [python, "-c", script, str(folder), method, str(distance)]
     done = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     pairs = {(one, other) for one, other in done["pairs"]}
     both = pairs | {(other, one) for one, other in pairs}
@@ -244,6 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", type=int, default=40, help="photos that are edited")
     parser.add_argument("--python", help="the Python of an environment that has imagehash")
+    parser.add_argument("--imagededup", metavar="OTHER", help="the Python of an environment that has imagededup")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures; a page is written next to it")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as base:
@@ -260,6 +275,13 @@ def main() -> None:
             for method, distance in (("phash", 10), ("dhash", 10)):
                 name = f"imagehash {method}, {distance} bits"
                 figures["hashes"][name] = of_hashes(folder, names, asked.python, method, distance)
+        for method in ("PHash", "DHash", "AHash", "WHash") if asked.imagededup else ():
+            try:
+                found = of_hashes(folder, names, asked.imagededup, method, 10, IMAGEDEDUP)
+            except (OSError, subprocess.CalledProcessError) as error:
+                print(f"imagededup is left out: {error}", file=sys.stderr)
+                break
+            figures["hashes"][f"imagededup {method}, 10 bits"] = found
         figures["clipcli"] = of_clipcli(folder, names)
     if asked.output:
         asked.output.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")

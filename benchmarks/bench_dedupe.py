@@ -2,24 +2,31 @@
 
     python benchmarks/bench_dedupe.py [PART …] [--imagededup PYTHON] [-o benchmarks/results/dedupe.json]
 
-join: 100,000 × 512 against the pure blocked product. million: 1,000,000 × 512 with planted duplicates. same: a million
-rows of one vector. imagededup: its search over 10,000.
+folder: `clipcli dedupe` over 20,000 small pictures of `../shared`, 1,500 of them edits of others. join: 100,000 × 512
+against the pure blocked product. million: 1,000,000 × 512 with planted duplicates. same: a million rows of one vector.
+imagededup: its search over 10,000.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from dedupe_pictures import CHANGES, EDITS, EITHER
+from PIL import Image, ImageOps
 
 from clipcli.core.console import Console
 from clipcli.core.vectors import Vectors, unit_length
@@ -27,7 +34,7 @@ from clipcli.runs.dedupe.candidates import propose_by_vectors
 from clipcli.tasks.dedupe.clusters import Search, group
 from clipcli.tasks.dedupe.ivf import join_self_approximately
 from clipcli.tasks.dedupe.join import _COLUMNS, _ROWS, join_self
-from clipcli.tasks.dedupe.join_rows import VectorSource
+from clipcli.tasks.dedupe.pairs import VectorSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +42,11 @@ if TYPE_CHECKING:
     from clipcli.tasks.dedupe.pairs import Pairs
 
 DIM = 512
+LARGEST = 30_000
 Figures = dict[str, Any]
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 TITLES = {
+    "folder": "A folder of small pictures, `clipcli dedupe FOLDER --level edited` twice",
     "join": "Exact join against the pure blocked product, every pair at 0.9 or above",
     "million": "Approximate join with planted duplicates",
     "same": "Rows of one vector",
@@ -145,6 +155,59 @@ def bench_same(rows: int) -> Figures:
     return {"rows": rows, "groups": groups, "seconds": round(clock, 2), "cpu_seconds": round(processor, 2)}
 
 
+def small_pictures(folder: Path, count: int) -> float:
+    """Different pictures as they stand in the archives of `../shared`, and five edits of each of some; bytes in all."""
+    members = [
+        (path, entry.filename, entry.file_size)
+        for path in sorted(SHARED.glob("data/training/*.zip"))
+        if not path.stem.startswith(("cifar", "food101_64"))
+        for entry in zipfile.ZipFile(path).infolist()
+        if entry.filename.lower().endswith((".jpg", ".jpeg", ".png")) and entry.file_size < LARGEST
+    ]
+    members = sorted(members, key=lambda member: -member[2])[: round(0.975 * count)]
+    members.sort(key=lambda member: hashlib.sha256(f"{member[0].name}{member[1]}".encode()).hexdigest())
+    archives = {path: zipfile.ZipFile(path) for path, _, _ in members}
+    edits, seen = list({**EDITS, **CHANGES, **EITHER}.items()), set[bytes]()
+    for path, name, _ in members:
+        if len(seen) >= count - count * 3 // 40:
+            break
+        data = archives[path].read(name)
+        if data in seen:
+            continue
+        number, suffix = len(seen), Path(name).suffix.lower()
+        seen.add(data)
+        (folder / f"{number:05d}{suffix}").write_bytes(data)
+        if number < count * 3 // 200:
+            picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+            for place in range(5):
+                edit, change = edits[(5 * number + place) % len(edits)]
+                change(picture).save(folder / f"{number:05d}-{edit}.jpg", quality=90)
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def bench_folder(count: int) -> Figures:
+    """A first run and a second one, seconds by the clock and of the processor, workers included."""
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as base:
+        folder = Path(base) / "files"
+        folder.mkdir()
+        size = small_pictures(folder, count)
+        figures.update(files=len(list(folder.iterdir())), megabytes=round(size / 1e6))
+        environment = {**os.environ, "CLIPCLI_CACHE_DIR": str(Path(base) / "cache")}
+        command = [sys.executable, "-m", "clipcli", "dedupe", str(folder), "--level", "edited", "-f", "jsonl", "-q"]
+        rows = []
+        for run in ("first", "second"):
+            before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            rows.append(subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True).stdout)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            figures[f"{run}_s"] = round(time.perf_counter() - clock, 1)
+            figures[f"{run}_cpu_s"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
+        figures.update(
+            rows=rows[0].count(b"\n"), same_rows=rows[0] == rows[1], largest_process_mb=after.ru_maxrss // 1000
+        )
+    return figures
+
+
 IMAGEDEDUP_SEARCH = """
 import time
 import numpy as np
@@ -201,6 +264,8 @@ def alone(part: str, asked: argparse.Namespace) -> Figures:
 
 def run_part(part: str, asked: argparse.Namespace) -> Figures:
     match part:
+        case "folder":
+            return bench_folder(asked.rows or 20_000)
         case "join":
             return bench_join(asked.rows or 100_000)
         case "million":

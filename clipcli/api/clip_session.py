@@ -23,7 +23,7 @@ from clipcli.options.shared import InputOptions, RunOptions
 from clipcli.output.rows import ErrorRow
 from clipcli.prompts import load_prompts, require_prompts
 from clipcli.runs.classify.run import ClassifyRun
-from clipcli.runs.dedupe.run import plan as plan_dedupe
+from clipcli.runs.dedupe.validate import plan as plan_dedupe
 from clipcli.runs.rank.queries import embed_queries
 from clipcli.tasks.search.flat import SearchLimits, UnusableRowError, rows_a_block, search
 from clipcli.vectorfiles import holds_vectors, open_vectors

@@ -38,7 +38,7 @@ def dedupe(
     from clipcli.runs.base import execute
     from clipcli.runs.dedupe.report import ReportedRun, plan_of, refuse_actions
     from clipcli.runs.dedupe.review_page import ReviewPage
-    from clipcli.runs.dedupe.run import plan
+    from clipcli.runs.dedupe.validate import plan
     from clipcli.runs.dedupe.vector_run import NoSession, plan_vectors
 
     refuse_actions(elsewhere)

@@ -19,7 +19,7 @@ from clipcli.runs.check.run import Planned, named
 from clipcli.runs.check.score import PairCheck
 from clipcli.runs.check.scores import LimitCheck
 from clipcli.runs.check.selection import Scope, Selection
-from clipcli.runs.dedupe import run as dedupe
+from clipcli.runs.dedupe import validate as dedupe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -7,12 +7,10 @@ workers.py           processes that open and compare pictures
 candidates.py        which contents are worth comparing: by sketches, or by vectors
 groups.py            candidates → exact, near, edited and similar groups
 against.py           the same against a reference set
-members.py           a group → its files, each beside the file that it is a copy of
-rows.py              groups → rows, which are also a plan, and the bytes that it frees
+rows.py              a group → its files, each beside the file that it is a copy of → rows, which are also a plan
 report.py            a run with its reports, and what to do next
-review_page.py       groups → a page of choices
-difference_image.py  two pictures → where they differ
+review_page.py       groups → a page of choices, with pictures of where two differ
+validate.py          options → a checked run
 run.py               the run itself
-vector_run.py        a run over stored vectors, which compares no pictures
-vector_rows.py       its rows
+vector_run.py        a run over stored vectors, which compares no pictures, and its rows
 """

@@ -18,10 +18,9 @@ from clipcli.runs.dedupe.candidates import join_between, kinds_of, pairs_between
 from clipcli.runs.dedupe.groups import Group, GroupMember
 from clipcli.tasks.dedupe.ivf import IvfFinder, exact_is_quick, sample_of
 from clipcli.tasks.dedupe.join import collapse, join_sets
-from clipcli.tasks.dedupe.join_rows import VectorSource
 from clipcli.tasks.dedupe.keep import is_inside
 from clipcli.tasks.dedupe.levels import LEVELS, includes
-from clipcli.tasks.dedupe.pairs import PairBuffer, Pairs
+from clipcli.tasks.dedupe.pairs import PairBuffer, Pairs, VectorSource
 from clipcli.vectorfiles import ImageReading, holds_vectors, open_vectors
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from clipcli.runs.dedupe.groups import Grouper
     from clipcli.runs.dedupe.image_files import Collection
     from clipcli.session.session import Session
-    from clipcli.tasks.dedupe.join_rows import Indices, RowSource
+    from clipcli.tasks.dedupe.pairs import Indices, RowSource
     from clipcli.vectorfiles.vector_file import VectorFile
 
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from clipcli.tasks.dedupe.ivf import exact_is_quick, join_self_approximately, join_sets_approximately
 from clipcli.tasks.dedupe.join import collapse, join_self, join_sets
-from clipcli.tasks.dedupe.join_rows import VectorSource
-from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, Neighbours, Pairs
+from clipcli.tasks.dedupe.pairs import DEFAULT_LIMIT, Neighbours, Pairs, VectorSource
 from clipcli.tasks.dedupe.sketch_join import SketchSet, candidate_pairs
 from clipcli.tasks.dedupe.sketches import SIDE
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from clipcli.core.vectors import Vectors
     from clipcli.runs.dedupe.facts import Facts
     from clipcli.tasks.dedupe.join import Collapsed
-    from clipcli.tasks.dedupe.join_rows import Indices, RowSource
+    from clipcli.tasks.dedupe.pairs import Indices, RowSource
     from clipcli.tasks.dedupe.sketch_join import Join
 
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from clipcli.runs.dedupe.candidates import CandidateIndex
     from clipcli.runs.dedupe.image_files import ImageFile
     from clipcli.runs.dedupe.signatures import SignatureReader
-    from clipcli.tasks.dedupe.join_rows import Indices
     from clipcli.tasks.dedupe.keep import Rule
     from clipcli.tasks.dedupe.levels import Level, LevelThresholds
     from clipcli.tasks.dedupe.likeness import Likeness
+    from clipcli.tasks.dedupe.pairs import Indices
 
 _SAME: Final = 0.97
 """Score of two sketches of equal pixels, at least: JPEG files are shrunk by their own decoder first."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from clipcli.core.console import RunSummary
 from clipcli.core.files import decimal_size
 from clipcli.core.redaction import redact
-from clipcli.errors import ExitCode, UsageError
+from clipcli.errors import ExitCode
 from clipcli.inputs.collect import collect, is_stream
-from clipcli.inputs.sources.filesystems import is_url
 from clipcli.options.shared import CarriedOptions
 from clipcli.output import ErrorRow
-from clipcli.plan.decisions import read_decisions
-from clipcli.plan.file_state import look, resolve
 from clipcli.runs.dedupe.against import add_vectors, inner_reference, is_vector_file, match, outside
 from clipcli.runs.dedupe.candidates import propose_by_sketches, propose_by_vectors
 from clipcli.runs.dedupe.groups import Group, Grouper
@@ -24,14 +21,13 @@ from clipcli.runs.dedupe.image_files import Collection, Read, read_only
 from clipcli.runs.dedupe.rows import DuplicateRow, Freed, RowMaker
 from clipcli.runs.dedupe.signatures import SignatureReader
 from clipcli.session.session import open_session
-from clipcli.tasks.dedupe.keep import parse_rules
-from clipcli.tasks.dedupe.levels import LEVELS, UNKNOWN_MODEL, Level, includes, thresholds_of
+from clipcli.tasks.dedupe.levels import UNKNOWN_MODEL, Level, includes, thresholds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from clipcli.core.console import Console
+    from clipcli.core.console import Console, RunSummary
     from clipcli.inputs.collect import ImageRef
     from clipcli.models.spec import Choice
     from clipcli.options.dedupe import DuplicateOptions
@@ -210,19 +206,20 @@ class DedupeRun:
             contents, session.cache, self.asked.rotations, not self.inputs.no_orient, self.inputs.rendering(),
             self.inputs.max_pixels, self.run.workers,
         )  # fmt: skip
-        with self.console.progress(len(contents), doing="looking") as advance:
-            looker.read(advance)
         decider = Grouper(
             contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_sketches=None,
             has_references=against, thresholds=self._thresholds(session), level=self.level, rules=self.rules,
             decisions=self.decisions,
             console=self.console,
         )  # fmt: skip
-        if against:
-            found = match(decider, self.console)
-        else:
-            self._propose(decider)
-            found = decider.groups()
+        with closing(looker):
+            with self.console.progress(len(contents), doing="looking") as advance:
+                looker.read(advance)
+            if against:
+                found = match(decider, self.console)
+            else:
+                self._propose(decider)
+                found = decider.groups()
         return decider, decider.with_empty(found, collection.empty, against=against)
 
     def _unreadable(self, decider: Grouper) -> Iterator[ErrorRow]:
@@ -252,43 +249,5 @@ class DedupeRun:
         return replace(found, similar=self.asked.similar, candidate=min(found.candidate, self.asked.similar))
 
 
-def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, console: Console) -> DedupeRun:
-    """Check what was asked before any work is done.
-
-    Raises:
-        UsageError: a level, rule or folder that does not exist.
-        PlanError: a file of decisions that cannot be read.
-    """
-    level, remove = _level(asked.level, "--level"), _level(asked.remove, "--remove")
-    fail = None if asked.fail_on is None else _level(asked.fail_on, "--fail-on")
-    for folder in asked.protect or ():
-        if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
-            raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
-    against = asked.against
-    if (
-        against is not None
-        and against != "-"
-        and not is_url(against)
-        and "{" not in against
-        and not look(resolve(against))
-    ):
-        raise UsageError(f"--against {against}: no such file or folder", hint="compared with nothing, all would be new")
-    inputs.rendering()
-    rules = parse_rules(asked.keep)
-    for name in (rule.name for rule in rules if rule.name.startswith("in:")):
-        if not os.path.isdir(name.removeprefix("in:")):  # noqa: PTH112 - any bytes
-            raise UsageError(f"--keep {name}: no such folder", hint="a misspelt folder would prefer nothing")
-    decisions = [read_decisions(file) for file in asked.ignore_file or ()]
-    from clipcli.plan.decisions import joined
-
-    return DedupeRun(inputs, asked, run, level, remove, fail, rules, joined(decisions), RunSummary(console), console)
-
-
 def _images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
-
-
-def _level(word: str, option: str) -> Level:
-    if word not in LEVELS:
-        raise UsageError(f"{option} cannot be {word!r}", hint="one of " + ", ".join(LEVELS))
-    return word

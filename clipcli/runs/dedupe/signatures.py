@@ -210,6 +210,12 @@ class SignatureReader:
         )
         return {number: self._pixels[number] for number in numbers if self._pixels[number]}
 
+    def close(self) -> None:
+        """End the workers, if there are any; what is asked for later is done in this process."""
+        self._may_start = False
+        if self._pool is not None:
+            self._pool.close()
+
     @property
     def _limit(self) -> int:
         return self.max_pixels or images.DEFAULT_MAX_PIXELS

@@ -3,12 +3,9 @@
     levels.py       exact, near, edited, similar, and the thresholds between them
     sketches.py     one picture → 32 × 32 grey values, by which candidates are found
     sketch_join.py  sketches → pairs worth a whole comparison
-    prescreen.py    many pairs of sketches at once → those that are worth more
     join.py         all pairs of vectors above a cosine, block by block
-    join_rows.py    the rows of such a join
-    ivf.py          the join by way of cells, for more rows than an exact one is worth
-    cells.py        rows in cells of neighbours
-    pairs.py        candidate pairs in bounded memory
+    ivf.py          the join by way of cells of neighbours, for more rows than an exact one is worth
+    pairs.py        the rows of a join, and candidate pairs of them in bounded memory
     sheets.py       one picture → grey values, colours, and where its content lies in plain borders
     alignment.py    two sheets → the part that both show
     difference.py   what differs there: spread over the picture, or in one place

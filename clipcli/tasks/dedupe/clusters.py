@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from clipcli.core.vectors import Vectors
-    from clipcli.tasks.dedupe.join_rows import Indices
+    from clipcli.tasks.dedupe.pairs import Indices
 
 _FIRST: Final = 8
 """Candidates that are verified together."""

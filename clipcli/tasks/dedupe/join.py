@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from clipcli.core.vectors import Vectors
-    from clipcli.tasks.dedupe.join_rows import Indices, RowSource
+    from clipcli.tasks.dedupe.pairs import Indices, RowSource
 
 _ROWS_AT_ONCE: Final = 16_384
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from clipcli.tasks.dedupe.alignment import AlignedPair
-    from clipcli.tasks.dedupe.join_rows import Bits
+    from clipcli.tasks.dedupe.pairs import Bits
 
 NAMES: Final = (
     "upright", "turned 90°", "turned 180°", "turned 270°",
@@ -141,10 +141,11 @@ def _judge(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:
         return "other", float(one.looks[0] @ other.looks[0]), 0.0
     limit = _PEAK_DRAWN if min(one.drawn, other.drawn) > DRAWN else _PEAK_PHOTO
     found = difference(one, other, pair, limit)
-    peak = max(found.peak * _PEAK / limit, colour_difference(one, other, pair))
+    peak = found.peak * _PEAK / limit
     sloped = _SLOPES[0] <= found.slope <= _SLOPES[1]
     if not sloped or found.correlation < _EDITED_CORRELATES or found.floor > _FLOOR or found.share > _EDITED_SHARE:
         return "other", pair.correlation, peak
+    peak = max(peak, colour_difference(one, other, pair))
     if peak > _PEAK or found.alone or found.correlation < _CORRELATES or _has_more(one, other, pair):
         return "edited", pair.correlation, peak
     return "near", pair.correlation, peak

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from clipcli.core.vectors import unit_length
 from clipcli.tasks.dedupe import ivf, join
-from clipcli.tasks.dedupe.cells import Cells
+from clipcli.tasks.dedupe.ivf import Cells
 from clipcli.tasks.dedupe.join import collapse, join_self, join_sets
-from clipcli.tasks.dedupe.join_rows import VectorSource
-from clipcli.tasks.dedupe.pairs import Neighbours
+from clipcli.tasks.dedupe.pairs import Neighbours, VectorSource
 
 
 def rows(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:

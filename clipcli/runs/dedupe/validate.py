@@ -1,0 +1,57 @@
+"""Check the options of `dedupe` before any work is done."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from clipcli.core.console import RunSummary
+from clipcli.errors import UsageError
+from clipcli.inputs.sources.filesystems import is_url
+from clipcli.plan.decisions import joined, read_decisions
+from clipcli.plan.file_state import look, resolve
+from clipcli.runs.dedupe.run import DedupeRun
+from clipcli.tasks.dedupe.keep import parse_rules
+from clipcli.tasks.dedupe.levels import LEVELS
+
+if TYPE_CHECKING:
+    from clipcli.core.console import Console
+    from clipcli.options.dedupe import DuplicateOptions
+    from clipcli.options.shared import InputOptions, RunOptions
+    from clipcli.tasks.dedupe.levels import Level
+
+
+def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, console: Console) -> DedupeRun:
+    """Check what was asked before any work is done.
+
+    Raises:
+        UsageError: a level, rule or folder that does not exist.
+        PlanError: a file of decisions that cannot be read.
+    """
+    level, remove = _level(asked.level, "--level"), _level(asked.remove, "--remove")
+    fail = None if asked.fail_on is None else _level(asked.fail_on, "--fail-on")
+    for folder in asked.protect or ():
+        if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
+            raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
+    against = asked.against
+    if (
+        against is not None
+        and against != "-"
+        and not is_url(against)
+        and "{" not in against
+        and not look(resolve(against))
+    ):
+        raise UsageError(f"--against {against}: no such file or folder", hint="compared with nothing, all would be new")
+    inputs.rendering()
+    rules = parse_rules(asked.keep)
+    for name in (rule.name for rule in rules if rule.name.startswith("in:")):
+        if not os.path.isdir(name.removeprefix("in:")):  # noqa: PTH112 - any bytes
+            raise UsageError(f"--keep {name}: no such folder", hint="a misspelt folder would prefer nothing")
+    decisions = [read_decisions(file) for file in asked.ignore_file or ()]
+    return DedupeRun(inputs, asked, run, level, remove, fail, rules, joined(decisions), RunSummary(console), console)
+
+
+def _level(word: str, option: str) -> Level:
+    if word not in LEVELS:
+        raise UsageError(f"{option} cannot be {word!r}", hint="one of " + ", ".join(LEVELS))
+    return word
