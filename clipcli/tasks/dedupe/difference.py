@@ -132,8 +132,8 @@ def _mean_around(values: Grey) -> Grey:
     """Return the mean of 5 × 5 neighbours."""
     padded = np.pad(values, 2, mode="edge")
     count = len(values)
-    rows = sum(padded[place : place + count] for place in range(5))
-    return np.asarray(sum(rows[:, place : place + count] for place in range(5)) / 25, np.float32)
+    rows = np.sum([padded[place : place + count] for place in range(5)], axis=0)
+    return np.asarray(np.sum([rows[:, place : place + count] for place in range(5)], axis=0) / 25, np.float32)
 
 
 def _stands_alone(values: Grey, full: Mask, contrast: Grey, rim: int) -> bool:
