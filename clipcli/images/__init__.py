@@ -1,8 +1,7 @@
 """Read a file and decode it to an upright Pillow image, or raise an `ImageError` with a short reason.
 
 reader.py        a path or reference → its bytes; never waits for a pipe or device
-decoder.py       bytes → a Pillow image, within a limit of pixels
-pages.py         the pages and frames of a file
+decoder.py       bytes → a Pillow image, within a limit of pixels; the pages and frames of a file
 digests.py       all pixels of a file → one digest
 colour_modes.py  any mode → 8-bit RGB as in a viewer
 raw.py           camera raw files → the preview that the camera embedded

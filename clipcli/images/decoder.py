@@ -238,3 +238,47 @@ def _upright(image: Image.Image, described: Image.Image) -> Image.Image:
         return image
     method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
+
+
+DOCUMENTS: Final = frozenset(("TIFF", "MPO", "DCX"))
+"""Formats whose further pictures are pages; in other formats they are frames."""
+_LAYERED_FORMATS: Final = frozenset(("PSD", "MIC"))
+"""Formats whose further pictures are layers of the first."""
+_SUBFILE_TAG: Final = 254
+"""The TIFF tag NewSubfileType."""
+_REDUCED_COPY: Final = 1
+
+
+def count_pictures(image: Image.Image) -> int:
+    """Return the number of pictures of any kind in a file. Raises Pillow's errors for a damaged file."""
+    return max(1, int(getattr(image, "n_frames", 1)))
+
+
+def pages_of(image: Image.Image) -> list[int]:
+    """Return the numbers of the pages or frames that a viewer shows in sequence, at least one.
+
+    Reduced copies of a TIFF page, a camera's previews and gain maps, and layers are left out. Raises Pillow's errors
+    for a damaged file.
+    """
+    count = count_pictures(image)
+    if count == 1 or image.format in _LAYERED_FORMATS:
+        return [0]
+    if image.format == "MPO":
+        return _camera_views(image, count)
+    if image.format != "TIFF":
+        return list(range(count))
+    pages = []
+    for number in range(count):
+        image.seek(number)
+        kind = image.tag_v2.get(_SUBFILE_TAG, 0)  # type: ignore[attr-defined]  # of a TIFF file
+        if not (isinstance(kind, int) and kind & _REDUCED_COPY):
+            pages.append(number)
+    image.seek(0)
+    return pages or [0]
+
+
+def _camera_views(image: Image.Image, count: int) -> list[int]:
+    """Return the first picture and other views: the second of a stereo pair, a part of a panorama."""
+    entries = (getattr(image, "mpinfo", None) or {}).get(0xB002) or []
+    kinds = [str(entry.get("Attribute", {}).get("MPType", "")) for entry in entries]
+    return [0, *(number for number, kind in enumerate(kinds[:count]) if number and kind.startswith("Multi-Frame"))]

@@ -14,8 +14,7 @@ from PIL import ExifTags, Image
 
 from clipcli.errors import ImageError
 from clipcli.images import messages, raw
-from clipcli.images.decoder import DEFAULT_MAX_PIXELS, UPRIGHT, identify
-from clipcli.images.pages import count_of
+from clipcli.images.decoder import DEFAULT_MAX_PIXELS, UPRIGHT, count_pictures, identify
 from clipcli.images.png import png_strips, without_metadata
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def _head(mode: str, size: tuple[int, ...], key: object) -> bytes:
 
 def _png_digest(data: bytes, image: Image.Image) -> str | None:
     """Return the digest of a large PNG file whose rows can be decoded one strip after another; else None."""
-    if count_of(image) > 1 or image.mode not in _PLAIN:
+    if count_pictures(image) > 1 or image.mode not in _PLAIN:
         return None
     strips = png_strips(without_metadata(data), _STRIP)
     if strips is None:
@@ -94,7 +93,7 @@ def _png_digest(data: bytes, image: Image.Image) -> str | None:
 
 def _frames(image: Image.Image, max_pixels: int) -> Iterator[Image.Image]:
     """Yield all pictures of a file one by one, decoded into the same memory."""
-    count = count_of(image)
+    count = count_pictures(image)
     image.load()
     yield image
     layered = image.format == "PSD"  # layers are numbered from 1; the composite comes first

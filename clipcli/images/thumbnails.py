@@ -11,8 +11,7 @@ from PIL import ExifTags
 from clipcli.errors import ImageError
 from clipcli.images import messages
 from clipcli.images.colour_modes import ON_WHITE, WHITE, Rendering
-from clipcli.images.decoder import DEFAULT_MAX_PIXELS, decode, identify
-from clipcli.images.pages import DOCUMENTS, pages_of
+from clipcli.images.decoder import DEFAULT_MAX_PIXELS, DOCUMENTS, decode, identify, pages_of
 
 if TYPE_CHECKING:
     from PIL import Image

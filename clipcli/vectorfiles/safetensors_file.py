@@ -22,8 +22,7 @@ from clipcli.output.json import dumps
 from clipcli.vectorfiles.columns import Restorer
 from clipcli.vectorfiles.info import KEY, from_json
 from clipcli.vectorfiles.json_arrays import read_fields, read_names
-from clipcli.vectorfiles.npy import MappedFile
-from clipcli.vectorfiles.vector_file import failure, failure_record
+from clipcli.vectorfiles.vector_file import MappedFile, failure, failure_record
 from clipcli.vectorfiles.writer import VectorsIndex, VectorsWriter
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The interface of vector files of every format."""
+"""The interface of vector files of every format, and the common part of those that are mapped into memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, UsageError, VectorsError, did_you_mean
 from clipcli.inputs.sources.fetch import read_object
 from clipcli.output.rows import as_json
-from clipcli.vectorfiles.info import Failure
+from clipcli.vectorfiles.info import Failure, VectorRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import ModelInfo
     from clipcli.core.vectors import Vectors
     from clipcli.inputs.row_filter import Condition
-    from clipcli.vectorfiles.info import Kind, Positions, VectorRows, VectorsInfo
+    from clipcli.vectorfiles.info import Kind, Positions, VectorsInfo
 
 LONGEST_ROW: Final = 16 << 20
 """Most bytes of a line in a file of vectors: a million numbers."""
@@ -182,6 +182,47 @@ class VectorFile(ABC):
 
 def _no_fields(rows: int, step: int = 8192) -> Iterator[Sequence[Mapping[str, object]]]:
     return ([{}] * min(step, rows - start) for start in range(0, rows, step))
+
+
+class MappedFile(VectorFile):
+    """A file that holds the vectors as one array, which is mapped into memory."""
+
+    path: Path
+    vectors: npt.NDArray[np.floating]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def read(self, rows: int, *, fields: bool = False) -> Iterator[VectorRows]:
+        """Yield slices of the mapped array."""
+        names, positions = self.names, self.positions
+        carried = self.fields if fields and self.info.columns else None
+        for start in range(0, len(self), rows):
+            part = slice(start, start + rows)
+            vectors = np.asarray(self.vectors[part], dtype=np.float32)
+            yield VectorRows(
+                names[part], vectors, None if positions is None else positions[part],
+                None if carried is None else carried[part],
+            )  # fmt: skip
+
+    def matrix(self) -> Vectors:
+        """Return the mapped array itself if it holds float32, else a copy."""
+        return np.asarray(self.vectors, dtype=np.float32)
+
+    def check_shape(self) -> None:
+        """Check that the array has one row of floats per name.
+
+        Raises:
+            VectorsError: it is not two-dimensional or not floating point, or has more or fewer rows than names.
+        """
+        if self.vectors.ndim != 2 or self.vectors.dtype.kind != "f":  # noqa: PLR2004 - rows and columns
+            raise VectorsError(
+                f"{self.path}: not a table of floating point numbers: {self.vectors.dtype} {self.vectors.shape}"
+            )
+        if not self.vectors.shape[1]:
+            raise VectorsError(f"{self.path}: its vectors have no numbers")
+        if len(self.names) != len(self.vectors):
+            raise VectorsError(f"{self.path}: {len(self.vectors)} vectors but {len(self.names)} names")
 
 
 def errors_path(path: Path) -> Path:

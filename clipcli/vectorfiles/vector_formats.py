@@ -151,11 +151,11 @@ def _classes(
     """Return reader and writer of a format; import only its module."""
     match chosen:
         case "npy":
-            from clipcli.vectorfiles.npy import NpyFile, NpyWriter
+            from clipcli.vectorfiles.numpy_file import NpyFile, NpyWriter
 
             return NpyFile, NpyWriter
         case "npz":
-            from clipcli.vectorfiles.npz import NpzFile, NpzWriter
+            from clipcli.vectorfiles.numpy_file import NpzFile, NpzWriter
 
             return NpzFile, NpzWriter
         case "parquet":
@@ -167,10 +167,10 @@ def _classes(
 
             return SafetensorsFile, SafetensorsWriter
         case "jsonl":
-            from clipcli.vectorfiles.jsonl_file import JsonlFile, JsonlWriter
+            from clipcli.vectorfiles.text_file import JsonlFile, JsonlWriter
 
             return JsonlFile, JsonlWriter
         case "csv":
-            from clipcli.vectorfiles.csv_file import CsvFile, CsvVectorsWriter
+            from clipcli.vectorfiles.text_file import CsvFile, CsvVectorsWriter
 
             return CsvFile, CsvVectorsWriter

@@ -1,22 +1,28 @@
-"""The interface and the common part of the writers of all formats."""
+"""Writers of vector files: the interface and the common part of all formats, and files that are uploaded to a URL."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from abc import ABC, abstractmethod
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from clipcli.errors import UsageError
+from clipcli.cache import cache_folder
+from clipcli.core.files import is_there, make_private_folder
+from clipcli.core.redaction import redact_url
+from clipcli.errors import OutputError, UsageError
+from clipcli.inputs.sources.filesystems import delete, upload
 from clipcli.output.json import dumps
 from clipcli.output.targets import Target, open_target
 from clipcli.vectorfiles.columns import plain_fields
 from clipcli.vectorfiles.info import to_json
-from clipcli.vectorfiles.vector_file import errors_path, failure_record
+from clipcli.vectorfiles.vector_file import description_path, errors_path, failure_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -175,3 +181,43 @@ def numbers(vector: npt.NDArray[np.floating]) -> Sequence[str]:
     """Return the shortest decimal texts that restore the same numbers."""
     texts: list[str] = vector.astype(str).tolist()
     return texts
+
+
+def staging_path(url: str) -> Path:
+    """Return the local path for the file of a URL; the same in every run on this machine.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    folder = cache_folder() / "outputs" / digest
+    try:
+        make_private_folder(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {(error.strerror or str(error)).lower()}") from error
+    return folder / redact_url(url).rpartition("/")[2]
+
+
+def upload_vectors(path: Path, url: str, *, hint: str | None = None) -> None:
+    """Upload a vector file and its companion files, the vector file last, and delete them locally.
+
+    Raises:
+        OutputError: the URL cannot be written; the error has the hint, and the local files stay.
+    """
+    description, errors = description_path(path), errors_path(path)
+    files = [file for file in (description, errors, path) if is_there(file)]
+    try:
+        for file in files:
+            upload(file, url + file.name.removeprefix(path.name))
+    except OutputError as error:
+        raise OutputError(error.message, hint=hint) from error
+    if errors not in files:
+        delete(url + errors.name.removeprefix(path.name))
+    for file in files:
+        file.unlink()
+
+
+def remove_staging_folder(path: Path) -> None:
+    """Delete the local folder if it is empty."""
+    with suppress(OSError):
+        path.parent.rmdir()

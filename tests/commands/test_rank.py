@@ -429,7 +429,7 @@ def damaged(world, tmp_path, change):
     vectors, described = np.load(world / "v.npy"), json.loads((world / "v.npy.json").read_text())
     vectors = change(vectors, described)
     np.save(tmp_path / "d.npy", vectors)
-    from clipcli.vectorfiles.npy import Ends
+    from clipcli.vectorfiles.numpy_file import Ends
 
     ends = Ends()
     ends.add(vectors)

@@ -102,7 +102,7 @@ def test_failures_of_an_older_run_do_not_stay(sample):
 
 
 def test_names_too_wide_for_an_array_stand_as_json(sample, monkeypatch):
-    monkeypatch.setattr("clipcli.vectorfiles.npz._NAMES_AS_ARRAY_LIMIT", 10)
+    monkeypatch.setattr("clipcli.vectorfiles.numpy_file._NAMES_AS_ARRAY_LIMIT", 10)
     assert open_vectors(sample.write("out.npz")).names == sample.names
 
 

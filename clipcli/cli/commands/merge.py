@@ -34,9 +34,9 @@ def merge(
     from clipcli.core.console import Console
     from clipcli.errors import UsageError
     from clipcli.runs.embed.target import parse_target
-    from clipcli.vectorfiles.destination import remove_staging_folder, upload_vectors
     from clipcli.vectorfiles.merge import merge as join
     from clipcli.vectorfiles.merge import open_all
+    from clipcli.vectorfiles.writer import remove_staging_folder, upload_vectors
 
     target = parse_target(output, format, dtype)
     if target.path is None:

@@ -14,15 +14,14 @@ from clipcli.inputs.expected_labels import require_labels
 from clipcli.inputs.text_files import tidy
 from clipcli.output.reports import Finding
 from clipcli.prompts.labels import wordnet_labels
-from clipcli.tasks.accuracy import joined, judge, judge_forbidden
+from clipcli.tasks.classify import joined, judge, judge_forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipcli.core.console import Console
     from clipcli.inputs.expected_labels import Expectation, Expectations
-    from clipcli.tasks.accuracy import Tally, Verdict
-    from clipcli.tasks.classify import Prediction
+    from clipcli.tasks.classify import Prediction, Tally, Verdict
 
 
 _NAMED = 5

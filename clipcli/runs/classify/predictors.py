@@ -23,7 +23,7 @@ from clipcli.output import ErrorRow
 from clipcli.output.reports import CheckReport, Finding, Reporting
 from clipcli.runs.classify.learned_files import HEAD_KEY, HeadFile, parse_head, read_tensors
 from clipcli.runs.classify.rows import PredictedRow
-from clipcli.tasks.predictor import ACTIVATIONS, OUTPUT_KINDS, Predictor
+from clipcli.tasks.fit.heads import ACTIVATIONS, OUTPUT_KINDS, Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from clipcli.runs.base import Advance
     from clipcli.runs.classify.stored_vectors import StoredVectors
     from clipcli.session.session import Session
-    from clipcli.tasks.predictor import Activation, OutputKind
+    from clipcli.tasks.fit.heads import Activation, OutputKind
 
     Tensors = Mapping[str, npt.NDArray[Any]]
 

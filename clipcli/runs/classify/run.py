@@ -26,8 +26,7 @@ from clipcli.runs.classify.expectation_check import (
 )
 from clipcli.runs.classify.rows import OWN_COLUMNS, ClassifiedBlock, ClassifiedRow
 from clipcli.session.pipeline import Embedded
-from clipcli.tasks.accuracy import Tally, joined, unreadable
-from clipcli.tasks.classify import Classifier, LabelBin
+from clipcli.tasks.classify import Classifier, LabelBin, Tally, joined, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -20,7 +20,7 @@ from clipcli.session.session import Session, open_session
 from clipcli.vectorfiles import Shard, VectorsInfo, WritePlan, create_vectors
 from clipcli.vectorfiles.checkpoints import Collector, has_parts, open_parts, write_chunk
 from clipcli.vectorfiles.columns import CarriedColumn, ColumnTypes
-from clipcli.vectorfiles.destination import remove_staging_folder, upload_vectors
+from clipcli.vectorfiles.writer import remove_staging_folder, upload_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -13,7 +13,7 @@ from clipcli.errors import UsageError, did_you_mean
 from clipcli.inputs.shards import parse_shard
 from clipcli.inputs.sources.filesystems import check_writable, is_url
 from clipcli.vectorfiles import STREAMS, VECTOR_FORMATS, format_of
-from clipcli.vectorfiles.destination import staging_path
+from clipcli.vectorfiles.writer import staging_path
 
 if TYPE_CHECKING:
     from clipcli.vectorfiles import VectorDtype, VectorFormat

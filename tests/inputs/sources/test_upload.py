@@ -11,7 +11,7 @@ from clipcli.errors import OutputError
 from clipcli.inputs.sources.filesystems import check_writable
 from clipcli.vectorfiles import open_vectors
 from clipcli.vectorfiles.checkpoints import open_parts
-from clipcli.vectorfiles.destination import staging_path
+from clipcli.vectorfiles.writer import staging_path
 
 fsspec = pytest.importorskip("fsspec")
 TINY = ("--model", "tiny")
@@ -83,7 +83,7 @@ def test_what_cannot_be_sent_is_kept_and_sent_by_resume(memory, photos, monkeypa
 
     command = ("embed", photos, *TINY, "--no-cache", "-o", "memory://out/v.npy")
     with monkeypatch.context() as patch:
-        patch.setattr("clipcli.vectorfiles.destination.upload", refuse)
+        patch.setattr("clipcli.vectorfiles.writer.upload", refuse)
         failed = run(*command)
     assert failed.code == 6
     kept, error = failed.stderr.splitlines()[-2:]
