@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PLAIN = (str, int, float, bool)
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
-"""What environment variables of flags mostly say."""
+"""The usual values of environment variables of flags."""
 
 
 class ConversionOnDemand:

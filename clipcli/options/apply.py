@@ -10,7 +10,7 @@ import typer
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """What to do with the files that the plan removes."""
+    """Actions on the files that the plan removes."""
 
     action: Annotated[
         str,

@@ -388,7 +388,7 @@ def test_a_failed_image_stands_among_the_images(rank, world, tmp_path):
         (("cat", "DIR", "--top-k", "0"), 2, ""),
         (("cat", "DIR", "--min-score", "nan"), 2, "is a cosine"),
         (("cat", "DIR", "--min-score", "30"), 2, "is a cosine"),
-        (("cat", "DIR", "--copy-to", "DIR/disc/red.png/x"), 6, "red.png is no folder"),
+        (("cat", "DIR", "--copy-to", "DIR/disc/red.png/x"), 6, "red.png is not a folder"),
         (("cat", "DIR", "--link-to", ""), 6, "has no name"),
         (("cat", "DIR", "--include", "disk/*"), 4, "compared with the path"),
         (("cat", "DIR", "--all", "--top-k", "3"), 2, "--all and --top-k"),

@@ -70,7 +70,7 @@ def test_whole_samples_in_order_and_several_shards(world: Path):
     assert "wrote 18 files for 6 images: 2 shards" in result.stderr
     assert "6 of 13 rows chosen; rows of failed inputs left out: 1" in result.stderr
     again = run("select", "scores.jsonl", "--min-score", "0.3", "-o", "kept/{:05d}.tar")
-    assert_one_error(again, "kept/00000.tar is there already", code=2)
+    assert_one_error(again, "kept/00000.tar already exists", code=2)
 
 
 def test_the_order_is_that_of_the_shards_whatever_that_of_the_rows(world: Path):

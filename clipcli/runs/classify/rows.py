@@ -111,7 +111,7 @@ class ClassifiedBlock(RowBlock):
         ]
 
     def cell_columns(self) -> Sequence[Sequence[str]]:
-        """One line each."""
+        """Return the cells column by column, one line per image."""
         answers = self.answers
         none = answers.none_name or ""
         chosen = zip(answers.best.tolist(), answers.passed.tolist(), strict=True)
@@ -145,7 +145,7 @@ class PredictedRow:
         return row if self.holds is None else {**row, "ok": self.holds}
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return one line."""
         scores = [f"{value:.{_DIGITS}f}" for value in self.scores.values()]
         check = () if self.holds is None else ("yes" if self.holds else "no",)
         return [(self.image, *scores, *check)]

@@ -30,7 +30,7 @@ _ROWS: Final = 8192
 
 @dataclass(frozen=True)
 class StoredBlock:
-    """Some rows of a file."""
+    """A block of rows of a file."""
 
     names: Sequence[str]
     vectors: Vectors

@@ -1,6 +1,6 @@
 """An approximate index of a vector file: `clipcli index` makes it (`index_builder`), `rank` searches it.
 
-A folder with `index.json` (of which model and file it is, how a search goes and how much of an exact search it finds),
+A folder with `index.json` (its model and vector file, the settings of a search and its recall),
 `names.json`, and NumPy arrays that are mapped when they are searched: the vectors in half precision in the order of the
 file (`vectors.npy`), and an inverted file of one bit per dimension (see `tasks.search.inverted_file`).
 """
@@ -44,7 +44,7 @@ _LARGEST_DESCRIPTION = 1 << 20
 DEPTH: Final = 10
 """Hits of a query that recall is measured by."""
 _WIDENING: Final = 4
-"""How many times more cells and candidates are looked at when too few rows count."""
+"""Factor by which cells and candidates grow if too few rows count."""
 _ROWS_AT_ONCE: Final = 8192
 _SCORED_PER_HIT: Final = 4
 """Candidates per hit that are scored in float64 at first."""

@@ -73,7 +73,7 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
     """
     target, source = Path(folder), _stat(file)
     if is_there(target) and not is_index(folder):
-        raise OutputError(f"{folder} is there and is no index", hint="name a new folder")
+        raise OutputError(f"{folder} exists and is not an index", hint="name a new folder")
     try:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as part:

@@ -95,7 +95,7 @@ def check_folder(folder: str) -> None:
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)  # noqa: PTH120
     if not os.path.isdir(parent):  # noqa: PTH112
-        raise OutputError(f"cannot make the folder {folder}: {parent} is no folder")
+        raise OutputError(f"cannot make the folder {folder}: {parent} is not a folder")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write in the folder {parent}")
 

@@ -45,11 +45,11 @@ class EncodedQueries:
     vectors: Vectors
     """(queries, dim), unit length."""
     images: Mapping[str, Vector]
-    """Of the images in them, by path: (dim,), unit length."""
+    """Vector of each image in the queries, by path: (dim,), unit length."""
     digests: Mapping[str, str]
-    """By path: the sha256 of their bytes."""
+    """sha256 of the bytes of each image, by path."""
     errors: Mapping[Term, ImageError]
-    """Why a term cannot be used, by the term without its weight; queries with such a term are left out."""
+    """Error of each unusable term, by the term without its weight; queries with such a term are left out."""
 
 
 def read_queries(path: str) -> list[Query]:
@@ -150,7 +150,7 @@ def embed_queries(session: Session, queries: Sequence[Query], prompts: Sequence[
 
 
 def _rows(embed: Callable[[], Vectors]) -> Sequence[Vector | ImageError]:
-    """Return the vectors of texts, or why some have none."""
+    """Return the vectors of texts, or the errors of those that have none."""
     try:
         return list(embed())
     except NoVectorError as error:

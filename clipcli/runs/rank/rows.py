@@ -40,7 +40,7 @@ class Result:
     """The hits of one query."""
 
     number: int
-    """Of the query, 1 for the first."""
+    """Number of the query; the first is 1."""
     query: Query
     hits: tuple[Hit, ...]
 
@@ -62,23 +62,23 @@ class RankedRow:
 
     query: str
     rank: int
-    """1 for the best."""
+    """Rank within the query; 1 is the best."""
     image: str
-    """Its name; of a corpus of texts, the text."""
+    """Name of the image, or the text in a corpus of texts."""
     score: float
     """Cosine of query and image, -1 to 1."""
     id: str | None = None
-    """The query's, where its file gives ids; empty where it gives them to others only."""
+    """Id of the query; empty if only other queries have one, None if no query has one."""
     kind: Literal["image", "text"] = "image"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """With ids, these come first."""
+        """Return the columns; ids come first, if there are any."""
         return (*(() if self.id is None else ("id",)), "query", "rank", self.kind, "score")
 
     @property
     def path(self) -> str | None:
-        """Return the image, in a list of bare paths."""
+        """Return the image for a list of bare paths."""
         return self.image if self.kind == "image" else None
 
     def record(self) -> dict[str, object]:
@@ -88,7 +88,7 @@ class RankedRow:
         return first | row
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return one line."""
         first = () if self.id is None else (self.id,)
         return [(*first, self.query, str(self.rank), self.image, f"{self.score:.{_DIGITS}f}")]
 
@@ -109,6 +109,6 @@ class MeasureRow:
         return row if self.needed is None else row | {"needed": self.needed}
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return one line."""
         value = str(self.value) if isinstance(self.value, int) else f"{self.value:.{_DIGITS}f}"
         return [(self.measure, value, "" if self.needed is None else f"{self.needed:g}")]

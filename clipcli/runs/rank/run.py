@@ -52,7 +52,7 @@ class Sources:
     """Files that list images."""
     null: bool
     column: str | None
-    """Of tables of images."""
+    """Column of tables that holds images."""
     globs: Globs
     """The filter of names."""
     keep: tuple[str, ...] = ()

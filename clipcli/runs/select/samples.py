@@ -41,10 +41,10 @@ _FOLDERS = 4
 
 
 class MemberContent(Protocol):
-    """Bytes that can be read."""
+    """The content of a member."""
 
     def read(self) -> bytes:
-        """Return all of them. Raises ImageError."""
+        """Return all bytes. Raises ImageError."""
         ...
 
 
@@ -55,7 +55,7 @@ class Sample:
     holder: str
     """The archive, as the user wrote it; empty for files."""
     members: Sequence[tuple[str, MemberContent]]
-    """Name in the archive, or path, and bytes; in their order."""
+    """Name in the archive, or path, and content, in their order."""
     problem: str | None = None
     """The reason why it may not be whole."""
 
@@ -67,7 +67,7 @@ class Sample:
 
     @property
     def images(self) -> list[str]:
-        """Return the names of those that are images by their suffix."""
+        """Return the names of members that are images by their suffix."""
         return [name for name in self.names if is_image_name(name)]
 
     @property
@@ -117,7 +117,7 @@ def samples_of(archive: str, *, last_dot: bool) -> Iterator[Sample]:
 
 
 def _groups(named: Sequence[TarEntry], *, last_dot: bool) -> list[list[TarEntry]]:
-    """Return entries by sample. Where a name comes again, it begins another sample of the same key."""
+    """Return entries by sample; a repeated name begins another sample of the same key."""
     keys = image_keys([entry.name for entry in named]) if last_dot else None
     groups: dict[str, list[list[TarEntry]]] = {}
     order: list[list[TarEntry]] = []
@@ -132,14 +132,14 @@ def _groups(named: Sequence[TarEntry], *, last_dot: bool) -> list[list[TarEntry]
 
 
 def first_dot_key(name: str) -> str:
-    """Return a member's key as webdataset has it: its folder, and its name up to the first dot."""
+    """Return a member's key, as in webdataset: its folder, and its name up to the first dot."""
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(".")[0]
 
 
 @dataclass(frozen=True)
 class ImageKeys:
-    """Which images a name belongs to, where keys end at the last dot."""
+    """The keys of samples whose names end at the last dot."""
 
     stems: frozenset[str]
     """Names of images up to the last dot."""
@@ -147,7 +147,7 @@ class ImageKeys:
     """Stem → the longer ones that begin with it and a dot: `s` → `s.left`, `s.right`."""
 
     def of(self, name: str) -> list[str]:
-        """Return the image that a name is or belongs to; several where it stands for them all; itself, for none."""
+        """Return the keys of a name: its image, all images that it belongs to, or its own stem if there is none."""
         stem = name.rpartition(".")[0] or name
         if is_image_name(name) or stem in self.stems:
             return [stem]
@@ -156,7 +156,7 @@ class ImageKeys:
 
 
 def image_keys(names: Sequence[str]) -> ImageKeys:
-    """Return the keys of some names that stand together."""
+    """Return the keys for the names of one folder or archive."""
     stems = dict.fromkeys(name.rpartition(".")[0] for name in names if is_image_name(name))
     below: dict[str, list[str]] = defaultdict(list)
     for stem in stems:
@@ -380,7 +380,7 @@ class FolderCopies:
             except OSError as error:
                 raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
             if os.path.lexists(target):
-                raise OutputError(f"{target} is there already", hint="name another folder")
+                raise OutputError(f"{target} already exists", hint="name another folder")
             with open_target(target) as out:
                 out.write_exact(data)
             self.files += 1

@@ -66,6 +66,6 @@ def _parse_shard_names(path: str | None) -> ShardNames | None:
     names = ShardNames(path[: number.start()], path[number.end() :], int(number[1] or number[2] or 1))
     if existing := names.existing():
         raise UsageError(
-            f"{existing[0]} is there already", hint="remove the shards of an earlier run, or name another folder"
+            f"{existing[0]} already exists", hint="remove the shards of an earlier run, or name another folder"
         )
     return names
