@@ -306,7 +306,7 @@ def _end_process(code: Any) -> None:
     All output is written and closed by now, and the cache is safe at any time. Under a tracer, as of coverage, the
     interpreter ends as usual.
     """
-    # The model's threads are daemons, so that an unclosed run does not block the exit (clipcli.session.batcher).
+    # The model's threads are daemons, so that an unclosed run does not block the exit (clipcli.session.pipeline).
     threads = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
     is_working = any(thread.name.startswith("model") or not thread.daemon for thread in threads)
     if not is_working:

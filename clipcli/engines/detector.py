@@ -1,6 +1,6 @@
 """Zero-shot detection models through torch and transformers: pictures and texts in, boxes with a score per label out.
 
-The models' own forward passes are taken apart only so far that texts are read once and not once per picture.
+The models' forward passes are split so that texts are encoded once, not once per picture.
 
 Minderer et al., "Simple Open-Vocabulary Object Detection with Vision Transformers", arXiv:2205.06230 (OWL-ViT), and
 "Scaling Open-Vocabulary Object Detection", arXiv:2306.09683 (OWLv2). Liu et al., "Grounding DINO", arXiv:2303.05499.
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 _DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _TEXTS_AT_ONCE: Final = 256
 _PHRASE_ENDS: Final = str.maketrans({".": " ", "?": " "})
-"""What ends a phrase in a prompt of Grounding DINO, so that no label may have it."""
+"""Characters that end a phrase in a prompt of Grounding DINO; they are removed from labels."""
 
 
 @dataclass(frozen=True)
 class BoxProposals:
-    """What a detection model says of one picture."""
+    """The boxes that a detection model proposes for one picture."""
 
     boxes: npt.NDArray[np.float32]
-    """(n, 4): centre x, centre y, width, height, as fractions of what the model's kind says (`box_unit`)."""
+    """(n, 4): centre x, centre y, width, height, as fractions of an edge (`DetectorKind.box_unit`)."""
     scores: npt.NDArray[np.float32]
     """(n, labels), each from 0 to 1; zero where a box was not compared with a label."""
 
@@ -53,17 +53,17 @@ class Detector(Protocol):
 
     @property
     def kind(self) -> DetectorKind:
-        """Return what is known of its kind."""
+        """Return the properties of its kind."""
         ...
 
     def read_labels(self, texts: Sequence[Sequence[str]]) -> list[str]:
-        """Take the labels to look for, each as one or more texts; a label's score is its best text's.
+        """Set the labels to look for, each as one or more texts; the score of a label is that of its best text.
 
         Returns:
-            The texts that were cut, since the model reads no more of them.
+            The texts that were cut because they are too long for the model.
 
         Raises:
-            UsageError: a text of which nothing is left to look for.
+            UsageError: a text without a word to look for.
         """
         ...
 
@@ -71,7 +71,7 @@ class Detector(Protocol):
         """Look for the labels in RGB pictures.
 
         Raises:
-            MemoryError: they do not fit into memory together.
+            MemoryError: the batch does not fit into memory.
         """
         ...
 
@@ -96,7 +96,7 @@ def load(source: DetectorFiles, device: str, precision: Precision) -> Detector:
 
 
 class OwlDetector:
-    """OWLv2 and OWL-ViT: a vision transformer whose every patch is a box, compared with vectors of texts."""
+    """OWLv2 and OWL-ViT: each patch of a vision transformer proposes a box, which is compared with vectors of texts."""
 
     def __init__(self, kind: DetectorKind, loaded: LoadedDetector, device: str) -> None:
         self.kind = kind
@@ -131,7 +131,7 @@ class OwlDetector:
         return [BoxProposals(*pair) for pair in zip(boxes, best, strict=True)]
 
     def _embed(self, texts: Sequence[str], limit: int) -> torch.Tensor:
-        """(n, dim), unit length."""
+        """Return the vectors of texts, (n, dim), unit length."""
         tokens = self._tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=limit, return_tensors="pt"
         )
@@ -144,11 +144,11 @@ class OwlDetector:
 
 @dataclass(frozen=True)
 class GroundingPrompt:
-    """Labels as one text, `a cat . a dog .`, as far as the model reads it at once."""
+    """Labels as one text, `a cat . a dog .`, that is short enough for the model."""
 
     ids: list[int]
     spans: tuple[tuple[int, int, int], ...]
-    """For each phrase: the number of its label, and its first and last token but one, as a slice has them."""
+    """For each phrase: the number of its label, and start and end of its tokens as in a slice."""
 
 
 class GroundingDetector:
@@ -174,16 +174,16 @@ class GroundingDetector:
                 if len(ids) > self._room:
                     cut.append(text)
                 phrases.append((label, ids[: self._room]))
-        self._prompts = self._joined(phrases)
+        self._prompts = self._pack(phrases)
         return cut
 
     @cached_property
     def _room(self) -> int:
-        """Return how many tokens one phrase may have, beside the start, its full stop and the end."""
+        """Return the most tokens of a phrase, without the start token, its full stop and the end token."""
         return int(min(self._model.config.max_text_len, self._model.config.text_config.max_position_embeddings)) - 3
 
-    def _joined(self, phrases: Sequence[tuple[int, list[int]]]) -> list[GroundingPrompt]:
-        """Return as few texts as hold all phrases, each with a full stop behind it."""
+    def _pack(self, phrases: Sequence[tuple[int, list[int]]]) -> list[GroundingPrompt]:
+        """Pack the phrases, each followed by a full stop, into as few texts as possible."""
         start, end = self._tokenizer.cls_token_id, self._tokenizer.sep_token_id
         stop = self._tokenizer.convert_tokens_to_ids(".")
         prompts: list[GroundingPrompt] = []
@@ -198,7 +198,7 @@ class GroundingDetector:
         return [*prompts, GroundingPrompt([*ids, end], tuple(spans))]
 
     def detect(self, images: Sequence[Image]) -> list[BoxProposals]:
-        """See `Detector`. Only pictures of one size go together: what a smaller one is padded with would be seen."""
+        """See `Detector`. Pictures of one size form a batch, since the model would see the padding of smaller ones."""
         by_size: dict[tuple[int, int], list[int]] = {}
         for number, image in enumerate(images):
             by_size.setdefault(image.size, []).append(number)
@@ -206,14 +206,14 @@ class GroundingDetector:
         with torch.inference_mode(), one_kind_of_memory_error(), all_threads(), quiet_open_clip():
             for members in by_size.values():
                 pixels = self._pixels(images=[images[number] for number in members], return_tensors="pt")
-                parts = [self._answer(pixels, prompt) for prompt in self._prompts]
+                parts = [self._propose(pixels, prompt) for prompt in self._prompts]
                 boxes = np.concatenate([part[0] for part in parts], axis=1)
                 scores = np.concatenate([part[1] for part in parts], axis=1)
                 proposals |= {number: BoxProposals(boxes[at], scores[at]) for at, number in enumerate(members)}
         return [proposals[number] for number in range(len(images))]
 
-    def _answer(self, pixels: Any, prompt: GroundingPrompt) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Boxes (pictures, n, 4) and scores (pictures, n, labels) of one text."""
+    def _propose(self, pixels: Any, prompt: GroundingPrompt) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return boxes (pictures, n, 4) and scores (pictures, n, labels) for one text."""
         ids = torch.tensor([prompt.ids] * len(pixels.pixel_values), device=self._device)
         answer = self._model(
             pixel_values=pixels.pixel_values.to(self._device),

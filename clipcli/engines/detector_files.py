@@ -1,4 +1,4 @@
-"""The kinds of detection models, and from a repository or a folder of Hugging Face's layout to the files of one."""
+"""The kinds of detection models, and the files of a model in a repository or folder in Hugging Face's layout."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 DETECTOR_CONFIG: Final = "config.json"
 DETECTOR_WEIGHTS: Final = "model.safetensors"
 PIXEL_CONFIGS: Final = ("preprocessor_config.json", "processor_config.json")
-"""What says how pixels are prepared: the first by itself, the second among other things (since transformers 5)."""
+"""Files with the preprocessing of pixels: the first holds nothing else, the second (since transformers 5) does."""
 
 
 @dataclass(frozen=True)
 class DetectorKind:
-    """What is known of a kind of detection model."""
+    """The properties of a kind of detection model."""
 
     name: str
-    """As papers call it."""
+    """The name in its paper."""
     model: str
     """The class of transformers."""
     pixels: str
-    """The class that prepares pixels."""
+    """The class of transformers that prepares pixels."""
     default_threshold: float
-    """Of scores, as its makers publish it."""
+    """The threshold of scores that its authors publish."""
     box_unit: Literal["longer_edge", "edges"]
-    """What the model's boxes are fractions of: of a picture that was padded to a square, the longer edge."""
+    """The unit of the model's boxes: the longer edge if pictures are padded to a square, else each edge."""
     precisions: tuple[Precision, ...]
     parts: Mapping[str, tuple[str, ...]]
-    """Parts of its config that are configs themselves, each with the model types that it may have."""
+    """Parts of its config that are configs themselves, each with its allowed model types."""
 
 
 DETECTORS: Final[Mapping[str, DetectorKind]] = {
@@ -74,7 +74,7 @@ DETECTORS: Final[Mapping[str, DetectorKind]] = {
         parts={"text_config": ("bert",), "backbone_config": ("swin",)},
     ),
 }
-"""By `model_type` of their `config.json`."""
+"""Kinds by the `model_type` in `config.json`."""
 DETECTOR_ALIASES: Final = {
     "owlv2": "hf-hub:google/owlv2-base-patch16-ensemble",
     "owlv2-large": "hf-hub:google/owlv2-large-patch14-ensemble",
@@ -82,12 +82,12 @@ DETECTOR_ALIASES: Final = {
     "grounding-dino": "hf-hub:IDEA-Research/grounding-dino-tiny",
     "grounding-dino-base": "hf-hub:IDEA-Research/grounding-dino-base",
 }
-"""Short names of detection models, which `detect` takes."""
+"""Aliases of detection models for `detect`."""
 _NAME: Final = re.compile(r"owl-?v(it|2)|grounding-?dino")
 
 
 def is_detector_name(repository: str) -> bool:
-    """Return whether a repository is a detection model's by its name."""
+    """Return whether the name of a repository is that of a detection model."""
     return _NAME.search(repository.casefold()) is not None
 
 
@@ -104,7 +104,7 @@ class DetectorFiles:
 
     @property
     def weights(self) -> Path:
-        """Return the file of its weights."""
+        """Return the file of weights."""
         return self.folder / DETECTOR_WEIGHTS
 
     @property
@@ -113,42 +113,42 @@ class DetectorFiles:
         return self.folder / DETECTOR_CONFIG
 
     def pixel_config(self) -> dict[str, Any]:
-        """Return what its files say of the preparation of pixels. Raises ModelError."""
+        """Return the settings for preparing pixels. Raises ModelError."""
         for name in PIXEL_CONFIGS:
             if is_file(self.folder / name):
-                found = read_json(self.folder / name)
-                inner = found.get("image_processor", found)
-                return inner if isinstance(inner, dict) else found
+                config = read_json(self.folder / name)
+                inner = config.get("image_processor", config)
+                return inner if isinstance(inner, dict) else config
         raise ModelError(f"{self.folder} has no {PIXEL_CONFIGS[0]}", hint="download the model again")
 
     def fingerprint(self, digest: Callable[[Path], str]) -> str:
-        """Return twelve hex digits over all that its boxes depend on; `digest` gives the sha256 (hex) of a file."""
+        """Return 12 hex digits over everything that boxes depend on; `digest` returns the SHA-256 (hex) of a file."""
         config = {key: value for key, value in read_json(self.config).items() if not key.startswith("_")}
-        words = [[path.name, digest(path)] for path in tokenizer_files(self.folder) if path.name != DETECTOR_CONFIG]
-        facts = [config, self.pixel_config(), digest(self.weights), words]
+        tokenizer = [[path.name, digest(path)] for path in tokenizer_files(self.folder) if path.name != DETECTOR_CONFIG]
+        facts = [config, self.pixel_config(), digest(self.weights), tokenizer]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def kind_of(config: Path) -> str | None:
-    """Return the key of `DETECTORS` that a `config.json` belongs to, if any; it is read within bounds, and checked.
+    """Return the key in `DETECTORS` for a `config.json`, or None; the file is read within bounds and checked.
 
     Raises:
-        ModelError: it is of a detection model and names code, or has numbers that no model has; or it cannot be read.
+        ModelError: it cannot be read, or is that of a detection model and names code or has numbers out of range.
     """
-    found = read_json(config)
-    kind = found.get("model_type")
+    values = read_json(config)
+    kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in DETECTORS:
         return None
-    check_numbers(found, str(config))
+    check_numbers(values, str(config))
     return kind
 
 
 def resolve_detector(spec: ModelSpec, hub: Hub) -> DetectorFiles:
-    """Find, or fetch, what a detection model is made of: config, weights, preparation of pixels, tokenizer.
+    """Find or download the files of a detection model: config, weights, preprocessing and tokenizer.
 
     Raises:
-        DownloadError: not on this disk and not to be had.
-        ModelError: no detection model, or one without weights as safetensors.
+        DownloadError: a file is not on this disk and cannot be downloaded.
+        ModelError: not a detection model, or one without weights as safetensors.
     """
     config: Path | None = Path(spec.where) / DETECTOR_CONFIG
     if spec.kind == "hub":

@@ -61,7 +61,7 @@ _PIXEL_KEYS: Final = (
     "do_pad", "do_center_crop", "crop_size",
 )  # fmt: skip
 _LARGEST_EDGE: Final = 8192
-"""Pixels to which a picture may be resized."""
+"""Limit in pixels of the size to which a picture is resized."""
 _DAMAGED: Final = "the config is damaged"
 _FILE_KEYS: Final = ("_file", "_files", "_path", "_name", "_map")
 """Endings of keys with which a tokenizer's config may refer to another file."""
@@ -69,12 +69,12 @@ _FILE_KEYS: Final = ("_file", "_files", "_path", "_name", "_map")
 
 @dataclass(frozen=True)
 class LoadedDetector:
-    """A detection model, and what prepares its inputs."""
+    """A detection model, and the preparation of its inputs."""
 
     model: Any
     """In eval mode, fp32, on the CPU."""
     pixels: Any
-    """Pillow images → tensors."""
+    """The image processor: Pillow images → tensors."""
     tokenizer: Any
 
 
@@ -195,7 +195,7 @@ def _text_tower_config(path: Path) -> dict[str, Any]:
 
 
 def load_detector(source: DetectorFiles) -> LoadedDetector:
-    """Build a detection model from configs of which only known keys are left, and from weights as safetensors.
+    """Build a detection model from its configs, reduced to known keys, and from weights as safetensors.
 
     Raises:
         ModelError: a config names another kind of part, or the weights are of another architecture.
@@ -223,7 +223,7 @@ def load_detector(source: DetectorFiles) -> LoadedDetector:
 
 
 def _detector_config(source: DetectorFiles) -> dict[str, Any]:
-    """Return a detection model's config with known keys only, down into its parts."""
+    """Return a detection model's config with known keys only, also in its parts."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     given, default = read_json(source.config), CONFIG_MAPPING[source.kind]()
@@ -244,7 +244,7 @@ def _detector_config(source: DetectorFiles) -> dict[str, Any]:
 
 
 def _known_keys(given: Mapping[str, Any], default: Any) -> dict[str, Any]:
-    """Return what a config of this class has, without what chooses files, code or number formats."""
+    """Return the keys of this class of config, except those that choose files, code or number formats."""
     known = {*default.to_dict(), *default.attribute_map}
     return {
         key: value
@@ -254,7 +254,7 @@ def _known_keys(given: Mapping[str, Any], default: Any) -> dict[str, Any]:
 
 
 def _pixel_options(source: DetectorFiles) -> dict[str, Any]:
-    """Return how pixels are prepared: known keys with numbers. Raises ModelError."""
+    """Return the settings for preparing pixels: known keys with numbers. Raises ModelError."""
     given = source.pixel_config()
     check_numbers(given, str(source.folder))
     options = {key: given[key] for key in _PIXEL_KEYS if given.get(key) is not None}

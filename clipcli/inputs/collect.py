@@ -1,12 +1,16 @@
-"""Expand arguments, folders and lists of paths into image references, in a stable order."""
+"""Expand arguments, folders and lists of paths into image references, in a stable order; divide inputs among machines.
+
+Inputs are divided by a stable hash of their names, so the machines need not communicate.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from clipcli.core.files import is_file, open_file, read_lines
 from clipcli.core.redaction import redact, redact_url
@@ -35,6 +39,7 @@ _LOOKED_AT = 1_000_000
 _NAME = re.compile(r"[/\\]|\.\w{1,8}$")
 """The mark of a file name: a folder or a suffix."""
 _SUFFIXES_COUNT = "folders are searched for suffixes such as .jpg and .png; a file named outright is always tried"
+_Input = TypeVar("_Input")
 
 
 def collect(
@@ -286,3 +291,52 @@ def nothing_left(globs: Globs, where: Condition | None = None) -> InputsError:
         return InputsError("there is nothing to search")
     hint = "a pattern with a slash is compared with the path: '*/cats/*'" if "/" in globs.words else None
     return InputsError(f"no image is left ({globs.words})", hint=hint)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Parse `i/n` and return (i, n) with 1 ≤ i ≤ n.
+
+    Raises:
+        UsageError: the text is not of this form.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise UsageError(f"not a shard: {text!r}", hint="1/4, 2/4, 3/4 and 4/4 are the shards of four")
+    return index, count
+
+
+def shard_of(name: str, count: int) -> int:
+    """Return the shard of a name, from 1 to `count`; the same on every machine and in every version."""
+    digest = hashlib.sha256(_name_bytes(name)).digest()
+    return int.from_bytes(digest[:8], "big") % count + 1
+
+
+@dataclass
+class Listing(Generic[_Input]):
+    """Counts inputs while iterating; yields those of one shard with their position among all."""
+
+    inputs: Iterable[_Input]
+    name_of: Callable[[_Input], str]
+    index: int = 1
+    shards: int = 1
+    count: int = 0
+    _hash: hashlib._Hash = field(default_factory=hashlib.sha256, repr=False)
+
+    def __iter__(self) -> Iterator[tuple[int, _Input]]:
+        for item in self.inputs:
+            name = self.name_of(item)
+            position = self.count
+            self.count += 1
+            self._hash.update(hashlib.sha256(_name_bytes(name)).digest())
+            if self.shards == 1 or shard_of(name, self.shards) == self.index:
+                yield position, item
+
+    @property
+    def digest(self) -> str:
+        """Return the hash over the names of all inputs so far, in order."""
+        return self._hash.hexdigest()[:32]
+
+
+def _name_bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
 """A condition on the columns of a table, `price < 50 and title like '%shoe%'`: SQL, evaluated by SQLite row by row.
 
-The condition comes from a command line or a configuration file, so it can do nothing but look at one row: it reads no
-other table and no file, calls only functions of the list below, and is stopped when it does not come to an end.
+The condition comes from a command line or a configuration file, so it can only look at one row: it reads no other table
+and no file, calls only the functions of the list below, and is stopped if it takes too long.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ FUNCTIONS: Final = frozenset({
     "max", "min", "nullif", "round", "rtrim", "sign", "strftime", "substr", "substring", "time", "trim", "typeof",
     "unixepoch", "upper", "->", "->>",
 })  # fmt: skip
-"""None of them makes a value much larger than the row it is given."""
+"""The allowed functions. None of them returns a value much larger than its row."""
 _TABLE: Final = "this_row"
 _WORDS = re.compile(
     r"""'(?:[^']|'')*'"""  # a text
     r"""|"(?P<double>(?:[^"]|"")*)"|\[(?P<square>[^\]]*)\]|`(?P<back>(?:[^`]|``)*)`|(?P<bare>[^\W\d][\w$]*)"""
 )
 _STEPS, _MOST_STEPS = 50_000, 50
-"""Instructions of SQLite between two looks at the clock, and looks after which one row has taken too long."""
+"""Instructions of SQLite between two calls of the handler, and calls per row after which the condition is stopped."""
 _LARGEST_INT: Final = 2**63 - 1
 _LIMIT_LENGTH: Final = 0
 """`sqlite3.SQLITE_LIMIT_LENGTH`, which Python 3.10 lacks."""
 _LARGEST_VALUE: Final = 64 << 20
-"""Bytes of a value, of a row or in between."""
+"""Limit in bytes of a value of a row, and of an intermediate value."""
 _LONGEST: Final = 10_000
-"""Characters of a condition."""
+"""Most characters of a condition."""
 
 
 class Condition:
-    """A condition before it is known which columns a table has."""
+    """A condition that is not yet bound to the columns of a table."""
 
     def __init__(self, expression: str) -> None:
-        """Check what can be checked without a table.
+        """Check the condition as far as this is possible without a table.
 
         Raises:
-            UsageError: it is no SQL condition, or uses a function that is not allowed.
+            UsageError: it is not an SQL condition, or uses a function that is not allowed.
         """
         self.expression = expression
         if not expression.strip() or len(expression) > _LONGEST:
@@ -60,29 +60,30 @@ class Condition:
         """Return the condition for a table with these columns.
 
         Raises:
-            UsageError: it names a column that there is not.
+            UsageError: it names a column that the table lacks.
         """
         known = {name.casefold() for name in names}
-        if lost := next((name for name in self._quoted if name.casefold() not in known), None):
-            raise self.unknown_column(lost, names)  # which SQLite would take for a text
+        if unknown := next((name for name in self._quoted if name.casefold() not in known), None):
+            raise self.unknown_column(unknown, names)  # SQLite would read it as a text
         return RowFilter(self, names, [name for name in names if name.casefold() in self._words])
 
     def unknown_column(self, name: str, names: Sequence[str]) -> UsageError:
-        """Return what to say of a name that is no column."""
+        """Return the error for a name that is not a column."""
         columns = "the columns are " + ", ".join(names) + "; a text stands in single quotes: 'red'"
         return UsageError(f"--where: there is no column {name}", hint=did_you_mean(name, names) or columns)
 
     def refusal(self, error: sqlite3.Error) -> UsageError:
-        """Return what is wrong with a condition that SQLite refuses."""
-        said = str(error)
-        if function := re.search(r"function: (\S+)", said):
+        """Return the error for a condition that SQLite refuses."""
+        message = str(error)
+        if function := re.search(r"function: (\S+)", message):
             return UsageError(
                 f"--where: there is no function {function[1]}", hint="such as lower, length, abs, round, date, like"
             )
-        if "interrupted" in said:
+        if "interrupted" in message:
             return UsageError(f"--where {self.expression!r} takes too long", hint="a simpler condition")
         return UsageError(
-            f"--where {self.expression!r} is no condition ({said})", hint="as in SQL: \"price < 50 and colour = 'red'\""
+            f"--where {self.expression!r} is no condition ({message})",
+            hint="as in SQL: \"price < 50 and colour = 'red'\"",
         )
 
     def _check_syntax(self) -> None:
@@ -99,7 +100,7 @@ class RowFilter:
     def __init__(self, condition: Condition, names: Sequence[str], columns: Sequence[str]) -> None:
         self.condition = condition
         self.columns = list({name.casefold(): name for name in reversed(columns)}.values())[::-1]
-        """That the condition reads; of names that differ in capitals only, the first."""
+        """The columns that the condition reads; of names that differ only in case, the first."""
         self._all = names
         self._trusted = True
         self._steps = 0
@@ -108,30 +109,30 @@ class RowFilter:
             self._database.setlimit(_LIMIT_LENGTH, _LARGEST_VALUE)
         self._database.set_authorizer(self._authorise)
         self._database.set_progress_handler(self._interrupt, _STEPS)
-        # NUMERIC makes numbers of texts that are some, as those of CSV are, so that 9 is less than 50.
+        # NUMERIC turns texts that are numbers, as in CSV, into numbers, so that 9 is less than 50.
         columns_sql = ", ".join([*(f"{_quoted(name)} NUMERIC" for name in self.columns), '"" NUMERIC'])
         self._database.execute(f"CREATE TABLE {_TABLE} ({columns_sql})")
-        places = ", ".join("?" * (len(self.columns) + 1))
-        self._insert = f"INSERT INTO {_TABLE} VALUES ({places})"  # noqa: S608 - places only
+        markers = ", ".join("?" * (len(self.columns) + 1))
+        self._insert = f"INSERT INTO {_TABLE} VALUES ({markers})"  # noqa: S608 - question marks only
         # The line break ends a comment in the condition.
         self._select = f"SELECT rowid FROM {_TABLE} WHERE ({condition.expression}\n) ORDER BY rowid"  # noqa: S608
         self._rows(())
 
     def takes(self, fields: Mapping[str, object]) -> bool:
-        """Return whether the condition holds for a row. Raises UsageError, as `takes_each`."""
+        """Return whether the condition holds for a row. Raises UsageError as `takes_each`."""
         return bool(self._rows([fields]))
 
     def takes_each(self, rows: Sequence[Mapping[str, object]]) -> list[bool]:
-        """Return for which rows the condition holds.
+        """Return for each row whether the condition holds.
 
         Raises:
-            UsageError: it does not come to an end.
+            UsageError: it takes too long, or fails for a row.
         """
-        held = set(self._rows(rows))
-        return [number in held for number in range(1, len(rows) + 1)]
+        matching = set(self._rows(rows))
+        return [number in matching for number in range(1, len(rows) + 1)]
 
     def _rows(self, rows: Sequence[Mapping[str, object]]) -> list[int]:
-        """Return the numbers of the rows that hold, from 1 on."""
+        """Return the numbers of the rows for which the condition holds, from 1 on."""
         values = [[*(_value(fields.get(name)) for name in self.columns), None] for fields in rows]
         self._steps, self._trusted = -len(rows) * _MOST_STEPS, True
         try:
@@ -140,8 +141,8 @@ class RowFilter:
             self._trusted = False
             return [number for (number,) in self._database.execute(self._select)]
         except (sqlite3.Error, sqlite3.Warning) as error:
-            if lost := re.match(r"no such column: (?P<name>.+)", str(error)):
-                raise self.condition.unknown_column(lost["name"], self._all) from error
+            if unknown := re.match(r"no such column: (?P<name>.+)", str(error)):
+                raise self.condition.unknown_column(unknown["name"], self._all) from error
             raise self.condition.refusal(sqlite3.Error(str(error))) from error
 
     def _authorise(self, action: int, first: str | None, second: str | None, *_: object) -> int:
@@ -158,15 +159,15 @@ class RowFilter:
 
 
 class WantedRows:
-    """Which rows of a table are wanted, and which of their columns go along."""
+    """Selects rows of a table by a condition, and the columns to copy to the output."""
 
     def __init__(self, condition: Condition | None, names: Sequence[str], kept: Sequence[str]) -> None:
-        """Begin.
+        """Bind the condition to a table.
 
         Args:
-            condition: None wants all rows.
-            names: the columns that the table has.
-            kept: the columns that go along.
+            condition: None selects all rows.
+            names: the columns of the table.
+            kept: the columns to copy.
 
         Raises:
             UsageError: the condition names a column that does not exist.
@@ -175,22 +176,17 @@ class WantedRows:
         self._kept = kept
         others = () if self._filter is None else self._filter.columns
         self.columns = list(dict.fromkeys([*kept, *others]))
-        """That have to be read."""
+        """The columns that have to be read."""
 
     def fields(self, values: Mapping[str, object]) -> dict[str, object] | None:
-        """Return what goes along of a row that is wanted; None for others. Raises UsageError."""
+        """Return the kept columns of a selected row; None for other rows. Raises UsageError."""
         if self._filter is not None and not self._filter.takes(values):
             return None
         return self.carried(values)
 
     def carried(self, values: Mapping[str, object]) -> dict[str, object]:
-        """Return what goes along of a row, wanted or not."""
+        """Return the kept columns of a row, selected or not."""
         return {name: values.get(name) for name in self._kept}
-
-
-def parse_condition(expression: str | None) -> Condition | None:
-    """Return the condition of `--where`, if there is one. Raises UsageError."""
-    return None if expression is None else Condition(expression)
 
 
 def _name_in(match: re.Match[str]) -> str:
@@ -206,7 +202,7 @@ def _quoted(name: str) -> str:
 
 
 def _value(value: object) -> object:
-    """Return a value of a table as SQLite has it: lists and structs as JSON, times as ISO 8601."""
+    """Convert a value for SQLite: lists and structs to JSON, times to ISO 8601."""
     if value is None or isinstance(value, float):
         return value
     if isinstance(value, str):

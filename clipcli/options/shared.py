@@ -169,9 +169,11 @@ class CarriedOptions:
 
     def condition(self) -> Condition | None:
         """Return the condition on rows of tables, or None. Raises UsageError."""
-        from clipcli.inputs.row_filter import parse_condition
+        if self.where is None:
+            return None
+        from clipcli.inputs.row_filter import Condition
 
-        return parse_condition(self.where)
+        return Condition(self.where)
 
     @property
     def names(self) -> list[str]:

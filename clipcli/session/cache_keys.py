@@ -1,4 +1,4 @@
-"""What vectors are kept under in the cache: a space for all that changes a vector, and a key for its input."""
+"""The keys of vectors in the cache: a space for everything that changes a vector, and a key for its input."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def model_space(model_key: str, precision: str, *, raw: bool) -> str:
 
     Args:
         model_key: a digest over the model's files, `Model.vectors_key`.
-        precision: what the vectors were computed in.
-        raw: whether they keep the tower's length.
+        precision: the precision of the computation.
+        raw: whether vectors keep the tower's length.
     """
     return f"{model_key}/{precision}{'/raw' if raw else ''}"
 

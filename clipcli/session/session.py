@@ -289,7 +289,7 @@ class Session:
         return sum(vector is not None for vector in self._cached(space, keys))
 
     def finish(self) -> None:
-        """After the last row is out: let go of stdout, and do what was put off so that no answer came later for it."""
+        """Do the work that was deferred until after the last row, so that no row had to wait for it."""
         if not self.needs_model:
             return
         if self.cache.note(self._key_of_model, MODEL_NOTE) is None:

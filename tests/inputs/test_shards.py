@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 
 from clipcli.errors import UsageError
-from clipcli.inputs.shards import Listing, parse_shard, shard_of
+from clipcli.inputs.collect import Listing, parse_shard, shard_of
 
 NAMES = [f"photos/{number}.jpg" for number in range(1000)]
 

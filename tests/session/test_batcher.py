@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run import run_script
 
-from clipcli.session.batcher import Batcher
+from clipcli.session.pipeline import Batcher
 
 PATIENCE = 20
 
@@ -159,7 +159,7 @@ def test_every_image_gets_its_own_vector(numbers: list[int], batch_size: int, co
 
 LEFT_OPEN = """
 import numpy as np
-from clipcli.session.batcher import Batcher
+from clipcli.session.pipeline import Batcher
 
 def encode(digests, pixels):
     return [np.zeros(1, np.float32)] * len(digests)

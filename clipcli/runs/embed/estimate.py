@@ -8,8 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from clipcli.engines.openclip_registry import check_name
-from clipcli.inputs.collect import ImageRef
-from clipcli.inputs.shards import Listing
+from clipcli.inputs.collect import ImageRef, Listing
 from clipcli.inputs.texts import TextRef
 from clipcli.models.catalogue import ALIAS_NAMES, figures
 from clipcli.output.targets import open_target

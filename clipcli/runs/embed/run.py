@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, ParamSpec
 
 from clipcli.core.console import RunSummary, printable
 from clipcli.errors import InputsError, OutputError, UsageError
-from clipcli.inputs.shards import Listing
+from clipcli.inputs.collect import Listing
 from clipcli.runs.embed.embed_inputs import ImageSource, Input, parse_source
 from clipcli.runs.embed.estimate import keep_speed, print_estimate
 from clipcli.runs.embed.summary import RunFigures, advice, summary

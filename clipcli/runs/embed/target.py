@@ -10,7 +10,7 @@ from clipcli.core.files import STDOUT, descriptor_of, is_file, is_folder, is_the
 from clipcli.core.optional_packages import require_packages
 from clipcli.core.redaction import redact, redact_url
 from clipcli.errors import UsageError, did_you_mean
-from clipcli.inputs.shards import parse_shard
+from clipcli.inputs.collect import parse_shard
 from clipcli.inputs.sources.filesystems import check_writable, is_url
 from clipcli.vectorfiles import STREAMS, VECTOR_FORMATS, format_of
 from clipcli.vectorfiles.writer import staging_path

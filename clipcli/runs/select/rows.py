@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from clipcli.core.console import printable
 from clipcli.core.files import read_lines, words_of
@@ -18,13 +19,14 @@ from clipcli.core.redaction import redact_url
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.fetch import open_list
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.inputs.sources.refs import INSIDE, has_suffix
-from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, TableRecord, column_of
-from clipcli.inputs.table_records import TableRecords, open_table
+from clipcli.inputs.sources.parquet import Table
+from clipcli.inputs.sources.refs import INSIDE, TABLES, has_suffix
+from clipcli.inputs.sources.text_tables import IMAGE_COLUMNS, TableRecord, column_of, read_records
+from clipcli.inputs.text_files import STDIN
 from clipcli.output.rows import as_json, cell_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from clipcli.core.console import RunSummary
     from clipcli.inputs.row_filter import Condition, RowFilter
@@ -156,6 +158,49 @@ def _number(value: object) -> float | None:
 
 def _no_scores(shown: str, column: str, columns: Sequence[str]) -> InputsError:
     return InputsError(f"{shown}: has no column {column}", hint="--by takes one of " + ", ".join(columns))
+
+
+@dataclass(frozen=True)
+class TableRecords:
+    """An open table."""
+
+    shown: str
+    """The name of the table, without secrets."""
+    columns: Sequence[str]
+    """The names of the columns; of JSON Lines, those of the first row."""
+    records: Iterable[TableRecord]
+
+
+@contextmanager
+def open_table(path: str) -> Iterator[TableRecords]:
+    """Open a table: CSV, TSV, JSON Lines or Parquet; `-` is JSON Lines on stdin.
+
+    Raises:
+        InputsError: it cannot be read, now or while its rows are taken.
+    """
+    shown = "stdin" if path == STDIN else redact_url(path)
+    try:
+        if has_suffix(path, TABLES):
+            table = Table(path)
+            yield TableRecords(shown, list(table.schema.names), _parquet_records(table))
+        else:
+            with _open_stream(path) as stream:
+                name = "rows.jsonl" if path == STDIN else path
+                yield TableRecords(shown, *read_records(stream, name, shown))
+    except (OSError, ValueError) as error:
+        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
+    except ImageError as error:
+        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
+
+
+def _open_stream(path: str) -> IO[bytes]:
+    return sys.stdin.buffer if path == STDIN else open_list(path)
+
+
+def _parquet_records(table: Table) -> Iterator[TableRecord]:
+    names = list(table.schema.names)
+    for group, rows in enumerate(table.groups):
+        yield from map(TableRecord, table.fields(group, names, rows))
 
 
 @contextmanager

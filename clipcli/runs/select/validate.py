@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from clipcli.core.console import RunSummary
 from clipcli.errors import UsageError
 from clipcli.inputs.collect import STDIN
-from clipcli.inputs.row_filter import parse_condition
+from clipcli.inputs.row_filter import Condition
 from clipcli.inputs.sources.refs import SHARDS, has_suffix
 from clipcli.runs.select.rows import RowConditions
 from clipcli.runs.select.run import SelectRun
@@ -32,7 +32,7 @@ def plan(rows: RowOptions, samples: SampleOptions, out: SelectOutputOptions, con
         raise UsageError("no rows given", hint="clipcli select scores.parquet --min-score 0.28 -o kept.tar")
     if rows.rows.count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give - once")
-    condition = parse_condition(rows.where)
+    condition = None if rows.where is None else Condition(rows.where)
     conditions = RowConditions(rows.column, rows.by or "score", rows.min_score, rows.top_share, condition)
     if rows.by is not None and not conditions.needs_score:
         raise UsageError("--by needs --min-score or --top-share", hint='or --where "price < 50"')
