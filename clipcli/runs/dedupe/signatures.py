@@ -48,7 +48,11 @@ _SPECTRUM: Final = struct.Struct("<20dqd4d")
 _DIGEST_BYTES: Final = 32
 _SECONDS: Final = {"sketch": 0.0015, "compared": 0.01, "spectrum": 0.004, "digest": 0.002, "compare": 0.01}
 """What a call takes, about, by the name of the method: workers must be worth their start."""
+_SMALL: Final = 320 * 320
+"""Pixels up to which each worker opens pictures itself; larger ones are opened once, and threads compare them."""
 _BY_WORKERS: Final = {"sketch", "compared", "spectrum", "digest"}
+_BY_SIGNATURE: Final = {"compared", "spectrum"}
+"""Those for which a worker opens pictures that it did not open before."""
 _WORTH_S: Final = 1.0
 _CHUNK_S: Final = 0.05
 _Item = tuple[int, ...]
@@ -258,12 +262,17 @@ class SignatureReader:
         due = self._due_s + len(items) * _SECONDS.get(method, 0.0)
         if method not in _BY_WORKERS or due < _WORTH_S:
             return False
-        files = (self.contents[number].files[0] for item in items for number in item)
-        if not all(file.state.is_file for file in files):
+        numbers = {number for item in items for number in item}
+        if not all(self.contents[number].files[0].state.is_file for number in numbers):
             return False  # what is in an archive or far away is read by this process alone
+        if method in _BY_SIGNATURE and not all(self._is_small(number) for number in numbers):
+            return False
         if self._pool is None and self._may_start:
             self._start_workers(self.workers or usable_cores())
         return self._may_start
+
+    def _is_small(self, number: int) -> bool:
+        return number in self.facts and self.facts[number].area <= _SMALL
 
     def _start_workers(self, count: int) -> None:
         settings = {
