@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 OFFLINE_HINT = "run once with a network (clipcli models pull), or use --model tiny, which needs none"
-_AGAIN_HINT = "try again (the download continues where it stopped), or use --model tiny, which needs no download"
+_RETRY_HINT = "try again (the download continues where it stopped), or use --model tiny, which needs no download"
 DISK_HINT = "free some space, or store weights elsewhere with --weights-dir DIR"
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _TOO_MANY_REQUESTS, _UNAUTHORIZED, _FORBIDDEN = 429, 401, 403
 
 
@@ -38,10 +38,10 @@ def network_errors() -> tuple[type[Exception], ...]:
     return (HfHubHTTPError, OSError, *(client.HTTPError for client in clients))
 
 
-def failure(error: Exception, filename: str, repo: str) -> DownloadError:
+def download_error(error: Exception, filename: str, repo: str) -> DownloadError:
     """Return the error for the user, from an exception of `network_errors`."""
     cause = _innermost(error)
-    hint = DISK_HINT if isinstance(cause, OSError) and cause.errno in _DISK else _AGAIN_HINT
+    hint = DISK_HINT if isinstance(cause, OSError) and cause.errno in _DISK_ERRORS else _RETRY_HINT
     return DownloadError(f"cannot fetch {filename} of {repo}: {_reason(cause)}", hint=hint)
 
 
@@ -72,7 +72,7 @@ def _reason(cause: BaseException) -> str:
     return text
 
 
-_PATIENCE = 1.0
+_WAIT_SECONDS = 1.0
 """Seconds of waiting before a message is printed."""
 
 
@@ -132,7 +132,7 @@ def _exclusive_download(lock: Path, filename: str, console: Console) -> Iterator
 
     file_lock = FileLock(lock, mode=0o600)  # other users cannot open it, so they cannot hold it
     try:
-        file_lock.acquire(timeout=_PATIENCE)
+        file_lock.acquire(timeout=_WAIT_SECONDS)
     except Timeout:
         console.info(f"waiting for another program that is downloading {filename}")
         file_lock.acquire()
@@ -194,7 +194,9 @@ TOKENIZER_FILES = (
     "config.json",
 )
 """The tokenizer files that transformers reads; a repository has some of them."""
-_WORDS = frozenset({"tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt"})
+_SUFFICIENT_FILES = frozenset(
+    {"tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt"}
+)
 """Files that are each enough for a tokenizer."""
 
 
@@ -274,7 +276,7 @@ class Hub:
             DownloadError: as `fetch`, or the repository has no tokenizer.
         """
         cached_paths = [path for name in TOKENIZER_FILES if (path := self.cached(repo, name)) is not None]
-        if self._is_offline and any(path.name in _WORDS for path in cached_paths):
+        if self._is_offline and any(path.name in _SUFFICIENT_FILES for path in cached_paths):
             return str(cached_paths[0].parent)
         paths = [path for name in TOKENIZER_FILES if (path := self.fetch(repo, name)) is not None]
         if not paths:
@@ -320,12 +322,10 @@ class Hub:
     def _download(self, repo: str, filename: str, revision: str | None) -> Path | None:
         from huggingface_hub import errors
 
-        from clipcli.hub.client import download
-
         try:
             return download(repo, filename, revision, self.cache_dir, self.console)
         except errors.LocalEntryNotFoundError as error:
-            raise failure(error, filename, repo) from error
+            raise download_error(error, filename, repo) from error
         except errors.GatedRepoError as error:
             hint = "accept its terms on the hub's website, then set HF_TOKEN"
             raise DownloadError(f"{repo} is gated", hint=hint) from error
@@ -337,4 +337,4 @@ class Hub:
         except errors.EntryNotFoundError:
             return None
         except network_errors() as error:
-            raise failure(error, filename, repo) from error
+            raise download_error(error, filename, repo) from error

@@ -135,7 +135,7 @@ def test_who_waits_for_another_program_says_so(hub: hub_server.Hub, hub_cache: P
             said.append(text)
             other.release()
 
-    monkeypatch.setattr("clipcli.hub.client._PATIENCE", 0)
+    monkeypatch.setattr("clipcli.hub.client._WAIT_SECONDS", 0)
     path = Hub(Listener()).fetch(REPO, WEIGHTS)
     assert path is not None
     assert path.read_bytes() == hub.files[REPO][WEIGHTS]
