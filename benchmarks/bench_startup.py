@@ -1,10 +1,11 @@
 """From process start to the answer: one image, three labels, ViT-B-32, against the open_clip script that users write.
 
-    python benchmarks/bench_startup.py [--rounds N] [--work FOLDER]
+    python benchmarks/bench_startup.py [--rounds N] [--work FOLDER] [--stages]
 
 Every case is a process of its own; the cases take turns, so that a busy machine slows all of them. Weights are random:
-time and memory do not depend on their values. A start is also divided into stages (startup_stages.py). Prints tables
-and writes results/startup.json and results/startup.md.
+time and memory do not depend on their values. Prints a table and writes results/startup.json and results/startup.md.
+With --stages, it divides starts of clipcli into stages instead (startup_stages.py), and writes results/stages.json and
+results/stages.md.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from startup_stages import END, STAGES, STARTED
 
 RESULTS = Path(__file__).parent / "results"
 LABELS = ("cat", "dog", "car")
-STAGE_WORDS = """## Stages
+STAGE_WORDS = """# Stages of a start
+
+`python benchmarks/bench_startup.py --stages`: {where}
 
 Medians of starts that measure themselves, which makes them a little slower (`benchmarks/startup_stages.py`). An import
 counts as such wherever it happens: those of clipcli, and those of Python, numpy, Pillow, typer and ONNX Runtime."""
@@ -230,21 +233,34 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--work", type=Path, help="keep the model here, and use it again")
+    parser.add_argument("--stages", action="store_true", help="divide starts of clipcli into stages instead")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-startup-") as folder:
         work = given.work or Path(folder)
         work.mkdir(parents=True, exist_ok=True)
         if not (work / "bundle").exists():
             prepare(work)
-        figures, parts = measure(work, given.rounds), stages(work, given.rounds)
-    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {given.rounds} rounds"
-    text = f"{where}\n\n{table(figures)}\n\n{STAGE_WORDS}\n\n{stage_table(parts)}\n"
+        where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+        where += f", {given.rounds} rounds"
+        (keep_stages if given.stages else keep_cases)(work, given.rounds, where)
+
+
+def keep_stages(work: Path, rounds: int, where: str) -> None:
+    """Measure stages, print, keep."""
+    figures = stages(work, rounds)
+    text = f"{STAGE_WORDS.format(where=where)}\n\n{stage_table(figures)}\n"
     print(text)
-    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "stages.json").write_text(json.dumps({"machine": where, "stages": figures}, indent=1) + "\n")
+    (RESULTS / "stages.md").write_text(text)
+
+
+def keep_cases(work: Path, rounds: int, where: str) -> None:
+    """Measure cases, print, keep."""
+    figures = measure(work, rounds)
+    text = f"{where}\n\n{table(figures)}\n"
+    print(text)
     data = [{"case": f.name, "seconds": [round(s, 3) for s in f.seconds], "peak_mb": round(f.peak_mb)} for f in figures]
-    (RESULTS / "startup.json").write_text(
-        json.dumps({"machine": where, "cases": data, "stages": parts}, indent=1) + "\n"
-    )
+    (RESULTS / "startup.json").write_text(json.dumps({"machine": where, "cases": data}, indent=1) + "\n")
     (RESULTS / "startup.md").write_text(f"# Start to answer\n\n`python benchmarks/bench_startup.py`: {text}")
 
 

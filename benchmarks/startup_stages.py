@@ -25,8 +25,7 @@ STARTED: Final = "STAGES_STARTED"
 IMPORTS, LIBRARIES, OTHER = "imports: clipcli", "imports: libraries", "command line and the rest"
 INTERPRETER, END = "interpreter", "end of the process"
 TABLE: Final = {
-    "clipcli.config.option_defaults": {"configuration": ["file_defaults"]},
-    "clipcli.config.environment": {"configuration": ["options_as_variables"]},
+    "clipcli.config.option_defaults": {"configuration": ["file_defaults", "options_as_variables"]},
     "clipcli.runs.classify.validate": {"options": ["plan_command"]},
     "clipcli.inputs.collect": {"listing": ["collect"]},
     "clipcli.prompts.sets": {"options": ["load_prompts", "expand"]},
@@ -36,7 +35,7 @@ TABLE: Final = {
             for name in ("__init__", "known_digest", "remember_digest", "get", "put", "note", "keep_note", "close")
         ]
     },
-    "clipcli.bundle.contents": {"bundle": ["read"]},
+    "clipcli.bundle.bundle": {"bundle": ["read"]},
     "clipcli.images.reader": {"reading": ["read_ref"]},
     "clipcli.images.decoder": {"decoding": ["decode"]},
     "clipcli.images.preprocess": {"decoding": ["to_pixels"]},
@@ -54,6 +53,15 @@ STAGES: Final = (
     INTERPRETER, LIBRARIES, IMPORTS, OTHER, "configuration", "options", "listing", "cache", "bundle", "reading",
     "decoding", "encoding", "scores", "output", END,
 )  # fmt: skip
+
+
+def check_table() -> None:
+    """Raise SystemExit if a module of the table is gone. It looks for files only, since an import would be measured."""
+    root = Path(__file__).parents[1]
+    for module in TABLE:
+        path = root.joinpath(*module.split("."))
+        if not path.with_suffix(".py").exists():
+            raise SystemExit(f"{module} is gone: the table has to follow the code")
 
 
 class Clock:
@@ -128,6 +136,7 @@ def watch_imports(clock: Clock) -> None:
 def main() -> None:
     """Run clipcli, and write the seconds when it ends."""
     here, started, (path, *arguments) = time.perf_counter(), float(os.environ[STARTED]), sys.argv[1:]
+    check_table()
     clock = Clock()
     clock.seconds[INTERPRETER] = here - started
     end = os._exit
