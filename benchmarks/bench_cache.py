@@ -24,9 +24,9 @@ from clipcli.cache import EmbeddingCache
 from clipcli.core.console import Console, RunSummary
 from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.inputs.texts import read_texts
-from clipcli.runs.embed.embed_inputs import TextSource
+from clipcli.runs.embed.embed_inputs import TextInputs
 from clipcli.runs.embed.run import EmbedRun
-from clipcli.runs.embed.target import parse_target
+from clipcli.runs.embed.validate import parse_target
 from clipcli.session.session import Session
 
 RESULTS = Path(__file__).parent / "results"
@@ -79,7 +79,7 @@ def long_run(count: int, folder: Path) -> None:
         stream.writelines(f"a photo of thing number {number}\n" for number in range(count))
     console = Console(quiet=True)
     target = parse_target(str(folder / "out.npy"), "auto", "float32")
-    job = EmbedRun(TextSource(read_texts([], [str(texts)], None), None), target, RunSummary(console))
+    job = EmbedRun(TextInputs(read_texts([], [str(texts)], None), None), target, RunSummary(console))
     began = time.perf_counter()
     with EmbeddingCache.open(folder / "cache", say=sys.exit) as cache, job.place() as parts:
         job.run(Session(StandIn(), cache, console), parts, lambda _: None)  # type: ignore[arg-type]

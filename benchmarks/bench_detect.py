@@ -30,7 +30,7 @@ from clipcli.core.console import Console
 from clipcli.inputs.sources.refs import ImageRef
 from clipcli.models.spec import Choice
 from clipcli.prompts import Label, load_prompts, spoken
-from clipcli.runs.detect.locators import CoarseLocator, DetectionQuery, Located
+from clipcli.runs.detect.run import CoarseLocator, DetectionQuery, Located
 from clipcli.session.session import open_session
 from clipcli.tasks.detect import overlaps
 

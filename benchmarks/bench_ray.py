@@ -37,9 +37,9 @@ from clipcli.core.console import Console, RunSummary
 from clipcli.core.encoder import ModelInfo, Preprocessing, Scoring
 from clipcli.inputs.collect import ImageRef
 from clipcli.models.spec import Choice
-from clipcli.runs.embed.embed_inputs import ImageSource
+from clipcli.runs.embed.embed_inputs import ImageInputs
 from clipcli.runs.embed.run import EmbedRun
-from clipcli.runs.embed.target import parse_target
+from clipcli.runs.embed.validate import parse_target
 from clipcli.session.pipeline import Embedded
 from clipcli.session.prepare import SessionOptions
 from clipcli.session.ray.cluster import ClusterSession
@@ -136,7 +136,7 @@ def writing_rate(folder: Path) -> float:
     how = Preprocessing((224, 224), (0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
     model = WorkerModel(ModelInfo("none", "0" * 12, DIM, how, 77, causal_text=True), Scoring(100.0), "fp32")
     names = [f"s3://bucket/photos/{number // 1000:04}/{number:07}.jpg" for number in range(WRITTEN)]
-    source = ImageSource([ImageRef(name, name) for name in names], WRITTEN)
+    source = ImageInputs([ImageRef(name, name) for name in names], WRITTEN)
     target = parse_target(str(folder / "out.parquet"), "auto", "float32")
     cluster, console = Instant(), Console(quiet=True)
     order = WorkerSpec(Choice("none"), SessionOptions(workers=1), A_TASK * 1000, ".")

@@ -45,7 +45,7 @@ TABLE: Final = {
     "clipcli.engines.onnx": {"encoding": ["load"]},
     "clipcli.tasks.classify": {"scores": ["Classifier.classify"]},
     "clipcli.output.formats": {"output": ["parse_output", "open_writer"]},
-    "clipcli.output.json": {"output": ["JsonLinesWriter.write", "JsonLinesWriter.close"]},
+    "clipcli.output.writers": {"output": ["JsonLinesWriter.write", "JsonLinesWriter.close"]},
     "clipcli.output.targets": {"output": ["Target.write", "Target.flush"]},
 }
 """Module → stage → functions. A name that is missing ends the run: the table has to follow the code."""

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from run import ROOT, run
 
 from clipcli.core.console import disarm, disarm_log
-from clipcli.output.delimited import without_formula
-from clipcli.output.json import dumps
-from clipcli.output.reports.annotations import write_annotations
+from clipcli.output.reports.github import write_annotations
+from clipcli.output.rows import dumps
+from clipcli.output.writers import without_formula
 
 yaml = pytest.importorskip("yaml", reason="the reader of YAML is a developer's package")
 NAMES = [

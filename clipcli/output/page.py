@@ -29,13 +29,11 @@ from clipcli.core.redaction import redact
 from clipcli.errors import ImageError
 from clipcli.inputs.sources import is_elsewhere
 from clipcli.inputs.sources.filesystems import scheme
-from clipcli.output.charts import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from clipcli.images import Rendering
-    from clipcli.output.charts import Chart
     from clipcli.output.targets import Target
 
 _TOOLS = """<div class="bar"><label>Filter <input id="filter" type="search"></label>
@@ -46,6 +44,13 @@ _TOOLS = """<div class="bar"><label>Filter <input id="filter" type="search"></la
 """
 """The tool bar; the script adds the fields to sort and filter by."""
 Tone = Literal["plain", "good", "bad"]
+THUMBNAIL_EDGE = 256
+"""Pixels of the longer side: sharp at the size shown on a dense screen, about 10 kB each."""
+_QUALITY = 80
+_PAPER = (255, 255, 255)
+"""The background of transparent pixels."""
+_AHEAD = 4
+"""Thumbnails per thread that are read ahead."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,8 @@ class Card:
     """The label to filter by; shown with the score unless it is the section's title."""
     score: float | None = None
     """The score to sort by."""
-    chart: Chart | None = None
-    """A drawing in place of the picture."""
+    chart: str = ""
+    """An `svg` element in place of the picture."""
 
 
 @dataclass(frozen=True)
@@ -216,8 +221,8 @@ def _card(card: Card, *, titled: bool) -> str:
 
 
 def _picture(card: Card) -> str:
-    if card.chart is not None:
-        return f'<span class="chart">{draw(card.chart)}</span>'
+    if card.chart:
+        return f'<span class="chart">{card.chart}</span>'
     if card.picture is None:
         return '<span class="picture"><span class="missing">no picture</span></span>'
     picture = f'<img src="{escaped(card.picture)}" alt="{escaped(card.name)}" loading="lazy" decoding="async">'
@@ -263,15 +268,6 @@ def _part(name: str) -> str:
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-THUMBNAIL_EDGE = 256
-"""Pixels of the longer side: sharp at the size shown on a dense screen, about 10 kB each."""
-_QUALITY = 80
-_PAPER = (255, 255, 255)
-"""The background of transparent pixels."""
-_AHEAD = 4
-"""Thumbnails per thread that are read ahead."""
 
 
 def thumbnail(image: Image.Image, edge: int = THUMBNAIL_EDGE) -> str:

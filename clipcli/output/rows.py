@@ -1,9 +1,10 @@
-"""The rows, and blocks of rows, that runs pass to writers."""
+"""The rows, and blocks of rows, that runs pass to writers; values of rows as JSON and as cells."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from clipcli.errors import ImageError
 
 JsonObject: TypeAlias = "Mapping[str, object]"
+_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|#(?=#[\\w.-]*\\[)")
+"""Characters that JSON allows but that are unsafe for a terminal, an encoder or a CI server: C1 controls, line
+separators, bidi overrides, lone surrogates, the beginning of a workflow command."""
+_PLAIN = re.compile(r"[ !$-\[\]-~\n]*")
+"""Characters that JSON has as they are; without those that begin a log command of a build's server."""
 
 
 def as_json(value: object) -> object:
@@ -31,6 +37,20 @@ def as_json(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [as_json(item) for item in value]
     return value.isoformat() if isinstance(value, (date, time)) else str(value)
+
+
+def dumps(record: object, *, indent: int | None = None) -> str:
+    """Return a JSON text with readable Unicode, but without characters that control a terminal."""
+    text = json.dumps(record, ensure_ascii=False, indent=indent, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def json_strings(texts: Sequence[str]) -> list[str]:
+    """Return each text as JSON has it; quick where all of them are plain."""
+    joined = "\n".join(texts)
+    if _PLAIN.fullmatch(joined) and joined.count("\n") == max(0, len(texts) - 1):
+        return [f'"{text}"' for text in texts]
+    return [dumps(text) for text in texts]
 
 
 def cell_of(value: object) -> str:
@@ -169,9 +189,9 @@ class ErrorRow:
     def cells_under(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """Return cells for the columns of good rows, with the name in its column, and one more cell for the reason."""
         name, reason = self.cells()[0]
-        under = [cell_of(self.fields.get(column)) for column in columns]
-        under[columns.index(self.kind) if self.kind in columns else 0] = name
-        return (*under, reason)
+        cells = [cell_of(self.fields.get(column)) for column in columns]
+        cells[columns.index(self.kind) if self.kind in columns else 0] = name
+        return (*cells, reason)
 
 
 class RowBlock(ABC):

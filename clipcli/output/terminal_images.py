@@ -112,19 +112,19 @@ def _answers() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    before, opened = sys.__stdin__, None
+    stdin, terminal = sys.__stdin__, None
     try:
         foreground = os.tcgetpgrp(sys.stdout.fileno()) == os.getpgrp()
-        opened = open("/dev/tty", encoding="utf-8") if foreground else None  # noqa: PTH123, SIM115 - closed below
+        terminal = open("/dev/tty", encoding="utf-8") if foreground else None  # noqa: PTH123, SIM115 - closed below
     except OSError:
-        opened = None
-    _set_stdin(opened)
+        terminal = None
+    _set_stdin(terminal)
     try:
         yield
     finally:
-        _set_stdin(before)
-        if opened is not None:
-            opened.close()
+        _set_stdin(stdin)
+        if terminal is not None:
+            terminal.close()
 
 
 def _set_stdin(stream: TextIO | None) -> None:

@@ -52,18 +52,18 @@ class Applier:
 
     def run(self, plan: Plan) -> Iterator[Applied]:
         """Do the steps one by one and yield each result immediately."""
-        before = {step.path: step for step in (self.journal.steps if self.journal else self.earlier)}
+        previous = {step.path: step for step in (self.journal.steps if self.journal else self.earlier)}
         for group in plan.groups:
             for row in group.removed:
                 with descriptors.held():
-                    result = self._apply(row, group.keeper_of(row), before.get(row.path))
+                    result = self._apply(row, group.keeper_of(row), previous.get(row.path))
                 yield result
 
-    def _apply(self, row: PlanRow, keeper: PlanRow, before: Step | None) -> Applied:
-        if before and before.state == "begun" and self.journal:
-            before = self._recover(self.journal, before)
-        if before and before.state in {"begun", "done"} and action_of(before).is_done(before):
-            return Applied(row, "already", f"{before.action} was done before", before.target)
+    def _apply(self, row: PlanRow, keeper: PlanRow, previous: Step | None) -> Applied:
+        if previous and previous.state == "begun" and self.journal:
+            previous = self._recover(self.journal, previous)
+        if previous and previous.state in {"begun", "done"} and action_of(previous).is_done(previous):
+            return Applied(row, "already", f"{previous.action} was done before", previous.target)
         reason = self._objection(row, keeper)
         if reason:
             return Applied(row, "skipped", reason)
@@ -175,7 +175,7 @@ class Undone:
 
     step: Step
     state: UndoState
-    how: str = ""
+    detail: str = ""
 
 
 def undo(journal: Journal) -> Iterator[Undone]:
@@ -196,10 +196,10 @@ def preview_undo(journal: Journal) -> Iterator[Undone]:
 def _undo_step(journal: Journal, step: Step, action: Action) -> Undone:
     try:
         with descriptors.held():
-            how = action.revert(step)
+            detail = action.revert(step)
     except CannotUndoError as error:
         return Undone(step, "lost", str(error))
     except OSError as error:
         return Undone(step, "failed", words_of(error, step.path))
     journal.mark(step, "undone")
-    return Undone(step, "restored" if how else "untouched", how)
+    return Undone(step, "restored" if detail else "untouched", detail)

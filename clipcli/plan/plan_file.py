@@ -205,7 +205,7 @@ def _object_on(line: bytes) -> bytes:
     return b"" if text in {b"[", b"]", b"[]"} else text.removesuffix(b",")
 
 
-def _row_fault(row: PlanRow, earlier: PlanRow | None) -> str | None:
+def _row_fault(row: PlanRow, previous: PlanRow | None) -> str | None:
     is_kept_url = is_url(row.path) and row.keep  # listed, never touched
     paths = {} if is_kept_url else {"path": row.path, "root": row.root}
     for name, path in (paths if is_url(row.keeper) else {**paths, "keeper": row.keeper}).items():
@@ -215,11 +215,11 @@ def _row_fault(row: PlanRow, earlier: PlanRow | None) -> str | None:
         return fault
     if row.protected and not row.keep:
         return f"{row.path} is protected and cannot be removed"
-    if earlier is None:
+    if previous is None:
         return None
-    if earlier.keep != row.keep:
-        return f"{row.path} is kept in group {(earlier if earlier.keep else row).group} but removed elsewhere"
-    return None if row.keep else f"{row.path} is already in group {earlier.group}"
+    if previous.keep != row.keep:
+        return f"{row.path} is kept in group {(previous if previous.keep else row).group} but removed elsewhere"
+    return None if row.keep else f"{row.path} is already in group {previous.group}"
 
 
 def _checked_group(path: Path, number: int, rows: Sequence[PlanRow]) -> PlanGroup:

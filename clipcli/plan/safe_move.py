@@ -121,12 +121,12 @@ def remove_empty(folders: Iterable[str]) -> None:
 
 
 def _move_by_copy(source: str, target: str, sha256: str) -> None:
-    part, before = part_of(target), look(source)
+    part, state_before = part_of(target), look(source)
     try:
         _copy_bytes(source, part, sha256)
         descriptors.replace(part, target)
         descriptors.sync_folder(target)
-        if look(source) != before:
+        if look(source) != state_before:
             raise ChangedWhileCopiedError(errno.EBUSY, "it was changed while it was copied")
     except OSError:
         clean_up(target)

@@ -25,7 +25,7 @@ from clipcli.errors import ImageError, VectorsError
 from clipcli.inputs.sources.fetch import open_random
 from clipcli.inputs.sources.filesystems import attempt, is_url
 from clipcli.output.column_types import type_of_arrow
-from clipcli.output.json import dumps
+from clipcli.output.rows import dumps
 from clipcli.vectorfiles.columns import CarriedColumn, Restorer, column_type
 from clipcli.vectorfiles.info import KEY, VectorRows, from_json, join_rows
 from clipcli.vectorfiles.vector_file import VectorFile, read_failures

@@ -18,7 +18,7 @@ import numpy as np
 from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import own_error
 from clipcli.errors import VectorsError
-from clipcli.output.json import dumps
+from clipcli.output.rows import dumps
 from clipcli.vectorfiles.columns import Restorer
 from clipcli.vectorfiles.info import KEY, from_json
 from clipcli.vectorfiles.json_arrays import read_fields, read_names

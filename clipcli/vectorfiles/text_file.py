@@ -19,8 +19,7 @@ import numpy as np
 from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.files import is_there, open_file, own_error, read_bytes, read_lines, reason_of, words_of
 from clipcli.errors import VectorsError
-from clipcli.output.json import dumps
-from clipcli.output.rows import as_json, cell_of
+from clipcli.output.rows import as_json, cell_of, dumps
 from clipcli.vectorfiles.columns import CarriedColumn, Restorer, is_own
 from clipcli.vectorfiles.info import Failure, Kind, VectorRows, VectorsInfo, from_json, settings, with_settings
 from clipcli.vectorfiles.vector_file import (

@@ -18,7 +18,7 @@ from clipcli.core.files import is_there, make_private_folder
 from clipcli.core.redaction import redact_url
 from clipcli.errors import OutputError, UsageError
 from clipcli.inputs.sources.filesystems import delete, upload
-from clipcli.output.json import dumps
+from clipcli.output.rows import dumps
 from clipcli.output.targets import Target, open_target
 from clipcli.vectorfiles.columns import plain_fields
 from clipcli.vectorfiles.info import to_json

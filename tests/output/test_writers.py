@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from clipcli.core.console import printable
 from clipcli.errors import ImageError, OutputError, UsageError
 from clipcli.output import ErrorRow, Output, open_writer, parse_output
-from clipcli.output.delimited import CsvWriter, PathsWriter, TsvWriter
-from clipcli.output.json import JsonArrayWriter, JsonLinesWriter, dumps
-from clipcli.output.table import TableWriter
+from clipcli.output.rows import dumps
 from clipcli.output.targets import Target
+from clipcli.output.writers import CsvWriter, JsonArrayWriter, JsonLinesWriter, PathsWriter, TableWriter, TsvWriter
 
 
 @dataclass(frozen=True)

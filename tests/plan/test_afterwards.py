@@ -60,7 +60,7 @@ def test_what_was_moved_and_is_gone_comes_from_the_keeper(tree, tmp_path):
     moved = [path for path in (tmp_path / "away").rglob("*") if path.is_file()]
     moved[0].unlink()
     moved[1].write_bytes(b"changed")
-    assert sorted(one.how[:11] for one in take_back(tmp_path)) == ["copied from", "copied from"]
+    assert sorted(one.detail[:11] for one in take_back(tmp_path)) == ["copied from", "copied from"]
     assert moved[1].read_bytes() == b"changed"
     assert snapshot(tree.root) == before
 

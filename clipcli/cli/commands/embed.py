@@ -72,7 +72,7 @@ def _embed_tokens(
 ) -> int:
     """Write the text encoder's states and return the exit code."""
     from clipcli.runs.base import execute
-    from clipcli.runs.embed.token_states import plan_states
+    from clipcli.runs.embed import plan_states
     from clipcli.session.session import open_session
 
     console = run.console()

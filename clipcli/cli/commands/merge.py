@@ -33,7 +33,7 @@ def merge(
     """Join the parts of one run in the order of its inputs, or append files of one model."""
     from clipcli.core.console import Console
     from clipcli.errors import UsageError
-    from clipcli.runs.embed.target import parse_target
+    from clipcli.runs.embed.validate import parse_target
     from clipcli.vectorfiles.merge import merge as join
     from clipcli.vectorfiles.merge import open_all
     from clipcli.vectorfiles.writer import remove_staging_folder, upload_vectors

@@ -21,10 +21,10 @@ def in_checkout(image: str) -> str | None:
     if is_url(image):
         return None
     try:
-        inside = os.path.relpath(image, _top())
+        relative = os.path.relpath(image, _top())
     except ValueError:  # another drive
         return None
-    return None if inside.startswith(os.pardir + os.sep) else inside.replace(os.sep, "/")
+    return None if relative.startswith(os.pardir + os.sep) else relative.replace(os.sep, "/")
 
 
 def _top() -> str | Path:

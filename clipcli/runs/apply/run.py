@@ -245,8 +245,8 @@ def undo_all(journal: str, output: Output, *, quiet: bool, yes: bool = False) ->
             step(1)
             counts[result.state] += 1
             if result.state in _TROUBLE:
-                console.line(f"{result.step.image}: {result.how}")
-            writer.write(ActionRow(result.step.image, result.step.action, result.state, result.how))
+                console.line(f"{result.step.image}: {result.detail}")
+            writer.write(ActionRow(result.step.image, result.step.action, result.state, result.detail))
     console.info(", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing to undo")
     if counts["planned"]:
         raise PlanError(

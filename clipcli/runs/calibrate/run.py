@@ -1,24 +1,30 @@
-"""One run of `calibrate`."""
+"""A run of `calibrate`, the checks of its options, and its rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 
-from clipcli.errors import InputsError
+from clipcli.core.files import STDOUT, descriptor_of
+from clipcli.errors import InputsError, UsageError
+from clipcli.options.classify import CheckOptions, ScoreOptions
+from clipcli.output.reports import parse_reporting
 from clipcli.output.targets import open_target
+from clipcli.runs import classify
 from clipcli.runs.calibrate.curves_page import CurvesPage
-from clipcli.runs.calibrate.rows import CalibratedRow
 from clipcli.runs.classify.learned_files import LabelThreshold, ThresholdFile, digest_of_texts, write_thresholds
 from clipcli.runs.classify.run import embed_labelled
-from clipcli.tasks.calibrate import Goal, Samples, calibrate
+from clipcli.tasks.calibrate import Goal, Objective, Samples, calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from clipcli.core.console import Console
     from clipcli.errors import ExitCode
+    from clipcli.options.calibrate import CalibrateOptions
+    from clipcli.options.shared import InputOptions, LabelOptions
     from clipcli.runs.base import Advance
     from clipcli.runs.classify import ClassifyRun
     from clipcli.session.session import Session
@@ -29,6 +35,41 @@ THIN = 10
 _NAMED = 5
 _HOPELESS = 50.0
 """The temperature at which scores become meaningless; the fit ends at 55."""
+_JSON_DIGITS = 6
+
+
+def plan(inputs: InputOptions, labels: LabelOptions, options: CalibrateOptions, console: Console) -> CalibrateRun:
+    """Check the options before a model is loaded.
+
+    Raises:
+        UsageError: an unknown objective, or stdout for both rows and thresholds.
+        ClipcliError: as `classify`.
+    """
+    if options.output == "-" or descriptor_of(options.output) == STDOUT:
+        raise UsageError("rows go to stdout, so the thresholds need a file", hint="-o thresholds.json")
+    goal = parse_goal(options.objective, options.target_precision)
+    score = ScoreOptions(multi_label=options.multi_label, background=options.background)
+    check = CheckOptions(expect_from=options.expect_from)
+    pages = parse_pages(options.report or [])
+    return CalibrateRun(classify.plan(inputs, labels, score, check, console), goal, options.seed, options.output, pages)
+
+
+def parse_pages(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the pages to write. Raises UsageError for other kinds of report."""
+    reporting = parse_reporting(paths, "none")
+    other_reports = reporting.without_pages().paths
+    if other_reports:
+        raise UsageError(f"calibrate writes pages only, not {other_reports[0]}", hint="--report curves.html")
+    return reporting.pages
+
+
+def parse_goal(objective: str, precision: float | None) -> Goal:
+    """Return the objective of the thresholds. Raises UsageError."""
+    objectives: tuple[Objective, ...] = get_args(Objective)
+    for name in objectives:
+        if objective == name:
+            return Goal(name, precision)
+    raise UsageError(f"no objective {objective!r}", hint=f"one of {', '.join(objectives)}")
 
 
 @dataclass
@@ -99,8 +140,8 @@ class CalibrateRun:
                 threshold.threshold,
                 quality.images,
                 own,
-                _share(quality.precision),
-                _share(quality.recall),
+                _interval_numbers(quality.precision),
+                _interval_numbers(quality.recall),
             )
             for label, threshold, own, quality in zip(
                 job.labels, calibration.fitted.thresholds, calibration.fitted.own, calibration.labels, strict=True
@@ -144,5 +185,44 @@ class CalibrateRun:
         )
 
 
-def _share(interval: Interval | None) -> tuple[float, float, float] | None:
+def _interval_numbers(interval: Interval | None) -> tuple[float, float, float] | None:
     return None if interval is None else (interval.value, interval.low, interval.high)
+
+
+@dataclass(frozen=True)
+class CalibratedRow:
+    """One label: its threshold, and its precision and recall on held-out images."""
+
+    threshold: LabelThreshold
+    columns: ClassVar[tuple[str, ...]] = ("label", "threshold", "images", "precision", "recall", "from")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """Return the documented JSON object."""
+        return {
+            "label": self.threshold.label,
+            "threshold": round(self.threshold.threshold, _JSON_DIGITS),
+            "images": self.threshold.images,
+            "precision": _interval_record(self.threshold.precision),
+            "recall": _interval_record(self.threshold.recall),
+            "own": self.threshold.own,
+        }
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the row's one line, with intervals in brackets."""
+        label_threshold = self.threshold
+        shares = (_interval_cell(label_threshold.precision), _interval_cell(label_threshold.recall))
+        origin = "its images" if label_threshold.own else "all labels"
+        return [
+            (label_threshold.label, f"{label_threshold.threshold:.4f}", str(label_threshold.images), *shares, origin)
+        ]
+
+
+def _interval_record(share: tuple[float, float, float] | None) -> dict[str, float] | None:
+    if share is None:
+        return None
+    return {name: round(value, _JSON_DIGITS) for name, value in zip(("value", "low", "high"), share, strict=True)}
+
+
+def _interval_cell(share: tuple[float, float, float] | None) -> str:
+    return "" if share is None else f"{share[0]:.2f} ({share[1]:.2f}–{share[2]:.2f})"

@@ -1,10 +1,7 @@
 """`clipcli check`: run the checks of clipcli.toml on all or changed images, with one model loaded at a time.
 
 selection.py  patterns → images, of all files or of those that git says have changed
-classify.py   a check of labels, as `classify` does it
-scores.py     a check of the scores of predictors, as `classify --head` does it
-score.py      a check of images and their texts, as `score` does it
-dedupe.py     a check for duplicates, as `dedupe` does it
+checks.py     the kinds of checks: labels, scores of predictors, pairs of image and text, duplicates
 validate.py   the file's checks → what can be run
 run.py        all checks, grouped by model, to one exit code
 rows.py       one row per check

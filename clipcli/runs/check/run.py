@@ -43,7 +43,7 @@ class Planned:
     """A check with its model."""
 
     name: str
-    place: str
+    position: str
     """Its position for messages, such as `clipcli.toml:12: check shop`."""
     check: Check | None
     """The check; None if none of its images is selected."""
@@ -79,7 +79,7 @@ def run_all(planned: Sequence[Planned], options: SessionOptions, console: Consol
                     session.finish()
                 stack.close()
                 images = sum(check.images for _, check in checks)
-                with named(planned[checks[0][0]].place):
+                with named(planned[checks[0][0]].position):
                     opened = open_session(
                         choice or _NO_CHOICE, console, options, expected_images=images, needs_model=choice is not None
                     )  # fmt: skip
@@ -114,7 +114,7 @@ def named(position: str) -> Iterator[None]:
 def _run(
     plan: Planned, check: Check, session: Session, advance: Advance, console: Console
 ) -> tuple[CheckReport, ExitCode]:
-    with named(plan.place):
+    with named(plan.position):
         report, code = check.run(session, advance)
     say = console.info if report.holds else console.line
     say(f"{printable(plan.name)} {'holds' if report.holds else 'fails'}: {report.outcome}")

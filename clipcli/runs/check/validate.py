@@ -13,11 +13,8 @@ from clipcli.errors import ConfigError, UsageError, did_you_mean
 from clipcli.inputs.text_files import escape, tidy
 from clipcli.models.spec import parse_choice
 from clipcli.options.shared import InputOptions, LabelOptions, RunOptions
-from clipcli.runs.check.classify import LabelCheck
-from clipcli.runs.check.dedupe import DuplicateCheck
+from clipcli.runs.check.checks import DuplicateCheck, LabelCheck, LimitCheck, PairCheck
 from clipcli.runs.check.run import Planned, named
-from clipcli.runs.check.score import PairCheck
-from clipcli.runs.check.scores import LimitCheck
 from clipcli.runs.check.selection import Scope, Selection
 from clipcli.runs.dedupe import validate as dedupe
 
@@ -115,14 +112,14 @@ class Planner:
         return [planned for spec in chosen for planned in self._plan(spec)]
 
     def _plan(self, spec: CheckSpec) -> Iterator[Planned]:
-        place = f"{self.config.place(spec)}: check {printable(spec.name)}"
-        with named(place):
+        position = f"{self.config.place(spec)}: check {printable(spec.name)}"
+        with named(position):
             narrow = self.scope.narrows(spec, self.config)
             if spec.pairs:
                 only = self.scope.paths if narrow else None
                 limits = self.groups.pairs(spec)
                 pairs = PairCheck.of(spec, self.config, limits, self.console, only=only, globs=self.globs)
-                yield Planned(spec.name, place, pairs, self._choice(spec))
+                yield Planned(spec.name, position, pairs, self._choice(spec))
                 return
             selection = Selection.of(spec, self.config.folder, self.globs, self.console.debug_once)
             needs_all = not narrow or spec.duplicates or (spec.expect_from == "parent" and not spec.has_labels)
@@ -135,15 +132,15 @@ class Planner:
             images = selection.among(self.scope.paths) if narrow else family
             if spec.names_labels:
                 check = self._labelled(spec, images, family or images) if images else None
-                yield Planned(spec.name, place, check, self._choice(spec))
+                yield Planned(spec.name, position, check, self._choice(spec))
             if spec.limits_scores:
                 scores = LimitCheck.of(spec, self.config, images, self.console) if images else None
-                yield Planned(spec.name, place, scores, self._choice(spec))
+                yield Planned(spec.name, position, scores, self._choice(spec))
             if spec.duplicates is not None:
                 name = f"{spec.name}: duplicates" if spec.names_labels or spec.limits_scores else spec.name
                 needs_model = spec.duplicates == "similar"
                 twice = self._duplicated(spec, name, images, family) if images else None
-                yield Planned(name, place, twice, self._choice(spec) if needs_model else None)
+                yield Planned(name, position, twice, self._choice(spec) if needs_model else None)
 
     def _labelled(self, spec: CheckSpec, images: Sequence[ImageRef], family: Sequence[ImageRef]) -> LabelCheck:
         config = self.config

@@ -20,7 +20,7 @@ from clipcli.core.encoder import Scoring
 from clipcli.core.files import own_error, read_bytes, reason_of
 from clipcli.errors import LabelsError, ModelError, UsageError
 from clipcli.inputs.text_files import quoted
-from clipcli.output.json import dumps
+from clipcli.output.rows import dumps
 from clipcli.prompts import Label, expand
 from clipcli.tasks.fit import FewShotHead, HeadClassifier, Novelty
 

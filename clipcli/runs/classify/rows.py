@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from clipcli.output import RowBlock
-from clipcli.output.json import dumps, json_strings
+from clipcli.output.rows import dumps, json_strings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,8 +10,7 @@ from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.collect import is_stream
 from clipcli.prompts import load_prompts, parse_labels, require_prompts
 from clipcli.runs.detect.boxes_page import BoxesPage
-from clipcli.runs.detect.locators import CoarseLocator, DetectionQuery, DetectorLocator
-from clipcli.runs.detect.run import DetectRun
+from clipcli.runs.detect.run import CoarseLocator, DetectionQuery, DetectorLocator, DetectRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,15 +6,20 @@ Large packages such as torch are not imported.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import platform
 import re
 import sys
+import time
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
 
 from clipcli import __version__
 from clipcli.cache import cache_folder
@@ -23,12 +28,67 @@ from clipcli.config.option_defaults import VARIABLES, config_values
 from clipcli.core.devices import accelerator
 from clipcli.core.files import is_file, is_folder, is_there
 from clipcli.core.optional_packages import has_packages, install_command
-from clipcli.errors import ConfigError
-from clipcli.runs.doctor.rows import DoctorRow
-from clipcli.runs.doctor.selftest import embedded_model
+from clipcli.core.redaction import redact
+from clipcli.core.vectors import unit_length
+from clipcli.errors import ClipcliError, ConfigError
+from clipcli.models import spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from PIL import Image
+
+    from clipcli.core.vectors import Vectors
+
+Area = Literal["version", "platform", "device", "cache", "environment", "config", "network", "test"]
+_LISTED_PACKAGES = ("onnxruntime", "tokenizers", "safetensors", "huggingface_hub", "pillow", "numpy", "typer", "rich")
+"""Packages that affect answers the most."""
+_NEEDED_PACKAGES = (
+    "filelock", "ftfy", "pathspec", "platformdirs", "send2trash", "textual-image", "threadpoolctl", "tqdm",
+)  # fmt: skip
+"""Packages listed only if one is missing."""
+_TORCH_PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx", "onnxscript")
+"""Packages of the extra `torch`."""
+_OPTIONAL_PACKAGES = ("pyarrow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "fsspec", "s3fs", "gcsfs", "ray")
+_MIN_FREE_BYTES = 100_000_000
+"""Free bytes below which caches are likely to fail."""
+_CPU_FEATURES = (
+    "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm"
+)  # fmt: skip
+"""Flags of /proc/cpuinfo that determine speed and precisions."""
+ANSWER_FILE = Path(__file__).parent / "tiny-answer.json"
+ANSWER_TEXTS = ("a red circle", "a photo of a cat")
+_MIN_COSINE = 0.999
+"""Least cosine. Processors and versions of ONNX Runtime differ by 1e-6, a damaged model by far more."""
+_ANSWER_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class DoctorRow:
+    """One finding."""
+
+    area: Area
+    name: str
+    value: str
+    ok: bool | None = None
+    """True if it is good; None if it is only information."""
+    columns: ClassVar[tuple[str, ...]] = ("area", "name", "value", "ok")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """Return `{"area": …, "name": …, "value": …, "ok": true | false | null}`."""
+        return {"area": self.area, "name": self.name, "value": redact(self.value), "ok": self.ok}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the row's one line."""
+        return [(self.area, self.name, redact(self.value), {True: "yes", False: "NO", None: ""}[self.ok])]
+
+
+def examine() -> Iterator[DoctorRow]:
+    """Yield every finding; the test of the embedded model, the slowest, comes last. Opens no connection."""
+    network = DoctorRow("network", "probed", "no: clipcli doctor opens no connection")
+    settings = chain(environment(), config_file())
+    return chain(versions(), machine(), devices(), folders(), settings, [network], embedded_model())
 
 
 def environment() -> Iterator[DoctorRow]:
@@ -57,26 +117,17 @@ def config_file() -> Iterator[DoctorRow]:
     yield DoctorRow("config", "checks", ", ".join(check.name for check in config.checks) or "none")
 
 
-_SHOWN = ("onnxruntime", "tokenizers", "safetensors", "huggingface_hub", "pillow", "numpy", "typer", "rich")
-"""Packages that affect answers the most."""
-_NEEDED = ("filelock", "ftfy", "pathspec", "platformdirs", "send2trash", "textual-image", "threadpoolctl", "tqdm")
-"""Packages listed only if one is missing."""
-_TORCH = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx", "onnxscript")
-"""Packages of the extra `torch`."""
-_OPTIONAL = ("pyarrow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "fsspec", "s3fs", "gcsfs", "ray")
-
-
 def versions() -> Iterator[DoctorRow]:
     """Yield the versions of clipcli, Python and the packages; a missing required package is a fault."""
     yield DoctorRow("version", "clipcli", __version__)
     yield DoctorRow("version", "python", f"{platform.python_version()} ({sys.executable})")
-    for name in _SHOWN + _NEEDED:
+    for name in _LISTED_PACKAGES + _NEEDED_PACKAGES:
         installed = _version(name)
-        if installed is None or name in _SHOWN:
+        if installed is None or name in _LISTED_PACKAGES:
             yield DoctorRow("version", name, installed or "not installed", None if installed else False)
-    for name in _TORCH + _OPTIONAL:
+    for name in _TORCH_PACKAGES + _OPTIONAL_PACKAGES:
         yield DoctorRow("version", name, _version(name) or "not installed (optional)")
-    yield DoctorRow("version", "models", _models())
+    yield DoctorRow("version", "models", _runnable_models())
 
 
 def machine() -> Iterator[DoctorRow]:
@@ -89,7 +140,7 @@ def machine() -> Iterator[DoctorRow]:
     yield DoctorRow("platform", "encoding", f"{sys.getfilesystemencoding()} file names, {sys.stdout.encoding} output")
 
 
-def _models() -> str:
+def _runnable_models() -> str:
     """Return which models this installation can run, and the command to add the others."""
     if has_packages("torch"):
         return "all: through torch, and bundles through ONNX Runtime"
@@ -116,14 +167,10 @@ def _memory_bytes() -> int | None:
         return None
 
 
-_ROOM = 100_000_000
-"""Free bytes below which caches are likely to fail."""
-
-
 def folders() -> Iterator[DoctorRow]:
     """Yield the path, the size and the state of each cache folder."""
     clipcli_cache = cache_folder()
-    yield DoctorRow("cache", "clipcli", f"{clipcli_cache}, {_state(clipcli_cache)}", _is_usable(clipcli_cache))
+    yield DoctorRow("cache", "clipcli", f"{clipcli_cache}, {_folder_state(clipcli_cache)}", _is_usable(clipcli_cache))
     for name in ("vectors", "bundles", "models"):
         parts = [clipcli_cache / name]
         if name == "vectors":
@@ -131,7 +178,7 @@ def folders() -> Iterator[DoctorRow]:
         yield DoctorRow("cache", f"clipcli {name}", _megabytes(sum(map(size_of, parts))))
     hub = hub_folder()
     models = sum(entry.name.startswith("models--") for entry in hub.iterdir()) if is_folder(hub) else 0
-    yield DoctorRow("cache", "hub", f"{hub}, {_state(hub)}, {models} repositor{'y' if models == 1 else 'ies'}")
+    yield DoctorRow("cache", "hub", f"{hub}, {_folder_state(hub)}, {models} repositor{'y' if models == 1 else 'ies'}")
 
 
 def hub_folder() -> Path:
@@ -156,7 +203,7 @@ def size_of(path: Path) -> int:
     return total
 
 
-def _state(folder: Path) -> str:
+def _folder_state(folder: Path) -> str:
     return _megabytes(size_of(folder)) if is_folder(folder) else "does not exist yet"
 
 
@@ -172,13 +219,7 @@ def _is_usable(folder: Path) -> bool:
     if not hasattr(os, "statvfs"):
         return True
     disk = os.statvfs(existing_folder)
-    return disk.f_bavail * disk.f_frsize >= _ROOM
-
-
-_CPU_FEATURES = (
-    "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm"
-)  # fmt: skip
-"""Flags of /proc/cpuinfo that determine speed and precisions."""
+    return disk.f_bavail * disk.f_frsize >= _MIN_FREE_BYTES
 
 
 def devices() -> Iterator[DoctorRow]:
@@ -247,8 +288,79 @@ def _cpu(cpuinfo: Path) -> str:
     return f"{name}; {' '.join(features) or 'no known vector extensions'}; {bf16}"
 
 
-def examine() -> Iterator[DoctorRow]:
-    """Yield every finding; the test of the embedded model, the slowest, comes last. Opens no connection."""
-    network = DoctorRow("network", "probed", "no: clipcli doctor opens no connection")
-    settings = chain(environment(), config_file())
-    return chain(versions(), machine(), devices(), folders(), settings, [network], embedded_model())
+@dataclass(frozen=True)
+class ModelAnswer:
+    """A model's unit vectors of the drawn picture and of `TEXTS`."""
+
+    fingerprint: str
+    vectors: Vectors
+    """(1 + texts, dim)."""
+
+
+def embedded_model() -> Iterator[DoctorRow]:
+    """Run `tiny` on one picture and two texts, and compare the vectors with the stored ones."""
+    if not is_file(spec.TINY_FOLDER / spec.MANIFEST):
+        yield DoctorRow("test", "tiny", "skipped: the embedded model is not part of this installation")
+        return
+    started = time.perf_counter()
+    try:
+        answer, expected = compute_answer(), read_answer()
+    except ClipcliError as error:
+        yield DoctorRow("test", "tiny", f"failed: {error.message}", ok=False)
+        return
+    except (ImportError, OSError, ValueError, KeyError) as error:
+        yield DoctorRow("test", "tiny", f"failed: {type(error).__name__}: {error}", ok=False)
+        return
+    seconds = time.perf_counter() - started
+    if answer.fingerprint != expected.fingerprint:
+        text = f"failed: the model is {answer.fingerprint}, but the stored answer is for {expected.fingerprint}"
+        yield DoctorRow("test", "tiny", text, ok=False)
+        return
+    agreement = float((answer.vectors * expected.vectors).sum(axis=1).min())
+    outcome = f"its known answer, cosine {agreement:.5f}, in {seconds:.2f} s"
+    ok = agreement >= _MIN_COSINE
+    yield DoctorRow("test", "tiny", outcome if ok else f"failed: not {outcome}", ok=ok)
+
+
+def draw_disc(height: int, width: int) -> Image.Image:
+    """Return a red disc on white in the model's size, so that nothing is resized."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(picture).ellipse((width // 8, height // 8, width * 7 // 8, height * 7 // 8), fill=(220, 30, 30))
+    return picture
+
+
+def compute_answer() -> ModelAnswer:
+    """Return the present answer of the embedded model.
+
+    Raises:
+        ModelError: the model is damaged, or does not run here.
+    """
+    from clipcli.core.console import Console
+    from clipcli.images.preprocess import to_pixels
+    from clipcli.models.model import Model
+    from clipcli.models.spec import Choice
+
+    encoder = Model(Choice("tiny", "cpu", offline=True), Console(quiet=True)).encoder
+    preprocessing = encoder.info.preprocessing
+    image = encoder.encode_images(to_pixels(draw_disc(*preprocessing.image_size), preprocessing)[None])
+    texts = encoder.encode_texts(ANSWER_TEXTS)
+    return ModelAnswer(encoder.info.fingerprint, unit_length(np.concatenate([image, texts])))
+
+
+def read_answer() -> ModelAnswer:
+    """Return the stored answer. Raises OSError, ValueError or KeyError if it cannot be read."""
+    data = json.loads(ANSWER_FILE.read_text(encoding="utf-8"))
+    return ModelAnswer(str(data["fingerprint"]), np.array(data["vectors"], np.float32))
+
+
+def keep_answer() -> None:
+    """Store the present answer of the embedded model, after a new model was trained.
+
+    python -c "from clipcli.runs.doctor.run import keep_answer; keep_answer()"
+    """
+    answer = compute_answer()
+    rows = [[round(float(value), _ANSWER_DIGITS) for value in row] for row in answer.vectors]
+    text = json.dumps({"fingerprint": answer.fingerprint, "vectors": rows}, separators=(",", ":"))
+    ANSWER_FILE.write_text(text + "\n", encoding="utf-8")

@@ -1,20 +1,25 @@
-"""The inputs of `embed`: images or texts, each with its position among all inputs."""
+"""The inputs of `embed`: images or texts, each with its position among all inputs, and an estimate of their work.
+
+`--dry-run` prints the estimate: the number and size of inputs, the cached ones, and the time. It loads no model.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shlex
+import os
 from collections import deque
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
-from clipcli.errors import ImageError, UsageError
-from clipcli.inputs.collect import is_stream, is_words
-from clipcli.inputs.sources.text_tables import ALL_COLUMNS
-from clipcli.inputs.texts import read_texts
-from clipcli.prompts import Label, load_prompts
+from clipcli.engines.openclip_registry import check_name
+from clipcli.errors import ImageError
+from clipcli.inputs.collect import ImageRef, Listing
+from clipcli.inputs.texts import TextRef
+from clipcli.models.catalogue import ALIAS_NAMES, figures
+from clipcli.output.targets import open_target
+from clipcli.prompts import Label
 from clipcli.session.features import NoVectorError
 from clipcli.session.session import Session
 from clipcli.vectorfiles import Failure
@@ -23,13 +28,8 @@ from clipcli.vectorfiles.columns import output_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from clipcli.core.console import Console
     from clipcli.core.vectors import Vector
-    from clipcli.inputs.collect import ImageRef
-    from clipcli.inputs.row_filter import Condition
-    from clipcli.inputs.texts import TextRef
-    from clipcli.options.embed import TextOptions
-    from clipcli.options.shared import InputOptions
+    from clipcli.models.model import Model
     from clipcli.prompts import PromptSet
     from clipcli.session.session import ImageEmbedder
     from clipcli.vectorfiles import Kind
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 Input = TypeVar("Input")
 TableInput = TypeVar("TableInput", "ImageRef", "TextRef")
 _TEXTS_AT_ONCE = 1024
-_MANY = 10**9
+_INPUTS_AT_ONCE = 500
+_MEGA = 1_000_000
+_UNKNOWN_COUNT = 10**9
 
 
 @dataclass(frozen=True)
@@ -102,22 +104,22 @@ class EmbedInputs(Protocol[Input]):
         """Return all inputs, in order."""
         ...
 
-    def name_of(self, one: Input) -> str:
+    def name_of(self, item: Input) -> str:
         """Return the name of an input in rows."""
         ...
 
-    def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, Input]]) -> Iterator[EmbedOutcome]:
+    def outcomes(self, session: ImageEmbedder, inputs: Iterable[tuple[int, Input]]) -> Iterator[EmbedOutcome]:
         """Yield a vector or an error for each (position, input), in order."""
         ...
 
 
 @dataclass(frozen=True)
-class ImageSource:
+class ImageInputs:
     """The images of the input options."""
 
     inputs: Iterable[ImageRef]
     count: int | None
-    kept: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
     """Columns of tables that are carried along."""
     kind: ClassVar[Kind] = "image"
     prompts: ClassVar[None] = None
@@ -127,41 +129,41 @@ class ImageSource:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return their names in the output."""
-        return tuple(map(output_name, self.kept))
+        return tuple(map(output_name, self.carried))
 
     @property
     def expected_images(self) -> int:
         """Return the number of images, or a large number if unknown."""
-        return _MANY if self.count is None else self.count
+        return _UNKNOWN_COUNT if self.count is None else self.count
 
-    def name_of(self, one: ImageRef) -> str:
+    def name_of(self, item: ImageRef) -> str:
         """Return the name as the user wrote it."""
-        return one.name
+        return item.name
 
-    def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, ImageRef]]) -> Iterator[EmbedOutcome]:
+    def outcomes(self, session: ImageEmbedder, inputs: Iterable[tuple[int, ImageRef]]) -> Iterator[EmbedOutcome]:
         """Yield the results of the session's pipeline."""
         waiting: deque[tuple[int, ImageRef]] = deque()  # a worker of a cluster returns no carried columns
 
         def refs() -> Iterator[ImageRef]:
-            for position, ref in wanted:
+            for position, ref in inputs:
                 waiting.append((position, ref))
                 yield ref
 
         for embedded in session.embed_images(refs()):
             position, ref = waiting.popleft()
-            fields = _carried(self.kept, ref.fields)
+            fields = _carried_fields(self.carried, ref.fields)
             yield EmbedOutcome(position, embedded.ref.name, embedded.vector, embedded.error, fields)
 
 
 @dataclass(frozen=True)
-class TextSource:
+class TextInputs:
     """The texts of the command line, lists and tables; with prompts, each becomes the mean over its templates."""
 
     inputs: Iterable[TextRef]
     prompts: PromptSet | None
     at_once: int = _TEXTS_AT_ONCE
     count: int | None = None
-    kept: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
     """Columns of tables that are carried along."""
     kind: ClassVar[Kind] = "text"
     expected_images: ClassVar[int] = 0
@@ -169,12 +171,12 @@ class TextSource:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return their names in the output."""
-        return tuple(map(output_name, self.kept))
+        return tuple(map(output_name, self.carried))
 
     @property
     def expected_texts(self) -> int:
         """Return the number of texts, or a large number if it is unknown or multiplied by templates."""
-        return _MANY if self.count is None or self.prompts is not None else self.count
+        return _UNKNOWN_COUNT if self.count is None or self.prompts is not None else self.count
 
     @property
     def prompts_name(self) -> str:
@@ -184,20 +186,20 @@ class TextSource:
         templates = json.dumps([self.prompts.templates, sorted(self.prompts.per_label.items())])
         return f"{self.prompts.name} ({hashlib.sha256(templates.encode()).hexdigest()[:8]})"
 
-    def name_of(self, one: TextRef) -> str:
+    def name_of(self, item: TextRef) -> str:
         """Return the text itself."""
-        return one.text
+        return item.text
 
-    def outcomes(self, session: ImageEmbedder, wanted: Iterable[tuple[int, TextRef]]) -> Iterator[EmbedOutcome]:
+    def outcomes(self, session: ImageEmbedder, inputs: Iterable[tuple[int, TextRef]]) -> Iterator[EmbedOutcome]:
         """Yield the results of texts, encoded in batches of `at_once`."""
         assert isinstance(session, Session)  # noqa: S101 - a cluster was refused: it embeds images
-        stream = iter(wanted)
+        stream = iter(inputs)
         while batch := list(islice(stream, self.at_once)):
             good = [ref.text for _, ref in batch if ref.problem is None]
             results = iter(self._embed(session, good))
             for position, ref in batch:
                 result = next(results) if ref.problem is None else ImageError("read", ref.problem)
-                fields = _carried(self.kept, ref.fields)
+                fields = _carried_fields(self.carried, ref.fields)
                 if isinstance(result, ImageError):
                     yield EmbedOutcome(position, ref.text, None, result, fields)
                 else:
@@ -212,99 +214,112 @@ class TextSource:
             return error.results
 
 
-def image_source(
-    options: InputOptions, console: Console, keep: Sequence[str] = (), where: Condition | None = None
-) -> ImageSource:
-    """Return the images of the command line; `keep` are columns of tables to carry, `where` chooses rows.
+def _carried_fields(columns: Sequence[str], fields: Mapping[str, object]) -> dict[str, object]:
+    return {output_name(name): fields.get(name) for name in columns}
+
+
+@dataclass
+class WorkEstimate:
+    """The work of a run."""
+
+    kind: Kind
+    inputs: int = 0
+    bytes: int = 0
+    """Size of the files; 0 for texts."""
+    missing: int = 0
+    """Files that do not exist or cannot be accessed."""
+    cached: int = 0
+    model_bytes: int | None = None
+    """Size of the model; None if unknown without a download."""
+    speed: float | None = None
+    """Inputs per second in earlier runs with this model on this machine."""
+
+    def lines(self) -> list[str]:
+        """Return the estimate as text, one fact per line."""
+        size = f", {self.bytes / _MEGA:,.1f} MB" if self.kind == "image" else ""
+        model = "unknown size" if self.model_bytes is None else f"{self.model_bytes / _MEGA:,.0f} MB"
+        remaining = self.inputs - self.missing - self.cached
+        missing = [f"missing: {self.missing:,}"] if self.missing else []
+        if remaining == 0:
+            time = "nothing to compute"
+        elif self.speed is None:
+            time = "unknown: no run with this model is on record here"
+        else:
+            time = f"about {duration(remaining / self.speed)} at {self.speed:,.1f}/s, as in the last run"
+        return [
+            f"{self.kind}s: {self.inputs:,}{size}",
+            *missing,
+            f"in the cache: {self.cached:,}",
+            f"model: {model}",
+            f"time: {time}",
+        ]
+
+
+def print_estimate(session: Session, source: EmbedInputs[Input], shard: tuple[int, int]) -> None:
+    """Count the inputs, look them up in the cache, and print the estimate.
 
     Raises:
-        UsageError: no images were given.
-        InputsError: there are no images.
+        UnknownModelError: there is no such model.
     """
-    refs = _Refs(options, console, tuple(keep), where)
-    if is_stream(options.images or [], options.files_from or []):
-        kept, inputs = _peeked(iter(refs), keep)
-        return ImageSource(inputs, None, kept)
-    count, kept = 0, () if ALL_COLUMNS in keep else tuple(keep)
+    model = session.model
+    is_known = model.is_known
+    if not is_known:
+        check_name(model.spec, ALIAS_NAMES)
+    work = WorkEstimate(source.kind, model_bytes=_model_bytes(model))
+    inputs = (item for _, item in Listing(source.inputs, source.name_of, *shard))
+    while batch := list(islice(inputs, _INPUTS_AT_ONCE)):
+        work.inputs += len(batch)
+        texts = [item.text for item in batch if isinstance(item, TextRef) and item.problem is None]
+        _add_images(work, session if is_known else None, [item for item in batch if isinstance(item, ImageRef)])
+        if is_known and texts:
+            work.cached += session.count_kept(texts, source.prompts)
+    work.speed = _known_speed(session, source.kind) if is_known else None
+    with open_target(None) as target:
+        target.write("".join(f"{line}\n" for line in work.lines()).encode("utf-8"))
+
+
+def _add_images(work: WorkEstimate, session: Session | None, refs: Sequence[ImageRef]) -> None:
+    """Add images to the work; `session` is None if the model, and so its cache, is unknown."""
+    digests: list[str] = []
     for ref in refs:
-        count += 1
-        kept = kept or tuple(ref.fields)
-    return ImageSource(refs, count, kept)
+        if ref.source is not None:
+            work.bytes += ref.source.size or 0
+            continue
+        try:
+            stat = os.stat(ref.path)  # noqa: PTH116 - paths are strings here, any bytes included
+        except (OSError, ValueError):
+            work.missing += 1
+            continue
+        work.bytes += stat.st_size
+        if session is not None and (digest := session.cache.known_digest(ref.path, stat)) is not None:
+            digests.append(digest)
+    if session is not None:
+        vectors = session.cache.get(session.image_space, digests)
+        work.cached += sum(vector is not None for vector in vectors)
 
 
-@dataclass(frozen=True)
-class _Refs:
-    """References that are collected again on each iteration, since a list of a million takes 0.3 GB."""
-
-    options: InputOptions
-    console: Console
-    keep: tuple[str, ...]
-    where: Condition | None
-
-    def __iter__(self) -> Iterator[ImageRef]:
-        return self.options.collect(self.console, keep=self.keep, where=self.where)
+def keep_speed(session: Session, kind: Kind, speed: float) -> None:
+    """Store the images or texts per second of a run for the next estimate with this model."""
+    session.cache.keep_note(session.space, f"{kind}s a second", f"{speed:.4g}")
 
 
-def _peeked(inputs: Iterator[TableInput], keep: Sequence[str]) -> tuple[tuple[str, ...], Iterator[TableInput]]:
-    """Return the names of the carried columns and all inputs; for `all`, the first input says which there are."""
-    if ALL_COLUMNS not in keep:
-        return tuple(keep), inputs
-    first = list(islice(inputs, 1))
-    return tuple(first[0].fields) if first else (), chain(first, inputs)
+def _known_speed(session: Session, kind: Kind) -> float | None:
+    note = session.cache.note(session.space, f"{kind}s a second")
+    return float(note) if note else None
 
 
-def _carried(kept: Sequence[str], fields: Mapping[str, object]) -> dict[str, object]:
-    return {output_name(name): fields.get(name) for name in kept}
+def _model_bytes(model: Model) -> int | None:
+    """Return the model's size from its record or bundle, else four bytes per published parameter, else None."""
+    if model.is_known:
+        return model.known_bytes
+    published = figures(model.spec.where, model.spec.version) if model.spec.kind == "tag" else None
+    megabytes = published.download_megabytes if published else None
+    return None if megabytes is None else megabytes * _MEGA
 
 
-def text_source(
-    options: TextOptions, column: str | None, console: Console, keep: Sequence[str] = (), where: Condition | None = None
-) -> TextSource:
-    """Return the texts of the command line; `keep` are columns of tables to carry, `where` chooses rows.
-
-    Raises:
-        UsageError: options that do not go together.
-        PromptsError: templates that cannot be used.
-    """
-    texts = read_texts(options.text or [], options.texts_from or [], column, console.warning, keep=keep, where=where)
-    kept, texts = _peeked(texts, keep)
-    count = None if options.texts_from else len(options.text or [])
-    return TextSource(texts, load_prompts(options.prompts) if options.prompts else None, count=count, kept=kept)
-
-
-def _arguments_as_texts(images: InputOptions, texts: TextOptions, console: Console) -> tuple[InputOptions, TextOptions]:
-    """Treat arguments as texts if none of them can be a file, as in `embed "a dog"`."""
-    arguments = images.images or []
-    words = [argument for argument in arguments if is_words(argument)]
-    phrases = [argument for argument in words if " " in argument.strip()]
-    if not words:
-        return images, texts
-    if not phrases:
-        console.info_once(f"{words[0]!r} is not a file; to embed it as a text: --text {shlex.quote(words[0])}")
-        return images, texts
-    if len(words) < len(arguments) or images.files_from:
-        hint = f"images and texts go into separate outputs; for a text: --text {shlex.quote(phrases[0])}"
-        raise UsageError(f"{phrases[0]!r} is not a file", hint=hint)
-    subject = f"{words[0]!r} is no file, and" if len(words) == 1 else f"these {len(words)} are no files, and"
-    console.info(f"{subject} embedded as text (the same as --text {shlex.quote(words[0])})")
-    return replace(images, images=None), replace(texts, text=[*words, *(texts.text or [])])
-
-
-def parse_source(
-    images: InputOptions, texts: TextOptions, console: Console, keep: Sequence[str] = (), where: Condition | None = None
-) -> ImageSource | TextSource:
-    """Return the images or texts to embed; `keep` are columns of tables to carry, `where` chooses rows.
-
-    Raises:
-        UsageError: both images and texts, or options that need the other kind.
-    """
-    images, texts = _arguments_as_texts(images, texts, console)
-    if texts.text or texts.texts_from:
-        if images.images or images.files_from:
-            raise UsageError("images and texts go into separate outputs", hint="run clipcli embed once for each")
-        if images.globs.keeps is not None:
-            raise UsageError("--include and --exclude choose images", hint="texts are all embedded")
-        return text_source(texts, images.column, console, keep, where)
-    if texts.prompts:
-        raise UsageError("--prompts is for texts", hint="--text TEXT or --texts-from FILE")
-    return image_source(images, console, keep, where)
+def duration(seconds: float) -> str:
+    """Return a duration as text: `40 s`, `3 min`, `2 h 5 min`."""
+    minutes = round(seconds / 60)
+    if minutes < 2:  # noqa: PLR2004 - below two minutes seconds say more
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - two hours

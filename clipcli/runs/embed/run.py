@@ -1,4 +1,4 @@
-"""A run of `embed`."""
+"""A run of `embed`, its target, and the summary of its time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Generic, ParamSpec
 
-from clipcli.core.console import RunSummary, printable
+from clipcli.core.console import printable
+from clipcli.core.devices import cpu_with_bf16
+from clipcli.core.redaction import redact
 from clipcli.errors import InputsError, OutputError, UsageError
 from clipcli.inputs.collect import Listing
-from clipcli.runs.embed.embed_inputs import ImageSource, Input, parse_source
-from clipcli.runs.embed.estimate import keep_speed, print_estimate
-from clipcli.runs.embed.summary import RunFigures, advice, summary
-from clipcli.runs.embed.target import parse_target
+from clipcli.runs.embed.embed_inputs import Input, keep_speed, print_estimate
 from clipcli.session.session import Session, open_session
 from clipcli.vectorfiles import Shard, VectorsInfo, WritePlan, create_vectors
 from clipcli.vectorfiles.checkpoints import Collector, has_parts, open_parts, write_chunk
@@ -23,23 +22,32 @@ from clipcli.vectorfiles.columns import CarriedColumn, ColumnTypes
 from clipcli.vectorfiles.writer import remove_staging_folder, upload_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
-    from clipcli.core.console import Console
+    from clipcli.core.console import RunSummary
     from clipcli.errors import ExitCode
     from clipcli.inputs.collect import ImageRef
-    from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.texts import TextRef
+    from clipcli.models.model import Model
     from clipcli.models.spec import Choice
-    from clipcli.options.embed import TextOptions, VectorOptions
-    from clipcli.options.shared import InputOptions
     from clipcli.runs.base import Advance, Sink
     from clipcli.runs.embed.embed_inputs import EmbedInputs, EmbedOutcome
-    from clipcli.runs.embed.target import EmbedTarget
-    from clipcli.session.prepare import SessionOptions
+    from clipcli.session.prepare import SessionOptions, Timings
     from clipcli.session.ray.resources import ClusterSpec
     from clipcli.session.session import ImageEmbedder, Provenance
+    from clipcli.vectorfiles import VectorDtype, VectorFormat
     from clipcli.vectorfiles.checkpoints import Chunk, Done, PartsFolder
+
+Arguments = ParamSpec("Arguments")
+_MODEL_STEP = "the model"
+_LONG_SECONDS = 60.0
+_MIN_UTILISATION = 0.5
+"""If every step was idle for more than half of the time, the inputs arrived too slowly."""
+PART_INPUTS = 1024
+"""Inputs per part: the most that a kill can lose without the cache."""
+_ENOUGH_TO_TELL = 50
+"""Least number of inputs of a run whose speed is stored for --dry-run."""
 
 
 def description(source: EmbedInputs[Input], target: EmbedTarget, provenance: Provenance, *, raw: bool) -> VectorsInfo:
@@ -61,28 +69,26 @@ def description(source: EmbedInputs[Input], target: EmbedTarget, provenance: Pro
     )
 
 
-Arguments = ParamSpec("Arguments")
-PART_INPUTS = 1024
-"""Inputs per part: the most that a kill can lose without the cache."""
-_ENOUGH_TO_TELL = 50
-"""Least number of inputs of a run whose speed is stored for --dry-run."""
+@dataclass(frozen=True)
+class EmbedTarget:
+    """The checked output options."""
 
+    path: Path | None
+    """The file; None is stdout."""
+    format: VectorFormat
+    dtype: VectorDtype
+    shard: tuple[int, int] = (1, 1)
+    """(i, n): shard i of n."""
+    resume: bool = False
+    url: str | None = None
+    """The URL to which the complete file at `path` is uploaded, or None."""
+    pipe: str | None = None
+    """A pipe or device that is written like stdout; then `path` is None."""
 
-def plan(
-    inputs: InputOptions, texts: TextOptions, out: VectorOptions, console: Console,
-    *, keep: Sequence[str] = (), where: Condition | None = None,
-) -> EmbedRun[ImageRef] | EmbedRun[TextRef]:  # fmt: skip
-    """Check the options before a model is loaded; `keep` are columns of tables to carry, `where` chooses their rows.
-
-    Raises:
-        UsageError: options do not go together.
-        InputsError: there is nothing to embed, or the prompts cannot be used.
-    """
-    target = parse_target(out.output, out.format, out.dtype, out.shard, resume=out.resume)
-    source = parse_source(inputs, texts, console, keep, where)
-    if isinstance(source, ImageSource):
-        return EmbedRun(source, target, RunSummary(console), raw=not out.normalize)
-    return EmbedRun(source, target, RunSummary(console), raw=not out.normalize)
+    @property
+    def shown(self) -> str:
+        """Return the name of the output for messages."""
+        return redact(self.url) if self.url else str(self.path)
 
 
 @dataclass
@@ -228,16 +234,16 @@ class EmbedRun(Generic[Input]):
     def _remaining(self, done: Iterator[Done], advance: Advance) -> Iterator[tuple[int, Input]]:
         """Yield the inputs that are not in the parts of an interrupted run, which must have the same inputs."""
         for position, item in self._listing:
-            earlier = next(done, None)
-            if earlier is None:
+            finished = next(done, None)
+            if finished is None:
                 yield position, item
                 continue
-            if (earlier.position, earlier.name) != (position, self.source.name_of(item)):
-                raise _other_inputs(earlier.name, self.source.name_of(item))
+            if (finished.position, finished.name) != (position, self.source.name_of(item)):
+                raise _other_inputs(finished.name, self.source.name_of(item))
             advance(1)
-            self._resumed += not earlier.failed
-            self.report.done += not earlier.failed
-            self.report.failed += earlier.failed
+            self._resumed += not finished.failed
+            self.report.done += not finished.failed
+            self.report.failed += finished.failed
         if (extra := next(done, None)) is not None:
             raise _other_inputs(extra.name, "nothing")
 
@@ -269,9 +275,9 @@ class _Sink:
             self.write_chunk(self.collector.take())
 
 
-def _other_inputs(before: str, now: str) -> UsageError:
+def _other_inputs(resumed: str, now: str) -> UsageError:
     return UsageError(
-        f"the interrupted run had other inputs: {printable(before)} in place of {printable(now)}",
+        f"the interrupted run had other inputs: {printable(resumed)} in place of {printable(now)}",
         hint="leave out --resume; cached vectors are not computed again",
     )
 
@@ -294,3 +300,62 @@ def open_embedder(
     from clipcli.session.ray.cluster import open_cluster
 
     return open_cluster(cluster_spec, choice, options, job.report.console, expected_images=job.source.expected_images)
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """The figures of a run."""
+
+    unit: str
+    done: int
+    """Number of inputs with a vector."""
+    seconds: float
+    writing: float
+    """Seconds spent writing."""
+    workers: int
+    """Number of threads that read and decode."""
+    models: int = 1
+    """Number of batches encoded at the same time."""
+    resumed: int = 0
+    """The part of `done` from an interrupted run."""
+
+
+def summary(timings: Timings, run: RunFigures) -> str:
+    """Return `200 images in 12.3 s (16.3/s, 40 from the cache): read 2 %, decode 31 %, model 66 %, write 1 %; …`."""
+    done = run.done - run.resumed
+    rate = done / run.seconds if run.seconds else 0.0
+    cached = f", {timings.cached:,} from the cache" if timings.cached else ""
+    resumed = f", after {run.resumed:,} of a stopped run" if run.resumed else ""
+    head = f"{done:,} {run.unit}{'' if done == 1 else 's'} in {run.seconds:.1f} s ({rate:,.1f}/s{cached}){resumed}"
+    steps = {"read": timings.read, "decode": timings.decode, "model": timings.model, "write": run.writing}
+    total = sum(steps.values())
+    if total == 0:
+        return head
+    shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in steps.items())
+    return f"{head}; of the work: {shares}; bottleneck: {bottleneck(timings, run)}"
+
+
+def advice(model: Model, timings: Timings, run: RunFigures) -> str | None:
+    """Return how the next long run could be faster, if the CPU supports bf16, else None."""
+    if run.seconds < _LONG_SECONDS or bottleneck(timings, run) != _MODEL_STEP:
+        return None
+    may_change = model.choice.precision == "auto" and model.spec.kind != "bundle"
+    if not may_change or model.runs_on_gpu or model.precision != "fp32" or not cpu_with_bf16():
+        return None
+    return (
+        "this CPU computes in bfloat16: --precision bf16 may be several times as fast (its vectors differ a little, "
+        "and are kept apart)"
+    )
+
+
+def bottleneck(timings: Timings, run: RunFigures) -> str:
+    """Return the step with the highest utilisation, per thread or parallel batch."""
+    wall = max(run.seconds, 1e-9)
+    busy = {
+        "reading": timings.read / run.workers / wall,
+        "decoding": (timings.decode + timings.read) / run.workers / wall if timings.decode > timings.read else 0.0,
+        _MODEL_STEP: timings.model / run.models / wall,
+        "writing": run.writing / wall,
+    }
+    slowest = max(busy, key=lambda name: busy[name])
+    return slowest if busy[slowest] >= _MIN_UTILISATION else "starting up, or waiting for the inputs"

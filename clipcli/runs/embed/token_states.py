@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import numpy as np
 
-from clipcli.core.console import RunSummary
 from clipcli.core.files import size_words
 from clipcli.errors import ExitCode, InputsError, ModelError, UsageError
-from clipcli.inputs.texts import read_texts
 from clipcli.models.spec import parse_model
-from clipcli.output.json import dumps
+from clipcli.output.rows import dumps
 from clipcli.output.targets import open_target
 
 if TYPE_CHECKING:
@@ -21,15 +19,14 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from clipcli.core.console import Console
+    from clipcli.core.console import RunSummary
     from clipcli.engines.openclip import OpenClipEncoder, TokenChunk
     from clipcli.models.spec import Choice
-    from clipcli.options.embed import EmbedInputOptions, StateOptions, TextOptions, VectorOptions
+    from clipcli.options.embed import StateOptions
     from clipcli.runs.base import Advance
     from clipcli.session.session import Session
 
 _MOST_BYTES: Final = 8 << 30
-_SUFFIX: Final = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -41,32 +38,6 @@ class EncodedChunk:
     """(length, width)."""
     pooled: npt.NDArray[np.float32]
     """(dim,), not unit length."""
-
-
-def plan_states(
-    inputs: EmbedInputOptions, texts: TextOptions, states: StateOptions, out: VectorOptions, console: Console
-) -> TokenStatesRun:
-    """Check the options before a model is loaded.
-
-    Raises:
-        UsageError: options do not go together.
-        InputsError: there are no texts.
-    """
-    if not texts.text and not texts.texts_from:
-        raise UsageError("--tokens is for texts", hint='embed --text "a dog" --tokens -o prompts.safetensors')
-    if inputs.images or inputs.files_from or texts.prompts or out.shard or out.resume or not out.normalize:
-        given = {"images": inputs.images, "--files-from": inputs.files_from, "--prompts": texts.prompts,
-                 "--shard": out.shard, "--resume": out.resume, "--no-normalize": not out.normalize}  # fmt: skip
-        raise UsageError(f"--tokens and {next(name for name, value in given.items() if value)} do not go together")
-    if not out.output or not out.output.endswith(_SUFFIX) or out.format not in {"auto", "safetensors"}:
-        raise UsageError("--tokens writes safetensors", hint=f"-o prompts{_SUFFIX}")
-    refs = list(read_texts(texts.text or [], texts.texts_from or [], inputs.column))
-    for ref in refs:
-        if ref.problem is not None:
-            raise InputsError(f"{ref.text}: {ref.problem}", hint="give texts that can be read")
-    if not refs:
-        raise InputsError("no texts", hint='--text "a dog"')
-    return TokenStatesRun([ref.text for ref in refs], states, out.output, RunSummary(console))
 
 
 @dataclass
@@ -143,7 +114,7 @@ class TokenStatesRun:
 class StatesSink:
     """Collects the rows of the file."""
 
-    kept: list[EncodedChunk]
+    chunks: list[EncodedChunk]
     size: int = 0
 
     def write(self, row: EncodedChunk) -> None:
@@ -151,16 +122,16 @@ class StatesSink:
         self.size += row.states.nbytes
         if self.size > _MOST_BYTES:
             raise InputsError(f"more than {size_words(_MOST_BYTES)} of states", hint="give the texts in several runs")
-        self.kept.append(row)
+        self.chunks.append(row)
 
     def tensors(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the tensors of the file, with one row per chunk."""
-        chunks = [row.chunk for row in self.kept]
+        chunks = [row.chunk for row in self.chunks]
         ids = np.array([chunk.ids for chunk in chunks], np.int64)
         used = np.array([chunk.used for chunk in chunks], np.int64)
         return {
-            "states": np.stack([row.states for row in self.kept]),
-            "pooled": np.stack([row.pooled for row in self.kept]),
+            "states": np.stack([row.states for row in self.chunks]),
+            "pooled": np.stack([row.pooled for row in self.chunks]),
             "ids": ids,
             "mask": (np.arange(ids.shape[1]) < used[:, None]).astype(np.uint8),
             "text": np.array([chunk.text for chunk in chunks], np.int64),

@@ -1,4 +1,4 @@
-"""One run of `fit`."""
+"""A run of `fit`, the checks of its options, and its rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from clipcli.errors import ExitCode, InputsError
+from clipcli.core.optional_packages import require_packages
+from clipcli.errors import ExitCode, InputsError, UsageError, did_you_mean
+from clipcli.options.classify import CheckOptions, ScoreOptions
 from clipcli.output.targets import open_target
+from clipcli.runs import classify
 from clipcli.runs.classify.learned_files import HEAD_FORMAT, HeadDescription, HeadFile, write_head
 from clipcli.runs.classify.run import embed_labelled
-from clipcli.runs.fit.rows import FitRow
-from clipcli.tasks.fit import Examples, fit_head, share
+from clipcli.tasks.fit import METHODS, Examples, fit_head, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipcli.core.console import Console
+    from clipcli.options.fit import FitOptions
+    from clipcli.options.shared import InputOptions, LabelOptions
     from clipcli.runs.base import Advance
     from clipcli.runs.classify import ClassifyRun
     from clipcli.runs.classify.run import LabelledVectors
@@ -27,6 +31,31 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 FEWEST_LABELS = 2
+_JSON_DIGITS = 6
+ALL = "all labels"
+"""The name of the row for all labels in a table."""
+
+
+def plan(inputs: InputOptions, labels: LabelOptions, options: FitOptions, console: Console) -> FitRun:
+    """Check the options before a model is loaded.
+
+    Raises:
+        UsageError: an unknown method, stdout for both rows and head, or a single label.
+        PackageMissingError: scipy is not installed.
+        ClipcliError: as `classify`.
+    """
+    if options.output == "-":
+        raise UsageError("rows go to stdout, so the head needs a file", hint="-o shoes.head")
+    if options.method not in METHODS:
+        hint = did_you_mean(options.method, METHODS) or f"one of {', '.join(METHODS)}"
+        raise UsageError(f"no method {options.method!r}", hint=hint)
+    require_packages("fit", "learning a head")
+    check = CheckOptions(expect_from=options.expect_from)
+    job = classify.plan(inputs, labels, ScoreOptions(), check, console)
+    if len(job.labels) < FEWEST_LABELS:
+        hint = "add a folder with other pictures"
+        raise UsageError(f"a single label, {job.labels[0].name}, cannot be learned", hint=hint)
+    return FitRun(job, options.method, options.seed, options.output, force=options.force)
 
 
 class _DeclinedError(Exception):
@@ -130,8 +159,8 @@ class FitRun:
             HeadDescription(
                 HEAD_FORMAT, "few-shot", info.name, info.fingerprint, self.method,
                 tuple(label.name for label in self.job.labels), tuple(counts.tolist()), fit.head.sharpness,
-                fit.head.neighbours, fit.novelty.limit, _numbers(together.held_out), _numbers(together.zero_shot),
-                self.seed,
+                fit.head.neighbours, fit.novelty.limit, _interval_numbers(together.held_out),
+                _interval_numbers(together.zero_shot), self.seed,
             ),
             fit.head, fit.novelty,
         )  # fmt: skip
@@ -145,5 +174,46 @@ def _points(share_of: float) -> str:
     return f"{100 * share_of:+.1f}"
 
 
-def _numbers(interval: Interval | None) -> tuple[float, float, float] | None:
+def _interval_numbers(interval: Interval | None) -> tuple[float, float, float] | None:
     return None if interval is None else (interval.value, interval.low, interval.high)
+
+
+@dataclass(frozen=True)
+class FitRow:
+    """One label, or all labels: the accuracy of the head and of the texts alone on held-out pictures."""
+
+    label: str | None
+    """None for all labels together."""
+    images: int
+    """Number of training pictures."""
+    held_out: Interval | None
+    """Accuracy of the head; None if no picture could be held out."""
+    zero_shot: Interval | None
+    gain: Interval | None = None
+    """For all labels: the head's accuracy minus that of the texts, on the same pictures."""
+    columns: ClassVar[tuple[str, ...]] = ("label", "images", "held_out", "zero_shot")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """Return the documented JSON object."""
+        return {
+            "label": self.label,
+            "images": self.images,
+            "held_out": _interval_record(self.held_out),
+            "zero_shot": _interval_record(self.zero_shot),
+            "gain": _interval_record(self.gain),
+        }
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the row's one line, with intervals in brackets."""
+        return [(self.label or ALL, str(self.images), _interval_cell(self.held_out), _interval_cell(self.zero_shot))]
+
+
+def _interval_record(share: Interval | None) -> dict[str, float] | None:
+    if share is None:
+        return None
+    return {name: round(getattr(share, name), _JSON_DIGITS) for name in ("value", "low", "high")}
+
+
+def _interval_cell(share: Interval | None) -> str:
+    return "" if share is None else f"{share.value:.2f} ({share.low:.2f}–{share.high:.2f})"

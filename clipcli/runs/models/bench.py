@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from clipcli.errors import ModelError
-from clipcli.runs.models.rows import BenchRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,46 @@ if TYPE_CHECKING:
 _IMAGES = 32
 _SIZE = (640, 480)
 _TEXTS = 64
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """One model on this machine."""
+
+    model: str
+    where: str
+    """Device, precision, engine."""
+    load_seconds: float
+    """Time from the first import until images and texts can be encoded."""
+    images_per_second: float
+    """From a JPEG file of 640 × 480 pixels to its vector."""
+    texts_per_second: float
+    peak_megabytes: float | None
+    """Peak memory of the process, in 10^6 bytes; None if unknown."""
+    ratio: float | None = None
+    """Images per second, divided by those of the first model."""
+    columns: ClassVar[tuple[str, ...]] = ("model", "where", "load_s", "images_s", "texts_s", "peak_mb", "ratio")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """Return the documented JSON object."""
+        return {
+            "model": self.model,
+            "where": self.where,
+            "load_seconds": round(self.load_seconds, _DIGITS),
+            "images_per_second": round(self.images_per_second, _DIGITS),
+            "texts_per_second": round(self.texts_per_second, _DIGITS),
+            "peak_megabytes": None if self.peak_megabytes is None else round(self.peak_megabytes),
+            "ratio": None if self.ratio is None else round(self.ratio, _DIGITS),
+        }
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the row's one line."""
+        speeds = (f"{self.images_per_second:.1f}", f"{self.texts_per_second:.1f}")
+        peak = "" if self.peak_megabytes is None else f"{self.peak_megabytes:.0f}"
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        return [(self.model, self.where, f"{self.load_seconds:.2f}", *speeds, peak, ratio)]
 
 
 def benchmark(choices: Sequence[Choice], seconds: float) -> Iterator[BenchRow]:

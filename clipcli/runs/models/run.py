@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from clipcli import bundle as bundles
 from clipcli import hub
@@ -20,7 +21,6 @@ from clipcli.models.catalogue import ALIAS_NAMES
 from clipcli.models.loader import export_source, export_to_cache, load_detector_model, parse_detector
 from clipcli.models.model import Model
 from clipcli.models.spec import TINY_FOLDER, Choice, parse_model
-from clipcli.runs.models.rows import FactRow, ModelRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,11 +29,81 @@ if TYPE_CHECKING:
     from clipcli.core.encoder import Encoder, ModelInfo, ModelSpec, Preprocessing
     from clipcli.core.vectors import Pixels
     from clipcli.engines.openclip import OpenClipEncoder
-    from clipcli.engines.parity import Verification
 
 _PRECISIONS: Final[Mapping[str, Literal["fp32", "fp16"]]] = {"float32": "fp32", "float16": "fp16"}
 _LARGEST_CONFIG = 1 << 20
 """Bytes; configs of open_clip have one or two thousand."""
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model that can be named."""
+
+    model: str
+    parameters_millions: float | None
+    image_size: int | None
+    on_disk: bool
+    dim: int | None = None
+    head: str | None = None
+    """`softmax` or `sigmoid`."""
+    licence: str | None = None
+    """Of the weights."""
+    imagenet_top1: float | None = None
+    """Published zero-shot accuracy, 0 to 1."""
+    download_megabytes: int | None = None
+    alias: str | None = None
+    columns: ClassVar[tuple[str, ...]] = (
+        "model", "params_m", "image", "dim", "head", "imagenet", "mb", "licence", "on_disk", "alias",
+    )  # fmt: skip
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """Return the documented JSON object."""
+        return {
+            "model": self.model,
+            "parameters_millions": self.parameters_millions,
+            "image_size": self.image_size,
+            "dim": self.dim,
+            "head": self.head,
+            "licence": self.licence,
+            "imagenet_top1": self.imagenet_top1,
+            "download_megabytes": self.download_megabytes,
+            "on_disk": self.on_disk,
+            "alias": self.alias,
+        }
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the row's one line; unknown values are empty."""
+        accuracy = "" if self.imagenet_top1 is None else f"{self.imagenet_top1 * 100:.1f}"
+        numbers = [
+            "" if value is None else f"{value:g}" for value in (self.parameters_millions, self.image_size, self.dim)
+        ]
+        megabytes = "" if self.download_megabytes is None else str(self.download_megabytes)
+        on_disk = "yes" if self.on_disk else ""
+        words = (self.licence or "", on_disk, self.alias or "")
+        return [(self.model, *numbers, self.head or "", accuracy, megabytes, *words)]
+
+
+@dataclass(frozen=True)
+class FactRow:
+    """One fact about a model."""
+
+    fact: str
+    value: str | float | int | bool | None
+    columns: ClassVar[tuple[str, ...]] = ("fact", "value")
+    path: ClassVar[None] = None
+
+    def record(self) -> dict[str, object]:
+        """Return `{"fact": …, "value": …}`."""
+        return {"fact": self.fact, "value": self.value}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the row's one line."""
+        if self.value is None:
+            return [(self.fact, "unknown")]
+        if isinstance(self.value, bool):
+            return [(self.fact, "yes" if self.value else "no")]
+        return [(self.fact, str(self.value))]
 
 
 def listing(pattern: str, weights_dir: str | None) -> Iterator[ModelRow]:
@@ -249,6 +319,8 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, console: C
         ModelError: vectors that are not finite, or not those of the source; a `source` that cannot be loaded.
         UsageError: images or a source to compare, and no bundle.
     """
+    from clipcli.engines import parity
+
     model = Model(choice, console)
     rows = [FactRow("model", model.spec.name)]
     if model.bundle is None:
@@ -264,7 +336,7 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, console: C
         return [*rows, FactRow("source", f"{named}: not on this disk, not compared; --source MODEL names another")]
     if _shape(original) != _shape(model.encoder):
         raise ModelError(f"{named} is another model: its images, vectors or texts have other sizes than the bundle's")
-    comparison = _compare(model.encoder, original, pixels)
+    comparison = parity.compare(original, model.encoder, pixels=pixels)
     if not comparison.ok:
         raise ModelError(
             f"{model.spec.name}: vectors differ from those of {named} by {comparison.images:.2e} (images) and "
@@ -313,12 +385,6 @@ def _source_of(name: str, model: Model, console: Console, *, must: bool) -> Enco
 def _shape(encoder: Encoder) -> tuple[object, ...]:
     info = encoder.info
     return info.preprocessing.image_size, info.dim, info.context_length
-
-
-def _compare(bundle: Encoder, source: Encoder, pixels: Sequence[Pixels]) -> Verification:
-    from clipcli.engines import parity
-
-    return parity.compare(source, bundle, pixels=pixels)
 
 
 def _pixels(path: str, info: ModelInfo) -> Pixels:

@@ -91,7 +91,7 @@ def test_what_cannot_be_sent_is_kept_and_sent_by_resume(memory, photos, monkeypa
     assert error == "clipcli: error: cannot write it: access denied"
     assert files_of(memory) == {}
     monkeypatch.setattr(
-        "clipcli.runs.embed.embed_inputs.ImageSource.outcomes", lambda _s, _e, wanted: iter(list(wanted))
+        "clipcli.runs.embed.embed_inputs.ImageInputs.outcomes", lambda _s, _e, wanted: iter(list(wanted))
     )
     assert run(*command, "--resume").code == 3
     assert set(files_of(memory)) == {"v.npy", "v.npy.json", "v.npy.errors.jsonl"}

@@ -18,10 +18,15 @@ from hypothesis import strategies as st
 
 from clipcli.errors import OutputError, UsageError
 from clipcli.output.reports import CheckReport, Finding, parse_reporting
-from clipcli.output.reports.annotations import SHOWN, write_annotations
+from clipcli.output.reports.github import (
+    MOST_ANNOTATIONS,
+    MOST_MARKDOWN_BYTES,
+    code_span,
+    write_annotations,
+    write_markdown,
+    write_sarif,
+)
 from clipcli.output.reports.junit import write_junit
-from clipcli.output.reports.markdown import MOST_BYTES, code, write_markdown
-from clipcli.output.reports.sarif import write_sarif
 from clipcli.output.targets import Target
 
 AWKWARD = [
@@ -179,13 +184,13 @@ class TestMarkdown:
             assert len(re.split(r"(?<!\\)\|", row)) == 5, row
 
     def test_code_spans_hold_backticks(self):
-        assert code("a`b``c") == "```a`b``c```"
-        assert code("`") == "`` ` ``"
+        assert code_span("a`b``c") == "```a`b``c```"
+        assert code_span("`") == "`` ` ``"
 
     def test_a_summary_too_large_for_a_job_is_cut_and_says_so(self):
         many = check(*(finding(f"{'x' * 900}{n}.png") for n in range(1200)))
         data = written(write_markdown, many)
-        assert len(data) < MOST_BYTES + 100
+        assert len(data) < MOST_MARKDOWN_BYTES + 100
         assert re.search(rb"\d+ of 1200 lines did not fit", data)
 
 
@@ -220,7 +225,7 @@ class TestAnnotations:
 
     def test_no_more_than_github_shows(self):
         lines = written(write_annotations, check(*(finding(f"{n}.png") for n in range(25)))).decode().splitlines()
-        assert len(lines) == SHOWN
+        assert len(lines) == MOST_ANNOTATIONS
         assert "16 more images fail" in lines[-1]
         assert len(written(write_annotations, check(*(finding(f"{n}") for n in range(10)))).splitlines()) == 10
 
@@ -298,7 +303,7 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, mon
     def fail(*_given: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clipcli.output.reports.markdown.write_markdown", fail)
+    monkeypatch.setattr("clipcli.output.reports.github.write_markdown", fail)
     with pytest.raises(OSError, match="No space"):
         parse_reporting([str(target)]).write([THREE])
     assert target.read_text(encoding="utf-8") == "old"

@@ -16,8 +16,6 @@ from clipcli import __version__
 from clipcli.errors import BundleError
 from clipcli.models import spec
 from clipcli.runs.doctor import run as doctor
-from clipcli.runs.doctor import selftest
-from clipcli.runs.doctor.selftest import Answer
 
 built = pytest.mark.skipif(not (spec.TINY_FOLDER / spec.MANIFEST).is_file(), reason="the embedded model is not built")
 
@@ -70,8 +68,8 @@ def test_every_package_that_is_needed_is_looked_for(no_tiny, monkeypatch):
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {re.split(r"[<>=!; ]", line)[0].replace("_", "-") for line in project["dependencies"]} - {"tomli"}
-    assert {name.replace("_", "-") for name in doctor._SHOWN + doctor._NEEDED} == needed
-    monkeypatch.setattr(doctor, "_NEEDED", ("no-such-package",))
+    assert {name.replace("_", "-") for name in doctor._LISTED_PACKAGES + doctor._NEEDED_PACKAGES} == needed
+    monkeypatch.setattr(doctor, "_NEEDED_PACKAGES", ("no-such-package",))
     result, found = findings()
     assert found["version", "no-such-package"]["ok"] is False
     assert result.code == 5
@@ -134,23 +132,23 @@ def test_a_cache_that_cannot_be_written_is_a_fault(no_tiny, tmp_path, monkeypatc
 
 
 def test_a_wrong_answer_is_a_fault(some_tiny, monkeypatch):
-    good = Answer("abc", np.eye(3, 8, dtype=np.float32))
-    monkeypatch.setattr(selftest, "compute_answer", lambda: good)
-    monkeypatch.setattr(selftest, "read_answer", lambda: Answer("abc", np.eye(3, 8, dtype=np.float32)))
-    assert next(selftest.embedded_model()).ok is True
-    monkeypatch.setattr(selftest, "read_answer", lambda: Answer("abc", np.roll(good.vectors, 1, axis=1)))
-    wrong = next(selftest.embedded_model())
+    good = doctor.ModelAnswer("abc", np.eye(3, 8, dtype=np.float32))
+    monkeypatch.setattr(doctor, "compute_answer", lambda: good)
+    monkeypatch.setattr(doctor, "read_answer", lambda: doctor.ModelAnswer("abc", np.eye(3, 8, dtype=np.float32)))
+    assert next(doctor.embedded_model()).ok is True
+    monkeypatch.setattr(doctor, "read_answer", lambda: doctor.ModelAnswer("abc", np.roll(good.vectors, 1, axis=1)))
+    wrong = next(doctor.embedded_model())
     assert wrong.ok is False
     assert wrong.value.startswith("failed: not its known answer, cosine 0.0")
-    monkeypatch.setattr(selftest, "read_answer", lambda: Answer("abd", good.vectors))
-    assert next(selftest.embedded_model()).value == "failed: the model is abc, but the stored answer is for abd"
+    monkeypatch.setattr(doctor, "read_answer", lambda: doctor.ModelAnswer("abd", good.vectors))
+    assert next(doctor.embedded_model()).value == "failed: the model is abc, but the stored answer is for abd"
 
 
 def test_a_model_that_does_not_run_is_a_fault_with_a_reason(some_tiny, monkeypatch):
     def broken():
         raise BundleError("image.onnx: damaged")
 
-    monkeypatch.setattr(selftest, "compute_answer", broken)
+    monkeypatch.setattr(doctor, "compute_answer", broken)
     result, found = findings()
     assert result.code == 5
     assert found["test", "tiny"]["value"] == "failed: image.onnx: damaged"
@@ -159,8 +157,8 @@ def test_a_model_that_does_not_run_is_a_fault_with_a_reason(some_tiny, monkeypat
 
 @built
 def test_the_embedded_model_gives_its_known_answer():
-    """Fails after another model was embedded: clipcli.runs.doctor.selftest.keep_answer() writes the new one."""
-    assert next(selftest.embedded_model()).ok is True, next(selftest.embedded_model()).value
+    """Fails after another model was embedded: clipcli.runs.doctor.run.keep_answer() writes the new one."""
+    assert next(doctor.embedded_model()).ok is True, next(doctor.embedded_model()).value
 
 
 def test_the_cpu_is_told_from_cpuinfo(tmp_path):

@@ -1,4 +1,7 @@
-"""Write TSV, CSV and lists of paths, one line per row."""
+"""The writers of rows: TSV, CSV, groups, lists of paths, JSON Lines, JSON, and a table for people.
+
+Parquet is in `parquet_rows.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,27 @@ import csv
 import io
 import os
 import re
+import shutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from clipcli.core.console import printable
 from clipcli.core.redaction import redact
-from clipcli.output.rows import ErrorRow
+from clipcli.output.rows import ErrorRow, dumps
 
 if TYPE_CHECKING:
-    from clipcli.output.rows import Row
+    from collections.abc import Sequence
+
+    from rich.text import Text
+
+    from clipcli.output.rows import Row, RowBlock
     from clipcli.output.targets import Target
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
 """First characters of formulas, including full-width forms, which East Asian spreadsheets accept."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from clipcli.output.rows import Row, RowBlock
-    from clipcli.output.targets import Target
+_FILE_WIDTH = 160
+"""Width in characters of a table in a file."""
 
 
 def without_formula(cell: str) -> str:
@@ -36,7 +40,7 @@ def without_formula(cell: str) -> str:
 
 
 @dataclass
-class _Separated:
+class _DelimitedWriter:
     """Writes rows as they come; a failed input has its name in the name's column, and the reason in one more column."""
 
     target: Target
@@ -94,7 +98,7 @@ class _Separated:
 
 
 @dataclass
-class TsvWriter(_Separated):
+class TsvWriter(_DelimitedWriter):
     """Writes tab-separated rows. Control characters in a cell are escaped, so every line is a row."""
 
     header: bool = False
@@ -116,7 +120,7 @@ class TsvWriter(_Separated):
 
 
 @dataclass
-class CsvWriter(_Separated):
+class CsvWriter(_DelimitedWriter):
     """Writes CSV by RFC 4180, with a header and a last column `error`."""
 
     def _begin(self, columns: tuple[str, ...]) -> None:
@@ -206,3 +210,120 @@ class PathsWriter:
 
     def close(self) -> None:
         """Do nothing: all rows are written."""
+
+
+@dataclass
+class JsonLinesWriter:
+    """Writes one line per row and flushes it."""
+
+    target: Target
+
+    def write(self, row: Row) -> None:
+        """Write one line."""
+        self.target.write(dumps(row.record()).encode("utf-8") + b"\n")
+        self.target.flush()
+
+    def write_block(self, block: RowBlock) -> None:
+        """Write many lines."""
+        self.target.write("".join([f"{text}\n" for text in block.json_texts()]).encode("utf-8"))
+        self.target.flush()
+
+    def close(self) -> None:
+        """Do nothing: all rows are written."""
+
+
+@dataclass
+class JsonArrayWriter:
+    """Writes one array of all rows, one element per line, each flushed."""
+
+    target: Target
+    _opened: bool = field(default=False)
+
+    def write(self, row: Row) -> None:
+        """Write one element."""
+        separator = b",\n " if self._opened else b"[\n "
+        self._opened = True
+        self.target.write(separator + dumps(row.record()).encode("utf-8"))
+        self.target.flush()
+
+    def close(self) -> None:
+        """Close the array; without rows, write an empty one."""
+        self.target.write(b"\n]\n" if self._opened else b"[]\n")
+
+
+@runtime_checkable
+class TableRow(Protocol):
+    """A row with other columns for people than for programs."""
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """Return the names of the cells."""
+        ...
+
+    def table_cells(self) -> Sequence[tuple[str, ...]]:
+        """Return the row as one or more lines."""
+        ...
+
+
+@dataclass
+class TableWriter:
+    """Keeps the rows, since the widths of the columns depend on all of them, and draws a table at the end."""
+
+    target: Target
+    _rows: list[Row] = field(default_factory=list)
+
+    def write(self, row: Row) -> None:
+        """Keep the row."""
+        self._rows.append(row)
+
+    def close(self) -> None:
+        """Draw the table, if there are rows."""
+        if not self._rows:
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        columns = next((_table_columns(row) for row in self._rows if not isinstance(row, ErrorRow)), ("image",))
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, padding=(0, 1, 0, 0))
+        for position, name in enumerate(columns):
+            numeric = position > 0 and self._is_numeric(position)
+            heading = name.replace("_", "\n")  # narrow, to leave space for file names
+            table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+        for row in self._rows:
+            for cells in _table_cells(row):
+                if isinstance(row, ErrorRow):
+                    texts = _failure_cells(row, columns)
+                else:
+                    texts = [Text(printable(cell)) for cell in cells]
+                table.add_row(*texts)
+        width = shutil.get_terminal_size().columns if self.target.is_terminal else _FILE_WIDTH
+        drawn = io.StringIO()
+        console = Console(file=drawn, width=width, force_terminal=self.target.is_terminal, highlight=False)
+        console.print(table)
+        lines = "\n".join(line.rstrip() for line in drawn.getvalue().splitlines())
+        self.target.write(lines.strip("\n").encode("utf-8", "backslashreplace") + b"\n")
+
+    def _is_numeric(self, position: int) -> bool:
+        good = [cells[position] for row in self._rows if not isinstance(row, ErrorRow) for cells in _table_cells(row)]
+        return bool(good) and all(cell.replace(".", "", 1).lstrip("-").isdigit() for cell in good if cell)
+
+
+def _table_columns(row: Row) -> tuple[str, ...]:
+    return row.table_columns if isinstance(row, TableRow) else row.columns
+
+
+def _table_cells(row: Row) -> Sequence[tuple[str, ...]]:
+    return row.table_cells() if isinstance(row, TableRow) else row.cells()
+
+
+def _failure_cells(row: ErrorRow, columns: tuple[str, ...]) -> list[Text]:
+    """Return the cells of a failure: the reason is in the second column if names are in the first, else beside it."""
+    from rich.text import Text
+
+    name, reason = (Text(printable(cell)) for cell in row.cells()[0])
+    reason.stylize("red")
+    if column := columns.index("image") if "image" in columns else 0:
+        return [*[Text()] * column, Text.assemble(name, "  ", reason)]
+    return [name, reason][: len(columns)]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from clipcli.runs.embed.summary import RunFigures, advice, bottleneck, summary
+from clipcli.runs.embed.run import RunFigures, advice, bottleneck, summary
 from clipcli.session.prepare import Timings
 
 
@@ -33,7 +33,7 @@ def test_lanes_are_counted_one_by_one():
 
 
 def test_a_long_run_hears_of_bf16_where_the_cpu_has_it(monkeypatch):
-    monkeypatch.setattr("clipcli.runs.embed.summary.cpu_with_bf16", lambda: "Some Xeon")
+    monkeypatch.setattr("clipcli.runs.embed.run.cpu_with_bf16", lambda: "Some Xeon")
     said = advice(model(), BUSY, long())
     assert said is not None
     assert "--precision bf16 may be several times as fast" in said
@@ -52,5 +52,5 @@ def test_a_long_run_hears_of_bf16_where_the_cpu_has_it(monkeypatch):
     ],
 )
 def test_who_has_no_use_for_it_does_not(monkeypatch, changes, run, timings, cpu):
-    monkeypatch.setattr("clipcli.runs.embed.summary.cpu_with_bf16", lambda: cpu)
+    monkeypatch.setattr("clipcli.runs.embed.run.cpu_with_bf16", lambda: cpu)
     assert advice(model(**changes), timings, run) is None
