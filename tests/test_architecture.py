@@ -226,7 +226,8 @@ def test_one_module_has_transformers_read_files():
 
 @pytest.mark.thorough
 def test_nothing_is_unpickled_or_evaluated():
-    """Data never runs code."""
+    """Data never runs code. Only a process and its own child may send each other pickles, over their pipes."""
+    between_processes = {("runs/dedupe/workers.py", "pickle")}
     libraries = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code"}
     calls = {"eval", "exec", "compile", "__import__"}
     for path in MODULES:
@@ -234,7 +235,9 @@ def test_nothing_is_unpickled_or_evaluated():
         for node in ast.walk(tree):
             where = f"{path}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Import):
-                assert not libraries & {alias.name.partition(".")[0] for alias in node.names}, where
+                names = {alias.name.partition(".")[0] for alias in node.names}
+                allowed = {name for module, name in between_processes if path == PACKAGE / module}
+                assert not libraries & names - allowed, where
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names = {alias.name for alias in node.names}
                 assert node.module.partition(".")[0] not in libraries or names == {"UnpicklingError"}, where

@@ -61,6 +61,12 @@ def test_every_example_of_a_page_runs(page: Path, world: Path):
     assert not wrong, "\n\n".join(wrong)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_a_page_names_is_there(page: Path):
+    named = re.findall(r"\btests/[\w/]+\.py", page.read_text("utf-8"))
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
 @pytest.mark.parametrize("block", [b for b in BLOCKS if not b.mark], ids=lambda block: block.where)
 def test_every_block_is_of_a_kind_that_is_tested(block: Block):
     assert block.language in KNOWN, f"{block.where}: say what it is, or mark it <!-- not run: reason -->"

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from clipcli.api.arguments import Picture, Pictures
     from clipcli.api.clip_session import ClipSession
     from clipcli.api.results import Classification, DuplicateImage, Embeddings, RankedImage, Results
+    from clipcli.core.console import Console
     from clipcli.core.vectors import Vectors
+    from clipcli.models.spec import Choice
 
 
 def classify(
@@ -201,15 +203,21 @@ def open_session(
         ClipcliError: there is no such model, device, precision or engine.
     """
     from clipcli.api.clip_session import ClipSession, LogConsole
-    from clipcli.models.spec import parse_choice
     from clipcli.session import session as sessions
     from clipcli.session.prepare import SessionOptions
 
-    name = model or os.environ.get("CLIPCLI_MODEL", "")
-    choice = parse_choice(name, device, precision, engine, offline=offline, weights_dir=None)
     options = SessionOptions(batch_size=batch_size, workers=workers, use_cache=cache)
-    console = LogConsole()
-    if choice.is_substitute:
-        console.warning("the model is tiny, since torch is not installed (model='tiny' turns this note off)")
+    choice = _choice(console := LogConsole(), model, device, precision, engine, offline=offline)
     with sessions.open_session(choice, console, options) as opened:
         yield ClipSession(opened)
+
+
+def _choice(console: Console, model: str, device: str, precision: str, engine: str, *, offline: bool) -> Choice:
+    """Return the model of the arguments, or the default one of the commands."""
+    from clipcli.models.spec import parse_choice
+
+    name = model or os.environ.get("CLIPCLI_MODEL", "")
+    choice = parse_choice(name, device, precision, engine, offline=offline, weights_dir=None)
+    if choice.is_substitute:
+        console.warning("the model is tiny, since torch is not installed (model='tiny' turns this note off)")
+    return choice

@@ -21,6 +21,7 @@ from run import Result, assert_one_error, command, run, run_script
 import clipcli
 from clipcli import bundle
 from clipcli.core.console import Console
+from clipcli.engines import parity
 from clipcli.engines.parity import Verification
 from clipcli.errors import ModelError, OutputError
 from clipcli.models import auto_export as exporting
@@ -28,7 +29,6 @@ from clipcli.models import records
 from clipcli.models.loader import attempt_file
 from clipcli.models.model import Model
 from clipcli.models.spec import Choice
-from clipcli.runs.models import run as modeltools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -404,7 +404,7 @@ def test_verify_takes_no_difference_that_is_too_large_or_none_at_all(
     made: tuple[str, Path], found: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ):
     spec, target = made
-    monkeypatch.setattr(modeltools, "_compare", lambda *_: Verification(*found, limit=1e-5, probes=1))
+    monkeypatch.setattr(parity, "compare", lambda *_, **__: Verification(*found, limit=1e-5, probes=1))
     assert_one_error(run("models", "verify", target, "--source", spec), "vectors differ from those of local-dir:")
 
 

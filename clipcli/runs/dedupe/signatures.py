@@ -21,7 +21,7 @@ from clipcli.errors import ImageError
 from clipcli.images.digests import pixel_digest
 from clipcli.images.thumbnails import COMPARED, glance, laid_on
 from clipcli.runs.dedupe.facts import Facts
-from clipcli.runs.dedupe.workers import WorkerLostError, WorkerPool
+from clipcli.runs.dedupe.workers import ComparisonWorkers, WorkerLostError
 from clipcli.tasks.dedupe.detail import Spectrum, spectrum
 from clipcli.tasks.dedupe.likeness import Likeness, Signature, Verdict, compare, sign
 from clipcli.tasks.dedupe.sheets import flat_share, is_coloured
@@ -101,7 +101,7 @@ class SignatureReader:
     """Bytes of signatures to keep."""
     _due_s: float = 0.0
     """What all calls so far cost, about."""
-    _pool: WorkerPool | None = None
+    _pool: ComparisonWorkers | None = None
     _may_start: bool = True
 
     def read(self, advance: Callable[[int], object]) -> None:
@@ -280,7 +280,7 @@ class SignatureReader:
             "rendering": self.rendering, "max_pixels": self.max_pixels, "workers": 1,
             "remembered": self.remembered // count,
         }  # fmt: skip
-        self._pool = WorkerPool(count, SignatureReader, settings)
+        self._pool = ComparisonWorkers(count, SignatureReader, settings)
         weakref.finalize(self, self._pool.close)
         try:
             self._may_start = count > 1 and self._pool.start()

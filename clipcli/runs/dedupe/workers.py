@@ -33,7 +33,7 @@ class WorkerLostError(Exception):
 
 
 @dataclass
-class WorkerPool:
+class ComparisonWorkers:
     """A few processes with one reader of pictures each."""
 
     count: int
