@@ -45,11 +45,6 @@ class Facts:
         """Width, height and frames: what copies in other containers share."""
         return self.width, self.height, self.frames
 
-    @property
-    def area(self) -> int:
-        """Pixels of a frame."""
-        return self.width * self.height
-
     @cached_property
     def digest(self) -> bytes:
         """sha256 of what candidates are found by."""

@@ -46,13 +46,10 @@ _RULES: Final = 6
 _VERDICT: Final = struct.Struct("<BHdBd")
 _SPECTRUM: Final = struct.Struct("<20dqd4d")
 _DIGEST_BYTES: Final = 32
-_SECONDS: Final = {"sketch": 0.0015, "compared": 0.01, "spectrum": 0.004, "digest": 0.002, "compare": 0.01}
+_SECONDS: Final = {"sketch": 0.0015, "signature": 0.005, "compare": 0.01, "spectrum": 0.004, "digest": 0.002}
 """What a call takes, about, by the name of the method: workers must be worth their start."""
-_SMALL: Final = 320 * 320
-"""Pixels up to which each worker opens pictures itself; larger ones are opened once, and threads compare them."""
-_BY_WORKERS: Final = {"sketch", "compared", "spectrum", "digest"}
-_BY_SIGNATURE: Final = {"compared", "spectrum"}
-"""Those for which a worker opens pictures that it did not open before."""
+_BY_SIGNATURE: Final = {"compare", "spectrum"}
+"""Those for which a worker is given signatures, so that each picture is opened once."""
 _WORTH_S: Final = 1.0
 _CHUNK_S: Final = 0.05
 _Item = tuple[int, ...]
@@ -97,8 +94,6 @@ class SignatureReader:
     _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
     _asked: set[tuple[int, int]] = field(default_factory=set)
     """Pairs that were looked up in the cache."""
-    remembered: int = _REMEMBERED
-    """Bytes of signatures to keep."""
     _due_s: float = 0.0
     """What all calls so far cost, about."""
     _pool: ComparisonWorkers | None = None
@@ -120,6 +115,10 @@ class SignatureReader:
             self.cache.put_blobs(
                 space, [(self.contents[n].digest, self.facts[n].pack()) for n in fresh if n in self.facts]
             )
+
+    def learn(self, contents: dict[int, Content], looks: dict[int, ImageSignature | None]) -> None:
+        """Take over, in a worker, what a call needs; what an earlier call needed is forgotten."""
+        self.contents, self._looks = contents, OrderedDict(looks)
 
     def prepare(self, numbers: Iterable[int]) -> None:
         """Look at several in parallel, so that what follows finds them done."""
@@ -158,16 +157,8 @@ class SignatureReader:
             )
 
     def _compared_all(self, pairs: Sequence[tuple[int, int]]) -> list[Likeness | None]:
-        if self._uses_processes("compared", pairs):
-            return self._map("compared", pairs)
         self.prepare(number for pair in pairs for number in pair)
         return self._map("compare", pairs)
-
-    def compared(self, one: int, other: int) -> Likeness | None:
-        """Compare in a worker, which keeps the signatures that it was last asked for."""
-        for number in (one, other):
-            self.look(number)
-        return self.compare(one, other)
 
     def compare(self, one: int, other: int) -> Likeness | None:
         """Return whether two contents show the same picture, or the same moving one; None when one cannot be looked at.
@@ -232,7 +223,7 @@ class SignatureReader:
         """Return what a method answers to all items, in their order, on every core."""
         count = self.workers or usable_cores()
         apart = self._uses_processes(method, items)
-        self._due_s += len(items) * _SECONDS.get(method, 0.0)
+        self._due_s += len(items) * _SECONDS[method]
         size = max(1, min(int(_CHUNK_S / _SECONDS[method]), -(-len(items) // count))) if apart else 1
         chunks = [items[start : start + size] for start in range(0, len(items), size)]
         results: list[Any] = []
@@ -248,8 +239,9 @@ class SignatureReader:
         if apart and self._pool is not None:
             numbers = {number for item in items for number in item}
             known = {number: self.contents[number].with_one_file() for number in numbers}
+            looks = {number: self._looks[number] for number in numbers & self._looks.keys()}
             try:
-                results, errors = self._pool.call(method, items, known)
+                results, errors = self._pool.call(method, items, (known, looks if method in _BY_SIGNATURE else {}))
             except WorkerLostError:
                 self._may_start = False
             else:
@@ -259,26 +251,19 @@ class SignatureReader:
 
     def _uses_processes(self, method: str, items: Sequence[_Item]) -> bool:
         """Return whether workers take these calls: they are worth their start, and all pictures are files."""
-        due = self._due_s + len(items) * _SECONDS.get(method, 0.0)
-        if method not in _BY_WORKERS or due < _WORTH_S:
+        if self._due_s + len(items) * _SECONDS[method] < _WORTH_S:
             return False
         numbers = {number for item in items for number in item}
         if not all(self.contents[number].files[0].state.is_file for number in numbers):
             return False  # what is in an archive or far away is read by this process alone
-        if method in _BY_SIGNATURE and not all(self._is_small(number) for number in numbers):
-            return False
         if self._pool is None and self._may_start:
             self._start_workers(self.workers or usable_cores())
         return self._may_start
-
-    def _is_small(self, number: int) -> bool:
-        return number in self.facts and self.facts[number].area <= _SMALL
 
     def _start_workers(self, count: int) -> None:
         settings = {
             "contents": {}, "cache": NoCache(), "turns": self.turns, "orient": self.orient,
             "rendering": self.rendering, "max_pixels": self.max_pixels, "workers": 1,
-            "remembered": self.remembered // count,
         }  # fmt: skip
         self._pool = ComparisonWorkers(count, SignatureReader, settings)
         weakref.finalize(self, self._pool.close)

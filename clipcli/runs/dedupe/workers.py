@@ -55,13 +55,15 @@ class ComparisonWorkers:
             _send(process.stdin, (self.reader, dict(self.settings)))
         return True
 
-    def call(self, method: str, items: Items, known: Mapping[int, object]) -> tuple[list[Any], dict[int, ImageError]]:
+    def call(
+        self, method: str, items: Items, known: tuple[Mapping[int, object], ...]
+    ) -> tuple[list[Any], dict[int, ImageError]]:
         """Return what a method of the reader answers to each item, and which pictures could not be read.
 
         Args:
             method: the name of the method.
             items: arguments of each call.
-            known: what the reader must know of the pictures among them.
+            known: what the reader must know of the pictures among them: the arguments of its `learn`.
 
         Raises:
             WorkerLostError: the worker has ended.
@@ -112,7 +114,7 @@ def serve() -> None:
         reader = make(**settings)
         while True:
             method, items, known = pickle.load(calls)  # noqa: S301
-            reader.contents.update(known)
+            reader.learn(*known)
             results = [getattr(reader, method)(*item) for item in items]
             faults = {number: (error.stage, error.reason) for number, error in reader.errors.items()}
             reader.errors.clear()
