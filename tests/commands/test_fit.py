@@ -11,6 +11,8 @@ import pytest
 from run import assert_one_error, run
 from safetensors.numpy import load_file, save_file
 
+from clipcli.tasks.fit import METHODS
+
 
 def draw(root: Path, count: int, names: tuple[str, str] = ("disc", "square")) -> Path:
     """So many red and blue pictures, in folders of these names."""
@@ -208,3 +210,9 @@ def test_stored_vectors_give_the_head_of_their_images(model, made: bytes, labell
     assert [row["label"] for row in stored] == [row["label"] for row in images] == ["quib"] * 10 + ["vorp"] * 10
     # The folds that the scores are calibrated on are drawn by vectors, whose last bits differ.
     np.testing.assert_allclose([row["score"] for row in stored], [row["score"] for row in images], atol=0.02)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_help_has_the_words_of_each_method(name: str):
+    words = " ".join(run("fit", "--help").stdout.split())
+    assert f"{name} ({METHODS[name].about})" in words

@@ -32,7 +32,7 @@ class Method:
     """A way to learn a head."""
 
     about: str
-    """Description for `--help`, in a few words."""
+    """Its words in `--help`; options/fit.py repeats them, since help loads no numpy, and a test compares the two."""
     heads: Callable[[Examples], Iterator[FewShotHead]]
     """Yields one head per strength; always the same number."""
     default: int
@@ -182,7 +182,7 @@ _VOTES = (1.0, 3.0, 10.0, 30.0)
 _NEIGHBOURS = (3, 10, 0)
 _RIDGES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 METHODS: Final[Mapping[str, Method]] = {
-    "prototypes": Method("the mean picture of each label, beside its text", prototypes, 1),
+    "prototypes": Method("mean picture of each label beside its text", prototypes, 1),
     "linear": Method("logistic regression", linear, 3),
     "ridge": Method("kernel ridge regression", ridge, 1),
     "knn": Method("votes of the nearest pictures", knn, 0),
