@@ -338,11 +338,9 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, console: C
         raise ModelError(f"{named} is another model: its images, vectors or texts have other sizes than the bundle's")
     comparison = parity.compare(original, model.encoder, pixels=pixels)
     if not comparison.ok:
-        raise ModelError(
-            f"{model.spec.name}: vectors differ from those of {named} by {comparison.images:.2e} (images) and "
-            f"{comparison.texts:.2e} (texts), more than {comparison.limit:.0e}",
-            hint="export it again",
-        )
+        differences = f"{comparison.images:.2e} (images) and {comparison.texts:.2e} (texts)"
+        message = f"vectors differ from those of {named} by {differences}, more than {comparison.limit:.0e}"
+        raise ModelError(f"{model.spec.name}: {message}", hint="export it again")
     return [
         *rows,
         FactRow("source", named),
