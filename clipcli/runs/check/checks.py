@@ -63,10 +63,7 @@ class LabelCheck:
 
     def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
         """Read every image, and return the report and the exit code."""
-        for _ in self.job.rows(session, advance):
-            pass
-        self.job.report.summarise()
-        return self.job.check_report(session.info.name), self.job.exit_code
+        return _read_all(self.job, session, advance)
 
 
 @dataclass(frozen=True)
@@ -99,10 +96,14 @@ class LimitCheck:
 
     def run(self, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
         """Read every image, and return the report and the exit code."""
-        for _ in self.job.rows(session, advance):
-            pass
-        self.job.report.summarise()
-        return self.job.check_report(session.info.name), self.job.exit_code
+        return _read_all(self.job, session, advance)
+
+
+def _read_all(job: ClassifyRun | PredictorRun, session: Session, advance: Advance) -> tuple[CheckReport, ExitCode]:
+    for _ in job.rows(session, advance):
+        pass
+    job.report.summarise()
+    return job.check_report(session.info.name), job.exit_code
 
 
 @dataclass(frozen=True)
