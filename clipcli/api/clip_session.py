@@ -16,7 +16,7 @@ from clipcli.api.results import Classification, DuplicateImage, Embedding, Embed
 from clipcli.core.console import Console, RunSummary
 from clipcli.core.vectors import stack, unit_length
 from clipcli.errors import InputsError, VectorsError
-from clipcli.inputs.query import Query, example, read_query
+from clipcli.inputs.query import Query, image_query, read_query
 from clipcli.options.classify import ScoreOptions
 from clipcli.options.dedupe import DuplicateOptions
 from clipcli.options.shared import InputOptions, RunOptions
@@ -169,7 +169,7 @@ class ClipSession:
         names, rows = [], []
         for number, item in enumerate(queries):
             if isinstance(item, (str, os.PathLike)):
-                parsed: Query = read_query(item) if isinstance(item, str) else example(os.fspath(item))
+                parsed: Query = read_query(item) if isinstance(item, str) else image_query(os.fspath(item))
                 encoded = embed_queries(self.session, [parsed], prompts)
                 for fault in encoded.errors.values():
                     raise InputsError(f"query {parsed.name}: {fault.reason}")

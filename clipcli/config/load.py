@@ -22,23 +22,22 @@ from clipcli.config.schema import (
 )
 from clipcli.core.decode import DecodeError, parse_toml
 from clipcli.core.files import is_file, is_there, split_name
-from clipcli.core.redaction import redact
 from clipcli.errors import ConfigError, nearest
-from clipcli.inputs.text_files import Fault, read_text, refuse
+from clipcli.inputs.text_files import Fault, quoted, read_text, refuse
 from clipcli.models.catalogue import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from clipcli.config.schema import Place
+    from clipcli.config.schema import KeyPath
 
 
 _TAG: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*){0,2}")
-_FORMS: Final = ("hf-hub:", "local-dir:")
+_MODEL_PREFIXES: Final = ("hf-hub:", "local-dir:")
 _MANIFEST: Final = "manifest.json"
 _FILE_KEYS: Final = ("prompts", "labels_file", "expect_from", "thresholds", "groups", "head", "pairs")
 """Keys whose values may be names of files."""
-NAME_IT: Final = "name the file to trust it: --config FILE (check), or CLIPCLI_CONFIG=FILE"
+TRUST_HINT: Final = "name the file to trust it: --config FILE (check), or CLIPCLI_CONFIG=FILE"
 
 
 def is_own(path: Path) -> bool:
@@ -57,7 +56,7 @@ def is_own(path: Path) -> bool:
         return False
 
 
-def forbidden(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str, str]]:
+def restricted_values(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str, str]]:
     """Yield the values that only a named config file may set: key, problem and hint.
 
     Args:
@@ -65,23 +64,23 @@ def forbidden(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str,
         folder: the file's folder.
     """
     if "weights_dir" in table:
-        yield "weights_dir", "a config file that was not named may not choose the folder of weights", NAME_IT
+        yield "weights_dir", "a config file that was not named may not choose the folder of weights", TRUST_HINT
     model = table.get("model")
-    if model is not None and not _is_allowed(model, folder):
-        problem = f"a config file that was not named may not choose the model {_short(model)}"
-        yield "model", problem, f"it may choose an alias, a published tag or a bundle in its own folder; {NAME_IT}"
+    if model is not None and not _is_allowed_model(model, folder):
+        problem = f"a config file that was not named may not choose the model {quoted(model)}"
+        yield "model", problem, f"it may choose an alias, a published tag or a bundle in its own folder; {TRUST_HINT}"
     for key in _FILE_KEYS:
         value = table.get(key, ())
         for name in (value,) if isinstance(value, str) else value:
             path = split_name(name)[1] if key == "head" else name
-            if _leads_out(path, folder) or "://" in path:
-                problem = f"a config file that was not named may not use a file outside its own folder ({_short(name)})"
-                yield key, problem, NAME_IT
+            if _is_outside(path, folder) or "://" in path:
+                problem = f"a config file that was not named may not use a file outside its own folder ({quoted(name)})"
+                yield key, problem, TRUST_HINT
 
 
-def _is_allowed(model: str, folder: str) -> bool:
+def _is_allowed_model(model: str, folder: str) -> bool:
     name = model.strip()
-    if name.startswith(_FORMS) or "@" in name or _leads_out(name, folder):
+    if name.startswith(_MODEL_PREFIXES) or "@" in name or _is_outside(name, folder):
         return False
     if name in {alias.name for alias in ALIASES}:
         return True
@@ -89,7 +88,7 @@ def _is_allowed(model: str, folder: str) -> bool:
     return _is_inside(bundle, folder) if os.path.exists(bundle) else _TAG.fullmatch(name) is not None  # noqa: PTH110
 
 
-def _leads_out(name: str, folder: str) -> bool:
+def _is_outside(name: str, folder: str) -> bool:
     """Return whether a name is a path outside the folder, seen from it or from the working folder."""
     if name.startswith("~") or os.path.isabs(name) or os.pardir in re.split(r"[/\\]", name):  # noqa: PTH117
         return not _is_inside(os.path.expanduser(os.path.join(folder, name)), folder)  # noqa: PTH111, PTH118
@@ -101,11 +100,6 @@ def _is_inside(path: str, folder: str) -> bool:
     """Return whether a path is in a folder, following links."""
     top, real = os.path.realpath(folder or os.curdir), os.path.realpath(path)
     return real == top or real.startswith(top.rstrip(os.sep) + os.sep)
-
-
-def _short(text: str) -> str:
-    text = redact(text)
-    return repr(text if len(text) <= 60 else text[:59] + "…")  # noqa: PLR2004 - a line's worth
 
 
 NAME = "clipcli.toml"
@@ -129,10 +123,10 @@ def foreign_config(start: str = ".") -> str | None:
 
 def _candidates(start: str) -> Iterator[Path]:
     folder_path = Path(start).absolute()
-    above = [folder_path, *folder_path.parents]
-    marks = ((depth, folder / ".git") for depth, folder in enumerate(above))
-    top = next((depth for depth, mark in marks if is_there(mark) and is_own(mark)), 0)
-    for folder in above[: top + 1]:
+    folders = [folder_path, *folder_path.parents]
+    git_folders = ((depth, folder / ".git") for depth, folder in enumerate(folders))
+    top = next((depth for depth, git_folder in git_folders if is_there(git_folder) and is_own(git_folder)), 0)
+    for folder in folders[: top + 1]:
         if is_file(folder / NAME):
             yield folder / NAME
         if _has_section(folder / _PYPROJECT):
@@ -154,13 +148,13 @@ def load_config(path: str | None = None) -> Config:
     if isinstance(text, Fault):
         refuse([text], ConfigError)
     section = _SECTION if os.path.basename(chosen) == _PYPROJECT else ()  # noqa: PTH119 - any bytes included
-    data: Any = _parse(text, chosen)
+    data: Any = _parse_file(text, chosen)
     for key in section:
         data = data.get(key, {}) if isinstance(data, dict) else {}
     if section and not data:
         raise ConfigError(f"{chosen} has no [tool.clipcli]", hint="clipcli check --init shows an example")
     faults = ConfigFaults(chosen, section, lines_of(text), is_named=named is not None)
-    return _config(data, chosen, faults)
+    return _parse_config(data, chosen, faults)
 
 
 def _has_section(path: Path) -> bool:
@@ -171,7 +165,7 @@ def _has_section(path: Path) -> bool:
     return isinstance(text, str) and re.search(r"^\s*\[+\s*tool\s*\.\s*clipcli\b", text, re.MULTILINE) is not None
 
 
-def _parse(text: str, source: str) -> dict[str, Any]:
+def _parse_file(text: str, source: str) -> dict[str, Any]:
     try:
         return parse_toml(text)
     except DecodeError as error:
@@ -182,28 +176,28 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         refuse([Fault(source, line, f"not TOML: {problem[:1].lower()}{problem[1:]}")], ConfigError)
 
 
-def _config(data: Mapping[str, Any], path: str, faults: ConfigFaults) -> Config:
+def _parse_config(data: Mapping[str, Any], path: str, faults: ConfigFaults) -> Config:
     defaults = faults.values((), {key: value for key, value in data.items() if key != CHECKS}, DEFAULT_KEYS, (CHECKS,))
     _check_trust((), defaults, faults)
     tables = data.get(CHECKS, {})
     checks: list[CheckSpec] = []
     if isinstance(tables, dict):
-        checks = [check for name, table in tables.items() if (check := _check(name, table, faults)) is not None]
+        checks = [check for name, table in tables.items() if (check := _parse_check(name, table, faults)) is not None]
     else:
         faults.add((CHECKS,), f"{CHECKS} should be one table per check", f"[{CHECKS}.NAME]")
-    if faults.found:
+    if faults.entries:
         refuse(faults.in_order(), ConfigError)
     return Config(path, os.path.dirname(path), Defaults(**defaults), tuple(checks))  # noqa: PTH120
 
 
-def _check_trust(key_path: Place, values: Mapping[str, Any], faults: ConfigFaults) -> None:
+def _check_trust(key_path: KeyPath, values: Mapping[str, Any], faults: ConfigFaults) -> None:
     """Add a fault for each value that only a named file may set."""
     if not faults.is_named:
-        for key, problem, hint in forbidden(values, os.path.dirname(faults.source)):  # noqa: PTH120
+        for key, problem, hint in restricted_values(values, os.path.dirname(faults.source)):  # noqa: PTH120
             faults.add((*key_path, key), problem, hint)
 
 
-def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
+def _parse_check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
     key_path = (CHECKS, name)
     if not isinstance(table, dict):
         near = nearest(name, CHECK_KEYS)
@@ -214,15 +208,15 @@ def _check(name: str, table: object, faults: ConfigFaults) -> CheckSpec | None:
         faults.add(key_path, "a check needs a name", f"[{CHECKS}.NAME]")
     values = faults.values(key_path, table, CHECK_KEYS)
     _check_trust(key_path, values, faults)
-    if faults.found:
+    if faults.entries:
         return None
     spec = CheckSpec(**{"name": name, "line": faults.line(key_path), "include": (), **values})
-    if problem := _problem(spec):
+    if problem := _check_problem(spec):
         faults.add(key_path, f"the check {name!r} {problem[0]}", problem[1])
     return spec
 
 
-def _problem(spec: CheckSpec) -> tuple[str, str] | None:
+def _check_problem(spec: CheckSpec) -> tuple[str, str] | None:
     """Return the problem of a check as a whole, and a hint, or None."""
     expectations = [spec.expect is not None, spec.expect_from is not None, bool(spec.forbid), spec.limits_scores]
     if spec.pairs or any(getattr(spec, key) is not None for key in PAIR_KEYS):

@@ -16,21 +16,21 @@ from clipcli.inputs.text_files import Fault, escape, quoted, tidy
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Place = tuple[str, ...]
+KeyPath = tuple[str, ...]
 _HEADER = re.compile(r"\s*\[\[?(?P<name>[^\[\]]+)\]\]?\s*(#.*)?$")
 _PAIR = re.compile(r"""\s*(?P<key>(?:"[^"]*"|'[^']*'|[\w.\s-])+?)\s*=""")
-_FENCE = re.compile(r'"""|\'\'\'')
+_MULTILINE_QUOTE = re.compile(r'"""|\'\'\'')
 
 
-def lines_of(text: str) -> Mapping[Place, int]:
-    """Return the line, from 1, of each table and key; keys of inline tables are not included."""
-    lines: dict[Place, int] = {}
-    table: Place = ()
+def lines_of(text: str) -> Mapping[KeyPath, int]:
+    """Return the line number, from 1, of each table and key; keys of inline tables are not included."""
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
     for number, line in _outside_strings(text):
         if header := _HEADER.match(line):
-            table = named = _keys(header["name"])
+            table = named = _parse_keys(header["name"])
         elif pair := _PAIR.match(line):
-            named = (*table, *_keys(pair["key"]))
+            named = (*table, *_parse_keys(pair["key"]))
         else:
             continue
         for end in range(1, len(named) + 1):
@@ -38,22 +38,22 @@ def lines_of(text: str) -> Mapping[Place, int]:
     return lines
 
 
-def line_of(lines: Mapping[Place, int], key_path: Place) -> int | None:
+def line_of(lines: Mapping[KeyPath, int], key_path: KeyPath) -> int | None:
     """Return the line of a key, or of the nearest enclosing table with a line."""
     return next((lines[key_path[:end]] for end in range(len(key_path), 0, -1) if key_path[:end] in lines), None)
 
 
 def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
     """Yield the numbered lines that do not start inside a multi-line string."""
-    fence: str | None = None
+    open_quote: str | None = None
     for number, line in enumerate(text.split("\n"), start=1):
-        if fence is None:
+        if open_quote is None:
             yield number, line
-        for mark in _FENCE.findall(line):
-            fence = mark if fence is None else None if mark == fence else fence
+        for mark in _MULTILINE_QUOTE.findall(line):
+            open_quote = mark if open_quote is None else None if mark == open_quote else open_quote
 
 
-def _keys(written: str) -> Place:
+def _parse_keys(written: str) -> KeyPath:
     """Return the parts of a dotted key, with quotes and escapes decoded by the TOML parser."""
     try:
         node: Any = parse_toml(f"{written} = 0")
@@ -136,27 +136,27 @@ class ConfigFaults:
     """Collects the faults of a config file."""
 
     source: str
-    section: Place
+    section: KeyPath
     """The table of clipcli's section in the file."""
-    lines: Mapping[Place, int]
+    lines: Mapping[KeyPath, int]
     is_named: bool = True
-    """Whether the user named the file; a file that was only found is trusted less."""
-    found: list[Fault] = field(default_factory=list)
+    """True if the user named the file; a file that clipcli found by itself may set less."""
+    entries: list[Fault] = field(default_factory=list)
 
-    def line(self, key_path: Place) -> int | None:
+    def line(self, key_path: KeyPath) -> int | None:
         """Return the line of a key or table in clipcli's section."""
         return line_of(self.lines, (*self.section, *key_path))
 
-    def add(self, key_path: Place, problem: str, suggestion: str = "") -> None:
+    def add(self, key_path: KeyPath, problem: str, suggestion: str = "") -> None:
         """Add a fault."""
-        self.found.append(Fault(self.source, self.line(key_path), problem, suggestion))
+        self.entries.append(Fault(self.source, self.line(key_path), problem, suggestion))
 
     def in_order(self) -> list[Fault]:
         """Return the faults by line."""
-        return sorted(self.found, key=lambda fault: fault.line or 0)
+        return sorted(self.entries, key=lambda fault: fault.line or 0)
 
     def values(
-        self, key_path: Place, table: Mapping[str, Any], keys: Mapping[str, Kind], also: tuple[str, ...] = ()
+        self, key_path: KeyPath, table: Mapping[str, Any], keys: Mapping[str, Kind], other_keys: tuple[str, ...] = ()
     ) -> dict[str, Any]:
         """Return the checked values of a table by key.
 
@@ -165,10 +165,10 @@ class ConfigFaults:
         values: dict[str, Any] = {}
         for key, raw in table.items():
             if key not in keys:
-                hint = did_you_mean(key, (*keys, *also)) or "one of " + ", ".join((*keys, *also))
+                hint = did_you_mean(key, (*keys, *other_keys)) or "one of " + ", ".join((*keys, *other_keys))
                 self.add((*key_path, key), f"unknown key {quoted(key)}", hint)
                 continue
-            value = _read(raw, keys[key])
+            value = _parse_value(raw, keys[key])
             if value is None:
                 self.add((*key_path, key), f"{key} should be {_EXPECTED_KINDS[keys[key]]}, not {quoted(str(raw))}")
             else:
@@ -176,7 +176,7 @@ class ConfigFaults:
         return values
 
 
-def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - one return per kind
+def _parse_value(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - one return per kind
     """Return the value, or None if it is of another kind; true is not a number."""
     match kind:
         case "text":
@@ -186,13 +186,13 @@ def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - one return per 
             good = isinstance(texts, list) and all(isinstance(text, str) and text.strip() for text in texts)
             return tuple(texts) if good and isinstance(texts, list) and texts else None
         case "labels":
-            return _labels(raw)
+            return _parse_labels(raw)
         case "flag":
             return raw if isinstance(raw, bool) else None
         case "level":
             return raw if raw in LEVELS else None
         case "limits":
-            return _limits(raw)
+            return _parse_limits(raw)
         case "count":
             return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else None
     number = float(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) else None
@@ -200,7 +200,7 @@ def _read(raw: object, kind: Kind) -> object:  # noqa: PLR0911 - one return per 
     return number if number is not None and lowest <= number <= 1 else None
 
 
-def _labels(raw: object) -> tuple[str, ...] | None:
+def _parse_labels(raw: object) -> tuple[str, ...] | None:
     """Return labels as for `-l`; in a list, each text is one label and may contain commas."""
     if isinstance(raw, str):
         return (raw,) if raw.strip() else None
@@ -209,14 +209,14 @@ def _labels(raw: object) -> tuple[str, ...] | None:
     return tuple(escape(tidy(label), ",") for label in raw)
 
 
-def _limits(raw: object) -> dict[str, float] | None:
+def _parse_limits(raw: object) -> dict[str, float] | None:
     """Return numbers by the names of their scores; a bare dotted key, which TOML reads as nested tables, is a name."""
     if not isinstance(raw, dict) or not raw:
         return None
     limits: dict[str, float] = {}
     for key, value in raw.items():
         if isinstance(value, dict):
-            inner = _limits(value)
+            inner = _parse_limits(value)
             if inner is None:
                 return None
             limits |= {f"{key}.{name}": number for name, number in inner.items()}
@@ -345,6 +345,6 @@ class Config:
             return f"{architecture}@{self.beside(checkpoint)}"
         return self.beside(name)
 
-    def place(self, check: CheckSpec) -> str:
+    def location(self, check: CheckSpec) -> str:
         """Return the position of a check, such as `clipcli.toml:12`."""
         return f"{self.path}:{check.line}" if check.line else str(self.path)

@@ -34,7 +34,7 @@ class Tower(Protocol):
         ...
 
     @property
-    def sets_one_row_apart(self) -> bool:
+    def has_single_row_kernel(self) -> bool:
         """Return whether a batch of one row sums in another order than larger batches."""
         ...
 
@@ -105,7 +105,7 @@ class BundleEncoder:
             return np.zeros((0, self.info.dim), np.float32)
         if not self._image.is_open:
             self._text.unload_if_cheap()
-        if len(pixels) == 1 and self._image.sets_one_row_apart:
+        if len(pixels) == 1 and self._image.has_single_row_kernel:
             return self._image.run(pixels[[0, 0]])[:1]
         return self._image.run(pixels)
 

@@ -33,12 +33,12 @@ class OnnxTower:
     def __init__(self, path: Path, expected_rows: int | None) -> None:
         self._path = path
         self._expected_rows = expected_rows
-        self._bulk = expected_rows is not None and expected_rows >= BULK_ROWS
-        self._may_change = expected_rows is None or self._bulk
+        self._is_packed = expected_rows is not None and expected_rows >= BULK_ROWS
+        self._may_repack = expected_rows is None or self._is_packed
         self._session: Any = None
         self._rows = 0
-        self._opening = threading.Lock()
-        self._most_lanes = cpu_lanes()[0]
+        self._lock = threading.Lock()
+        self._max_lanes = cpu_lanes()[0]
 
     @property
     def is_open(self) -> bool:
@@ -48,24 +48,24 @@ class OnnxTower:
     @property
     def lanes(self) -> int:
         """Return the number of parallel runs: several with few threads each for much work, else one."""
-        return self._most_lanes if self._has_much_to_do else 1
+        return self._max_lanes if self._should_pack else 1
 
     @property
-    def sets_one_row_apart(self) -> bool:
+    def has_single_row_kernel(self) -> bool:
         """Return whether a batch of one row uses another kernel, which sums in another order.
 
         ONNX Runtime has such a kernel for unpacked weights. It does not matter if the run has only one row.
         """
-        return not self._bulk and self._expected_rows != 1
+        return not self._is_packed and self._expected_rows != 1
 
     def unload_if_cheap(self) -> None:
         """Close the session unless its weights are packed; reopening takes 20 ms for ViT-B-32."""
-        if not self._bulk:
+        if not self._is_packed:
             self._session = None
 
     def run(self, rows: npt.NDArray[Any]) -> Vectors:
         """Run the tower on (n, …) inputs and return (n, dim) float32. Raises BundleError, MemoryError."""
-        session = self._ready(len(rows))
+        session = self._open_session(len(rows))
         try:
             (features,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(rows)})
         except Exception as error:  # ONNX Runtime's own errors share no narrower base
@@ -75,19 +75,19 @@ class OnnxTower:
             raise
         return np.asarray(features, np.float32)
 
-    def _ready(self, coming: int) -> Any:
-        """Return a session for the rows so far and `coming` more."""
-        with self._opening:
-            if self._session is None or (self._has_much_to_do and not self._bulk):
-                self._bulk = self._has_much_to_do
+    def _open_session(self, new_rows: int) -> Any:
+        """Return a session for the rows so far and `new_rows` more."""
+        with self._lock:
+            if self._session is None or (self._should_pack and not self._is_packed):
+                self._is_packed = self._should_pack
                 self._session = None  # free the old session's memory first
-                self._session = open_graph(self._path, bulk=self._bulk)
-            self._rows += coming
+                self._session = open_graph(self._path, packed=self._is_packed)
+            self._rows += new_rows
             return self._session
 
     @property
-    def _has_much_to_do(self) -> bool:
-        return self._bulk or (self._may_change and self._rows >= BULK_ROWS)
+    def _should_pack(self) -> bool:
+        return self._is_packed or (self._may_repack and self._rows >= BULK_ROWS)
 
 
 def runtime() -> Any:
@@ -108,18 +108,18 @@ def runtime() -> Any:
     return onnxruntime
 
 
-def open_graph(path: Path, *, bulk: bool) -> Any:
-    """Open a session for much work (`bulk`, packed weights) or little work (weights stay in the mapped file)."""
+def open_graph(path: Path, *, packed: bool) -> Any:
+    """Open a session for many rows (`packed`) or few rows (weights stay in the mapped file)."""
     library = runtime()
     options = library.SessionOptions()
-    options.intra_op_num_threads = _threads(bulk=bulk)
+    options.intra_op_num_threads = _threads(packed=packed)
     options.log_severity_level = 4  # errors are raised and reported once
     levels = library.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if bulk else levels.ORT_ENABLE_BASIC
-    options.enable_cpu_mem_arena = bulk
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if packed else levels.ORT_ENABLE_BASIC
+    options.enable_cpu_mem_arena = packed
     # Spinning threads would take cores from the threads that decode the next images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if not bulk:
+    if not packed:
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         return library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -136,9 +136,9 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def _threads(*, bulk: bool) -> int:
+def _threads(*, packed: bool) -> int:
     """Return the number of threads per run; with 0, ONNX Runtime takes every core of the machine."""
-    if bulk:
+    if packed:
         return cpu_lanes()[1]
     threads = model_threads()
     return threads if threads != os.cpu_count() else 0

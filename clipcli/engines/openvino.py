@@ -36,11 +36,11 @@ class OpenVinoTower:
             path: the ONNX file.
             rows: number of rows per run; fewer are padded.
             precision: fp32 or bf16, of activations and products.
-            lanes: number of parallel runs, which share the cores.
+            lanes: number of parallel runs, each with a share of the cores.
         """
         self._path, self._rows, self._precision, self.lanes = path, rows, precision, lanes
         self._compiled: Any = None
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
         self._requests = threading.local()
 
     @property
@@ -49,7 +49,7 @@ class OpenVinoTower:
         return self._compiled is not None
 
     @property
-    def sets_one_row_apart(self) -> bool:
+    def has_single_row_kernel(self) -> bool:
         """Return False: every run has the same number of rows."""
         return False
 
@@ -58,9 +58,9 @@ class OpenVinoTower:
 
     def run(self, rows: npt.NDArray[Any]) -> Vectors:
         """Run the tower on (n, …) inputs and return (n, dim) float32. Raises BundleError, MemoryError."""
-        compiled = self._ready()
-        if getattr(self._requests, "of", None) is not compiled:  # a request belongs to one thread
-            self._requests.request, self._requests.of = compiled.create_infer_request(), compiled
+        compiled = self._compile_once()
+        if getattr(self._requests, "model", None) is not compiled:  # a request belongs to one thread
+            self._requests.request, self._requests.model = compiled.create_infer_request(), compiled
         request = self._requests.request
         parts = []
         for step, indices in steps(len(rows), self._rows):
@@ -68,8 +68,8 @@ class OpenVinoTower:
             parts.append(np.array(result[0][: step.stop - step.start], np.float32))
         return np.concatenate(parts)
 
-    def _ready(self) -> Any:
-        with self._opening:
+    def _compile_once(self) -> Any:
+        with self._lock:
             if self._compiled is None:
                 self._compiled = self._compile()
             return self._compiled

@@ -87,9 +87,9 @@ def parse_expectations(path: str) -> Expectations:
     if isinstance(text, Fault):
         refuse([text], LabelsError)
     rows = _checked(read_rows(text, faults), faults)
-    if not rows and not faults.found:
+    if not rows and not faults.entries:
         faults.add(None, "holds no rows", "path,label")
-    if faults.found:
+    if faults.entries:
         refuse(faults.in_order(), LabelsError)
     return Expectations(path, os.path.dirname(path), tuple(rows))  # noqa: PTH120
 

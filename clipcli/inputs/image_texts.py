@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from clipcli.inputs.row_filter import Condition
     from clipcli.inputs.sources.patterns import Globs
 
-_USUAL_EXTENSION: Final = "txt"
-_LONGEST_TEXT: Final = 1 << 20
+_DEFAULT_EXTENSION: Final = "txt"
+_MAX_TEXT_BYTES: Final = 1 << 20
 """Limit of a text file in bytes; no model reads as many."""
 
 
@@ -79,14 +79,16 @@ def read_pairs(
     tables = any(has_suffix(argument, (*TABLES, *TEXT_TABLES)) for argument in arguments)
     if columns.where is not None and not tables and not files_from and STDIN not in arguments:
         raise UsageError("--where is for tables", hint="a .parquet, .csv, .tsv or .jsonl file of images and texts")
-    alone = len(arguments) == 1 and not files_from
-    return _all(named_inputs(arguments, files_from, null=null), columns, globs, alone=alone)
+    is_only_input = len(arguments) == 1 and not files_from
+    return _expand_all(named_inputs(arguments, files_from, null=null), columns, globs, is_only_input=is_only_input)
 
 
-def _all(named: Iterator[str | ImageRef], columns: PairColumns, globs: Globs, *, alone: bool) -> Iterator[Pair]:
+def _expand_all(
+    named: Iterator[str | ImageRef], columns: PairColumns, globs: Globs, *, is_only_input: bool
+) -> Iterator[Pair]:
     count = 0
     for argument in named:
-        for pair in _expand(argument, columns, globs) if alone else _expand_safely(argument, columns, globs):
+        for pair in _expand(argument, columns, globs) if is_only_input else _expand_safely(argument, columns, globs):
             count += 1
             yield pair
     if not count and columns.where is not None:
@@ -114,23 +116,23 @@ def _expand(argument: str | ImageRef, columns: PairColumns, globs: Globs) -> Ite
         if isinstance(name, ImageRef):
             yield Pair(name, None)
         elif os.path.isdir(name):  # noqa: PTH112 - any bytes
-            yield from _beside(name, columns, globs)
+            yield from _pair_files(name, columns, globs)
         elif has_suffix(name, SHARDS):
-            yield from _of_shard(name, columns, globs)
+            yield from _read_shard(name, columns, globs)
         elif has_suffix(name, TABLES) or is_text_table(name):
-            yield from _of_table(name, columns, globs)
+            yield from _read_table(name, columns, globs)
         else:
-            yield from _beside(name, columns, globs)
+            yield from _pair_files(name, columns, globs)
 
 
-def _of_shard(archive: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
-    extension, _, key = (columns.text or _USUAL_EXTENSION).partition(":")
+def _read_shard(archive: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
+    extension, _, key = (columns.text or _DEFAULT_EXTENSION).partition(":")
     for ref, data in captioned_images(archive, extension):
         if globs.takes(ref.name):
-            yield _pair(ref, data, extension, key, {})
+            yield _pair_from_bytes(ref, data, extension, key, {})
 
 
-def _of_table(table: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
+def _read_table(table: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
     table_name = redact_url(table)
     names = header_of(table) if is_text_table(table) else list(Table(table).file.schema_arrow.names)
     column = column_of(table_name, columns.text, names, TEXT_COLUMNS)
@@ -140,12 +142,12 @@ def _of_table(table: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
             value = ref.fields.get(column)
             yield Pair(ref, value if isinstance(value, str) else None, carried)
         else:
-            yield _with_text(ref, ref.fields.get(column), f"the column {column}", carried)
+            yield _pair_from_value(ref, ref.fields.get(column), f"the column {column}", carried)
 
 
-def _beside(name: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
+def _pair_files(name: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
     """Yield the images of a folder, each with the text file of the same name."""
-    extension, _, key = (columns.text or _USUAL_EXTENSION).partition(":")
+    extension, _, key = (columns.text or _DEFAULT_EXTENSION).partition(":")
     for ref in collect([name], globs=globs):
         if ref.problem is not None or ref.source is not None:
             problem = ref.problem or "there is no text for it; name a shard, a table or a folder"
@@ -153,13 +155,13 @@ def _beside(name: str, columns: PairColumns, globs: Globs) -> Iterator[Pair]:
             continue
         file = f"{os.path.splitext(ref.path)[0]}.{extension}"  # noqa: PTH122 - any bytes
         try:
-            data: bytes | ImageError | None = read_bytes(file, _LONGEST_TEXT) if is_there(file) else None
+            data: bytes | ImageError | None = read_bytes(file, _MAX_TEXT_BYTES) if is_there(file) else None
         except (OSError, ValueError) as error:
             data = ImageError("read", f"its text cannot be used: {reason_of(error)}")
-        yield _pair(ref, data, extension, key, {})
+        yield _pair_from_bytes(ref, data, extension, key, {})
 
 
-def _pair(
+def _pair_from_bytes(
     ref: ImageRef, data: bytes | ImageError | None, extension: str, key: str, carried: Mapping[str, object]
 ) -> Pair:
     """Return the pair of an image and the bytes of its text, or a pair with the problem."""
@@ -171,20 +173,20 @@ def _pair(
     if isinstance(data, ImageError):
         return Pair(replace(ref, problem=data.reason), None, carried)
     if not key:
-        return _with_text(ref, _decoded(data), location, carried)
+        return _pair_from_value(ref, _decode_text(data), location, carried)
     try:
         record = parse_json(data)
     except DecodeError:
         return Pair(replace(ref, problem=f"no text: {location} is not JSON"), None, carried)
     value = record.get(key) if isinstance(record, dict) else None
-    return _with_text(ref, value, f"{key} of {location}", carried)
+    return _pair_from_value(ref, value, f"{key} of {location}", carried)
 
 
-def _decoded(data: bytes) -> str:
+def _decode_text(data: bytes) -> str:
     return data.decode("utf-8-sig", "surrogateescape").strip("\r\n")
 
 
-def _with_text(ref: ImageRef, value: object, location: str, carried: Mapping[str, object]) -> Pair:
+def _pair_from_value(ref: ImageRef, value: object, location: str, carried: Mapping[str, object]) -> Pair:
     text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not text.strip():
         return Pair(replace(ref, problem=f"no text in {location}"), None, carried)

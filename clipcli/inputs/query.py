@@ -30,7 +30,7 @@ from clipcli.inputs.sources.refs import is_image_name
 
 _SIGN = re.compile(r"(?:^|(?<=\s))([+-])(?=\s|$)")
 _QUOTED = re.compile(r'(?:^|(?<=\s)|(?<=:))"((?:[^"\\]|\\.)*)"(?=\s|$)')
-_OPENED = re.compile(r'(?:^|(?<=\s))"')
+_OPENING_QUOTE = re.compile(r'(?:^|(?<=\s))"')
 _WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+):(?=[^\s\d])")
 _IMAGE = re.compile(r"\.{0,2}/|~/|\.{1,2}\\")
 _DOTTED_BACKSLASH = re.compile(r"\.{1,2}\\")
@@ -92,20 +92,22 @@ def parse_query(source: str) -> Query:
     """
     if not source.strip():
         raise UsageError("the query is empty", hint="say what to look for, such as 'two parrots on a branch'")
-    hidden = _QUOTED.sub(lambda match: "\0" * len(match[0]), source)
-    if opened := _OPENED.search(hidden):
-        raise _refusal(
-            source, opened.start(), "this quote is not closed", 'for a literal quote write \\" inside quotes'
+    masked = _QUOTED.sub(lambda match: "\0" * len(match[0]), source)
+    if unclosed := _OPENING_QUOTE.search(masked):
+        raise _syntax_error(
+            source, unclosed.start(), "this quote is not closed", 'for a literal quote write \\" inside quotes'
         )
-    signs = [(match.start(), match.end(), match[1]) for match in _SIGN.finditer(hidden)]
-    leading = source.strip()[0] in "+-" and signs and not source[: signs[0][0]].strip()
-    pieces = [] if leading else [(0, "+")]
-    pieces += [(end, sign) for _, end, sign in signs]
-    stops = [start for start, _, _ in signs[1 if leading else 0 :]] + [len(source)]
-    terms = tuple(_term(source, start, stop, sign) for (start, sign), stop in zip(pieces, stops, strict=True))
+    signs = [(match.start(), match.end(), match[1]) for match in _SIGN.finditer(masked)]
+    has_leading_sign = source.strip()[0] in "+-" and signs and not source[: signs[0][0]].strip()
+    term_starts = [] if has_leading_sign else [(0, "+")]
+    term_starts += [(end, sign) for _, end, sign in signs]
+    term_ends = [start for start, _, _ in signs[1 if has_leading_sign else 0 :]] + [len(source)]
+    terms = tuple(
+        _parse_term(source, start, stop, sign) for (start, sign), stop in zip(term_starts, term_ends, strict=True)
+    )
     if all(term.weight < 0 for term in terms):
         minus = next(start for start, _, sign in signs if sign == "-")
-        raise _refusal(source, minus, "there are only negative terms", "add what to look for before the minus")
+        raise _syntax_error(source, minus, "there are only negative terms", "add what to look for before the minus")
     return Query(redact(source.strip()), terms)
 
 
@@ -116,7 +118,7 @@ def read_query(source: str) -> Query:
         UsageError: as `parse_query`.
     """
     path = named_picture(source)
-    return parse_query(source) if path is None else example(path, name=source.strip())
+    return parse_query(source) if path is None else image_query(path, name=source.strip())
 
 
 def named_picture(source: str) -> str | None:
@@ -127,24 +129,24 @@ def named_picture(source: str) -> str | None:
     text = source.strip()
     if is_url(text):
         return None if re.search(r"\s", text) else text
-    path = _native(os.path.expanduser(text))  # noqa: PTH111 - any bytes included
+    path = _native_path(os.path.expanduser(text))  # noqa: PTH111 - any bytes included
     is_file = os.path.isfile(path)  # noqa: PTH113 - never raises, whatever the name
     return path if is_file and (is_image_name(path) or looks_like_image(text)) else None
 
 
-def _native(path: str) -> str:
+def _native_path(path: str) -> str:
     r"""Return a path with this system's separators: Windows' `.\a.jpg` becomes `./a.jpg` elsewhere."""
     if os.sep == "/" and _DOTTED_BACKSLASH.match(path) and not os.path.lexists(path):
         return path.replace("\\", "/")
     return path
 
 
-def literal(text: str, *, identifier: str | None = None) -> Query:
+def words_query(text: str, *, identifier: str | None = None) -> Query:
     """Return a query of plain words; signs in them are literal."""
     return Query(redact(text), (Term(text),), identifier)
 
 
-def example(path: str, *, name: str | None = None, identifier: str | None = None) -> Query:
+def image_query(path: str, *, name: str | None = None, identifier: str | None = None) -> Query:
     """Return a query by an image; any path is accepted."""
     return Query(redact(name or path), (Term(path, is_image=True),), identifier)
 
@@ -154,40 +156,40 @@ def looks_like_image(text: str) -> bool:
     return _IMAGE.match(text) is not None
 
 
-def _term(source: str, start: int, stop: int, sign: str) -> Term:
-    raw = source[start:stop]
-    text = raw.strip()
+def _parse_term(source: str, start: int, stop: int, sign: str) -> Term:
+    raw_term = source[start:stop]
+    text = raw_term.strip()
     if not text:
         gap = min(start, max(len(source) - 1, 0))
-        raise _refusal(source, gap, "a term is missing here", "put a literal sign in quotes: '\"a + b\"'")
-    column = start + len(raw) - len(raw.lstrip())
-    weight, text = _weighed(source, text, column)
+        raise _syntax_error(source, gap, "a term is missing here", "put a literal sign in quotes: '\"a + b\"'")
+    column = start + len(raw_term) - len(raw_term.lstrip())
+    weight, text = _split_weight(source, text, column)
     if quoted := _QUOTED.fullmatch(text):
         text = re.sub(r"\\(.)", r"\1", quoted[1])
         if weight is None:
-            weight, text = _weighed(source, text, column + 1)
+            weight, text = _split_weight(source, text, column + 1)
     if not text.strip():
-        raise _refusal(source, column, "this term is empty", "say what to look for")
+        raise _syntax_error(source, column, "this term is empty", "say what to look for")
     is_image = looks_like_image(text)
     signed = (1.0 if weight is None else weight) * (-1 if sign == "-" else 1)
-    return Term(_native(os.path.expanduser(text)) if is_image else text, is_image, signed)  # noqa: PTH111 - any bytes
+    return Term(_native_path(os.path.expanduser(text)) if is_image else text, is_image, signed)  # noqa: PTH111 - any bytes
 
 
-def _weighed(source: str, text: str, column: int) -> tuple[float | None, str]:
+def _split_weight(source: str, text: str, column: int) -> tuple[float | None, str]:
     match = _WEIGHT.match(text)
     if match is None:
         return None, text
     weight = float(match[1])
     if weight == 0:
-        raise _refusal(source, column, "a weight must be above 0", "leave out the term, or subtract it with -")
+        raise _syntax_error(source, column, "a weight must be above 0", "leave out the term, or subtract it with -")
     if math.isinf(weight):
-        raise _refusal(
+        raise _syntax_error(
             source, column, "this weight is too large", "make the weights of the other terms smaller instead"
         )
     return weight, text[match.end() :]
 
 
-def _refusal(source: str, column: int, problem: str, hint: str) -> UsageError:
+def _syntax_error(source: str, column: int, problem: str, hint: str) -> UsageError:
     """Return the error with the problem, the query, and a caret under the position."""
     from rich.cells import cell_len  # a Chinese character takes two columns, a combining accent none
 

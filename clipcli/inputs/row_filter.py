@@ -158,7 +158,7 @@ class RowFilter:
         return self._steps > _MOST_STEPS
 
 
-class WantedRows:
+class RowSelector:
     """Selects rows of a table by a condition, and the columns to copy to the output."""
 
     def __init__(self, condition: Condition | None, names: Sequence[str], kept: Sequence[str]) -> None:

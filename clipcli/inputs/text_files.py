@@ -54,15 +54,15 @@ class Faults:
     """Collects the faults of one file."""
 
     source: str
-    found: list[Fault] = field(default_factory=list)
+    entries: list[Fault] = field(default_factory=list)
 
     def add(self, line: int | None, problem: str, suggestion: str = "") -> None:
         """Add a fault."""
-        self.found.append(Fault(self.source, line, problem, suggestion))
+        self.entries.append(Fault(self.source, line, problem, suggestion))
 
     def in_order(self) -> list[Fault]:
         """Return the faults by line, those of the whole file first."""
-        return sorted(self.found, key=lambda fault: fault.line or 0)
+        return sorted(self.entries, key=lambda fault: fault.line or 0)
 
 
 def refuse(faults: Sequence[Fault], error: type[InputsError], *, see_all: str = "") -> NoReturn:

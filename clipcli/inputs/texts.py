@@ -12,13 +12,13 @@ from typing import IO, TYPE_CHECKING
 
 from clipcli.core.arrow import no_such_column, pyarrow
 from clipcli.core.decode import DecodeError, HalfPairError, parse_json
-from clipcli.core.files import is_file, read_lines, words_of
+from clipcli.core.files import is_file, read_lines
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs.collect import STDIN, ImageRef
-from clipcli.inputs.row_filter import WantedRows
+from clipcli.inputs.row_filter import RowSelector
 from clipcli.inputs.sources import NO_FIELDS, TableColumns
-from clipcli.inputs.sources.fetch import open_list
+from clipcli.inputs.sources.fetch import open_list, read_errors
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.parquet import Table, is_bytes
 from clipcli.inputs.sources.patterns import names_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from clipcli.inputs.row_filter import Condition
 
-_LONGEST = 16 << 20
+_MAX_LENGTH = 16 << 20
 """Most bytes of a line, or characters of a field."""
 _TABLES = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -49,13 +49,13 @@ class TextRef:
 
 
 def read_texts(
-    given: Sequence[str], sources: Sequence[str], column: str | None, say: Callable[[str], object] | None = None,
+    texts: Sequence[str], sources: Sequence[str], column: str | None, say: Callable[[str], object] | None = None,
     *, keep: Sequence[str] = (), where: Condition | None = None,
 ) -> Iterator[TextRef]:  # fmt: skip
     """Return the texts of the command line, then those of the files.
 
     Args:
-        given: texts as they are.
+        texts: texts as they are.
         sources: files or URLs with one text per line; tables (.csv, .tsv, .jsonl, .parquet) with `column`; shards
             (.tar); `-` is stdin.
         column: the column of tables; stdin is then JSON Lines if its first byte is a brace, else CSV. For shards, the
@@ -75,7 +75,7 @@ def read_texts(
     if (keep or where is not None) and not any(_is_table(source, column) for source in sources):
         option = "--keep" if keep else "--where"
         raise UsageError(f"{option} is for tables", hint="a .csv, .tsv, .jsonl or .parquet file of texts")
-    return _all(given, sources, TableColumns(column, tuple(keep), where), say)
+    return _read_all(texts, sources, TableColumns(column, tuple(keep), where), say)
 
 
 def _is_table(source: str, column: str | None) -> bool:
@@ -86,40 +86,35 @@ def _suffix(source: str) -> str:
     return Path(source.partition("?")[0] if is_url(source) else source).suffix.lower()
 
 
-def _all(
-    given: Sequence[str], sources: Sequence[str], columns: TableColumns, say: Callable[[str], object] | None
+def _read_all(
+    texts: Sequence[str], sources: Sequence[str], columns: TableColumns, say: Callable[[str], object] | None
 ) -> Iterator[TextRef]:
-    for text in given:
+    for text in texts:
         yield TextRef(text)
     for source in sources:
-        yield from _read(source, columns, say)
+        yield from _read_source(source, columns, say)
 
 
-def _read(source: str, columns: TableColumns, say: Callable[[str], object] | None) -> Iterator[TextRef]:
+def _read_source(source: str, columns: TableColumns, say: Callable[[str], object] | None) -> Iterator[TextRef]:
     suffix, column = _suffix(source), columns.image
     if suffix in SHARDS:
         for archive in names_of(source):
             if isinstance(archive, ImageRef):
                 yield TextRef(archive.name, problem=archive.problem)
             else:
-                yield from _captions(archive, column or "txt", say)
+                yield from _read_captions(archive, column or "txt", say)
         return
     if suffix in _PARQUET:
-        for number, (value, fields) in enumerate(_parquet_rows(source, columns), start=1):
+        for number, (value, fields) in enumerate(_read_parquet(source, columns), start=1):
             if fields is not None:
-                yield _ref(value, f"row {number} of {redact(source)}", fields)
+                yield _text_ref(value, f"row {number} of {redact(source)}", fields)
         return
     source_name = redact(source)
-    try:
-        with _open(source) as stream:
-            yield from _parse(stream, source_name, suffix, columns)
-    except (OSError, ValueError) as error:
-        raise InputsError(f"{source_name}: cannot be read: {words_of(error).lower()}") from error
-    except ImageError as error:
-        raise InputsError(f"{source_name}: cannot be read: {error.reason}") from error
+    with read_errors(source_name), _open_source(source) as stream:
+        yield from _parse_stream(stream, source_name, suffix, columns)
 
 
-def _captions(archive: str, column: str, say: Callable[[str], object] | None) -> Iterator[TextRef]:
+def _read_captions(archive: str, column: str, say: Callable[[str], object] | None) -> Iterator[TextRef]:
     """Yield the captions of a shard: members with one extension, or a field of JSON members."""
     extension, _, field = column.partition(":")
     name = ""
@@ -127,40 +122,40 @@ def _captions(archive: str, column: str, say: Callable[[str], object] | None) ->
         if isinstance(data, ImageError):
             yield TextRef(name, problem=data.reason)
         elif not field:
-            yield _decoded(data)
+            yield _decode_line(data)
         else:
-            yield _field(data, field, name)
+            yield _parse_json_caption(data, field, name)
     if not name:
         yield TextRef(redact(archive), problem=f"no member of this shard ends in .{extension}")
 
 
-def _field(data: bytes, field: str, name: str) -> TextRef:
+def _parse_json_caption(data: bytes, field: str, name: str) -> TextRef:
     try:
         record = parse_json(data)
     except DecodeError:
         return TextRef("", problem=f"{name} is not JSON")
-    return _ref(record.get(field) if isinstance(record, dict) else None, name)
+    return _text_ref(record.get(field) if isinstance(record, dict) else None, name)
 
 
-def _parse(stream: IO[bytes], source: str, suffix: str, columns: TableColumns) -> Iterator[TextRef]:
+def _parse_stream(stream: IO[bytes], source: str, suffix: str, columns: TableColumns) -> Iterator[TextRef]:
     if suffix == "" and source == STDIN and columns.image is not None:
         first = stream.peek(1)[:1] if isinstance(stream, io.BufferedReader) else b""
         suffix = ".jsonl" if first == b"{" else ".csv"
     if suffix in _TABLES:
-        return _table(stream, source, _TABLES[suffix], columns)
+        return _parse_csv(stream, source, _TABLES[suffix], columns)
     if suffix in _JSON_LINES:
-        return _json_lines(stream, source, columns)
+        return _parse_json_lines(stream, source, columns)
     if columns.image is not None:
         raise UsageError(f"{source}: --column needs a table", hint="a .csv, .tsv, .jsonl or .parquet")
-    return _lines(stream)
+    return _parse_lines(stream)
 
 
-def _lines(stream: IO[bytes]) -> Iterator[TextRef]:
-    for number, line in enumerate(read_lines(stream, _LONGEST)):
-        yield _decoded(line if number else line.removeprefix(BOM_UTF8))
+def _parse_lines(stream: IO[bytes]) -> Iterator[TextRef]:
+    for number, line in enumerate(read_lines(stream, _MAX_LENGTH)):
+        yield _decode_line(line if number else line.removeprefix(BOM_UTF8))
 
 
-def _decoded(line: bytes) -> TextRef:
+def _decode_line(line: bytes) -> TextRef:
     raw = line.removesuffix(b"\n").removesuffix(b"\r")
     try:
         return TextRef(raw.decode("utf-8"))
@@ -168,54 +163,54 @@ def _decoded(line: bytes) -> TextRef:
         return TextRef(raw.decode("utf-8", "backslashreplace"), problem="not UTF-8")
 
 
-def _table(stream: IO[bytes], source: str, separator: str, columns: TableColumns) -> Iterator[TextRef]:
+def _parse_csv(stream: IO[bytes], source: str, separator: str, columns: TableColumns) -> Iterator[TextRef]:
     column = columns.image
-    csv.field_size_limit(_LONGEST)
+    csv.field_size_limit(_MAX_LENGTH)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         rows = csv.reader(text, delimiter=separator)
         header = next(rows, [])
-        chosen = header[0] if column is None and len(header) == 1 else column
-        if chosen not in header:
+        text_column = header[0] if column is None and len(header) == 1 else column
+        if text_column not in header:
             raise no_such_column(source, column, header)
-        index, wanted = header.index(chosen), _wanted(source, columns, header, chosen)
+        index, row_selector = header.index(text_column), _row_selector(source, columns, header, text_column)
         for number, row in enumerate(rows, start=1):
-            fields = wanted.fields(dict(zip(header, row, strict=False)))
+            fields = row_selector.fields(dict(zip(header, row, strict=False)))
             if fields is not None:
-                yield _ref(row[index] if index < len(row) else None, f"row {number} of {source}", fields)
+                yield _text_ref(row[index] if index < len(row) else None, f"row {number} of {source}", fields)
     except csv.Error as error:
         raise InputsError(f"{source}: not a table ({error})") from error
 
 
-def _wanted(source: str, columns: TableColumns, names: Sequence[str], chosen: str) -> WantedRows:
-    return WantedRows(columns.where, names, kept_columns(source, columns.keep, names, but=chosen))
+def _row_selector(source: str, columns: TableColumns, names: Sequence[str], text_column: str) -> RowSelector:
+    return RowSelector(columns.where, names, kept_columns(source, columns.keep, names, except_column=text_column))
 
 
-def _json_lines(stream: IO[bytes], source: str, columns: TableColumns) -> Iterator[TextRef]:
-    chosen, wanted = columns.image, None
-    for number, line in enumerate(read_lines(stream, _LONGEST), start=1):
+def _parse_json_lines(stream: IO[bytes], source: str, columns: TableColumns) -> Iterator[TextRef]:
+    text_column, row_selector = columns.image, None
+    for number, line in enumerate(read_lines(stream, _MAX_LENGTH), start=1):
         if not line.strip():
             continue
         try:
             record = parse_json(line)
         except HalfPairError:
-            yield _ref(None, f"line {number} of {source}")
+            yield _text_ref(None, f"line {number} of {source}")
             continue
         except DecodeError as error:
             raise InputsError(f"{source}:{number}: {error}") from error
         if not isinstance(record, dict):
             raise InputsError(f"{source}:{number}: not a JSON object")
-        if chosen is None and len(record) == 1:
-            (chosen,) = record
-        if chosen is None or (chosen not in record and number == 1):
+        if text_column is None and len(record) == 1:
+            (text_column,) = record
+        if text_column is None or (text_column not in record and number == 1):
             raise no_such_column(source, columns.image, list(record))
-        wanted = wanted or _wanted(source, columns, list(record), chosen)
-        fields = wanted.fields(record)
+        row_selector = row_selector or _row_selector(source, columns, list(record), text_column)
+        fields = row_selector.fields(record)
         if fields is not None:
-            yield _ref(record.get(chosen), f"line {number} of {source}", fields)
+            yield _text_ref(record.get(text_column), f"line {number} of {source}", fields)
 
 
-def _ref(value: object, location: str, fields: Mapping[str, object] = NO_FIELDS) -> TextRef:
+def _text_ref(value: object, location: str, fields: Mapping[str, object] = NO_FIELDS) -> TextRef:
     if not isinstance(value, str):
         return TextRef("", problem=f"no text in {location}", fields=fields)
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -224,30 +219,30 @@ def _ref(value: object, location: str, fields: Mapping[str, object] = NO_FIELDS)
     return TextRef(value, fields=fields)
 
 
-def _open(source: str) -> IO[bytes]:
+def _open_source(source: str) -> IO[bytes]:
     return sys.stdin.buffer if source == STDIN else open_list(source)
 
 
-def _parquet_rows(source: str, columns: TableColumns) -> Iterator[tuple[object, Mapping[str, object] | None]]:
+def _read_parquet(source: str, columns: TableColumns) -> Iterator[tuple[object, Mapping[str, object] | None]]:
     """Yield the value of a column, None where there is no text, and the kept columns, None for rows not wanted."""
     column = columns.image
     if not is_url(source) and not is_file(source):
         raise InputsError(f"{source}: cannot be read: no such file")
     table, types = Table(source), pyarrow().types
     names = table.file.schema_arrow.names
-    chosen = names[0] if column is None and len(names) == 1 else column
-    if chosen is None or chosen not in names:
+    text_column = names[0] if column is None and len(names) == 1 else column
+    if text_column is None or text_column not in names:
         raise no_such_column(table.shown, column, names)
-    kind = table.file.schema_arrow.field(chosen).type
+    kind = table.file.schema_arrow.field(text_column).type
     value_kind = kind.value_type if types.is_dictionary(kind) else kind
     if not (types.is_string(value_kind) or types.is_large_string(value_kind)):
-        raise InputsError(f"{table.shown}: the column {chosen} holds {kind}, not text")
-    others = [part.name for part in table.schema if part.name == chosen or not is_bytes(part.type)]
-    wanted = _wanted(table.shown, columns, others, chosen)
+        raise InputsError(f"{table.shown}: the column {text_column} holds {kind}, not text")
+    others = [part.name for part in table.schema if part.name == text_column or not is_bytes(part.type)]
+    row_selector = _row_selector(table.shown, columns, others, text_column)
     try:
         for group, rows in enumerate(table.groups):
-            fields = map(wanted.fields, table.fields(group, wanted.columns, rows))
-            values = (value.as_py() for value in table.column(group, chosen))
+            fields = map(row_selector.fields, table.fields(group, row_selector.columns, rows))
+            values = (value.as_py() for value in table.column(group, text_column))
             yield from zip(values, fields, strict=True)
     except ImageError as error:
         raise InputsError(f"{table.shown}: {error.reason}") from error

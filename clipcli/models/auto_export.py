@@ -30,37 +30,37 @@ if TYPE_CHECKING:
     from clipcli.engines.openclip import OpenClipEncoder
     from clipcli.models.model import Model
 
-_NO: Final = {"0", "false", "no", "off"}
-_MOST_ATTEMPTS: Final = 3
-"""Attempts within a day that come to nothing, as where memory does not suffice or a container ends first."""
+_FALSE_WORDS: Final = {"0", "false", "no", "off"}
+_MAX_ATTEMPTS: Final = 3
+"""Failed attempts after which the next one waits for a day: memory may not suffice, or the container ends first."""
 _DAY_S: Final = 24 * 3600.0
-_LONGEST_S: Final = 3600.0
-"""The background process ends itself after this time, whatever keeps it."""
-_LARGEST: Final = 1 << 16
-_NICE: Final = 10
-_CODE: Final = (
+_MAX_RUNTIME_S: Final = 3600.0
+"""Time after which the background process ends itself."""
+_MAX_FILE_BYTES: Final = 1 << 16
+_NICENESS: Final = 10
+_CHILD_CODE: Final = (
     "import sys; sys.path.pop(0) if sys.path[:1] == [''] else None; sys.path.append(sys.argv[3]); "
     "from clipcli.models.auto_export import main; main(*sys.argv[1:3])"
 )
-"""Imports nothing from the working folder, which may be anybody's."""
+"""Removes the working folder from the import path: another user may write to it."""
 
 
 @dataclass(frozen=True)
 class ExportAttempts:
-    """The attempts to make a copy, in a file beside its folder until one succeeds."""
+    """The attempts to make a copy; stored in a file beside its folder until one succeeds."""
 
     count: int = 0
     failure: str = ""
-    """Why the last one failed; empty while it runs, or when it was killed."""
+    """The reason why the last attempt failed; empty while it runs, or if it was killed."""
     version: str = ""
-    """The version of clipcli that need not try again; empty where another attempt may succeed."""
+    """The version of clipcli that does not try again; empty if another attempt may succeed."""
     is_told: bool = False
 
     @classmethod
     def read(cls, path: Path) -> ExportAttempts:
-        """Return what a file says; no attempts when it is absent, damaged or a day old."""
+        """Return the attempts in a file; none if it is absent, damaged or a day old."""
         try:
-            attempts = decode(cls, parse_json(read_bytes(path, _LARGEST)))
+            attempts = decode(cls, parse_json(read_bytes(path, _MAX_FILE_BYTES)))
             is_recent = time.time() - path.stat().st_mtime <= _DAY_S
         except (OSError, ValueError):
             return cls()
@@ -77,27 +77,27 @@ def export_if_due(model: Model) -> None:
     """Start a background process that makes the copy of a model which this run has loaded through torch.
 
     `CLIPCLI_AUTO_EXPORT=0` and continuous integration (`CI` set) turn it off. Of several processes one makes the copy.
-    A model that cannot be exported is noted, said once by the next run, and not tried again by this version. Nothing
-    that goes wrong here changes how the run ends.
+    If a model cannot be exported, the next run reports it once, and this version does not try again. A failure here
+    does not change the run's exit code.
     """
-    encoder = model.lacks_bundle
-    if encoder is None or not _is_wanted():
+    encoder = model.encoder_to_export
+    if encoder is None or not _is_enabled():
         return
     folder, console = records.bundle_folder(model.spec.name), model.console
-    path, refusal = attempt_file(folder), f"no fast-starting copy of {model.spec.name}"
+    path, topic = attempt_file(folder), f"no fast-starting copy of {model.spec.name}"
     attempts = ExportAttempts.read(path)
     if attempts.failure and not attempts.is_told:
-        console.info(f"{refusal}: {attempts.failure}; the model keeps running through torch")
+        console.info(f"{topic}: {attempts.failure}; the model keeps running through torch")
         with contextlib.suppress(OSError):
             replace(attempts, is_told=True).write(path)
     if attempts.version == __version__:
-        console.debug(f"{refusal}: it failed before")
-    elif attempts.count >= _MOST_ATTEMPTS:
-        console.debug(f"{refusal}: {attempts.count} attempts came to nothing; the next is made tomorrow")
+        console.debug(f"{topic}: it failed before")
+    elif attempts.count >= _MAX_ATTEMPTS:
+        console.debug(f"{topic}: {attempts.count} attempts failed; the next one is made tomorrow")
     elif _is_running(path):
-        console.debug(f"{refusal} yet: another process is making it")
+        console.debug(f"{topic} yet: another process is making it")
     elif obstacle := _obstacle(encoder, folder):
-        console.info(f"{refusal}: {obstacle}")
+        console.info(f"{topic}: {obstacle}")
     else:
         _start(model, encoder, path, attempts)
 
@@ -110,8 +110,8 @@ def _start(model: Model, encoder: OpenClipEncoder, path: Path, attempts: ExportA
     except OSError:  # a cache that cannot be written, which the cache of vectors has told, or no more processes
         return
     model.console.info(
-        f"a background process makes a fast-starting copy of {name} ({_size(encoder) / 1e6:,.0f} MB), once, in half a "
-        "minute or more (--no-auto-export turns it off)"
+        f"a background process makes a fast-starting copy of {name} ({_weights_bytes(encoder) / 1e6:,.0f} MB), once, "
+        "in half a minute or more (--no-auto-export turns it off)"
     )
 
 
@@ -119,7 +119,7 @@ def _spawn(name: str, weights_dir: str) -> None:
     """Start `main` in a process that outlives this one and holds none of its streams. Raises OSError."""
     windows = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     subprocess.Popen(
-        [sys.executable, "-c", _CODE, name, weights_dir, str(Path(__file__).parents[2])],
+        [sys.executable, "-c", _CHILD_CODE, name, weights_dir, str(Path(__file__).parents[2])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -132,19 +132,19 @@ def main(name: str, weights_dir: str) -> None:
     """Make the copy in this process, unless another one is making it.
 
     Args:
-        name: the model, as `ModelSpec.name` says it.
-        weights_dir: where its weights are kept; empty for huggingface_hub's own cache.
+        name: the model, `ModelSpec.name`.
+        weights_dir: the folder of its weights; empty for huggingface_hub's own cache.
     """
     folder = records.bundle_folder(name)
     path = attempt_file(folder)
     lock = _lock(path)
     with contextlib.suppress(OSError, TimeoutError), lock.acquire(timeout=0):
-        _give_way()
+        _lower_priority()
         make_copy(Choice(name, "cpu", offline=True, weights_dir=weights_dir or None), path)
 
 
 def make_copy(choice: Choice, path: Path) -> None:
-    """Load the model through torch and make its copy; what goes wrong is kept in the file of attempts for the next run.
+    """Load the model through torch and make its copy; a failure is stored in the file of attempts for the next run.
 
     Args:
         choice: the model, on the CPU and offline.
@@ -159,7 +159,7 @@ def make_copy(choice: Choice, path: Path) -> None:
             export_to_cache(cast("OpenClipEncoder", model.encoder), model.revision, model.spec.name)
     except OutputError as error:
         _keep_failure(path, error.message, is_final=False)
-    except Exception as error:  # noqa: BLE001 - nobody listens to this process; the next run tells
+    except Exception as error:  # noqa: BLE001 - nobody reads this process's output; the next run reports it
         reason = error.message if isinstance(error, ModelError) else f"{type(error).__name__}: {error}".split("\n")[0]
         _keep_failure(path, reason, is_final=True)
 
@@ -170,19 +170,19 @@ def _keep_failure(path: Path, reason: str, *, is_final: bool) -> None:
         ExportAttempts(count, reason, __version__ if is_final else "").write(path)
 
 
-def _give_way() -> None:
-    """Let other processes have the processor, be the first to go when memory runs out, and end within an hour."""
+def _lower_priority() -> None:
+    """Lower the priority, be killed first when memory runs out, and end within an hour."""
     if hasattr(os, "nice"):
-        os.nice(_NICE)
+        os.nice(_NICENESS)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    watch = threading.Timer(_LONGEST_S, os._exit, (1,))
+    watch = threading.Timer(_MAX_RUNTIME_S, os._exit, (1,))
     watch.daemon = True
     watch.start()
 
 
 def _lock(path: Path) -> BaseFileLock:
-    """Return the lock that the process which makes a copy holds until it ends, however it ends."""
+    """Return the lock that an exporting process holds until it ends, also if it is killed."""
     from filelock import FileLock
 
     return FileLock(path.with_suffix(".lock"))
@@ -199,24 +199,26 @@ def _is_running(path: Path) -> bool:
         return False
 
 
-def _is_wanted() -> bool:
+def _is_enabled() -> bool:
     setting = os.environ.get("CLIPCLI_AUTO_EXPORT", "").strip().casefold()
     if setting:
-        return setting not in _NO
+        return setting not in _FALSE_WORDS
     if os.getpid() == 1:  # the only process of a container, which ends with it
         return False
-    return os.environ.get("CI", "").strip().casefold() in {"", *_NO}
+    return os.environ.get("CI", "").strip().casefold() in {"", *_FALSE_WORDS}
 
 
 def _obstacle(encoder: OpenClipEncoder, folder: Path) -> str:
-    """Return what can be seen before the work starts; empty where nothing stands against it."""
+    """Return why the copy cannot be made, as far as that can be checked beforehand; empty if nothing is known."""
     if not ENGINES[BUNDLE_ENGINE].is_installed():
         return "ONNX Runtime is not installed (pip install onnxruntime)"
-    size, parent = _size(encoder), next(parent for parent in folder.parents if is_there(parent))
-    free = shutil.disk_usage(parent).free
-    return f"it needs {size / 1e9:.1f} GB, and {parent} has {free / 1e9:.1f} GB left" if free < 1.1 * size else ""
+    parent = next(parent for parent in folder.parents if is_there(parent))
+    needed_bytes, free_bytes = _weights_bytes(encoder), shutil.disk_usage(parent).free
+    if free_bytes >= 1.1 * needed_bytes:
+        return ""
+    return f"it needs {needed_bytes / 1e9:.1f} GB, and {parent} has {free_bytes / 1e9:.1f} GB left"
 
 
-def _size(encoder: OpenClipEncoder) -> int:
-    """Bytes of the weights."""
+def _weights_bytes(encoder: OpenClipEncoder) -> int:
+    """Return the size of the weights in bytes."""
     return sum(weight.numel() * weight.element_size() for weight in encoder.model.parameters())

@@ -56,16 +56,16 @@ def find(spec: ModelSpec, choice: Choice, console: Console) -> tuple[ModelFiles,
         os.environ["HF_HUB_OFFLINE"] = "1"
     hub = Hub(console, choice.weights_dir, offline=choice.offline)
     if choice.device in {"auto", "cpu"}:
-        _fetch(spec, hub)
+        _download(spec, hub)
     console.meanwhile(f"loading {spec.name} through torch, which takes some seconds")
-    from clipcli.engines import checkpoint as sources
+    from clipcli.engines import checkpoint
     from clipcli.engines import torch_devices as devices
 
     device = devices.resolve_device(choice.own_device)
-    return sources.resolve(spec, hub), device
+    return checkpoint.resolve(spec, hub), device
 
 
-def _fetch(spec: ModelSpec, hub: Hub) -> None:
+def _download(spec: ModelSpec, hub: Hub) -> None:
     if spec.kind == "hub":
         hub.fetch_model(spec.where, spec.version or None)
     elif spec.kind == "tag":
@@ -81,8 +81,7 @@ def load(source: ModelFiles, device: str, choice: Choice, record: Record | None,
     Raises:
         ModelError: the files are damaged, or belong to another architecture.
     """
-    from clipcli.engines import autotune as measured
-    from clipcli.engines import openclip
+    from clipcli.engines import autotune, openclip
     from clipcli.engines import torch_devices as devices
 
     digest = cache(records.digest_of)
@@ -94,10 +93,10 @@ def load(source: ModelFiles, device: str, choice: Choice, record: Record | None,
         return load_as(choice.precision)
     if record is not None and record.device == device:
         return load_as(record.precision)
-    natural = devices.natural_precision(device)
+    default_precision = devices.natural_precision(device)
     if device == "cpu" and choice.runs_sources and machine.cpu_with_bf16():
-        return measured.quicker(lambda: load_as(natural), lambda: load_as("bf16"), console)
-    return load_as(natural)
+        return autotune.quicker(lambda: load_as(default_precision), lambda: load_as("bf16"), console)
+    return load_as(default_precision)
 
 
 def settings_key(choice: Choice, device_kind: str) -> str:
@@ -169,7 +168,7 @@ def attempt_file(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.attempt")
 
 
-_PREFIX: Final = "hf-hub:"
+_HUB_PREFIX: Final = "hf-hub:"
 _REPOSITORY: Final = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -195,7 +194,7 @@ def parse_detector(choice: Choice, console: Console) -> ModelSpec | None:
         ModelError: a detection model's config names code.
         UsageError: the chosen engine runs no detection models.
     """
-    spec = _spec(choice, console)
+    spec = _detector_spec(choice, console)
     if spec is not None and choice.engine not in {AUTO, SOURCE_ENGINE}:
         raise UsageError(
             f"--engine {choice.engine} cannot run the detection model {spec.name}", hint="leave out --engine"
@@ -203,26 +202,26 @@ def parse_detector(choice: Choice, console: Console) -> ModelSpec | None:
     return spec
 
 
-def _spec(choice: Choice, console: Console) -> ModelSpec | None:
+def _detector_spec(choice: Choice, console: Console) -> ModelSpec | None:
     name = choice.model.strip()
     name = DETECTOR_ALIASES.get(name, name)
     folder = Path(name.removeprefix("local-dir:")).expanduser().absolute()
     config = folder / DETECTOR_CONFIG
     if is_file(config) and not is_file(folder / CONFIG):
         return ModelSpec("folder", f"local-dir:{folder}", str(folder)) if kind_of(config) else None
-    repo, _, revision = name.removeprefix(_PREFIX).partition("@")
+    repo, _, revision = name.removeprefix(_HUB_PREFIX).partition("@")
     if not _REPOSITORY.fullmatch(repo):
         return None
-    spec = ModelSpec("hub", f"{_PREFIX}{name.removeprefix(_PREFIX)}", repo, revision)
+    spec = ModelSpec("hub", f"{_HUB_PREFIX}{name.removeprefix(_HUB_PREFIX)}", repo, revision)
     if is_detector_name(repo):
         return spec
-    if not name.startswith(_PREFIX):
+    if not name.startswith(_HUB_PREFIX):
         return None
     hub = Hub(console, choice.weights_dir, offline=choice.offline)
     if hub.cached(repo, CONFIG, revision or None) is not None:
         return None
-    described = hub.fetch(repo, DETECTOR_CONFIG, revision or None)
-    return spec if described is not None and kind_of(described) else None
+    config_file = hub.fetch(repo, DETECTOR_CONFIG, revision or None)
+    return spec if config_file is not None and kind_of(config_file) else None
 
 
 def load_detector_model(spec: ModelSpec, choice: Choice, console: Console) -> OpenDetector:

@@ -41,7 +41,7 @@ class Model:
         self.expected_images = expected_images
         self.expected_texts = expected_texts
         self._loaded: Encoder | None = None
-        self._in_fp32: OpenClipEncoder | None = None
+        self._fp32_encoder: OpenClipEncoder | None = None
         self._source: ModelFiles | None = None
         if self.spec.kind == "bundle" or choice.runs_bundles:
             self._check_bundle_engine()
@@ -64,7 +64,7 @@ class Model:
     @property
     def info(self) -> ModelInfo:
         """Return the model's description."""
-        description = self._known
+        description = self._description
         return description.info if description else self.encoder.info
 
     @property
@@ -76,7 +76,7 @@ class Model:
     @property
     def scoring(self) -> Scoring:
         """Return the function from cosines to scores."""
-        description = self._known
+        description = self._description
         return description.scoring if description else self.encoder.scoring
 
     @property
@@ -84,7 +84,7 @@ class Model:
         """Return the precision of its vectors."""
         if self.bundle is not None and self._bundle_precision != "fp32":
             return self._bundle_precision
-        description = self._known
+        description = self._description
         return description.precision if description else self.encoder.precision
 
     @property
@@ -100,9 +100,9 @@ class Model:
         return self._source.revision if self._source else self._record.revision if self._record else None
 
     @property
-    def is_known(self) -> bool:
+    def is_described(self) -> bool:
         """Return whether it can be described without loading: it is a bundle, or there is a record."""
-        return self._loaded is not None or self._known is not None
+        return self._loaded is not None or self._description is not None
 
     @property
     def is_loaded(self) -> bool:
@@ -126,7 +126,7 @@ class Model:
         """Return the name of its engine."""
         if self.choice.engine != AUTO:
             return self.choice.engine
-        return (self._measured or BUNDLE_ENGINE) if self.bundle else SOURCE_ENGINE
+        return (self._measured_engine or BUNDLE_ENGINE) if self.bundle else SOURCE_ENGINE
 
     @property
     def encoder(self) -> Encoder:
@@ -155,12 +155,12 @@ class Model:
         """
         if self._source is None or self.bundle is not None:
             return None
-        if self._in_fp32 is None:
+        if self._fp32_encoder is None:
             from clipcli.models import loader
 
             choice = replace(self.choice, precision="fp32")
-            self._in_fp32 = loader.load(self._source, self.encoder.device, choice, None, self.console)
-        return self._in_fp32
+            self._fp32_encoder = loader.load(self._source, self.encoder.device, choice, None, self.console)
+        return self._fp32_encoder
 
     @cached_property
     def bundle(self) -> Bundle | None:
@@ -169,45 +169,45 @@ class Model:
         Raises:
             BundleError: the model is a damaged bundle.
         """
-        is_chosen = self._rival is None or self._usual_engine == BUNDLE_ENGINE or self._measured == self._rival
-        return self._own_bundle if is_chosen else None
+        rival, is_default = self._rival_engine, self._default_engine == BUNDLE_ENGINE
+        return self._own_bundle if rival is None or is_default or self._measured_engine == rival else None
 
     @cached_property
     def _own_bundle(self) -> Bundle | None:
         """Return the bundle of this name, whichever engine is chosen."""
         if self.spec.kind == "bundle":
             return bundles.read(Path(self.spec.where), stamps=records.stamps_folder())
-        copy = self._copy
-        return copy if copy and self._is_current(copy) else None
+        cached = self._cached_bundle
+        return cached if cached and self._is_current(cached) else None
 
     @cached_property
-    def _rival(self) -> str | None:
-        """Return the engine that `auto` may use instead of its usual one, since a precision was asked for, or None."""
+    def _rival_engine(self) -> str | None:
+        """Return the engine that `auto` may use instead of its default one for the chosen precision, or None."""
         choice = self.choice
         if choice.engine != AUTO or choice.precision == "auto" or self._device_kind != "cpu":
             return None
         return None if choice.precision == "bf16" and not cpu_with_bf16() else rival_engine(choice.precision)
 
     @property
-    def _usual_engine(self) -> str:
-        """Return the engine of `auto` for a chosen precision where nothing was measured."""
+    def _default_engine(self) -> str:
+        """Return the engine of `auto` for the chosen precision if nothing was measured."""
         return BUNDLE_ENGINE if self.choice.precision in ENGINES[BUNDLE_ENGINE].precisions else SOURCE_ENGINE
 
     @cached_property
-    def _measured(self) -> str | None:
-        """Return the faster of the usual engine and its rival; None if there is no rival, or nothing was measured."""
-        return None if self._verdict_key is None else records.measured_engine(self._verdict_key)
+    def _measured_engine(self) -> str | None:
+        """Return the faster of the default engine and its rival; None without a rival or a measurement."""
+        return None if self._measurement_key is None else records.measured_engine(self._measurement_key)
 
     @cached_property
-    def _verdict_key(self) -> tuple[str, ...] | None:
+    def _measurement_key(self) -> tuple[str, ...] | None:
         """Return everything on which the faster engine depends; None without a rival or a bundle."""
-        if self._rival is None or self._own_bundle is None:
+        if self._rival_engine is None or self._own_bundle is None:
             return None
-        packages = [version_of(ENGINES[name].package) for name in (self._usual_engine, self._rival)]
+        packages = [version_of(ENGINES[name].package) for name in (self._default_engine, self._rival_engine)]
         return (self._own_bundle.digest, self.choice.precision, cpu_name(), str(model_threads()), *packages)
 
     @cached_property
-    def _copy(self) -> Bundle | None:
+    def _cached_bundle(self) -> Bundle | None:
         """Return the bundle in the cache for this name, if it is intact and can be run."""
         folder = records.bundle_folder(self.spec.name)
         if not self._may_use_bundle or not is_private(folder.parent) or not bundles.is_bundle(folder):
@@ -224,22 +224,22 @@ class Model:
             self.console.warning(f"{error.message}; not used")
             return None
 
-    def _is_current(self, copy: Bundle) -> bool:
+    def _is_current(self, cached: Bundle) -> bool:
         """Return whether the copy was made from the present files of this name."""
         record = self._record or records.find_any(self.spec.name)
         if record is not None:
-            return record.info.fingerprint == copy.info.fingerprint
+            return record.info.fingerprint == cached.info.fingerprint
         # The hub's files may be gone and only the copy left; a path may mean another model today.
-        return self.spec.kind in {"tag", "hub"} and not records.has_moved_on(self.spec.name)
+        return self.spec.kind in {"tag", "hub"} and not records.has_new_revision(self.spec.name)
 
     @property
-    def lacks_bundle(self) -> OpenClipEncoder | None:
+    def encoder_to_export(self) -> OpenClipEncoder | None:
         """Return the encoder if it was loaded through torch only because there is no bundle of it, else None."""
-        loaded, copy = self._loaded, self._copy
-        if loaded is None or self.choice.engine != AUTO or self.bundle is not None or not self._may_use_bundle:
+        encoder, cached = self._loaded, self._cached_bundle
+        if encoder is None or self.choice.engine != AUTO or self.bundle is not None or not self._may_use_bundle:
             return None
-        has_one = copy is not None and copy.info.fingerprint == loaded.info.fingerprint
-        return None if has_one else cast("OpenClipEncoder", loaded)
+        is_exported = cached is not None and cached.info.fingerprint == encoder.info.fingerprint
+        return None if is_exported else cast("OpenClipEncoder", encoder)
 
     @property
     def _may_use_bundle(self) -> bool:
@@ -250,7 +250,7 @@ class Model:
     def _suits_bundles(self) -> bool:
         """Return whether an engine for bundles supports the chosen precision."""
         engine, precision = self.choice.spec or ENGINES[BUNDLE_ENGINE], self.choice.precision
-        return precision == "auto" or precision in engine.precisions or self._rival is not None
+        return precision == "auto" or precision in engine.precisions or self._rival_engine is not None
 
     @cached_property
     def _device_kind(self) -> str:
@@ -272,7 +272,7 @@ class Model:
         return None if self.spec.kind == "bundle" else records.find(self.spec.name, self._settings_key)
 
     @property
-    def _known(self) -> Bundle | Record | None:
+    def _description(self) -> Bundle | Record | None:
         """Return the bundle or record that describes the model without loading it, or None."""
         if self._loaded is not None:
             return None
@@ -281,34 +281,34 @@ class Model:
         return None if self.choice.runs_bundles else self._record
 
     def _load(self) -> Encoder:
-        if self._verdict_key and self._measured is None and not self._is_few:
-            return self._load_faster(self._verdict_key)
-        return self._load_usual()
+        if self._measurement_key and self._measured_engine is None and not self._has_few_images:
+            return self._load_fastest(self._measurement_key)
+        return self._load_default()
 
-    def _load_usual(self) -> Encoder:
+    def _load_default(self) -> Encoder:
         if self.bundle is not None:
             return self._run_bundle(self.bundle)
-        loaded, source = self._load_openclip()
+        encoder, source = self._load_openclip()
         if self.choice.runs_bundles:
-            return self._exported(loaded, source)
-        return loaded
+            return self._export_and_run(encoder, source)
+        return encoder
 
-    def _load_faster(self, key: tuple[str, ...]) -> Encoder:
-        """Measure the usual engine and its rival, keep the verdict, and return an encoder of the faster one."""
+    def _load_fastest(self, key: tuple[str, ...]) -> Encoder:
+        """Measure the default engine and its rival, store which is faster, and return an encoder of that one."""
         from clipcli.engines.autotune import faster_rival
 
-        bundle, rival, usual = cast("Bundle", self._own_bundle), cast("str", self._rival), self._usual_engine
+        bundle, rival, default = cast("Bundle", self._own_bundle), cast("str", self._rival_engine), self._default_engine
         encoder = faster_rival(
-            self._load_usual, lambda: self._run_bundle(bundle, rival), (usual, rival), self.console
-        )  # fmt: skip
-        self._measured = rival if encoder else usual
-        records.keep_measured_engine(key, self._measured)
+            self._load_default, lambda: self._run_bundle(bundle, rival), (default, rival), self.console
+        )
+        self._measured_engine = rival if encoder else default
+        records.keep_measured_engine(key, self._measured_engine)
         if encoder is not None:
             self.bundle = bundle
-        return encoder or self._load_usual()
+        return encoder or self._load_default()
 
     @property
-    def _is_few(self) -> bool:
+    def _has_few_images(self) -> bool:
         return self.expected_images is not None and self.expected_images < FEW_IMAGES
 
     def _load_openclip(self) -> tuple[OpenClipEncoder, ModelFiles]:
@@ -319,13 +319,13 @@ class Model:
         encoder = loader.load(source, device, choice, self._record, self.console)
         self._source = source
         loader.remember(encoder, source, self._record, self._settings_key)
-        return replace(encoder, few_images=self._is_few), source
+        return replace(encoder, few_images=self._has_few_images), source
 
-    def _exported(self, loaded: OpenClipEncoder, source: ModelFiles) -> Encoder:
+    def _export_and_run(self, encoder: OpenClipEncoder, source: ModelFiles) -> Encoder:
         self.console.info(f"exporting {self.spec.name} for --engine {self.choice.engine}, once")
         from clipcli.models.loader import export_to_cache
 
-        bundle = export_to_cache(loaded, source.revision, self.spec.name)
+        bundle = export_to_cache(encoder, source.revision, self.spec.name)
         self.bundle = bundle
         return self._run_bundle(bundle)
 

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from clipcli.bundle import Bundle
 
-_LARGEST = 1 << 20
+_MAX_RECORD_BYTES = 1 << 20
 """Most bytes of a record."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RACY_SECONDS = 2.0
-_LONGEST = 120
+_MAX_NAME_LENGTH = 120
 """Most characters of a model's name in a file name."""
 
 
@@ -85,8 +85,8 @@ class Record:
 
 def slug(name: str) -> str:
     """Return a model's name as a file name; long and ambiguous names get a digest."""
-    plain = re.sub(r"[^\w.@-]+", "--", name).strip("-.")[:_LONGEST]
-    if len(name) <= _LONGEST and not re.search(r"[^\w.@:/-]|--|[:/]{2}|^\.|\.$", name):
+    plain = re.sub(r"[^\w.@-]+", "--", name).strip("-.")[:_MAX_NAME_LENGTH]
+    if len(name) <= _MAX_NAME_LENGTH and not re.search(r"[^\w.@:/-]|--|[:/]{2}|^\.|\.$", name):
         return plain
     return f"{plain}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
@@ -148,8 +148,8 @@ def digest_of(path: Path) -> str:
     The hash in the file name of a hub's cache is not trusted, since any folder can have such names.
     """
     state = path.stat()
-    marks = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-    digest_file = cache_folder() / "digests" / hashlib.sha256(repr(marks).encode()).hexdigest()
+    identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    digest_file = cache_folder() / "digests" / hashlib.sha256(repr(identity).encode()).hexdigest()
     with suppress(OSError, ValueError):
         if is_private(digest_file.parent) and _SHA256.fullmatch(
             stored_digest := digest_file.read_text(encoding="ascii")
@@ -167,7 +167,7 @@ def digest_of(path: Path) -> str:
 def measured_engine(key: Sequence[str]) -> str | None:
     """Return the engine that an earlier run found to be the faster one under a key, or None if none has measured."""
     with suppress(OSError, ValueError):
-        path = _verdict_file(key)
+        path = _engine_file(key)
         if is_private(path.parent) and (name := path.read_text(encoding="ascii")) in ENGINES:
             return name
     return None
@@ -175,14 +175,14 @@ def measured_engine(key: Sequence[str]) -> str | None:
 
 def keep_measured_engine(key: Sequence[str], engine: str) -> None:
     """Store which engine is the faster one, under a key of all that may change it."""
-    path = _verdict_file(key)
+    path = _engine_file(key)
     with suppress(OSError):
         make_private_folder(path.parent)
         with open_private(path) as stream:
             stream.write(engine)
 
 
-def _verdict_file(key: Sequence[str]) -> Path:
+def _engine_file(key: Sequence[str]) -> Path:
     return cache_folder() / "engines" / hashlib.sha256(repr(key).encode()).hexdigest()
 
 
@@ -204,7 +204,7 @@ def is_first_use(name: str) -> bool:
     return True
 
 
-def _file(name: str, key: str) -> Path:
+def _record_file(name: str, key: str) -> Path:
     return cache_folder() / "models" / f"{slug(name)}.{slug(key)}.json"
 
 
@@ -213,27 +213,27 @@ def find(name: str, key: str) -> Record | None:
 
     `key` is that of `loader.settings_key`: the device and precision.
     """
-    return _current(_read(_file(name, key), name))
+    return _if_current(_read(_record_file(name, key), name))
 
 
 def find_any(name: str) -> Record | None:
     """Return a current record of a model for any settings, which identifies the model but not its precision here."""
-    return next((record for record in _all(name) if _current(record)), None)
+    return next((record for record in _read_all(name) if _if_current(record)), None)
 
 
-def has_moved_on(name: str) -> bool:
+def has_new_revision(name: str) -> bool:
     """Return whether the hub's cache holds another commit of a model than at loading; missing files count as no."""
-    stamps = (stamp for record in _all(name) for stamp in record.others if Path(stamp.path).parent.name == "refs")
+    stamps = (stamp for record in _read_all(name) for stamp in record.others if Path(stamp.path).parent.name == "refs")
     return any(stamp.now not in {None, stamp} for stamp in stamps)
 
 
-def _all(name: str) -> Iterator[Record]:
+def _read_all(name: str) -> Iterator[Record]:
     for path in sorted((cache_folder() / "models").glob(f"{glob.escape(slug(name))}.*.json")):
         if record := _read(path, name):
             yield record
 
 
-def _current(record: Record | None) -> Record | None:
+def _if_current(record: Record | None) -> Record | None:
     return record if record and all(stamp.is_current for stamp in record.stamps) else None
 
 
@@ -241,7 +241,7 @@ def _read(path: Path, name: str) -> Record | None:
     try:
         if not is_private(path.parent):
             return None
-        record = decode(Record, parse_json(read_bytes(path, _LARGEST)))
+        record = decode(Record, parse_json(read_bytes(path, _MAX_RECORD_BYTES)))
     except (OSError, ValueError):
         return None
     return record if record.info.name == name else None
@@ -249,7 +249,7 @@ def _read(path: Path, name: str) -> Record | None:
 
 def keep(record: Record, key: str) -> None:
     """Write a record atomically; a cache that cannot be written only costs time later."""
-    path = _file(record.info.name, key)
+    path = _record_file(record.info.name, key)
     with suppress(OSError):
         make_private_folder(path.parent)
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")

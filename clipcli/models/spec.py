@@ -25,7 +25,7 @@ from clipcli.models.catalogue import DEFAULT_MODEL, default_tag, resolve_alias
 if TYPE_CHECKING:
     from clipcli.engines.registry import EngineSpec
 
-_SAME: Final = {
+_OPENCLIP_NAMES: Final = {
     "openai/clip-vit-base-patch32": "ViT-B-32/openai",
     "openai/clip-vit-base-patch16": "ViT-B-16/openai",
     "openai/clip-vit-large-patch14": "ViT-L-14/openai",
@@ -92,18 +92,18 @@ _NOT_IN_OPENCLIP: Final = re.compile(
     r"|sentence-transformers/|jinaai/jina-clip|nomic-ai/nomic-embed|salesforce/blip|kakaobrain/align|baai/(altclip|eva)"
     r"|ofa-sys/chinese-clip|cidas/clipseg|microsoft/|laion/clap|quansun/eva-clip|openbmb/|qwen/"
 )
-"""Repositories of models without weights in OpenCLIP, except for those in `_SAME`."""
+"""Repositories of models without weights in OpenCLIP, except for those in `_OPENCLIP_NAMES`."""
 
 
 def same_weights(repository: str) -> str | None:
     """Return `ARCH/TAG` of the weights in another library's repository, or None if unknown."""
-    return _SAME.get(repository.casefold())
+    return _OPENCLIP_NAMES.get(repository.casefold())
 
 
 def is_of_another_library(repository: str) -> bool:
     """Return whether a repository holds a model that OpenCLIP can neither load nor has itself."""
     name = repository.casefold()
-    return name not in _SAME and _NOT_IN_OPENCLIP.match(name) is not None
+    return name not in _OPENCLIP_NAMES and _NOT_IN_OPENCLIP.match(name) is not None
 
 
 MANIFEST = "manifest.json"
@@ -121,39 +121,39 @@ def parse_model(name: str) -> ModelSpec:
     """
     resolved = resolve_alias(name.strip())
     if resolved in DETECTOR_ALIASES:
-        raise _is_a_detector(resolved)
+        raise _detector_error(resolved)
     if "://" in resolved:
         raise UnknownModelError(f"a model is not a URL: {redact_url(resolved)}", hint=f"write {_GRAMMAR}")
-    resolved = _in_openclip(resolved)
+    resolved = _openclip_name(resolved)
     if resolved == "tiny":
         return ModelSpec("bundle", "tiny", str(TINY_FOLDER))
     if resolved.startswith("hf-hub:"):
-        return _hub(resolved)
+        return _parse_hub(resolved)
     if resolved.startswith("local-dir:"):
-        return _folder(resolved.removeprefix("local-dir:"))
+        return _parse_folder(resolved.removeprefix("local-dir:"))
     architecture, separator, checkpoint = resolved.partition("@")
     if separator:
-        path = _absolute(checkpoint)
+        path = _absolute_path(checkpoint)
         if not _is_file(path):
             raise UnknownModelError(f"no checkpoint at {checkpoint}", hint="ARCH@path/to/checkpoint.safetensors")
         architecture = architecture.replace("/", "-")
         return ModelSpec("checkpoint", f"{architecture}@{path}", architecture, str(path))
-    folder = _absolute(resolved)
+    folder = _absolute_path(resolved)
     if _is_file(folder / MANIFEST):
         return ModelSpec("bundle", str(folder), str(folder))
     if resolved and os.path.exists(folder) and resolved.partition("/")[0] not in architectures():  # noqa: PTH110 - see `_is_file`
-        raise _path_without_form(resolved, folder)
-    return _tag(resolved)
+        raise _path_error(resolved, folder)
+    return _parse_tag(resolved)
 
 
-def _in_openclip(name: str) -> str:
+def _openclip_name(name: str) -> str:
     """Return the OpenCLIP name of weights named by a repository of the hub; other names are returned unchanged.
 
     Raises:
         UnknownModelError: the repository holds another library's model, which OpenCLIP does not have.
     """
     repo = name.removeprefix("hf-hub:")
-    is_path = os.path.exists(_absolute(name))  # noqa: PTH110 - see `_is_file`
+    is_path = os.path.exists(_absolute_path(name))  # noqa: PTH110 - see `_is_file`
     if repo.count("/") != 1 or "@" in repo or is_path:
         return name
     if openclip_name := same_weights(repo):
@@ -161,7 +161,7 @@ def _in_openclip(name: str) -> str:
     if name == repo and (published := tag_of_repository(repo)) and repo.partition("/")[0] not in architectures():
         return published
     if is_detector_name(repo):
-        raise _is_a_detector(repo)
+        raise _detector_error(repo)
     if is_of_another_library(repo):
         raise UnknownModelError(
             f"OpenCLIP has no weights that equal {repo}", hint="clipcli models list shows the models"
@@ -169,11 +169,11 @@ def _in_openclip(name: str) -> str:
     return name
 
 
-def _is_a_detector(name: str) -> UnknownModelError:
+def _detector_error(name: str) -> UnknownModelError:
     return UnknownModelError(f"{name} is a detection model, which finds boxes", hint=f"clipcli detect -m {name}")
 
 
-def _path_without_form(name: str, path: Path) -> UnknownModelError:
+def _path_error(name: str, path: Path) -> UnknownModelError:
     """Return the error for a folder or file named without its prefix."""
     if not is_folder(path):
         return UnknownModelError(f"{name} is a file, which does not say its architecture", hint=f"ARCH@{name}")
@@ -184,7 +184,7 @@ def _path_without_form(name: str, path: Path) -> UnknownModelError:
     )
 
 
-def _absolute(text: str) -> Path:
+def _absolute_path(text: str) -> Path:
     """Return an absolute path; `~name` of an unknown user is a file name."""
     path = Path(text)
     with suppress(RuntimeError):
@@ -199,7 +199,7 @@ def _is_file(path: Path) -> bool:
     return False
 
 
-def _hub(name: str) -> ModelSpec:
+def _parse_hub(name: str) -> ModelSpec:
     repo, _, revision = name.removeprefix("hf-hub:").partition("@")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo):
         raise UnknownModelError(
@@ -208,15 +208,15 @@ def _hub(name: str) -> ModelSpec:
     return ModelSpec("hub", name, repo, revision)
 
 
-def _folder(path: str) -> ModelSpec:
-    folder = _absolute(path)
+def _parse_folder(path: str) -> ModelSpec:
+    folder = _absolute_path(path)
     if not _is_file(folder / CONFIG):
         problem = f"has no {CONFIG}" if is_folder(folder) else "is not a folder"
         raise UnknownModelError(f"{path} {problem}", hint=f"local-dir: takes a folder with {CONFIG} and weights")
     return ModelSpec("folder", f"local-dir:{folder}", str(folder))
 
 
-def _tag(name: str) -> ModelSpec:
+def _parse_tag(name: str) -> ModelSpec:
     """Parse `ViT-B-32`, `ViT-B-32/laion2b_s34b_b79k`, and the papers' spelling `ViT-B/32`, `ViT-B/16-SigLIP`."""
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+){0,2}", name):
         raise UnknownModelError(f"not a model: {name!r}", hint=f"write {_GRAMMAR}")
@@ -284,23 +284,23 @@ def parse_choice(
         UsageError: a device, precision or engine that does not exist.
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        raise _no_such("device", device, (*_DEVICES, "cuda:0"))
+        raise _invalid_value("device", device, (*_DEVICES, "cuda:0"))
     if precision not in _PRECISIONS:
-        raise _no_such("precision", precision, _PRECISIONS)
+        raise _invalid_value("precision", precision, _PRECISIONS)
     if engine not in _ENGINES:
-        raise _no_such("engine", engine, _ENGINES)
+        raise _invalid_value("engine", engine, _ENGINES)
     named = Choice(model, device, cast("Precision", precision), engine, offline, weights_dir)
     if model:
         return named
     needs_torch = device.startswith(("cuda", "mps")) or precision in {"bf16", "fp16"} or named.runs_sources
-    is_substitute = not needs_torch and not _default_runs()
+    is_substitute = not needs_torch and not _can_run_default()
     return replace(named, model="tiny" if is_substitute else DEFAULT_MODEL, is_substitute=is_substitute)
 
 
-def _default_runs() -> bool:
+def _can_run_default() -> bool:
     """Return whether the default model can run here: through torch, or as the fast-starting copy of an earlier run."""
     return has_packages("torch") or bundles.is_bundle(records.bundle_folder(DEFAULT_MODEL))
 
 
-def _no_such(kind: str, word: str, allowed: tuple[str, ...]) -> UsageError:
+def _invalid_value(kind: str, word: str, allowed: tuple[str, ...]) -> UsageError:
     return UsageError(f"no {kind} {word!r}", hint=f"{did_you_mean(word, allowed)} one of {', '.join(allowed)}".strip())

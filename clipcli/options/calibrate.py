@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipcli.options.option_types import EXPECT_FROM
 from clipcli.output.formats import spoken_formats
 
 
@@ -18,13 +19,7 @@ class CalibrateOptions:
         str,
         typer.Option("--output", "-o", metavar="FILE", help="Write the thresholds to FILE."),
     ]
-    expect_from: Annotated[
-        str,
-        typer.Option(
-            "--expect-from", metavar="parent|FILE",
-            help="Right labels: parent (folder name) or a table. A table is a .csv or .jsonl of path and label.",
-        ),
-    ] = "parent"  # fmt: skip
+    expect_from: Annotated[str, EXPECT_FROM] = "parent"
     objective: Annotated[
         str,
         typer.Option("--objective", metavar="f1|decisions", help="Maximize F1 or right decisions."),

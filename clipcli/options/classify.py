@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clipcli.options.option_types import EXPECT_FROM
+
 
 @dataclass(frozen=True)
 class ScoreOptions:
@@ -82,13 +84,7 @@ class CheckOptions:
         str | None,
         typer.Option("--expect", metavar="LABEL", help="Every image should get LABEL."),
     ] = None
-    expect_from: Annotated[
-        str | None,
-        typer.Option(
-            "--expect-from", metavar="parent|FILE",
-            help="Right labels: parent (folder name) or a table. A table is a .csv or .jsonl of path and label.",
-        ),
-    ] = None  # fmt: skip
+    expect_from: Annotated[str | None, EXPECT_FROM] = None
     min_accuracy: Annotated[
         float | None,
         typer.Option(

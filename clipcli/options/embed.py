@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipcli.options.option_types import OutputFileOption
 from clipcli.options.shared import InputOptions
 
 
@@ -50,13 +51,7 @@ class TextOptions:
 class VectorOptions:
     """Output."""
 
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE",
-            help="Write to FILE; its suffix sets the format. FILE can be a URL (s3://…). It appears when complete.",
-        ),
-    ] = None  # fmt: skip
+    output: OutputFileOption = None
     format: Annotated[
         str,
         typer.Option("--format", "-f", metavar="FORMAT", help="npy, npz, parquet, safetensors, jsonl or csv."),

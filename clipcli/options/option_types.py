@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from clipcli.engines.registry import ENGINE_HELP
 
+EXPECT_FROM: Final[Any] = typer.Option(
+    "--expect-from", metavar="parent|FILE",
+    help="Right labels: parent (folder name) or a table. A table is a .csv or .jsonl of path and label.",
+)  # fmt: skip
+"""Its default differs between commands, and so does its type."""
 AnnotateOption = Annotated[
     str,
     typer.Option(
@@ -56,6 +61,13 @@ LabelsFileOption = Annotated[
         help="File of labels, one per line. 'name: phrase; phrase' gives a label synonyms. Repeatable.",
     ),
 ]
+OutputFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE",
+        help="Write to FILE; its suffix sets the format. FILE can be a URL (s3://…). It appears when complete.",
+    ),
+]  # fmt: skip
 PromptsOption = Annotated[
     list[str] | None,
     typer.Option(

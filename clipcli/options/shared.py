@@ -22,6 +22,7 @@ from clipcli.options.option_types import (
     NoCacheOption,
     NullOption,
     OfflineOption,
+    OutputFileOption,
     PrecisionOption,
     PromptsOption,
     QuietOption,
@@ -243,24 +244,23 @@ class ModelOptions:
         )
 
 
+def is_on_command_line(context: typer.Context, option: str) -> bool:
+    """Return whether an option's value comes from the command line, and not from a variable or the config file."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def default_format(context: typer.Context, value: str) -> str:
     """Ignore a format from the environment or config file if `--paths` or `-o FILE`, by its suffix, sets it."""
-    source = context.get_parameter_source("format")
-    given = source is not None and source.name == "COMMANDLINE"
-    return "auto" if not given and (context.params.get("output") or context.params.get("paths")) else value
+    is_given = is_on_command_line(context, "format")
+    return "auto" if not is_given and (context.params.get("output") or context.params.get("paths")) else value
 
 
 @dataclass(frozen=True)
 class TableOptions:
     """Output."""
 
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE",
-            help="Write to FILE; its suffix sets the format. FILE can be a URL (s3://…). It appears when complete.",
-        ),
-    ] = None  # fmt: skip
+    output: OutputFileOption = None
     format: Annotated[
         str,
         typer.Option(

@@ -57,9 +57,9 @@ def parse_groups(path: str, labels: Sequence[Label] | None = None) -> tuple[Labe
     for number, line in content_lines(text, faults):
         reader.take(number, line)
     groups = reader.finish()
-    if not groups and not faults.found:
+    if not groups and not faults.entries:
         faults.add(None, "holds no groups", "group: label; label")
-    if faults.found:
+    if faults.entries:
         refuse(faults.in_order(), LabelsError)
     return groups
 
@@ -111,7 +111,7 @@ class _GroupReader:
         if self._known is not None and label not in self._known:
             apart = [plain(part) for part in piece.split(",")]
             commas = len(apart) > 1 and self._known.issuperset(apart)
-            guess = did_you_mean(label, self._known) if len(self._faults.found) < MOST_SUGGESTIONS else ""
+            guess = did_you_mean(label, self._known) if len(self._faults.entries) < MOST_SUGGESTIONS else ""
             return f"unknown label {quoted(label)}", "separate labels by ;" if commas else guess
         owner, line = self._owners.get(label, (group, 0))
         if owner != group:
@@ -265,7 +265,7 @@ def _from_file(path: str) -> tuple[list[_LabelLine], list[Fault]]:
             items.append(_LabelLine(label, faults.source, number))
         else:
             faults.add(number, *label)
-    if not items and not faults.found:
+    if not items and not faults.entries:
         faults.add(None, "holds no labels", "one label per line")
     return items, faults.in_order()
 

@@ -85,7 +85,7 @@ def parse_lines(text: str, source: str) -> tuple[tuple[str, ...], list[Fault]]:
             faults.add(number, *fault)
         else:
             templates[normal(template)] = None
-    if not templates and not faults.found:
+    if not templates and not faults.entries:
         faults.add(None, "holds no templates", f"one template per line, {PLACEHOLDER} for the label")
     return tuple(templates), faults.in_order()
 
@@ -156,7 +156,7 @@ def parse_json_prompts(text: str, source: str, key: str | None = None) -> tuple[
         faults.add(None, "not a template file: numbers too long or nesting too deep", _JSON_SHAPE)
     else:
         return reader.read(node if key is None else reader.pick(node, key)), faults.in_order()
-    return JsonPrompts((), {}), faults.found
+    return JsonPrompts((), {}), faults.entries
 
 
 class _JsonMembers(list[tuple[str, object]]):
@@ -219,7 +219,7 @@ class _JsonReader:
         """Return the prompts of a list of templates or of an object of labels."""
         if isinstance(node, _JsonList):
             templates = self._texts(node, whole=False)
-            if not templates and not self._faults.found:
+            if not templates and not self._faults.entries:
                 self._faults.add(node.line, "holds no templates", _JSON_SHAPE)
             return JsonPrompts(templates, {})
         if isinstance(node, _JsonObject):
@@ -247,7 +247,7 @@ class _JsonReader:
                     self._faults.add(key.line, f"no prompts for {quoted(label)}")
             else:
                 self._faults.add(key.line, f"the prompts of {quoted(label)} are not a list", _JSON_SHAPE)
-        if not prompts and not self._faults.found:
+        if not prompts and not self._faults.entries:
             self._faults.add(None, "holds no prompts", _JSON_SHAPE)
         return prompts
 

@@ -296,7 +296,7 @@ class Session:
             self.cache.keep_note(self._key_of_model, MODEL_NOTE, self.info.name)
         if self.on_gpu is not None:
             self.console.debug(f"{self.on_gpu.decoded:,} of {self.on_gpu.received:,} JPEGs were decoded on the GPU")
-        if self.model.lacks_bundle is not None:
+        if self.model.encoder_to_export is not None:
             from clipcli.models.auto_export import export_if_due
 
             export_if_due(self.model)

@@ -93,7 +93,7 @@ def test_weights_are_packed_when_that_pays(exported, monkeypatch, expected_image
     encoder = onnx.load(exported, expected_images=expected_images)
     batch = contract.pixels(encoder, onnx.BULK_ROWS // 2)
     vectors = [encoder.encode_images(batch) for _ in range(4)]
-    assert [bulk for _, bulk in opened] == sessions
+    assert [packed for _, packed in opened] == sessions
     assert np.abs(unit_length(vectors[0]) - unit_length(vectors[-1])).max() <= 1e-5
 
 
@@ -106,16 +106,16 @@ def test_threads_are_no_more_than_the_cores_that_may_be_used(monkeypatch, asked,
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
     monkeypatch.setattr(onnx.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(devices, "usable_cores", lambda: usable)
-    assert onnx._threads(bulk=False) == threads
+    assert onnx._threads(packed=False) == threads
 
 
 def _watch(monkeypatch) -> list[tuple[str, bool]]:
     opened: list[tuple[str, bool]] = []
     real = onnx.open_graph
 
-    def watched(path, *, bulk):
-        opened.append((path.name, bulk))
-        return real(path, bulk=bulk)
+    def watched(path, *, packed):
+        opened.append((path.name, packed))
+        return real(path, packed=packed)
 
     monkeypatch.setattr(onnx, "open_graph", watched)
     return opened

@@ -1,10 +1,11 @@
-"""Arguments, folders and lists: what is taken, in what order, under what name."""
+"""Which images arguments, folders, lists and shards stand for, in which order and under which names."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipcli.errors import InputsError, UsageError
-from clipcli.inputs.collect import collect
+from clipcli.inputs.collect import Listing, collect, parse_shard, shard_of
 from clipcli.inputs.listed_paths import _blocks, _pieces
 from clipcli.inputs.sources.patterns import Globs
 
@@ -245,3 +246,38 @@ def test_an_empty_list_is_an_inputs_error(monkeypatch: pytest.MonkeyPatch):
 def test_a_missing_list_is_named():
     with pytest.raises(InputsError, match="cannot read the list nowhere"):
         names(files_from=["nowhere"])
+
+
+PHOTOS = [f"photos/{number}.jpg" for number in range(1000)]
+
+
+def test_every_name_is_in_one_shard_and_shards_have_similar_sizes():
+    shares = [[name for name in PHOTOS if shard_of(name, 4) == index] for index in (1, 2, 3, 4)]
+    assert sorted(chain.from_iterable(shares)) == sorted(PHOTOS)
+    assert all(200 < len(share) < 300 for share in shares)
+
+
+def test_the_hash_never_changes():
+    assert [shard_of(name, 7) for name in ("a.png", "ü.png", "bytes\udcff.png", "")] == [2, 3, 5, 2]
+
+
+def test_a_listing_gives_positions_and_the_same_digest_to_every_shard():
+    listings = [Listing(PHOTOS, str, index, 3) for index in (1, 2, 3)]
+    passed = [list(listing) for listing in listings]
+    assert sorted(chain.from_iterable(passed)) == list(enumerate(PHOTOS))
+    assert len({(listing.digest, listing.count) for listing in listings}) == 1
+    whole = Listing(PHOTOS, str)
+    assert list(whole) == list(enumerate(PHOTOS))
+    other = Listing(PHOTOS[::-1], str)
+    list(other)
+    assert whole.digest == listings[0].digest != other.digest
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "a/b", "-1/4", "1/4/5"])
+def test_refused_shards(text):
+    with pytest.raises(UsageError):
+        parse_shard(text)
+
+
+def test_a_shard_is_parsed():
+    assert parse_shard("2/16") == (2, 16)

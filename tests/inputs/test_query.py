@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipcli.errors import UsageError
-from clipcli.inputs.query import example, literal, looks_like_image, parse_query, read_query
+from clipcli.inputs.query import image_query, looks_like_image, parse_query, read_query, words_query
 
 
 def terms(source):
@@ -112,8 +112,8 @@ def test_how_a_query_was_understood_can_be_said():
 
 
 def test_literal_text_and_images_are_not_read_as_expressions():
-    assert literal("a - b").terms[0].text == "a - b"
-    assert example("a - b.jpg").images == ("a - b.jpg",)
+    assert words_query("a - b").terms[0].text == "a - b"
+    assert image_query("a - b.jpg").images == ("a - b.jpg",)
     assert not looks_like_image("a.jpg")
 
 

@@ -13,7 +13,7 @@ from clipcli.inputs.text_files import Fault, Faults, content_lines, escape, plai
 
 def lines(text):
     faults = Faults("f")
-    return [(number, plain(line)) for number, line in content_lines(text, faults)], faults.found
+    return [(number, plain(line)) for number, line in content_lines(text, faults)], faults.entries
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
@@ -109,9 +109,9 @@ def test_the_first_fault_speaks_and_the_others_are_counted():
     faults = Faults("f.txt")
     faults.add(2, "wrong", "do this")
     with pytest.raises(LabelsError, match=r"^f\.txt:2: wrong$") as one:
-        refuse(faults.found, LabelsError, see_all="look")
+        refuse(faults.entries, LabelsError, see_all="look")
     assert one.value.hint == "do this"
     faults.add(3, "worse")
     with pytest.raises(LabelsError, match=r"^f\.txt:2: wrong \(and 1 more fault\)$") as two:
-        refuse(faults.found, LabelsError, see_all="look")
+        refuse(faults.entries, LabelsError, see_all="look")
     assert two.value.hint == "do this; look"

@@ -67,7 +67,7 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def at_once(auto: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the background process does is done before the run ends, in this process."""
-    monkeypatch.setattr(exporting, "_give_way", lambda: None)
+    monkeypatch.setattr(exporting, "_lower_priority", lambda: None)
     monkeypatch.setattr(exporting, "_spawn", exporting.main)
 
 
@@ -154,7 +154,7 @@ def test_a_copy_is_made_once(random_model: str, folder: Path, at_once: None, mon
 
 
 @pytest.mark.parametrize(
-    ("auto_export", "ci", "wanted"),
+    ("auto_export", "ci", "is_enabled"),
     [
         (None, None, True),
         (None, "true", False),
@@ -168,12 +168,12 @@ def test_a_copy_is_made_once(random_model: str, folder: Path, at_once: None, mon
         ("off", None, False),
     ],
 )
-def test_what_turns_it_off(auto_export: str | None, ci: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch):
+def test_what_turns_it_off(auto_export: str | None, ci: str | None, is_enabled: bool, monkeypatch: pytest.MonkeyPatch):
     for name, value in (("CLIPCLI_AUTO_EXPORT", auto_export), ("CI", ci)):
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert exporting._is_wanted() is wanted
+    assert exporting._is_enabled() is is_enabled
 
 
 def test_in_ci_no_copy_is_made_and_nothing_is_said(
@@ -252,7 +252,7 @@ def test_a_process_that_is_killed_is_followed_by_two_more_and_then_by_one_a_day(
     for _ in range(4):
         assert classify(random_model, folder).code == 0
     assert started == [random_model] * 3
-    assert "3 attempts came to nothing" in classify(random_model, folder, "-v").stderr
+    assert "3 attempts failed" in classify(random_model, folder, "-v").stderr
     os.utime(attempts(random_model), (0, 0))
     classify(random_model, folder)
     assert len(started) == 4

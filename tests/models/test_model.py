@@ -193,9 +193,9 @@ def test_another_device_is_another_record(random_model: str, monkeypatch: pytest
     """A GPU that comes or goes does not leave the precision of the other behind."""
     monkeypatch.setattr("clipcli.models.model.accelerator", lambda: None)
     Model(Choice(random_model), Console()).encoder  # noqa: B018 - loads
-    assert Model(Choice(random_model), Console()).is_known
+    assert Model(Choice(random_model), Console()).is_described
     monkeypatch.setattr("clipcli.models.model.accelerator", lambda: "cuda")
-    assert not Model(Choice(random_model), Console()).is_known
+    assert not Model(Choice(random_model), Console()).is_described
 
 
 @pytest.mark.parametrize(

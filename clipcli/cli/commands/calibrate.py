@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from clipcli.options.calibrate import CalibrateOptions
-from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, RunOptions
+from clipcli.options.shared import InputOptions, LabelOptions, ModelOptions, RunOptions, is_on_command_line
 
 EVERYDAY = (
     "output", "labels", "labels_file", "prompts", "expect_from", "objective", "target_precision", "multi_label",
@@ -36,8 +36,7 @@ def calibrate(
 
     console = run.console()
     job, output = plan(inputs, labels, options, console), parse_output(options.format, None)
-    source = context.get_parameter_source("model")
-    is_named = source is not None and source.name == "COMMANDLINE"
+    is_named = is_on_command_line(context, "model")
     choice = model_of_vectors(job.job.stored, model, console, is_named=is_named).choice()
     opened = open_session(choice, console, run.session(inputs), expected_images=job.total)
     raise typer.Exit(execute(job, opened, lambda _: open_writer(output), console))

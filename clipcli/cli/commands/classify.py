@@ -15,6 +15,7 @@ from clipcli.options.shared import (
     OutputOptions,
     ReportOptions,
     RunOptions,
+    is_on_command_line,
 )
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def classify(
         job = plan_boxes(regions.boxes, inputs, labels, score, check, console=console, carried=carried)
     else:
         job = plan_command(inputs, labels, score, check, console, keep=carried.names, where=carried.condition())
-    source = context.get_parameter_source("model")
-    is_named = source is not None and source.name == "COMMANDLINE"
+    is_named = is_on_command_line(context, "model")
     choice = model_of_vectors(job.stored, model, console, is_named=is_named).choice()
     output, job.reporting = out.parse(null=inputs.null), reports.parse()
     opened = open_session(choice, console, run.session(inputs), expected_images=job.total)

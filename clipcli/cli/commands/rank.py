@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from clipcli.options.rank import CorpusOptions, HitOptions, KeepOptions, QueryOptions, RecallOptions
-from clipcli.options.shared import CarriedOptions, ModelOptions, OutputOptions, RunOptions
+from clipcli.options.shared import CarriedOptions, ModelOptions, OutputOptions, RunOptions, is_on_command_line
 
 EVERYDAY = (
     "query", "image", "queries", "top_k", "min_score", "relevant", "copy_to", "report", "preview", "relevance",
@@ -42,8 +42,7 @@ def rank(
 
     console = run.console()
     job = plan(corpus, query, hits, keep, check, console, carry=carried.names, where=carried.condition())
-    source = context.get_parameter_source("model")
-    choice = job.follow(model, is_named=source is not None and source.name == "COMMANDLINE").choice()
+    choice = job.follow(model, is_named=is_on_command_line(context, "model")).choice()
     output = out.parse(null=corpus.null)
     if job.stream is not None and output.format == "auto":  # a table waits for the last row
         output = replace(output, format="tsv")

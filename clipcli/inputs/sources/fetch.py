@@ -9,17 +9,18 @@ import threading
 import time
 import weakref
 from concurrent.futures import wait
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
 from clipcli.core import files
-from clipcli.core.files import read_bytes, read_stream, reason_of
-from clipcli.errors import ImageError
+from clipcli.core.files import read_bytes, read_stream, reason_of, words_of
+from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.filesystems import attempt, file_system, is_url, request_seconds, scheme, stop_event
 from clipcli.inputs.sources.refs import MAX_BYTES
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
 
 class Stream(io.RawIOBase):
@@ -74,6 +75,21 @@ def open_list(path: str) -> IO[bytes]:
     if file.size is None:
         return io.BytesIO(read_object(path))
     return io.BufferedReader(Stream(file, file.size))
+
+
+@contextmanager
+def read_errors(name: str) -> Iterator[None]:
+    """Turn a failure to read a list or table into an InputsError, inside the block.
+
+    Args:
+        name: the list or table in messages, without secrets.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise InputsError(f"{name}: cannot be read: {words_of(error).lower()}") from error
+    except ImageError as error:
+        raise InputsError(f"{name}: cannot be read: {error.reason}") from error
 
 
 _BLOCK: Final = 4 << 20

@@ -14,7 +14,7 @@ from clipcli.core.arrow import check_sizes, no_such_column, pyarrow
 from clipcli.core.files import own_error, read_bytes, reason_of, words_of
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ClipcliError, ImageError, InputsError
-from clipcli.inputs.row_filter import WantedRows
+from clipcli.inputs.row_filter import RowSelector
 from clipcli.inputs.sources.fetch import open_random, read_object
 from clipcli.inputs.sources.filesystems import attempt, driver_message, is_url
 from clipcli.inputs.sources.refs import MAX_BYTES, NO_FIELDS, ImageRef
@@ -157,13 +157,15 @@ def images(
     """
     table = _opened(path, _state(path))
     column = _column(table, column_name)
-    top = column.name.partition(".bytes")[0] if column.holds == "bytes" else column.name
-    carried = [field.name for field in table.file.schema_arrow if not is_bytes(field.type) or field.name == top]
-    rows_wanted = WantedRows(where, carried, kept_columns(table.shown, keep, carried, but=top))
+    image_column = column.name.partition(".bytes")[0] if column.holds == "bytes" else column.name
+    carried = [
+        field.name for field in table.file.schema_arrow if not is_bytes(field.type) or field.name == image_column
+    ]
+    row_selector = RowSelector(where, carried, kept_columns(table.shown, keep, carried, except_column=image_column))
     number = 0
     for group, rows in enumerate(table.groups):
         try:
-            fields = map(rows_wanted.fields, table.fields(group, rows_wanted.columns, rows))
+            fields = map(row_selector.fields, table.fields(group, row_selector.columns, rows))
             if column.holds == "paths":
                 yield from _paths(table, column.name, group, number, fields)
             else:

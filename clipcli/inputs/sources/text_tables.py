@@ -16,11 +16,11 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from clipcli.core.arrow import no_such_column
 from clipcli.core.decode import DecodeError, parse_json
-from clipcli.core.files import read_lines, words_of
+from clipcli.core.files import read_lines
 from clipcli.core.redaction import redact_url
-from clipcli.errors import ImageError, InputsError, did_you_mean
-from clipcli.inputs.row_filter import WantedRows
-from clipcli.inputs.sources.fetch import open_list
+from clipcli.errors import InputsError, did_you_mean
+from clipcli.inputs.row_filter import RowSelector
+from clipcli.inputs.sources.fetch import open_list, read_errors
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.refs import INSIDE, TEXT_TABLES, ImageRef, ListedPath, has_suffix
 
@@ -67,20 +67,17 @@ def read_rows(
         UsageError: the condition names a column that does not exist.
     """
     table_name = redact_url(path)
-    try:
-        with open_list(path) as stream:
-            names, records = read_records(stream, path, table_name)
-            chosen = column_of(table_name, column, names, IMAGE_COLUMNS)
-            wanted = WantedRows(where, names, kept_columns(table_name, keep, names, but=chosen))
-            for number, record in enumerate(records):
-                fields = wanted.fields(record.values) if record.problem is None else wanted.carried(record.values)
-                if fields is None:
-                    continue
-                yield _reference(path, f"{table_name}/{number}", record, chosen, fields)
-    except (OSError, ValueError) as error:
-        raise InputsError(f"{table_name}: cannot be read: {words_of(error).lower()}") from error
-    except ImageError as error:
-        raise InputsError(f"{table_name}: cannot be read: {error.reason}") from error
+    with read_errors(table_name), open_list(path) as stream:
+        names, records = read_records(stream, path, table_name)
+        image_column = column_of(table_name, column, names, IMAGE_COLUMNS)
+        row_selector = RowSelector(where, names, kept_columns(table_name, keep, names, except_column=image_column))
+        for number, record in enumerate(records):
+            fields = (
+                row_selector.fields(record.values) if record.problem is None else row_selector.carried(record.values)
+            )
+            if fields is None:
+                continue
+            yield _reference(path, f"{table_name}/{number}", record, image_column, fields)
 
 
 def is_text_table(path: str) -> bool:
@@ -91,13 +88,8 @@ def is_text_table(path: str) -> bool:
 def header_of(path: str) -> list[str]:
     """Return the names of a table's columns. Raises InputsError."""
     table_name = redact_url(path)
-    try:
-        with open_list(path) as stream:
-            return list(read_records(stream, path, table_name)[0])
-    except (OSError, ValueError) as error:
-        raise InputsError(f"{table_name}: cannot be read: {words_of(error).lower()}") from error
-    except ImageError as error:
-        raise InputsError(f"{table_name}: cannot be read: {error.reason}") from error
+    with read_errors(table_name), open_list(path) as stream:
+        return list(read_records(stream, path, table_name)[0])
 
 
 def is_image_list(path: str) -> bool:
@@ -128,19 +120,19 @@ def column_of(table_name: str, column: str | None, names: Sequence[str], usual: 
     raise no_such_column(table_name, None, list(names))
 
 
-def kept_columns(table_name: str, keep: Sequence[str], names: Sequence[str], *, but: str) -> list[str]:
+def kept_columns(table_name: str, keep: Sequence[str], names: Sequence[str], *, except_column: str) -> list[str]:
     """Return the columns to keep, each once, in the order given.
 
     Raises:
         InputsError: the table lacks one of them.
     """
-    other_names = [name for name in names if name != but]
-    chosen = dict.fromkeys(chain.from_iterable(other_names if name == ALL_COLUMNS else [name] for name in keep))
-    for name in chosen:
+    other_names = [name for name in names if name != except_column]
+    kept = dict.fromkeys(chain.from_iterable(other_names if name == ALL_COLUMNS else [name] for name in keep))
+    for name in kept:
         if name not in names:
             hint = did_you_mean(name, names) or "its columns are " + ", ".join(names)
             raise InputsError(f"{table_name}: has no column {name}", hint=hint)
-    return list(chosen)
+    return list(kept)
 
 
 def beside(table: str, path: str) -> str:

@@ -112,7 +112,7 @@ class Planner:
         return [planned for spec in chosen for planned in self._plan(spec)]
 
     def _plan(self, spec: CheckSpec) -> Iterator[Planned]:
-        position = f"{self.config.place(spec)}: check {printable(spec.name)}"
+        position = f"{self.config.location(spec)}: check {printable(spec.name)}"
         with named(position):
             narrow = self.scope.narrows(spec, self.config)
             if spec.pairs:

@@ -79,7 +79,7 @@ class StoredVectors:
             file.require_model(info)
         count = 0
         for file in self.files:
-            kept = kept_columns(str(file.path), self.keep, file.column_names, but="")
+            kept = kept_columns(str(file.path), self.keep, file.column_names, except_column="")
             start, held = 0, None if self.where is None else file.rows_where(self.where)
             for rows in file.read(_ROWS, fields=bool(kept)):
                 file.check(start, rows)

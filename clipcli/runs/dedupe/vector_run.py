@@ -145,7 +145,7 @@ class VectorDedupeRun:
         for file in self.files:
             if number < len(file):
                 fields = file.fields[number] if file.info.columns else {}
-                names = kept_columns(str(file.path), self.kept, file.column_names, but="")
+                names = kept_columns(str(file.path), self.kept, file.column_names, except_column="")
                 return {name: fields.get(name) for name in names}
             number -= len(file)
         raise IndexError(number)

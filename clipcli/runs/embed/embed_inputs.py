@@ -262,18 +262,18 @@ def print_estimate(session: Session, source: EmbedInputs[Input], shard: tuple[in
         UnknownModelError: there is no such model.
     """
     model = session.model
-    is_known = model.is_known
-    if not is_known:
+    is_described = model.is_described
+    if not is_described:
         check_name(model.spec, ALIAS_NAMES)
     work = WorkEstimate(source.kind, model_bytes=_model_bytes(model))
     inputs = (item for _, item in Listing(source.inputs, source.name_of, *shard))
     while batch := list(islice(inputs, _INPUTS_AT_ONCE)):
         work.inputs += len(batch)
         texts = [item.text for item in batch if isinstance(item, TextRef) and item.problem is None]
-        _add_images(work, session if is_known else None, [item for item in batch if isinstance(item, ImageRef)])
-        if is_known and texts:
+        _add_images(work, session if is_described else None, [item for item in batch if isinstance(item, ImageRef)])
+        if is_described and texts:
             work.cached += session.count_kept(texts, source.prompts)
-    work.speed = _known_speed(session, source.kind) if is_known else None
+    work.speed = _known_speed(session, source.kind) if is_described else None
     with open_target(None) as target:
         target.write("".join(f"{line}\n" for line in work.lines()).encode("utf-8"))
 
@@ -310,7 +310,7 @@ def _known_speed(session: Session, kind: Kind) -> float | None:
 
 def _model_bytes(model: Model) -> int | None:
     """Return the model's size from its record or bundle, else four bytes per published parameter, else None."""
-    if model.is_known:
+    if model.is_described:
         return model.known_bytes
     published = figures(model.spec.where, model.spec.version) if model.spec.kind == "tag" else None
     megabytes = published.download_megabytes if published else None

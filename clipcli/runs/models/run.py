@@ -155,7 +155,7 @@ def facts(model: Model) -> list[FactRow]:
     Raises:
         ModelError: it cannot be found or loaded.
     """
-    if not model.is_known and (described := _without_weights(model)) is not None:
+    if not model.is_described and (described := _without_weights(model)) is not None:
         return described
     info, scoring = model.info, model.scoring
     head = f"{scoring.activation}, scale {scoring.scale:.4g}" + (f", bias {scoring.bias:.4g}" if scoring.bias else "")

@@ -171,7 +171,10 @@ class FilePart:
         if not self.keep:
             return NO_FIELDS
         fields = self.file.fields[row]
-        return {name: fields.get(name) for name in kept_columns(str(self.file.path), self.keep, list(fields), but="")}
+        return {
+            name: fields.get(name)
+            for name in kept_columns(str(self.file.path), self.keep, list(fields), except_column="")
+        }
 
     def description(self, row: int) -> str:
         """Return file, row and name."""

@@ -19,7 +19,7 @@ from clipcli.core.files import LineTooLongError
 from clipcli.core.vectors import stack, unit_length
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs.collect import ImageRef
-from clipcli.inputs.query import Query, Term, example, literal, parse_query, read_query
+from clipcli.inputs.query import Query, Term, image_query, parse_query, read_query, words_query
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.patterns import has_magic
 from clipcli.inputs.sources.refs import is_image_name
@@ -74,9 +74,9 @@ def read_queries(path: str) -> list[Query]:
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip() and (query := query_of_line(number, line, faults, is_json=is_json))
     ]
-    if not queries and not faults.found:
+    if not queries and not faults.entries:
         faults.add(None, "holds no queries", "one query a line")
-    if faults.found:
+    if faults.entries:
         refuse(faults.in_order(), InputsError)
     return queries
 
@@ -177,7 +177,7 @@ def _plain(number: int, line: str, faults: Faults) -> Query | None:
     if problem := unusable(words):
         faults.add(number, problem, "save the file as UTF-8")
         return None
-    return literal(words)
+    return words_query(words)
 
 
 def _json_query(number: int, line: str, faults: Faults) -> Query | None:
@@ -194,9 +194,9 @@ def _json_query(number: int, line: str, faults: Faults) -> Query | None:
         return None
     (kind, value), key = kinds[0], None if identifier is None else str(identifier)
     if kind == "text":
-        return literal(value, identifier=key)
+        return words_query(value, identifier=key)
     if kind == "image":
-        return example(value, identifier=key)
+        return image_query(value, identifier=key)
     try:
         return replace(parse_query(value), id=key)
     except UsageError as error:
@@ -241,9 +241,9 @@ class QueryStream:
                 if line.strip():
                     queries += self._read(number, line)
             faults = tuple(
-                (f"{fault.source}:{fault.line}", ImageError("read", fault.problem)) for fault in self._faults.found
+                (f"{fault.source}:{fault.line}", ImageError("read", fault.problem)) for fault in self._faults.entries
             )
-            self._faults.found.clear()
+            self._faults.entries.clear()
             if queries or faults:
                 empty = False
                 yield QueryBatch(tuple(self._with_ids(queries)), faults)

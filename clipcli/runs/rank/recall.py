@@ -13,7 +13,7 @@ import numpy as np
 
 from clipcli.core.decode import DecodeError, parse_json
 from clipcli.errors import LabelsError, UsageError, did_you_mean
-from clipcli.inputs.query import Query, example, literal
+from clipcli.inputs.query import Query, image_query, words_query
 from clipcli.inputs.text_files import Fault, Faults, quoted, read_text, refuse, shown_name
 from clipcli.runs.rank.rows import MeasureRow
 from clipcli.tasks.search.flat import UnusableRowError, rows_a_block
@@ -60,9 +60,9 @@ def read_pairs(path: str) -> tuple[ExpectedPair, ...]:
         refuse([text], LabelsError)
     rows = _json_rows(text, faults) if path.lower().endswith((".jsonl", ".ndjson")) else _csv_rows(text, faults)
     pairs = tuple(rows)
-    if not pairs and not faults.found:
+    if not pairs and not faults.entries:
         faults.add(None, "holds no rows", "query,image")
-    if faults.found:
+    if faults.entries:
         refuse(faults.in_order(), LabelsError)
     return pairs
 
@@ -97,7 +97,7 @@ def _pairs(row: Mapping[str, object], line: int, faults: Faults) -> Iterator[Exp
         return
     key = None if identifier is None else str(identifier)
     value = str(row[encoded]) if encoded else str(key)
-    query = example(value, identifier=key) if encoded == "query_image" else literal(value, identifier=key)
+    query = image_query(value, identifier=key) if encoded == "query_image" else words_query(value, identifier=key)
     for name in names:
         yield ExpectedPair(query, str(name), line)
 

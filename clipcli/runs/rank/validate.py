@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clipcli.core.console import RunSummary
 from clipcli.errors import UsageError, VectorsError
 from clipcli.inputs.collect import STDIN, is_stream
-from clipcli.inputs.query import Query, example, read_query
+from clipcli.inputs.query import Query, image_query, read_query
 from clipcli.inputs.sources.patterns import named_files
 from clipcli.inputs.sources.text_tables import ALL_COLUMNS
 from clipcli.output import CarriedColumns
@@ -122,7 +122,7 @@ def _queries(
     """
     if "" in (options.image or []):
         raise UsageError("--image is empty", hint="name the image to look for; is a variable of the shell unset?")
-    queries = [read_query(text) for text in options.query or []] + [example(path) for path in options.image or []]
+    queries = [read_query(text) for text in options.query or []] + [image_query(path) for path in options.image or []]
     queries += read_queries(options.queries) if options.queries and not arrive else []
     if not queries and expected is not None:
         queries += expected.queries

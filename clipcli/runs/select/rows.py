@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
 from clipcli.core.console import printable
-from clipcli.core.files import read_lines, words_of
+from clipcli.core.files import read_lines
 from clipcli.core.redaction import redact_url
-from clipcli.errors import ImageError, InputsError
-from clipcli.inputs.sources.fetch import open_list
+from clipcli.errors import InputsError
+from clipcli.inputs.sources.fetch import open_list, read_errors
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.parquet import Table
 from clipcli.inputs.sources.refs import INSIDE, TABLES, has_suffix
@@ -179,7 +179,7 @@ def open_table(path: str) -> Iterator[TableRecords]:
         InputsError: it cannot be read, now or while its rows are taken.
     """
     shown = "stdin" if path == STDIN else redact_url(path)
-    try:
+    with read_errors(shown):
         if has_suffix(path, TABLES):
             table = Table(path)
             yield TableRecords(shown, list(table.schema.names), _parquet_records(table))
@@ -187,10 +187,6 @@ def open_table(path: str) -> Iterator[TableRecords]:
             with _open_stream(path) as stream:
                 name = "rows.jsonl" if path == STDIN else path
                 yield TableRecords(shown, *read_records(stream, name, shown))
-    except (OSError, ValueError) as error:
-        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
-    except ImageError as error:
-        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
 
 
 def _open_stream(path: str) -> IO[bytes]:
@@ -252,14 +248,9 @@ def _tsv_records(path: str, shown: str, columns: Sequence[str]) -> Iterator[Tabl
 
 
 def _tsv_lines(path: str, shown: str) -> Iterator[list[str]]:
-    try:
-        with open_list(path) as stream:
-            for line in read_lines(stream, _LONGEST_LINE):
-                yield line.decode("utf-8", "surrogateescape").rstrip("\r\n").split("\t")
-    except (OSError, ValueError) as error:
-        raise InputsError(f"{shown}: cannot be read: {words_of(error).lower()}") from error
-    except ImageError as error:
-        raise InputsError(f"{shown}: cannot be read: {error.reason}") from error
+    with read_errors(shown), open_list(path) as stream:
+        for line in read_lines(stream, _LONGEST_LINE):
+            yield line.decode("utf-8", "surrogateescape").rstrip("\r\n").split("\t")
 
 
 class ChosenRows:
