@@ -85,7 +85,10 @@ def parse_row(record: object) -> PlanRow | None:
 
     Raises:
         BadRowError: the line is not a row, has another version, or an invalid value.
+        DecodeError: it is an array.
     """
+    if isinstance(record, list):
+        raise DecodeError("an array, not an object")
     if not isinstance(record, dict):
         raise BadRowError("not a JSON object")
     if "error" in record and "group" not in record:
@@ -94,6 +97,7 @@ def parse_row(record: object) -> PlanRow | None:
         raise BadRowError("not a row of a plan: it has no field 'plan'")
     if record["plan"] != VERSION or isinstance(record["plan"], bool):
         raise BadRowError(f"a plan of version {record['plan']!r}; this clipcli reads version {VERSION}")
+    record = _with_whole_numbers(record)
     _check_values(record)
     image = record["image"] if is_url(record["path"]) else named(record["image"], record["path"])
     return PlanRow(
@@ -102,6 +106,12 @@ def parse_row(record: object) -> PlanRow | None:
         record.get("protected") is True, record.get("distinct") is True,
         page if isinstance(page := record.get("page"), str) else "",
     )  # fmt: skip
+
+
+def _with_whole_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn 1.0 back into 1, where a tool that edited the plan wrote whole numbers as floats (pandas does)."""
+    floats = {name: record.get(name) for name, kind in _REQUIRED.items() if kind is int}
+    return {**record, **{name: int(x) for name, x in floats.items() if isinstance(x, float) and x.is_integer()}}
 
 
 def _is_whole(value: int, kind: object) -> bool:
@@ -193,7 +203,7 @@ def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
     except DecodeError as error:
         raise PlanError(
             f"{path}, line {number}: {error}",
-            hint="a plan has one object per line; clipcli dedupe -o plan.jsonl writes one",
+            hint="a plan has one object per line; of an array in several lines: jq -c '.[]' plan.json > plan.jsonl",
         ) from error
     except (OSError, ValueError) as error:
         raise PlanError(f"{path}: {reason_of(error)}", hint="clipcli dedupe -o FILE.jsonl writes a plan") from error

@@ -56,6 +56,39 @@ def test_nothing_is_touched_without_yes(tree, plan):
     assert snapshot(tree.parent) == before
 
 
+def doubles(number: str) -> float:
+    """A number as a program reads it that has only doubles."""
+    return float(number)
+
+
+def digits(number: str) -> int:
+    """A number as jq 1.6 and JavaScript write it: 17 significant digits, then zeros."""
+    return int(format(float(number), ".17g").partition("e")[0].replace(".", "").ljust(len(number), "0"))
+
+
+@pytest.mark.parametrize("read", [doubles, digits])
+@pytest.mark.parametrize("action", ["trash", "move", "hardlink"])
+def test_a_plan_may_be_edited_with_tools_that_have_only_doubles(tree, plan, read, action):
+    before = snapshot(tree)
+    rows = [json.loads(line, parse_int=read) for line in plan.read_text().splitlines()]
+    assert any(int(row["mtime_ns"]) != (tree / row["path"]).stat().st_mtime_ns for row in rows)
+    plan.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert states(apply(plan, action if action != "move" else f"move:{tree.parent / 'away'}")) == {
+        "b.png": "done", "c.png": "done",
+    }  # fmt: skip
+    assert run("undo", f"{plan}.journal").code == 0
+    assert snapshot(tree) == before
+
+
+def test_a_plan_as_an_array_of_several_lines_says_how_to_make_lines(plan):
+    rows = [json.loads(line) for line in plan.read_text().splitlines()]
+    for indent in (None, 2):
+        plan.write_text(json.dumps(rows, indent=indent))
+        result = run("apply", plan)
+        assert result.code == 4
+        assert "jq -c '.[]'" in result.stderr
+
+
 @pytest.mark.parametrize("action", ["trash", "move", "hardlink", "symlink", "delete"])
 def test_done_and_taken_back(tree, plan, tmp_path, action):
     before = snapshot(tree)
