@@ -30,7 +30,7 @@ from PIL import Image, ImageOps
 
 from clipcli.core.console import Console
 from clipcli.core.vectors import Vectors, unit_length
-from clipcli.runs.dedupe.candidates import propose_by_vectors
+from clipcli.runs.dedupe.candidates import index_by_vectors
 from clipcli.tasks.dedupe.clusters import Search, group
 from clipcli.tasks.dedupe.ivf import join_self_approximately
 from clipcli.tasks.dedupe.join import _COLUMNS, _ROWS, join_self
@@ -146,7 +146,7 @@ def bench_same(rows: int) -> Figures:
     vectors = np.repeat(unit_length(np.random.default_rng(0).standard_normal((1, DIM))), rows, axis=0)
 
     def work() -> int:
-        proposer = propose_by_vectors(vectors, 0.9, Console(quiet=True))
+        proposer = index_by_vectors(vectors, 0.9, Console(quiet=True))
         search = Search(8, proposer.kind)
         found = group(np.arange(rows), rows, proposer.partners, lambda _row, others: np.ones(len(others), bool), search)
         return len(np.unique(found.leader))

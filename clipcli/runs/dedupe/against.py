@@ -1,4 +1,4 @@
-"""One set against a reference set: every query finds its best reference, and nothing is compared within a set."""
+"""`dedupe --against`: find the best reference of each input. Nothing is compared within one of the two sets."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def inner_reference(folders: Sequence[str], against: str | None) -> str | None:
 
 
 def outside(refs: Iterable[ImageRef], folder: str | None) -> Iterator[ImageRef]:
-    """Yield the images that do not lie in a folder: what lies in the reference is a reference."""
+    """Yield the images that do not lie in the reference folder; those that do are references, not inputs."""
     for ref in refs:
         if folder is None or ref.source is not None or not is_inside(resolve(ref.path), folder):
             yield ref
@@ -65,9 +65,12 @@ def is_vector_file(path: str | None) -> bool:
 
 
 def add_vectors(path: str, session: Session, collection: Collection, threshold: float, console: Console) -> int:
-    """Add the rows that come near any image of the collection; the others can match nothing. Return how many there are.
+    """Add the rows of a vector file that are near any image of the collection; the others cannot match.
 
-    The file is read block by block; it need not fit into memory.
+    The file is read in blocks, so it need not fit into memory.
+
+    Returns:
+        The number of rows of the file.
 
     Raises:
         VectorsError: damaged, or made by another model.
@@ -94,13 +97,13 @@ def add_vectors(path: str, session: Session, collection: Collection, threshold: 
 
 
 def _near(images: RowSource, file: VectorFile, threshold: float, console: Console) -> Callable[[Vectors], Indices]:
-    """A function that says which rows of a block come near any image: exact, or by way of cells of the images."""
+    """Return a function that finds the rows of a block that are near any image, exactly or by an IVF index."""
     if exact_is_quick(len(images) * len(file)):
         return lambda vectors: np.unique(join_sets(VectorSource(vectors), images, threshold, limit=1).first)
-    wanted = sample_of(len(file))
-    some = [vectors[wanted[(wanted >= start) & (wanted < start + len(vectors))] - start]
-            for start, vectors in _blocks(file)]  # fmt: skip
-    finder = IvfFinder.of(images, threshold, np.concatenate(some), len(file))
+    rows = sample_of(len(file))
+    sample = [vectors[rows[(rows >= start) & (rows < start + len(vectors))] - start]
+              for start, vectors in _blocks(file)]  # fmt: skip
+    finder = IvfFinder.of(images, threshold, np.concatenate(sample), len(file))
     console.info(f"approximate search of {len(file):,} references in {len(images):,} images: {finder.recall}")
 
     def find(vectors: Vectors) -> Indices:
@@ -116,14 +119,14 @@ def _blocks(file: VectorFile) -> Iterator[tuple[int, Vectors]]:
         yield start, vectors if file.info.unit_length else unit_length(vectors)
 
 
-_A_QUERY: Final = 16
-"""References that one query is compared with on its pixels, the most alike first."""
+_COMPARED_PER_QUERY: Final = 16
+"""References that a query is compared with by pixels, the closest first."""
 _QUERIES_AT_ONCE: Final = 64
 
 
-def match(decider: Grouper, console: Console) -> list[Group]:
-    """Groups that are led by a reference, by its path; their members are the queries that it fits best."""
-    contents = decider.contents
+def match(grouper: Grouper, console: Console) -> list[Group]:
+    """Return one group per matched reference, sorted by its path; the members are the queries that match it best."""
+    contents = grouper.contents
     references = np.array([n for n, c in enumerate(contents) if any(f.reference for f in c.files)], np.int64)
     queries = np.array([n for n, c in enumerate(contents) if not any(f.reference for f in c.files)], np.int64)
     members: dict[int, list[GroupMember]] = defaultdict(list)
@@ -131,56 +134,59 @@ def match(decider: Grouper, console: Console) -> list[Group]:
         if not all(file.reference for file in contents[number].files):
             members[number] = []
     with console.progress(len(queries), doing="comparing") as advance:
-        for _query, best in _best_of_each(decider, queries, references, console):
+        for _query, best in _best_of_each(grouper, queries, references, console):
             if best is not None:
                 members[best[0]].append(best[1])
             advance(1)
-    found = [Group(head, tuple(some)) for head, some in members.items()]
-    return sorted(found, key=lambda one: decider.best(one.leader).path)
+    groups = [Group(head, tuple(queries)) for head, queries in members.items()]
+    return sorted(groups, key=lambda group: grouper.best(group.leader).path)
 
 
 def _best_of_each(
-    decider: Grouper, queries: Indices, references: Indices, console: Console
+    grouper: Grouper, queries: Indices, references: Indices, console: Console
 ) -> Iterator[tuple[int, tuple[int, GroupMember] | None]]:
     if not len(queries) or not len(references):
         yield from ((query, None) for query in queries.tolist())
         return
-    by_pixels = _by_sketches(decider, queries, references, console)
-    by_vectors = _by_vectors(decider, queries, references, console)
+    by_pixels = _by_sketches(grouper, queries, references, console)
+    by_vectors = _by_vectors(grouper, queries, references, console)
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        some = queries[start : start + _QUERIES_AT_ONCE].tolist()
-        pictures = {query: _told_together(decider, query, islice(by_pixels.of(query), _A_QUERY)) for query in some}
-        decider.looker.compare_all((query, number) for query in some for number in pictures[query])
-        for query in some:
-            fits = [(number, _by_picture(decider, query, number)) for number in pictures[query]]
-            alike = [] if by_vectors is None else _told_together(decider, query, islice(by_vectors.of(query), _A_QUERY))
-            fits += [(number, _by_cosine(decider, query, number)) for number in alike]
-            yield query, _best(decider, query, fits)
+        batch = queries[start : start + _QUERIES_AT_ONCE].tolist()
+        pictures = {
+            query: _unmarked(grouper, query, islice(by_pixels.of(query), _COMPARED_PER_QUERY)) for query in batch
+        }
+        grouper.signatures.compare_all((query, number) for query in batch for number in pictures[query])
+        for query in batch:
+            matches = [(number, _by_picture(grouper, query, number)) for number in pictures[query]]
+            if by_vectors is not None:
+                similar = _unmarked(grouper, query, islice(by_vectors.of(query), _COMPARED_PER_QUERY))
+                matches += [(number, _by_cosine(grouper, query, number)) for number in similar]
+            yield query, _best(grouper, query, matches)
 
 
-def _told_together(decider: Grouper, query: int, numbers: Iterable[int]) -> list[int]:
-    """Return those that nobody called different."""
-    return [number for number in numbers if not decider.apart(query, number)]
+def _unmarked(grouper: Grouper, query: int, numbers: Iterable[int]) -> list[int]:
+    """Return those that the user has not marked as different from the query."""
+    return [number for number in numbers if not grouper.marked_different(query, number)]
 
 
 @dataclass(frozen=True)
 class _Partners:
-    """References of each query by one join, the nearest first."""
+    """Candidate references of each query, from one join of unique rows, the closest first."""
 
     kind: Indices
-    """(contents,) which of the rows that were joined each content is."""
+    """(contents,) content → its unique row (its kind): a million equal rows cost as much as one."""
     members: Indices
-    """References, by kind."""
-    starts: Indices
-    """Kind → its first place in `members`."""
+    """Numbers of the references, sorted by kind."""
+    member_starts: Indices
+    """Kind → its first index in `members`."""
     partners: Indices
-    """Kinds of references, by the kind of the query and then by cosine."""
-    places: Indices
-    """Kind → its first place in `partners`."""
+    """Kinds of references, sorted by the kind of the query, then by cosine."""
+    partner_starts: Indices
+    """Kind → its first index in `partners`."""
 
     @classmethod
     def of_pairs(cls, kind: Indices, references: Indices, pairs: Pairs) -> _Partners:
-        """From pairs of kinds; a million equal rows are one kind, so that they cost no more than one."""
+        """Return the candidates from pairs of kinds of queries and references."""
         members = references[np.argsort(kind[references], kind="stable")]
         order = np.lexsort((pairs.second, -pairs.cosine, pairs.first))
         kinds = np.arange(int(kind.max()) + 2)
@@ -188,59 +194,59 @@ class _Partners:
                    np.searchsorted(pairs.first[order], kinds))  # fmt: skip
 
     def of(self, query: int) -> Iterator[int]:
-        """References that may match."""
+        """Yield the references that may match a query, the closest first."""
         kind = int(self.kind[query])
-        for partner in self.partners[self.places[kind] : self.places[kind + 1]].tolist():
-            yield from self.members[self.starts[partner] : self.starts[partner + 1]].tolist()
+        for partner in self.partners[self.partner_starts[kind] : self.partner_starts[kind + 1]].tolist():
+            yield from self.members[self.member_starts[partner] : self.member_starts[partner + 1]].tolist()
 
 
-def _by_sketches(decider: Grouper, queries: Indices, references: Indices, console: Console) -> _Partners:
-    looker = decider.looker
-    kinds = kinds_of(looker.facts, len(decider.contents))
-    pairs = pairs_between(looker.facts, kinds, queries, references, console, turns=looker.turns)
-    alone = np.unique(np.intersect1d(kinds.kind[queries], kinds.kind[references]))
-    alone = np.array([kind for kind in alone.tolist() if int(kinds.firsts[kind]) in looker.facts], np.int64)
-    same = np.ones(len(alone), np.float32)
-    every = Pairs(np.concatenate([pairs.first, alone]), np.concatenate([pairs.second, alone]),
-                  np.concatenate([pairs.cosine, same]), pairs.crowded)  # fmt: skip
-    return _Partners.of_pairs(kinds.kind, references, every)
+def _by_sketches(grouper: Grouper, queries: Indices, references: Indices, console: Console) -> _Partners:
+    signatures = grouper.signatures
+    kinds = kinds_of(signatures.facts, len(grouper.contents))
+    pairs = pairs_between(signatures.facts, kinds, queries, references, console, turns=signatures.turns)
+    # A join gives pairs of different kinds; a query and a reference of one kind match as well.
+    shared = np.intersect1d(kinds.kind[queries], kinds.kind[references])
+    shared = np.array([kind for kind in shared.tolist() if int(kinds.firsts[kind]) in signatures.facts], np.int64)
+    pairs = Pairs(np.concatenate([pairs.first, shared]), np.concatenate([pairs.second, shared]),
+                  np.concatenate([pairs.cosine, np.ones(len(shared), np.float32)]), pairs.crowded)  # fmt: skip
+    return _Partners.of_pairs(kinds.kind, references, pairs)
 
 
-def _by_vectors(decider: Grouper, queries: Indices, references: Indices, console: Console) -> _Partners | None:
-    """References that are similar; None where that is not asked."""
-    if decider.vectors is None or not includes(decider.level, "similar"):
+def _by_vectors(grouper: Grouper, queries: Indices, references: Indices, console: Console) -> _Partners | None:
+    """Return the candidates for *similar*; None if that level was not asked for."""
+    if grouper.vectors is None or not includes(grouper.level, "similar"):
         return None
-    kinds = collapse(decider.vectors)
-    ours, theirs = np.unique(kinds.kind[queries]), np.unique(kinds.kind[references])
-    first, second = (VectorSource(decider.vectors, kinds.firsts[some]) for some in (ours, theirs))
-    pairs = join_between(first, second, decider.thresholds.similar, console, "vectors")
-    return _Partners.of_pairs(kinds.kind, references, pairs.renamed(ours, theirs))
+    kinds = collapse(grouper.vectors)
+    query_kinds, reference_kinds = np.unique(kinds.kind[queries]), np.unique(kinds.kind[references])
+    first, second = (VectorSource(grouper.vectors, kinds.firsts[rows]) for rows in (query_kinds, reference_kinds))
+    pairs = join_between(first, second, grouper.thresholds.similar, console, "vectors")
+    return _Partners.of_pairs(kinds.kind, references, pairs.renamed(query_kinds, reference_kinds))
 
 
 def _best(
-    decider: Grouper, query: int, fits: Iterable[tuple[int, GroupMember | None]]
+    grouper: Grouper, query: int, matches: Iterable[tuple[int, GroupMember | None]]
 ) -> tuple[int, GroupMember] | None:
-    """Return the reference of the surest level, then of the closest picture, then the first by path."""
+    """Return the reference with the closest level; of equal ones the most similar picture, then the first path."""
     ranked = []
-    for number, member in fits:
-        if member is not None and includes(decider.level, member.level):
-            closeness = member.likeness.structure if member.likeness else decider.cosine(query, number) or 0.0
-            ranked.append((LEVELS.index(member.level), -closeness, decider.best(number).path, number, member))
-    return min(ranked, key=lambda fit: fit[:3])[3:] if ranked else None
+    for number, member in matches:
+        if member is not None and includes(grouper.level, member.level):
+            closeness = member.likeness.structure if member.likeness else grouper.cosine(query, number) or 0.0
+            ranked.append((LEVELS.index(member.level), -closeness, grouper.best(number).path, number, member))
+    return min(ranked, key=lambda match: match[:3])[3:] if ranked else None
 
 
-def _by_picture(decider: Grouper, query: int, reference: int) -> GroupMember | None:
-    likeness = decider.likeness(query, reference)
+def _by_picture(grouper: Grouper, query: int, reference: int) -> GroupMember | None:
+    likeness = grouper.likeness(query, reference)
     if likeness is None or likeness.verdict == "other":
         return None
     if not likeness.same:
         return GroupMember(query, "edited", likeness)
-    mine, other = (decider.looker.facts[number] for number in (query, reference))
-    pixels = decider.looker.pixels([query, reference]) if mine.size == other.size else {}
+    facts, other = (grouper.signatures.facts[number] for number in (query, reference))
+    pixels = grouper.signatures.pixels([query, reference]) if facts.size == other.size else {}
     same = len(pixels) > 1 and pixels[query] == pixels[reference]
     return GroupMember(query, "exact" if same else "near", likeness)
 
 
-def _by_cosine(decider: Grouper, query: int, reference: int) -> GroupMember | None:
-    cosine = decider.cosine(query, reference)
-    return GroupMember(query, "similar") if cosine is not None and cosine >= decider.thresholds.similar else None
+def _by_cosine(grouper: Grouper, query: int, reference: int) -> GroupMember | None:
+    cosine = grouper.cosine(query, reference)
+    return GroupMember(query, "similar") if cosine is not None and cosine >= grouper.thresholds.similar else None

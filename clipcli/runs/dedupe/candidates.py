@@ -1,6 +1,6 @@
-"""Which contents are worth comparing on their pixels, by their sketches, and which may look alike, by their vectors.
+"""Candidate pairs: by sketches for the comparison of pixels, by vectors for *similar*.
 
-What is compared depends on the pictures alone: no model and no size of a set changes it.
+The pairs by sketches depend on the pictures alone, not on a model or on the size of the set.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 
 @dataclass
 class CandidateIndex:
-    """Partners among n contents, where identical rows were joined as one."""
+    """Candidates among n contents; equal rows were joined as one."""
 
     neighbours: Neighbours
     kind: Indices
-    """(n,) the row of the join that each content is in."""
+    """(n,) content → its row in the join."""
     _order: Indices
     _starts: Indices
 
     @classmethod
     def of(cls, neighbours: Neighbours, kind: Indices) -> CandidateIndex:
-        """Return a proposer for contents of the given kinds."""
+        """Return the index of pairs of rows, for contents of the given kinds."""
         order = np.argsort(kind, kind="stable")
         return cls(neighbours, kind, order, np.searchsorted(kind[order], np.arange(len(neighbours.pairs.crowded) + 1)))
 
     def partners(self, number: int, at_least: float = -1.0) -> Indices:
-        """Contents that may match one, the most alike first."""
+        """Return the contents that may match one, the closest first."""
         row = int(self.kind[number])
         rows, cosines = self.neighbours.of(row)
         rows = rows[cosines >= at_least][np.argsort(-cosines[cosines >= at_least], kind="stable")]
-        found = np.concatenate([self._members(row), *(self._members(int(other)) for other in rows)])
-        return np.asarray(found[found != number], np.int64)
+        partners = np.concatenate([self._members(row), *(self._members(int(other)) for other in rows)])
+        return np.asarray(partners[partners != number], np.int64)
 
-    def with_partner(self, at_least: float) -> npt.NDArray[np.bool_]:
-        """(n,) contents that have any partner of at least that cosine."""
+    def has_partner(self, at_least: float) -> npt.NDArray[np.bool_]:
+        """Return (n,) bool: which contents have a candidate with at least that cosine."""
         pairs = self.neighbours.pairs
         near = pairs.cosine >= at_least
         rows = np.diff(self._starts) > 1
@@ -68,33 +68,33 @@ class CandidateIndex:
         return self._order[self._starts[row] : self._starts[row + 1]]
 
 
-def propose_by_vectors(vectors: Vectors, threshold: float, console: Console) -> CandidateIndex:
-    """Partners by cosine."""
+def index_by_vectors(vectors: Vectors, threshold: float, console: Console) -> CandidateIndex:
+    """Return the candidates with at least a cosine of `threshold`."""
     kinds = collapse(vectors)
     source = VectorSource(vectors, None if len(kinds.firsts) == len(vectors) else kinds.firsts)
     return CandidateIndex.of(Neighbours(source, threshold, _join(source, threshold, console, "vectors")), kinds.kind)
 
 
-def propose_by_sketches(
+def index_by_sketches(
     facts: Mapping[int, Facts], count: int, cache: EmbeddingCache | NoCache, console: Console, *, turns: bool
 ) -> CandidateIndex:
-    """Partners by what pictures look like, scored nearly 1 for copies.
+    """Return the candidates by sketches; the scores of copies are nearly 1.
 
     Args:
-        facts: Content → what is known of its picture; those that cannot be read are missing.
-        count: How many contents there are.
-        cache: Where the pairs of the same set are kept.
-        console: For the bar, and for what an approximate search may have missed.
+        facts: Content → facts of its picture; contents that cannot be read are missing.
+        count: Number of contents.
+        cache: Keeps the pairs of each set.
+        console: Shows the progress, and the recall of an approximate search.
         turns: Whether pictures may be turned or mirrored.
     """
     kinds = kinds_of(facts, count)
-    key, names = _name_of_set(facts, kinds)
+    key, ranks = _key_of_set(facts, kinds)
     space = "candidates/1" + ("/turns" if turns else "")
-    pairs = _unpacked(cache.get_blobs(space, [key])[0], names)
+    pairs = _unpacked(cache.get_blobs(space, [key])[0], ranks)
     if pairs is None:
         sketches = sketches_of(facts, kinds.firsts)
         pairs = candidate_pairs(sketches, sketches, _joiner(console), turns=turns)
-        cache.put_blobs(space, [(key, _packed(pairs, names))])
+        cache.put_blobs(space, [(key, _packed(pairs, ranks))])
     return CandidateIndex.of(Neighbours(None, 0.0, pairs), kinds.kind)
 
 
@@ -107,14 +107,14 @@ def pairs_between(
     *,
     turns: bool,
 ) -> Pairs:
-    """Pairs of a kind of query and a kind of reference, scored as by `propose_by_sketches`."""
+    """Return pairs of kinds of queries and references, scored as by `index_by_sketches`."""
     sketches = sketches_of(facts, kinds.firsts)
-    one, two = (np.isin(np.arange(len(kinds.firsts)), kinds.kind[some]) for some in (queries, references))
-    return candidate_pairs(sketches.only(one), sketches.only(two), _joiner(console), turns=turns)
+    first, second = (np.isin(np.arange(len(kinds.firsts)), kinds.kind[rows]) for rows in (queries, references))
+    return candidate_pairs(sketches.only(first), sketches.only(second), _joiner(console), turns=turns)
 
 
 def kinds_of(facts: Mapping[int, Facts], count: int) -> Collapsed:
-    """Contents of the same sketch are one kind, so that a million of them cost no more than one."""
+    """Return one kind per distinct sketch: a million contents with equal sketches cost as much as one."""
     keys = np.zeros((count, 8), np.uint32)
     for number in range(count):
         digest = facts[number].digest if number in facts else hashlib.sha256(b"%d" % number).digest()
@@ -123,36 +123,39 @@ def kinds_of(facts: Mapping[int, Facts], count: int) -> Collapsed:
 
 
 def sketches_of(facts: Mapping[int, Facts], numbers: Indices) -> SketchSet:
-    """Return the sketches of some contents, numbered as they stand in `numbers`."""
-    nothing = np.zeros((0, SIDE, SIDE), np.uint8)
-    some = [facts.get(number) for number in numbers.tolist()]
-    return SketchSet.of([one.sketch if one else nothing for one in some], [one.drawn if one else 0.0 for one in some])
+    """Return the sketches of the contents in `numbers`, in that order; empty for contents that cannot be read."""
+    empty = np.zeros((0, SIDE, SIDE), np.uint8)
+    known = [facts.get(number) for number in numbers.tolist()]
+    return SketchSet.of(
+        [picture.sketch if picture else empty for picture in known],
+        [picture.drawn if picture else 0.0 for picture in known],
+    )
 
 
-def _name_of_set(facts: Mapping[int, Facts], kinds: Collapsed) -> tuple[str, Indices]:
-    """Return a digest of the sketches of a set in any order, and the place of each kind among them."""
+def _key_of_set(facts: Mapping[int, Facts], kinds: Collapsed) -> tuple[str, Indices]:
+    """Return a digest of the sketches of a set, which does not depend on their order, and the rank of each kind."""
     digests = [facts[number].digest if number in facts else b"" for number in kinds.firsts.tolist()]
     order = sorted(range(len(digests)), key=digests.__getitem__)
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order))
-    return hashlib.sha256(b"".join(digests[number] for number in order)).hexdigest(), places
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    return hashlib.sha256(b"".join(digests[number] for number in order)).hexdigest(), ranks
 
 
-def _packed(pairs: Pairs, places: Indices) -> bytes:
-    numbers = np.stack([places[pairs.first], places[pairs.second]]).astype("<u4")
+def _packed(pairs: Pairs, ranks: Indices) -> bytes:
+    numbers = np.stack([ranks[pairs.first], ranks[pairs.second]]).astype("<u4")
     return numbers.tobytes() + pairs.cosine.astype("<f4").tobytes()
 
 
-def _unpacked(data: bytes | None, places: Indices) -> Pairs | None:
-    """Pairs that `_packed` made of the same set; None for other bytes."""
+def _unpacked(data: bytes | None, ranks: Indices) -> Pairs | None:
+    """Return the pairs that `_packed` made of the same set; None for other bytes."""
     if data is None or len(data) % 12:
         return None
     first, second = np.frombuffer(data, "<u4", len(data) // 6).reshape(2, -1).astype(np.int64)
-    if len(first) and max(int(first.max()), int(second.max())) >= len(places):
+    if len(first) and max(int(first.max()), int(second.max())) >= len(ranks):
         return None
-    order = np.argsort(places)
+    order = np.argsort(ranks)
     score = np.frombuffer(data, "<f4", offset=len(data) // 3 * 2).astype(np.float32)
-    return Pairs(order[first], order[second], score, np.zeros(len(places), bool))
+    return Pairs(order[first], order[second], score, np.zeros(len(ranks), bool))
 
 
 def _joiner(console: Console) -> Join:
@@ -168,7 +171,7 @@ def join_between(
     *,
     limit: int = DEFAULT_LIMIT,
 ) -> Pairs:  # fmt: skip
-    """Pairs of two sets; exact, or approximate where that would take long, which is then said with its recall."""
+    """Return pairs of two sets. If the exact join would take too long, an approximate one is used and reported."""
     if exact_is_quick(len(queries) * len(references)):
         with console.progress(len(queries), "row", doing=f"joining {what}") as advance:
             return join_sets(queries, references, threshold, limit=limit, advance=advance)

@@ -1,4 +1,4 @@
-"""Cached data of every picture: its facts, and the sketch that candidates are found by."""
+"""Facts of a picture, which are cached: size, format, and the sketch by which candidates are found."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _FORMAT_BYTES: Final = 16
 
 @dataclass(frozen=True)
 class Facts:
-    """1 to 3 kB of each picture."""
+    """The facts of one picture, 1 to 3 kB."""
 
     width: int
-    """Upright, in pixels."""
+    """Width in pixels, after EXIF orientation."""
     height: int
     frames: int
-    """Frames of an animation, pages of a document."""
+    """Number of frames of an animation, or of pages of a document."""
     format: str
     """Pillow's name, in lower case."""
     coloured: bool
@@ -42,23 +42,23 @@ class Facts:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """Width, height and frames: what copies in other containers share."""
+        """Return width, height and frames, which are equal for exact copies in other containers."""
         return self.width, self.height, self.frames
 
     @cached_property
     def digest(self) -> bytes:
-        """sha256 of what candidates are found by."""
+        """Return the sha256 of all that the search for candidates uses."""
         return hashlib.sha256(struct.pack("<f", self.drawn) + self.sketch.tobytes()).digest()
 
     def pack(self) -> bytes:
-        """As bytes for the cache."""
+        """Return the facts as bytes for the cache."""
         flags = _COLOURED * self.coloured + _CAMERA * self.camera
         head = _HEAD.pack(self.width, self.height, self.frames, flags, self.drawn)
         return head + self.format.encode()[:_FORMAT_BYTES].ljust(_FORMAT_BYTES) + self.sketch.tobytes()
 
     @classmethod
     def unpack(cls, data: bytes) -> Facts | None:
-        """From `pack`; None for other bytes."""
+        """Return the facts from the bytes of `pack`; None for other bytes."""
         start = _HEAD.size + _FORMAT_BYTES
         if len(data) <= start or (len(data) - start) % SIDE**2:
             return None

@@ -1,4 +1,4 @@
-"""Images in, contents out: files of the same bytes are one content, so a million copies are looked at once."""
+"""Collect images as contents: files with equal bytes are one content, so a million copies are read once."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class ImageFile:
 
     name: str
     path: str
-    """Absolute, with every folder above it resolved; of what is no file, what `images.read` takes."""
+    """Absolute, with links in its folders resolved; for images that are not local files, what `images.read` takes."""
     root: str
     state: FileState
     protected: bool = False
     reference: bool = False
-    """Of the set that is compared with, and never touched."""
+    """Whether it belongs to the references, which are never changed."""
 
 
 def is_same_file(one: ImageFile, other: ImageFile) -> bool:
-    """Return whether two names lead to one file on disk."""
+    """Return whether two names are of one file on disk."""
     return bool(one.state.inode) and one.state.is_same(other.state)
 
 
@@ -52,18 +52,18 @@ class Content:
     files: tuple[ImageFile, ...]
 
     def with_one_file(self) -> Content:
-        """Return the same content without its further files: what a worker must know."""
+        """Return the content with its first file only, which is all that a worker needs."""
         return Content(self.digest, self.files[:1])
 
     @property
     def is_one_file(self) -> bool:
-        """Return True if all of them are names of one file, so that there is no copy."""
+        """Return whether all of them are names (hard links) of one file, so that there is no copy."""
         return all(is_same_file(self.files[0], other) for other in self.files[1:])
 
 
 @dataclass(frozen=True)
 class Read:
-    """What was read of one input: its digest, and its vector where a model was asked."""
+    """The digest of one input, and its vector if a model is used; or the error."""
 
     ref: ImageRef
     digest: str
@@ -78,26 +78,26 @@ class Collection:
     roots: Sequence[str]
     protected: Sequence[str]
     follows_links: bool = False
-    """Where two sets are compared, a link counts as what it shows; it is never removed."""
+    """Whether symbolic links count as the files that they lead to; such links are never removed."""
     links: int = 0
-    """Symbolic links, and files that were named before: they hold no copy, so they are left out."""
+    """Number of symbolic links and repeated paths, which are left out because they are no copies."""
     further_names: int = 0
-    """Names of files that have another name among the inputs (hard links)."""
+    """Number of further hard links of files among the inputs."""
     queries: int = 0
     references: int = 0
     empty: list[ImageFile] = field(default_factory=list)
-    """Files of zero bytes, where they were asked for."""
+    """Files of zero bytes, if they were asked for."""
     _by_digest: dict[str, list[ImageFile]] = field(default_factory=dict)
     _inodes: set[tuple[bool, int, int]] = field(default_factory=set)
     _paths: set[tuple[bool, str]] = field(default_factory=set)
-    """Of the references and of the others: one file may be on both sides."""
-    _guarded: dict[str, bool] = field(default_factory=dict)
+    """(is a reference, path): one file may be on both sides."""
+    _protected_folders: dict[str, bool] = field(default_factory=dict)
     """Folder → whether its files are protected."""
     _chunks: list[Vectors] = field(default_factory=list)
     _rows: int = 0
 
     def add(self, read: Read, *, reference: bool = False) -> None:
-        """Take an input that could be read."""
+        """Add an input that could be read."""
         file = self._file(read.ref, reference=reference)
         if file is None:
             return
@@ -107,7 +107,7 @@ class Collection:
         self._by_digest[read.digest].append(file)
 
     def add_empty(self, ref: ImageRef, *, reference: bool = False) -> bool:
-        """Take an input if it is an ordinary file of zero bytes; whether it is."""
+        """Add an input if it is a regular file of zero bytes; return whether it is."""
         state = look(resolve(ref.path))
         if state is None or not state.is_file or state.size:
             return False
@@ -116,9 +116,9 @@ class Collection:
         return True
 
     def _file(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
-        """Return what is known of an input; None for a link, or a further name of a file that was there before."""
+        """Return the file of an input; None for a symbolic link, or for a path that was already added."""
         if ref.source is not None:
-            return self._elsewhere(ref, reference=reference)
+            return self._not_a_local_file(ref, reference=reference)
         path = resolve(ref.path)
         state = look(path)
         is_link = state is not None and state.is_link
@@ -143,12 +143,12 @@ class Collection:
 
     def _is_protected(self, path: str) -> bool:
         folder = os.path.dirname(path)  # noqa: PTH120 - any bytes
-        if folder not in self._guarded:
-            self._guarded[folder] = is_below(folder, self.protected)
-        return self._guarded[folder]
+        if folder not in self._protected_folders:
+            self._protected_folders[folder] = is_below(folder, self.protected)
+        return self._protected_folders[folder]
 
-    def _elsewhere(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
-        """What is in an archive, in a table or far away can be told of and never be removed, so it is protected."""
+    def _not_a_local_file(self, ref: ImageRef, *, reference: bool) -> ImageFile | None:
+        """Return an image in an archive, in a table or at a URL; it is protected, since it cannot be removed."""
         path = ref.path if is_url(ref.path) else os.path.abspath(ref.path)  # noqa: PTH100 - any bytes
         if (reference, path) in self._paths:
             self.links += 1
@@ -158,7 +158,7 @@ class Collection:
         return ImageFile(ref.name, path, root, FileState(0, 0, 0, 0, 0, 0), protected=True, reference=reference)
 
     def add_reference(self, name: str, vector: Vector) -> None:
-        """Take a row of a vector file. Its picture is looked at where its name still leads to a file."""
+        """Add a row of a vector file as a reference. Its picture is compared too if its name is still a file."""
         path = resolve(name)
         if (True, path) in self._paths:
             return
@@ -174,15 +174,15 @@ class Collection:
         self._by_digest[key].append(ImageFile(name, path, root, state or FileState(0, 0, 0, 0, 0, 0), True, True))  # noqa: FBT003
 
     def contents(self) -> list[Content]:
-        """Return what was collected."""
+        """Return the contents, in the order of their first files."""
         return [Content(digest, tuple(files)) for digest, files in self._by_digest.items()]
 
     def peek(self) -> Vectors:
-        """Return the vectors so far, (contents, dim), copied."""
+        """Return a copy of the vectors added so far, (contents, dim)."""
         return np.concatenate(self._chunks)[: self._rows] if self._chunks else np.zeros((0, 1), np.float32)
 
     def vectors(self) -> Vectors | None:
-        """(contents, dim); None without a model. The pieces are let go of as they are copied."""
+        """Return the vectors, (contents, dim), and free the chunks as they are copied; None without a model."""
         if not self._chunks:
             return None
         whole = np.empty((self._rows, self._chunks[0].shape[1]), np.float32)
@@ -194,15 +194,15 @@ class Collection:
     def _keep(self, vector: Vector | None) -> None:
         if vector is None:
             return
-        place = self._rows % _CHUNK_ROWS
-        if place == 0:
+        row = self._rows % _CHUNK_ROWS
+        if row == 0:
             self._chunks.append(np.empty((_CHUNK_ROWS, len(vector)), np.float32))
-        self._chunks[-1][place] = vector
+        self._chunks[-1][row] = vector
         self._rows += 1
 
 
 def read_only(refs: Iterable[ImageRef], cache: EmbeddingCache | NoCache) -> Iterator[Read]:
-    """Return digests without vectors, for every level but *similar*."""
+    """Yield digests without vectors, which is enough for every level but *similar*."""
     return (_read(ref, cache) for ref in refs)
 
 

@@ -143,6 +143,6 @@ class Findings:
         plan, limit = row.plan, self.job.fail_on
         if row.leads:
             return Finding(plan.image, plan.path, ok=True, found="the file that stays")
-        ok = limit is not None and not includes(limit, row.surest)
+        ok = limit is not None and not includes(limit, row.closest_level)
         found = f"{row.level} copy of {plan.keeper}"
         return Finding(plan.image, plan.path, ok, expected="no duplicate", found=found, found_score=row.similarity)

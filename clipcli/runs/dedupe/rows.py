@@ -1,4 +1,4 @@
-"""Groups → rows. In JSON Lines they are also a plan, so they say what each file was when it was looked at."""
+"""Make the rows of groups. As JSON Lines they are a plan, so they also record the state of each file."""
 
 from __future__ import annotations
 
@@ -28,70 +28,71 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MemberEntry:
-    """A file of a group before it is a row."""
+    """A file of a group, from which its row is made."""
 
     content: int
     file: ImageFile
     level: Level
-    """What it is of the file that is kept for it; of the file that leads, the loosest of its group."""
-    surest: Level
-    """What it is of any file in its group."""
+    """Level at which it matches `kept`; for the leader, the loosest level of its group."""
+    closest_level: Level
+    """Closest level at which it matches any file of its group."""
     likeness: Likeness | None = None
     kept: MemberEntry | None = None
-    """The file that it was compared with; None for the one that leads."""
+    """The file that stays in its place, with which it was compared; None for the leader."""
 
 
-def entries(decider: Grouper, remove: Level, found: Group) -> list[MemberEntry]:
-    """Return the file that leads, then the others: the surest level first, copies of a look-alike behind it."""
-    keeper = decider.best(found.leader)
-    first = MemberEntry(found.leader, keeper, "exact", "exact")
+def entries(grouper: Grouper, remove: Level, group: Group) -> list[MemberEntry]:
+    """Return the leader, then the others: the closest level first, and copies of another member after that member."""
+    keeper = grouper.best(group.leader)
+    first = MemberEntry(group.leader, keeper, "exact", "exact")
     others = [
-        MemberEntry(found.leader, file, "exact", "exact", None, first)
-        for file in _files(decider, found.leader, keeper, stays=True)
+        MemberEntry(group.leader, file, "exact", "exact", None, first)
+        for file in _files(grouper, group.leader, keeper, stays=True)
     ]
     staying: dict[int, MemberEntry] = {}
-    for member in sorted(found.members, key=lambda one: len(one.surer or ())):
-        others += _of_member(decider, remove, member, first, staying)
-    others.sort(key=_place)
+    for member in sorted(group.members, key=lambda member: len(member.closer_leaders or ())):
+        others += _of_member(grouper, remove, member, first, staying)
+    others.sort(key=_sort_key)
     return [replace(first, level=max((entry.level for entry in others), key=LEVELS.index, default="exact")), *others]
 
 
 def _of_member(
-    decider: Grouper, remove: Level, member: GroupMember, first: MemberEntry, staying: dict[int, MemberEntry]
+    grouper: Grouper, remove: Level, member: GroupMember, first: MemberEntry, staying: dict[int, MemberEntry]
 ) -> Iterator[MemberEntry]:
-    surer = [(head, decider.member(head, member.number)) for head in member.surer or ()]
-    surest = min((member.level, *(one.level for _, one in surer)), key=LEVELS.index)
+    closer = [(head, grouper.member(head, member.number)) for head in member.closer_leaders or ()]
+    closest_level = min((member.level, *(match.level for _, match in closer)), key=LEVELS.index)
     kept, fits = first, member
     if not includes(remove, member.level):
-        offered = ((staying[head], one) for head, one in surer if head in staying and includes(remove, one.level))
-        kept, fits = next(offered, (first, member))
-    best = decider.best(member.number)
-    entry = MemberEntry(member.number, best, fits.level, surest, fits.likeness, kept)
+        # It would stay as a look-alike of the leader, but it may be a copy of another member that stays.
+        closer = [(head, match) for head, match in closer if head in staying and includes(remove, match.level)]
+        kept, fits = next(((staying[head], match) for head, match in closer), (first, member))
+    best = grouper.best(member.number)
+    entry = MemberEntry(member.number, best, fits.level, closest_level, fits.likeness, kept)
     if not best.reference:
         yield entry
     stays = not includes(remove, fits.level)
     if stays:
         staying[member.number] = entry
-    for file in _files(decider, member.number, best, stays=stays):
-        if stays and member.surer is not None:
+    for file in _files(grouper, member.number, best, stays=stays):
+        if stays and member.closer_leaders is not None:
             yield MemberEntry(member.number, file, "exact", "exact", None, entry)
         else:
-            yield replace(entry, file=file, surest=surest if member.surer is None else "exact")
+            yield replace(entry, file=file, closest_level=closest_level if member.closer_leaders is None else "exact")
 
 
-def _files(decider: Grouper, content: int, best: ImageFile, *, stays: bool) -> Sequence[ImageFile]:
-    """Return the other files of a content; where the best of them stays, its further names are no copies.
+def _files(grouper: Grouper, content: int, best: ImageFile, *, stays: bool) -> Sequence[ImageFile]:
+    """Return the other files of a content, without other names (hard links) of the best file if that stays.
 
-    All names of a file that goes are there: its bytes are freed with the last of them. A reference is another matter:
-    that it is the same file is what was to be found.
+    If it is to be removed, all of its names are returned, since its bytes are freed with the last of them. Beside a
+    reference, all are returned too: `--against` reports the same file on both sides.
     """
-    others = [file for file in decider.contents[content].files if not file.reference and file is not best]
-    if not stays or best.reference or decider.has_references:
+    others = [file for file in grouper.contents[content].files if not file.reference and file is not best]
+    if not stays or best.reference or grouper.has_references:
         return others
     return [file for file in others if not is_same_file(file, best)]
 
 
-def _place(entry: MemberEntry) -> tuple[int, str, int, str]:
+def _sort_key(entry: MemberEntry) -> tuple[int, str, int, str]:
     kept = entry.kept
     if kept is None or kept.kept is None:
         return LEVELS.index(entry.level), entry.file.path, -1, ""
@@ -103,39 +104,39 @@ OWN_COLUMNS: Final = (
     "height", "turn", "plan", "path", "root", "keeper", "bytes", "mtime_ns", "device", "inode", "sha256", "protected",
     "distinct", "page", "error",
 )  # fmt: skip
-"""Names that a column of a table cannot have in the output."""
+"""Column names of rows; a kept column of a table with one of these names is renamed."""
 _DIGITS = 4
 _JSON_DIGITS = 6
 
 
 @dataclass(frozen=True)
 class DuplicateRow:
-    """A file in a group, and what it has to do with the file that is kept."""
+    """A file of a group, and how it compares with the file that is kept."""
 
     plan: PlanRow
     level: Level
     similarity: float | None
-    """Cosine with the kept file; 1 for the same bytes, None without a model."""
+    """Cosine with the kept file, 1 for equal bytes; None without a model."""
     min_similarity: float | None
-    """The smallest cosine between any two of the group."""
+    """The smallest cosine of any two files of the group; None without a model."""
     width: int | None
     height: int | None
     reason: str
     """Why it is kept, or why it may go."""
     distance: int | None = None
-    """Bits of 256 by which the hashes differ."""
+    """Number of different bits of the two 256-bit perceptual hashes."""
     structure: float | None = None
     turn: int = 0
-    surest: Level = "similar"
-    """What it is of any file in its group: a copy of a look-alike is a copy."""
+    closest_level: Level = "similar"
+    """Closest level at which it matches any file of its group: a copy of a look-alike counts as a copy."""
     leads: bool = False
-    """It is the file that its group is kept for."""
+    """Whether it is the leader of its group."""
     same_file: bool = False
-    """It is the very file that it is beside, by the same or another name."""
+    """Whether it is the same file on disk as the kept file, by the same or another name."""
     names: int = 1
-    """Of the file on its disk, also outside of what was searched."""
+    """Number of hard links of the file, also outside of the inputs."""
     kept_image: str = ""
-    """The file that it was compared with, as the user wrote it."""
+    """The kept file, as the user wrote it."""
     columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "similarity", "min_similarity")
     table_columns: ClassVar[tuple[str, ...]] = ("group", "image", "level", "keep", "size", "pixels", "reason")
 
@@ -151,12 +152,12 @@ class DuplicateRow:
 
     @property
     def copy_of(self) -> str | None:
-        """In a list of groups: the file that stays for it; None for files that stay."""
+        """Return the kept file for `--format groups`; None for files that stay."""
         return None if self.plan.keep else self.kept_image
 
     @property
     def path(self) -> str | None:
-        """In a list of bare paths: what may go."""
+        """Return the path for `--paths`; None for files that stay."""
         return None if self.plan.keep else self.plan.image
 
     def record(self) -> dict[str, object]:
@@ -172,12 +173,12 @@ class DuplicateRow:
         return {**row, **self.plan.record()}
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return one line of TSV or CSV."""
         numbers = ("" if n is None else f"{n:.{_DIGITS}f}" for n in (self.similarity, self.min_similarity))
         return [(str(self.group), self.plan.image, self.level, "yes" if self.plan.keep else "no", *numbers)]
 
     def table_cells(self) -> list[tuple[str, ...]]:
-        """One line of a table for people."""
+        """Return one line of the table for a terminal."""
         keep, pixels = "yes" if self.plan.keep else "no", f"{self.width} × {self.height}" if self.width else ""
         return [(str(self.group), self.plan.image, self.level, keep, decimal_size(self.plan.size), pixels, self.reason)]
 
@@ -186,73 +187,74 @@ class DuplicateRow:
 class RowMaker:
     """Makes the rows of groups; `remove` is the loosest level whose files are marked to go."""
 
-    decider: Grouper
+    grouper: Grouper
     remove: Level
     page: str = ""
-    """The page on which a person is to look at the plan."""
+    """Path of the HTML page that was made for the plan; empty for none."""
 
-    def rows(self, number: int, found: Group) -> Iterator[DuplicateRow]:
-        """Yield the kept file first, then the others, the surest level first."""
-        some, smallest = entries(self.decider, self.remove, found), self._smallest_cosine(found)
-        for entry in some:
-            yield self._row(number, entry, smallest, self._reason(entry, some[1:]))
+    def rows(self, number: int, group: Group) -> Iterator[DuplicateRow]:
+        """Yield the kept file, then the others, the closest level first."""
+        members, smallest = entries(self.grouper, self.remove, group), self._smallest_cosine(group)
+        for entry in members:
+            yield self._row(number, entry, smallest, self._reason(entry, members[1:]))
 
     def _row(self, group: int, entry: MemberEntry, smallest: float | None, why: str) -> DuplicateRow:
         file, likeness, kept = entry.file, entry.likeness, entry.kept or entry
         same_file = kept is not entry and is_same_file(file, kept.file)
         removed = kept is not entry and not file.protected and not same_file and includes(self.remove, entry.level)
-        seen = self.decider.looker.facts.get(entry.content)
+        seen = self.grouper.signatures.facts.get(entry.content)
         plan = PlanRow(
             group, file.name, entry.level, not removed, redact(file.path), redact(file.root),
             redact(kept.file.path), file.state.size,
-            file.state.mtime_ns, file.state.device, file.state.inode, self.decider.contents[entry.content].digest,
+            file.state.mtime_ns, file.state.device, file.state.inode, self.grouper.contents[entry.content].digest,
             protected=file.protected, page=self.page,
         )  # fmt: skip
         same = entry.content == kept.content
         return DuplicateRow(
-            plan, entry.level, 1.0 if same else self.decider.cosine(kept.content, entry.content), smallest,
+            plan, entry.level, 1.0 if same else self.grouper.cosine(kept.content, entry.content), smallest,
             seen.width if seen else None, seen.height if seen else None, why,
             likeness.distance if likeness else None, likeness.structure if likeness else None,
-            likeness.turn if likeness else 0, entry.surest, kept is entry, same_file, file.state.names, kept.file.name,
+            likeness.turn if likeness else 0, entry.closest_level, kept is entry, same_file, file.state.names,
+            kept.file.name,
         )  # fmt: skip
 
     def _reason(self, entry: MemberEntry, others: Sequence[MemberEntry]) -> str:
         if entry.kept is None:
-            facts = [self.decider.facts(other.content, other.file) for other in others]
-            return reason(self.decider.facts(entry.content, entry.file), facts, self.decider.rules)
+            facts = [self.grouper.facts(other.content, other.file) for other in others]
+            return reason(self.grouper.facts(entry.content, entry.file), facts, self.grouper.rules)
         if is_same_file(entry.file, entry.kept.file):
             return "the same file"
-        if entry.file.protected and not self.decider.has_references:
+        if entry.file.protected and not self.grouper.has_references:
             return "protected"
         if entry.level == "exact":
             return "same bytes" if entry.content == entry.kept.content else "same pixels"
         return {"near": "same picture", "edited": "differs in one place"}.get(entry.level, "looks alike")
 
-    def _smallest_cosine(self, found: Group) -> float | None:
-        vectors = self.decider.vectors
-        if vectors is None or not found.members:
-            return None if found.members else 1.0
-        numbers = np.array([found.leader, *(member.number for member in found.members)])
-        if self.decider.by_vectors is not None:  # equal vectors are known there
-            numbers = numbers[np.unique(self.decider.by_vectors.kind[numbers], return_index=True)[1]]
+    def _smallest_cosine(self, group: Group) -> float | None:
+        vectors = self.grouper.vectors
+        if vectors is None or not group.members:
+            return None if group.members else 1.0
+        numbers = np.array([group.leader, *(member.number for member in group.members)])
+        if self.grouper.by_vectors is not None:  # one of several equal vectors is enough
+            numbers = numbers[np.unique(self.grouper.by_vectors.kind[numbers], return_index=True)[1]]
         return min(1.0, smallest_cosine(vectors[numbers]))
 
 
 @dataclass
 class Freed:
-    """What removing files frees: the bytes of a file go with the last of its names (hard links), not before."""
+    """Counts the files to remove and the bytes that this frees: a file is freed with the last of its hard links."""
 
     files: int = 0
-    """Names that go."""
+    """Number of names to remove."""
     bytes: int = 0
     further_names: int = 0
-    """Rows of files that an earlier row was of too."""
+    """Number of rows whose file already had a row under another name."""
     _removed: Counter[tuple[int, int]] = field(default_factory=Counter)
     _seen: set[tuple[int, int]] = field(default_factory=set)
     _whole: int = 0
 
     def add(self, row: DuplicateRow) -> None:
-        """Take a row."""
+        """Count a row."""
         file = row.plan.device, row.plan.inode
         if row.plan.inode and not row.leads:
             self.further_names += file in self._seen
@@ -267,7 +269,7 @@ class Freed:
 
     @property
     def held(self) -> int:
-        """Files that lose a name and stay under another one, so that nothing of them is freed."""
+        """Return the number of files that lose a name but stay under another one, so that nothing is freed."""
         return len(self._removed) - self._whole
 
 

@@ -1,4 +1,4 @@
-"""Run `dedupe` from start to exit code."""
+"""Run `dedupe`: read the inputs, form the groups, yield their rows, and report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clipcli.inputs.collect import collect, is_stream
 from clipcli.options.shared import CarriedOptions
 from clipcli.output import ErrorRow
 from clipcli.runs.dedupe.against import add_vectors, inner_reference, is_vector_file, match, outside
-from clipcli.runs.dedupe.candidates import propose_by_sketches, propose_by_vectors
+from clipcli.runs.dedupe.candidates import index_by_sketches, index_by_vectors
 from clipcli.runs.dedupe.groups import Group, Grouper
 from clipcli.runs.dedupe.image_files import Collection, Read, read_only
 from clipcli.runs.dedupe.rows import DuplicateRow, Freed, RowMaker
@@ -44,7 +44,7 @@ class DedupeRun:
     """One checked run."""
 
     inputs: InputOptions
-    asked: DuplicateOptions
+    options: DuplicateOptions
     run: RunOptions
     level: Level
     remove: Level
@@ -54,25 +54,25 @@ class DedupeRun:
     report: RunSummary
     console: Console
     refs: list[ImageRef] | None = None
-    """What to look at where that is no matter of `inputs`."""
+    """Images of a caller, in place of those of `inputs`."""
 
     fields: dict[str, Mapping[str, object]] = field(default_factory=dict)
-    """Columns of the table that an image stands in, by its name; of its first row."""
+    """Image name → columns of its first row in an input table."""
 
     unit: ClassVar[str] = "image"
 
     @property
     def kept_columns(self) -> list[str]:
         """Return the columns of tables that rows keep."""
-        return CarriedOptions(self.asked.keep_columns).names
+        return CarriedOptions(self.options.keep_columns).names
 
     @property
     def needs_model(self) -> bool:
         """Return whether vectors are compared, and not only bytes and pixels."""
-        return self.level == "similar" or is_vector_file(self.asked.against)
+        return self.level == "similar" or is_vector_file(self.options.against)
 
     def open(self, choice: Choice) -> AbstractContextManager[Session]:
-        """Open a session; where no model is needed, nothing of it is looked at."""
+        """Open a session; no model is loaded if only bytes and pixels are compared."""
         return open_session(choice, self.console, self.run.session(self.inputs), needs_model=self.needs_model)
 
     @cached_property
@@ -83,34 +83,34 @@ class DedupeRun:
     def _refs(self) -> Iterable[ImageRef]:
         if self.refs is not None:
             return self.refs
-        against = self.asked.against
+        against = self.options.against
         refs = self.inputs.collect(self.console, follows_links=against is not None, keep=self.kept_columns)
         refs = outside(refs, inner_reference(self._folders, against))
         return refs if is_stream(self.inputs.images or [], self.inputs.files_from or []) else list(refs)
 
     @property
     def total(self) -> int | None:
-        """Return how many images there are without the references; None for a list that is still coming."""
+        """Return the number of images without the references; None for a stream of names."""
         return len(self._refs) if isinstance(self._refs, list) else None
 
     def rows(self, session: Session, advance: Advance) -> Iterator[DuplicateRow | ErrorRow]:
         """Yield failures as they come, then the groups."""
-        against, self.compared = self.asked.against, None
-        protected = [os.path.realpath(f) for f in self.asked.protect or ()]
+        against, self.compared = self.options.against, None
+        protected = [os.path.realpath(f) for f in self.options.protect or ()]
         collection = Collection(self._folders, protected, against is not None)
         yield from self._read(session, self._refs, collection, advance, reference=False)
         if against is not None:
             yield from self._read_references(session, collection)
             self.compared = collection
-        decider, found = self._decide(session, collection)
-        yield from self._unreadable(decider)
-        if decider.unseen or decider.shortened:
+        grouper, groups = self._form_groups(session, collection)
+        yield from self._unreadable(grouper)
+        if grouper.not_compared or grouper.shortened:
             self.console.warning(
-                f"too many files look alike: {decider.unseen:,} candidates were not compared, "
-                f"and {decider.shortened:,} files only with their 64 nearest; groups may be smaller than they should be"
+                f"too many files look alike: {grouper.not_compared:,} candidates were not compared, "
+                f"and {grouper.shortened:,} files only with their 64 nearest; groups may be smaller than they should be"
             )
-        maker = RowMaker(decider, self.remove, self.page)
-        for number, group in enumerate(found, 1):
+        maker = RowMaker(grouper, self.remove, self.page)
+        for number, group in enumerate(groups, 1):
             for row in maker.rows(number, group):
                 self._count(row)
                 yield row
@@ -124,9 +124,9 @@ class DedupeRun:
             self.console.info(which)
 
     def finish(self, session: Session) -> ExitCode:  # noqa: ARG002 - as every run
-        """Say what was found, and return the exit code."""
+        """Report the counts, and return the exit code."""
         self.report.summarise()
-        against = redact(str(self.asked.against))
+        against = redact(str(self.options.against))
         if self.compared is not None and not (self.compared.queries and self.compared.references):
             side = "the inputs" if not self.compared.queries else against
             self.console.warning(f"nothing was compared: no image of {side} could be used")
@@ -155,18 +155,18 @@ class DedupeRun:
             self.console.info(f"{self.freed.held:,} of them stay under another name (a hard link), and free nothing")
 
     page: str = ""
-    """The page that is made of the plan."""
+    """Path of the HTML page of the plan; empty for none."""
     groups_found: int = 0
     on_both_sides: int = 0
     freed: Freed = field(default_factory=Freed)
     compared: Collection | None = None
-    """Both sides, where there are two."""
+    """Both sides of `--against`; None without it."""
 
     def _count(self, row: DuplicateRow) -> None:
         self.groups_found = max(self.groups_found, row.group)
         self.freed.add(row)
         self.on_both_sides += row.same_file
-        if not row.leads and self.fail_on and includes(self.fail_on, row.surest):
+        if not row.leads and self.fail_on and includes(self.fail_on, row.closest_level):
             self.report.checks_failed += 1
 
     def _read(
@@ -181,7 +181,7 @@ class DedupeRun:
             advance(1)
             if read.ref.fields and not reference:
                 self.fields.setdefault(read.ref.name, read.ref.fields)
-            if read.error is not None and self.asked.empty and collection.add_empty(read.ref, reference=reference):
+            if read.error is not None and self.options.empty and collection.add_empty(read.ref, reference=reference):
                 self.report.ok()
             elif read.error is not None:
                 self.report.fail(read.ref.name, read.error)
@@ -191,7 +191,7 @@ class DedupeRun:
                 collection.add(read, reference=reference)
 
     def _read_references(self, session: Session, collection: Collection) -> Iterator[ErrorRow]:
-        against = str(self.asked.against)
+        against = str(self.options.against)
         if is_vector_file(against):
             candidate = self._thresholds(session).candidate
             collection.references = add_vectors(against, session, collection, candidate, self.console)
@@ -200,53 +200,54 @@ class DedupeRun:
             with self.console.progress(len(refs), doing="references") as advance:
                 yield from self._read(session, refs, collection, advance, reference=True)
 
-    def _decide(self, session: Session, collection: Collection) -> tuple[Grouper, list[Group]]:
-        contents, vectors, against = collection.contents(), collection.vectors(), self.asked.against is not None
-        looker = SignatureReader(
-            contents, session.cache, self.asked.rotations, not self.inputs.no_orient, self.inputs.rendering(),
+    def _form_groups(self, session: Session, collection: Collection) -> tuple[Grouper, list[Group]]:
+        contents, vectors, against = collection.contents(), collection.vectors(), self.options.against is not None
+        signatures = SignatureReader(
+            contents, session.cache, self.options.rotations, not self.inputs.no_orient, self.inputs.rendering(),
             self.inputs.max_pixels, self.run.workers,
         )  # fmt: skip
-        decider = Grouper(
-            contents=contents, vectors=vectors, looker=looker, by_vectors=None, by_sketches=None,
+        grouper = Grouper(
+            contents=contents, vectors=vectors, signatures=signatures, by_vectors=None, by_sketches=None,
             has_references=against, thresholds=self._thresholds(session), level=self.level, rules=self.rules,
             decisions=self.decisions,
             console=self.console,
         )  # fmt: skip
-        with closing(looker):
+        with closing(signatures):
             with self.console.progress(len(contents), doing="looking") as advance:
-                looker.read(advance)
+                signatures.read(advance)
             if against:
-                found = match(decider, self.console)
+                groups = match(grouper, self.console)
             else:
-                self._propose(decider)
-                found = decider.groups()
-        return decider, decider.with_empty(found, collection.empty, against=against)
+                self._build_indexes(grouper)
+                groups = grouper.groups()
+        return grouper, grouper.with_empty(groups, collection.empty, against=against)
 
-    def _unreadable(self, decider: Grouper) -> Iterator[ErrorRow]:
-        """Files that had a digest and turned out to be no image."""
-        for number, error in sorted(decider.looker.errors.items()):
-            for file in decider.contents[number].files:
+    def _unreadable(self, grouper: Grouper) -> Iterator[ErrorRow]:
+        """Yield errors of files that have a digest but cannot be decoded."""
+        for number, error in sorted(grouper.signatures.errors.items()):
+            for file in grouper.contents[number].files:
                 if file.reference and not file.state.is_file:
-                    continue  # a row of vectors, whose picture need not be there
+                    continue  # a row of a vector file, whose picture may be gone
                 self.report.done -= 1
                 self.report.fail(file.name, error)
                 yield ErrorRow.of(file.name, error)
 
-    def _propose(self, decider: Grouper) -> None:
-        looker = decider.looker
-        if looker.facts:
-            count = len(decider.contents)
-            decider.by_sketches = propose_by_sketches(
-                looker.facts, count, looker.cache, self.console, turns=looker.turns
+    def _build_indexes(self, grouper: Grouper) -> None:
+        signatures = grouper.signatures
+        if signatures.facts:
+            count = len(grouper.contents)
+            grouper.by_sketches = index_by_sketches(
+                signatures.facts, count, signatures.cache, self.console, turns=signatures.turns
             )
-        if decider.vectors is not None and self.level == "similar" and len(decider.contents):
-            decider.by_vectors = propose_by_vectors(decider.vectors, decider.thresholds.similar, self.console)
+        if grouper.vectors is not None and self.level == "similar" and len(grouper.contents):
+            grouper.by_vectors = index_by_vectors(grouper.vectors, grouper.thresholds.similar, self.console)
 
     def _thresholds(self, session: Session) -> LevelThresholds:
-        found = thresholds_of(session.info.name) if self.needs_model else UNKNOWN_MODEL
-        if self.asked.similar is None:
-            return found
-        return replace(found, similar=self.asked.similar, candidate=min(found.candidate, self.asked.similar))
+        thresholds = thresholds_of(session.info.name) if self.needs_model else UNKNOWN_MODEL
+        similar = self.options.similar
+        if similar is None:
+            return thresholds
+        return replace(thresholds, similar=similar, candidate=min(thresholds.candidate, similar))
 
 
 def _images(count: int) -> str:

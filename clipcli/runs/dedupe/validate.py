@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from clipcli.tasks.dedupe.levels import Level
 
 
-def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, console: Console) -> DedupeRun:
+def plan(inputs: InputOptions, options: DuplicateOptions, run: RunOptions, console: Console) -> DedupeRun:
     """Check what was asked before any work is done.
 
     Raises:
         UsageError: a level, rule or folder that does not exist.
         PlanError: a file of decisions that cannot be read.
     """
-    level, remove = _level(asked.level, "--level"), _level(asked.remove, "--remove")
-    fail = None if asked.fail_on is None else _level(asked.fail_on, "--fail-on")
-    for folder in asked.protect or ():
+    level, remove = _level(options.level, "--level"), _level(options.remove, "--remove")
+    fail = None if options.fail_on is None else _level(options.fail_on, "--fail-on")
+    for folder in options.protect or ():
         if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
             raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
-    against = asked.against
+    against = options.against
     if (
         against is not None
         and against != "-"
@@ -43,12 +43,12 @@ def plan(inputs: InputOptions, asked: DuplicateOptions, run: RunOptions, console
     ):
         raise UsageError(f"--against {against}: no such file or folder", hint="compared with nothing, all would be new")
     inputs.rendering()
-    rules = parse_rules(asked.keep)
+    rules = parse_rules(options.keep)
     for name in (rule.name for rule in rules if rule.name.startswith("in:")):
         if not os.path.isdir(name.removeprefix("in:")):  # noqa: PTH112 - any bytes
             raise UsageError(f"--keep {name}: no such folder", hint="a misspelt folder would prefer nothing")
-    decisions = [read_decisions(file) for file in asked.ignore_file or ()]
-    return DedupeRun(inputs, asked, run, level, remove, fail, rules, joined(decisions), RunSummary(console), console)
+    decisions = [read_decisions(file) for file in options.ignore_file or ()]
+    return DedupeRun(inputs, options, run, level, remove, fail, rules, joined(decisions), RunSummary(console), console)
 
 
 def _level(word: str, option: str) -> Level:

@@ -16,7 +16,7 @@ from clipcli.inputs.sources.text_tables import ALL_COLUMNS, kept_columns
 from clipcli.options.dedupe import DuplicateOptions
 from clipcli.options.shared import CarriedOptions
 from clipcli.output import CarriedColumns
-from clipcli.runs.dedupe.candidates import propose_by_vectors
+from clipcli.runs.dedupe.candidates import index_by_vectors
 from clipcli.tasks.dedupe.clusters import group, smallest_cosine
 from clipcli.tasks.dedupe.levels import thresholds_of
 from clipcli.vectorfiles import is_vector_file, open_vectors
@@ -106,7 +106,7 @@ class VectorDedupeRun:
 
     files: Sequence[VectorFile]
     inputs: InputOptions
-    asked: DuplicateOptions
+    options: DuplicateOptions
     report: RunSummary
     kept: Sequence[str] = ()
     """Carried columns that rows keep."""
@@ -124,17 +124,17 @@ class VectorDedupeRun:
         names, vectors, numbers = self._read()
         self.report.done = len(names)
         console = self.report.console
-        if self.asked.target_share is None:
-            threshold = self.asked.similar
+        if self.options.target_share is None:
+            threshold = self.options.similar
             if threshold is None:
                 threshold = thresholds_of(self.files[0].model).similar
-            index = propose_by_vectors(vectors, threshold, console)
+            index = index_by_vectors(vectors, threshold, console)
             leader = led_by(vectors, index, threshold)
         else:
-            threshold, leader = self._threshold_for(vectors, self.asked.target_share)
+            threshold, leader = self._threshold_for(vectors, self.options.target_share)
             console.info(
                 f"--min-similarity {threshold:.4f} leaves out {removed_share(leader):.1%} of {len(names):,} "
-                f"(asked for: {self.asked.target_share:.1%})"
+                f"(asked for: {self.options.target_share:.1%})"
             )
         carried = CarriedColumns(self.kept, VectorDuplicateRow.columns)
         for number, row in self._groups(names, vectors, leader):
@@ -161,7 +161,7 @@ class VectorDedupeRun:
             console.info(f"{groups}; {self.removed:,} of {self.report.done:,} images could go, {self._left:,} stay")
         else:
             console.info("no look-alikes found")
-        return ExitCode.CHECK_FAILED if self.asked.fail_on and self.removed else ExitCode.OK
+        return ExitCode.CHECK_FAILED if self.options.fail_on and self.removed else ExitCode.OK
 
     @property
     def _left(self) -> int:
@@ -190,7 +190,7 @@ class VectorDedupeRun:
         """Return the smallest threshold at which at most this share goes, and who leads whom at it."""
         console, above = self.report.console, 1.0
         for floor in _FLOORS:
-            index = propose_by_vectors(vectors, floor, console)
+            index = index_by_vectors(vectors, floor, console)
             leader = led_by(vectors, index, floor)
             if removed_share(leader) > share:
                 return self._between(vectors, index, floor, above, share)
@@ -246,7 +246,7 @@ def led_by(vectors: Vectors, index: CandidateIndex, threshold: float) -> Indices
     def verify(row: int, others: Indices) -> npt.NDArray[np.bool_]:
         return np.asarray(vectors[others] @ vectors[row] >= np.float32(threshold - _ROUNDING), bool)
 
-    order = np.flatnonzero(index.with_partner(threshold))
+    order = np.flatnonzero(index.has_partner(threshold))
     return group(order, len(vectors), lambda row: index.partners(row, threshold), verify).leader
 
 
@@ -255,7 +255,7 @@ def removed_share(leader: Indices) -> float:
     return float(np.mean(leader != np.arange(len(leader)))) if len(leader) else 0.0
 
 
-def plan_vectors(inputs: InputOptions, asked: DuplicateOptions, console: Console) -> VectorDedupeRun | None:
+def plan_vectors(inputs: InputOptions, options: DuplicateOptions, console: Console) -> VectorDedupeRun | None:
     """Return the run over vectors where the inputs are files of such; None where they are images.
 
     Raises:
@@ -265,25 +265,25 @@ def plan_vectors(inputs: InputOptions, asked: DuplicateOptions, console: Console
     arguments = named_files(inputs.images or [])
     named = [path for path in arguments if inputs.column is None and is_vector_file(path)]
     if not named:
-        if asked.target_share is not None:
+        if options.target_share is not None:
             raise UsageError("--target-share is for files of vectors", hint="clipcli embed photos/ -o photos.npy first")
         return None
     if len(named) < len(arguments) or inputs.files_from:
         raise UsageError(f"{named[0]} holds vectors, other inputs are images", hint="give them in runs of their own")
-    if asked.target_share is not None and asked.similar is not None:
+    if options.target_share is not None and options.similar is not None:
         raise UsageError("--target-share finds the threshold that --min-similarity sets", hint="choose one")
-    _refuse_options_of_files(named[0], asked)
+    _refuse_options_of_files(named[0], options)
     files = [open_vectors(path) for path in named]
     _check_alike(files)
-    kept = CarriedOptions(asked.keep_columns).names
+    kept = CarriedOptions(options.keep_columns).names
     for file in files:
         file.require_columns("--keep-columns", [name for name in kept if name != ALL_COLUMNS])
-    return VectorDedupeRun(files, inputs, asked, RunSummary(console), kept)
+    return VectorDedupeRun(files, inputs, options, RunSummary(console), kept)
 
 
-def _refuse_options_of_files(path: str, asked: DuplicateOptions) -> None:
+def _refuse_options_of_files(path: str, options: DuplicateOptions) -> None:
     for field in fields(DuplicateOptions):
-        if field.name not in _MATTER and getattr(asked, field.name) != field.default:
+        if field.name not in _MATTER and getattr(options, field.name) != field.default:
             option = "--" + field.name.replace("_", "-")
             raise UsageError(
                 f"{option} is about files and pixels, and {path} holds vectors", hint=f"leave out {option}"

@@ -1,4 +1,4 @@
-"""Which file of a group is kept: ordered rules, the first that tells two files apart decides."""
+"""Rules for the file to keep: they are applied in order, and the first on which two files differ decides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Key: TypeAlias = "tuple[int | str, ...]"
 
 @dataclass(frozen=True)
 class FileFacts:
-    """The facts of a file that rules use."""
+    """What the rules know of a file."""
 
     path: str
     """Absolute."""
@@ -34,19 +34,19 @@ class FileFacts:
     """True if the picture has any colour."""
     camera: bool = False
     """True if its metadata names the camera."""
-    unreal: int = 0
-    """How little of it is real among the copies that it was held against (`detail`); 0 where that was not asked."""
-    untypical: int = 0
-    """How far it is from what most of these copies are like."""
+    detail_loss: int = 0
+    """Rank by real detail among its copies, 0 for the most (see `detail`); 0 if they were not compared."""
+    atypical: int = 0
+    """Distance from the median of its copies, in steps (see `detail`); 0 if they were not compared."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One preference. `key` is smallest for the file to keep."""
+    """One preference: the file with the smallest `key` is kept."""
 
     name: str
     why: str
-    """The name of the rule in rows that it decided."""
+    """The reason that rows give if this rule decided."""
     key: Callable[[FileFacts], int]
 
 
@@ -66,11 +66,11 @@ _MARK: Final = re.compile(
 """Suffixes and prefixes that file managers, browsers and import programs add to the name of a second copy."""
 _SIMPLE: Final = (
     Rule("camera", "camera data", lambda facts: not facts.camera),
-    Rule("real-detail", "real detail", lambda facts: facts.unreal),
+    Rule("real-detail", "real detail", lambda facts: facts.detail_loss),
     Rule("most-pixels", "most pixels", lambda facts: -facts.pixels),
     Rule("fewest-pixels", "fewest pixels", lambda facts: facts.pixels),
     Rule("color", "in colour", lambda facts: not facts.coloured),
-    Rule("typical", "most like the other copies", lambda facts: facts.untypical),
+    Rule("typical", "most like the other copies", lambda facts: facts.atypical),
     Rule("largest-file", "most bytes", lambda facts: -facts.size),
     Rule("smallest-file", "fewest bytes", lambda facts: facts.size),
     Rule("plain-name", "plain name", lambda facts: _MARK.search(_stem(facts)) is not None),
@@ -82,18 +82,18 @@ _SIMPLE: Final = (
 _NAMED: Final = {rule.name: rule for rule in _SIMPLE}
 _FORMER: Final = {"largest": "most-pixels", "smallest": "fewest-pixels", "coloured": "color", "colour": "color",
                   "heaviest": "largest-file", "lightest": "smallest-file"}  # fmt: skip
-"""Words of earlier versions, which still hold."""
+"""Names of earlier versions, which still work."""
 _PROTECTED: Final = Rule("protected", "protected", lambda facts: not facts.protected)
 _IN_USE: Final = Rule("in-use", "not in a bin or a cache", lambda facts: lies_in_skipped_folder(facts.path))
 _SHORT: Final = Rule("short-name", "shorter name", lambda facts: len(_stem(facts)))
 DEFAULT: Final = ("camera", "real-detail", "most-pixels", "color", "typical", "largest-file", "plain-name", "oldest")
 _DEFAULT: Final = (_IN_USE, *(_NAMED[name] for name in DEFAULT), _SHORT)
-"""Bytes know nothing of colour: a grey PNG is heavier than the colour JPEG that it was made from."""
+"""Colour comes before bytes: a grey PNG may have more bytes than the colour JPEG that it was made from."""
 KNOWN: Final = (*_NAMED, "in:DIR", "format:NAME")
 
 
 def parse_rules(text: str | None) -> tuple[Rule, ...]:
-    """`most-pixels,oldest,in:DIR,…` → rules in their order; protected files come before any, the defaults after all.
+    """Parse `most-pixels,oldest,in:DIR,…`; the rule for protected files comes first, the default rules come last.
 
     Raises:
         UsageError: a rule that does not exist.
@@ -103,12 +103,12 @@ def parse_rules(text: str | None) -> tuple[Rule, ...]:
 
 
 def rank(files: Sequence[FileFacts], rules: Sequence[Rule]) -> list[int]:
-    """Numbers of the files, the one to keep first; files that no rule tells apart go by path."""
+    """Return the indices of `files`, the one to keep first; files that are equal by every rule are sorted by path."""
     return sorted(range(len(files)), key=lambda index: _key(files[index], rules))
 
 
 def reason(kept: FileFacts, others: Sequence[FileFacts], rules: Sequence[Rule]) -> str:
-    """Return why `kept` is kept: the rule that parts it from the one that came closest."""
+    """Return why `kept` is kept: the first rule on which it differs from the second-best file."""
     if not others:
         return ""
     second = min(others, key=lambda facts: _key(facts, rules))

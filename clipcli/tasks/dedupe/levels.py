@@ -1,4 +1,4 @@
-"""Four levels, and the thresholds that part them. Each number was measured; docs/dedupe.md says on what."""
+"""The four levels of duplicates and their cosine thresholds per model; docs/dedupe.md says how they were measured."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Final, Literal
 
 Level = Literal["exact", "near", "edited", "similar"]
 LEVELS: Final[tuple[Level, ...]] = ("exact", "near", "edited", "similar")
-"""From the surest to the loosest; each takes in the ones before it."""
+"""From the closest to the loosest; a run at one level also reports the levels before it."""
 
 
 @dataclass(frozen=True)
 class LevelThresholds:
-    """Cosines of one model. They do not carry over to another: the same two photos are 0.6 here and 0.9 there."""
+    """Cosine thresholds of one model. Those of another differ: the same two photos may have 0.6 there and 0.9 here."""
 
     candidate: float
-    """From here on a row of `--against VECTORS` is looked at. A cropped copy must reach it, most strangers must not."""
+    """Least cosine for a row of `--against VECTORS` to be compared. Cropped copies reach it, most others do not."""
     similar: float
-    """From here on two pictures are called alike, whatever their pixels say."""
+    """Least cosine of two pictures that are *similar*, whatever their pixels."""
 
 
 UNKNOWN_MODEL: Final = LevelThresholds(candidate=0.85, similar=0.95)
-"""For contrastive image towers in general: their cosines crowd between 0.5 and 1."""
+"""For contrastive image towers in general: most of their cosines lie between 0.5 and 1."""
 _BY_MODEL: Final[tuple[tuple[str, LevelThresholds], ...]] = (
     (r"(^|[/:\\])surrogate$", LevelThresholds(candidate=0.75, similar=0.85)),
     (r"^tiny$", LevelThresholds(candidate=0.6, similar=0.9)),
 )
-"""Patterns of model names, first match counts."""
+"""Patterns of model names; the first match counts."""
 
 
 def thresholds_of(model: str) -> LevelThresholds:
     """Return the thresholds that belong to a model, by its name."""
-    return next((found for pattern, found in _BY_MODEL if re.search(pattern, model)), UNKNOWN_MODEL)
+    return next((thresholds for pattern, thresholds in _BY_MODEL if re.search(pattern, model)), UNKNOWN_MODEL)
 
 
 def includes(asked: Level, level: Level) -> bool:

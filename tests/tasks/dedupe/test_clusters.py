@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from clipcli.core.console import Console
 from clipcli.core.vectors import unit_length
 from clipcli.errors import UsageError
-from clipcli.runs.dedupe.candidates import propose_by_vectors
+from clipcli.runs.dedupe.candidates import index_by_vectors
 from clipcli.tasks.dedupe.clusters import Search, group, smallest_cosine
 from clipcli.tasks.dedupe.keep import FileFacts, is_inside, parse_rules, rank, reason
 
@@ -59,7 +59,7 @@ def test_of_candidates_that_fail_a_few_are_compared_and_the_rest_counted():
     search = Search(patience=5, kinds=np.arange(100))
     found = group(np.arange(100), 100, lambda row: np.setdiff1d(np.arange(100), [row]), verify, search)
     assert len(compared) <= 100 * 8
-    assert len(compared) + found.unseen == 100 * 99 // 2
+    assert len(compared) + found.not_compared == 100 * 99 // 2
 
 
 def test_members_lead_to_what_is_near_them_and_is_compared_with_the_leader():
@@ -81,7 +81,7 @@ def test_a_leader_that_always_matches_has_as_many_members_as_there_are():
     search = Search(2, np.zeros(500, np.int64))
     found = group(everyone, 500, lambda row: everyone[everyone != row], lambda _row, others: others > 0, search)
     assert found.leader.tolist() == [0] * 500
-    assert found.unseen == 0
+    assert found.not_compared == 0
 
 
 def test_the_smallest_cosine_is_of_any_two():
@@ -103,7 +103,7 @@ def test_rows_of_one_vector_cost_no_more_than_their_number(rows):
     """Every row is compared once, with the one that leads; a tenth of them are other vectors, near to none."""
     vectors = np.tile(unit_length(np.ones((1, 4), np.float32)), (rows, 1))
     vectors[::10] = unit_length(np.random.default_rng(0).standard_normal((1, 4))) * [[1, -1, 1, -1]]
-    proposer, compared = propose_by_vectors(vectors, 0.99, Console(quiet=True)), []
+    proposer, compared = index_by_vectors(vectors, 0.99, Console(quiet=True)), []
 
     def verify(_row, others):
         compared.append(len(others))
@@ -113,7 +113,7 @@ def test_rows_of_one_vector_cost_no_more_than_their_number(rows):
     assert len(proposer.neighbours.pairs.first) == 0
     assert len(np.unique(found.leader)) == 2
     assert sum(compared) == rows - 2
-    assert found.unseen == 0
+    assert found.not_compared == 0
 
 
 SMALL = FileFacts("/p/a/s.jpg", 100, 10, 1, "jpeg")
