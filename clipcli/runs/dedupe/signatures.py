@@ -41,7 +41,7 @@ _PAIRS_AT_ONCE: Final = 128
 _SURE: Final[tuple[Verdict, ...]] = ("other", "edited", "near")
 _SKETCHED: Final = 160
 """Pixels a side that a sketch is made from, at least, where the file has them."""
-_RULES: Final = 6
+_RULES: Final = 7
 """Raised whenever a verdict on two pictures may change, so that old ones are not taken for new ones."""
 _VERDICT: Final = struct.Struct("<BHdBd")
 _SPECTRUM: Final = struct.Struct("<20dqd4d")

@@ -153,7 +153,7 @@ def _judge(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:
 
 def _has_more(one: Sheet, other: Sheet, pair: AlignedPair) -> bool:
     margins = beside(one, pair.stretches[0]), beside(other, pair.stretches[1])
-    return "more" in margins or moved(pair)
+    return "more" in margins or moved(one, other, pair)
 
 
 def _judge_plain(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:

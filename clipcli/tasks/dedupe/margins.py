@@ -69,21 +69,24 @@ def beside(sheet: Sheet, stretch: Stretch) -> Beside:
     return max(found, key=("nothing", "crop", "more").index)
 
 
-def moved(pair: AlignedPair) -> bool:
-    """Return whether plain ground makes two pictures of what they share.
+def moved(one: Sheet, other: Sheet, pair: AlignedPair) -> bool:
+    """Return whether two pictures differ by where they show the shared part on a plain ground.
 
-    It does where both have some around it and it stands in another place of it, and where hardly anything of a picture
-    is not ground: a small mark on a desktop is not the icon of its shape.
+    They do if the shared part is nearly nothing of one of them: a small mark on a desktop is not the icon of its shape.
+    They do too if both have plain ground around the shared part and show it at different positions; pictures that are
+    nearly all ground count as moved even if one could be a crop of the other.
     """
-    mine, its = pair.stretches
-    if min(area(mine), area(its)) < _TINY:
+    first, second = pair.stretches
+    if min(area(first), area(second)) < _TINY:
+        return True
+    if max(abs(a - b) for a, b in zip(first, second, strict=True)) <= _MOVED:
+        return False
+    if max(area(sheet.stretches[-1]) for sheet in (one, other)) < _TINY:
         return True
     if any(_fills(stretch) for stretch in pair.stretches):
         return False
-    if max(abs(a - b) for a, b in zip(mine, its, strict=True)) <= _MOVED:
-        return False
     small = min(area(stretch) for stretch in pair.stretches) < _LARGE
-    return small or not (_holds(mine, its) or _holds(its, mine))
+    return small or not (_holds(first, second) or _holds(second, first))
 
 
 def _fills(stretch: Stretch) -> bool:

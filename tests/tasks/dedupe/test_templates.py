@@ -111,6 +111,21 @@ def test_a_mark_on_a_large_ground_is_not_the_icon_of_its_shape(side, photo):
     assert compare(sign(photo), sign(letterboxed)).verdict == "near"
 
 
+@pytest.mark.parametrize("kind", ["ellipse", "rectangle"])
+@pytest.mark.parametrize("other", [(760, 150, 32), (300, 480, 40), (900, 560, 64)])
+def test_small_marks_at_different_positions_are_not_copies(kind, other):
+    first, second = _mark_on_ground(kind, 420, 400, 32), _mark_on_ground(kind, *other)
+    assert compare(sign(first), sign(second)).verdict != "near"
+    assert compare(sign(second), sign(first)).verdict != "near"
+    assert compare(sign(first), sign(first.resize((640, 360)))).verdict == "near"
+
+
+def _mark_on_ground(kind: str, x: int, y: int, side: int) -> Image.Image:
+    image = Image.new("RGB", (1280, 720), "#42544e")
+    getattr(ImageDraw.Draw(image), kind)((x, y, x + side, y + side), fill="#bcd7e6")
+    return image
+
+
 @pytest.fixture(scope="module")
 def photo() -> Image.Image:
     """As much structure as a photo has."""
