@@ -29,6 +29,21 @@ _WORDS = re.compile(
     r"""'(?:[^']|'')*'"""  # a text
     r"""|"(?P<double>(?:[^"]|"")*)"|\[(?P<square>[^\]]*)\]|`(?P<back>(?:[^`]|``)*)`|(?P<bare>[^\W\d][\w$]*)"""
 )
+_TOKEN = re.compile(
+    _WORDS.pattern + r"""|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|--[^\n]*|/\*.*?(?:\*/|$)|->>?|[<>=!|]+|\S""",
+    re.VERBOSE | re.DOTALL,
+)
+_NUMBER_TEXT = re.compile(r"'\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*'")
+_ORDER: Final = frozenset({"<", "<=", ">", ">=", "between"})
+_ARITHMETIC: Final = frozenset({"+", "-", "*", "/", "%"})
+_ROUNDING: Final = frozenset({"abs", "ceil", "ceiling", "floor", "round", "sign"})
+_CHOOSING: Final = frozenset({"coalesce", "ifnull", "max", "min"})
+"""Functions whose arguments are numbers if one of them is."""
+_KEYWORDS: Final = frozenset({
+    "and", "between", "case", "collate", "else", "end", "escape", "exists", "glob", "in", "is", "isnull", "like", "not",
+    "notnull", "null", "or", "then", "when",
+})  # fmt: skip
+"""Bare words that are no column, even if a column has that name."""
 _STEPS, _MOST_STEPS = 50_000, 50
 """Instructions of SQLite between two calls of the handler, and calls per row after which the condition is stopped."""
 _LARGEST_INT: Final = 2**63 - 1
@@ -53,6 +68,8 @@ class Condition:
         if not expression.strip() or len(expression) > _LONGEST:
             raise UsageError("--where without a condition", hint='such as --where "price < 50"')
         self._words = {_name_in(match).casefold() for match in _WORDS.finditer(expression)} - {""}
+        self.names_empty_text = "''" in {match[0] for match in _WORDS.finditer(expression)}
+        """Whether the condition speaks of empty texts; otherwise these are null."""
         self._quoted = [match["double"].replace('""', '"') for match in _WORDS.finditer(expression) if match["double"]]
         self._check_syntax()
 
@@ -66,6 +83,23 @@ class Condition:
         if unknown := next((name for name in self._quoted if name.casefold() not in known), None):
             raise self.unknown_column(unknown, names)  # SQLite would read it as a text
         return RowFilter(self, names, [name for name in names if name.casefold() in self._words])
+
+    def sql(self, names: Sequence[str]) -> str:
+        """Return the expression with other texts as null where it takes a column of `names` for a number.
+
+        To SQLite any text is greater than any number: `price > 50` would hold for 'n/a'.
+        """
+        known = {name.casefold() for name in names}
+        tokens = [match for match in _TOKEN.finditer(self.expression) if not match[0].startswith(("--", "/*"))]
+        changes: dict[tuple[int, int], str] = {}
+        for position, token in enumerate(tokens):
+            if _is_column(tokens, position, known):
+                changes |= _number_changes(tokens, position, token[0])
+        sql, end = [], 0
+        for (start, stop), text in sorted(changes.items()):
+            sql += [self.expression[end:start], text]
+            end = stop
+        return "".join([*sql, self.expression[end:]])
 
     def unknown_column(self, name: str, names: Sequence[str]) -> UsageError:
         """Return the error for a name that is not a column."""
@@ -115,7 +149,7 @@ class RowFilter:
         markers = ", ".join("?" * (len(self.columns) + 1))
         self._insert = f"INSERT INTO {_TABLE} VALUES ({markers})"  # noqa: S608 - question marks only
         # The line break ends a comment in the condition.
-        self._select = f"SELECT rowid FROM {_TABLE} WHERE ({condition.expression}\n) ORDER BY rowid"  # noqa: S608
+        self._select = f"SELECT rowid FROM {_TABLE} WHERE ({condition.sql(self.columns)}\n) ORDER BY rowid"  # noqa: S608
         self._rows(())
 
     def takes(self, fields: Mapping[str, object]) -> bool:
@@ -133,7 +167,7 @@ class RowFilter:
 
     def _rows(self, rows: Sequence[Mapping[str, object]]) -> list[int]:
         """Return the numbers of the rows for which the condition holds, from 1 on."""
-        values = [[*(_value(fields.get(name)) for name in self.columns), None] for fields in rows]
+        values = [[*(self._value(fields.get(name)) for name in self.columns), None] for fields in rows]
         self._steps, self._trusted = -len(rows) * _MOST_STEPS, True
         try:
             self._database.execute(f"DELETE FROM {_TABLE}")  # noqa: S608 - our own name
@@ -144,6 +178,10 @@ class RowFilter:
             if unknown := re.match(r"no such column: (?P<name>.+)", str(error)):
                 raise self.condition.unknown_column(unknown["name"], self._all) from error
             raise self.condition.refusal(sqlite3.Error(str(error))) from error
+
+    def _value(self, value: object) -> object:
+        is_null = isinstance(value, str) and not value and not self.condition.names_empty_text
+        return None if is_null else _value(value)
 
     def _authorise(self, action: int, first: str | None, second: str | None, *_: object) -> int:
         if self._trusted or action == sqlite3.SQLITE_SELECT:
@@ -187,6 +225,61 @@ class RowSelector:
     def carried(self, values: Mapping[str, object]) -> dict[str, object]:
         """Return the kept columns of a row, selected or not."""
         return {name: values.get(name) for name in self._kept}
+
+
+def _is_column(tokens: Sequence[re.Match[str]], position: int, known: set[str]) -> bool:
+    """Return whether a token is one of the columns, and not a keyword, a function or a part of a longer name."""
+    token = tokens[position]
+    is_bare = token["bare"] is not None
+    if _name_in(token).casefold() not in known or "." in {_word(tokens, position - 1), _word(tokens, position + 1)}:
+        return False
+    return not is_bare or not (token[0].casefold() in _KEYWORDS or _word(tokens, position + 1) == "(")
+
+
+def _number_changes(tokens: Sequence[re.Match[str]], position: int, name: str) -> dict[tuple[int, int], str]:
+    """Return the new text of spans of a condition, where a column is compared or computed with as a number.
+
+    Beside a number in quotes, such as '2026', texts are compared as texts and numbers as numbers.
+    """
+    before, after = position - 1, position + 1
+    function = _word(tokens, before - 1) if _word(tokens, before) == "(" else ""
+    has_number = function in _CHOOSING and _word(tokens, after) == "," and _literal(tokens, after + 1, 1)
+    while _word(tokens, before) == "(" and _word(tokens, after) == ")" and not _is_call(tokens, before):
+        before, after = before - 1, after + 1
+    after += _word(tokens, after) == "not"
+    operators = _word(tokens, before), _word(tokens, after)
+    literals = [_literal(tokens, before - 1, -1)] if operators[0] in _ORDER else []
+    if operators[1] in _ORDER:
+        literals.append(lower := _literal(tokens, after + 1, 1))
+        if operators[1] == "between" and lower:
+            literals.append(_literal(tokens, tokens.index(lower) + 2, 1))
+    numbers = {literal.span(): literal for literal in literals if literal}
+    texts = {span: match for span, literal in numbers.items() if (match := _NUMBER_TEXT.fullmatch(literal[0]))}
+    span = tokens[position].span()
+    if numbers and len(texts) == len(numbers):
+        choices = {at: f"then {match[0]} else {match['number']} end)" for at, match in texts.items()}
+        return {span: f"+{name}", **{at: f"(case when typeof({name}) = 'text' {x}" for at, x in choices.items()}}
+    is_number = bool(numbers or has_number) or function in _ROUNDING or not _ARITHMETIC.isdisjoint(operators)
+    return {span: f"(case when typeof({name}) <> 'text' then {name} end)"} if is_number else {}
+
+
+def _is_call(tokens: Sequence[re.Match[str]], position: int) -> bool:
+    """Return whether the bracket there belongs to a function."""
+    return position > 0 and tokens[position - 1]["bare"] is not None and _word(tokens, position - 1) not in _KEYWORDS
+
+
+def _word(tokens: Sequence[re.Match[str]], position: int) -> str:
+    return tokens[position][0].casefold() if 0 <= position < len(tokens) else ""
+
+
+def _literal(tokens: Sequence[re.Match[str]], position: int, step: int) -> re.Match[str] | None:
+    """Return the number, or the number in quotes, that stands there, behind brackets and signs."""
+    while _word(tokens, position) in {"(", ")", "+", "-"}:
+        position += step
+    if not 0 <= position < len(tokens):
+        return None
+    token = tokens[position]
+    return token if token["number"] or _NUMBER_TEXT.fullmatch(token[0]) else None
 
 
 def _name_in(match: re.Match[str]) -> str:

@@ -38,6 +38,45 @@ def test_conditions_that_hold(expression: str):
     assert not takes(f"not ({expression}\n)")
 
 
+GAPS = [{"price": price} for price in ("9.5", "", "n/a", "120", None, "-3")]
+
+
+@pytest.mark.parametrize(
+    ("expression", "prices"),
+    [
+        ("price > 50", ["120"]), ("50 < price", ["120"]), ("(price) >= (50)", ["120"]), ('"PRICE">5e1', ["120"]),
+        ("price < 50", ["9.5", "-3"]), ("price > -5", ["9.5", "120", "-3"]), ("not price > 50", ["9.5", "-3"]),
+        ("price between 0 and 200", ["9.5", "120"]), ("price not between 0 and 10", ["120", "-3"]),
+        ("price * 2 < 50", ["9.5", "-3"]), ("-price < 0", ["9.5", "120"]), ("round(price, 1) >= 0", ["9.5", "120"]),
+        ("price is null", ["", None]), ("coalesce(price, 0) > -1", ["9.5", "", "n/a", "120", None]),
+        ("price = 'n/a' or price > 50", ["n/a", "120"]), ("price = ''", [""]),
+        ("price != ''", ["9.5", "n/a", "120", "-3"]),
+        ("coalesce(price, '') = ''", ["", None]), ("length(price) > 2", ["9.5", "n/a", "120"]),
+        ("price != 120", ["9.5", "n/a", "-3"]), ("price > 50 -- price > 0", ["120"]),
+        ("case when price > 5 then 1 else 0 end > 0", ["9.5", "120"]),
+    ],
+)  # fmt: skip
+def test_a_cell_without_a_number_is_neither_greater_nor_less(expression: str, prices: list[str | None]):
+    chosen = Condition(expression).bind(["price"]).takes_each(GAPS)
+    assert [row["price"] for row, is_chosen in zip(GAPS, chosen, strict=True) if is_chosen] == prices
+
+
+@pytest.mark.parametrize(
+    ("expression", "years"),
+    [("day >= '2026'", ["2026-05-01", "2026"]), ("day < '2026'", ["2025-05-01"]), ("day > 2025", ["2026"]),
+     ("day between '2025' and '2026'", ["2025-05-01", "2026"]), ("'2026' > day", ["2025-05-01"])],
+)  # fmt: skip
+def test_beside_a_number_in_quotes_texts_are_texts(expression: str, years: list[str]):
+    rows = [{"day": day} for day in ("2026-05-01", "2025-05-01", "2026", "")]
+    chosen = Condition(expression).bind(["day"]).takes_each(rows)
+    assert [row["day"] for row, is_chosen in zip(rows, chosen, strict=True) if is_chosen] == years
+
+
+def test_words_of_sql_and_functions_are_no_columns():
+    row = {"end": "n/a", "and": 3, "round": "n/a", "case": 1, "x": "7"}
+    assert takes('case when x > 5 then 1 else 0 end > 0 and -1 < "and" and round(x) > 5', row)
+
+
 def test_only_what_is_named_is_read():
     bound = Condition("price < 50 and title != 'sku'").bind(list(ROW))
     assert bound.columns == ["Price", "title"]
