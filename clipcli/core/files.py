@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import re
 import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from clipcli.errors import ClipcliError, ImageError
 
@@ -47,6 +49,15 @@ class LineTooLongError(TooLargeError):
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.strerror = f"a line longer than the limit of {size_words(limit)}"
+
+
+class Utf16Error(OSError):
+    """A text is UTF-16, as Excel and PowerShell save it, where UTF-8 is expected."""
+
+    hint = "save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > NEW"
+
+    def __init__(self) -> None:
+        super().__init__(errno.EILSEQ, "text in UTF-16")
 
 
 def size_words(count: int) -> str:
@@ -181,15 +192,37 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def refuse_utf16(start: bytes) -> None:
+    """Raise Utf16Error if a text begins with a byte order mark of UTF-16."""
+    if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise Utf16Error
+
+
+def open_text(stream: IO[bytes]) -> io.TextIOWrapper:
+    """Return a stream of bytes as UTF-8 text, for `csv`; other bytes become surrogates, as in file names.
+
+    Raises:
+        Utf16Error: it is UTF-16.
+        OSError: it cannot be read.
+    """
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", stream))
+    refuse_utf16(buffered.peek(2)[:2])
+    return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
 def read_lines(stream: IO[bytes], longest: int) -> Iterator[bytes]:
     """Yield the lines of a stream, with their newlines.
 
     Raises:
         TooLargeError: a line has more than `longest` bytes.
+        Utf16Error: it is UTF-16.
         OSError: the stream cannot be read.
     """
-    tail = b""
+    tail, is_first = b"", True
     while piece := stream.read(_PIECE):
+        if is_first:
+            refuse_utf16(piece)
+            is_first = False
         *lines, tail = (tail + piece).split(b"\n")
         for line in lines:
             if len(line) > longest:

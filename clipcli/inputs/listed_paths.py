@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import IO, TYPE_CHECKING, ClassVar, Final
 
-from clipcli.core.files import LineTooLongError, words_of
+from clipcli.core.files import LineTooLongError, Utf16Error, reason_of, refuse_utf16
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.fetch import open_list
@@ -73,10 +73,9 @@ def read_list(source: str, *, null: bool) -> Iterator[str | ImageRef]:
         with open_list(source) as stream:
             yield from _split(_blocks(stream), source, null=null)
     except (OSError, ValueError, ImageError) as error:
-        reason = error.reason if isinstance(error, ImageError) else words_of(error).lower()
-        raise InputsError(
-            f"cannot read the list {redact(source)}: {reason}", hint="--files-from takes a file of paths"
-        ) from error
+        reason = error.reason if isinstance(error, ImageError) else reason_of(error)
+        hint = error.hint if isinstance(error, Utf16Error) else "--files-from takes a file of paths"
+        raise InputsError(f"cannot read the list {redact(source)}: {reason}", hint=hint) from error
 
 
 def _stdin() -> IO[bytes]:
@@ -119,6 +118,7 @@ def _split(blocks: Iterable[bytes], source: str, *, null: bool) -> Iterator[str]
     """Yield the paths of a list as they arrive, the first before the last has been written."""
     for raw in _pieces(blocks, b"\0" if null else b"\n"):
         if not null and b"\0" in raw:
+            refuse_utf16(raw)
             raise InputsError(f"{redact(source)}: the paths are separated by NUL bytes", hint="-0 reads such a list")
         piece = raw if null else raw.removesuffix(b"\r")
         if piece:

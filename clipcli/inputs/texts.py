@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from clipcli.core.arrow import no_such_column, pyarrow
 from clipcli.core.decode import DecodeError, HalfPairError, parse_json
-from clipcli.core.files import is_file, read_lines
+from clipcli.core.files import is_file, open_text, read_lines
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, InputsError, UsageError
 from clipcli.inputs.collect import STDIN, ImageRef
@@ -166,9 +166,8 @@ def _decode_line(line: bytes) -> TextRef:
 def _parse_csv(stream: IO[bytes], source: str, separator: str, columns: TableColumns) -> Iterator[TextRef]:
     column = columns.image
     csv.field_size_limit(_MAX_LENGTH)
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        rows = csv.reader(text, delimiter=separator)
+        rows = csv.reader(open_text(stream), delimiter=separator)
         header = next(rows, [])
         text_column = header[0] if column is None and len(header) == 1 else column
         if text_column not in header:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from clipcli.core.decode import DecodeError, parse_json, shown
-from clipcli.core.files import open_file, read_lines, reason_of
+from clipcli.core.files import Utf16Error, open_file, read_lines, reason_of
 from clipcli.errors import PlanError
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.plan.file_state import named
@@ -206,7 +206,8 @@ def _rows(path: Path) -> Iterator[tuple[int, PlanRow]]:
             hint="a plan has one object per line; of an array in several lines: jq -c '.[]' plan.json > plan.jsonl",
         ) from error
     except (OSError, ValueError) as error:
-        raise PlanError(f"{path}: {reason_of(error)}", hint="clipcli dedupe -o FILE.jsonl writes a plan") from error
+        hint = error.hint if isinstance(error, Utf16Error) else "clipcli dedupe -o FILE.jsonl writes a plan"
+        raise PlanError(f"{path}: {reason_of(error)}", hint=hint) from error
 
 
 def _object_on(line: bytes) -> bytes:

@@ -281,6 +281,29 @@ def test_classify_answers_a_table_before_its_end(random_model: str, shop: Path):
     assert next(iter(table.refs)).name.endswith("red.png")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("name", "text", "arguments"),
+    [
+        ("a.csv", "image,label\na.png,disc\n", ["classify", "FILE", "-l", "a,b"]),
+        ("a.jsonl", '{"image": "a.png"}\n', ["classify", "FILE", "-l", "a,b"]),
+        ("a.txt", "a.png\n", ["classify", "--files-from", "FILE", "-l", "a,b"]),
+        ("a.txt", "a dog\n", ["embed", "--texts-from", "FILE", "-m", "tiny", "-q"]),
+        ("a.csv", "text\na dog\n", ["embed", "--texts-from", "FILE", "-m", "tiny", "-q"]),
+        ("a.tsv", "a.png\tdog\t0.4\n", ["select", "FILE", "--min-score", "0.1"]),
+        ("a.jsonl", '{"image": "a.png", "score": 0.4}\n', ["select", "FILE", "--min-score", "0.1"]),
+        ("a.txt", "cat\ndog\n", ["classify", "--files-from", "FILE", "--labels-file", "FILE"]),
+        ("a.jsonl", "{}\n", ["apply", "FILE"]),
+    ],
+)  # fmt: skip
+def test_a_text_in_utf_16_is_named_as_such(tmp_path: Path, encoding: str, name: str, text: str, arguments: list[str]):
+    file = tmp_path / name
+    file.write_bytes(f"\ufeff{text}".encode(encoding))
+    result = run(*(str(file) if word == "FILE" else word for word in arguments))
+    assert_one_error(result, str(file), "UTF-16", "iconv", code=4)
+    assert not result.stdout
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("reader", ["pandas", "polars", "duckdb"])
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
 from clipcli.core import files
-from clipcli.core.files import read_bytes, read_stream, reason_of, words_of
+from clipcli.core.files import read_bytes, read_stream, reason_of
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.filesystems import attempt, file_system, is_url, request_seconds, scheme, stop_event
 from clipcli.inputs.sources.refs import MAX_BYTES
@@ -87,7 +87,8 @@ def read_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise InputsError(f"{name}: cannot be read: {words_of(error).lower()}") from error
+        hint = error.hint if isinstance(error, files.Utf16Error) else None
+        raise InputsError(f"{name}: cannot be read: {reason_of(error)}", hint=hint) from error
     except ImageError as error:
         raise InputsError(f"{name}: cannot be read: {error.reason}") from error
 

@@ -6,7 +6,6 @@ Tables are read row by row, in constant memory. A faulty row is a failure of its
 from __future__ import annotations
 
 import csv
-import io
 import os
 import posixpath
 from codecs import BOM_UTF8
@@ -16,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from clipcli.core.arrow import no_such_column
 from clipcli.core.decode import DecodeError, parse_json
-from clipcli.core.files import read_lines
+from clipcli.core.files import open_text, read_lines
 from clipcli.core.redaction import redact_url
 from clipcli.errors import InputsError, did_you_mean
 from clipcli.inputs.row_filter import RowSelector
@@ -180,7 +179,7 @@ def read_records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str
 
 def _delimited(stream: IO[bytes], table_name: str, separator: str) -> tuple[Sequence[str], Iterator[TableRecord]]:
     csv.field_size_limit(_LONGEST)
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    text = open_text(stream)
     first = text.readline(_LONGEST)
     if separator == "," and separator not in first and ";" in first:
         separator = ";"  # spreadsheets use it in countries with a decimal comma
