@@ -309,7 +309,7 @@ def test_a_query_is_compared_with_a_few_of_many_equal_references(tmp_path, rando
 
 @pytest.mark.thorough
 def test_every_step_has_a_bar_that_is_full_at_its_end(library, random_model, bars, monkeypatch):
-    monkeypatch.setattr("clipcli.runs.dedupe.signatures._AT_ONCE", 3)
+    monkeypatch.setattr("clipcli.runs.dedupe.signatures._BATCH", 3)
     for joins in (["joining sketches", "joining vectors"], ["joining vectors"]):  # then candidates come from the cache
         run("dedupe", library, "-m", random_model, "--rotations")
         names = ["", "looking", *joins, "exact pixels"]
@@ -1006,7 +1006,7 @@ def test_workers_answer_as_this_process_does(library, monkeypatch):
     (library / "broken.jpg").write_bytes((library / "small.jpg").read_bytes()[:300])
     options = ("--level", "edited", "--no-cache", "-f", "jsonl", "--workers", "2")
     here = run("dedupe", library, *options)
-    monkeypatch.setattr("clipcli.runs.dedupe.signatures._WORTH_S", 0.0)
+    monkeypatch.setattr("clipcli.runs.dedupe.signatures._MIN_WORK_S", 0.0)
     monkeypatch.setattr(SignatureReader, "compare", lambda *_: pytest.fail("compared in this process"))
     apart = run("dedupe", library, *options)
     assert apart.stdout == here.stdout
@@ -1016,6 +1016,6 @@ def test_workers_answer_as_this_process_does(library, monkeypatch):
 def test_what_a_lost_worker_was_asked_for_is_done_here(library, monkeypatch):
     options = ("--level", "edited", "--no-cache", "-f", "jsonl", "--workers", "2")
     here = run("dedupe", library, *options)
-    monkeypatch.setattr("clipcli.runs.dedupe.signatures._WORTH_S", 0.0)
+    monkeypatch.setattr("clipcli.runs.dedupe.signatures._MIN_WORK_S", 0.0)
     monkeypatch.setattr("clipcli.runs.dedupe.workers._CODE", "raise SystemExit")
     assert run("dedupe", library, *options).stdout == here.stdout

@@ -1,4 +1,4 @@
-"""Compute facts of pictures and compare pairs. Facts, verdicts and digests are cached between runs."""
+"""Compute facts of pictures and compare pairs of them. Facts, verdicts and digests are cached between runs."""
 
 from __future__ import annotations
 
@@ -34,49 +34,50 @@ if TYPE_CHECKING:
     from clipcli.images.thumbnails import Glance
     from clipcli.runs.dedupe.image_files import Content
 
-_REMEMBERED: Final = 400_000_000
-"""Bytes of looks in memory at once, about 1,200 photos; others are opened again when they are due."""
-_AT_ONCE: Final = 1024
-_PAIRS_AT_ONCE: Final = 128
-_SURE: Final[tuple[Verdict, ...]] = ("other", "edited", "near")
-_SKETCHED: Final = 160
-"""Pixels a side that a sketch is made from, at least, where the file has them."""
-_RULES: Final = 7
-"""Raised whenever a verdict on two pictures may change, so that old ones are not taken for new ones."""
+_MAX_BYTES: Final = 400_000_000
+"""Most bytes of signatures in memory, about 1,200 photos; others are computed again when needed."""
+_BATCH: Final = 1024
+_PAIRS_PER_BATCH: Final = 128
+_VERDICTS: Final[tuple[Verdict, ...]] = ("other", "edited", "near")
+_SKETCH_PIXELS: Final = 160
+"""Least side in pixels of the picture that a sketch is made from, if the file has them."""
+_RULES_VERSION: Final = 7
+"""Part of the cache key of verdicts: raise it whenever a verdict may change."""
 _VERDICT: Final = struct.Struct("<BHdBd")
 _SPECTRUM: Final = struct.Struct("<20dqd4d")
 _DIGEST_BYTES: Final = 32
-_SECONDS: Final = {"sketch": 0.0015, "signature": 0.005, "compare": 0.01, "spectrum": 0.004, "digest": 0.002}
-"""What a call takes, about, by the name of the method: workers must be worth their start."""
-_BY_SIGNATURE: Final = {"compare", "spectrum"}
-"""Those for which a worker is given signatures, so that each picture is opened once."""
-_WORTH_S: Final = 1.0
+_SECONDS_PER_CALL: Final = {"sketch": 0.0015, "signature": 0.005, "compare": 0.01, "spectrum": 0.004, "digest": 0.002}
+"""Method → approximate seconds per call; worker processes start only for enough work."""
+_NEED_SIGNATURES: Final = {"compare", "spectrum"}
+"""Methods for which a worker gets the signatures known so far, so that each picture is opened once."""
+_MIN_WORK_S: Final = 1.0
 _CHUNK_S: Final = 0.05
 _Item = tuple[int, ...]
 
 
-def _nothing(_count: int) -> None:
+def _ignore(_count: int) -> None:
     pass
 
 
 @dataclass(frozen=True)
 class ImageSignature:
-    """What is compared of a picture: 20 to 500 kB, more for an animation."""
+    """The signatures of a picture's frames: 20 to 500 kB, more for an animation."""
 
     frames: int
     signatures: tuple[Signature, ...]
     whole: bool = True
-    """Whether every page was looked at: what was not cannot be called the same."""
+    """True if every page was read; otherwise two pictures are at most *edited*."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory."""
-        return sum(one.sheet.grey.nbytes + one.sheet.colour.nbytes + one.sheet.looks.nbytes for one in self.signatures)
+        """Return the size in memory in bytes."""
+        sheets = [signature.sheet for signature in self.signatures]
+        return sum(sheet.grey.nbytes + sheet.colour.nbytes + sheet.looks.nbytes for sheet in sheets)
 
 
 @dataclass
 class SignatureReader:
-    """Looks at contents by their number."""
+    """Reads and compares pictures by the numbers of their contents."""
 
     contents: Sequence[Content] | dict[int, Content]
     cache: EmbeddingCache | NoCache
@@ -87,126 +88,129 @@ class SignatureReader:
     workers: int | None = None
     facts: dict[int, Facts] = field(default_factory=dict)
     errors: dict[int, ImageError] = field(default_factory=dict)
-    """Contents that are no image, or are gone."""
-    _looks: OrderedDict[int, ImageSignature | None] = field(default_factory=OrderedDict)
+    """Content → the reason why it cannot be decoded, or no longer be read."""
+    _signatures: OrderedDict[int, ImageSignature | None] = field(default_factory=OrderedDict)
     _bytes: int = 0
     _pixels: dict[int, str] = field(default_factory=dict)
     _likenesses: dict[tuple[int, int], Likeness] = field(default_factory=dict)
-    _asked: set[tuple[int, int]] = field(default_factory=set)
-    """Pairs that were looked up in the cache."""
-    _due_s: float = 0.0
-    """What all calls so far cost, about."""
+    _looked_up: set[tuple[int, int]] = field(default_factory=set)
+    """Pairs already looked up in the cache."""
+    _work_s: float = 0.0
+    """Approximate seconds of all calls so far."""
     _pool: ComparisonWorkers | None = None
     _may_start: bool = True
 
     def read(self, advance: Callable[[int], object]) -> None:
         """Fill `facts` for every content, and `errors` for those that cannot be read."""
         space = self._space("facts/1")
-        for start in range(0, len(self.contents), _AT_ONCE):
-            some = range(start, min(start + _AT_ONCE, len(self.contents)))
-            known = self.cache.get_blobs(space, [self.contents[number].digest for number in some])
-            kept = {number: Facts.unpack(data) for number, data in zip(some, known, strict=True) if data is not None}
-            self.facts.update((number, facts) for number, facts in kept.items() if facts is not None)
-            fresh = [number for number in some if number not in self.facts]
-            advance(len(some) - len(fresh))
-            for number, facts in zip(fresh, self._map("sketch", _each(fresh), advance), strict=True):
+        for start in range(0, len(self.contents), _BATCH):
+            batch = range(start, min(start + _BATCH, len(self.contents)))
+            known = self.cache.get_blobs(space, [self.contents[number].digest for number in batch])
+            cached = {number: Facts.unpack(data) for number, data in zip(batch, known, strict=True) if data is not None}
+            self.facts.update((number, facts) for number, facts in cached.items() if facts is not None)
+            missing = [number for number in batch if number not in self.facts]
+            advance(len(batch) - len(missing))
+            for number, facts in zip(missing, self._map("sketch", _as_calls(missing), advance), strict=True):
                 if facts is not None:
                     self.facts[number] = facts
             self.cache.put_blobs(
-                space, [(self.contents[n].digest, self.facts[n].pack()) for n in fresh if n in self.facts]
+                space, [(self.contents[n].digest, self.facts[n].pack()) for n in missing if n in self.facts]
             )
 
-    def learn(self, contents: dict[int, Content], looks: dict[int, ImageSignature | None]) -> None:
-        """Take over, in a worker, what a call needs; what an earlier call needed is forgotten."""
-        self.contents, self._looks = contents, OrderedDict(looks)
+    def learn(self, contents: dict[int, Content], signatures: dict[int, ImageSignature | None]) -> None:
+        """Replace the contents and signatures by those that the next calls of a worker need."""
+        self.contents, self._signatures = contents, OrderedDict(signatures)
 
     def prepare(self, numbers: Iterable[int]) -> None:
-        """Look at several in parallel, so that what follows finds them done."""
-        new = [number for number in dict.fromkeys(numbers) if number not in self._looks]
-        for number, look in zip(new, self._map("signature", _each(new)), strict=True):
-            self._remember(number, look)
+        """Compute the signatures of several contents in parallel, for later calls."""
+        new = [number for number in dict.fromkeys(numbers) if number not in self._signatures]
+        for number, signature in zip(new, self._map("signature", _as_calls(new)), strict=True):
+            self._store(number, signature)
 
-    def look(self, number: int) -> ImageSignature | None:
-        """One content; None when it can no longer be read."""
-        if number not in self._looks:
-            self._remember(number, self.signature(number))
+    def signature_of(self, number: int) -> ImageSignature | None:
+        """Return the signature of a content, computed on first use; None if it can no longer be read."""
+        if number not in self._signatures:
+            self._store(number, self.signature(number))
         with suppress(KeyError):
-            self._looks.move_to_end(number)
-        return self._looks.get(number)
+            self._signatures.move_to_end(number)
+        return self._signatures.get(number)
 
-    def likeness(self, one: int, other: int) -> Likeness | None:
-        """Return whether two contents show the same picture; None when one cannot be looked at."""
-        key = min(one, other), max(one, other)
+    def likeness(self, first: int, second: int) -> Likeness | None:
+        """Return the comparison of two contents; None if one cannot be read."""
+        key = min(first, second), max(first, second)
         if key not in self._likenesses:
             self.compare_all([key])
         return self._likenesses.get(key)
 
     def compare_all(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """Compare pairs in parallel, or take what an earlier run kept, so that `likeness` finds them done."""
+        """Compare pairs in parallel, or take them from the cache, for later calls of `likeness`."""
         keys = dict.fromkeys((min(pair), max(pair)) for pair in pairs)
         new = [key for key in keys if key not in self._likenesses]
-        self._recall(new)
+        self._read_cache(new)
         new = [key for key in new if key not in self._likenesses]
-        for start in range(0, len(new), _PAIRS_AT_ONCE):
-            some = new[start : start + _PAIRS_AT_ONCE]
-            compared = zip(some, self._compared_all(some), strict=True)
+        for start in range(0, len(new), _PAIRS_PER_BATCH):
+            batch = new[start : start + _PAIRS_PER_BATCH]
+            compared = zip(batch, self._compare_batch(batch), strict=True)
             fresh = {pair: likeness for pair, likeness in compared if likeness is not None}
             self._likenesses.update(fresh)
             self.cache.put_blobs(
-                self._space(f"pairs/{_RULES}"), [(self._key(pair), _packed(one)) for pair, one in fresh.items()]
+                self._space(f"pairs/{_RULES_VERSION}"),
+                [(self._key(pair), _packed(likeness)) for pair, likeness in fresh.items()],
             )
 
-    def _compared_all(self, pairs: Sequence[tuple[int, int]]) -> list[Likeness | None]:
+    def _compare_batch(self, pairs: Sequence[tuple[int, int]]) -> list[Likeness | None]:
         self.prepare(number for pair in pairs for number in pair)
         return self._map("compare", pairs)
 
-    def compare(self, one: int, other: int) -> Likeness | None:
-        """Return whether two contents show the same picture, or the same moving one; None when one cannot be looked at.
+    def compare(self, number_a: int, number_b: int) -> Likeness | None:
+        """Compare two contents, frame by frame; the worst frame decides. None if one cannot be read.
 
         The lower digest comes first, so that the answer does not depend on the order of inputs.
         """
-        first, second = sorted((one, other), key=lambda number: self.contents[number].digest)
-        a, b = (self._looks.get(number) or self.signature(number) for number in (first, second))
+        first, second = sorted((number_a, number_b), key=lambda number: self.contents[number].digest)
+        a, b = (self._signatures.get(number) or self.signature(number) for number in (first, second))
         if a is None or b is None:
             return None
-        found = [compare(s, t) for s, t in zip(a.signatures, b.signatures, strict=False)]
-        worst = min(found, key=lambda likeness: (_SURE.index(likeness.verdict), likeness.structure))
+        likenesses = [compare(s, t) for s, t in zip(a.signatures, b.signatures, strict=False)]
+        worst = min(likenesses, key=lambda likeness: (_VERDICTS.index(likeness.verdict), likeness.structure))
         if a.frames != b.frames:
             return worst._replace(verdict="other")
         return worst if (a.whole and b.whole) or worst.verdict != "near" else worst._replace(verdict="edited")
 
     def spectra(self, numbers: Sequence[int]) -> list[Spectrum | None]:
-        """Return what pictures hold at full size.
+        """Return the spectra of pictures at full size.
 
-        None for those that cannot be read, and for animations and documents.
+        None for animations, documents, and pictures that cannot be read.
         """
         space, keys = self._space("spectrum/2"), [self.contents[number].digest for number in numbers]
-        kept = [_spectrum_of(data) for data in self.cache.get_blobs(space, keys)]
-        new = [number for number, one in zip(numbers, kept, strict=True) if one is None]
-        made = dict(zip(new, self._map("spectrum", _each(new)), strict=True))
-        packed = {n: _SPECTRUM.pack(*one.power, one.pixels, one.waste, *one.tone) for n, one in made.items() if one}
+        cached = [_spectrum_of(data) for data in self.cache.get_blobs(space, keys)]
+        missing = [number for number, spectrum in zip(numbers, cached, strict=True) if spectrum is None]
+        computed = dict(zip(missing, self._map("spectrum", _as_calls(missing)), strict=True))
+        packed = {number: _pack_spectrum(spectrum) for number, spectrum in computed.items() if spectrum}
         self.cache.put_blobs(space, [(self.contents[number].digest, data) for number, data in packed.items()])
-        return [one or made[number] for number, one in zip(numbers, kept, strict=True)]
+        return [spectrum or computed[number] for number, spectrum in zip(numbers, cached, strict=True)]
 
-    def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = _nothing) -> dict[int, str]:
-        """Digests of the full pixels of some contents; those that cannot be read are left out."""
+    def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = _ignore) -> dict[int, str]:
+        """Return content → digest of its full pixels; those that cannot be read are left out."""
         new = [number for number in numbers if number not in self._pixels]
         advance(len(numbers) - len(new))
         space = "pixels/1" + ("" if self.orient else "/unrotated")
-        kept = self.cache.get_blobs(space, [self.contents[number].digest for number in new])
-        whole = (pair for pair in zip(new, kept, strict=True) if pair[1] is not None and len(pair[1]) == _DIGEST_BYTES)
-        self._pixels.update((number, data.hex()) for number, data in whole if data is not None)
-        fresh = [number for number in new if number not in self._pixels]
-        advance(len(new) - len(fresh))
-        made = dict(zip(fresh, self._map("digest", _each(fresh), advance), strict=True))
-        self._pixels.update(made)
+        cached = self.cache.get_blobs(space, [self.contents[number].digest for number in new])
+        valid = (
+            pair for pair in zip(new, cached, strict=True) if pair[1] is not None and len(pair[1]) == _DIGEST_BYTES
+        )
+        self._pixels.update((number, data.hex()) for number, data in valid if data is not None)
+        missing = [number for number in new if number not in self._pixels]
+        advance(len(new) - len(missing))
+        computed = dict(zip(missing, self._map("digest", _as_calls(missing), advance), strict=True))
+        self._pixels.update(computed)
         self.cache.put_blobs(
-            space, [(self.contents[n].digest, bytes.fromhex(digest)) for n, digest in made.items() if digest]
+            space, [(self.contents[n].digest, bytes.fromhex(digest)) for n, digest in computed.items() if digest]
         )
         return {number: self._pixels[number] for number in numbers if self._pixels[number]}
 
     def close(self) -> None:
-        """End the workers, if there are any; what is asked for later is done in this process."""
+        """Stop the workers; later calls run in this process."""
         self._may_start = False
         if self._pool is not None:
             self._pool.close()
@@ -215,33 +219,35 @@ class SignatureReader:
     def _limit(self) -> int:
         return self.max_pixels or images.DEFAULT_MAX_PIXELS
 
-    def _space(self, what: str) -> str:
-        ways = ("" if self.orient else "/unrotated") + ("/turns" if self.turns and what.startswith("pairs") else "")
-        return f"{what}/{self.rendering.name}{ways}"
+    def _space(self, kind: str) -> str:
+        settings = ("" if self.orient else "/unrotated") + ("/turns" if self.turns and kind.startswith("pairs") else "")
+        return f"{kind}/{self.rendering.name}{settings}"
 
-    def _map(self, method: str, items: Sequence[_Item], advance: Callable[[int], object] = _nothing) -> list[Any]:
-        """Return what a method answers to all items, in their order, on every core."""
+    def _map(self, method: str, items: Sequence[_Item], advance: Callable[[int], object] = _ignore) -> list[Any]:
+        """Return the results of a method for all items, in order, computed on all cores."""
         count = self.workers or usable_cores()
-        apart = self._uses_processes(method, items)
-        self._due_s += len(items) * _SECONDS[method]
-        size = max(1, min(int(_CHUNK_S / _SECONDS[method]), -(-len(items) // count))) if apart else 1
+        uses_workers = self._uses_processes(method, items)
+        self._work_s += len(items) * _SECONDS_PER_CALL[method]
+        size = max(1, min(int(_CHUNK_S / _SECONDS_PER_CALL[method]), -(-len(items) // count))) if uses_workers else 1
         chunks = [items[start : start + size] for start in range(0, len(items), size)]
         results: list[Any] = []
         if items:
             with single_threaded_blas(), ThreadPoolExecutor(count) as threads:
-                for chunk in threads.map(lambda some: self._call(method, some, apart=apart), chunks):
-                    results += chunk
-                    advance(len(chunk))
+                calls = threads.map(lambda chunk: self._call(method, chunk, uses_workers=uses_workers), chunks)
+                for chunk_results in calls:
+                    results += chunk_results
+                    advance(len(chunk_results))
         return results
 
-    def _call(self, method: str, items: Sequence[_Item], *, apart: bool) -> list[Any]:
-        """Return what a method answers to some items; from a worker, unless none is wanted or it is lost."""
-        if apart and self._pool is not None:
+    def _call(self, method: str, items: Sequence[_Item], *, uses_workers: bool) -> list[Any]:
+        """Return the results of a method for some items: from a worker, or from this process if the worker is lost."""
+        if uses_workers and self._pool is not None:
             numbers = {number for item in items for number in item}
-            known = {number: self.contents[number].with_one_file() for number in numbers}
-            looks = {number: self._looks[number] for number in numbers & self._looks.keys()}
+            contents = {number: self.contents[number].with_one_file() for number in numbers}
+            sent = numbers & self._signatures.keys() if method in _NEED_SIGNATURES else set[int]()
+            signatures = {number: self._signatures[number] for number in sent}
             try:
-                results, errors = self._pool.call(method, items, (known, looks if method in _BY_SIGNATURE else {}))
+                results, errors = self._pool.call(method, items, (contents, signatures))
             except WorkerLostError:
                 self._may_start = False
             else:
@@ -250,12 +256,12 @@ class SignatureReader:
         return [getattr(self, method)(*item) for item in items]
 
     def _uses_processes(self, method: str, items: Sequence[_Item]) -> bool:
-        """Return whether workers take these calls: they are worth their start, and all pictures are files."""
-        if self._due_s + len(items) * _SECONDS[method] < _WORTH_S:
+        """Return whether workers run these calls: there is enough work, and all pictures are files."""
+        if self._work_s + len(items) * _SECONDS_PER_CALL[method] < _MIN_WORK_S:
             return False
         numbers = {number for item in items for number in item}
         if not all(self.contents[number].files[0].state.is_file for number in numbers):
-            return False  # what is in an archive or far away is read by this process alone
+            return False  # archives and URLs are read by this process only
         if self._pool is None and self._may_start:
             self._start_workers(self.workers or usable_cores())
         return self._may_start
@@ -272,12 +278,12 @@ class SignatureReader:
         except OSError:
             self._may_start = False
 
-    def _recall(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Take verdicts from the cache that were not looked up before."""
-        new = [pair for pair in pairs if pair not in self._asked]
-        self._asked.update(new)
+    def _read_cache(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Read the verdicts of pairs that were not looked up before from the cache."""
+        new = [pair for pair in pairs if pair not in self._looked_up]
+        self._looked_up.update(new)
         for pair, data in zip(
-            new, self.cache.get_blobs(self._space(f"pairs/{_RULES}"), list(map(self._key, new))), strict=True
+            new, self.cache.get_blobs(self._space(f"pairs/{_RULES_VERSION}"), list(map(self._key, new))), strict=True
         ):
             likeness = _likeness_of(data)
             if likeness is not None:
@@ -287,13 +293,13 @@ class SignatureReader:
         digests = sorted(self.contents[number].digest for number in pair)
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
-    def _remember(self, number: int, look: ImageSignature | None) -> None:
-        if number in self._looks:
+    def _store(self, number: int, signature: ImageSignature | None) -> None:
+        if number in self._signatures:
             return
-        self._looks[number] = look
-        self._bytes += look.nbytes if look is not None else 0
-        while self._bytes > _REMEMBERED and len(self._looks) > 1:
-            _, old = self._looks.popitem(last=False)
+        self._signatures[number] = signature
+        self._bytes += signature.nbytes if signature is not None else 0
+        while self._bytes > _MAX_BYTES and len(self._signatures) > 1:
+            _, old = self._signatures.popitem(last=False)
             self._bytes -= old.nbytes if old is not None else 0
 
     def _glance(self, number: int, least: int) -> Glance | None:
@@ -307,38 +313,38 @@ class SignatureReader:
             return None
 
     def sketch(self, number: int) -> Facts | None:
-        """Read the facts of a picture; None, with an entry in `errors`, when it cannot be read."""
-        seen = self._glance(number, _SKETCHED)
-        if seen is None:
+        """Return the facts of a picture; None, with an entry in `errors`, if it cannot be read."""
+        glanced = self._glance(number, _SKETCH_PIXELS)
+        if glanced is None:
             return None
         try:
-            pictures = [_shrunk(laid_on(picture, self.rendering)) for picture in seen.pictures]
+            frames = [_shrunk(laid_on(frame, self.rendering)) for frame in glanced.pictures]
         except ImageError as error:
             self.errors[number] = error.bare()
             return None
-        grey = np.asarray(pictures[0].convert("L"), np.uint8)
-        coloured = any(map(is_coloured, pictures))
-        return Facts(seen.width, seen.height, seen.frames, seen.format, coloured, seen.camera, flat_share(grey),
-                     sketch_of(grey))  # fmt: skip
+        grey = np.asarray(frames[0].convert("L"), np.uint8)
+        coloured = any(map(is_coloured, frames))
+        return Facts(glanced.width, glanced.height, glanced.frames, glanced.format, coloured, glanced.camera,
+                     flat_share(grey), sketch_of(grey))  # fmt: skip
 
     def signature(self, number: int) -> ImageSignature | None:
-        """Read what is compared of a picture; None, with an entry in `errors`, when it cannot be read."""
-        seen = self._glance(number, COMPARED)
-        if seen is None:
+        """Return the signature of a picture; None, with an entry in `errors`, if it cannot be read."""
+        glanced = self._glance(number, COMPARED)
+        if glanced is None:
             return None
         try:
-            pictures = [laid_on(picture, self.rendering) for picture in seen.pictures]
+            frames = [laid_on(frame, self.rendering) for frame in glanced.pictures]
         except ImageError as error:
             self.errors[number] = error.bare()
             return None
-        size = seen.height, seen.width
-        signatures = tuple(sign(picture, turns=self.turns, pixels=size) for picture in pictures)
-        return ImageSignature(seen.frames, signatures, seen.whole)
+        size = glanced.height, glanced.width
+        signatures = tuple(sign(frame, turns=self.turns, pixels=size) for frame in frames)
+        return ImageSignature(glanced.frames, signatures, glanced.whole)
 
     def spectrum(self, number: int) -> Spectrum | None:
-        """Read what a picture holds at full size; None for animations, and when it cannot be read."""
-        look = self.look(number)
-        if look is None or look.frames > 1:
+        """Return the spectrum of a picture at full size; None for animations, and if it cannot be read."""
+        known = self.signature_of(number)
+        if known is None or known.frames > 1:
             return None
         try:
             data = images.read(self.contents[number].files[0].path)
@@ -346,10 +352,10 @@ class SignatureReader:
             grey = np.asarray(laid_on(picture, self.rendering).convert("L"), np.uint8)
         except ImageError:
             return None
-        return spectrum(grey, look.signatures[0].sheet)
+        return spectrum(grey, known.signatures[0].sheet)
 
     def digest(self, number: int) -> str:
-        """Return the digest of a picture's full pixels; empty when it cannot be read."""
+        """Return the digest of a picture's full pixels; empty if it cannot be read."""
         try:
             data = images.read(self.contents[number].files[0].path)
             return pixel_digest(data, orient=self.orient, max_pixels=self._limit)
@@ -357,13 +363,13 @@ class SignatureReader:
             return ""
 
 
-def _each(numbers: Iterable[int]) -> list[tuple[int]]:
+def _as_calls(numbers: Iterable[int]) -> list[tuple[int]]:
     return [(number,) for number in numbers]
 
 
 def _shrunk(picture: Image.Image) -> Image.Image:
-    """At most 320 pixels a side: enough for a sketch."""
-    share = 2 * _SKETCHED / max(picture.size)
+    """Return the picture with at most 320 pixels per side, enough for a sketch."""
+    share = 2 * _SKETCH_PIXELS / max(picture.size)
     if share >= 1:
         return picture
     size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
@@ -371,7 +377,7 @@ def _shrunk(picture: Image.Image) -> Image.Image:
 
 
 def _packed(likeness: Likeness) -> bytes:
-    verdict = _SURE.index(likeness.verdict)
+    verdict = _VERDICTS.index(likeness.verdict)
     return _VERDICT.pack(verdict, likeness.distance, likeness.structure, likeness.turn, likeness.peak)
 
 
@@ -379,7 +385,11 @@ def _likeness_of(data: bytes | None) -> Likeness | None:
     if data is None or len(data) != _VERDICT.size:
         return None
     verdict, distance, structure, turn, peak = _VERDICT.unpack(data)
-    return Likeness(_SURE[verdict], distance, structure, turn, peak) if verdict < len(_SURE) else None
+    return Likeness(_VERDICTS[verdict], distance, structure, turn, peak) if verdict < len(_VERDICTS) else None
+
+
+def _pack_spectrum(spectrum: Spectrum) -> bytes:
+    return _SPECTRUM.pack(*spectrum.power, spectrum.pixels, spectrum.waste, *spectrum.tone)
 
 
 def _spectrum_of(data: bytes | None) -> Spectrum | None:

@@ -1,4 +1,4 @@
-"""All pairs of rows above a cosine, by blocked products: one block of results is in memory, never N × N."""
+"""Find all pairs of rows above a cosine, by blocked products: one block is in memory, never the N × N matrix."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ _ROWS_AT_ONCE: Final = 16_384
 
 @dataclass(frozen=True)
 class Collapsed:
-    """n rows and the k different ones among them."""
+    """The k distinct rows among n rows."""
 
     firsts: Indices
     """(k,) the number of the first row of each kind, ascending."""
     kind: Indices
-    """(n,) which of the k each row is."""
+    """(n,) the kind of each row, 0 to k - 1."""
 
 
 def collapse(rows: Vectors | npt.NDArray[np.uint32]) -> Collapsed:
-    """Find rows of four-byte numbers that are equal bit by bit, in O(n log n).
+    """Find rows of 4-byte numbers that are equal bit by bit, in O(n log n).
 
-    Rows are sorted by a 64-bit hash of their bytes, and equal hashes are compared number by number, so that a collision
-    costs a missed saving and never a wrong answer.
+    Rows are sorted by a 64-bit hash, and neighbours with equal hashes are compared number by number: after a collision
+    equal rows may stay apart, but different rows are never joined.
     """
     vectors = np.ascontiguousarray(rows).view(np.uint32)
     if not len(vectors):
         return Collapsed(np.zeros(0, np.int64), np.zeros(0, np.int64))
     keys = _hashes(vectors)
     order = np.argsort(keys, kind="stable")
-    fresh = np.ones(len(order), bool)
-    fresh[1:] = keys[order[1:]] != keys[order[:-1]]
-    suspects = np.flatnonzero(~fresh)
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = keys[order[1:]] != keys[order[:-1]]
+    suspects = np.flatnonzero(~is_first)
     for start in range(0, len(suspects), _ROWS_AT_ONCE):
-        some = suspects[start : start + _ROWS_AT_ONCE]
-        fresh[some] = (vectors[order[some]] != vectors[order[some - 1]]).any(axis=1)
-    leaders = order[fresh]
-    kind_in_order = np.cumsum(fresh) - 1
+        block = suspects[start : start + _ROWS_AT_ONCE]
+        is_first[block] = (vectors[order[block]] != vectors[order[block - 1]]).any(axis=1)
+    leaders = order[is_first]
+    kind_in_order = np.cumsum(is_first) - 1
     by_first = np.argsort(leaders, kind="stable")
     renumbered = np.empty_like(by_first)
     renumbered[by_first] = np.arange(len(by_first))
@@ -60,7 +60,7 @@ def collapse(rows: Vectors | npt.NDArray[np.uint32]) -> Collapsed:
 
 
 def _hashes(vectors: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
-    """Multilinear hash of each row's words modulo 2^64."""
+    """Return the multilinear hash of each row's words modulo 2^64."""
     weights = np.random.default_rng(20).integers(0, 2**63, vectors.shape[1], dtype=np.uint64)
     weights = weights * np.uint64(2) + np.uint64(1)
     keys = np.empty(len(vectors), np.uint64)
@@ -76,7 +76,7 @@ _COLUMNS: Final = 4096
 """A block of 1024 × 4096 float32 is 16 MB: large enough that the product runs at full speed, on one core or on many."""
 _FEW_ROWS: Final = 256
 _FEW_COLUMNS: Final = 1024
-"""The same for one core: 1 MB is read three more times from its own cache."""
+"""The same for one core: a block of 1 MB stays in its cache."""
 
 
 def join_self(
@@ -86,14 +86,14 @@ def join_self(
     limit: int = DEFAULT_LIMIT,
     advance: Callable[[int], object] = lambda _n: None,
 ) -> Pairs:
-    """Pairs `first < second` whose dot product is at least `threshold`.
+    """Return pairs `first < second` whose dot product is at least `threshold`.
 
     Args:
-        source: Rows of unit length.
-        threshold: Smallest cosine.
-        limit: A pair is kept while it is among the `limit` best of either of its rows; rows that had to let go of any
-            are marked as crowded.
-        advance: Told how many rows are done, for a progress bar.
+        source: rows of unit length.
+        threshold: smallest cosine.
+        limit: a pair is kept if it is among the `limit` best of either of its rows; rows that lose pairs are marked as
+            crowded.
+        advance: called with the number of finished rows, for a progress bar.
     """
     total = len(source)
     pairs = PairBuffer(total, selfjoin=True, limit=limit)
@@ -115,9 +115,9 @@ def join_sets(
     limit: int = DEFAULT_LIMIT,
     advance: Callable[[int], object] = lambda _n: None,
 ) -> Pairs:
-    """Pairs of a query (first) and a reference (second) whose dot product is at least `threshold`.
+    """Return pairs of a query (first) and a reference (second) whose dot product is at least `threshold`.
 
-    Of each query the `limit` best references are kept.
+    Each query keeps its `limit` best references.
     """
     starts = range(0, len(queries), _ROWS)
 
@@ -133,7 +133,7 @@ def join_sets(
 
 
 def _join_rows(left: Vectors, references: RowSource, threshold: float, limit: int) -> Pairs:
-    """Pairs of some queries with all references. Blocks are small enough to stay in the cache of one core."""
+    """Return pairs of some queries with all references, in blocks that fit into the cache of one core."""
     pairs = PairBuffer(len(left), selfjoin=False, limit=limit)
     out = np.empty((_FEW_ROWS, _FEW_COLUMNS), np.float32)
     for column in range(0, len(references), _FEW_COLUMNS):
@@ -150,7 +150,7 @@ def _concatenated(parts: Sequence[Pairs]) -> Pairs:
 
 
 def _product(left: Vectors, right: Vectors, out: Vectors) -> Vectors:
-    """`left @ right.T`, into the one block of memory where it fits."""
+    """Return `left @ right.T`, written to `out` if the shape fits."""
     if len(left) == len(out) and len(right) == out.shape[1]:
         return np.matmul(left, right.T, out=out)
     return np.asarray(left @ right.T, np.float32)

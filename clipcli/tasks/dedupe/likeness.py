@@ -1,13 +1,13 @@
-"""One picture → a signature; two signatures → whether they show the same picture, an edited one, or neither.
+"""Compute a picture's signature, and compare two: the same picture, an edited one, or another.
 
-1. Beginnings: windows of both, and what is left of each without its plain borders, at 16 × 16 (`sheets`).
-2. The one is moved onto the other, by parts of a pixel, turned a little where that helps (`aligning`).
-3. The one is predicted from the other, and what is left is held against what copies leave (`differing`): spread over
-   the picture it is *near*, in one place it is *edited*. Colours likewise.
-4. What lies outside the shared part (`margins`): a plain border of any size and a small crop are *near*, a caption
-   is *edited*.
+1. Starting points: windows of both pictures, and both without their plain borders, at 16 × 16 (`sheets`).
+2. Alignment: the second picture is moved onto the first with subpixel accuracy, and rotated slightly (`alignment`).
+3. Residual: the first picture is predicted from the second, and the residual is compared with that of copies
+   (`difference`): spread over the picture it is *near*, in one place it is *edited*. The same for colours.
+4. Margins: outside the shared part, a plain border of any size and a small crop are *near*, a caption is *edited*
+   (`margins`).
 
-The verdict on two pictures depends on these two alone. docs/dedupe.md has the measurements behind every number.
+The verdict depends on the two pictures only. docs/dedupe.md has the measurements behind every number.
 """
 
 from __future__ import annotations
@@ -37,27 +37,24 @@ TURNS: Final = len(NAMES)
 
 
 def turn(array: npt.NDArray[Any], number: int) -> npt.NDArray[Any]:
-    """Return the picture (height, width, …) in one of the eight ways, by its place in `NAMES`.
-
-    Quarter turns are clockwise.
-    """
+    """Return the picture (height, width, …) in the orientation `NAMES[number]`; quarter turns are clockwise."""
     mirrored = array[:, ::-1] if number >= TURNS // 2 else array
     return np.ascontiguousarray(np.rot90(mirrored, -(number % 4)))
 
 
 Verdict = Literal["near", "edited", "other"]
 
-_SIDE: Final = 64
+_HASH_SOURCE_SIDE: Final = 64
 _PEAK: Final = 10.0
-"""Where *near* ends on the scale of `Likeness.peak`, and the largest block of colour of a copy."""
+"""Largest `Likeness.peak` of *near*, and the largest colour difference of a block of a copy."""
 _PEAK_PHOTO: Final = 8.0
-"""The largest block of a copy, in multiples of what its blocks have everywhere."""
+"""Largest residual of a block of a copied photo, in multiples of the median block."""
 _PEAK_DRAWN: Final = 7.0
-"""The same for pages, screens and charts, where a digit is all that differs."""
+"""The same for pages, screens and charts, where an edit may be a single digit."""
 _FLOOR: Final = 4.0
-"""The median block of a copy, in multiples of what is expected."""
+"""Largest median residual of a copy, in multiples of the expected one."""
 _EDITED_SHARE: Final = 0.35
-"""Share of blocks that an edit may change; beyond, it is another picture."""
+"""Largest share of blocks that an edit changes; with more, it is another picture."""
 _CORRELATES: Final = 0.85
 _EDITED_CORRELATES: Final = 0.7
 _SLOPES: Final = (0.25, 4.0)
@@ -69,7 +66,7 @@ class Signature:
     """The features of a picture for comparison."""
 
     hashes: Bits
-    """(1 or 8, 32) uint8: the hash upright, and of the seven turns where they were asked for."""
+    """(1 or 8, 32) uint8: the hash of the upright picture, and optionally of the seven other orientations."""
     sheet: Sheet
 
 
@@ -78,13 +75,13 @@ class Likeness(NamedTuple):
 
     verdict: Verdict
     distance: int
-    """Differing bits of 256 between their hashes, at the turn that fits best."""
+    """Hamming distance of their hashes, 0 to 256, at the best orientation."""
     structure: float
-    """Correlation of grey values where both show the same, -1 to 1."""
+    """Correlation of grey values in the shared part, -1 to 1."""
     turn: int
     """The orientation (of eight) in which the second looks like the first; 0 is upright."""
     peak: float = 0.0
-    """The block that differs most beside what differs everywhere; 10 is where *near* ends."""
+    """The largest residual of a block relative to the median block; up to 10 is *near*."""
 
     @property
     def same(self) -> bool:
@@ -96,21 +93,23 @@ def sign(image: Image.Image, *, turns: bool = False, pixels: tuple[int, int] | N
     """Return the signature of a decoded picture of any mode.
 
     Args:
-        image: The picture, or a smaller one of it.
-        turns: Whether its turned hashes are wanted too.
-        pixels: Height and width of the picture itself, where `image` is smaller.
+        image: the picture, or a smaller version.
+        turns: also compute the hashes of the seven other orientations.
+        pixels: height and width of the full picture if `image` is smaller.
     """
     from PIL import Image as Pillow
 
     sheet = sheet_of(image, pixels)
-    grey = np.asarray(Pillow.fromarray(sheet.grey).resize((_SIDE, _SIDE), Pillow.Resampling.BOX), np.uint8)
+    grey = np.asarray(
+        Pillow.fromarray(sheet.grey).resize((_HASH_SOURCE_SIDE, _HASH_SOURCE_SIDE), Pillow.Resampling.BOX), np.uint8
+    )
     which = range(TURNS) if turns else range(1)
     hashes = np.stack([_hash(turn(grey, number)) for number in which])
     return Signature(hashes, sheet)
 
 
 def compare(first: Signature, second: Signature) -> Likeness:
-    """Return how two signatures compare; at the turn that fits best where both have turned hashes."""
+    """Compare two signatures, at the best orientation if both have the hashes of all orientations."""
     count = min(len(first.hashes), len(second.hashes))
     distances = [int(np.unpackbits(first.hashes[0] ^ second.hashes[n]).sum()) for n in range(count)]
     number = int(np.argmin(distances))
@@ -127,52 +126,57 @@ def compare(first: Signature, second: Signature) -> Likeness:
 
 
 def turned(sheet: Sheet, number: int) -> Sheet:
-    """Return the sheet of a picture that is laid down in another way."""
+    """Return the sheet of a picture in another orientation."""
     pixels = sheet.pixels[::-1] if number % 2 else sheet.pixels
     return sheet_from(turn(sheet.grey, number), turn(sheet.colour, number), pixels)
 
 
-def _judge(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:
+def _judge(first: Sheet, second: Sheet) -> tuple[Verdict, float, float]:
     """Return the verdict, the correlation and the peak."""
-    if one.plain or other.plain:
-        return _judge_plain(one, other)
-    pair = align(one, other)
+    if first.plain or second.plain:
+        return _judge_plain(first, second)
+    pair = align(first, second)
     if pair is None:
-        return "other", float(one.looks[0] @ other.looks[0]), 0.0
-    limit = _PEAK_DRAWN if min(one.drawn, other.drawn) > DRAWN else _PEAK_PHOTO
-    found = difference(one, other, pair, limit)
-    peak = found.peak * _PEAK / limit
-    sloped = _SLOPES[0] <= found.slope <= _SLOPES[1]
-    if not sloped or found.correlation < _EDITED_CORRELATES or found.floor > _FLOOR or found.share > _EDITED_SHARE:
+        return "other", float(first.looks[0] @ second.looks[0]), 0.0
+    limit = _PEAK_DRAWN if min(first.drawn, second.drawn) > DRAWN else _PEAK_PHOTO
+    residual = difference(first, second, pair, limit)
+    peak = residual.peak * _PEAK / limit
+    sloped = _SLOPES[0] <= residual.slope <= _SLOPES[1]
+    if (
+        not sloped
+        or residual.correlation < _EDITED_CORRELATES
+        or residual.floor > _FLOOR
+        or residual.share > _EDITED_SHARE
+    ):
         return "other", pair.correlation, peak
-    peak = max(peak, colour_difference(one, other, pair))
-    if peak > _PEAK or found.alone or found.correlation < _CORRELATES or _has_more(one, other, pair):
+    peak = max(peak, colour_difference(first, second, pair))
+    if peak > _PEAK or residual.alone or residual.correlation < _CORRELATES or _has_extra_content(first, second, pair):
         return "edited", pair.correlation, peak
     return "near", pair.correlation, peak
 
 
-def _has_more(one: Sheet, other: Sheet, pair: AlignedPair) -> bool:
-    margins = beside(one, pair.stretches[0]), beside(other, pair.stretches[1])
-    return "more" in margins or moved(one, other, pair)
+def _has_extra_content(first: Sheet, second: Sheet, pair: AlignedPair) -> bool:
+    margins = beside(first, pair.stretches[0]), beside(second, pair.stretches[1])
+    return "more" in margins or moved(first, second, pair)
 
 
-def _judge_plain(one: Sheet, other: Sheet) -> tuple[Verdict, float, float]:
-    """Pictures of one shade are the same where the shade and the colour are."""
-    shift = abs(float(one.grey.mean()) - float(other.grey.mean()))
-    colours = [2.0 * sheet.colour[..., :2].astype(np.float32).mean((0, 1)) for sheet in (one, other)]
-    same = (
-        one.plain
-        and other.plain
+def _judge_plain(first: Sheet, second: Sheet) -> tuple[Verdict, float, float]:
+    """Return the verdict on pictures of one shade: the same if shade and colour are equal within a tolerance."""
+    shift = abs(float(first.grey.mean()) - float(second.grey.mean()))
+    colours = [2.0 * sheet.colour[..., :2].astype(np.float32).mean((0, 1)) for sheet in (first, second)]
+    is_same = (
+        first.plain
+        and second.plain
         and shift < _FLAT_SHIFT
         and float(np.abs(colours[0] - colours[1]).max()) < 2 * _FLAT_SHIFT
     )
-    return "near" if same else "other", 1 - shift / 255, 0.0
+    return "near" if is_same else "other", 1 - shift / 255, 0.0
 
 
 def _hash(grey: npt.NDArray[np.uint8]) -> Bits:
-    """The perceptual hash of Zauner ("Implementation and Benchmarking of Perceptual Image Hash Functions", 2010).
+    """Return the perceptual hash (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010).
 
-    The lowest frequencies of a cosine transform, each told by whether it is above the median of all.
+    Each bit says whether one of the lowest frequencies of the cosine transform is above their median.
     """
     from PIL import Image
 

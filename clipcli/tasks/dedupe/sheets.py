@@ -203,23 +203,23 @@ def span(low: float, high: float, size: int, side: int) -> Grey:
 
 
 def _spans(low: float, high: float, size: int) -> Grey:
-    """(4 × 16, size): the four ways in which windows cut one axis of a stretch, one below the other."""
+    """Return (4 × 16, size): the four cuts of one axis of a stretch by windows, stacked."""
     length = high - low
     cuts = ((low + length * start, low + length * (1 - stop)) for start, stop in product((0, _CUT), repeat=2))
     return np.concatenate([span(start, stop, size, _SMALL) for start, stop in cuts])
 
 
 def quantile(values: npt.NDArray[np.floating[Any]], share: float = 0.5) -> float:
-    """Return the median of some values, or another quantile; numpy's take three times as long for a few thousand."""
-    place = (values.size - 1) * share
-    low = int(place)
+    """Return a quantile of some values, three times as fast as numpy for a few thousand values."""
+    position = (values.size - 1) * share
+    low = int(position)
     ordered = np.partition(values, (low, min(low + 1, values.size - 1)), axis=None)
     first, second = float(ordered[low]), float(ordered[min(low + 1, values.size - 1)])
-    return first + (second - first) * (place - low)
+    return first + (second - first) * (position - low)
 
 
 def _content(grey: npt.NDArray[np.uint8], stretch: Stretch) -> Stretch | None:
-    """Return what is left of a stretch when the border of one shade is taken away; None where nothing is."""
+    """Return a stretch without its border of one shade; None if nothing remains."""
     height, width = grey.shape
     top, bottom, left, right = (
         round(share * size) for share, size in zip(stretch, (height, height, width, width), strict=True)
@@ -242,7 +242,7 @@ def _content(grey: npt.NDArray[np.uint8], stretch: Stretch) -> Stretch | None:
 
 
 def _lead(lines: npt.NDArray[np.uint8], shade: float | None) -> tuple[tuple[int, int], float | None]:
-    """Lines of one shade at the start and at the end; the shade is that of the first such line, or the given one."""
+    """Count the lines of one shade at the start and the end; the shade is the given one, or that of the first line."""
     if all(int(line.max()) - int(line.min()) > _PLAIN for line in (lines[0], lines[-1])):
         return (0, 0), shade
     highest, lowest = lines.max(axis=1).astype(np.float32), lines.min(axis=1).astype(np.float32)
@@ -259,14 +259,14 @@ def _lead(lines: npt.NDArray[np.uint8], shade: float | None) -> tuple[tuple[int,
 
 
 def flat_share(grey: npt.NDArray[np.uint8]) -> float:
-    """Return how much of grey values (height, width) is flat, or of one shade with grain, 0 to 1."""
+    """Return the share of grey values (height, width) that is flat, or one shade with grain, 0 to 1."""
     height, width = grey.shape
     rows, columns = height // _FLAT_CELL, width // _FLAT_CELL
     if not rows or not columns:
         return 0.0
     slope = np.zeros_like(grey)
-    slope[:, 1:] = _apart(grey[:, 1:], grey[:, :-1])
-    slope[1:] = np.maximum(slope[1:], _apart(grey[1:], grey[:-1]))
+    slope[:, 1:] = _absolute_difference(grey[:, 1:], grey[:, :-1])
+    slope[1:] = np.maximum(slope[1:], _absolute_difference(grey[1:], grey[:-1]))
     lines = slope[: rows * _FLAT_CELL, : columns * _FLAT_CELL].reshape(rows, _FLAT_CELL, -1).max(axis=1)
     cells = lines.reshape(rows, columns, _FLAT_CELL).max(axis=2)
     shades = np.bincount(grey.ravel(), minlength=256)
@@ -274,6 +274,6 @@ def flat_share(grey: npt.NDArray[np.uint8]) -> float:
     return max(float((cells <= _STEP).mean()), ground - _GROUND)
 
 
-def _apart(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return the difference of eight-bit values without a sign."""
-    return np.maximum(one, other) - np.minimum(one, other)
+def _absolute_difference(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the absolute difference of 8-bit values, without overflow."""
+    return np.maximum(first, second) - np.minimum(first, second)

@@ -106,7 +106,7 @@ def test_the_approximate_join_finds_planted_pairs_once_and_measures_itself(monke
     assert 0 < recall.true_pairs < 200
     assert 4 <= recall.probes < 100
     assert recall.share >= 0.99
-    assert recall.made_found >= 0.97 * recall.made_pairs > 900
+    assert recall.synthetic_found >= 0.97 * recall.synthetic_pairs > 900
     assert f"{recall.true_pairs} pairs found in a sample of 1,024, and " in str(recall)
 
 
@@ -121,7 +121,7 @@ def test_the_approximate_join_of_two_sets(monkeypatch):
     assert len(found.first) >= 0.98 * len(every.first)
     assert recall.share >= 0.98
     assert recall.true_pairs > 1000
-    assert recall.made_pairs == 0
+    assert recall.synthetic_pairs == 0
     assert sum(moved) == 6000
 
 
