@@ -8,6 +8,7 @@ raw.py           camera raw files → the preview that the camera embedded
 png.py           PNG files without metadata that could prevent decoding
 messages.py      exceptions of Pillow, and first bytes → messages for the user
 thumbnails.py    a file → small pictures for comparison
+resample.py      a large photo → the pixels that Pillow's bicubic filter gives, faster
 preprocess.py    a Pillow image → the input of a model's image tower
 """
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_RESIZED_PIXELS: Final = 178_956_970
 """Limit of a resized image: a strip of 1 by 100,000 pixels with its short edge resized to 224 would take 20 GB."""
 
+_LARGE: Final = 2_000_000
+"""Pixels of an image from which on `resample` is faster than Pillow even if it resizes only one and checks itself."""
+
 _FILTERS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -42,35 +45,54 @@ def to_pixels(
             model's size. open_clip's transform fails for these images too.
     """
     try:
-        rgb = np.asarray(_framed(image, how).convert("RGB"))
+        planes = _planes(image, how)
     except ImageError:
         raise
     except Exception as error:
         raise ImageError("preprocess", f"{image.mode} image of {image.width} by {image.height}: {error}") from error
     pixels = np.empty((3, *how.image_size), np.float32) if out is None else out
-    np.divide(rgb.transpose(2, 0, 1), np.float32(255), out=pixels, dtype=np.float32)
+    np.divide(planes, np.float32(255), out=pixels, dtype=np.float32)
     np.subtract(pixels, np.array(how.mean, np.float32)[:, None, None], out=pixels)
     np.divide(pixels, np.array(how.std, np.float32)[:, None, None], out=pixels)
     return pixels
 
 
-def _framed(image: Image.Image, how: Preprocessing) -> Image.Image:
-    """Return the image at the model's size, in its own mode."""
+def _planes(image: Image.Image, how: Preprocessing) -> npt.NDArray[np.uint8]:
+    """Return the image at the model's size, uint8 (3, height, width), or (1, height, width) of a grey one."""
+    size, method = _scaling(image.size, how)
+    if size[0] * size[1] > MAX_RESIZED_PIXELS:
+        raise ImageError("preprocess", f"too long and thin: resizing it would give {size[0]:,} by {size[1]:,} pixels")
+    padded, box = _centre(size, how.image_size)
+    if padded == size and method is Image.Resampling.BICUBIC and image.width * image.height >= _LARGE:
+        # Only here: a start with small pictures need not read the module.
+        from clipcli.images.resample import shrink
+
+        planes = shrink(image, size, box)
+        if planes is not None:
+            return planes
+    resized = _resized(image, size, method)
+    if padded != size:
+        resized = _padded(resized, padded, how.fill_color if how.resize_mode == "longest" else 0)
+    if box != (0, 0, *padded):
+        resized = resized.crop(box)
+    rgb: npt.NDArray[np.uint8] = np.asarray(resized.convert("RGB")).transpose(2, 0, 1)
+    return rgb
+
+
+def _scaling(size: tuple[int, int], how: Preprocessing) -> tuple[tuple[int, int], Image.Resampling]:
+    """Return the width and height to resize an image of `size` to, before it is cut or padded, and the filter."""
     height, width = how.image_size
     method = _FILTERS[how.interpolation]
+    across, down = size[0] / width, size[1] / height
     if how.resize_mode == "squash":
-        return _resized(image, (width, height), method)
+        return (width, height), method
     if how.resize_mode == "longest":
         # Fit the longer edge and pad the other.
-        size = _scaled(image.size, max(image.height / height, image.width / width))
-        return _centred(image, size, method, how.image_size, how.fill_color)
+        return _scaled(size, max(across, down)), method
     if height == width:
-        size = _shortest_edge(image.size, height)
-    else:
-        # open_clip always uses bicubic here, whatever the config says.
-        method = Image.Resampling.BICUBIC
-        size = _scaled(image.size, min(image.height / height, image.width / width))
-    return _centred(image, size, method, how.image_size, 0)
+        return _shortest_edge(size, height), method
+    # open_clip always uses bicubic here, whatever the config says.
+    return _scaled(size, min(across, down)), Image.Resampling.BICUBIC
 
 
 def _shortest_edge(size: tuple[int, int], edge: int) -> tuple[int, int]:
@@ -85,23 +107,16 @@ def _scaled(size: tuple[int, int], ratio: float) -> tuple[int, int]:
     return round(width / ratio), round(height / ratio)
 
 
-def _centred(
-    image: Image.Image, size: tuple[int, int], method: Image.Resampling, target: tuple[int, int], fill: int
-) -> Image.Image:
-    """Resize to `size` (width, height), then cut or pad to `target` (height, width) around the centre."""
+def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """Return the width and height to pad `size` (width, height) to, and the box of `target` (height, width) in it."""
     height, width = target
     padded = (max(size[0], width), max(size[1], height))
     left = round((padded[0] - width) / 2)
     top = round((padded[1] - height) / 2)
-    resized = _resized(image, size, method)
-    if padded != size:
-        resized = _padded(resized, padded, fill)
-    return resized if padded == (width, height) else resized.crop((left, top, left + width, top + height))
+    return padded, (left, top, left + width, top + height)
 
 
 def _resized(image: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
-    if size[0] * size[1] > MAX_RESIZED_PIXELS:
-        raise ImageError("preprocess", f"too long and thin: resizing it would give {size[0]:,} by {size[1]:,} pixels")
     # One call for both axes: Pillow chooses their order by size (and version) and rounds in between.
     return image if image.size == size else image.resize(size, method)
 

@@ -109,6 +109,24 @@ def test_each_mode_once(image_transform, mode, resize_mode):
         assert_parity(image_transform, noise(mode, size), how)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(2000, 1501), (1501, 2000)])
+def test_large_photos(image_transform, mode, size):
+    """Those of `resample`, and beside them what it leaves to Pillow: another filter, padding, transparency."""
+    for target in ((224, 224), (224, 160), (160, 224)):
+        for resize_mode in ("shortest", "squash", "longest"):
+            for interpolation in ("bicubic", "bilinear"):
+                how = Preprocessing(target, MEAN, STD, interpolation, resize_mode)
+                assert_parity(image_transform, noise(mode, size), how)
+
+
+def test_large_photos_are_not_resized_by_pillow(monkeypatch):
+    photo = noise("RGB", (2000, 1501))
+    expected = to_pixels(photo, Preprocessing((224, 224), MEAN, STD))
+    monkeypatch.delattr(Image.Image, "resize")
+    np.testing.assert_array_equal(to_pixels(photo, Preprocessing((224, 224), MEAN, STD)), expected)
+
+
 def pretrained_preprocessings():
     """Each distinct preprocessing that open_clip's pretrained configs ask for."""
     import open_clip
