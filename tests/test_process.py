@@ -104,6 +104,32 @@ def test_ctrl_c_keeps_what_is_done_and_ends_in_130(bundle: Path, folder: Path):
     assert process.returncode == 130
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_by_a_signal_leaves_no_temporary_file(
+    tmp_path: Path, folder: Path, ended_by: signal.Signals
+):
+    process = subprocess.Popen(
+        command("classify", "-", "-l", "disc,square", "-m", "tiny", "-q", "-o", tmp_path / "rows.csv"),
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    assert process.stdin
+    try:
+        process.stdin.write(f"{folder / 'disc' / 'red.png'}\n".encode())
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+        process.send_signal(ended_by)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert errors == f"clipcli: ended by {ended_by.name}\n".encode()
+    assert process.returncode == -ended_by
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("ended_by", ["Ctrl-C", "a closed pipe"])
 def test_nobody_waits_for_the_batch_that_is_with_the_model(bundle: Path, folder: Path, ended_by: str):

@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from clipcli import __version__
 from clipcli.cli.command_classes import DemandConversion, SectionedCommand, SectionedGroup, with_groups, write_examples
-from clipcli.cli.interrupts import handle_interrupts
+from clipcli.cli.interrupts import end_by_signal, handle_interrupts, interruption
 from clipcli.core.console import printable
 from clipcli.core.redaction import redact
 from clipcli.errors import ClipcliError, ExitCode, OutputError
@@ -260,7 +260,7 @@ def _say(error: ClipcliError) -> None:
 
 def _say_interrupted() -> None:
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write("clipcli: interrupted\n")
+        sys.stderr.write(f"clipcli: {interruption()}\n")
 
 
 def _out_of_memory(error: MemoryError) -> ClipcliError:
@@ -316,6 +316,7 @@ def _end_process(code: Any) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+    end_by_signal()
     os._exit(int(code) if isinstance(code, int) else int(code is not None))
 
 
