@@ -169,6 +169,22 @@ def test_files_of_a_folder_with_what_belongs_to_them(world: Path):
     assert sorted(path.name for path in Path("one/shards/2").iterdir()) == ["010.jpg", "010.json", "010.txt"]
 
 
+def test_a_file_that_belongs_to_two_images_is_copied_once(world: Path):
+    (world / "photos").mkdir()
+    for name in ("a.jpg", "a.png", "a.txt"):
+        (world / "photos" / name).write_text(name, encoding="utf-8")
+    write_rows(world / "rows.jsonl", [{"image": "photos/a.png"}, {"image": "photos/a.jpg"}])
+    result = run("select", "rows.jsonl", "--copy-to", "best")
+    assert result.code == 0, result.stderr
+    assert sorted(os.listdir("best/photos")) == ["a.jpg", "a.png", "a.txt"]
+    assert run("select", "rows.jsonl", "--copy-to", "best").code == 6
+    (world / "photos" / "a.gif").write_text("a.gif", encoding="utf-8")
+    Path("best/photos/a.txt").write_text("mine", encoding="utf-8")
+    write_rows(world / "rows.jsonl", [{"image": "photos/a.gif"}])
+    assert run("select", "rows.jsonl", "--copy-to", "best").code == 6
+    assert Path("best/photos/a.txt").read_text(encoding="utf-8") == "mine"
+
+
 def test_names_cannot_lead_out_of_the_folder(world: Path):
     (world / "up.jpg").write_bytes(b"up")
     (world / "below").mkdir()

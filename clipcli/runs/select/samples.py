@@ -377,6 +377,9 @@ class FolderCopies:
             target = os.path.join(self.folder, below, plain_path(name))  # noqa: PTH118
             try:
                 os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
+                is_file = name != contents[0][0] and os.path.isfile(target)  # noqa: PTH113 - any bytes
+                if is_file and read_bytes(target, MAX_BYTES) == data:  # it belongs to two images: a.jpg and a.png
+                    continue
             except OSError as error:
                 raise OutputError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
             if os.path.lexists(target):
