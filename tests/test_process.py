@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,20 @@ def test_ctrl_c_keeps_what_is_done_and_ends_in_130(bundle: Path, folder: Path):
     assert (first + rest).rstrip().endswith(b"]")
     assert errors == b"clipcli: interrupted\n"
     assert process.returncode == 130
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the working folder of a process")
+@pytest.mark.parametrize("arguments", [["classify", "-l", "a,b", "-m", "tiny"], ["models", "list"]])
+def test_a_working_folder_that_was_removed_is_named(tmp_path: Path, folder: Path, arguments: list[str]):
+    (tmp_path / "gone").mkdir()
+    line = shlex.join(map(str, command(*arguments, *([folder] if arguments[0] == "classify" else []))))
+    done = subprocess.run(
+        ["bash", "-c", f"rmdir ../gone && {line}"], cwd=tmp_path / "gone", capture_output=True, text=True,
+        env=environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("clipcli: error: the working folder does not exist any more\n")
+    assert len(done.stderr.splitlines()) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

@@ -24,7 +24,7 @@ from clipcli.cli.command_classes import DemandConversion, SectionedCommand, Sect
 from clipcli.cli.interrupts import end_by_signal, handle_interrupts, interruption
 from clipcli.core.console import printable
 from clipcli.core.redaction import redact
-from clipcli.errors import ClipcliError, ExitCode, OutputError
+from clipcli.errors import ClipcliError, ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,9 @@ class LazyGroup(DemandConversion, TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command; a file or folder in its place is answered with the line that was meant."""
         if args and args[0] not in SUMMARIES and os.path.exists(args[0]):  # noqa: PTH110 - any bytes
-            line = printable(f"clipcli classify {shlex.join(args)} -l cat,dog")
+            has_labels = any(argument.startswith(("-l", "--labels", "--head", "--expect-from")) for argument in args)
+            labels = "" if has_labels else " -l cat,dog"
+            line = printable(f"clipcli classify {shlex.join(args)}{labels}")
             ctx.fail(f"{printable(args[0])!r} is a file or folder, not a command. Did you mean: {line}")
         return super().resolve_command(ctx, args)
 
@@ -324,6 +326,11 @@ def main() -> None:
     """Run the command line."""
     _fill_closed_streams()
     handle_interrupts()
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is not needed yet
+    except OSError:  # every relative path would fail, each with other words
+        _say(UsageError("the working folder does not exist any more", hint="cd to a folder that exists"))
+        sys.exit(ExitCode.USAGE)
     try:
         app()
     except SystemExit as stop:

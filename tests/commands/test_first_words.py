@@ -152,6 +152,7 @@ def test_a_folder_in_place_of_a_command_is_answered_with_the_command(place: Path
     assert (
         "'img' is a file or folder, not a command. Did you mean: clipcli classify img -k 2 -l cat,dog" in result.stderr
     )
+    assert "Did you mean: clipcli classify img -l dog\n" in run("img", "-l", "dog").stderr
     (place / "two words").mkdir()
     assert "clipcli classify 'two words' -l cat,dog" in run("two words").stderr
     assert "No such command 'nowhere'" in run("nowhere").stderr

@@ -515,6 +515,23 @@ def test_a_picture_in_the_query_s_place_is_looked_for(rank, folder):
     assert rank(f'"{picture}"', folder).rows != done.rows  # the words
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["a", "red", "car"], "put the query in quotes: clipcli rank 'a red car' disc square"),
+        (["a dog", "a cat"], "for several queries: clipcli rank -e 'a dog' -e 'a cat' disc square"),
+    ],
+)
+def test_words_without_quotes_are_not_searched_as_files(rank, folder, words, hint, monkeypatch):
+    monkeypatch.chdir(folder)
+    done = rank(*words, "disc", "square")
+    assert done.code == 2
+    assert not done.stdout
+    assert hint in done.stderr
+    assert rank("car", "disc", "lost").code == 3
+    assert rank("a", "square", "disc").code == 0
+
+
 @pytest.mark.parametrize("second", ["two parrots", "disc/red.png"])
 def test_swapped_arguments_get_a_hint(rank, folder, second, monkeypatch):
     monkeypatch.chdir(folder)

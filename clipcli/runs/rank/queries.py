@@ -10,6 +10,7 @@ import shlex
 import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from clipcli.core.decode import DecodeError, parse_json
 from clipcli.core.files import LineTooLongError
 from clipcli.core.vectors import stack, unit_length
 from clipcli.errors import ImageError, InputsError, UsageError
-from clipcli.inputs.collect import ImageRef
+from clipcli.inputs.collect import ImageRef, is_words
 from clipcli.inputs.query import Query, Term, image_query, parse_query, read_query, words_query
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.patterns import has_magic
@@ -97,6 +98,7 @@ def first_argument(arguments: list[str]) -> Query:
     if len(arguments) == 1 and os.path.exists(arguments[0]):  # noqa: PTH110 - paths are strings here, any bytes included
         raise UsageError(f"nothing to look for in {arguments[0]}", hint=f"clipcli rank 'two parrots' {arguments[0]}")
     _refuse_swapped(arguments)
+    _refuse_unquoted(arguments)
     return read_query(arguments.pop(0))
 
 
@@ -106,6 +108,20 @@ def _refuse_swapped(arguments: list[str]) -> None:
     if os.path.isdir(folder) and inputs and not any(map(_is_input, inputs)):  # noqa: PTH112 - any bytes included
         hint = f"the query comes first: clipcli rank {shlex.quote(inputs[0])} {shlex.quote(folder)}"
         raise UsageError(f"{folder} is a folder, and {inputs[0]!r} is none", hint=hint)
+
+
+def _refuse_unquoted(arguments: Sequence[str]) -> None:
+    """Raise UsageError if words stand between the query and the first input: `rank a red car photos/`."""
+    words = [arguments[0], *takewhile(is_words, arguments[1:])]
+    inputs = arguments[len(words) :]
+    if len(words) == 1 or not inputs or "+" in words or os.path.lexists(words[0]):
+        return
+    if any(" " in word for word in words):
+        options = [part for word in words for part in ("-e", word)]
+        hint = f"for several queries: clipcli rank {shlex.join([*options, *inputs])}"
+    else:
+        hint = f"put the query in quotes: clipcli rank {shlex.join([' '.join(words), *inputs])}"
+    raise UsageError(f"{words[1]!r} is no file or folder", hint=hint)
 
 
 def _is_input(argument: str) -> bool:
