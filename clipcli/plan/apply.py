@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from clipcli.inputs.sources.filesystems import is_url
 from clipcli.plan import descriptors
 from clipcli.plan.actions import CannotUndoError, Trash, action_of, revert_failed
 from clipcli.plan.file_state import attributes_of, digest_of, is_below, look, resolve, words_of
@@ -132,6 +133,8 @@ def obstacle(row: PlanRow, keeper: PlanRow) -> str | None:
     """Return why a file must not be removed now, or None."""
     if change := change_of(row):
         return change
+    if is_url(keeper.path):
+        return f"the file to keep, {keeper.image}, is not on this machine and is not checked again"
     if change := change_of(keeper):
         return f"the file to keep, {keeper.image}, has changed: {change}"
     state, keeper_state = look(row.path), look(keeper.path)

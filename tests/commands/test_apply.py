@@ -80,6 +80,19 @@ def test_a_plan_may_be_edited_with_tools_that_have_only_doubles(tree, plan, read
     assert snapshot(tree) == before
 
 
+def test_a_keeper_on_the_web_protects_its_copies_and_says_why(tree, plan):
+    before, url = snapshot(tree), "https://shop.example/a.png"
+    change(plan, 0, image=url, path=url, keeper=url, root="")
+    for line in (1, 2):
+        change(plan, line, keeper=url)
+    result = apply(plan, "delete")
+    assert states(result) == {"b.png": "skipped", "c.png": "skipped"}
+    assert {row["reason"] for row in result.rows} == {
+        f"the file to keep, {url}, is not on this machine and is not checked again"
+    }
+    assert snapshot(tree) == before
+
+
 def test_a_plan_as_an_array_of_several_lines_says_how_to_make_lines(plan):
     rows = [json.loads(line) for line in plan.read_text().splitlines()]
     for indent in (None, 2):
