@@ -27,6 +27,8 @@ class Web:
     status: int = 503
     cutting: int = 0
     """How many of the next bodies are cut in the middle."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """Path → where the server redirects to."""
     silent: set[str] = field(default_factory=set)
     """Paths whose requests are never answered."""
     knows_ranges: bool = True
@@ -86,6 +88,8 @@ class _Handler(QuietHandler):
         if self.command == "GET" and web.failing > 0:
             web.failing -= 1
             return self._refuse(web.status)
+        if path in web.moved:
+            return self._refuse(302, web.moved[path])
         if path.endswith("/") and path not in web.files:
             return self._send(self._page(path), "text/html")
         data = web.files.get(path)
@@ -100,8 +104,10 @@ class _Handler(QuietHandler):
                  for name in self.web.files if name.startswith(folder)}  # fmt: skip
         return "".join(f'<a href="{name}">{name}</a>\n' for name in sorted(below)).encode()
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, status: int, location: str | None = None) -> None:
         self.send_response(status)
+        if location is not None:
+            self.send_header("Location", location)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -278,7 +278,7 @@ def driver_message(text: str) -> str:
 
 def is_temporary(error: BaseException) -> bool:
     """Return whether a retry may help."""
-    if isinstance(error, _PERMANENT) or _is_offline(error):
+    if isinstance(error, _PERMANENT) or _is_offline(error) or _is_redirect(error):
         return False
     status = _status(error)
     if status is not None:
@@ -304,6 +304,8 @@ def failure_reason(error: BaseException, seconds: float) -> str:
         (_is_offline(error), "the network is switched off by HF_HUB_OFFLINE=1"),
         (_has_no_credentials(error), "no credentials found"),
         (_is_timeout(error), f"no answer within {seconds:g} s"),
+        (_is_redirect(error), "the server redirects in a circle, or to what is no web address"),
+        ("Payload" in type(error).__name__, "the connection ended in the middle of the file"),
         (status is not None, f"the server answered {status} {getattr(error, 'message', '')}".strip()),
         (isinstance(error, ConnectionError) or "Connect" in type(error).__name__, "cannot connect to the server"),
     )
@@ -317,6 +319,10 @@ def _is_offline(error: BaseException) -> bool:
 
 def _what_is_missing(error: BaseException) -> str:
     return "no such bucket" if "bucket" in str(error).lower() else "no such object"
+
+
+def _is_redirect(error: BaseException) -> bool:
+    return "Redirect" in type(error).__name__
 
 
 def _is_timeout(error: BaseException) -> bool:

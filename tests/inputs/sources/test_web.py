@@ -147,6 +147,25 @@ def test_what_cannot_get_better_is_asked_once(web, images, status, reason):
     assert web.bodies("/a.png") == 1
 
 
+@pytest.mark.parametrize("location", ["/a.png", "file:///etc/passwd", "mailto:a@b.c"])
+def test_a_redirect_that_leads_nowhere_is_named_and_asked_once(web, location):
+    web.moved["/a.png"] = location
+    with pytest.raises(ImageError, match="the server redirects in a circle, or to what is no web address"):
+        reading.read(f"{web.url}/a.png")
+    assert web.bodies("/a.png") <= 11  # one try, of which aiohttp follows ten
+
+
+def test_a_redirect_is_followed(web, images):
+    web.files["/b.png"], web.moved["/a.png"] = images["000000.png"], "/b.png"
+    assert reading.read(f"{web.url}/a.png") == images["000000.png"]
+
+
+def test_a_body_that_is_always_cut_is_named(web, images):
+    web.files["/a.png"], web.cutting = images["000000.png"], 10**6
+    with pytest.raises(ImageError, match="the connection ended in the middle of the file"):
+        reading.read(f"{web.url}/a.png")
+
+
 def test_a_server_that_is_silent_is_given_up(web, monkeypatch):
     monkeypatch.setenv("CLIPCLI_REMOTE_TIMEOUT", "0.05")
     web.silent.add("/a.png")
