@@ -210,6 +210,7 @@ READERS: dict[str, Reader] = {
     "codes of an index": Reader(_index, "index/codes.npy", _with_index),
     "cells of an index": Reader(_index, "index/starts.npy", _with_index),
     "rows of an index": Reader(_index, "index/rows.npy", _with_index),
+    "radii of an index": Reader(_index, "index/radii.npy", _with_index),
     "vectors of an index": Reader(_index, "index/vectors.npy", _with_index),
     "names of an index": Reader(_index, "index/names.json", _with_index),
     "cache": Reader(_cache, "cache/vectors-1.sqlite", _with_cache),

@@ -37,8 +37,8 @@ NAMES: Final = "names.json"
 VECTORS: Final = "vectors.npy"
 CODES: Final = "codes.npy"
 FORMAT: Final = "clipcli index"
-VERSION: Final = 4
-"""Versions 1 and 2 held a graph, version 3 the codes cell by cell."""
+VERSION: Final = 5
+"""Versions 1 and 2 held a graph, version 3 the codes cell by cell, version 4 no radii."""
 _AGAIN = "make it again with clipcli index"
 _LARGEST_DESCRIPTION = 1 << 20
 DEPTH: Final = 10
@@ -71,6 +71,8 @@ class IndexInfo:
     recall: float
     """Share of the ten best of an exact search that were found: the lower of two means, over rows as queries and over
     mixtures of rows, which are as far from all rows as texts are."""
+    spread: float
+    """Of the inverted file."""
     pixels: str = ""
     """Rendering to RGB and decoders used, copied from the vector file; see `VectorsInfo`."""
     decoding: str = ""
@@ -155,6 +157,8 @@ class Index:
             rows=self._array("rows.npy", np.int64, info.rows),
             codes=self._array(CODES, np.uint64, words, info.rows),
             factors=self._array("factors.npy", np.float32, info.rows),
+            radii=self._array("radii.npy", np.float32, info.cells),
+            spread=info.spread,
         )
 
     def _array(self, name: str, dtype: type[np.generic], *shape: int) -> npt.NDArray[Any]:
@@ -232,6 +236,7 @@ def _read(folder: Path) -> IndexInfo:
             or not is_file_name(info.source)
             or not 0 < info.probes <= info.cells
             or info.candidates < 1
+            or not 0 <= info.spread <= 1
         ):
             raise DecodeError("its numbers are out of range")
         return info
