@@ -167,12 +167,12 @@ def main() -> None:
     print(table(figures, asked.queries))
 
 
-def conditions() -> str:
+def conditions(how: str = f", files warm, best of {REPEATS}") -> str:
     """What the figures depend on."""
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     chip = next((line.split(": ")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores ({chip}), numpy {np.__version__}, load {load:.1f}, files warm, best of {REPEATS}"
+    return f"{os.cpu_count()} cores ({chip}), numpy {np.__version__}, load {load:.1f}{how}"
 
 
 def table(figures: Mapping[str, Any], queries: int) -> str:
