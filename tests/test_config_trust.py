@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from run import assert_one_error, run, run_process
 
-from clipcli.config import find_config, foreign_config, load_config
+from clipcli.config.load import load_config
+from clipcli.config.location import find_config, foreign_config
 from clipcli.errors import ConfigError
 from clipcli.models.spec import TINY_FOLDER
 

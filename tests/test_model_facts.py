@@ -204,7 +204,7 @@ def test_a_checkpoint_of_an_architecture_that_always_has_quick_gelu_gets_it(
 ):
     from clipcli.core.console import Console
     from clipcli.engines.checkpoint import resolve
-    from clipcli.hub import Hub
+    from clipcli.hub.client import Hub
 
     (tmp_path / "x.pt").touch()
     for architecture, expected in (("ViT-H-14-worldwide", True), ("ViT-B-32", False), ("ViT-B-16-plus-240", False)):

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from clipcli.core.decode import DecodeError, decode, parse_json
 from clipcli.core.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
@@ -336,8 +336,7 @@ _NESTED: dict[str, dict[int, str]] = {
 """Message → field number → message of that field, for every path that can lead to a tensor."""
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(NamedTuple):
     """One tensor's bytes in a file beside the graph."""
 
     location: str

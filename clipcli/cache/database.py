@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -51,8 +51,7 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-@dataclass(frozen=True)
-class CacheLimits:
+class CacheLimits(NamedTuple):
     """The limits that the cache enforces itself."""
 
     max_bytes: int = DEFAULT_MAX_BYTES
@@ -82,8 +81,7 @@ BLOB_ITEMSIZE = 1
 """The `itemsize` of entries that hold other bytes than a vector."""
 
 
-@dataclass(frozen=True)
-class CachedEntry:
+class CachedEntry(NamedTuple):
     """An intact entry of the cache."""
 
     key: bytes

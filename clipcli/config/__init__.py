@@ -1,10 +1,7 @@
-"""clipcli.toml, or `[tool.clipcli]` in pyproject.toml: defaults of options, and the checks for `clipcli check`."""
+"""clipcli.toml, or `[tool.clipcli]` in pyproject.toml: defaults of options, and the checks for `clipcli check`.
 
-from clipcli.config.load import NAME as NAME
-from clipcli.config.load import find_config as find_config
-from clipcli.config.load import foreign_config as foreign_config
-from clipcli.config.load import load_config as load_config
-from clipcli.config.schema import CheckSpec as CheckSpec
-from clipcli.config.schema import Config as Config
-from clipcli.config.schema import Defaults as Defaults
-from clipcli.config.schema import DuplicateLevel as DuplicateLevel
+location.py          where the file is; all that a start without one imports
+load.py              the file → a checked `Config`
+schema.py            keys with the types of their values, and the dataclasses they become
+option_defaults.py   defaults of options, from environment variables and the file
+"""

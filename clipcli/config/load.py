@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from clipcli.config.location import PYPROJECT, find_config, named_config
 from clipcli.config.schema import (
     CHECK_KEYS,
     CHECKS,
@@ -21,13 +21,13 @@ from clipcli.config.schema import (
     lines_of,
 )
 from clipcli.core.decode import DecodeError, parse_toml
-from clipcli.core.files import is_file, is_there, split_name
+from clipcli.core.files import split_name
 from clipcli.errors import ConfigError, nearest
 from clipcli.inputs.text_files import Fault, quoted, read_text, refuse
 from clipcli.models.catalogue import ALIASES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from clipcli.config.schema import KeyPath
 
@@ -35,25 +35,11 @@ if TYPE_CHECKING:
 _TAG: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*){0,2}")
 _MODEL_PREFIXES: Final = ("hf-hub:", "local-dir:")
 _MANIFEST: Final = "manifest.json"
+_SECTION: Final = ("tool", "clipcli")
+"""The table of clipcli in pyproject.toml."""
 _FILE_KEYS: Final = ("prompts", "labels_file", "expect_from", "thresholds", "groups", "head", "pairs")
 """Keys whose values may be names of files."""
 TRUST_HINT: Final = "name the file to trust it: --config FILE (check), or CLIPCLI_CONFIG=FILE"
-
-
-def is_own(path: Path) -> bool:
-    """Return whether a file, and a link to it, belong to this user; always True on systems without owners.
-
-    As in git, root also trusts the files of the user who ran sudo.
-    """
-    if not hasattr(os, "geteuid"):
-        return True
-    own_ids = {os.geteuid()}
-    if os.geteuid() == 0 and (sudo_id := os.environ.get("SUDO_UID", "")).isdecimal():
-        own_ids.add(int(sudo_id))
-    try:
-        return path.lstat().st_uid in own_ids and path.stat().st_uid in own_ids
-    except OSError:
-        return False
 
 
 def restricted_values(table: Mapping[str, Any], folder: str) -> Iterable[tuple[str, str, str]]:
@@ -102,37 +88,6 @@ def _is_inside(path: str, folder: str) -> bool:
     return real == top or real.startswith(top.rstrip(os.sep) + os.sep)
 
 
-NAME = "clipcli.toml"
-_PYPROJECT = "pyproject.toml"
-_SECTION = ("tool", "clipcli")
-
-
-def find_config(start: str = ".") -> str | None:
-    """Return the config file of a folder, or None.
-
-    It is clipcli.toml, or a pyproject.toml with `[tool.clipcli]`, in the folder or a parent up to the top of the
-    repository; outside a repository only the folder counts. Files and repositories of other users are ignored.
-    """
-    return next((os.path.relpath(path) for path in _candidates(start) if is_own(path)), None)
-
-
-def foreign_config(start: str = ".") -> str | None:
-    """Return a config file that `find_config` ignores because it belongs to another user, or None."""
-    return next((os.path.relpath(path) for path in _candidates(start) if not is_own(path)), None)
-
-
-def _candidates(start: str) -> Iterator[Path]:
-    folder_path = Path(start).absolute()
-    folders = [folder_path, *folder_path.parents]
-    git_folders = ((depth, folder / ".git") for depth, folder in enumerate(folders))
-    top = next((depth for depth, git_folder in git_folders if is_there(git_folder) and is_own(git_folder)), 0)
-    for folder in folders[: top + 1]:
-        if is_file(folder / NAME):
-            yield folder / NAME
-        if _has_section(folder / _PYPROJECT):
-            yield folder / _PYPROJECT
-
-
 def load_config(path: str | None = None) -> Config:
     """Read a config file: the named one, else that of `CLIPCLI_CONFIG`, else that of `find_config`, else an empty one.
 
@@ -140,14 +95,14 @@ def load_config(path: str | None = None) -> Config:
         ConfigError: the file cannot be read, is not TOML, has unknown keys, values of the wrong type or an empty check,
             or was not named and sets values that only a named file may set.
     """
-    named = path or os.environ.get("CLIPCLI_CONFIG") or None
+    named = named_config(path)
     chosen = named or find_config()
     if chosen is None:
         return Config()
     text = read_text(chosen)
     if isinstance(text, Fault):
         refuse([text], ConfigError)
-    section = _SECTION if os.path.basename(chosen) == _PYPROJECT else ()  # noqa: PTH119 - any bytes included
+    section = _SECTION if os.path.basename(chosen) == PYPROJECT else ()  # noqa: PTH119 - any bytes included
     data: Any = _parse_file(text, chosen)
     for key in section:
         data = data.get(key, {}) if isinstance(data, dict) else {}
@@ -155,14 +110,6 @@ def load_config(path: str | None = None) -> Config:
         raise ConfigError(f"{chosen} has no [tool.clipcli]", hint="clipcli check --init shows an example")
     faults = ConfigFaults(chosen, section, lines_of(text), is_named=named is not None)
     return _parse_config(data, chosen, faults)
-
-
-def _has_section(path: Path) -> bool:
-    """Return whether a pyproject.toml has a section for clipcli, even if the file is not valid TOML."""
-    if not is_file(path):
-        return False
-    text = read_text(str(path))
-    return isinstance(text, str) and re.search(r"^\s*\[+\s*tool\s*\.\s*clipcli\b", text, re.MULTILINE) is not None
 
 
 def _parse_file(text: str, source: str) -> dict[str, Any]:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from clipcli.config import load_config
+from clipcli.config.location import find_config, named_config
 from clipcli.core.console import Console
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from clipcli.config import Config
+    from clipcli.config.schema import Config
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """One environment variable."""
 
     name: str
@@ -166,6 +164,10 @@ def file_defaults(commands: Mapping[str, frozenset[str]], *, verbose: bool) -> d
     """
     if commands.keys() <= _WITHOUT_DEFAULTS:
         return {}
+    if named_config() is None and find_config() is None:
+        return {}
+    from clipcli.config.load import load_config  # most folders have no such file
+
     config = load_config()
     values = config_values(config)
     if verbose and values:

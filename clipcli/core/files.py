@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PIECE: Final = 1 << 20
+_SHA256_DIGITS: Final = 64
 _PIPE_WAIT_MS: Final = 2000
 """Milliseconds to wait for a writer to open a pipe."""
 BINARY: Final = getattr(os, "O_BINARY", 0)
@@ -190,6 +191,11 @@ def sha256_of(path: str | Path) -> str:
         while piece := stream.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def is_sha256(text: str | None) -> bool:
+    """Return whether a text is a SHA-256 digest in 64 lower-case hex digits."""
+    return text is not None and len(text) == _SHA256_DIGITS and set(text) <= set("0123456789abcdef")
 
 
 def refuse_utf16(start: bytes) -> None:

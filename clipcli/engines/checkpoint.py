@@ -20,14 +20,14 @@ from clipcli.engines.model_config import check_model_config, parse_json, tokeniz
 from clipcli.engines.openclip_registry import configs, definition, preprocessing_of, repository
 from clipcli.engines.torch_devices import one_kind_of_memory_error
 from clipcli.errors import DeviceError, ModelError
-from clipcli.hub import CONFIG, WEIGHTS
+from clipcli.hub.local_files import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from clipcli.core.encoder import ModelSpec, Preprocessing
     from clipcli.engines.detector_files import DetectorFiles
-    from clipcli.hub import Hub
+    from clipcli.hub.client import Hub
 
 _CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 _PARTS = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}

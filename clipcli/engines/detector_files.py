@@ -7,18 +7,18 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from clipcli.core.files import is_file
 from clipcli.engines.model_config import check_numbers, read_json, tokenizer_files
 from clipcli.errors import ModelError
-from clipcli.hub import TOKENIZER_FILES
+from clipcli.hub.local_files import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from clipcli.core.encoder import ModelSpec, Precision
-    from clipcli.hub import Hub
+    from clipcli.hub.client import Hub
 
 DETECTOR_CONFIG: Final = "config.json"
 DETECTOR_WEIGHTS: Final = "model.safetensors"
@@ -26,8 +26,7 @@ PIXEL_CONFIGS: Final = ("preprocessor_config.json", "processor_config.json")
 """Files with the preprocessing of pixels: the first holds nothing else, the second (since transformers 5) does."""
 
 
-@dataclass(frozen=True)
-class DetectorKind:
+class DetectorKind(NamedTuple):
     """The properties of a kind of detection model."""
 
     name: str

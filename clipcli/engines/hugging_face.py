@@ -31,7 +31,7 @@ from clipcli.engines.model_config import (
     tokenizer_options,
 )
 from clipcli.errors import ModelError
-from clipcli.hub import CONFIG
+from clipcli.hub.local_files import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,11 +12,10 @@ import json
 import sys
 import types
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from clipcli.core.encoder import Interpolation, Preprocessing, ResizeMode
 from clipcli.core.optional_packages import install_command, require_torch
@@ -101,8 +100,7 @@ def _by_repository() -> Mapping[str, str]:
     return tag_by_repository
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(NamedTuple):
     """The properties of an architecture, from open_clip's config."""
 
     dim: int

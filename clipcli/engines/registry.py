@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from clipcli.core.devices import has_onnx_runtime
 from clipcli.core.optional_packages import has_packages
@@ -26,8 +25,7 @@ class BundleLoader(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class EngineSpec:
+class EngineSpec(NamedTuple):
     """The capabilities of an engine."""
 
     about: str

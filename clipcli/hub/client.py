@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from clipcli.cache import cache_folder
-from clipcli.core.files import is_private, is_there, make_private_folder
+from clipcli.core.files import is_private, is_sha256, is_there, make_private_folder
 from clipcli.errors import DownloadError, UnknownModelError
-from clipcli.hub.local_files import CONFIG, is_sha256, preferred, refuse_damaged, repository_folder
+from clipcli.hub.local_files import CONFIG, TOKENIZER_FILES, preferred, refuse_damaged, repository_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -180,20 +180,6 @@ def _check_space(missing: int, folder: Path, filename: str) -> None:
         )
 
 
-TOKENIZER_FILES = (
-    "tokenizer_config.json",
-    "tokenizer.json",
-    "special_tokens_map.json",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "config.json",
-)
-"""The tokenizer files that transformers reads; a repository has some of them."""
 _SUFFICIENT_FILES = frozenset(
     {"tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt"}
 )

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.core.files import is_folder, is_there, sha256_of
+from clipcli.core.files import is_folder, is_sha256, is_there, sha256_of
 from clipcli.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def is_sha256(text: str | None) -> bool:
-    """Return whether a text is a SHA-256 in hex, the hub's name for large files; small ones have git's shorter hash."""
-    return text is not None and _SHA256.fullmatch(text) is not None
-
 
 def expected_sha256(path: Path) -> str | None:
-    """Return the hub's SHA-256 of a file in its cache; None for other files."""
+    """Return the hub's SHA-256 of a large file in its cache; None for other files, which have git's shorter hash."""
     name = _blob(path).name
     return name if is_sha256(name) else None
 
@@ -62,6 +54,20 @@ CONFIG = "open_clip_config.json"
 """The file that marks a repository or folder as an OpenCLIP model."""
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """File names of weights, in the order they are tried."""
+TOKENIZER_FILES = (
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "config.json",
+)
+"""The tokenizer files that transformers reads; a repository has some of them."""
 
 
 def repository_folder(repo: str, cache_dir: str | None) -> Path:

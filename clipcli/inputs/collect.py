@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from clipcli.core.files import is_file, open_file, read_lines
 from clipcli.core.redaction import redact, redact_url
 from clipcli.errors import InputsError, UsageError
-from clipcli.inputs.listed_paths import LONGEST_NAME, read_list
 from clipcli.inputs.sources import IMAGE_SUFFIXES, ImageRef, ListedPath, TableColumns, expand, is_elsewhere
 from clipcli.inputs.sources.expand import FolderSearch
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.inputs.sources.patterns import Globs, has_magic, is_local_pattern, local_names
-from clipcli.inputs.sources.refs import SHARDS, TABLES, TEXT_TABLES, has_suffix, is_image_name
+from clipcli.inputs.sources.refs import LONGEST_NAME, SHARDS, TABLES, TEXT_TABLES, has_suffix, is_image_name
 from clipcli.inputs.text_files import STDIN
 
 if TYPE_CHECKING:
@@ -106,13 +105,19 @@ def named_inputs(arguments: Sequence[str], files_from: Sequence[str], *, null: b
     """
     return chain(
         chain.from_iterable(_names_of(argument, null=null) for argument in arguments),
-        chain.from_iterable(read_list(source, null=null) for source in files_from),
+        chain.from_iterable(_read_list(source, null=null) for source in files_from),
     )
+
+
+def _read_list(source: str, *, null: bool) -> Iterator[str | ImageRef]:
+    from clipcli.inputs.listed_paths import read_list  # most runs have no list
+
+    return read_list(source, null=null)
 
 
 def _names_of(argument: str, *, null: bool) -> Iterator[str | ImageRef]:
     if argument == STDIN:
-        yield from read_list(argument, null=null)
+        yield from _read_list(argument, null=null)
     elif is_local_pattern(argument):  # quoted, or from a shell that does not expand patterns
         yield from local_names(argument)
     else:

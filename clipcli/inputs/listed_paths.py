@@ -13,14 +13,12 @@ from clipcli.core.files import LineTooLongError, Utf16Error, reason_of, refuse_u
 from clipcli.core.redaction import redact
 from clipcli.errors import ImageError, InputsError
 from clipcli.inputs.sources.fetch import open_list
-from clipcli.inputs.sources.refs import MAX_BYTES, ImageRef
+from clipcli.inputs.sources.refs import LONGEST_NAME, MAX_BYTES, ImageRef
 from clipcli.inputs.text_files import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-LONGEST_NAME: Final = 1 << 16
-"""Most characters of a path or URL; no system opens a longer one."""
 _READ_SIZE: Final = 1 << 16
 _ENDLESS: Final = 64 << 20
 """Bytes of one line after which the input is not taken for a list any more."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 DEFAULT_MODEL = "ViT-B-32-256/datacomp_s34b_b86k"
 """72.8 % ImageNet top-1 for the cost of a ViT-B-32, MIT weights."""
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """The published facts about a model."""
 
     architecture: str
@@ -40,8 +39,7 @@ class Published:
         return None if self.parameters_millions is None else round(self.parameters_millions * 4)
 
 
-@dataclass(frozen=True)
-class Alias:
+class Alias(NamedTuple):
     """A short name for a model, recommended for a use."""
 
     name: str

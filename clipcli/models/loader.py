@@ -24,7 +24,8 @@ from clipcli.engines.detector_files import (
 from clipcli.engines.openclip_registry import check_name, repository
 from clipcli.engines.registry import AUTO, SOURCE_ENGINE
 from clipcli.errors import ModelError, OutputError, UsageError
-from clipcli.hub import CONFIG, Hub
+from clipcli.hub.client import Hub
+from clipcli.hub.local_files import CONFIG
 from clipcli.models import records
 from clipcli.models.catalogue import ALIAS_NAMES
 

@@ -8,17 +8,24 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from clipcli.cache import cache_folder
 from clipcli.core.decode import decode, parse_json
 from clipcli.core.encoder import ModelInfo, Precision, Scoring  # noqa: TC001 - decode reads annotations at run time
-from clipcli.core.files import is_folder, is_private, make_private_folder, open_private, read_bytes, sha256_of
+from clipcli.core.files import (
+    is_folder,
+    is_private,
+    is_sha256,
+    make_private_folder,
+    open_private,
+    read_bytes,
+    sha256_of,
+)
 from clipcli.engines.registry import ENGINES
 
 if TYPE_CHECKING:
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
 _MAX_RECORD_BYTES = 1 << 20
 """Most bytes of a record."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{12}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _RACY_SECONDS = 2.0
 _MAX_NAME_LENGTH = 120
 """Most characters of a model's name in a file name."""
@@ -96,8 +102,7 @@ def bundle_folder(name: str) -> Path:
     return cache_folder() / "bundles" / slug(name)
 
 
-@dataclass(frozen=True)
-class FastCopy:
+class FastCopy(NamedTuple):
     """A bundle in the cache, possibly unfinished."""
 
     folder: Path
@@ -151,10 +156,8 @@ def digest_of(path: Path) -> str:
     identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
     digest_file = cache_folder() / "digests" / hashlib.sha256(repr(identity).encode()).hexdigest()
     with suppress(OSError, ValueError):
-        if is_private(digest_file.parent) and _SHA256.fullmatch(
-            stored_digest := digest_file.read_text(encoding="ascii")
-        ):
-            return stored_digest
+        if is_private(digest_file.parent) and is_sha256(stored := digest_file.read_text(encoding="ascii")):
+            return stored
     digest = sha256_of(path)
     with suppress(OSError):
         if time.time() - state.st_ctime > _RACY_SECONDS and path.stat() == state:
@@ -249,6 +252,8 @@ def _read(path: Path, name: str) -> Record | None:
 
 def keep(record: Record, key: str) -> None:
     """Write a record atomically; a cache that cannot be written only costs time later."""
+    import tempfile  # it takes 3 ms, and only a model's first run writes a record
+
     path = _record_file(record.info.name, key)
     with suppress(OSError):
         make_private_folder(path.parent)

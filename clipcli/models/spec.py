@@ -18,7 +18,7 @@ from clipcli.engines.detector_files import DETECTOR_ALIASES, is_detector_name
 from clipcli.engines.openclip_registry import architectures, first_tag, tag_of_repository
 from clipcli.engines.registry import AUTO, ENGINES
 from clipcli.errors import UnknownModelError, UsageError, did_you_mean
-from clipcli.hub import CONFIG
+from clipcli.hub.local_files import CONFIG
 from clipcli.models import records
 from clipcli.models.catalogue import DEFAULT_MODEL, default_tag, resolve_alias
 
@@ -87,12 +87,12 @@ _OPENCLIP_NAMES: Final = {
     "apple/mobileclip2-l-14": "MobileCLIP2-L-14/dfndr2b",
 }
 """Repository of another library, in lower case → `ARCH/TAG` of the same weights in OpenCLIP."""
-_NOT_IN_OPENCLIP: Final = re.compile(
+_NOT_IN_OPENCLIP: Final = (
     r"google/siglip.*(naflex|jax)|google/(vit|owl)|openai/clip-rn|facebook/(metaclip|dino|pe-|flava)|apple/(mobileclip|aim)"
     r"|sentence-transformers/|jinaai/jina-clip|nomic-ai/nomic-embed|salesforce/blip|kakaobrain/align|baai/(altclip|eva)"
     r"|ofa-sys/chinese-clip|cidas/clipseg|microsoft/|laion/clap|quansun/eva-clip|openbmb/|qwen/"
 )
-"""Repositories of models without weights in OpenCLIP, except for those in `_OPENCLIP_NAMES`."""
+"""Pattern of repositories without weights in OpenCLIP, except for those in `_OPENCLIP_NAMES`; compiled on first use."""
 
 
 def same_weights(repository: str) -> str | None:
@@ -103,7 +103,7 @@ def same_weights(repository: str) -> str | None:
 def is_of_another_library(repository: str) -> bool:
     """Return whether a repository holds a model that OpenCLIP can neither load nor has itself."""
     name = repository.casefold()
-    return name not in _OPENCLIP_NAMES and _NOT_IN_OPENCLIP.match(name) is not None
+    return name not in _OPENCLIP_NAMES and re.match(_NOT_IN_OPENCLIP, name) is not None
 
 
 MANIFEST = "manifest.json"

@@ -195,21 +195,6 @@ class LabelOptions:
 
 
 @dataclass(frozen=True)
-class StoreOptions:
-    """Folders."""
-
-    weights_dir: WeightsDirOption = None
-    cache_dir: CacheDirOption = None
-
-
-@dataclass(frozen=True)
-class HubOptions(StoreOptions):
-    """Network and folders."""
-
-    offline: OfflineOption = False
-
-
-@dataclass(frozen=True)
 class ModelOptions:
     """Model and device."""
 

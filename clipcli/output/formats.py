@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from clipcli.core.files import STDOUT, descriptor_of, is_file, is_folder, is_there
 from clipcli.core.optional_packages import require_packages
@@ -28,8 +28,7 @@ _OTHER_NAMES: Final = {"ndjson": "jsonl"}
 ANNOTATE = ("auto", "github", "none")
 
 
-@dataclass(frozen=True)
-class RowFormat:
+class RowFormat(NamedTuple):
     """One format: its suffixes for `-o FILE`, and its writer."""
 
     suffixes: tuple[str, ...]
@@ -52,13 +51,13 @@ class Output:
     path: str | None = None
     """`-o FILE`; None or `-` is stdout."""
     paths: bool = False
-    """WriteReport bare paths instead of rows."""
+    """Write bare paths instead of rows."""
     null: bool = False
     """End paths with NUL instead of a newline."""
     escape_formulas: bool = False
     """Escape cells in CSV and TSV that a spreadsheet would run as a formula."""
     header: bool = False
-    """WriteReport the names of the columns above tab-separated rows."""
+    """Write the names of the columns above tab-separated rows."""
 
 
 def _table(target: Target, _: Output) -> Writer:
@@ -238,8 +237,7 @@ def _markdown(target: Target, checks: Sequence[CheckReport]) -> None:
     write_markdown(target, checks)
 
 
-@dataclass(frozen=True)
-class ReportFormat:
+class ReportFormat(NamedTuple):
     """A format of reports."""
 
     suffixes: tuple[str, ...]
@@ -284,15 +282,16 @@ class Reporting:
         return replace(self, paths=tuple(path for path in self.paths if path not in self.pages))
 
     def write(self, checks: Sequence[CheckReport]) -> None:
-        """WriteReport every report atomically, and the annotations to stderr, which runners read too.
+        """Write every report atomically, and the annotations to stderr, which runners read too.
 
         Raises:
             OutputError: a report cannot be written.
         """
-        from clipcli.output.reports.github import write_annotations  # options import this module for their help
         from clipcli.output.targets import Target, open_target
 
         if self.annotate:
+            from clipcli.output.reports.github import write_annotations
+
             sys.stderr.flush()
             write_annotations(Target("standard error", sys.stderr.buffer), checks)
         for path in self.paths:

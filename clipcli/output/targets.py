@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import sys
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +97,8 @@ def unfinished_prefix(name: str) -> str:
 
 
 def _replacing(path: Path) -> Iterator[Target]:
+    import tempfile  # it takes 3 ms, which most runs save
+
     destination = path.resolve() if path.is_symlink() else path
     with _output_errors(str(path)):
         handle, name = tempfile.mkstemp(
@@ -128,6 +129,8 @@ def _remove(part: Path) -> None:
 
 
 def _sending(url: str) -> Iterator[Target]:
+    import tempfile
+
     check_writable(url)
     with tempfile.TemporaryDirectory(prefix="clipcli-") as folder:
         part = Path(folder) / "part"

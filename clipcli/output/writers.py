@@ -10,7 +10,6 @@ import io
 import os
 import re
 import shutil
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from clipcli.core.console import printable
@@ -39,16 +38,16 @@ def without_formula(cell: str) -> str:
     return cell if _NUMBER.fullmatch(cell) else f"'{cell}"
 
 
-@dataclass
 class _DelimitedWriter:
     """Writes rows as they come; a failed input has its name in the name's column, and the reason in one more column."""
 
-    target: Target
-    escape_formulas: bool = False
-    """Put an apostrophe before a cell that a spreadsheet would run as a formula."""
-    _columns: tuple[str, ...] = ()
-    _waiting: list[ErrorRow] = field(default_factory=list)
-    """Failures before the first good row, whose columns are not known yet."""
+    def __init__(self, target: Target, *, escape_formulas: bool = False) -> None:
+        """Create a writer; `escape_formulas` puts an apostrophe before cells that a spreadsheet would run."""
+        self.target = target
+        self.escape_formulas = escape_formulas
+        self._columns: tuple[str, ...] = ()
+        self._waiting: list[ErrorRow] = []
+        """Failures before the first good row, whose columns are not known yet."""
 
     def write(self, row: Row) -> None:
         """Write the row's lines and flush them."""
@@ -97,12 +96,13 @@ class _DelimitedWriter:
         raise NotImplementedError
 
 
-@dataclass
 class TsvWriter(_DelimitedWriter):
     """Writes tab-separated rows. Control characters in a cell are escaped, so every line is a row."""
 
-    header: bool = False
-    """Whether the first line names the columns."""
+    def __init__(self, target: Target, *, escape_formulas: bool = False, header: bool = False) -> None:
+        """Create a writer; with `header`, the first line names the columns."""
+        super().__init__(target, escape_formulas=escape_formulas)
+        self.header = header
 
     def _begin(self, columns: tuple[str, ...]) -> None:
         if self.header and columns != ErrorRow.columns[:1]:  # without rows the columns are unknown
@@ -119,7 +119,6 @@ class TsvWriter(_DelimitedWriter):
         self.target.write(lines.encode("utf-8", "backslashreplace"))
 
 
-@dataclass
 class CsvWriter(_DelimitedWriter):
     """Writes CSV by RFC 4180, with a header and a last column `error`."""
 
@@ -160,13 +159,12 @@ class GroupedRow(Protocol):
         ...
 
 
-@dataclass
 class GroupsWriter:
     """Writes each group as the file to keep, the files to remove, and an empty line (the form of `fdupes`)."""
 
-    target: Target
-    null: bool
-    _keeper: str | None = None
+    def __init__(self, target: Target, *, null: bool) -> None:
+        self.target, self.null = target, null
+        self._keeper: str | None = None
 
     def write(self, row: Row) -> None:
         """Write the row's image; a new group begins with a blank line and the file to keep."""
@@ -191,12 +189,11 @@ class GroupsWriter:
         """Do nothing: all rows are written."""
 
 
-@dataclass
 class PathsWriter:
     """Writes one path per line, or NUL-terminated; with the bytes of the file name, except on a terminal."""
 
-    target: Target
-    null: bool
+    def __init__(self, target: Target, *, null: bool) -> None:
+        self.target, self.null = target, null
 
     def write(self, row: Row) -> None:
         """Write the row's path, if it has one."""
@@ -212,11 +209,11 @@ class PathsWriter:
         """Do nothing: all rows are written."""
 
 
-@dataclass
 class JsonLinesWriter:
     """Writes one line per row and flushes it."""
 
-    target: Target
+    def __init__(self, target: Target) -> None:
+        self.target = target
 
     def write(self, row: Row) -> None:
         """Write one line."""
@@ -232,12 +229,12 @@ class JsonLinesWriter:
         """Do nothing: all rows are written."""
 
 
-@dataclass
 class JsonArrayWriter:
     """Writes one array of all rows, one element per line, each flushed."""
 
-    target: Target
-    _opened: bool = field(default=False)
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._opened = False
 
     def write(self, row: Row) -> None:
         """Write one element."""
@@ -265,12 +262,12 @@ class TableRow(Protocol):
         ...
 
 
-@dataclass
 class TableWriter:
     """Keeps the rows, since the widths of the columns depend on all of them, and draws a table at the end."""
 
-    target: Target
-    _rows: list[Row] = field(default_factory=list)
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._rows: list[Row] = []
 
     def write(self, row: Row) -> None:
         """Keep the row."""

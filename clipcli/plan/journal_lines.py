@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from clipcli.core.decode import DecodeError, decode, is_file_name, shown
-from clipcli.core.files import BINARY
+from clipcli.core.files import BINARY, is_sha256
 from clipcli.plan.file_state import PERMISSIONS, Attributes, is_xattr
 from clipcli.tasks.dedupe.keep import is_inside
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ActionName = Literal["trash", "move", "hardlink", "reflink", "symlink", "delete"]
 StepState = Literal["begun", "done", "failed", "undone"]
-_SHA256_DIGITS: Final = 64
 _IDS: Final = 2**32 - 1
 KEY_SIZE: Final = 32
 _SEAL_DIGITS: Final = 32
@@ -109,11 +108,6 @@ def root_fault(path: str, root: str) -> str | None:
     if not is_inside(path, root) or path == root:
         return f"{path} lies outside the searched folder {root}"
     return None
-
-
-def is_sha256(text: str) -> bool:
-    """Return whether a text is a SHA-256 digest in 64 lower-case hex digits."""
-    return len(text) == _SHA256_DIGITS and set(text) <= set("0123456789abcdef")
 
 
 def _step_fault(step: Step) -> str | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from clipcli.core.decode import DecodeError, parse_json, shown
-from clipcli.core.files import Utf16Error, open_file, read_lines, reason_of
+from clipcli.core.files import Utf16Error, is_sha256, open_file, read_lines, reason_of
 from clipcli.errors import PlanError
 from clipcli.inputs.sources.filesystems import is_url
 from clipcli.plan.file_state import named
-from clipcli.plan.journal_lines import is_sha256, path_fault, root_fault
+from clipcli.plan.journal_lines import path_fault, root_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from clipcli.errors import MOST_SUGGESTIONS, LabelsError, UsageError, did_you_mean
 from clipcli.inputs.text_files import (
@@ -122,7 +122,7 @@ class _GroupReader:
 @cache
 def _imagenet_classes() -> tuple[tuple[str, str], ...]:
     """Return WordNet id and name of each class of ImageNet, in the order of the classes."""
-    text = resources.files("clipcli.prompts").joinpath("imagenet_classes.tsv").read_text("utf-8")
+    text = Path(__file__).with_name("imagenet_classes.tsv").read_text("utf-8")
     pairs = (line.partition("\t") for line in text.splitlines() if not line.startswith("#"))
     return tuple((wordnet_id, name) for wordnet_id, _, name in pairs)
 
@@ -165,8 +165,7 @@ class Label:
     """The texts that fill templates: those of the label file, or the name as words (`spoken`)."""
 
 
-@dataclass(frozen=True)
-class _LabelLine:
+class _LabelLine(NamedTuple):
     """A label and the line it was read from."""
 
     label: Label

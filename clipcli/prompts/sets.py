@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import clipcli
 from clipcli.core.optional_packages import install_command
@@ -75,8 +75,7 @@ OTHER_NAMES = {"openai": _IMAGENET}
 """The names of sets in other programs."""
 
 
-@dataclass(frozen=True)
-class ShippedSet:
+class ShippedSet(NamedTuple):
     """A set that needs no file from the user."""
 
     name: str

@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from clipcli.errors import did_you_mean
 from clipcli.inputs.text_files import Fault, Faults, content_lines, escape, plain, quoted, tidy, unusable
@@ -100,28 +100,24 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _JSON_SHAPE = "a list of templates, or an object from label to a list of its prompts"
 
 
-@dataclass(frozen=True)
-class _JsonText:
+class _JsonText(NamedTuple):
     """A string and the line it begins on."""
 
     text: str
     line: int
 
 
-@dataclass(frozen=True)
-class _JsonList:
+class _JsonList(NamedTuple):
     items: tuple[_JsonNode, ...]
     line: int
 
 
-@dataclass(frozen=True)
-class _JsonObject:
+class _JsonObject(NamedTuple):
     pairs: tuple[tuple[_JsonText, _JsonNode], ...]
     line: int
 
 
-@dataclass(frozen=True)
-class _JsonOther:
+class _JsonOther(NamedTuple):
     """A number, a boolean or null; `line` is the line of the string before it."""
 
     line: int

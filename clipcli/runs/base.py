@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from clipcli.core.garbage import collect_as_usual
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -77,6 +79,7 @@ def execute(
     Raises:
         ClipcliError: the whole run fails: no model, no output, or no usable inputs.
     """
+    collect_as_usual()
     with opened as session:
         with open_sink(session) as sink, console.progress(run.total, run.unit) as advance:
             for row in run.rows(session, advance):

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from weakref import WeakSet
 
 import numpy as np
@@ -57,8 +57,7 @@ class Embedded:
     """The SHA-256 (hex) of the file's bytes; empty if it could not be read."""
 
 
-@dataclass(frozen=True)
-class _Pending:
+class _Pending(NamedTuple):
     """An image with its present or future result."""
 
     ref: ImageRef

@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from clipcli import images
 from clipcli.errors import ImageError
@@ -97,16 +97,14 @@ _DRAFT_FACTOR = 2
 """A JPEG decoder may shrink to no less than this multiple of the model's size (see docs/images.md)."""
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """An image to encode."""
 
     digest: str
     pixels: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """An image whose vector is in the cache."""
 
     digest: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,8 +51,7 @@ class Prediction:
     """Labels by decreasing score: all, or in a multi-label run those above the threshold."""
 
 
-@dataclass(frozen=True)
-class LabelBin:
+class LabelBin(NamedTuple):
     """Labels whose probabilities are added up under one name."""
 
     name: str

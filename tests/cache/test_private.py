@@ -16,7 +16,7 @@ from clipcli.cache import EmbeddingCache
 from clipcli.core.console import Console
 from clipcli.core.files import is_private, make_private_folder, open_private
 from clipcli.engines.checkpoint import resolve
-from clipcli.hub import Hub
+from clipcli.hub.client import Hub
 from clipcli.models import records
 from clipcli.models.spec import TINY_FOLDER, parse_model
 

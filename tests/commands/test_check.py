@@ -406,7 +406,7 @@ class TestKinds:
 
 class TestTrouble:
     def test_init_writes_a_start_that_reads_and_never_writes_over(self, tmp_path: Path, monkeypatch):
-        from clipcli.config import load_config
+        from clipcli.config.load import load_config
 
         monkeypatch.chdir(tmp_path)
         assert run("check", "--init").code == 0
@@ -428,7 +428,7 @@ class TestTrouble:
         assert run("check", "--init", "--config", "clipcli.toml").code == 0
 
     def test_every_key_of_the_start_is_a_key(self, tmp_path: Path):
-        from clipcli.config import load_config
+        from clipcli.config.load import load_config
         from clipcli.runs.check.init_file import START
 
         awake = START.replace("\n# [", "\n[")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clipcli.config import CheckSpec, Config, Defaults, find_config, load_config
-from clipcli.config.schema import line_of, lines_of
+from clipcli.config.load import load_config
+from clipcli.config.location import find_config
+from clipcli.config.schema import CheckSpec, Config, Defaults, line_of, lines_of
 from clipcli.errors import ConfigError
 from clipcli.prompts import parse_labels
 

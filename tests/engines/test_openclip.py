@@ -112,7 +112,7 @@ def test_only_causal_towers_are_cut(specs: dict[str, str]):
 
 def test_quick_gelu_tags_get_the_quick_gelu_architecture():
     from clipcli.engines.checkpoint import resolve
-    from clipcli.hub import Hub
+    from clipcli.hub.client import Hub
     from clipcli.models.spec import parse_model
 
     class Cached(Hub):

@@ -14,7 +14,8 @@ from filelock import FileLock
 
 from clipcli.core.console import Console
 from clipcli.errors import DownloadError, UnknownModelError
-from clipcli.hub import Hub, cached_models, expected_sha256, is_cached
+from clipcli.hub.client import Hub
+from clipcli.hub.local_files import cached_models, expected_sha256, is_cached
 
 REPO = "org/small"
 WEIGHTS = "open_clip_model.safetensors"

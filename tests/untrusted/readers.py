@@ -16,7 +16,7 @@ import numpy as np
 
 from clipcli import bundle
 from clipcli.cache import EmbeddingCache
-from clipcli.config import load_config
+from clipcli.config.load import load_config
 from clipcli.errors import ClipcliError, ImageError
 from clipcli.images.decoder import decode
 from clipcli.images.reader import read_file, read_ref

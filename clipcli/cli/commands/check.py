@@ -14,7 +14,7 @@ from clipcli.options.score import ScoreLimitOptions
 from clipcli.options.shared import CachedRunOptions, OutputOptions, ReportOptions
 
 if TYPE_CHECKING:
-    from clipcli.config import CheckSpec, Config
+    from clipcli.config.schema import CheckSpec, Config
 
 EVERYDAY = (
     "config", "only", "changed_since", "init", "report", "output", "format", "paths", "model", "device", "no_cache",

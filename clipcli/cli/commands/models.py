@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from clipcli.engines.registry import SOURCE_ENGINE
-from clipcli.options.option_types import DeviceOption, EngineOption, PrecisionOption
-from clipcli.options.shared import HubOptions, StoreOptions, TableOptions, VerbosityOptions
+from clipcli.options.option_types import (
+    CacheDirOption,
+    DeviceOption,
+    EngineOption,
+    OfflineOption,
+    PrecisionOption,
+    WeightsDirOption,
+)
+from clipcli.options.shared import TableOptions, VerbosityOptions
 
 _ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model, as for --model.", show_default=False)]
 _ModelsArgument = Annotated[
     list[str], typer.Argument(metavar="MODEL...", help="Models, as for --model.", show_default=False)
 ]
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Folders."""
+
+    weights_dir: WeightsDirOption = None
+    cache_dir: CacheDirOption = None
+
+
+@dataclass(frozen=True)
+class HubOptions(StoreOptions):
+    """Network and folders."""
+
+    offline: OfflineOption = False
 
 
 def list_models(

@@ -6,7 +6,7 @@ import os
 import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from clipcli.core.files import is_skipped_folder
 from clipcli.core.redaction import redact_url
@@ -85,8 +85,7 @@ def _text_table_images(name: str, column: TableColumns) -> Iterator[ImageRef | L
     return text_tables.read_rows(name, column.image, column.keep, column.where)
 
 
-@dataclass(frozen=True)
-class ContainerKind:
+class ContainerKind(NamedTuple):
     """A kind of file that holds several images or paths; its module is imported on use."""
 
     suffixes: tuple[str, ...]

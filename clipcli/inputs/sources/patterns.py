@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clipcli.core.redaction import redact_url
 from clipcli.errors import ImageError
@@ -28,8 +28,7 @@ _RANGE: Final = re.compile(r"(\d{1,18})\.\.(\d{1,18})", re.ASCII)
 _DIGITS: Final = re.compile(r"\d+\.\.\d+", re.ASCII)
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """One pair of braces: its position in the text, and its alternatives."""
 
     start: int

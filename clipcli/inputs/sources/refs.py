@@ -20,6 +20,8 @@ IMAGE_SUFFIXES = frozenset({
     ".tif", ".tiff", ".webp", ".xbm", ".xpm",
 })  # fmt: skip
 """Suffixes of the files that a search in folders takes. A file named as an argument is always tried."""
+LONGEST_NAME: Final = 1 << 16
+"""Most characters of a path or URL; no system opens a longer one."""
 MAX_BYTES = 2 << 30
 """Limit of one image; larger files are disk images or videos, given by mistake."""
 SHARDS = (".tar",)

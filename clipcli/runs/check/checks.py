@@ -24,7 +24,7 @@ from clipcli.runs.score.run import ScoreRun, ScoreSessions
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from clipcli.config import CheckSpec, Config
+    from clipcli.config.schema import CheckSpec, Config
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.image_texts import Pair

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from clipcli.config import NAME, find_config
+from clipcli.config.location import NAME, find_config
 from clipcli.errors import OutputError
 
 START: Final = """\

@@ -18,7 +18,7 @@ from clipcli.inputs.collect import IMAGE_SUFFIXES, ImageRef, collect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from clipcli.config import CheckSpec, Config
+    from clipcli.config.schema import CheckSpec, Config
     from clipcli.core.console import Console
     from clipcli.inputs.sources.patterns import Globs
     from clipcli.options.check import SelectionOptions

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipcli.config import NAME, foreign_config, load_config
+from clipcli.config.load import load_config
+from clipcli.config.location import NAME, foreign_config
 from clipcli.config.option_defaults import whole_number
 from clipcli.core.console import printable
 from clipcli.errors import ConfigError, UsageError, did_you_mean
@@ -21,7 +22,7 @@ from clipcli.runs.dedupe import validate as dedupe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from clipcli.config import CheckSpec, Config
+    from clipcli.config.schema import CheckSpec, Config
     from clipcli.core.console import Console
     from clipcli.inputs.collect import ImageRef
     from clipcli.inputs.sources.patterns import Globs

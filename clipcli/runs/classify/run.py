@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -265,8 +265,7 @@ def _best_labels(blocks: Iterator[StoredBlock], classifier: Classifier) -> Itera
             yield ClassifiedBlock(waiting[0], waiting[1].result())
 
 
-@dataclass(frozen=True)
-class LabelledVectors:
+class LabelledVectors(NamedTuple):
     """The images of a run that have a right label and could be read."""
 
     vectors: Vectors

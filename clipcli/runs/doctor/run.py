@@ -23,7 +23,8 @@ import numpy as np
 
 from clipcli import __version__
 from clipcli.cache import cache_folder
-from clipcli.config import NAME, foreign_config, load_config
+from clipcli.config.load import load_config
+from clipcli.config.location import NAME, foreign_config
 from clipcli.config.option_defaults import VARIABLES, config_values
 from clipcli.core.devices import accelerator
 from clipcli.core.files import is_file, is_folder, is_there

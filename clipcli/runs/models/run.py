@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from clipcli import bundle as bundles
-from clipcli import hub
 from clipcli.bundle import stage
 from clipcli.core.decode import parse_json
 from clipcli.core.files import read_bytes, sha256_of
@@ -16,6 +15,8 @@ from clipcli.engines import openclip_registry
 from clipcli.engines.detector_files import DETECTOR_ALIASES, is_detector_name
 from clipcli.engines.registry import SOURCE_ENGINE
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
+from clipcli.hub import local_files
+from clipcli.hub.client import Hub
 from clipcli.models import catalogue, loader, records
 from clipcli.models.catalogue import ALIAS_NAMES
 from clipcli.models.loader import export_source, export_to_cache, load_detector_model, parse_detector
@@ -111,14 +112,16 @@ def listing(pattern: str, weights_dir: str | None) -> Iterator[ModelRow]:
 
     `pattern` is a part of the name or the alias; case does not matter.
     """
-    uncatalogued = set(hub.cached_models(weights_dir))
+    uncatalogued = set(local_files.cached_models(weights_dir))
     rows = []
     for architecture, tags in openclip_registry.tags().items():
         for tag in tags:
             repo, filename = openclip_registry.repository(architecture, tag)
             uncatalogued.discard(repo)
             name = f"{architecture}/{tag}"
-            on_disk = hub.is_cached(repo, filename, weights_dir) or bundles.is_bundle(records.bundle_folder(name))
+            on_disk = local_files.is_cached(repo, filename, weights_dir) or bundles.is_bundle(
+                records.bundle_folder(name)
+            )
             rows.append(_published_row(architecture, tag, on_disk=on_disk))
     rows += [ModelRow(f"hf-hub:{repo}", None, None, on_disk=True) for repo in uncatalogued]
     rows.sort(key=lambda row: (-(row.imagenet_top1 or 0), row.model))
@@ -179,11 +182,11 @@ def _without_weights(model: Model) -> list[FactRow] | None:
         return None
     openclip_registry.check_name(spec, ALIAS_NAMES)
     repo, filename = openclip_registry.repository(spec.where, spec.version) if spec.kind == "tag" else (spec.where, "")
-    hub_client = hub.Hub(model.console, choice.weights_dir, offline=choice.offline)
-    is_here = hub_client.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename)
+    hub = Hub(model.console, choice.weights_dir, offline=choice.offline)
+    is_here = hub.has_weights(repo, spec.version if spec.kind == "hub" and spec.version else None, filename)
     if is_here and has_packages("torch"):
         return None
-    described, overlay, revision = _described(spec, hub_client)
+    described, overlay, revision = _described(spec, hub)
     reason = f"unknown until the weights are here: clipcli models pull {spec.name}"
     if not has_packages("torch"):
         reason = f"unknown without torch, which runs this model: {install_command('torch')}"
@@ -200,9 +203,7 @@ def _without_weights(model: Model) -> list[FactRow] | None:
     ]
 
 
-def _described(
-    spec: ModelSpec, hub_client: hub.Hub
-) -> tuple[openclip_registry.Architecture, Mapping[str, object], str | None]:
+def _described(spec: ModelSpec, hub: Hub) -> tuple[openclip_registry.Architecture, Mapping[str, object], str | None]:
     """Return an architecture, the preprocessing of its weights, and their commit.
 
     The config of a repository is fetched.
@@ -212,16 +213,16 @@ def _described(
         if architecture is None:
             raise ModelError(f"no model {spec.where!r}", hint="clipcli models list shows all")
         return architecture, openclip_registry.tags()[spec.where][spec.version], None
-    path = hub_client.fetch(spec.where, hub.CONFIG, spec.version or None)
+    path = hub.fetch(spec.where, local_files.CONFIG, spec.version or None)
     if path is None:
-        raise ModelError(f"{spec.where} has no {hub.CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
+        raise ModelError(f"{spec.where} has no {local_files.CONFIG}", hint="hf-hub: takes OpenCLIP repositories")
     try:
         text: Any = parse_json(read_bytes(path, _LARGEST_CONFIG))
         overlay: Mapping[str, object] = dict(text.get("preprocess_cfg", {}))
         openclip_registry.preprocessing_of(text["model_cfg"], overlay)
         return openclip_registry.architecture_of(text["model_cfg"]), overlay, path.parent.name
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{spec.name}: {hub.CONFIG} is not an OpenCLIP config: {error!r}") from error
+        raise ModelError(f"{spec.name}: {local_files.CONFIG} is not an OpenCLIP config: {error!r}") from error
 
 
 def _published_facts(model: Model) -> list[FactRow]:
@@ -351,7 +352,7 @@ def verify(choice: Choice, images: Sequence[str], source: str | None, console: C
 
 def _checked_weights(model: Model, choice: Choice, console: Console) -> list[FactRow]:
     source, _ = loader.find(model.spec, choice, console)
-    hub.check_file(source.weights)
+    local_files.check_file(source.weights)
     digest = FactRow("sha256", sha256_of(source.weights))
     fingerprint = FactRow("fingerprint", model.encoder.info.fingerprint)
     return [digest, FactRow("loads", value=True), fingerprint, _finite(model)]
