@@ -20,20 +20,28 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from dedupe_pictures import CHANGES, EDITS, EITHER, TEMPLATES, family
 from PIL import Image, ImageOps
 
 from clipcli.core.devices import single_threaded_blas
 from clipcli.images.colour_modes import ON_WHITE, Rendering
+from clipcli.images.decoder import decode
 from clipcli.images.thumbnails import COMPARED, glance, laid_on
+from clipcli.tasks.dedupe.detail import measure
+from clipcli.tasks.dedupe.keep import FileFacts, parse_rules, rank
 from clipcli.tasks.dedupe.likeness import compare, sign
+from clipcli.tasks.dedupe.originals import distances_from_typical, standings
+from clipcli.tasks.dedupe.sheets import is_coloured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clipcli.tasks.dedupe.detail import Detail
     from clipcli.tasks.dedupe.likeness import Signature
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
@@ -86,10 +94,9 @@ def make(folder: Path, photos: int) -> None:
     every = sorted(SHARED.glob("data/photos/*/*/*"))
     edited = set(every[:: max(1, len(every) // photos)][:photos])
     for number, path in enumerate(every):
-        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-        image.thumbnail((800, 800))
-        image.save(folder / f"photo~{number:03d}~original.jpg", quality=92)
+        (folder / f"photo~{number:03d}~original.jpg").write_bytes(path.read_bytes())
         if path in edited:
+            image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
             for name, edit in {**EDITS, **CHANGES, **EITHER}.items():
                 edit(image).save(folder / f"photo~{number:03d}~{name}.jpg", quality=92)
     for kind in TEMPLATES:
@@ -179,6 +186,48 @@ def in_twos(folder: Path, names: list[str], found: dict[str, tuple[str, str]]) -
     return {"edits": {edit: dict(count) for edit, count in counts.items()}, "files": compared, "differ": differ}
 
 
+def facts_of(path: Path) -> tuple[FileFacts, Detail]:
+    """Return what the rules of `--keep` and the comparison of detail know of a file."""
+    data = path.read_bytes()
+    seen = glance(data, rendering=Rendering(bare=True), least=COMPARED)
+    picture = laid_on(seen.pictures[0], ON_WHITE)
+    sheet = sign(picture, pixels=(seen.height, seen.width)).sheet
+    header = Image.open(path)
+    detail = measure(laid_on(decode(data), ON_WHITE), sheet, header.quantization[0])  # type: ignore[attr-defined]
+    pixels, coloured = seen.height * seen.width, is_coloured(picture)
+    return FileFacts(str(path), pixels, len(data), 0, seen.format, coloured=coloured), detail
+
+
+def kept_of(copies: Sequence[tuple[FileFacts, Detail]]) -> int:
+    """Return the number of the one that stays of a group of copies, by the default rules."""
+    details = [detail for _, detail in copies]
+    losses = standings(details)
+    typical = distances_from_typical(details, losses)
+    files = [replace(facts, detail_loss=losses[n], atypical=typical[n]) for n, (facts, _) in enumerate(copies)]
+    return rank(files, parse_rules(None))[0]
+
+
+def originals_kept(folder: Path, names: list[str]) -> Figures:
+    """How often an original stays beside each of its edits alone, and in groups of them."""
+    photos = sorted({name.rpartition("~")[0] for name in names if "~grey." in name})
+    edits = [*EDITS, *EITHER]
+    alone: Counter[str] = Counter()
+    groups: dict[str, Counter[str]] = {"2": Counter(), "4": Counter(), "8": Counter(), "all": Counter()}
+    for number, photo in enumerate(photos):
+        copies = {edit: facts_of(folder / f"{photo}~{edit}.jpg") for edit in ("original", *edits)}
+        generator = np.random.default_rng(number)
+        alone.update(edit for edit in edits if kept_of([copies[edit], copies["original"]]) == 1)
+        for size, counts in groups.items():
+            for _ in range(1 if size == "all" else 20):
+                some = edits if size == "all" else generator.choice(edits, int(size), replace=False).tolist()
+                which = kept_of([copies["original"], *(copies[edit] for edit in some)])
+                counts["original" if not which else some[which - 1]] += 1
+    return {
+        "photos": len(photos), "alone": {edit: alone[edit] for edit in edits},
+        "groups": {size: dict(counts.most_common()) for size, counts in groups.items()},
+    }  # fmt: skip
+
+
 def of_clipcli(folder: Path, names: list[str]) -> Figures:
     """Both errors in the whole folder, and in twos."""
     rows, seconds = dedupe(folder, "--level", "edited")
@@ -188,9 +237,10 @@ def of_clipcli(folder: Path, names: list[str]) -> Figures:
     edits = {edit: dict(counts) for edit, counts in by_edit(found, names).items()}
     with single_threaded_blas():
         alone = in_twos(folder, names, found)
+        kept = originals_kept(folder, names)
     return {
         "seconds": round(seconds, 1), "seconds_again": round(again, 1), "would_go": len(gone), "wrong": wrong(gone),
-        "edits": edits, "in_twos": alone,
+        "edits": edits, "in_twos": alone, "kept": kept,
     }  # fmt: skip
 
 
@@ -215,6 +265,22 @@ def share(edits: dict[str, dict[str, int]], which: Sequence[str], good: Sequence
     """Return the share of files of some edits that are of good levels, in percent."""
     counts = sum((Counter(edits.get(edit, {})) for edit in which), Counter[str]())
     return f"{100 * sum(counts[level] for level in good) / max(1, counts.total()):.1f}"
+
+
+def kept_page(kept: Figures) -> list[str]:
+    """The part of the page that says how often an original stays."""
+    photos, alone = kept["photos"], kept["alone"]
+    lines = ["", "## Originals that stay", "", "Beside one edit, % of the photos:", "", "| edit | stays |", "|---|---|"]
+    for kind, which in {**KINDS, "watermark": tuple(EITHER), "all of these": tuple(alone)}.items():
+        lines.append(f"| {kind} | {100 * sum(alone[edit] for edit in which) / (photos * len(which)):.1f} |")
+    never = ", ".join(f"{edit} ({count})" for edit, count in alone.items() if count < photos)
+    lines += ["", f"All {photos} stay, but for: {never or 'none'}.", ""]
+    lines += ["Among several edits drawn at random:", "", "| edits | stays, % | instead |", "|---|---|---|"]
+    for size, counts in kept["groups"].items():
+        share = 100 * counts.get("original", 0) / sum(counts.values())
+        others = ", ".join(f"{edit} {count}" for edit, count in counts.items() if edit != "original")
+        lines.append(f"| {size} | {share:.1f} | {others} |")
+    return [*lines, ""]
 
 
 def page(figures: Figures) -> str:
@@ -245,6 +311,7 @@ def page(figures: Figures) -> str:
         values = [sum(way["wrong"].values()) if kind == "all" else way["wrong"].get(kind, 0) for way in wrongs.values()]
         lines.append(f"| {kind} | " + " | ".join(map(str, values)) + " |")
     lines += [
+        *kept_page(ours["kept"]),
         "", f"{ours['would_go']:,} files would go. Of {ours['in_twos']['files']:,} files {ours['in_twos']['differ']}",
         "had another verdict alone with their keeper.", "",
         "## Seconds of the processor", "", "| way | seconds |", "|---|---|",

@@ -11,9 +11,9 @@ import numpy as np
 
 from clipcli.runs.dedupe.image_files import Content
 from clipcli.tasks.dedupe.clusters import Grouping, Search, group
-from clipcli.tasks.dedupe.detail import distances_from_typical, standings
 from clipcli.tasks.dedupe.keep import FileFacts, rank
 from clipcli.tasks.dedupe.levels import includes
+from clipcli.tasks.dedupe.originals import distances_from_typical, standings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,10 @@ _SAME: Final = 0.97
 """Least score of the sketches of two files with equal pixels; not 1, since JPEG files are shrunk while decoding."""
 _PATIENCE: Final = 8
 """Candidates of one file that may fail to match: this bounds the comparisons per file in any set."""
-_MOST_COMPARED: Final = 24
+_MOST_DETAILS: Final = 128
 """Files of a group that are compared with each other at full size."""
+_MOST_COMPARED: Final = 24
+"""Files of a group whose candidates may be edits of it."""
 
 
 @dataclass(frozen=True)
@@ -265,15 +267,15 @@ class Grouper:
         return bool((order[firsts] == groups).all())
 
     def _compare_detail(self, numbers: list[int]) -> None:
-        """Set `_detail` of the contents of one group; those after the first 24 get the worst values of these."""
-        compared = numbers[:_MOST_COMPARED]
-        spectra = [spectrum for spectrum in self.signatures.spectra(compared) if spectrum is not None]
-        if not 1 < len(spectra) == len(compared):
+        """Set `_detail` of the contents of one group; those after the first 128 get the worst values of these."""
+        compared = numbers[:_MOST_DETAILS]
+        details = [detail for detail in self.signatures.details(compared) if detail is not None]
+        if not 1 < len(details) == len(compared):
             return
-        losses = standings(spectra)
-        detail = list(zip(losses, distances_from_typical(spectra, losses), strict=True))
-        detail += [max(detail)] * (len(numbers) - len(detail))
-        self._detail.update(zip(numbers, detail, strict=True))
+        losses = standings(details)
+        found = list(zip(losses, distances_from_typical(details, losses), strict=True))
+        found += [max(found)] * (len(numbers) - len(found))
+        self._detail.update(zip(numbers, found, strict=True))
 
     def _edited(self, heads: Indices, leader: Indices) -> Indices:
         """Join each group as a whole to a leader from which its own leader differs in one place."""

@@ -18,11 +18,12 @@ from clipcli import images
 from clipcli.cache import NoCache
 from clipcli.core.devices import single_threaded_blas, usable_cores
 from clipcli.errors import ImageError
+from clipcli.images.decoder import identify
 from clipcli.images.digests import pixel_digest
 from clipcli.images.thumbnails import COMPARED, glance, laid_on
 from clipcli.runs.dedupe.facts import Facts
 from clipcli.runs.dedupe.workers import ComparisonWorkers, WorkerLostError
-from clipcli.tasks.dedupe.detail import Spectrum, spectrum
+from clipcli.tasks.dedupe.detail import Detail, measure
 from clipcli.tasks.dedupe.likeness import Likeness, Signature, Verdict, compare, sign
 from clipcli.tasks.dedupe.sheets import flat_share, is_coloured
 from clipcli.tasks.dedupe.sketches import sketch_of
@@ -44,11 +45,10 @@ _SKETCH_PIXELS: Final = 160
 _RULES_VERSION: Final = 7
 """Part of the cache key of verdicts: raise it whenever a verdict may change."""
 _VERDICT: Final = struct.Struct("<BHdBd")
-_SPECTRUM: Final = struct.Struct("<20dqd4d")
 _DIGEST_BYTES: Final = 32
-_SECONDS_PER_CALL: Final = {"sketch": 0.0015, "signature": 0.005, "compare": 0.01, "spectrum": 0.004, "digest": 0.002}
+_SECONDS_PER_CALL: Final = {"sketch": 0.0015, "signature": 0.005, "compare": 0.01, "detail": 0.008, "digest": 0.002}
 """Method → approximate seconds per call; worker processes start only for enough work."""
-_NEED_SIGNATURES: Final = {"compare", "spectrum"}
+_NEED_SIGNATURES: Final = {"compare", "detail"}
 """Methods for which a worker gets the signatures known so far, so that each picture is opened once."""
 _MIN_WORK_S: Final = 1.0
 _CHUNK_S: Final = 0.05
@@ -177,18 +177,18 @@ class SignatureReader:
             return worst._replace(verdict="other")
         return worst if (a.whole and b.whole) or worst.verdict != "near" else worst._replace(verdict="edited")
 
-    def spectra(self, numbers: Sequence[int]) -> list[Spectrum | None]:
-        """Return the spectra of pictures at full size.
+    def details(self, numbers: Sequence[int]) -> list[Detail | None]:
+        """Return the detail of pictures at full size.
 
         None for animations, documents, and pictures that cannot be read.
         """
-        space, keys = self._space("spectrum/2"), [self.contents[number].digest for number in numbers]
-        cached = [_spectrum_of(data) for data in self.cache.get_blobs(space, keys)]
-        missing = [number for number, spectrum in zip(numbers, cached, strict=True) if spectrum is None]
-        computed = dict(zip(missing, self._map("spectrum", _as_calls(missing)), strict=True))
-        packed = {number: _pack_spectrum(spectrum) for number, spectrum in computed.items() if spectrum}
+        space, keys = self._space("detail/1"), [self.contents[number].digest for number in numbers]
+        cached = [Detail.unpack(data) for data in self.cache.get_blobs(space, keys)]
+        missing = [number for number, detail in zip(numbers, cached, strict=True) if detail is None]
+        computed = dict(zip(missing, self._map("detail", _as_calls(missing)), strict=True))
+        packed = {number: detail.pack() for number, detail in computed.items() if detail}
         self.cache.put_blobs(space, [(self.contents[number].digest, data) for number, data in packed.items()])
-        return [spectrum or computed[number] for number, spectrum in zip(numbers, cached, strict=True)]
+        return [detail or computed[number] for number, detail in zip(numbers, cached, strict=True)]
 
     def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = _ignore) -> dict[int, str]:
         """Return content → digest of its full pixels; those that cannot be read are left out."""
@@ -341,18 +341,19 @@ class SignatureReader:
         signatures = tuple(sign(frame, turns=self.turns, pixels=size) for frame in frames)
         return ImageSignature(glanced.frames, signatures, glanced.whole)
 
-    def spectrum(self, number: int) -> Spectrum | None:
-        """Return the spectrum of a picture at full size; None for animations, and if it cannot be read."""
+    def detail(self, number: int) -> Detail | None:
+        """Return the detail of a picture at full size; None for animations, and if it cannot be read."""
         known = self.signature_of(number)
         if known is None or known.frames > 1:
             return None
         try:
             data = images.read(self.contents[number].files[0].path)
-            picture = images.decode(data, orient=self.orient, max_pixels=self._limit)
-            grey = np.asarray(laid_on(picture, self.rendering).convert("L"), np.uint8)
+            header = identify(data, self._limit)
+            steps = _steps(header)
+            picture = images.decode(data, orient=self.orient, max_pixels=self._limit, opened=header)
+            return measure(laid_on(picture, self.rendering), known.signatures[0].sheet, steps)
         except ImageError:
             return None
-        return spectrum(grey, known.signatures[0].sheet)
 
     def digest(self, number: int) -> str:
         """Return the digest of a picture's full pixels; empty if it cannot be read."""
@@ -388,12 +389,7 @@ def _likeness_of(data: bytes | None) -> Likeness | None:
     return Likeness(_VERDICTS[verdict], distance, structure, turn, peak) if verdict < len(_VERDICTS) else None
 
 
-def _pack_spectrum(spectrum: Spectrum) -> bytes:
-    return _SPECTRUM.pack(*spectrum.power, spectrum.pixels, spectrum.waste, *spectrum.tone)
-
-
-def _spectrum_of(data: bytes | None) -> Spectrum | None:
-    if data is None or len(data) != _SPECTRUM.size:
-        return None
-    values = _SPECTRUM.unpack(data)
-    return Spectrum(np.array(values[:20]), int(values[20]), values[21], np.array(values[22:]))
+def _steps(header: Image.Image) -> Sequence[int] | None:
+    """Return the 64 steps of the first layer of a JPEG file, by rows; None for other files."""
+    tables, layers = getattr(header, "quantization", None), getattr(header, "layer", None)
+    return tables.get(layers[0][3]) if tables and layers else None

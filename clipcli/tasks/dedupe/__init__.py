@@ -12,7 +12,9 @@
     margins.py      what lies outside the shared part: a border, a crop, a caption
     likeness.py     two signatures → near, edited or other
     clusters.py     groups in which every member was verified against the one that is kept
-    detail.py       which of several copies has real detail: not the enlarged or sharpened one
+    recompression.py  whether the pixels were those of a coarser JPEG file before
+    detail.py       what a picture holds at full size, and what editing leaves in it
+    originals.py    which of several copies is most likely the original
     keep.py         the rules that choose the file to keep
 
 Nothing here opens a file or knows a model.

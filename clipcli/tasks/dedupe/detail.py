@@ -1,9 +1,4 @@
-"""How much of a picture is real: an enlarged or bordered one has more pixels and no more detail, nor a sharpened one.
-
-Spectra of copies of one picture are held against each other: what one has beyond the others at frequencies that all of
-them carry is sharpening, what it lacks there is blur. Grain, other tones and other colours are told by the majority:
-edits differ from the original in different ways, so that it is the most typical of three or more.
-"""
+"""What a picture holds at full size, as far as it tells an original from its copies (`originals`)."""
 
 from __future__ import annotations
 
@@ -13,116 +8,147 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from clipcli.tasks.dedupe.recompression import Compression, compression_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from PIL import Image
+
     from clipcli.tasks.dedupe.sheets import Sheet
 
-_BANDS: Final = 20
-_SIDE: Final = 512
+BANDS: Final = 20
+SIDE: Final = 512
+"""Columns, at most, whose sharpness is looked at for a beat."""
+SHADES: Final = 128
 _SMALLEST: Final = 16
-_EMPTIED: Final = 0.25
-"""Power (log10) that an enlargement lacks where the smaller picture ends: what lies between pixels was not there."""
-_FALL: Final = 0.65
-"""By how much the power (log10) of any picture falls there."""
-_SOMETHING: Final = 0.4
-"""Power (log10) below which there is only noise of compression."""
-_ENLARGED: Final = 1.05
-"""Up to this much in width and height two pictures are of one size."""
-_SHARPENED: Final = 0.25
-"""Power (log10) above the others of a group from where on a picture was sharpened."""
-_NATURAL: Final = (-3.6, -2.7)
-"""Slopes of two spectra above which they are of a picture and its sharpened edit, not of one and its blurred."""
-_EQUAL: Final = 1.04
-_LOST: Final = 0.25
-_MAJORITY: Final = 3
-"""Copies from which on there is a typical one."""
-_NEAR_THE_BEST: Final = 300
-_TYPICAL: Final = 0.025
-"""Distance from the median of a group that counts as none: JPEG quality 95 leaves 0.01, grain or a turn 0.05 to 0.2."""
 _TONE: Final = 20.0
 """Grey values that are as much as a power of ten."""
 _TONE_SIDE: Final = 32
+_FEWEST_COLUMNS: Final = 64
+_AROUND: Final = 16
+_CORNER: Final = 4
+_PACKED: Final = np.dtype([
+    ("power", "<f8", (BANDS,)), ("tone", "<f8", (4,)), ("own", "<f8", (13,)), ("former", "<f8", (13,)),
+    ("content", "<i8", (2,)), ("total", "<i8"), ("corners", "<i8"), ("shades", "u1", (3, SHADES)),
+    ("beats", "u1", (2, SIDE // 2 + 1)),
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """The detail of the middle of a picture at each scale."""
+class Detail:
+    """The detail of a picture, and what editing leaves in it."""
 
     power: npt.NDArray[np.float64]
-    """(20,) log10 of the power, from the whole picture to single pixels."""
-    pixels: int
-    """Of the content, without plain borders."""
-    waste: float
-    """All pixels in multiples of `pixels`."""
+    """(20,) log10 of the power of the middle of its content, from the whole of it to single pixels."""
     tone: npt.NDArray[np.float64]
     """(4,) means of grey values, Cb and Cr in twenties, and log10 of how much the colours vary."""
+    compression: Compression
+    content: tuple[int, int]
+    """Height and width without plain borders, in pixels."""
+    total: int
+    """Pixels with plain borders."""
+    corners: int
+    """Largest difference of two grey values in the four corners, 0 to 255."""
+    shades: npt.NDArray[np.uint8]
+    """(3, 128) of red, green and blue of the content, from the darkest to the lightest; as many pixels between each."""
+    beats: npt.NDArray[np.uint8]
+    """(2, 257) how strongly the sharpness of columns and of rows rises and falls about so many times in 512 pixels, in
+    eighths of what is usual at such frequencies."""
+
+    @property
+    def pixels(self) -> int:
+        """Pixels without plain borders."""
+        return self.content[0] * self.content[1]
+
+    def pack(self) -> bytes:
+        """Return it for the cache."""
+        record = np.zeros((), _PACKED)
+        for name in ("power", "tone", "content", "total", "corners", "shades", "beats"):
+            record[name] = getattr(self, name)
+        record["own"], record["former"] = self.compression.own, self.compression.former
+        return record.tobytes()
+
+    @classmethod
+    def unpack(cls, data: bytes | None) -> Detail | None:
+        """Return what was packed; None for anything else."""
+        if data is None or len(data) != _PACKED.itemsize:
+            return None
+        record = np.frombuffer(data, _PACKED)[0]
+        height, width = record["content"].tolist()
+        return cls(
+            record["power"], record["tone"], Compression(record["own"], record["former"]), (height, width),
+            int(record["total"]), int(record["corners"]), record["shades"], record["beats"],
+        )  # fmt: skip
 
 
-def spectrum(grey: npt.NDArray[np.uint8], sheet: Sheet) -> Spectrum:
-    """Return the spectrum of the middle of a picture at full size.
+def measure(picture: Image.Image, sheet: Sheet, steps: Sequence[int] | None = None) -> Detail:
+    """Return the detail of a picture.
 
     Args:
-        grey: (height, width).
+        picture: In RGB, at full size.
         sheet: The sheet of it, which knows where it lies without plain borders.
+        steps: Of a JPEG file, the 64 steps of its brightness by rows; None for other files.
     """
-    height, width = grey.shape
     top, bottom, left, right = sheet.stretches[-1]
-    rows = slice(round(top * height), max(round(bottom * height), round(top * height) + 1))
-    columns = slice(round(left * width), max(round(right * width), round(left * width) + 1))
-    part = grey[rows, columns]
-    side = min(_SIDE, *part.shape) // 2 * 2
-    pixels = part.shape[0] * part.shape[1]
+    upper, first = round(top * picture.height), round(left * picture.width)
+    lower, last = max(round(bottom * picture.height), upper + 1), max(round(right * picture.width), first + 1)
+    grey = np.asarray(picture.convert("L"), np.uint8)
+    part = grey[upper:lower, first:last]
+    return Detail(
+        _power(part), _tone(sheet), compression_of(grey, steps), part.shape, grey.size, _corners(grey),
+        _shades(picture.crop((first, upper, last, lower))), np.stack([_beats(part), _beats(part.T)]),
+    )  # fmt: skip
+
+
+def _power(part: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return the power of the middle of some grey values at each scale, (20,) log10."""
+    side = min(SIDE, *part.shape) // 2 * 2
     if side < _SMALLEST:
-        return Spectrum(np.full(_BANDS, -3.0), pixels, grey.size / pixels, _tone(sheet))
+        return np.full(BANDS, -3.0)
     low, first = (part.shape[0] - side) // 2, (part.shape[1] - side) // 2
     middle = part[low : low + side, first : first + side].astype(np.float32)
     window = np.hanning(side)[:, None] * np.hanning(side)[None, :]
     found = np.abs(np.fft.rfft2((middle - middle.mean()) * window)) ** 2 / (window**2).sum()
     down = np.fft.fftfreq(side)[:, None] * 2
     across = np.fft.rfftfreq(side)[None, :] * 2
-    band = np.minimum(np.hypot(down, across) * _BANDS, _BANDS).astype(np.int64).ravel()
-    sums = np.bincount(band, found.ravel(), _BANDS + 1)[:_BANDS]
-    counts = np.maximum(np.bincount(band, minlength=_BANDS + 1)[:_BANDS], 1)
-    return Spectrum(np.log10(sums / counts + 1e-3), pixels, grey.size / pixels, _tone(sheet))
+    band = np.minimum(np.hypot(down, across) * BANDS, BANDS).astype(np.int64).ravel()
+    sums = np.bincount(band, found.ravel(), BANDS + 1)[:BANDS]
+    counts = np.maximum(np.bincount(band, minlength=BANDS + 1)[:BANDS], 1)
+    return np.asarray(np.log10(sums / counts + 1e-3))
 
 
-def standings(spectra: Sequence[Spectrum]) -> list[int]:
-    """Return how copies of one picture stand among each other: the smaller, the more of it is real.
+def _beats(part: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return how strongly the sharpness of columns rises and falls, (257,) in eighths of what is usual.
 
-    Behind all others stand what was enlarged or sharpened, then what shows less, then what has a plain border.
+    Where pixels were put between others, those between are softer (Gallagher, "Detection of Linear and Cubic
+    Interpolation in JPEG Compressed Images", 2005).
     """
-    most = max((one.pixels for one in spectra), default=1)
-    made = [any(_is_enlarged(one, other) for other in spectra) for one in spectra]
-    if len(spectra) > 2 or not any(made):  # noqa: PLR2004 - beside an enlargement anything looks sharp
-        made = [one or other for one, other in zip(made, _sharpened(spectra), strict=True)]
-    found = []
-    for number, one in enumerate(spectra):
-        less = float(np.log(most / one.pixels))
-        lost = 0 if less < np.log(_EQUAL) else min(99, 1 + int(less / _LOST))
-        found.append(10_000 * made[number] + 100 * lost + min(99, round(10 * (one.waste - 1))))
-    return found
+    count = min(part.shape[1], SIDE)
+    if count < _FEWEST_COLUMNS:
+        return np.zeros(SIDE // 2 + 1, np.uint8)
+    first = (part.shape[1] - count) // 2
+    values = part[:: max(1, len(part) // SIDE), first : first + count].astype(np.float32)
+    bends = np.abs(2 * values[:, 1:-1] - values[:, :-2] - values[:, 2:]).mean(axis=0)
+    bends /= np.convolve(np.pad(bends, 8, mode="edge"), np.ones(17) / 17, "valid") + 1e-3
+    power = np.abs(np.fft.rfft((bends - bends.mean()) * np.hanning(bends.size), SIDE))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(power, _AROUND, mode="reflect"), 2 * _AROUND + 1)
+    strength = np.pad(power / (np.median(around, axis=1) + 1e-9), (1, 2))
+    strength = np.lib.stride_tricks.sliding_window_view(strength, 4).max(axis=1)  # borders blur the sizes a little
+    return np.asarray(np.clip(8 * strength, 0, 255).astype(np.uint8))
 
 
-def distances_from_typical(spectra: Sequence[Spectrum], places: Sequence[int]) -> list[int]:
-    """Return how far each copy of one picture is from what most are like, in steps; 0 where there is no majority.
+def _corners(grey: npt.NDArray[np.uint8]) -> int:
+    """Return the largest difference of two grey values in the four corners."""
+    lines = np.concatenate([grey[:_CORNER], grey[-_CORNER:]])
+    return int(np.ptp(np.concatenate([lines[:, :_CORNER], lines[:, -_CORNER:]])))
 
-    Args:
-        spectra: Of the copies.
-        places: Their `standings`. Only those that stand near the best are held against each other: a crop or a border
-            leaves the spectrum as it is, half the size does not.
-    """
-    best = [number for number, place in enumerate(places) if place < min(places) + _NEAR_THE_BEST]
-    steps = [0] * len(spectra)
-    if len(best) < _MAJORITY:
-        return steps
-    powers = np.stack([spectra[number].power[1:] for number in best])
-    tones = np.stack([spectra[number].tone for number in best])
-    distances = np.sqrt(((powers - np.median(powers, axis=0)) ** 2).mean(axis=1))
-    distances = np.maximum(distances, np.abs(tones - np.median(tones, axis=0)).max(axis=1))
-    for number, distance in zip(best, distances.tolist(), strict=True):
-        steps[number] = int(distance / _TYPICAL)
-    return steps
+
+def _shades(picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return 128 shades of each colour that part its pixels evenly, (3, 128)."""
+    counts = np.cumsum(np.array(picture.histogram()).reshape(3, 256), axis=1)
+    places = (np.arange(SHADES) + 0.5) / SHADES * counts[0, -1]
+    return np.stack([np.searchsorted(colour, places) for colour in counts]).astype(np.uint8)
 
 
 def _tone(sheet: Sheet) -> npt.NDArray[np.float64]:
@@ -131,45 +157,3 @@ def _tone(sheet: Sheet) -> npt.NDArray[np.float64]:
     means = colours.mean(axis=(1, 2))
     vary = float(((colours - means[:, None, None]) ** 2).mean())
     return np.array([float(grey.mean()) / _TONE, *(means / _TONE), np.log10(vary + 1)])
-
-
-def _sharpened(spectra: Sequence[Spectrum]) -> list[bool]:
-    if len(spectra) < 2:  # noqa: PLR2004 - nothing to be held against
-        return [False] * len(spectra)
-    smallest = min(one.pixels for one in spectra)
-    excess = np.array([_contrast(one, smallest) for one in spectra])
-    if len(spectra) > 2:  # noqa: PLR2004 - a pair has no majority
-        return [bool(value) for value in excess > np.median(excess) + _SHARPENED]
-    high, low = (_slope(spectra[int(place)]) for place in (excess.argmax(), excess.argmin()))
-    if float(np.ptp(excess)) <= _SHARPENED or low < _NATURAL[0] or high < _NATURAL[1]:
-        return [False] * len(spectra)
-    return [bool(value) for value in excess == excess.max()]
-
-
-def _is_enlarged(large: Spectrum, small: Spectrum) -> bool:
-    """Return whether one holds nothing of its own where another, which is smaller, still holds something."""
-    scale = (large.pixels / small.pixels) ** 0.5
-    if scale < _ENLARGED:
-        return False
-    places = np.arange(_BANDS) + 0.5
-    ends = np.array([0.75, 0.85]) * _BANDS
-    there = np.interp(ends, places, small.power)
-    if float(there.mean()) < _SOMETHING:
-        return False  # the smaller ends in nothing too: it cannot tell
-    here = np.interp(ends / scale, places, large.power)
-    before, behind = np.interp(np.array([0.8, 1.25]) * _BANDS / scale, places, large.power)
-    fall = float(before - behind) - _FALL
-    return bool(float((there - here).mean()) + 2 * np.log10(scale) + fall > _EMPTIED)
-
-
-def _contrast(one: Spectrum, smallest: int) -> float:
-    """Power at a fine structure that the smallest still has, above that at a coarse one."""
-    share = (smallest / one.pixels) ** 0.5
-    places = np.arange(_BANDS) + 0.5
-    fine, coarse = (np.interp(_BANDS * place * share, places, one.power) for place in (0.4, 0.1))
-    return float(fine - coarse)
-
-
-def _slope(one: Spectrum) -> float:
-    places = slice(2, _BANDS // 2)
-    return float(np.polyfit(np.log10(np.arange(_BANDS)[places] + 0.5), one.power[places], 1)[0])

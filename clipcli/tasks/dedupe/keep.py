@@ -35,9 +35,9 @@ class FileFacts:
     camera: bool = False
     """True if its metadata names the camera."""
     detail_loss: int = 0
-    """Rank by real detail among its copies, 0 for the most (see `detail`); 0 if they were not compared."""
+    """Rank by real detail among its copies, 0 for the most (see `originals`); 0 if they were not compared."""
     atypical: int = 0
-    """Distance from the median of its copies, in steps (see `detail`); 0 if they were not compared."""
+    """Distance from the median of its copies, in steps (see `originals`); 0 if they were not compared."""
 
 
 @dataclass(frozen=True)
