@@ -45,6 +45,7 @@ def answers(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "doctor": ["doctor"],
         "list": ["models", "list", "--format", "jsonl"],
         "prompts": ["prompts", "list", "--format", "jsonl"],
+        "tokens": ["prompts", "tokens", "a photo of a dog"],
         "info": ["models", "info", "ViT-B-32/openai"],
         "published": ["classify", "shop", *labels, "-m", "ViT-B-32/openai"],
         "cuda": ["classify", "shop", *labels, "--device", "cuda"],
@@ -71,7 +72,8 @@ def test_nothing_heavy_comes_with_a_plain_install():
 
 
 @pytest.mark.parametrize(
-    "name", ["classify", "named", "embed", "rank", "dedupe", "calibrate", "doctor", "list", "info", "imagenet"]
+    "name",
+    ["classify", "named", "embed", "rank", "dedupe", "calibrate", "doctor", "list", "info", "imagenet", "tokens"],
 )
 def test_what_needs_no_torch_runs(name: str, answers: dict[str, Result]):
     assert answers[name].code == 0, answers[name].stderr

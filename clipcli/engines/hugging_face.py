@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from clipcli.engines.checkpoint import ModelFiles
     from clipcli.engines.detector_files import DetectorFiles
 
-CLIP_CONTEXT: Final = 77
-"""Tokens that CLIP reads, start and end included."""
 _KNOWN_KINDS: Final = "use a tokenizer class of published models, such as T5Tokenizer"
 _FAMILIES: Final = (
     "Albert", "Bart", "Bert", "CLIP", "Camembert", "DebertaV2", "DistilBert", "Electra", "GPT2", "Gemma", "Llama",
@@ -107,12 +105,6 @@ def load_tokenizer(source: ModelFiles) -> Any:
 def _byte_pair_tokenizer(context_length: int) -> Any:
     """Return CLIP's tokenizer, cached because reading its vocabulary is slow."""
     return SimpleTokenizer(context_length=context_length)
-
-
-def clip_token_texts(text: str) -> list[tuple[int, str]]:
-    """Return ids and texts of the tokens of a text in CLIP's encoding, without start and end token."""
-    tokenizer = _byte_pair_tokenizer(CLIP_CONTEXT)
-    return [(int(number), tokenizer.decode([number])) for number in tokenizer.encode(text)]
 
 
 @contextmanager

@@ -83,6 +83,20 @@ class Tokenizer:
             rows[rows == spec.blank_id] = 0
         return rows
 
+    def token_texts(self, text: str) -> list[tuple[int, str]]:
+        """Return ids and texts of the tokens of a byte-level encoding, without start and end token, all of them.
+
+        As in open_clip, a token at the end of a word ends in a space, and a part of a character is U+FFFD.
+        """
+        from tokenizers.decoders import ByteLevel
+
+        cleaned, decoder = clean(text, self._spec.clean), ByteLevel()
+        is_spelt = any(token in cleaned for token in self._spelt)
+        ids: list[int] = self._spelt_out(cleaned) if is_spelt else self._raw.encode(cleaned).ids
+        start = len(self._raw.encode("").ids) - len(self._spec.end_ids)
+        inner = ids[start : len(ids) - len(self._spec.end_ids)]
+        return [(index, decoder.decode([self._raw.id_to_token(index)]).replace("</w>", " ")) for index in inner]
+
     def _spelt_out(self, text: str) -> list[int]:
         """Return the ids of a text that spells special tokens such as `<end_of_text>`, which open_clip recognises."""
         frame: list[int] = self._raw.encode("").ids

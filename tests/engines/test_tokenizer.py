@@ -91,6 +91,12 @@ def test_tokens_are_counted_before_the_cut(theirs, ours):
         assert len(ours.ids([text])[0]) == len(theirs.encode(text)) + 2
 
 
+def test_tokens_are_shown_as_open_clip_shows_them(theirs, ours):
+    for text in (*EDGES, *varied_texts(300)):
+        if not set(text) & _UNSETTLED:
+            assert ours.token_texts(text) == [(number, theirs.decode([number])) for number in theirs.encode(text)]
+
+
 def test_the_end_token_survives_the_cut(ours):
     rows = ours.batch(ours.ids(["word " * 300, "dog", ""]))
     assert rows.shape == (3, CONTEXT)

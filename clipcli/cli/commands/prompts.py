@@ -86,17 +86,17 @@ def tokens(
     ] = 77,
 ) -> None:
     """Show the tokens of texts in CLIP's tokenizer, and which of them are cut off."""
+    from clipcli import bundle
     from clipcli.core.console import Console, printable
-    from clipcli.core.optional_packages import require_torch
-
-    require_torch("CLIP's tokenizer")
-    from clipcli.engines.hugging_face import clip_token_texts
+    from clipcli.engines import tokenizer
+    from clipcli.models.spec import TINY_FOLDER
     from clipcli.output import open_writer
     from clipcli.prompts import TokenRow
 
+    clip_tokenizer = tokenizer.load(bundle.read(TINY_FOLDER))  # the embedded model has CLIP's own
     with open_writer(output.parse(null=False)) as writer:
         for text in texts:
-            token_texts = clip_token_texts(text)
+            token_texts = clip_tokenizer.token_texts(text)
             for position, (number, token_text) in enumerate(token_texts, start=1):
                 writer.write(TokenRow(text, position, number, token_text, kept=position < context - 1))
             if (cut := len(token_texts) + 2 - context) > 0:
