@@ -10,11 +10,8 @@ from clipcli.prompts.labels import parse_labels as parse_labels
 from clipcli.prompts.labels import spoken as spoken
 from clipcli.prompts.sets import DEFAULT_SET as DEFAULT_SET
 from clipcli.prompts.sets import PromptSet as PromptSet
-from clipcli.prompts.sets import SetRow as SetRow
-from clipcli.prompts.sets import TokenRow as TokenRow
 from clipcli.prompts.sets import check_file as check_file
 from clipcli.prompts.sets import expand as expand
-from clipcli.prompts.sets import listing as listing
 from clipcli.prompts.sets import load_prompts as load_prompts
 from clipcli.prompts.sets import require_prompts as require_prompts
 from clipcli.prompts.sets import shipped_sets as shipped_sets

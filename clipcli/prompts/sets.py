@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import clipcli
 from clipcli.core.optional_packages import install_command
-from clipcli.errors import MOST_SUGGESTIONS, PromptsError, UsageError, did_you_mean
+from clipcli.errors import MOST_SUGGESTIONS, PromptsError, did_you_mean
 from clipcli.inputs.text_files import STDIN, Fault, quoted, read_text, refuse, shown_name
-from clipcli.prompts.labels import label_line, parse_labels
 from clipcli.prompts.templates import (
     PLACEHOLDER,
     JsonPrompts,
@@ -23,11 +22,10 @@ from clipcli.prompts.templates import (
     parse_json_prompts,
     parse_lines,
     purpose,
-    template_line,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from clipcli.prompts.labels import Label
 
@@ -76,14 +74,31 @@ OTHER_NAMES = {"openai": _IMAGENET}
 
 
 class ShippedSet(NamedTuple):
-    """A set that needs no file from the user."""
+    """A set that needs no file from the user; its file is read when it is used."""
 
     name: str
-    purpose: str
-    read: Callable[[], tuple[str, ...]]
-    """Return the templates; may raise PromptsError."""
     path: str | None = None
     """Its file; None for the set from open_clip."""
+
+    @property
+    def purpose(self) -> str:
+        """Return a line about the pictures that it is for. Raises PromptsError."""
+        return _IMAGENET_PURPOSE if self.path is None else purpose(self._text())
+
+    def read(self) -> tuple[str, ...]:
+        """Return the templates. Raises PromptsError."""
+        if self.path is None:
+            return imagenet_templates()
+        templates, faults = parse_lines(self._text(), self.path)
+        if faults:
+            refuse(faults, PromptsError)
+        return templates
+
+    def _text(self) -> str:
+        text = read_text(str(self.path))
+        if isinstance(text, Fault):
+            refuse([text], PromptsError)
+        return text
 
 
 def template_folder() -> Path:
@@ -102,98 +117,9 @@ def template_folder() -> Path:
 @cache
 def shipped_sets() -> dict[str, ShippedSet]:
     """Return all sets by name, sorted."""
-    sets = {path.stem: _shipped_set(path) for path in template_folder().glob("*.txt")}
-    sets[_IMAGENET] = ShippedSet(_IMAGENET, _IMAGENET_PURPOSE, imagenet_templates)
+    sets = {path.stem: ShippedSet(path.stem, str(path)) for path in template_folder().glob("*.txt")}
+    sets[_IMAGENET] = ShippedSet(_IMAGENET)
     return dict(sorted(sets.items()))
-
-
-def _shipped_set(path: Path) -> ShippedSet:
-    text = read_text(str(path))
-    if isinstance(text, Fault):
-        refuse([text], PromptsError)
-
-    def read() -> tuple[str, ...]:
-        templates, faults = parse_lines(text, str(path))
-        if faults:
-            refuse(faults, PromptsError)
-        return templates
-
-    return ShippedSet(path.stem, purpose(text), read, str(path))
-
-
-@dataclass(frozen=True)
-class SetRow:
-    """`{"name", "templates", "use"}`: a set's name, the number of its templates, and its purpose."""
-
-    name: str
-    templates: int
-    use: str
-    path: str | None
-    """The file to copy and change; None for the set from open_clip."""
-    columns: ClassVar[tuple[str, ...]] = ("name", "templates", "use")
-
-    @classmethod
-    def of(cls, chosen: ShippedSet) -> SetRow:
-        """Return the row for a set. Raises PromptsError when it cannot be read."""
-        return cls(chosen.name, len(chosen.read()), chosen.purpose, chosen.path)
-
-    def record(self) -> Mapping[str, object]:
-        """Return the row as a JSON object."""
-        return {"name": self.name, "templates": self.templates, "use": self.use}
-
-    def cells(self) -> Sequence[tuple[str, ...]]:
-        """Return the row's one line."""
-        return [(self.name, str(self.templates), self.use)]
-
-
-@dataclass(frozen=True)
-class TokenRow:
-    """`{"text", "position", "id", "token", "kept"}`: one token of a text."""
-
-    text: str
-    position: int
-    """Counted from 0, the start token."""
-    id: int
-    token: str
-    """The token's text."""
-    kept: bool
-    """False for a token beyond the context length, which is cut."""
-    columns: ClassVar[tuple[str, ...]] = ("text", "position", "id", "token", "kept")
-    path: ClassVar[None] = None
-
-    def record(self) -> Mapping[str, object]:
-        """Return the row as a JSON object."""
-        return {name: getattr(self, name) for name in self.columns}
-
-    def cells(self) -> Sequence[tuple[str, ...]]:
-        """Return the row's one line."""
-        return [(self.text, str(self.position), str(self.id), self.token, "yes" if self.kept else "no")]
-
-
-def listing(names: Sequence[str], comma_lists: Sequence[str], label_files: Sequence[str]) -> list[str]:
-    """Return the lines that `clipcli prompts show` prints: templates, or the texts that are embedded for labels.
-
-    A named set of labels (`@imagenet`) is listed as lines of a label file.
-
-    Raises:
-        UsageError: a set with prompts for single labels but no label, or labels together with a set of labels.
-        PromptsError: a name or file that cannot be used, or a label without prompts.
-        LabelsError: labels that cannot be used.
-    """
-    if any(name.startswith("@") for name in names):
-        if comma_lists or label_files:
-            raise UsageError("labels are put into templates, not into labels", hint="name a set, such as photo")
-        return [label_line(label) for label in parse_labels(names, [])]
-    prompts = load_prompts(names)
-    if comma_lists or label_files:
-        labels = parse_labels(comma_lists, label_files)
-        require_prompts(labels, prompts)
-        return [text for label in labels for text in expand(label, prompts)]
-    if prompts.per_label:
-        raise UsageError(
-            f"{prompts.name} holds prompts for single labels", hint="-l LABEL shows the prompts of a label"
-        )
-    return [template_line(template) for template in prompts.templates]
 
 
 _SUFFIXES = (".txt", ".json")

@@ -15,7 +15,8 @@ def list_sets(output: OutputOptions) -> None:
     from clipcli.core.console import Console
     from clipcli.errors import PromptsError
     from clipcli.output import open_writer
-    from clipcli.prompts import SetRow, shipped_sets
+    from clipcli.prompts import shipped_sets
+    from clipcli.prompts.rows import SetRow
 
     missing: list[str] = []
     with open_writer(output.parse(null=False)) as writer:
@@ -39,7 +40,7 @@ def show(
     """Print a set, one template per line, ready to edit. With labels, print the resulting texts."""
     from clipcli.core.console import printable
     from clipcli.output.targets import open_target
-    from clipcli.prompts import listing
+    from clipcli.prompts.rows import listing
 
     with open_target(None) as target:
         for line in listing(names, labels or [], labels_file or []):
@@ -91,7 +92,7 @@ def tokens(
     from clipcli.engines import tokenizer
     from clipcli.models.spec import TINY_FOLDER
     from clipcli.output import open_writer
-    from clipcli.prompts import TokenRow
+    from clipcli.prompts.rows import TokenRow
 
     clip_tokenizer = tokenizer.load(bundle.read(TINY_FOLDER))  # the embedded model has CLIP's own
     with open_writer(output.parse(null=False)) as writer:

@@ -4,7 +4,7 @@ import pytest
 
 from clipcli.errors import LabelsError, PromptsError, UsageError
 from clipcli.prompts import load_prompts, parse_labels
-from clipcli.prompts.sets import listing
+from clipcli.prompts.rows import listing
 
 
 def test_a_listed_set_reads_back(tmp_path):
