@@ -148,7 +148,7 @@ def test_names_known_from_elsewhere(name: str, expected: str):
 def test_models_that_openclip_has_no_copy_of(name: str):
     with pytest.raises(UnknownModelError) as caught:
         parse_model(name)
-    assert caught.value.message == f"OpenCLIP has no weights that equal {name.removeprefix('hf-hub:')}"
+    assert caught.value.message == f"OpenCLIP has no copy of the weights of {name.removeprefix('hf-hub:')}"
     assert caught.value.hint == "clipcli models list shows the models"
 
 

@@ -36,7 +36,7 @@ MANIFEST = "manifest.json"
 IMAGE_TOWER = "image.onnx"
 TEXT_TOWER = "text.onnx"
 TOKENIZER = "tokenizer.json"
-_AGAIN = "Export or download the model again."
+_AGAIN = "export or download the model again"
 _LARGEST_MANIFEST = 16 << 20
 _LARGEST_GRAPH = 2 << 30
 """The limit of a protobuf message, and thus of a graph."""
@@ -111,16 +111,16 @@ def parse_manifest(text: str, folder: str) -> Manifest:
     except DecodeError as error:
         raise BundleError(f"{folder}: manifest.json is {error}") from error
     if not isinstance(data, dict) or type(data.get("format")) is not int:
-        raise BundleError(f"{folder}: manifest.json has no format number", hint="It is not a clipcli bundle.")
+        raise BundleError(f"{folder}: manifest.json has no format number", hint="it is not a clipcli bundle")
     if data["format"] > FORMAT:
         raise BundleError(
             f"{folder}: bundle format {data['format']} is newer than this clipcli reads ({FORMAT})",
-            hint="Upgrade clipcli, or export the model again with this version.",
+            hint="upgrade clipcli, or export the model again with this version",
         )
     try:
         return decode(Manifest, data, unknown="ignore")
     except DecodeError as error:
-        raise BundleError(f"{folder}: manifest.json is incomplete: {error}", hint="Export the model again.") from error
+        raise BundleError(f"{folder}: manifest.json is incomplete: {error}", hint="export the model again") from error
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def check_hashes(bundle: Bundle) -> None:
         if sha256(bundle.folder / entry.name) != entry.sha256:
             raise BundleError(
                 f"{bundle.folder / entry.name}: damaged: its SHA-256 differs from the manifest",
-                hint=f"The file was changed or comes from another model. {_AGAIN}",
+                hint=f"the file was changed or comes from another model; {_AGAIN}",
             )
     sizes = {entry.name: entry.size for entry in bundle.manifest.files}
     for tower in (bundle.image_tower, bundle.text_tower):
@@ -246,7 +246,7 @@ def _check_name(folder: Path, entry: FileEntry) -> None:
     if not _is_plain_name(entry.name):
         raise BundleError(
             f"{folder}: {MANIFEST} names a file outside the bundle: {entry.name!r}",
-            hint="A bundle's files all lie in its own folder. Do not use this one unless you trust who made it.",
+            hint="a bundle names only files in its own folder; do not use this one unless you trust its author",
         )
 
 
@@ -262,13 +262,13 @@ def _check_sizes(bundle: Bundle) -> None:
             status = path.stat()
         except OSError as error:
             reason = "missing" if isinstance(error, FileNotFoundError) else error.strerror
-            raise BundleError(f"{path}: {reason}", hint=f"The bundle is not complete. {_AGAIN}") from error
+            raise BundleError(f"{path}: {reason}", hint=f"the bundle is not complete; {_AGAIN}") from error
         if not stat.S_ISREG(status.st_mode):
             raise BundleError(f"{path}: not a regular file", hint=_AGAIN)
         if status.st_size != entry.size:
             raise BundleError(
                 f"{path}: {status.st_size} bytes, but the manifest says {entry.size}",
-                hint=f"The file was cut short or replaced. {_AGAIN}",
+                hint=f"the file was cut short or replaced; {_AGAIN}",
             )
 
 
@@ -282,7 +282,7 @@ def _check_external(tower: Path, sizes: dict[str, int]) -> None:
         if extent.location not in sizes:
             raise BundleError(
                 f"{tower}: its weights point outside the bundle: {extent.location!r}",
-                hint="Do not use this bundle unless you trust who made it.",
+                hint="do not use this bundle unless you trust its author",
             )
         if extent.offset < 0 or extent.length < 0 or extent.offset + extent.length > sizes[extent.location]:
             raise BundleError(f"{tower}: its weights reach past the end of {extent.location}", hint=_AGAIN)

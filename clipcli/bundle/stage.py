@@ -47,7 +47,7 @@ def staged(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(
             f"{folder}: the bundle cannot be written: {error.strerror or error}",
-            hint="Nothing was left behind. Check free space and permissions, or name another folder with -o.",
+            hint="check free space and permissions, or name another folder with -o; the unfinished bundle was removed",
         ) from error
 
 
@@ -60,9 +60,9 @@ def refuse_foreign(folder: Path) -> None:
     if is_folder(folder):
         if is_bundle(folder) or not any(folder.iterdir()):
             return
-        raise OutputError(f"{folder}: exists and is not a bundle", hint="Name a new folder with -o.")
+        raise OutputError(f"{folder}: exists and is not a bundle", hint="name a new folder with -o")
     if is_there(folder):
-        raise OutputError(f"{folder}: exists and is not a folder", hint="Name a new folder with -o.")
+        raise OutputError(f"{folder}: exists and is not a folder", hint="name a new folder with -o")
 
 
 def seal(stage: Path, manifest: Manifest) -> Manifest:
@@ -99,7 +99,7 @@ def _install(stage: Path, folder: Path) -> None:
         refuse_foreign(folder)
         _copy_other_files(folder, stage)
         _remove(folder, stage.with_name(f"{stage.name}.old"))
-    raise OutputError(f"{folder}: other processes keep replacing it", hint="Let them finish, then try again.")
+    raise OutputError(f"{folder}: other processes keep replacing it", hint="let them finish, then try again")
 
 
 def _copy_other_files(folder: Path, stage: Path) -> None:

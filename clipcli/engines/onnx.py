@@ -103,7 +103,7 @@ def runtime() -> Any:
     except ImportError as error:
         raise ModelError(
             f"ONNX Runtime cannot be imported: {error}",
-            hint="Install it with `pip install onnxruntime`. Other models run with --engine openclip.",
+            hint="pip install onnxruntime; models that are no bundle also run with --engine openclip",
         ) from error
     return onnxruntime
 
@@ -128,7 +128,7 @@ def open_graph(path: Path, *, packed: bool) -> Any:
             raise MemoryError(_first_line(error)) from error
         raise BundleError(
             f"{path}: ONNX Runtime cannot load it: {_first_line(error)}",
-            hint="Export the model again, or use --engine openclip.",
+            hint="export the model again, or use --engine openclip",
         ) from error
 
 

@@ -318,7 +318,7 @@ def _write_tower(source: Exportable, which: Literal["image", "text"], path: Path
     except Exception as error:  # the exporter's errors share no narrower base
         raise ModelError(
             f"{info.name}: its {which} tower cannot be exported: {_reason(error)}",
-            hint="It still works with --engine openclip.",
+            hint="it still works with --engine openclip",
         ) from error
     save(program.model, path, half=half_size)
 
@@ -362,14 +362,14 @@ def _prove(source: Exportable, bundle: Bundle) -> None:
     if not np.array_equal(exported_ids, source_ids):
         raise ModelError(
             f"{source.info.name}: its tokenizer cannot be exported: token ids differ from open_clip's",
-            hint="It still works with --engine openclip.",
+            hint="it still works with --engine openclip",
         )
     comparison = parity.compare(_Reference(source), encoder)
     if not comparison.ok:
         raise ModelError(
             f"{source.info.name}: cannot be exported: vectors differ from open_clip's by {comparison.images:.1e} "
             f"(images) and {comparison.texts:.1e} (texts), more than {comparison.limit:.0e}",
-            hint="It still works with --engine openclip.",
+            hint="it still works with --engine openclip",
         )
 
 

@@ -287,7 +287,7 @@ def load(source: ModelFiles, digest: Callable[[Path], str], *, device: str, prec
     if device == "cpu":
         torch.set_num_threads(cpu_lanes()[1])
     info = source.info(causal=source.tokenizer_folder is None and causal_tower(model), digest=digest)
-    return OpenClipEncoder(model, tokenizer, info, _scoring(model), device, precision, Streams(device))
+    return OpenClipEncoder(model, tokenizer, info, _scoring(model, info.name), device, precision, Streams(device))
 
 
 def _narrow_rest(model: Any, dtype: torch.dtype | None) -> None:
@@ -301,12 +301,12 @@ def _narrow_rest(model: Any, dtype: torch.dtype | None) -> None:
                 parameter.data = parameter.data.to(dtype)
 
 
-def _scoring(model: Any) -> Scoring:
+def _scoring(model: Any, name: str) -> Scoring:
     scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])
     bias = 0.0 if model.logit_bias is None else float(model.logit_bias.detach().float().reshape(-1)[0])
     if not math.isfinite(scale) or not math.isfinite(bias):
         raise ModelError(
-            f"the scale or bias of its scores is not finite ({scale}, {bias})", hint="the weights are damaged"
+            f"{name}: the scale or bias of its scores is not finite ({scale}, {bias})", hint="the weights are damaged"
         )
     return Scoring(scale) if model.logit_bias is None else Scoring(scale, bias, "sigmoid")
 

@@ -93,7 +93,7 @@ class OpenVinoTower:
         except RuntimeError as error:
             raise BundleError(
                 f"{self._path}: OpenVINO cannot load it: {str(error).strip().splitlines()[-1]}",
-                hint="Use --engine onnx, or export the model again.",
+                hint="use --engine onnx, or export the model again",
             ) from error
         if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() != _HINTS[self._precision]:
             raise DeviceError(
@@ -114,7 +114,7 @@ def runtime() -> Any:
     except ImportError as error:
         raise ModelError(
             f"OpenVINO cannot be imported: {error}",
-            hint=f"{install_command('openvino')}, or use --engine onnx.",
+            hint=f"{install_command('openvino')}, or use --engine onnx",
         ) from error
     return openvino
 

@@ -119,17 +119,17 @@ def load(bundle: Bundle) -> Tokenizer:
     try:
         raw = RawTokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower than Exception for a file it cannot parse
-        raise BundleError(f"{path}: not a tokenizer: {error}", hint="Export or download the model again.") from error
+        raise BundleError(f"{path}: not a tokenizer: {error}", hint="export or download the model again") from error
     size = raw.get_vocab_size()
     if size != spec.vocab_size:
         raise BundleError(
             f"{path}: another model's tokenizer: {size} tokens instead of {spec.vocab_size}",
-            hint="Export or download the model again.",
+            hint="export or download the model again",
         )
     if tuple(raw.encode(spec.probe).ids) != spec.probe_ids or max(spec.probe_ids) >= bundle.manifest.vocab_size:
         raise BundleError(
             f"{path}: another model's tokenizer: it gives other tokens for {spec.probe!r}",
-            hint="Export or download the model again.",
+            hint="export or download the model again",
         )
     return Tokenizer(raw, spec, bundle.info.context_length)
 

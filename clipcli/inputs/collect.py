@@ -291,7 +291,7 @@ def _nothing_found(barren: Iterable[str], search: FolderSearch, where: Condition
 def nothing_left(globs: Globs, where: Condition | None = None) -> InputsError:
     """Return the error for a run in which no row passes the condition, or no name the globs."""
     if where is not None:
-        return InputsError("no row of the tables passes --where", hint=f"it says {where.expression}")
+        return InputsError("no row of the tables passes --where", hint=f"the condition is {where.expression}")
     if not globs.words:
         return InputsError("there is nothing to search")
     hint = "a pattern with a slash is compared with the path: '*/cats/*'" if "/" in globs.words else None

@@ -92,7 +92,7 @@ def _expand_all(
             count += 1
             yield pair
     if not count and columns.where is not None:
-        raise InputsError("no row of the tables passes --where", hint=f"it says {columns.where.expression}")
+        raise InputsError("no row of the tables passes --where", hint=f"the condition is {columns.where.expression}")
     if not count:
         raise InputsError("no pairs in the inputs", hint="an image and its text have the same name: a.jpg, a.txt")
 

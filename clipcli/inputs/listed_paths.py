@@ -117,7 +117,9 @@ def _split(blocks: Iterable[bytes], source: str, *, null: bool) -> Iterator[str]
     for raw in _pieces(blocks, b"\0" if null else b"\n"):
         if not null and b"\0" in raw:
             refuse_utf16(raw)
-            raise InputsError(f"{redact(source)}: the paths are separated by NUL bytes", hint="-0 reads such a list")
+            raise InputsError(
+                f"{redact(source)}: the paths are separated by NUL bytes", hint="add -0 to read such a list"
+            )
         piece = raw if null else raw.removesuffix(b"\r")
         if piece:
             yield os.fsdecode(piece)

@@ -164,7 +164,7 @@ def _openclip_name(name: str) -> str:
         raise _detector_error(repo)
     if is_of_another_library(repo):
         raise UnknownModelError(
-            f"OpenCLIP has no weights that equal {repo}", hint="clipcli models list shows the models"
+            f"OpenCLIP has no copy of the weights of {repo}", hint="clipcli models list shows the models"
         )
     return name
 

@@ -172,9 +172,10 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
 
 def _check_complete(files: Sequence[VectorFile]) -> None:
     shards = [file.info.shard for file in files if file.info.shard is not None]
-    if any(shard.inputs == 0 for shard in shards):
+    if unfinished := [file for file in files if file.info.shard is not None and file.info.shard.inputs == 0]:
         raise VectorsError(
-            "these parts belong to an unfinished run", hint="continue it with --resume, or merge with --incomplete"
+            f"{unfinished[0].path}: belongs to an unfinished run",
+            hint="continue it with --resume, or merge with --incomplete",
         )
     if len({(shard.count, shard.inputs, shard.listing) for shard in shards}) > 1:
         raise VectorsError(

@@ -162,7 +162,7 @@ def test_what_cannot_be_exported_says_so_in_one_line_and_leaves_nothing(source, 
     broken.model.visual = _Unportable()
     with pytest.raises(ModelError, match=r"^random-plain: its image tower cannot be exported: [^\n]+$") as caught:
         export_model(broken, tmp_path / "model")
-    assert caught.value.hint == "It still works with --engine openclip."
+    assert caught.value.hint == "it still works with --engine openclip"
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 

@@ -82,7 +82,7 @@ def test_a_list_of_the_other_kind_is_one_short_line(read, many: int):
     with pytest.raises(InputsError, match="standard input: the paths are separated by NUL bytes") as caught:
         read(b"photos/a.png\0" * many)
     assert len(caught.value.message) < 80
-    assert caught.value.hint == "-0 reads such a list"
+    assert caught.value.hint == "add -0 to read such a list"
 
 
 def test_the_same_of_a_file(tmp_path: Path):

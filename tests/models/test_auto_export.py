@@ -421,9 +421,9 @@ def test_verify_reads_its_images_first(made: tuple[str, Path], tmp_path: Path):
     ("options", "code", "words"),
     [
         (("--dtype", "bf16"), 2, ("no type 'bf16'", "float32 or float16")),
-        (("--dtype", "float16"), 2, ("--dtype float16 goes with -o DIR",)),
-        (("--name", "mine"), 2, ("--name goes with -o DIR",)),
-        (("-o", "{busy}"), 6, ("exists and is not a bundle", "Name a new folder")),
+        (("--dtype", "float16"), 2, ("--dtype float16 needs -o DIR",)),
+        (("--name", "mine"), 2, ("--name needs -o DIR",)),
+        (("-o", "{busy}"), 6, ("exists and is not a bundle", "name a new folder")),
     ],
 )
 def test_exports_that_are_refused_before_the_model_is_loaded(

@@ -79,7 +79,7 @@ def prune(
     from clipcli.errors import UsageError
 
     if max_size is None and older_than is None:
-        raise UsageError("nothing to prune by", hint="give --max-size SIZE or --older-than DAYS")
+        raise UsageError("cache prune needs a limit", hint="give --max-size SIZE or --older-than DAYS")
     bound = None if max_size is None else parse_size(max_size)
     console = Console()
     with EmbeddingCache.open(say=console.warning) as cache:

@@ -254,8 +254,10 @@ def _head(score: ScoreOptions, labels: LabelOptions) -> HeadFile | None:
         raise UsageError(f"{predictors[0].source} is a predictor, not a head of clipcli fit", hint="see docs/heads.md")
     path, head = score.head[0], heads[0]
     if score.none is not None and head.novelty.limit is None:
-        hint = "fit it again with two pictures or more of a label"
-        raise UsageError(f"{path}: it was not learnt what is none of its labels, so --none has no effect", hint=hint)
+        hint = "fit it again with at least two pictures of some label"
+        raise UsageError(
+            f"{path}: this head has no limit for pictures of none of its labels, so --none has no effect", hint=hint
+        )
     return head
 
 
@@ -264,7 +266,9 @@ def _refuse_conflicts(inputs: InputOptions, labels: LabelOptions, score: ScoreOp
         option = "--similarity" if score.similarity else "--groups"
         raise UsageError(f"--multi-label and {option} do not go together", hint="choose one")
     if score.thresholds and (score.threshold is not None or score.similarity or score.groups or score.none):
-        raise UsageError("--thresholds goes without --threshold, --similarity, --groups and --none", hint="choose one")
+        raise UsageError(
+            "--thresholds does not go together with --threshold, --similarity, --groups or --none", hint="choose one"
+        )
     if score.none is not None and not score.none.strip():
         raise UsageError("--none without a name", hint="--none other")
     if score.background and not (score.none or score.multi_label):

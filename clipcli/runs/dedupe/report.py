@@ -61,7 +61,7 @@ def refuse_actions(words: ActionWords) -> None:
     """Say which command acts. Raises UsageError."""
     for option, action in words.given.items():
         apply = f"clipcli apply plan.jsonl{action}"
-        raise UsageError(f"{option} is for apply: dedupe itself touches nothing",
+        raise UsageError(f"{option} is for apply: dedupe itself changes no files",
                          hint=f"clipcli dedupe … -o plan.jsonl, then: {apply}")  # fmt: skip
 
 

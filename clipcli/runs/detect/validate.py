@@ -71,5 +71,5 @@ def _refs(inputs: InputOptions, console: Console) -> Iterable[ImageRef]:
     refs = inputs.collect(console, warn=console.warning)
     listed = refs if is_stream(inputs.images or [], inputs.files_from or []) else list(refs)
     if listed == []:
-        raise InputsError("no images", hint="give files or folders")
+        raise InputsError("no images given", hint="name files or folders")
     return listed

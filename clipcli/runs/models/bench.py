@@ -83,7 +83,9 @@ def _in_fresh_process(choice: Choice, files: Sequence[str], seconds: float) -> B
         try:
             kind, value = pool.submit(_guarded, choice, files, seconds).result()
         except BrokenProcessPool as error:
-            raise ModelError(f"{choice.model}: its process was ended", hint="is there enough memory for it?") from error
+            raise ModelError(
+                f"{choice.model}: its process was killed", hint="it may need more memory than this machine has"
+            ) from error
     if isinstance(value, BenchRow):
         return value
     raise ModelError(kind, hint=value)

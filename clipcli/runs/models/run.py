@@ -292,7 +292,7 @@ def export(choice: Choice, output: str | None, dtype: str, name: str | None, con
         raise UsageError(f"no type {dtype!r} for stored weights", hint="float32 or float16")
     if output is None and (precision == "fp16" or name):
         option = "--dtype float16" if precision == "fp16" else "--name"
-        raise UsageError(f"{option} goes with -o DIR", hint="the copy in the cache stands for the model as it is")
+        raise UsageError(f"{option} needs -o DIR", hint="the copy in the cache is always the model itself")
     if parse_model(choice.model).kind == "bundle":
         raise UsageError(f"{choice.model} is a bundle already", hint="copy its folder")
     model, folder = Model(choice, console), Path(output).expanduser() if output else None
@@ -306,7 +306,7 @@ def export(choice: Choice, output: str | None, dtype: str, name: str | None, con
         exported = export_source(encoder, revision, folder, precision, name)
     console.info(f"{exported.folder}: {exported.size / 1e6:,.1f} MB, fingerprint {exported.info.fingerprint}")
     if folder and not name and model.spec.kind in {"folder", "checkpoint"}:
-        console.info("it is named by a path of this machine; for a bundle that travels give it a name with --name")
+        console.info("the bundle's name is a path on this machine; add --name NAME to share it")
 
 
 def verify(choice: Choice, images: Sequence[str], source: str | None, console: Console) -> list[FactRow]:

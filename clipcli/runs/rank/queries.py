@@ -121,7 +121,7 @@ def _refuse_unquoted(arguments: Sequence[str]) -> None:
         hint = f"for several queries: clipcli rank {shlex.join([*options, *inputs])}"
     else:
         hint = f"put the query in quotes: clipcli rank {shlex.join([' '.join(words), *inputs])}"
-    raise UsageError(f"{words[1]!r} is no file or folder", hint=hint)
+    raise UsageError(f"{words[1]!r} is not a file or folder", hint=hint)
 
 
 def _is_input(argument: str) -> bool:
@@ -264,7 +264,7 @@ class QueryStream:
                 empty = False
                 yield QueryBatch(tuple(self._with_ids(queries)), faults)
         if empty:
-            raise InputsError(f"{shown_name(STDIN)}: holds no queries", hint="one query a line")
+            raise InputsError(f"{shown_name(STDIN)}: holds no queries", hint="one query per line")
 
     def _read(self, number: int, line: str) -> list[Query]:
         if self._is_json is None:

@@ -193,7 +193,7 @@ class ExpectedHits:
             (query, expected) for query in queries if (expected := by_key.get(query.id or "") or by_key.get(query.name))
         ]
         if not known:
-            raise LabelsError(f"{self.source} speaks of none of the queries", hint="columns query (or id) and image")
+            raise LabelsError(f"{self.source} has none of the queries", hint="columns query (or id) and image")
         ranks = _ranks(finder, known)
         counts = [len(own) + len(expected.lost) for own, (_, expected) in zip(ranks, known, strict=True)]
         figures = evaluate(ranks, sorted({*DEPTHS, *self.needed}), counts)

@@ -99,7 +99,10 @@ def find_sources(
             )
     images = tuple(path for path in arguments if path not in vectors)
     if files and files[0].kind == "text" and (images or lists):
-        raise UsageError(f"{files[0].path} holds texts; images cannot be searched with them", hint="search them apart")
+        raise UsageError(
+            f"{files[0].path} holds texts; images cannot be searched with them",
+            hint="search texts and images in separate runs",
+        )
     return Sources(files, images, tuple(lists), null, column, globs)
 
 
@@ -144,7 +147,10 @@ def refuse_mixtures(hits: HitOptions, keep: KeepOptions, check: RecallOptions, r
     if hits.min_score is not None and not -1 <= hits.min_score <= 1:
         raise UsageError("--min-score is a cosine, -1 to 1", hint="look at the scores without it first")
     if reporting.without_pages().paths and not check.min_recall:
-        raise UsageError("--report .xml, .sarif and .md tell of checks", hint="--min-recall is one; .html shows hits")
+        raise UsageError(
+            "--report .xml, .sarif and .md are reports of checks",
+            hint="add --min-recall K=R, or use .html, which shows hits",
+        )
     if check.relevance:
         ignored = {
             "--top-k": hits.top_k, "--min-score": hits.min_score, "--relevant": hits.relevant, "--all": hits.all,

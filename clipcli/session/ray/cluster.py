@@ -301,7 +301,10 @@ def _cluster_errors(ray: Any) -> Iterator[None]:
                 raise cause from None
             exception = cause if isinstance(cause, BaseException) else exception.__cause__
         if "No module named 'clipcli'" in str(error):
-            raise ClusterError("clipcli is not installed on the cluster's nodes") from error
+            raise ClusterError(
+                "clipcli is not installed on the cluster's nodes",
+                hint="install the same version of clipcli on every node",
+            ) from error
         deaths = (errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError, errors.ObjectLostError)
         if isinstance(error, deaths):
             raise ClusterError(

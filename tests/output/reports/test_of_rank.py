@@ -70,4 +70,4 @@ def test_reports_are_of_checks_and_pages_of_hits(rank):
     assert rank("--min-recall", "1=0.9", "--report", "hits.html").code == 2
     result = rank("--report", "r.xml")
     assert result.code == 2
-    assert "tell of checks" in result.stderr
+    assert "reports of checks" in result.stderr
