@@ -118,7 +118,7 @@ def test_a_newer_format_is_refused_by_number(folder):
     with pytest.raises(BundleError, match="format 2 is newer than this clipcli reads") as caught:
         bundle.read(folder)
     assert caught.value.hint is not None
-    assert "Upgrade" in caught.value.hint
+    assert "upgrade" in caught.value.hint
 
 
 @pytest.mark.parametrize(

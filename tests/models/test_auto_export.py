@@ -394,7 +394,7 @@ def test_verify_refuses_what_differs(made: tuple[str, Path], folder: Path, tmp_p
     data = bytearray((copy / "image.onnx.data").read_bytes())
     data[77] ^= 1
     (copy / "image.onnx.data").write_bytes(data)
-    assert_one_error(run("models", "verify", copy), "image.onnx.data: damaged", "Export or download the model again")
+    assert_one_error(run("models", "verify", copy), "image.onnx.data: damaged", "export or download the model again")
     assert_one_error(classify(str(copy), folder), "image.onnx.data: damaged")
 
 
