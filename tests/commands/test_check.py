@@ -123,6 +123,10 @@ class TestScratchRepository:
 
     def test_only_the_files_named(self, shop: Scratch):
         assert run("check", "shop/red/00.png", "clipcli.toml").lines == ["shop\t1\t0\tyes"]
+        for missing in ("shop/gren", "shop/gren/00.png", "shop/gren/*.png"):
+            result = run("check", missing, "shop/red")
+            assert (result.code, result.stdout) == (4, "")
+            assert missing in result.stderr
         assert run("check", "shop/green", "--paths").lines == [WRONG[1]]
         elsewhere = run("check", "clipcli.toml")
         assert (elsewhere.code, elsewhere.lines) == (0, ["shop\t0\t0\tyes"])

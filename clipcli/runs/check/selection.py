@@ -14,6 +14,7 @@ import pathspec
 from clipcli.core.files import lies_in_skipped_folder, split_name
 from clipcli.errors import InputsError, UsageError
 from clipcli.inputs.collect import IMAGE_SUFFIXES, ImageRef, collect
+from clipcli.inputs.sources.filesystems import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,12 +104,13 @@ class Scope:
 
         Raises:
             UsageError: there is no such commit.
-            InputsError: no images among the paths, or no repository.
+            InputsError: a path that does not exist, no images among the paths, or no repository.
         """
         paths, since = selection.images, selection.changed_since
         named = None
         if paths:
-            refs = collect(paths, null=selection.null, globs=selection.globs, detail=console.debug_once)
+            refs = list(collect(paths, null=selection.null, globs=selection.globs, detail=console.debug_once))
+            _refuse_missing(refs, paths)
             named = frozenset(canonical(ref.path) for ref in refs)
         return cls(named, changed_since(since, config.folder) if since is not None else None)
 
@@ -132,6 +134,14 @@ class Scope:
         model = config.model_beside(spec.model or config.defaults.model or "")
         files_of_check = [str(config.path), os.path.join(model, _MANIFEST), *map(config.beside, files)]  # noqa: PTH118
         return any(canonical(name) in (self.changed or ()) for name in files_of_check)
+
+
+def _refuse_missing(refs: Sequence[ImageRef], paths: Sequence[str]) -> None:
+    """Raise InputsError for a misspelt path of the command line: no check has it, so all would hold."""
+    for ref in refs:
+        if ref.name in paths and not is_url(ref.path) and (ref.problem or not os.path.lexists(ref.path)):
+            hint = "leave out the paths to check all images of the file"
+            raise InputsError(f"{ref.name}: {ref.problem or 'no such file or folder'}", hint=hint)
 
 
 _MAGIC = frozenset("*?[!")
