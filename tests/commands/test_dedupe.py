@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from plan.trees import snapshot
-from run import run
+from run import assert_one_error, run
 
 from clipcli.cache import EmbeddingCache
 from clipcli.runs.dedupe.signatures import SignatureReader
@@ -436,10 +436,10 @@ def test_decisions_do_not_come_back(library, tmp_path, random_model):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("level", "code"), [("exact", 1), ("near", 1)])
-def test_a_check_fails_when_anything_is_found(library, level, code):
-    assert run("dedupe", library, "--level", "exact", "--fail-on", level).code == code
-    assert run("dedupe", library / "alone.png", library / "two.png", "--level", "exact", "--fail-on", level).code == 0
+@pytest.mark.parametrize("level", ["exact", "near"])
+def test_a_check_fails_when_anything_is_found(library, level):
+    assert run("dedupe", library, "--level", level, "--fail-on", level).code == 1
+    assert run("dedupe", library / "alone.png", library / "two.png", "--level", level, "--fail-on", level).code == 0
 
 
 @pytest.mark.thorough
@@ -607,6 +607,18 @@ def test_bad_words_are_refused():
     missing = run("dedupe", "-", "--level", "exact", "--against", "nowhere")
     assert missing.code == 2
     assert "--against nowhere: no such file or folder" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--level", "near", "--fail-on", "similar"], "--fail-on similar: --level near does not look for it"),
+        (["--level", "exact", "--remove", "edited"], "--remove edited: --level exact does not look for it"),
+        (["--level", "edited", "--min-similarity", "0.9"], "--min-similarity is for --level similar"),
+    ],
+)
+def test_options_about_levels_that_are_not_looked_for_are_refused(options: list[str], words: str):
+    assert_one_error(run("dedupe", ".", *options), words, code=2)
 
 
 def pixels_of(uri: str) -> np.ndarray:

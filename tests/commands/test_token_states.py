@@ -147,6 +147,19 @@ def test_a_tower_without_states_is_refused(tmp_path_factory: pytest.TempPathFact
     assert_one_error(result, "gives no states by token", code=5)
 
 
+@pytest.mark.parametrize("option", ["--layer=-2", "--no-final-norm", "--pad-with-end", "--chunks"])
+def test_options_of_states_need_tokens(option: str, tmp_path: Path):
+    result = run("embed", "--text", "a dog", option, "-o", tmp_path / "x.npy", "-m", "tiny")
+    assert_one_error(result, f"{option.partition('=')[0]} is for --tokens", code=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--ray=local", "--keep=sku", "--where=price < 5"])
+def test_options_that_do_not_go_with_tokens_are_refused(option: str, tmp_path: Path):
+    result = run("embed", "--text", "a dog", "--tokens", option, "-o", tmp_path / "x.safetensors", "-m", "tiny")
+    assert_one_error(result, f"--tokens and {option.partition('=')[0]} do not go together", code=2)
+
+
 def test_tokens_are_shown_with_the_cut():
     rows = run("prompts", "tokens", "a photo of a dog", "--format", "jsonl").rows
     assert [row["token"].strip() for row in rows] == ["a", "photo", "of", "a", "dog"]

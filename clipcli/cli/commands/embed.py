@@ -39,15 +39,16 @@ def embed(
 
     from clipcli.errors import UsageError
     from clipcli.runs.base import execute
-    from clipcli.runs.embed import open_embedder, plan
+    from clipcli.runs.embed import open_embedder, plan, refuse_state_options
     from clipcli.session.ray.resources import parse_cluster_spec
 
     keep, where = carried.names, carried.condition()
     if states.tokens:
-        if keep or where is not None:
-            option = "--keep" if keep else "--where"
+        ignored = {"--keep": keep, "--where": where is not None, "--dry-run": dry_run, "--ray": cluster.ray}
+        if option := next((name for name, is_given in ignored.items() if is_given), None):
             raise UsageError(f"--tokens and {option} do not go together", hint=f"leave out {option}")
         raise typer.Exit(_embed_tokens(inputs, texts, states, model, out, run))
+    refuse_state_options(states)
     cluster_spec = parse_cluster_spec(cluster.ray, cluster.gpus_per_worker, cluster.concurrency)
     console, choice = run.console(), model.choice()
     job = plan(inputs, texts, out, console, keep=keep, where=where)

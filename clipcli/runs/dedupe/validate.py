@@ -30,6 +30,7 @@ def plan(inputs: InputOptions, options: DuplicateOptions, run: RunOptions, conso
     """
     level, remove = _level(options.level, "--level"), _level(options.remove, "--remove")
     fail = None if options.fail_on is None else _level(options.fail_on, "--fail-on")
+    _refuse_looser_levels(options, level, remove, fail)
     for folder in options.protect or ():
         if not os.path.isdir(folder):  # noqa: PTH112 - any bytes
             raise UsageError(f"--protect {folder}: no such folder", hint="a misspelt folder would protect nothing")
@@ -49,6 +50,17 @@ def plan(inputs: InputOptions, options: DuplicateOptions, run: RunOptions, conso
             raise UsageError(f"--keep {name}: no such folder", hint="a misspelt folder would prefer nothing")
     decisions = [read_decisions(file) for file in options.ignore_file or ()]
     return DedupeRun(inputs, options, run, level, remove, fail, rules, joined(decisions), RunSummary(console), console)
+
+
+def _refuse_looser_levels(options: DuplicateOptions, level: Level, remove: Level, fail: Level | None) -> None:
+    """Raise UsageError for an option about duplicates that `--level` does not look for, which would have no effect."""
+    default = type(options)()
+    looser = LEVELS[LEVELS.index(level) + 1 :]
+    for option, value in (("--fail-on", fail), ("--remove", remove if remove != default.remove else None)):
+        if value in looser:
+            raise UsageError(f"{option} {value}: --level {level} does not look for it", hint=f"--level {value}")
+    if options.similar is not None and level != LEVELS[-1]:
+        raise UsageError("--min-similarity is for --level similar", hint=f"{level} duplicates are found from pixels")
 
 
 def _level(word: str, option: str) -> Level:

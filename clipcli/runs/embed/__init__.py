@@ -10,3 +10,4 @@ from clipcli.runs.embed.run import EmbedRun as EmbedRun
 from clipcli.runs.embed.run import open_embedder as open_embedder
 from clipcli.runs.embed.validate import plan as plan
 from clipcli.runs.embed.validate import plan_states as plan_states
+from clipcli.runs.embed.validate import refuse_state_options as refuse_state_options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast
@@ -82,6 +82,15 @@ def plan_states(
     if not refs:
         raise InputsError("no texts", hint='--text "a dog"')
     return TokenStatesRun([ref.text for ref in refs], states, out.output, RunSummary(console))
+
+
+def refuse_state_options(states: StateOptions) -> None:
+    """Raise UsageError for an option of `--tokens` without it: images and whole texts have no such states."""
+    defaults = type(states)()
+    for each in fields(states):
+        if getattr(states, each.name) != getattr(defaults, each.name):
+            name = "--no-final-norm" if each.name == "final_norm" else f"--{each.name.replace('_', '-')}"
+            raise UsageError(f"{name} is for --tokens", hint=f"add --tokens, or leave out {name}")
 
 
 def parse_inputs(

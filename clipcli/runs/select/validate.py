@@ -41,6 +41,8 @@ def plan(rows: RowOptions, samples: SampleOptions, out: SelectOutputOptions, con
         raise UsageError("-o SHARDS and --copy-to do not go together", hint="run select for each")
     if shards is None and samples.copy_to is None and samples.sources:
         raise UsageError("--from needs a place for samples", hint="-o 'kept/{:05d}.tar' or --copy-to FOLDER")
+    if samples.per_shard != type(samples)().per_shard and (shards is None or shards.width is None):
+        raise UsageError("--per-shard needs a number in -o", hint="such as -o 'kept/{:05d}.tar'")
     if samples.copy_to is not None and out.output is not None:
         raise UsageError("--copy-to writes no rows", hint="leave out -o, or run select for each")
     output = None if shards is not None or samples.copy_to is not None else out.parse(null=out.null)
