@@ -214,6 +214,7 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
         from clipcli.config.option_defaults import options_as_variables
 
         try:
+            _refuse_own_input(arguments)
             with options_as_variables(arguments), _network(forbidden=bool(arguments.get("offline"))):
                 flat(**arguments)
         except ClipcliError as error:
@@ -240,6 +241,20 @@ def bounded(command: Callable[..., None]) -> Callable[..., None]:
     run.sections = flat.sections  # type: ignore[attr-defined]
     run.__signature__ = flat.__signature__  # type: ignore[attr-defined]
     return run
+
+
+_NO_INPUTS = frozenset({"output", "include", "exclude", "labels"})
+
+
+def _refuse_own_input(arguments: Mapping[str, Any]) -> None:
+    """Raise UsageError if `-o` names a file that another argument names too: `embed photo.jpg -f npy -o photo.jpg`."""
+    output = arguments.get("output")
+    if not isinstance(output, str) or not os.path.isfile(output):  # noqa: PTH113 - any bytes, and pathlib is slow
+        return
+    for value in (value for name, value in arguments.items() if name not in _NO_INPUTS):
+        for path in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(path, str) and os.path.isfile(path) and os.path.samefile(path, output):  # noqa: PTH113, PTH121
+                raise UsageError(f"-o {printable(output)} would replace an input", hint="name another file")
 
 
 def _network(*, forbidden: bool) -> contextlib.AbstractContextManager[None]:

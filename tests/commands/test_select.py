@@ -230,6 +230,7 @@ def test_what_cannot_be_used_is_said_in_one_line(world: Path):
     assert run("select", "lost.jsonl").code == 4
     assert_one_error(run("select"), "no rows given", code=2)
     assert_one_error(run("select", "labels.jsonl", "--from", "shards/*.tar"), "--from needs", code=2)
+    assert_one_error(run("select", "labels.jsonl", "--min-score", "nan"), "--min-score nan", code=2)
     for places in (["-o", "b.tar"], ["--copy-to", "b"], []):
         assert_one_error(run("select", "labels.jsonl", "--per-shard", "5", *places), "--per-shard needs", code=2)
     assert_one_error(run("select", "labels.jsonl", "--copy-to", "b", "-o", "b.tar"), "do not go together", code=2)

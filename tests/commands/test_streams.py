@@ -142,3 +142,32 @@ def test_other_commands_need_no_size_either(place: Path, cells: tuple[int, int])
     assert place
     for arguments in (("classify", "--help"), ("classify", "img", "-l", "a,b"), ("embed", "img", "-o", "o.npy")):
         assert Terminal(cells=cells).run([*CLIPCLI, *arguments]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["embed", "img/red.png", "-f", "npy", "-o", "img/red.png"],
+        ["embed", "img/red.png", "-f", "npy", "-o", "link.png"],
+        ["classify", "rows.csv", "-l", "a,b", "-o", "./rows.csv"],
+        ["classify", "img", "--labels-file", "labels.txt", "-o", "labels.txt"],
+        ["classify", "--files-from", "labels.txt", "-l", "a,b", "-o", "labels.txt"],
+        ["select", "rows.csv", "--where", "image is null", "-o", "rows.csv"],
+        ["merge", "v.npy", "-o", "v.npy"],
+        ["dedupe", "rows.csv", "-o", "rows.csv"],
+    ],
+    ids=" ".join,
+)
+def test_no_output_replaces_an_input(place: Path, arguments: list[str]):
+    (place / "labels.txt").write_text("red\nblue\n", encoding="utf-8")
+    (place / "rows.csv").write_text("image,label\nimg/red.png,red\n", encoding="utf-8")
+    (place / "link.png").symlink_to("img/red.png")
+    before = {path: path.read_bytes() for path in place.rglob("*.*")}
+    assert_one_error(run(*arguments), f"-o {arguments[-1]} would replace an input", code=2)
+    assert {path: path.read_bytes() for path in place.rglob("*.*")} == before
+
+
+def test_an_output_may_replace_an_earlier_one(place: Path):
+    for _ in range(2):
+        assert run("classify", ".", "-l", "rows.csv,b", "--exclude", "rows.csv", "-o", "rows.csv").code == 0
+    assert (place / "rows.csv").read_text(encoding="utf-8").startswith("image,label,score")

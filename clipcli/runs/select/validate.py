@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from clipcli.core.console import RunSummary
@@ -32,6 +33,8 @@ def plan(rows: RowOptions, samples: SampleOptions, out: SelectOutputOptions, con
         raise UsageError("no rows given", hint="clipcli select scores.parquet --min-score 0.28 -o kept.tar")
     if rows.rows.count(STDIN) > 1:
         raise UsageError("stdin can be read only once", hint="give - once")
+    if rows.min_score is not None and isnan(rows.min_score):
+        raise UsageError("--min-score nan: not a number to compare with", hint="such as 0.28")
     condition = None if rows.where is None else Condition(rows.where)
     conditions = RowConditions(rows.column, rows.by or "score", rows.min_score, rows.top_share, condition)
     if rows.by is not None and not conditions.needs_score:
