@@ -163,8 +163,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(*, wanted: bool) -> None:
-    if wanted:
+def _print_version(*, requested: bool) -> None:
+    if requested:
         typer.echo(f"clipcli {__version__}")
         raise typer.Exit
 
@@ -175,7 +175,10 @@ def _root(
     version: Annotated[  # noqa: ARG001 - its callback acts
         bool,
         typer.Option(
-            "--version", callback=lambda wanted: _print_version(wanted=wanted), is_eager=True, help="Print the version."
+            "--version",
+            callback=lambda requested: _print_version(requested=requested),
+            is_eager=True,
+            help="Print the version.",
         ),
     ] = False,
 ) -> None:

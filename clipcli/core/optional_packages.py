@@ -68,7 +68,7 @@ def require_packages(extra: Extra, what: str, error: type[ClipcliError] = Packag
         raise error(f"{what} needs the {package} {' and '.join(missing)}", hint=install_command(extra))
 
 
-def require_torch(what: str) -> None:
+def require_torch(subject: str) -> None:
     """Check that torch is installed, before gigabytes are downloaded.
 
     Raises:
@@ -76,9 +76,9 @@ def require_torch(what: str) -> None:
     """
     missing = [name for name in EXTRAS["torch"] if find_spec(name) is None]
     if "torch" in missing:
-        raise TorchMissingError(f"{what} runs through torch, which is not installed", hint=torch_hint())
+        raise TorchMissingError(f"{subject} runs through torch, which is not installed", hint=torch_hint())
     if missing:
-        raise TorchMissingError(f"{what} needs {' and '.join(missing)} beside torch", hint=install_command("torch"))
+        raise TorchMissingError(f"{subject} needs {' and '.join(missing)} beside torch", hint=install_command("torch"))
 
 
 def torch_hint() -> str:

@@ -218,10 +218,10 @@ def _detector_config(source: DetectorFiles) -> dict[str, Any]:
     """Return a detection model's config with known keys only, also in its parts."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    given, default = read_json(source.config), CONFIG_MAPPING[source.kind]()
-    config = _known_keys(given, default)
+    stored, default = read_json(source.config), CONFIG_MAPPING[source.kind]()
+    config = _known_keys(stored, default)
     for part, kinds in DETECTORS[source.kind].parts.items():
-        inner = given.get(part)
+        inner = stored.get(part)
         if not isinstance(inner, dict):
             config.pop(part, None)
             continue
@@ -235,21 +235,21 @@ def _detector_config(source: DetectorFiles) -> dict[str, Any]:
     return {**config, "model_type": source.kind}
 
 
-def _known_keys(given: Mapping[str, Any], default: Any) -> dict[str, Any]:
+def _known_keys(config: Mapping[str, Any], default: Any) -> dict[str, Any]:
     """Return the keys of this class of config, except those that choose files, code or number formats."""
     known = {*default.to_dict(), *default.attribute_map}
     return {
         key: value
-        for key, value in given.items()
+        for key, value in config.items()
         if key in known and not key.startswith(("_", "use_")) and key not in _NOT_OF_A_CONFIG
     }
 
 
 def _pixel_options(source: DetectorFiles) -> dict[str, Any]:
     """Return the settings for preparing pixels: known keys with numbers. Raises ModelError."""
-    given = source.pixel_config()
-    check_numbers(given, str(source.folder))
-    options = {key: given[key] for key in _PIXEL_KEYS if given.get(key) is not None}
+    config = source.pixel_config()
+    check_numbers(config, str(source.folder))
+    options = {key: config[key] for key in _PIXEL_KEYS if config.get(key) is not None}
     for key, value in options.items():
         numbers = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         if not all(isinstance(number, (int, float)) and 0 <= number <= _LARGEST_EDGE for number in numbers):

@@ -116,7 +116,7 @@ class OpenClipEncoder:
         together = self.few_images and self.device == "cpu"
         size = ROWS if together else image_rows(self.precision)
         threads = all_threads() if together else nullcontext()
-        with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine(), threads:
+        with one_kind_of_memory_error(), torch.inference_mode(), self.streams.own_stream(), threads:
             for step, rows in self._steps(len(pixels), size):
                 batch = torch.from_numpy(pixels if len(rows) == len(pixels) else pixels[rows])
                 if self.device.startswith("cuda"):
@@ -135,7 +135,7 @@ class OpenClipEncoder:
         vectors = np.zeros((len(texts), self.info.dim), np.float32)
         if not texts:
             return vectors
-        with one_kind_of_memory_error(), torch.inference_mode(), self.streams.mine():
+        with one_kind_of_memory_error(), torch.inference_mode(), self.streams.own_stream():
             tokens = self.text_tokens.encode(texts)
             limit = tokens.shape[1]
             # The end token has the highest id; a causal tower's output does not depend on tokens after it.

@@ -81,7 +81,7 @@ class Streams:
         self._device = device
         self._of_thread = threading.local()
 
-    def mine(self) -> AbstractContextManager[Any]:
+    def own_stream(self) -> AbstractContextManager[Any]:
         """Use this thread's stream inside the block; no effect without CUDA."""
         if not self._device.startswith("cuda"):
             return nullcontext()

@@ -114,7 +114,7 @@ class ActionWords:
     yes: Annotated[bool, typer.Option("--yes", "-y", hidden=True)] = False
 
     @property
-    def given(self) -> dict[str, str]:
+    def apply_options(self) -> dict[str, str]:
         """Return option → the equivalent of `apply`."""
         words = {
             "--delete": (self.delete, " --action delete"),
@@ -125,7 +125,7 @@ class ActionWords:
             "--dry-run": (self.dry_run, " (a dry run without --yes)"),
             "--yes": (self.yes, " --yes"),
         }
-        return {option: action for option, (given, action) in words.items() if given}
+        return {option: action for option, (is_set, action) in words.items() if is_set}
 
 
 @dataclass(frozen=True)

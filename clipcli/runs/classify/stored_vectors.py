@@ -83,15 +83,15 @@ class StoredVectors:
             start, held = 0, None if self.where is None else file.rows_where(self.where)
             for rows in file.read(_ROWS, fields=bool(kept)):
                 file.check(start, rows)
-                wanted = self._wanted(rows.names, None if held is None else held[start : start + len(rows.names)])
+                selected = self._select(rows.names, None if held is None else held[start : start + len(rows.names)])
                 start += len(rows.names)
-                if block := _block(rows, wanted, kept, scale=not file.info.unit_length):
+                if block := _block(rows, selected, kept, scale=not file.info.unit_length):
                     count += len(block.names)
                     yield block
         if not count:
             raise nothing_left(self.globs, self.where)
 
-    def _wanted(self, names: Sequence[str], held: npt.NDArray[np.bool_] | None) -> list[int] | None:
+    def _select(self, names: Sequence[str], held: npt.NDArray[np.bool_] | None) -> list[int] | None:
         """Return the numbers of the rows that pass; None for all."""
         keeps = self.globs.keeps
         if keeps is None and held is None:
@@ -105,12 +105,16 @@ class StoredVectors:
                 yield Embedded(ref, vector, None)
 
 
-def _block(rows: VectorRows, wanted: Sequence[int] | None, kept: Sequence[str], *, scale: bool) -> StoredBlock | None:
+def _block(rows: VectorRows, selected: Sequence[int] | None, kept: Sequence[str], *, scale: bool) -> StoredBlock | None:
     """Return some of the rows, with the kept columns; None if none is wanted."""
     names, vectors = rows.names, rows.vectors
     fields: Sequence[Mapping[str, object]] = [NO_FIELDS] * len(names)
     if kept and rows.fields is not None:
         fields = [{name: row.get(name) for name in kept} for row in rows.fields]
-    if wanted is not None:
-        names, vectors, fields = [names[row] for row in wanted], vectors[list(wanted)], [fields[row] for row in wanted]
+    if selected is not None:
+        names, vectors, fields = (
+            [names[row] for row in selected],
+            vectors[list(selected)],
+            [fields[row] for row in selected],
+        )
     return StoredBlock(names, unit_length(vectors) if scale else vectors, fields) if names else None

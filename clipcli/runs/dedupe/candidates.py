@@ -159,7 +159,9 @@ def _unpacked(data: bytes | None, ranks: Indices) -> Pairs | None:
 
 
 def _joiner(console: Console) -> Join:
-    return lambda one, other, threshold, limit: join_between(one, other, threshold, console, "sketches", limit=limit)
+    return lambda windows, wholes, threshold, limit: join_between(
+        windows, wholes, threshold, console, "sketches", limit=limit
+    )
 
 
 def join_between(
@@ -167,25 +169,25 @@ def join_between(
     references: RowSource,
     threshold: float,
     console: Console,
-    what: str,
+    noun: str,
     *,
     limit: int = DEFAULT_LIMIT,
 ) -> Pairs:  # fmt: skip
     """Return pairs of two sets. If the exact join would take too long, an approximate one is used and reported."""
     if exact_is_quick(len(queries) * len(references)):
-        with console.progress(len(queries), "row", doing=f"joining {what}") as advance:
+        with console.progress(len(queries), "row", doing=f"joining {noun}") as advance:
             return join_sets(queries, references, threshold, limit=limit, advance=advance)
-    with console.progress(len(queries) + len(references), "row", doing=f"joining {what}") as advance:
+    with console.progress(len(queries) + len(references), "row", doing=f"joining {noun}") as advance:
         pairs, recall = join_sets_approximately(queries, references, threshold, limit=limit, advance=advance)
-    console.info(f"approximate search of {len(queries):,} {what} in {len(references):,}: {recall}")
+    console.info(f"approximate search of {len(queries):,} {noun} in {len(references):,}: {recall}")
     return pairs
 
 
-def _join(source: RowSource, threshold: float, console: Console, what: str) -> Pairs:
+def _join(source: RowSource, threshold: float, console: Console, noun: str) -> Pairs:
     if exact_is_quick(len(source) ** 2 // 2):
-        with console.progress(len(source), "row", doing=f"joining {what}") as advance:
+        with console.progress(len(source), "row", doing=f"joining {noun}") as advance:
             return join_self(source, threshold, advance=advance)
-    with console.progress(2 * len(source), "row", doing=f"joining {what}") as advance:
+    with console.progress(2 * len(source), "row", doing=f"joining {noun}") as advance:
         pairs, recall = join_self_approximately(source, threshold, advance=advance)
-    console.info(f"approximate search over {len(source):,} {what}: {recall}")
+    console.info(f"approximate search over {len(source):,} {noun}: {recall}")
     return pairs

@@ -131,7 +131,7 @@ class Grouper:
 
     @property
     def shortened(self) -> int:
-        """Number of leaders whose list of candidates was cut to its limit; 0 in an ordinary run."""
+        """Return the number of leaders whose list of candidates was cut to its limit; 0 in an ordinary run."""
         return sum(index.neighbours.cut for index in (self.by_vectors, self.by_sketches) if index is not None)
 
     def best(self, number: int) -> ImageFile:
@@ -142,22 +142,24 @@ class Grouper:
 
     def facts(self, number: int, file: ImageFile) -> FileFacts:
         """Return what the rules know of a file of a content."""
-        seen = self.signatures.facts.get(number)
-        pixels, kind, coloured = (seen.width * seen.height, seen.format, seen.coloured) if seen else (0, "", False)
+        picture = self.signatures.facts.get(number)
+        pixels, kind, coloured = (
+            (picture.width * picture.height, picture.format, picture.coloured) if picture else (0, "", False)
+        )
         return FileFacts(
             file.path, pixels, file.state.size, file.state.mtime_ns, kind, file.protected, coloured,
-            seen is not None and seen.camera, *self._detail.get(number, (0, 0)),
+            picture is not None and picture.camera, *self._detail.get(number, (0, 0)),
         )  # fmt: skip
 
-    def cosine(self, one: int, other: int) -> float | None:
+    def cosine(self, first: int, second: int) -> float | None:
         """Return the cosine of two contents' vectors; None without a model."""
         if self.vectors is None:
             return None
-        return float(np.dot(self.vectors[one].astype(np.float64), self.vectors[other]))
+        return float(np.dot(self.vectors[first].astype(np.float64), self.vectors[second]))
 
-    def likeness(self, one: int, other: int) -> Likeness | None:
+    def likeness(self, first: int, second: int) -> Likeness | None:
         """Return how the pictures of two contents compare; None if one cannot be read."""
-        return self.signatures.likeness(one, other)
+        return self.signatures.likeness(first, second)
 
     def _order(self) -> Indices:
         """Return the contents with any candidate, the best to keep first."""
@@ -225,16 +227,16 @@ class Grouper:
         pairs = ((number, other) for other in others.tolist())
         self.signatures.compare_all(pair for pair in pairs if not self.marked_different(*pair))
 
-    def is_near(self, one: int, other: int) -> bool:
+    def is_near(self, first: int, second: int) -> bool:
         """Return whether two contents are *near* and the user has not marked them as different."""
-        if self.marked_different(one, other):
+        if self.marked_different(first, second):
             return False
-        likeness = self.likeness(one, other)
+        likeness = self.likeness(first, second)
         return likeness is not None and likeness.same
 
-    def marked_different(self, one: int, other: int) -> bool:
+    def marked_different(self, first: int, second: int) -> bool:
         """Return whether the user has marked two contents as different, on the page of an earlier run."""
-        return self.decisions.tells_apart(self.contents[one].digest, self.contents[other].digest)
+        return self.decisions.tells_apart(self.contents[first].digest, self.contents[second].digest)
 
     def _order_by_detail(self, leader: Indices, order: Indices, exact: Indices) -> Indices:
         """Return the contents of `order`, each group sorted again by real detail at full size.
@@ -301,8 +303,8 @@ class Grouper:
         self.not_compared += grouping.not_compared
         return grouping.leader[leader]
 
-    def _is_edited(self, one: int, other: int) -> bool:
-        likeness = None if self.marked_different(one, other) else self.likeness(one, other)
+    def _is_edited(self, first: int, second: int) -> bool:
+        likeness = None if self.marked_different(first, second) else self.likeness(first, second)
         return likeness is not None and likeness.verdict != "other"
 
     def _similar(self, heads: Indices, leader: Indices) -> Indices:

@@ -39,9 +39,9 @@ class ImageFile:
     """Whether it belongs to the references, which are never changed."""
 
 
-def is_same_file(one: ImageFile, other: ImageFile) -> bool:
+def is_same_file(first: ImageFile, second: ImageFile) -> bool:
     """Return whether two names are of one file on disk."""
-    return bool(one.state.inode) and one.state.is_same(other.state)
+    return bool(first.state.inode) and first.state.is_same(second.state)
 
 
 @dataclass(frozen=True)

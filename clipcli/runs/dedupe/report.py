@@ -59,7 +59,7 @@ def next_step(output: Output, pages: Sequence[str]) -> str | None:
 
 def refuse_actions(words: ActionWords) -> None:
     """Say which command acts. Raises UsageError."""
-    for option, action in words.given.items():
+    for option, action in words.apply_options.items():
         apply = f"clipcli apply plan.jsonl{action}"
         raise UsageError(f"{option} is for apply: dedupe itself changes no files",
                          hint=f"clipcli dedupe … -o plan.jsonl, then: {apply}")  # fmt: skip

@@ -84,7 +84,7 @@ class ReviewPage:
         return digest.hexdigest()[:24]
 
     def _sections(self) -> Iterator[Section]:
-        """Groups, the least certain first."""
+        """Return the groups, the least certain first."""
         self._places = {id(row): place for place, row in enumerate(self._rows)}
         groups = [list(rows) for _, rows in groupby(self._rows, key=lambda row: row.group)]
         for group in sorted(groups, key=_certainty):

@@ -142,12 +142,12 @@ class DuplicateRow:
 
     @property
     def group(self) -> int:
-        """Number of the group, from 1."""
+        """Return the number of the group, from 1."""
         return self.plan.group
 
     @property
     def image(self) -> str:
-        """As the user wrote it."""
+        """Return the name as the user wrote it."""
         return self.plan.image
 
     @property
@@ -202,7 +202,7 @@ class RowMaker:
         file, likeness, kept = entry.file, entry.likeness, entry.kept or entry
         same_file = kept is not entry and is_same_file(file, kept.file)
         removed = kept is not entry and not file.protected and not same_file and includes(self.remove, entry.level)
-        seen = self.grouper.signatures.facts.get(entry.content)
+        facts = self.grouper.signatures.facts.get(entry.content)
         plan = PlanRow(
             group, file.name, entry.level, not removed, redact(file.path), redact(file.root),
             redact(kept.file.path), file.state.size,
@@ -212,7 +212,7 @@ class RowMaker:
         same = entry.content == kept.content
         return DuplicateRow(
             plan, entry.level, 1.0 if same else self.grouper.cosine(kept.content, entry.content), smallest,
-            seen.width if seen else None, seen.height if seen else None, why,
+            facts.width if facts else None, facts.height if facts else None, why,
             likeness.distance if likeness else None, likeness.structure if likeness else None,
             likeness.turn if likeness else 0, entry.closest_level, kept is entry, same_file, file.state.names,
             kept.file.name,

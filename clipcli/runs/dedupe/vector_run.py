@@ -61,12 +61,12 @@ class VectorDuplicateRow:
 
     @property
     def copy_of(self) -> str | None:
-        """In a list of groups: the one that stays for it; None for those that stay."""
+        """Return the image that is kept for it; None for images that stay."""
         return None if self.keep else self.kept_image
 
     @property
     def path(self) -> str | None:
-        """In a list of bare paths: what may go."""
+        """Return its name if it may go, else None; for lists of paths."""
         return None if self.keep else self.image
 
     def record(self) -> dict[str, object]:
@@ -78,7 +78,7 @@ class VectorDuplicateRow:
         }  # fmt: skip
 
     def cells(self) -> list[tuple[str, ...]]:
-        """One line."""
+        """Return one line of TSV."""
         numbers = (f"{number:.{_DIGITS}f}" for number in (self.similarity, self.min_similarity))
         return [(str(self.group), self.image, self.level, "yes" if self.keep else "no", *numbers)]
 

@@ -231,20 +231,20 @@ class EmbedRun(Generic[Input]):
             count = sum(1 for _ in parts.inputs())
             self.report.console.line(f"{count:,} {self.source.kind}s are finished; --resume continues from there")
 
-    def _remaining(self, done: Iterator[Done], advance: Advance) -> Iterator[tuple[int, Input]]:
+    def _remaining(self, finished: Iterator[Done], advance: Advance) -> Iterator[tuple[int, Input]]:
         """Yield the inputs that are not in the parts of an interrupted run, which must have the same inputs."""
         for position, item in self._listing:
-            finished = next(done, None)
-            if finished is None:
+            input_done = next(finished, None)
+            if input_done is None:
                 yield position, item
                 continue
-            if (finished.position, finished.name) != (position, self.source.name_of(item)):
-                raise _other_inputs(finished.name, self.source.name_of(item))
+            if (input_done.position, input_done.name) != (position, self.source.name_of(item)):
+                raise _other_inputs(input_done.name, self.source.name_of(item))
             advance(1)
-            self._resumed += not finished.failed
-            self.report.done += not finished.failed
-            self.report.failed += finished.failed
-        if (extra := next(done, None)) is not None:
+            self._resumed += not input_done.failed
+            self.report.done += not input_done.failed
+            self.report.failed += input_done.failed
+        if (extra := next(finished, None)) is not None:
             raise _other_inputs(extra.name, "nothing")
 
     def _finished(self, info: VectorsInfo) -> VectorsInfo:
@@ -322,11 +322,12 @@ class RunFigures:
 
 def summary(timings: Timings, run: RunFigures) -> str:
     """Return `200 images in 12.3 s (16.3/s, 40 from the cache): read 2 %, decode 31 %, model 66 %, write 1 %; …`."""
-    done = run.done - run.resumed
-    rate = done / run.seconds if run.seconds else 0.0
+    newly_done = run.done - run.resumed
+    rate = newly_done / run.seconds if run.seconds else 0.0
     cached = f", {timings.cached:,} from the cache" if timings.cached else ""
     resumed = f", after {run.resumed:,} of a stopped run" if run.resumed else ""
-    head = f"{done:,} {run.unit}{'' if done == 1 else 's'} in {run.seconds:.1f} s ({rate:,.1f}/s{cached}){resumed}"
+    unit = run.unit if newly_done == 1 else f"{run.unit}s"
+    head = f"{newly_done:,} {unit} in {run.seconds:.1f} s ({rate:,.1f}/s{cached}){resumed}"
     steps = {"read": timings.read, "decode": timings.decode, "model": timings.model, "write": run.writing}
     total = sum(steps.values())
     if total == 0:

@@ -105,15 +105,15 @@ class SelectRun:
     def _samples(self, chosen: ChosenRows) -> Iterator[tuple[Sample, list[str]]]:
         """Yield the samples of chosen images, with the full names of these images; missing ones are reported."""
         archives, folders = self._sources(chosen)
-        done: set[str] = set()
+        read_archives: set[str] = set()
         for archive in archives:
             key = archive_key(archive)
-            members = chosen.members(key) if key not in done else set()
-            done.add(key)
+            members = chosen.members(key) if key not in read_archives else set()
+            read_archives.add(key)
             if members:
                 yield from self._of_archive(archive, members)
         for archive in chosen.holders():
-            if (key := archive_key(archive)) not in done:
+            if (key := archive_key(archive)) not in read_archives:
                 reason = (
                     "--from does not name it" if has_suffix(archive, SHARDS) else "an image in a table is not a sample"
                 )

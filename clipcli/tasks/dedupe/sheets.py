@@ -69,7 +69,7 @@ class Sheet:
         object.__setattr__(self, "looks", looks / (np.linalg.norm(looks, axis=1, keepdims=True) + 1e-3))
 
     def _cut_windows(self, stretch: Stretch) -> Grey:
-        """(16, 256) every window of a stretch: four ways along each axis, multiplied once."""
+        """Return (16, 256): every window of a stretch, from four cuts of each axis."""
         top, bottom, left, right = stretch
         height, width = self.grey.shape
         rows = _spans(top, bottom, height) @ self.grey
@@ -78,20 +78,20 @@ class Sheet:
         return np.asarray(cuts.reshape(len(_WINDOWS), -1), np.float32)
 
     def cut(self, stretch: Stretch, side: int) -> Grey:
-        """(side, side) grey values of a stretch, 0 to 255."""
+        """Return (side, side) grey values of a stretch, 0 to 255."""
         top, bottom, left, right = stretch
         rows, columns = self.grey.shape
         return np.asarray(span(top, bottom, rows, side) @ self.grey @ span(left, right, columns, side).T, np.float32)
 
     def colours(self, stretch: Stretch, side: int) -> Grey:
-        """(2, side, side) Cb and Cr of a stretch, -128 to 127."""
+        """Return (2, side, side) Cb and Cr of a stretch, -128 to 127."""
         top, bottom, left, right = stretch
         rows, columns = span(top, bottom, _COLOURS, side), span(left, right, _COLOURS, side)
         values = self.colour[..., :2].transpose(2, 0, 1).astype(np.float32)
         return np.asarray(rows @ (2 * values) @ columns.T, np.float32)
 
     def clipped(self, stretch: Stretch, side: int) -> Grey:
-        """(side, side) share of a stretch where some colour is full and another is not: tones were cut off, 0 to 1."""
+        """Return (side, side): the share of pixels with clipped tones (one colour is full, another is not), 0 to 1."""
         top, bottom, left, right = stretch
         rows, columns = span(top, bottom, _COLOURS, side), span(left, right, _COLOURS, side)
         return np.asarray(rows @ (self.colour[..., 2].astype(np.float32) / 100) @ columns.T, np.float32)
@@ -194,7 +194,7 @@ def grounded(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=1024)
 def span(low: float, high: float, size: int, side: int) -> Grey:
-    """(side, size): makes `side` values of the stretch from `low` to `high` of `size`, by triangles: no moiré."""
+    """Return (side, size): resample a stretch, `low` to `high` of `size` values, to `side` by triangle filters."""
     width = (high - low) * size / side
     middle = low * size + width * (np.arange(side) + 0.5)
     share = 1 - np.abs(np.clip(middle, 0.5, size - 0.5)[:, None] - np.arange(size) - 0.5) / max(1.0, width)

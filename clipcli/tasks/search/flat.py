@@ -62,22 +62,22 @@ Kernel: TypeAlias = Callable[[BlockQuery], "BlockCandidates | None"]
 Block: TypeAlias = npt.NDArray[np.floating]
 """(rows, dim) float32 or float16, unit length: some rows of a corpus."""
 FEW = 4
-"""Queries up to which this beats BLAS."""
+"""Most queries for which this is faster than BLAS."""
 _PIECE = 1 << 20
-"""Bytes of float32."""
+"""Bytes of float32 per piece of work of a thread."""
 _MOST_THREADS = 16
 """Enough to read memory at its full speed."""
 
 
 class Scanner:
-    """Its threads end when it is let go."""
+    """Multiplies queries with blocks of a corpus, on several threads; they end with the object."""
 
     def __init__(self) -> None:
         self._threads = min(usable_cores(), _MOST_THREADS)
         self._pool = ThreadPoolExecutor(self._threads, "scan")
 
     def products(self, queries: Vectors, block: Block) -> Scores:
-        """(queries, dim) × (rows, dim) → (queries, rows)."""
+        """Return the dot products, (queries, rows) float32, of (queries, dim) and (rows, dim)."""
         if len(queries) == 1 and block.dtype == np.float32:
             products: Scores = np.dot(block, queries[0])[None]
             return products
@@ -99,7 +99,7 @@ _LENGTH_TOLERANCE = 0.02
 
 
 class UnusableRowError(ValueError):
-    """A row that would give wrong answers in silence: `row` is its number, `reason` what it is."""
+    """A row that would silently give wrong answers: `row` is its number, `reason` the problem."""
 
     def __init__(self, row: int, reason: str) -> None:
         super().__init__(f"row {row} {reason}")
@@ -108,7 +108,7 @@ class UnusableRowError(ValueError):
 
 
 def refuse_unusable(products: Scores, start: int, block: Block) -> None:
-    """One query's products tell: a number that is not finite spreads to them, and a zero row makes a zero."""
+    """Raise UnusableRowError for a row that is zero or not finite, found by the products of one query."""
     finite = np.isfinite(products)
     if not finite.all():
         raise UnusableRowError(start + int(finite.argmin()), "holds a number that is not finite")
@@ -118,7 +118,7 @@ def refuse_unusable(products: Scores, start: int, block: Block) -> None:
 
 
 def refuse_lengths(vectors: Vectors, rows: Rows) -> None:
-    """Rows among the best must be as long as cosines take them to be; `rows` are their numbers."""
+    """Raise UnusableRowError if one of the best rows is not of unit length; `rows` are their numbers."""
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     wrong = np.abs(lengths - 1) > _LENGTH_TOLERANCE
     if wrong.any():
@@ -162,7 +162,7 @@ class SearchLimits:
 
 
 def rows_a_block(dim: int, queries: int) -> int:
-    """Rows that keep a block of vectors and its products within 80 MB; of few, large products threads wait for less."""
+    """Return the number of rows of a block that keeps its vectors and products within 80 MB."""
     return int(min(max(SCORES_AT_ONCE // max(queries, 1), 1024), max((64 << 20) // (4 * dim), 1024)))
 
 
@@ -237,7 +237,7 @@ class BestRows:
             self._keep_best()
 
     def _by_cpu(self, start: int, block: Block) -> Iterator[tuple[Rows, Rows]]:
-        """Candidate (query, column) pairs, for a chunk of queries at a time."""
+        """Yield candidate (query, column) pairs, for a chunk of queries at a time."""
         step = max(SCORES_AT_ONCE // len(block), 1)
         few = len(self.queries) <= FEW
         rows = block if few else np.asarray(block, np.float32)

@@ -33,7 +33,7 @@ def sample_rows(corpus: int, sample: int = SAMPLE) -> Rows:
 
 
 def floors(scores: Scores, corpus: int, false_hits: float = FALSE_HITS) -> Scores:
-    """The lowest score that stands out, (queries,), from the scores (queries, sample) of some of `corpus` rows."""
+    """Return (queries,) the lowest score that stands out, from (queries, sample) scores of some of `corpus` rows."""
     centre = np.median(scores, axis=1)
     spread = _NORMAL * np.median(np.abs(scores - centre[:, None]), axis=1)
     return np.asarray(centre + deviations(corpus, false_hits) * spread, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How well queries find what they should: recall@k, median rank, mean average precision.
+"""Measure retrieval: recall@k, median rank, mean average precision.
 
 Recall@k is the share of queries with at least one relevant row among their k best, as the figures for MS-COCO and
 Flickr30k are computed (Faghri et al., "VSE++", arXiv:1707.05612, section 4.1; with one relevant image a caption this is
@@ -54,7 +54,7 @@ class Relevant:
 
 
 def relevant_ranks(relevant: Relevant, blocks: Blocks, name_of: Callable[[int], str]) -> list[Ranks]:
-    """The rank of each relevant row in the full order that `search` would give, 1 for the best; rising, query by query.
+    """Return the ranks of the relevant rows of each query, ascending; 1 is the best row in the order of `search`.
 
     Nothing is sorted: a row's rank is the number of rows before it, counted block by block. Rows whose product is
     within its error bound of the relevant row's are scored again, as `search` does.
@@ -100,7 +100,7 @@ class _Counter:
         """Numbers of pairs, and the rows that they do not count."""
 
     def leave_out(self, excluded: Sequence[Rows]) -> None:
-        """Rows that stand before nothing, pair by pair."""
+        """Exclude rows from the count, pair by pair."""
         if excluded:
             pairs = np.repeat(np.arange(len(excluded)), [len(rows) for rows in excluded])
             self._excluded = np.stack([pairs, np.concatenate(excluded)])
