@@ -56,6 +56,18 @@ def test_nothing_of_the_model_is_opened(command: tuple[str, ...], engine: str, f
     assert second.lines[:-1] == first.lines[:-1]
 
 
+def test_a_start_imports_only_what_it_uses(folder: Path):
+    """Each of these modules is for runs with a config file, a list, a download, a report or a new output file."""
+    script = WATCHED + "    print(*sys.modules)"
+    result = run_script(script, "classify", folder, "-l", "disc,square", "-m", "tiny", "--offline", "-q")
+    unused = {
+        "clipcli.config.load", "clipcli.config.schema", "clipcli.hub.client", "clipcli.inputs.listed_paths",
+        "clipcli.output.reports.github", "clipcli.prompts.rows", "importlib.resources", "tempfile", "rich",
+    }  # fmt: skip
+    assert "clipcli.config.location" in result.lines[-1].split()
+    assert not unused & set(result.lines[-1].split())
+
+
 def test_pictures_import_no_reader_of_vectors_or_tables():
     script = "import sys; from clipcli.runs.classify import plan_command"
     listing = run_script(script + "; print(*(name for name in sys.modules if name.startswith('clipcli.')))")
