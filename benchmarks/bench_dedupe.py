@@ -166,7 +166,7 @@ def small_pictures(folder: Path, count: int) -> float:
     ]
     members = sorted(members, key=lambda member: -member[2])[: round(0.975 * count)]
     members.sort(key=lambda member: hashlib.sha256(f"{member[0].name}{member[1]}".encode()).hexdigest())
-    archives = {path: zipfile.ZipFile(path) for path, _, _ in members}
+    archives = {path: zipfile.ZipFile(path) for path in {path for path, _, _ in members}}
     edits, seen = list({**EDITS, **CHANGES, **EITHER}.items()), set[bytes]()
     for path, name, _ in members:
         if len(seen) >= count - count * 3 // 40:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
-from PIL import ExifTags
+from PIL import ExifTags, Image
 
 from clipcli.errors import ImageError
 from clipcli.images import messages
 from clipcli.images.colour_modes import ON_WHITE, WHITE, Rendering
 from clipcli.images.decoder import DEFAULT_MAX_PIXELS, DOCUMENTS, decode, identify, pages_of
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 COMPARED: Final = 640
 """Side in pixels at which pictures are compared."""
@@ -95,6 +92,15 @@ def laid_on(image: Image.Image, rendering: Rendering) -> Image.Image:
         return Rendering((red, green, blue)).apply(image)
     except Exception as error:
         raise ImageError("decode", messages.failed(error, image.format)) from error
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """Return the picture with at most `side` pixels per side."""
+    share = side / max(picture.size)
+    if share >= 1:
+        return picture
+    size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
+    return picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
 
 
 def _by_camera(image: Image.Image) -> bool:

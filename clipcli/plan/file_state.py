@@ -73,6 +73,17 @@ def look(path: str) -> FileState | None:
     return _state(status)
 
 
+def look_at(resolved: str) -> FileState | None:
+    """Return what `look` does, of a path whose folders were just resolved, which takes a tenth of the time.
+
+    It is for reading: a folder above it that is exchanged for a link meanwhile is not noticed.
+    """
+    try:
+        return _state(os.lstat(resolved))
+    except (OSError, ValueError):
+        return None
+
+
 def look_through(path: str) -> FileState | None:
     """Return the state of the file at a path, following links; None if there is none."""
     try:

@@ -1,7 +1,7 @@
 """One run of `dedupe`: files in, rows and a page out; the pure parts are in `clipcli.tasks.dedupe`.
 
 image_files.py       images → contents, each with the files that hold it
-facts.py             what the cache keeps of every picture: its facts and its sketch
+facts.py             what the cache keeps: facts and the sketch of every picture, verdicts on pairs
 signatures.py        pictures read again, small, and compared; verdicts are kept between runs
 workers.py           processes that open and compare pictures
 candidates.py        which contents are worth comparing: by sketches, or by vectors

@@ -1,4 +1,4 @@
-"""Facts of a picture, which are cached: size, format, and the sketch by which candidates are found."""
+"""What is cached: facts of a picture (size, format, the sketch that finds candidates), and verdicts on pairs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from clipcli.tasks.dedupe.likeness import Likeness
 from clipcli.tasks.dedupe.sketches import SIDE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from clipcli.tasks.dedupe.likeness import Verdict
+
 _HEAD: Final = struct.Struct("<IIIBf")
 _COLOURED: Final = 1
 _CAMERA: Final = 2
 _FORMAT_BYTES: Final = 16
+VERDICTS: Final[tuple[Verdict, ...]] = ("other", "edited", "near")
+"""From the least alike to the most; a verdict is cached as its index."""
+_LIKENESS: Final = struct.Struct("<BHdBd")
 
 
 @dataclass(frozen=True)
@@ -66,3 +72,17 @@ class Facts:
         name = data[_HEAD.size : start].decode("ascii", "replace").strip()
         sketch = np.frombuffer(data, np.uint8, offset=start).reshape(-1, SIDE, SIDE)
         return cls(width, height, frames, name, bool(flags & _COLOURED), bool(flags & _CAMERA), drawn, sketch)
+
+
+def pack_likeness(likeness: Likeness) -> bytes:
+    """Return the bytes to cache for a comparison."""
+    verdict = VERDICTS.index(likeness.verdict)
+    return _LIKENESS.pack(verdict, likeness.distance, likeness.structure, likeness.turn, likeness.peak)
+
+
+def unpack_likeness(data: bytes | None) -> Likeness | None:
+    """Return the comparison from the bytes of `pack_likeness`; None for other bytes."""
+    if data is None or len(data) != _LIKENESS.size:
+        return None
+    verdict, distance, structure, turn, peak = _LIKENESS.unpack(data)
+    return Likeness(VERDICTS[verdict], distance, structure, turn, peak) if verdict < len(VERDICTS) else None

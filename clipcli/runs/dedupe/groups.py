@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from clipcli.runs.dedupe.candidates import CandidateIndex
     from clipcli.runs.dedupe.image_files import ImageFile
     from clipcli.runs.dedupe.signatures import SignatureReader
+    from clipcli.tasks.dedupe.detail import Detail
     from clipcli.tasks.dedupe.keep import Rule
     from clipcli.tasks.dedupe.levels import Level, LevelThresholds
     from clipcli.tasks.dedupe.likeness import Likeness
@@ -252,12 +253,14 @@ class Grouper:
         for number in order.tolist():
             members.setdefault(int(leader[number]), []).append(number)
         groups = [numbers for numbers in members.values() if len(numbers) > 1]
-        with self.console.progress(len(groups), doing="detail") as advance:
-            for numbers in groups:
-                self._compare_detail([number for number in numbers if exact[number] == number])
-                known = [number for number in numbers if int(exact[number]) in self._detail]
-                self._detail.update((number, self._detail[int(exact[number])]) for number in known)
-                advance(1)
+        leaders = [[number for number in numbers if exact[number] == number] for numbers in groups]
+        compared = [number for numbers in leaders if len(numbers) > 1 for number in numbers[:_MOST_DETAILS]]
+        with self.console.progress(len(compared), doing="detail") as advance:
+            details = dict(zip(compared, self.signatures.details(compared, advance), strict=True))
+        for numbers, of_group in zip(groups, leaders, strict=True):
+            self._compare_detail(of_group, details)
+            known = [number for number in numbers if int(exact[number]) in self._detail]
+            self._detail.update((number, self._detail[int(exact[number])]) for number in known)
         for numbers in groups:
             numbers[:] = [numbers[i] for i in rank([self.facts(n, self.best(n)) for n in numbers], self.rules)]
         return np.array([number for numbers in members.values() for number in numbers], np.int64)
@@ -268,10 +271,10 @@ class Grouper:
         groups, firsts = np.unique(leader[order], return_index=True)
         return bool((order[firsts] == groups).all())
 
-    def _compare_detail(self, numbers: list[int]) -> None:
+    def _compare_detail(self, numbers: list[int], computed: dict[int, Detail | None]) -> None:
         """Set `_detail` of the contents of one group; those after the first 128 get the worst values of these."""
         compared = numbers[:_MOST_DETAILS]
-        details = [detail for detail in self.signatures.details(compared) if detail is not None]
+        details = [detail for detail in map(computed.get, compared) if detail is not None]
         if not 1 < len(details) == len(compared):
             return
         losses = standings(details)

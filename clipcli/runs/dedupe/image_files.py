@@ -11,7 +11,7 @@ import numpy as np
 
 from clipcli.errors import ImageError
 from clipcli.inputs.sources.filesystems import is_url
-from clipcli.plan.file_state import FileState, digest_of, is_below, look, look_through, resolve
+from clipcli.plan.file_state import FileState, digest_of, is_below, look, look_at, look_through, resolve
 from clipcli.session.prepare import digest_of_ref
 from clipcli.tasks.dedupe.keep import is_inside
 
@@ -91,6 +91,8 @@ class Collection:
     _inodes: set[tuple[bool, int, int]] = field(default_factory=set)
     _paths: set[tuple[bool, str]] = field(default_factory=set)
     """(is a reference, path): one file may be on both sides."""
+    _resolved: dict[str, str] = field(default_factory=dict)
+    """Folder as it was named → its path without links."""
     _protected_folders: dict[str, bool] = field(default_factory=dict)
     """Folder → whether its files are protected."""
     _chunks: list[Vectors] = field(default_factory=list)
@@ -119,8 +121,8 @@ class Collection:
         """Return the file of an input; None for a symbolic link, or for a path that was already added."""
         if ref.source is not None:
             return self._not_a_local_file(ref, reference=reference)
-        path = resolve(ref.path)
-        state = look(path)
+        path = self._resolve(ref.path)
+        state = look_at(path)
         is_link = state is not None and state.is_link
         if is_link and self.follows_links:
             state = look_through(path)
@@ -135,6 +137,15 @@ class Collection:
         root = max(inside, key=len, default=os.path.dirname(path))  # noqa: PTH120 - any bytes
         protected = reference or is_link or self._is_protected(path)
         return ImageFile(ref.name, path, root, state, protected, reference)
+
+    def _resolve(self, path: str) -> str:
+        """Return the same as `resolve`, but resolve each folder once."""
+        folder, name = os.path.split(path)
+        if name in {"", os.curdir, os.pardir}:
+            return resolve(path)
+        if folder not in self._resolved:
+            self._resolved[folder] = os.path.dirname(resolve(path))  # noqa: PTH120 - any bytes
+        return os.path.join(self._resolved[folder], name)  # noqa: PTH118
 
     def _count(self, path: str, *, reference: bool) -> None:
         self._paths.add((reference, path))

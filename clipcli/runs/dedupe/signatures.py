@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 import weakref
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image
 
 from clipcli import images
 from clipcli.cache import NoCache
@@ -20,36 +19,40 @@ from clipcli.core.devices import single_threaded_blas, usable_cores
 from clipcli.errors import ImageError
 from clipcli.images.decoder import identify
 from clipcli.images.digests import pixel_digest
-from clipcli.images.thumbnails import COMPARED, glance, laid_on
-from clipcli.runs.dedupe.facts import Facts
-from clipcli.runs.dedupe.workers import ComparisonWorkers, WorkerLostError
+from clipcli.images.thumbnails import COMPARED, glance, laid_on, shrunk
+from clipcli.runs.dedupe.facts import VERDICTS, Facts, pack_likeness, unpack_likeness
+from clipcli.runs.dedupe.workers import ComparisonWorkers
 from clipcli.tasks.dedupe.detail import Detail, measure
-from clipcli.tasks.dedupe.likeness import Likeness, Signature, Verdict, compare, sign
+from clipcli.tasks.dedupe.likeness import Likeness, Signature, compare_all, sign
 from clipcli.tasks.dedupe.sheets import flat_share, is_coloured
 from clipcli.tasks.dedupe.sketches import sketch_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from PIL import Image
 
     from clipcli.cache import EmbeddingCache
     from clipcli.images.thumbnails import Glance
     from clipcli.runs.dedupe.image_files import Content
 
+    _Advance = Callable[[int], object]
+
 _MAX_BYTES: Final = 400_000_000
-"""Most bytes of signatures in memory, about 1,200 photos; others are computed again when needed."""
+"""Most bytes of signatures in memory, of all workers, about 1,200 photos; others are computed again when needed."""
 _BATCH: Final = 1024
 _PAIRS_PER_BATCH: Final = 128
-_VERDICTS: Final[tuple[Verdict, ...]] = ("other", "edited", "near")
 _SKETCH_PIXELS: Final = 160
 """Least side in pixels of the picture that a sketch is made from, if the file has them."""
 _RULES_VERSION: Final = 7
 """Part of the cache key of verdicts: raise it whenever a verdict may change."""
-_VERDICT: Final = struct.Struct("<BHdBd")
 _DIGEST_BYTES: Final = 32
 _SECONDS_PER_CALL: Final = {"sketch": 0.0015, "signature": 0.005, "compare": 0.01, "detail": 0.008, "digest": 0.002}
 """Method → approximate seconds per call; worker processes start only for enough work."""
 _NEED_SIGNATURES: Final = {"compare", "detail"}
-"""Methods for which a worker gets the signatures known so far, so that each picture is opened once."""
+"""Methods for which a worker keeps the signatures that it computes, so that each picture is opened once."""
+_PER_CALL: Final = {"compare": 16}
+"""Method → items per call, if it takes less time for several together."""
 _MIN_WORK_S: Final = 1.0
 _CHUNK_S: Final = 0.05
 _Item = tuple[int, ...]
@@ -86,6 +89,8 @@ class SignatureReader:
     rendering: images.Rendering = images.ON_WHITE
     max_pixels: int | None = None
     workers: int | None = None
+    is_worker: bool = False
+    max_bytes: int = _MAX_BYTES
     facts: dict[int, Facts] = field(default_factory=dict)
     errors: dict[int, ImageError] = field(default_factory=dict)
     """Content → the reason why it cannot be decoded, or no longer be read."""
@@ -100,7 +105,7 @@ class SignatureReader:
     _pool: ComparisonWorkers | None = None
     _may_start: bool = True
 
-    def read(self, advance: Callable[[int], object]) -> None:
+    def read(self, advance: _Advance) -> None:
         """Fill `facts` for every content, and `errors` for those that cannot be read."""
         space = self._space("facts/1")
         for start in range(0, len(self.contents), _BATCH):
@@ -117,9 +122,9 @@ class SignatureReader:
                 space, [(self.contents[n].digest, self.facts[n].pack()) for n in missing if n in self.facts]
             )
 
-    def learn(self, contents: dict[int, Content], signatures: dict[int, ImageSignature | None]) -> None:
-        """Replace the contents and signatures by those that the next calls of a worker need."""
-        self.contents, self._signatures = contents, OrderedDict(signatures)
+    def learn(self, contents: dict[int, Content]) -> None:
+        """Replace the contents by those that the next calls of a worker need. Signatures are kept."""
+        self.contents = contents
 
     def prepare(self, numbers: Iterable[int]) -> None:
         """Compute the signatures of several contents in parallel, for later calls."""
@@ -146,8 +151,9 @@ class SignatureReader:
         """Compare pairs in parallel, or take them from the cache, for later calls of `likeness`."""
         keys = dict.fromkeys((min(pair), max(pair)) for pair in pairs)
         new = [key for key in keys if key not in self._likenesses]
-        self._read_cache(new)
-        new = [key for key in new if key not in self._likenesses]
+        if new:
+            self._read_cache(new)
+            new = [key for key in new if key not in self._likenesses]
         for start in range(0, len(new), _PAIRS_PER_BATCH):
             batch = new[start : start + _PAIRS_PER_BATCH]
             compared = zip(batch, self._compare_batch(batch), strict=True)
@@ -155,29 +161,38 @@ class SignatureReader:
             self._likenesses.update(fresh)
             self.cache.put_blobs(
                 self._space(f"pairs/{_RULES_VERSION}"),
-                [(self._key(pair), _packed(likeness)) for pair, likeness in fresh.items()],
+                [(self._key(pair), pack_likeness(likeness)) for pair, likeness in fresh.items()],
             )
 
     def _compare_batch(self, pairs: Sequence[tuple[int, int]]) -> list[Likeness | None]:
-        self.prepare(number for pair in pairs for number in pair)
+        if not self._uses_processes("compare", pairs):  # each of them computes the signatures that it needs
+            self.prepare(number for pair in pairs for number in pair)
         return self._map("compare", pairs)
 
-    def compare(self, number_a: int, number_b: int) -> Likeness | None:
-        """Compare two contents, frame by frame; the worst frame decides. None if one cannot be read.
+    def answer(self, method: str, items: Sequence[_Item]) -> list[Any]:
+        """Return the results of a method for some items, computed in this process."""
+        return self.compare(items) if method == "compare" else [getattr(self, method)(*item) for item in items]
+
+    def compare(self, pairs: Sequence[_Item]) -> list[Likeness | None]:
+        """Compare pairs of contents, frame by frame; the worst frame decides. None if a content cannot be read.
 
         The lower digest comes first, so that the answer does not depend on the order of inputs.
         """
-        first, second = sorted((number_a, number_b), key=lambda number: self.contents[number].digest)
-        a, b = (self._signatures.get(number) or self.signature(number) for number in (first, second))
-        if a is None or b is None:
-            return None
-        likenesses = [compare(s, t) for s, t in zip(a.signatures, b.signatures, strict=False)]
-        worst = min(likenesses, key=lambda likeness: (_VERDICTS.index(likeness.verdict), likeness.structure))
-        if a.frames != b.frames:
-            return worst._replace(verdict="other")
-        return worst if (a.whole and b.whole) or worst.verdict != "near" else worst._replace(verdict="edited")
+        ordered = [sorted(pair, key=lambda number: self.contents[number].digest) for pair in pairs]
+        known = {number: self._known_signature(number) for number in dict.fromkeys(chain.from_iterable(ordered))}
+        both = [[known[number] for number in pair] for pair in ordered]
+        frames = [list(zip(a.signatures, b.signatures, strict=False)) if a and b else [] for a, b in both]
+        likenesses = iter(compare_all(list(chain.from_iterable(frames))))
+        by_pair = [list(islice(likenesses, len(some))) for some in frames]
+        return [_worst(a, b, some) if a and b else None for (a, b), some in zip(both, by_pair, strict=True)]
 
-    def details(self, numbers: Sequence[int]) -> list[Detail | None]:
+    def _known_signature(self, number: int) -> ImageSignature | None:
+        """Return a signature; only a worker, which has one thread, stores it here for later calls."""
+        if self.is_worker:
+            return self.signature_of(number)
+        return self._signatures[number] if number in self._signatures else self.signature(number)
+
+    def details(self, numbers: Sequence[int], advance: _Advance = _ignore) -> list[Detail | None]:
         """Return the detail of pictures at full size.
 
         None for animations, documents, and pictures that cannot be read.
@@ -185,21 +200,20 @@ class SignatureReader:
         space, keys = self._space("detail/1"), [self.contents[number].digest for number in numbers]
         cached = [Detail.unpack(data) for data in self.cache.get_blobs(space, keys)]
         missing = [number for number, detail in zip(numbers, cached, strict=True) if detail is None]
-        computed = dict(zip(missing, self._map("detail", _as_calls(missing)), strict=True))
+        advance(len(numbers) - len(missing))
+        computed = dict(zip(missing, self._map("detail", _as_calls(missing), advance), strict=True))
         packed = {number: detail.pack() for number, detail in computed.items() if detail}
         self.cache.put_blobs(space, [(self.contents[number].digest, data) for number, data in packed.items()])
         return [detail or computed[number] for number, detail in zip(numbers, cached, strict=True)]
 
-    def pixels(self, numbers: Sequence[int], advance: Callable[[int], object] = _ignore) -> dict[int, str]:
+    def pixels(self, numbers: Sequence[int], advance: _Advance = _ignore) -> dict[int, str]:
         """Return content → digest of its full pixels; those that cannot be read are left out."""
         new = [number for number in numbers if number not in self._pixels]
         advance(len(numbers) - len(new))
         space = "pixels/1" + ("" if self.orient else "/unrotated")
         cached = self.cache.get_blobs(space, [self.contents[number].digest for number in new])
-        valid = (
-            pair for pair in zip(new, cached, strict=True) if pair[1] is not None and len(pair[1]) == _DIGEST_BYTES
-        )
-        self._pixels.update((number, data.hex()) for number, data in valid if data is not None)
+        known = ((number, data) for number, data in zip(new, cached, strict=True) if data is not None)
+        self._pixels.update((number, data.hex()) for number, data in known if len(data) == _DIGEST_BYTES)
         missing = [number for number in new if number not in self._pixels]
         advance(len(new) - len(missing))
         computed = dict(zip(missing, self._map("digest", _as_calls(missing), advance), strict=True))
@@ -223,37 +237,41 @@ class SignatureReader:
         settings = ("" if self.orient else "/unrotated") + ("/turns" if self.turns and kind.startswith("pairs") else "")
         return f"{kind}/{self.rendering.name}{settings}"
 
-    def _map(self, method: str, items: Sequence[_Item], advance: Callable[[int], object] = _ignore) -> list[Any]:
+    def _map(self, method: str, items: Sequence[_Item], advance: _Advance = _ignore) -> list[Any]:
         """Return the results of a method for all items, in order, computed on all cores."""
         count = self.workers or usable_cores()
         uses_workers = self._uses_processes(method, items)
         self._work_s += len(items) * _SECONDS_PER_CALL[method]
-        size = max(1, min(int(_CHUNK_S / _SECONDS_PER_CALL[method]), -(-len(items) // count))) if uses_workers else 1
+        most = _PER_CALL.get(method, int(_CHUNK_S / _SECONDS_PER_CALL[method]))
+        size = max(1, min(most, -(-len(items) // (2 * count))))
         chunks = [items[start : start + size] for start in range(0, len(items), size)]
         results: list[Any] = []
-        if items:
-            with single_threaded_blas(), ThreadPoolExecutor(count) as threads:
-                calls = threads.map(lambda chunk: self._call(method, chunk, uses_workers=uses_workers), chunks)
-                for chunk_results in calls:
-                    results += chunk_results
-                    advance(len(chunk_results))
+        for chunk_results in self._call(method, chunks, count, uses_workers=uses_workers):
+            results += chunk_results
+            advance(len(chunk_results))
         return results
 
-    def _call(self, method: str, items: Sequence[_Item], *, uses_workers: bool) -> list[Any]:
-        """Return the results of a method for some items: from a worker, or from this process if the worker is lost."""
+    def _call(
+        self, method: str, chunks: list[Sequence[_Item]], count: int, *, uses_workers: bool
+    ) -> Iterator[list[Any]]:
+        """Yield the results for chunks of items: from workers, or from this process if a worker is lost."""
+        if not chunks:
+            return
         if uses_workers and self._pool is not None:
-            numbers = {number for item in items for number in item}
-            contents = {number: self.contents[number].with_one_file() for number in numbers}
-            sent = numbers & self._signatures.keys() if method in _NEED_SIGNATURES else set[int]()
-            signatures = {number: self._signatures[number] for number in sent}
-            try:
-                results, errors = self._pool.call(method, items, (contents, signatures))
-            except WorkerLostError:
-                self._may_start = False
-            else:
-                self.errors.update(errors)
-                return results
-        return [getattr(self, method)(*item) for item in items]
+            answers = self._pool.map(method, chunks, self._contents_of, keeps=method in _NEED_SIGNATURES)
+            for chunk, answer in zip(chunks, answers, strict=True):
+                if answer is None:
+                    self._may_start = False
+                    yield self.answer(method, chunk)
+                else:
+                    self.errors.update(answer[1])
+                    yield answer[0]
+            return
+        with single_threaded_blas(), ThreadPoolExecutor(count) as threads:
+            yield from threads.map(lambda chunk: self.answer(method, chunk), chunks)
+
+    def _contents_of(self, items: Sequence[_Item]) -> dict[int, Content]:
+        return {number: self.contents[number].with_one_file() for item in items for number in item}
 
     def _uses_processes(self, method: str, items: Sequence[_Item]) -> bool:
         """Return whether workers run these calls: there is enough work, and all pictures are files."""
@@ -268,8 +286,8 @@ class SignatureReader:
 
     def _start_workers(self, count: int) -> None:
         settings = {
-            "contents": {}, "cache": NoCache(), "turns": self.turns, "orient": self.orient,
-            "rendering": self.rendering, "max_pixels": self.max_pixels, "workers": 1,
+            "contents": {}, "cache": NoCache(), "turns": self.turns, "orient": self.orient, "is_worker": True,
+            "rendering": self.rendering, "max_pixels": self.max_pixels, "max_bytes": _MAX_BYTES // count,
         }  # fmt: skip
         self._pool = ComparisonWorkers(count, SignatureReader, settings)
         weakref.finalize(self, self._pool.close)
@@ -285,7 +303,7 @@ class SignatureReader:
         for pair, data in zip(
             new, self.cache.get_blobs(self._space(f"pairs/{_RULES_VERSION}"), list(map(self._key, new))), strict=True
         ):
-            likeness = _likeness_of(data)
+            likeness = unpack_likeness(data)
             if likeness is not None:
                 self._likenesses[pair] = likeness
 
@@ -298,7 +316,7 @@ class SignatureReader:
             return
         self._signatures[number] = signature
         self._bytes += signature.nbytes if signature is not None else 0
-        while self._bytes > _MAX_BYTES and len(self._signatures) > 1:
+        while self._bytes > self.max_bytes and len(self._signatures) > 1:
             _, old = self._signatures.popitem(last=False)
             self._bytes -= old.nbytes if old is not None else 0
 
@@ -318,7 +336,7 @@ class SignatureReader:
         if glanced is None:
             return None
         try:
-            frames = [_shrunk(laid_on(frame, self.rendering)) for frame in glanced.pictures]
+            frames = [shrunk(laid_on(frame, self.rendering), 2 * _SKETCH_PIXELS) for frame in glanced.pictures]
         except ImageError as error:
             self.errors[number] = error.bare()
             return None
@@ -368,25 +386,12 @@ def _as_calls(numbers: Iterable[int]) -> list[tuple[int]]:
     return [(number,) for number in numbers]
 
 
-def _shrunk(picture: Image.Image) -> Image.Image:
-    """Return the picture with at most 320 pixels per side, enough for a sketch."""
-    share = 2 * _SKETCH_PIXELS / max(picture.size)
-    if share >= 1:
-        return picture
-    size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
-    return picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-
-
-def _packed(likeness: Likeness) -> bytes:
-    verdict = _VERDICTS.index(likeness.verdict)
-    return _VERDICT.pack(verdict, likeness.distance, likeness.structure, likeness.turn, likeness.peak)
-
-
-def _likeness_of(data: bytes | None) -> Likeness | None:
-    if data is None or len(data) != _VERDICT.size:
-        return None
-    verdict, distance, structure, turn, peak = _VERDICT.unpack(data)
-    return Likeness(_VERDICTS[verdict], distance, structure, turn, peak) if verdict < len(_VERDICTS) else None
+def _worst(first: ImageSignature, second: ImageSignature, frames: Sequence[Likeness]) -> Likeness:
+    """Return the comparison of two documents or animations from that of their frames."""
+    worst = min(frames, key=lambda likeness: (VERDICTS.index(likeness.verdict), likeness.structure))
+    if first.frames != second.frames:
+        return worst._replace(verdict="other")
+    return worst if (first.whole and second.whole) or worst.verdict != "near" else worst._replace(verdict="edited")
 
 
 def _steps(header: Image.Image) -> Sequence[int] | None:

@@ -9,27 +9,69 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import queue
 import signal
 import subprocess
 import sys
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from clipcli.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Items = Sequence[tuple[int, ...]]
+    Answer = tuple[list[Any], dict[int, ImageError]]
+    """What a method answers to each item, and which pictures could not be read."""
 
 _CODE: Final = "import sys; sys.path[:] = sys.argv[1:]; from clipcli.runs.dedupe.workers import serve; serve()"
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _PATIENCE_S: Final = 5
 
 
-class WorkerLostError(Exception):
-    """A worker that did not answer."""
+@dataclass(frozen=True)
+class _Work:
+    """Chunks of items, and the answers to them."""
+
+    method: str
+    chunks: Sequence[Items]
+    known: Callable[[Items], object]
+    queues: list[deque[int]]
+    """For each worker, the places of the chunks that it is to take."""
+    answers: list[Future[Answer | None]]
+    homes: dict[int, int]
+    lost: list[int] = field(default_factory=list)
+
+    def do(self, worker: int, process: subprocess.Popen[bytes]) -> None:
+        """Let one worker answer its chunks, and then those of others."""
+        while (place := self._next(worker)) is not None:
+            items = self.chunks[place]
+            self.homes.update((number, worker) for item in items for number in item)
+            try:
+                self.answers[place].set_result(_ask(process, (self.method, items, self.known(items))))
+            except (OSError, EOFError, pickle.UnpicklingError):
+                self.answers[place].set_result(None)
+                self.lost.append(worker)
+                if len(self.lost) < len(self.queues):
+                    return  # the others take what is left
+            except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+                self.answers[place].set_exception(error)
+
+    def _next(self, worker: int) -> int | None:
+        """Return the place of the next chunk: a worker's own first, then what another would take last."""
+        while any(self.queues):
+            mine, longest = self.queues[worker], max(self.queues, key=len)
+            with contextlib.suppress(IndexError):  # another was faster
+                return mine.popleft() if mine else longest.pop()
+        return None
+
+
+def _ask(process: subprocess.Popen[bytes], message: object) -> Answer:
+    _send(process.stdin, message)
+    results, faults = pickle.load(_pipe(process.stdout))  # noqa: S301 - of our own child
+    return results, {number: ImageError(*fault) for number, fault in faults.items()}
 
 
 @dataclass
@@ -41,8 +83,9 @@ class ComparisonWorkers:
     """Makes the reader in a worker; pickled, so a class of a module."""
     settings: Mapping[str, object]
     """What it is made of."""
-    _idle: queue.SimpleQueue[subprocess.Popen[bytes]] = field(default_factory=queue.SimpleQueue)
     _all: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _homes: dict[int, int] = field(default_factory=dict)
+    """Picture → the worker that has read it."""
 
     def start(self) -> bool:
         """Start the processes; False where this Python cannot. Raises OSError where there may be no more."""
@@ -51,32 +94,40 @@ class ComparisonWorkers:
         for _ in range(self.count):
             process = _started()
             self._all.append(process)
-            self._idle.put(process)
             _send(process.stdin, (self.reader, dict(self.settings)))
         return True
 
-    def call(
-        self, method: str, items: Items, known: tuple[Mapping[int, object], ...]
-    ) -> tuple[list[Any], dict[int, ImageError]]:
-        """Return what a method of the reader answers to each item, and which pictures could not be read.
+    def map(
+        self, method: str, chunks: Sequence[Items], known: Callable[[Items], object], *, keeps: bool
+    ) -> Iterator[Answer | None]:
+        """Yield what a method of the reader answers to each item of each chunk, in their order; None of a lost worker.
+
+        A chunk goes to the worker that has read its pictures, unless another one has nothing to do.
 
         Args:
             method: the name of the method.
-            items: arguments of each call.
-            known: what the reader must know of the pictures among them: the arguments of its `learn`.
-
-        Raises:
-            WorkerLostError: the worker has ended.
+            chunks: arguments of each call: numbers of pictures.
+            known: what the reader must know of the pictures of a chunk: the argument of its `learn`.
+            keeps: whether the reader keeps what it knows of those pictures.
         """
-        process = self._idle.get()
-        try:
-            _send(process.stdin, (method, items, known))
-            results, faults = pickle.load(_pipe(process.stdout))  # noqa: S301 - of our own child
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
-            raise WorkerLostError from error
-        finally:
-            self._idle.put(process)
-        return results, {number: ImageError(*fault) for number, fault in faults.items()}
+        queues: list[deque[int]] = [deque() for _ in self._all]
+        for place, items in enumerate(chunks):
+            queues[self._home_of(items, queues)].append(place)
+        work = _Work(method, chunks, known, queues, [Future() for _ in chunks], self._homes if keeps else {})
+        with ThreadPoolExecutor(len(self._all)) as threads:
+            for worker, process in enumerate(self._all):
+                threads.submit(work.do, worker, process)
+            try:
+                for future in work.answers:
+                    yield future.result()
+            finally:
+                for waiting in queues:
+                    waiting.clear()
+
+    def _home_of(self, items: Items, queues: Sequence[deque[int]]) -> int:
+        """Return the worker that has read most of the pictures; of equal ones that with the least to do."""
+        count = Counter(self._homes[number] for item in items for number in item if number in self._homes)
+        return min(range(len(queues)), key=lambda worker: (-count[worker], len(queues[worker])))
 
     def close(self) -> None:
         """End the processes."""
@@ -114,8 +165,8 @@ def serve() -> None:
         reader = make(**settings)
         while True:
             method, items, known = pickle.load(calls)  # noqa: S301
-            reader.learn(*known)
-            results = [getattr(reader, method)(*item) for item in items]
+            reader.learn(known)
+            results = reader.answer(method, items)
             faults = {number: (error.stage, error.reason) for number, error in reader.errors.items()}
             reader.errors.clear()
             _send(answers, (results, faults))

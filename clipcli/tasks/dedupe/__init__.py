@@ -7,6 +7,7 @@
     ivf.py          the join by way of cells of neighbours, for more rows than an exact one is worth
     pairs.py        the rows of a join, and candidate pairs of them in bounded memory
     sheets.py       one picture → grey values, colours, and where its content lies in plain borders
+    motion.py       two pictures of one size → how the one must be moved to lie on the other
     alignment.py    two sheets → the part that both show
     difference.py   what differs there: spread over the picture, or in one place
     margins.py      what lies outside the shared part: a border, a crop, a caption

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _FIRST: Final = 8
 """Candidates of a leader in the first batch; the batches double while all of them match."""
-_LEADERS_AHEAD: Final = 48
+_LEADERS_AHEAD: Final = 256
+"""Rows of `order` that are searched before the first of them is grouped, so that more pairs are compared together."""
 _ROWS_AT_ONCE: Final = 4096
 _ALL_PAIRS: Final = 32_768
 
@@ -44,7 +45,7 @@ class Search:
     """Candidates of one leader that may fail to match; after that the rest are skipped and counted."""
     kinds: Indices
     """(rows,) rows of one kind have equal candidates, so the candidates of one of them are enough."""
-    prepare: Callable[[list[tuple[int, int]]], object] = lambda _pairs: None
+    prepare: Callable[[list[tuple[int, int]]], object] | None = None
     """Called with pairs that will be verified soon, so that they can be compared in one batch."""
 
 
@@ -70,17 +71,18 @@ def group(
         advance: Called with the number of rows of `order` just finished, for a progress bar.
     """
     leader = np.full(rows, -1, np.int64)
+    gatherer = None if search is None else _Gatherer(leader, candidates, verify, search)
     not_compared, prepared = 0, 0
-    for position, row in enumerate(order.tolist()):
+    for place, row in enumerate(order.tolist()):
         advance(1)
         if leader[row] >= 0:
             continue
-        if search is not None and position >= prepared:
-            prepared = _prepare(order, position, leader, candidates, search)
-        leader[row] = row
-        if search is not None:
-            not_compared += _gather(row, leader, candidates, verify, search)
+        if gatherer is not None:
+            if place >= prepared:
+                prepared = gatherer.look_ahead(order, place)
+            not_compared += gatherer.gather(row)
             continue
+        leader[row] = row
         others = candidates(row)
         free = others[leader[others] < 0]
         if len(free):
@@ -90,57 +92,104 @@ def group(
     return Grouping(leader, not_compared)
 
 
-def _gather(
-    row: int,
-    leader: Indices,
-    candidates: Callable[[int], Indices],
-    verify: Callable[[int, Indices], npt.NDArray[np.bool_]],
-    search: Search,
-) -> int:
-    """Set `leader` for the members of one leader; return how many candidates were skipped."""
-    sources, opened, tried, failures, not_compared = [row], set[int](), {row}, 0, 0
-    for source in sources:  # grows while members are added
-        kind = int(search.kinds[source])
-        if kind in opened:
-            continue
-        opened.add(kind)
-        others = candidates(source)
-        free = others[leader[others] < 0].tolist()
-        fresh = [other for other in free if other not in tried]
-        tried.update(fresh)
-        start, size = 0, _FIRST
-        while start < len(fresh) and failures < search.patience:
-            batch = np.array(fresh[start : start + size], np.int64)
-            matches = verify(row, batch)
-            leader[batch[matches]] = row
-            sources += batch[matches].tolist()
-            failures += int((~matches).sum())
-            start += size
-            size = 2 * size if matches.all() else _FIRST
-        not_compared += max(0, len(fresh) - start)
-    return not_compared
+@dataclass(frozen=True)
+class _Gatherer:
+    """Lets leaders gather their members."""
+
+    leader: Indices
+    """(rows,) -1 for those that are free; filled in."""
+    candidates: Callable[[int], Indices]
+    verify: Callable[[int, Indices], npt.NDArray[np.bool_]]
+    search: Search
+
+    def free(self, row: int) -> list[int]:
+        """Return the candidates of a row that no leader has."""
+        others = self.candidates(row)
+        return others[self.leader[others] < 0].tolist()
+
+    def gather(self, row: int) -> int:
+        """Find the members of one leader; the number of candidates that it was not compared with."""
+        one = _Gathering(row, self)
+        while len(one.due):
+            one.take(self.verify(row, one.due))
+        return one.not_compared
+
+    def look_ahead(self, order: Indices, place: int) -> int:
+        """Try out what the next leaders will gather; the place up to which leaders were looked for.
+
+        Nothing is decided here: `leader` is left as it was.
+        """
+        if self.search.prepare is None:
+            return len(order)
+        stop = min(place + _LEADERS_AHEAD, len(order))
+        pending = [row for row in order[place:stop].tolist() if self.leader[row] < 0]
+        tried: list[_Gathering] = []
+        while pending:
+            touched, ahead, later = set[int](), list[_Gathering](), list[int]()
+            for row in pending:
+                some = self.free(row)
+                if touched.isdisjoint([row, *some]):
+                    ahead.append(_Gathering(row, self))
+                else:
+                    later.append(row)  # most likely a member of a leader before it
+                touched.update(some, [row])
+            self._gather_together(ahead)
+            tried += ahead
+            pending = [row for row in later if self.leader[row] < 0]
+        for one in tried:
+            self.leader[one.members] = -1
+        return stop
+
+    def _gather_together(self, leaders: list[_Gathering]) -> None:
+        """Let several gather, step by step, so that the pairs of each step are compared together."""
+        while going := [one for one in leaders if len(one.due)]:
+            if self.search.prepare is not None:
+                self.search.prepare([(one.row, other) for one in going for other in one.due.tolist()])
+            for one in going:
+                one.take(self.verify(one.row, one.due))
 
 
-def _prepare(
-    order: Indices, position: int, leader: Indices, candidates: Callable[[int], Indices], search: Search
-) -> int:
-    """Announce the first pairs of the next leaders; return the position in `order` that this reached."""
-    pairs: list[tuple[int, int]] = []
-    touched: set[int] = set()
-    leaders = 0
-    while position < len(order) and leaders < _LEADERS_AHEAD:
-        row = int(order[position])
-        position += 1
-        if leader[row] >= 0 or row in touched:
-            continue
-        others = candidates(row)
-        free = others[leader[others] < 0].tolist()
-        if touched.isdisjoint(free):  # otherwise this row will most likely join an earlier leader
-            pairs += [(row, other) for other in free[:_FIRST]]
-        touched.update(free, [row])
-        leaders += 1
-    search.prepare(pairs)
-    return position
+class _Gathering:
+    """One leader on its way through its candidates."""
+
+    def __init__(self, row: int, gatherer: _Gatherer) -> None:
+        self.row = row
+        self.members = [row]
+        """The leader first; their candidates are its candidates too, of each kind once."""
+        self.not_compared = 0
+        self._gatherer = gatherer
+        self._opened, self._tried = set[int](), {row}
+        self._failures, self._source, self._size = 0, 0, _FIRST
+        self._fresh: list[int] = []
+        gatherer.leader[row] = row
+        self.due = self._next()
+
+    def take(self, good: npt.NDArray[np.bool_]) -> None:
+        """Take those of `due` that match."""
+        self._gatherer.leader[self.due[good]] = self.row
+        self.members += self.due[good].tolist()
+        self._failures += int((~good).sum())
+        self._size = 2 * self._size if good.all() else _FIRST
+        self.due = self._next()
+
+    def _next(self) -> Indices:
+        """Return the candidates to be verified next; none where all are done, or too many failed."""
+        while not self._fresh or self._failures >= self._gatherer.search.patience:
+            self.not_compared += len(self._fresh)
+            if self._source == len(self.members):
+                return np.zeros(0, np.int64)
+            self._open(self.members[self._source])
+            self._source += 1
+        some, self._fresh = self._fresh[: self._size], self._fresh[self._size :]
+        return np.array(some, np.int64)
+
+    def _open(self, source: int) -> None:
+        self._fresh, self._size = [], _FIRST
+        kind = int(self._gatherer.search.kinds[source])
+        if kind not in self._opened:
+            self._opened.add(kind)
+            self._fresh = [other for other in self._gatherer.free(source) if other not in self._tried]
+            self._tried.update(self._fresh)
 
 
 def smallest_cosine(vectors: Vectors) -> float:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from clipcli.tasks.dedupe.alignment import blurred, correlation, move
+from clipcli.tasks.dedupe.motion import blurred, correlation, move
 from clipcli.tasks.dedupe.sheets import area, quantile
 
 if TYPE_CHECKING:
-    from clipcli.tasks.dedupe.alignment import AlignedPair, Mask
+    from clipcli.tasks.dedupe.alignment import AlignedPair
+    from clipcli.tasks.dedupe.motion import Mask
     from clipcli.tasks.dedupe.sheets import Grey, Sheet
 
 CELL: Final = 8

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from clipcli.core.devices import single_threaded_blas, usable_cores
 from clipcli.tasks.dedupe.alignment import DRAWN
 from clipcli.tasks.dedupe.likeness import TURNS, turn
+from clipcli.tasks.dedupe.motion import gradients
 from clipcli.tasks.dedupe.pairs import Pairs, ranks_of
 from clipcli.tasks.dedupe.sheets import span
 from clipcli.tasks.dedupe.sketches import DIM, SIDE, WINDOWS, describe
@@ -42,7 +43,8 @@ _SURE_SCORE: Final = 0.85
 """Dot product from which pages and screens stay, whatever their correlation."""
 _EQUAL_SCORE: Final = 0.995
 """Dot product from which any picture stays, also a flat one."""
-_BATCH: Final = 256
+_BATCH_VALUES: Final = 1 << 15
+"""Values of sketches that are aligned together: what a step needs stays in the cache of a core."""
 _DESCRIBE_BATCH: Final = 4096
 _CLEAR_CORRELATION: Final = 0.95
 """Correlation at the first screen from which the second one is skipped."""
@@ -239,7 +241,8 @@ def _screen(matches: _Matches, sketches: _Sketches, is_drawn: npt.NDArray[np.boo
     open_pairs = np.flatnonzero(~is_sure)
     with single_threaded_blas(), ThreadPoolExecutor(usable_cores()) as pool:
         for side, steps, threshold in _SCREENS:
-            parts = [open_pairs[start : start + _BATCH] for start in range(0, len(open_pairs), _BATCH)]
+            size = _BATCH_VALUES // side**2
+            parts = [open_pairs[start : start + size] for start in range(0, len(open_pairs), size)]
             values = list(pool.map(lambda batch: _correlate(matches, sketches, batch, side, steps), parts))  # noqa: B023 - used at once
             correlations = np.concatenate([np.zeros(0, np.float32), *values])
             score[open_pairs] = np.where(correlations >= threshold, np.minimum(correlations, 1), 0)
@@ -264,6 +267,8 @@ def _cut(grey: Greys, window: int, side: int) -> Grey:
 
 
 _PARAMETERS: Final = 8
+_ONE: Final = np.float32(1)
+_EIGHTH: Final = np.float32(1 / 8)
 _MAX_STEP: Final = 0.08
 """The largest step as a share of the side."""
 
@@ -282,18 +287,19 @@ def aligned_correlations(first: Grey, second: Grey, steps: int) -> npt.NDArray[n
     count = len(first)
     motion = np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1))
     moved, covered = second, np.ones(first.shape, np.float32)
-    best = _fine_correlation(first, moved, covered)
+    first_detail = _high_pass(first)
+    best = _correlations(first_detail, _high_pass(moved), covered)
     for _ in range(steps):
         motion = _gauss_newton_step(first, moved, covered, motion)
         moved, covered = _warp(second, motion)
-        best = np.maximum(best, _fine_correlation(first, moved, covered))
+        best = np.maximum(best, _correlations(first_detail, _high_pass(moved), covered))
     return best
 
 
-def _fine_correlation(first: Grey, second: Grey, covered: Grey) -> npt.NDArray[np.float32]:
-    first_detail, second_detail = _high_pass(first) * covered, _high_pass(second) * covered
-    dot = np.einsum("nij,nij->n", first_detail, second_detail)
-    scale = np.einsum("nij,nij->n", first_detail, first_detail) * np.einsum("nij,nij->n", second_detail, second_detail)
+def _correlations(first: Grey, second: Grey, covered: Grey) -> npt.NDArray[np.float32]:
+    first, second = first * covered, second * covered
+    dot = np.einsum("nij,nij->n", first, second)
+    scale = np.einsum("nij,nij->n", first, first) * np.einsum("nij,nij->n", second, second)
     return np.asarray(dot / np.sqrt(np.maximum(scale, 1e-3)), np.float32)
 
 
@@ -311,12 +317,15 @@ def _high_pass(values: Grey) -> Grey:
 def _gauss_newton_step(first: Grey, moved: Grey, covered: Grey, motion: Grey) -> Grey:
     count, side = len(first), first.shape[1]
     along = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / side
-    down, across = np.gradient(moved, axis=(1, 2))
-    across, down = across * covered, down * covered
+    down, across = (values * covered for values in gradients(moved))
     columns, rows = along[None, None, :], along[None, :, None]
-    terms = (across * columns, across * rows, across / 8, down * columns, down * rows, down / 8,
-             moved * covered / 64, covered)  # fmt: skip
-    slopes = np.stack([term.reshape(count, -1) for term in terms], axis=1)
+    planes = np.empty((count, _PARAMETERS, side, side), np.float32)
+    factors = ((across, columns), (across, rows), (across, _EIGHTH), (down, columns), (down, rows), (down, _EIGHTH),
+               (moved, covered), (covered, _ONE))  # fmt: skip
+    for i, (one, other) in enumerate(factors):
+        np.multiply(one, other, out=planes[:, i])
+    planes[:, 6] /= 64
+    slopes = planes.reshape(count, _PARAMETERS, -1)
     matrix = slopes @ slopes.transpose(0, 2, 1)
     diagonal = np.arange(_PARAMETERS)
     matrix[:, diagonal, diagonal] += 1e-4 * np.trace(matrix, axis1=1, axis2=2)[:, None] / _PARAMETERS + 1e-3
@@ -341,10 +350,11 @@ def _warp(values: Grey, motion: Grey) -> tuple[Grey, Grey]:
     x, y = coordinates
     covered = (np.abs(x - (side - 1) / 2) <= side / 2) & (np.abs(y - (side - 1) / 2) <= side / 2)
     x, y = np.clip(x, 0, side - 1.001), np.clip(y, 0, side - 1.001)
-    left, top = x.astype(np.int32), y.astype(np.int32)
+    left, top = np.floor(x), np.floor(y)
     x, y = x - left, y - top
-    pixel = top * side + left + (np.arange(count, dtype=np.int32) * side * side)[:, None, None]
+    pixel = (top * side + left).astype(np.intp)
+    pixel += (np.arange(count) * (side * side))[:, None, None]
     flat = values.reshape(-1)
-    upper = flat[pixel] * (1 - x) + flat[pixel + 1] * x
-    lower = flat[pixel + side] * (1 - x) + flat[pixel + side + 1] * x
+    upper = flat.take(pixel) * (1 - x) + flat[1:].take(pixel) * x
+    lower = flat[side:].take(pixel) * (1 - x) + flat[side + 1 :].take(pixel) * x
     return np.asarray(upper * (1 - y) + lower * y, np.float32), covered.astype(np.float32)

@@ -49,6 +49,25 @@ def test_a_chain_is_not_one_group():
     assert grouped([0, 3, 6, 9]) == {0: 0, 3: 0, 6: 6, 9: 6}
 
 
+@given(points=POINTS, patience=st.integers(1, 4))
+@settings(max_examples=100)
+def test_pairs_that_are_compared_ahead_decide_nothing(points, patience):
+    place, kinds = np.array(points), np.array(points) // 2
+    ahead: set[tuple[int, int]] = set()
+
+    def near(row):
+        return np.flatnonzero((np.abs(place - place[row]) <= 6) & (place != place[row]))
+
+    def verify(row, others):
+        return np.abs(place[others] - place[row]) <= 3
+
+    order = np.argsort(points)
+    plain = group(order, len(points), near, verify, Search(patience, kinds))
+    quick = group(order, len(points), near, verify, Search(patience, kinds, ahead.update))
+    assert (plain.leader.tolist(), plain.not_compared) == (quick.leader.tolist(), quick.not_compared)
+    assert len(ahead) >= len(points) - len(set(plain.leader.tolist()))
+
+
 def test_of_candidates_that_fail_a_few_are_compared_and_the_rest_counted():
     compared = []
 

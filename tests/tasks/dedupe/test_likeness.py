@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from clipcli.tasks.dedupe.likeness import NAMES, TURNS, compare, sign, turn
+from clipcli.tasks.dedupe.likeness import NAMES, TURNS, compare, compare_all, sign, turn
 
 
 def scene(seed: int) -> Image.Image:
@@ -89,6 +89,17 @@ def test_turned_pictures_when_turns_are_asked_for(number):
     assert compare(upright, sign(turned)).same == (number == 0)
     found = compare(sign(turned, turns=True), with_turns)
     assert (found.same, NAMES[found.turn]) == (True, NAMES[number])
+
+
+def test_pairs_compare_together_as_they_do_alone():
+    pictures = [scene(1), scene(1).resize((90, 70)), scene(2), page(1), Image.new("RGB", (50, 40), "white")]
+    pictures += [scene(1).rotate(90, expand=True), page(1).crop((12, 16, 290, 395))]
+    signatures = [sign(picture, turns=True) for picture in pictures]
+    pairs = [(one, other) for one in signatures for other in signatures if one is not other]
+    together = compare_all(pairs)
+    assert together == [compare(*pair) for pair in pairs]
+    assert {likeness.verdict for likeness in together} >= {"near", "other"}
+    assert any(likeness.turn for likeness in together if likeness.same)
 
 
 def test_flat_pictures_match_by_shade_alone():
