@@ -2,9 +2,9 @@
 
     python benchmarks/bench_dedupe.py [PART …] [--imagededup PYTHON] [-o benchmarks/results/dedupe.json]
 
-folder: `clipcli dedupe` over 20,000 small pictures of `../shared`, 1,500 of them edits of others. join: 100,000 × 512
-against the pure blocked product. million: 1,000,000 × 512 with planted duplicates. same: a million rows of one vector.
-imagededup: its search over 10,000.
+folder: `clipcli dedupe` over 20,000 small pictures of `../shared`, 1,500 of them edits of others. turned: 3,400
+thumbnails, 425 in each of the eight ways to lay them down. join: 100,000 × 512 against the pure blocked product.
+million: 1,000,000 × 512 with planted duplicates. same: a million rows of one vector. imagededup: its search over 10,000.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from clipcli.runs.dedupe.candidates import index_by_vectors
 from clipcli.tasks.dedupe.clusters import Search, group
 from clipcli.tasks.dedupe.ivf import join_self_approximately
 from clipcli.tasks.dedupe.join import _COLUMNS, _ROWS, join_self
+from clipcli.tasks.dedupe.likeness import TURNS, turn
 from clipcli.tasks.dedupe.pairs import VectorSource
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ Figures = dict[str, Any]
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 TITLES = {
     "folder": "A folder of small pictures, `clipcli dedupe FOLDER --level edited` twice",
+    "turned": "A folder of turned and mirrored thumbnails, `clipcli dedupe FOLDER --level near --rotations` twice",
     "join": "Exact join against the pure blocked product, every pair at 0.9 or above",
     "million": "Approximate join with planted duplicates",
     "same": "Rows of one vector",
@@ -155,8 +157,8 @@ def bench_same(rows: int) -> Figures:
     return {"rows": rows, "groups": groups, "seconds": round(clock, 2), "cpu_seconds": round(processor, 2)}
 
 
-def small_pictures(folder: Path, count: int) -> float:
-    """Different pictures as they stand in the archives of `../shared`, and five edits of each of some; bytes in all."""
+def small_pictures(folder: Path, count: int) -> None:
+    """Different pictures as they stand in the archives of `../shared`, and five edits of each of some."""
     members = [
         (path, entry.filename, entry.file_size)
         for path in sorted(SHARED.glob("data/training/*.zip"))
@@ -182,30 +184,47 @@ def small_pictures(folder: Path, count: int) -> float:
             for place in range(5):
                 edit, change = edits[(5 * number + place) % len(edits)]
                 change(picture).save(folder / f"{number:05d}-{edit}.jpg", quality=90)
-    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 def bench_folder(count: int) -> Figures:
-    """A first run and a second one, seconds by the clock and of the processor, workers included."""
-    figures: Figures = {}
+    """Small pictures, some of them edits of others."""
     with tempfile.TemporaryDirectory() as base:
         folder = Path(base) / "files"
         folder.mkdir()
-        size = small_pictures(folder, count)
-        figures.update(files=len(list(folder.iterdir())), megabytes=round(size / 1e6))
-        environment = {**os.environ, "CLIPCLI_CACHE_DIR": str(Path(base) / "cache")}
-        command = [sys.executable, "-m", "clipcli", "dedupe", str(folder), "--level", "edited", "-f", "jsonl", "-q"]
-        rows = []
-        for run in ("first", "second"):
-            before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            rows.append(subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True).stdout)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            figures[f"{run}_s"] = round(time.perf_counter() - clock, 1)
-            figures[f"{run}_cpu_s"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
-        figures.update(
-            rows=rows[0].count(b"\n"), same_rows=rows[0] == rows[1], largest_process_mb=after.ru_maxrss // 1000
-        )
-    return figures
+        small_pictures(folder, count)
+        return two_runs(folder, "--level", "edited")
+
+
+def bench_turned(count: int) -> Figures:
+    """Thumbnails in each of the eight ways to lay them down."""
+    with tempfile.TemporaryDirectory() as base:
+        upright, folder = Path(base) / "upright", Path(base) / "files"
+        upright.mkdir()
+        folder.mkdir()
+        small_pictures(upright, count // TURNS * 11 // 10)  # of which a few are edits
+        originals = [path for path in sorted(upright.iterdir()) if "-" not in path.name][: count // TURNS]
+        for path in originals:
+            values = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+            for way in range(TURNS):
+                Image.fromarray(turn(values, way)).save(folder / f"{path.stem}-{way}.jpg", quality=90)
+        return {"pictures": len(originals), **two_runs(folder, "--level", "near", "--rotations")}
+
+
+def two_runs(folder: Path, *options: str) -> Figures:
+    """A first run and a second one, seconds by the clock and of the processor, workers included."""
+    sizes = [file.stat().st_size for file in folder.iterdir()]
+    figures: Figures = {"files": len(sizes), "megabytes": round(sum(sizes) / 1e6)}
+    environment = {**os.environ, "CLIPCLI_CACHE_DIR": str(folder.parent / "cache")}
+    command = [sys.executable, "-m", "clipcli", "dedupe", str(folder), *options, "-f", "jsonl", "-q"]
+    rows = []
+    for run in ("first", "second"):
+        before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        rows.append(subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True).stdout)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        figures[f"{run}_s"] = round(time.perf_counter() - clock, 1)
+        figures[f"{run}_cpu_s"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
+    same = rows[0] == rows[1]
+    return {**figures, "rows": rows[0].count(b"\n"), "same_rows": same, "largest_process_mb": after.ru_maxrss // 1000}
 
 
 IMAGEDEDUP_SEARCH = """
@@ -266,6 +285,8 @@ def run_part(part: str, asked: argparse.Namespace) -> Figures:
     match part:
         case "folder":
             return bench_folder(asked.rows or 20_000)
+        case "turned":
+            return bench_turned(asked.rows or 3400)
         case "join":
             return bench_join(asked.rows or 100_000)
         case "million":
