@@ -4,7 +4,8 @@
 
 folder: `clipcli dedupe` over 20,000 small pictures of `../shared`, 1,500 of them edits of others. turned: 3,400
 thumbnails, 425 in each of the eight ways to lay them down. join: 100,000 × 512 against the pure blocked product.
-million: 1,000,000 × 512 with planted duplicates. same: a million rows of one vector. imagededup: its search over 10,000.
+million: 1,000,000 × 512 with planted duplicates. same: a million rows of one vector. imagededup: its search over
+10,000.
 """
 
 from __future__ import annotations
