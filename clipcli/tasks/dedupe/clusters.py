@@ -77,16 +77,15 @@ def group(
         advance(1)
         if leader[row] >= 0:
             continue
-        if gatherer is not None:
-            if place >= prepared:
-                prepared = gatherer.look_ahead(order, place)
-            not_compared += gatherer.gather(row)
+        if gatherer is None:
+            leader[row] = row
+            others = candidates(row)
+            free = others[leader[others] < 0]
+            leader[free[verify(row, free)] if len(free) else free] = row
             continue
-        leader[row] = row
-        others = candidates(row)
-        free = others[leader[others] < 0]
-        if len(free):
-            leader[free[verify(row, free)]] = row
+        if place >= prepared:
+            prepared = gatherer.look_ahead(order, place)
+        not_compared += gatherer.gather(row)
     alone = leader < 0
     leader[alone] = np.flatnonzero(alone)
     return Grouping(leader, not_compared)
