@@ -103,7 +103,7 @@ def runtime() -> Any:
     except ImportError as error:
         raise ModelError(
             f"ONNX Runtime cannot be imported: {error}",
-            hint="pip install onnxruntime; models that are no bundle also run with --engine openclip",
+            hint="pip install onnxruntime; models that are not bundles run with --engine openclip",
         ) from error
     return onnxruntime
 
