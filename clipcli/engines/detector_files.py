@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -74,20 +73,6 @@ DETECTORS: Final[Mapping[str, DetectorKind]] = {
     ),
 }
 """Kinds by the `model_type` in `config.json`."""
-DETECTOR_ALIASES: Final = {
-    "owlv2": "hf-hub:google/owlv2-base-patch16-ensemble",
-    "owlv2-large": "hf-hub:google/owlv2-large-patch14-ensemble",
-    "owlvit": "hf-hub:google/owlvit-base-patch32",
-    "grounding-dino": "hf-hub:IDEA-Research/grounding-dino-tiny",
-    "grounding-dino-base": "hf-hub:IDEA-Research/grounding-dino-base",
-}
-"""Aliases of detection models for `detect`."""
-_NAME: Final = re.compile(r"owl-?v(it|2)|grounding-?dino")
-
-
-def is_detector_name(repository: str) -> bool:
-    """Return whether the name of a repository is that of a detection model."""
-    return _NAME.search(repository.casefold()) is not None
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from clipcli.core.encoder import ModelSpec
 from clipcli.core.files import close_to_others, is_file, make_private_folder
 from clipcli.core.optional_packages import require_torch
 from clipcli.engines.detector_files import (
-    DETECTOR_ALIASES,
     DETECTOR_CONFIG,
-    is_detector_name,
     kind_of,
     resolve_detector,
 )
+from clipcli.engines.detector_names import DETECTOR_ALIASES, is_detector_name
 from clipcli.engines.openclip_registry import check_name, repository
 from clipcli.engines.registry import AUTO, SOURCE_ENGINE
 from clipcli.errors import ModelError, OutputError, UsageError

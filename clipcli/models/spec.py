@@ -14,7 +14,7 @@ from clipcli.core.encoder import ModelSpec
 from clipcli.core.files import is_file, is_folder
 from clipcli.core.optional_packages import has_packages
 from clipcli.core.redaction import redact_url
-from clipcli.engines.detector_files import DETECTOR_ALIASES, is_detector_name
+from clipcli.engines.detector_names import DETECTOR_ALIASES, is_detector_name
 from clipcli.engines.openclip_registry import architectures, first_tag, tag_of_repository
 from clipcli.engines.registry import AUTO, ENGINES
 from clipcli.errors import UnknownModelError, UsageError, did_you_mean

@@ -12,7 +12,7 @@ from clipcli.core.decode import parse_json
 from clipcli.core.files import read_bytes, sha256_of
 from clipcli.core.optional_packages import has_packages, install_command
 from clipcli.engines import openclip_registry
-from clipcli.engines.detector_files import DETECTOR_ALIASES, is_detector_name
+from clipcli.engines.detector_names import DETECTOR_ALIASES, is_detector_name
 from clipcli.engines.registry import SOURCE_ENGINE
 from clipcli.errors import ImageError, InputsError, ModelError, UsageError
 from clipcli.hub import local_files
