@@ -903,7 +903,8 @@ def kept(folder: Path, model: str) -> list[str]:
     "edits",
     [
         ("sharp", "resize200"), ("resize200",), ("border5",), ("border12", "resize50"), ("resize150", "q30"),
-        ("noise", "bright130", "saturated"), ("bright130", "q75"), ("screen", "border12", "border5", "noise", "corner10", "turn1"),
+        ("noise", "bright130", "saturated"), ("bright130", "q75"),
+        ("screen", "border12", "border5", "noise", "corner10", "turn1"),
     ],
 )  # fmt: skip
 def test_what_is_real_is_kept(tmp_path, random_model, photo_like, edits):

@@ -44,7 +44,7 @@ _BATCH: Final = 1024
 _PAIRS_PER_BATCH: Final = 128
 _SKETCH_PIXELS: Final = 160
 """Least side in pixels of the picture that a sketch is made from, if the file has them."""
-_RULES_VERSION: Final = 7
+_RULES_VERSION: Final = 8
 """Part of the cache key of verdicts: raise it whenever a verdict may change."""
 _DIGEST_BYTES: Final = 32
 _SECONDS_PER_CALL: Final = {"sketch": 0.0015, "signature": 0.005, "compare": 0.01, "detail": 0.008, "digest": 0.002}

@@ -33,6 +33,8 @@ _BEGIN: Final = 0.5
 _BEGINNINGS: Final = 3
 _BETTER: Final = 0.01
 """By how much a later beginning must correlate better: whole pictures come first."""
+_ONE_SHADE: Final = 16
+"""Grey values by which the corners of one plain border may differ."""
 _FITS: Final = 0.6
 """Correlation at 64 × 64 after moving, below which it is not worth a closer look."""
 _TOGETHER: Final = 1 << 17
@@ -82,7 +84,7 @@ def align(pairs: Sequence[SheetPair]) -> list[AlignedPair | None]:
     frames = []
     for number, (pair, best) in enumerate(zip(pairs, _best_beginnings(pairs), strict=True)):
         if best is not None and best.value >= _FITS:
-            mine, its, motion = _widened(best.mine, best.its, best.motion)
+            mine, its, motion = _widened(best.mine, best.its, best.motion, _inside_borders(*pair))
             frames.append(_Frames(number, mine, its, motion, _side(*pair, mine, its)))
     for some in _batches(frames):
         for one, aligned in zip(some, _closely(pairs, some), strict=True):
@@ -174,10 +176,20 @@ def _shared(mine: Stretch, its: Stretch, covered: Mask, motion: Motion) -> tuple
     )
 
 
-def _widened(mine: Stretch, its: Stretch, motion: Motion) -> tuple[Stretch, Stretch, Motion]:
+def _inside_borders(one: Sheet, other: Sheet) -> tuple[Stretch, Stretch] | None:
+    """Return what lies in the plain borders of both, where these are of two shades."""
+    shades = int(one.grey[0, 0]), int(other.grey[0, 0])
+    if min(len(one.stretches), len(other.stretches)) < 2 or abs(shades[0] - shades[1]) <= _ONE_SHADE:  # noqa: PLR2004
+        return None
+    return one.stretches[1], other.stretches[1]
+
+
+def _widened(
+    mine: Stretch, its: Stretch, motion: Motion, contents: tuple[Stretch, Stretch] | None
+) -> tuple[Stretch, Stretch, Motion]:
     """Return the frames as large as both pictures go, so that nothing hides in what a window leaves out.
 
-    The turn stays.
+    Where borders of two shades are around `contents` they go no further than what either holds. The turn stays.
     """
     frames: list[tuple[float, float, float, float]] = []
     for axis, low in ((1, 2), (0, 0)):
@@ -186,6 +198,10 @@ def _widened(mine: Stretch, its: Stretch, motion: Motion) -> tuple[Stretch, Stre
         scale = float(motion[middle, middle]) * (last - first) / (stop - start)
         shift = (first + last) / 2 + float(motion[middle, 2]) * (last - first) - scale * (start + stop) / 2
         near, far = max(0.0, -shift / scale), min(1.0, (1 - shift) / scale)
+        if contents is not None:
+            (low_edge, high_edge), ends = contents[0][low : low + 2], contents[1][low : low + 2]
+            near = max(near, min(low_edge, (ends[0] - shift) / scale))
+            far = min(far, max(high_edge, (ends[1] - shift) / scale))
         frames.append((near, far, scale * near + shift, scale * far + shift))
     columns, rows = frames
     if min(columns[1] - columns[0], rows[1] - rows[0]) < 0.05:  # noqa: PLR2004 - hardly anything

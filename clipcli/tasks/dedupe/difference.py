@@ -44,6 +44,8 @@ _SAMPLES: Final = 96
 _COLOUR_NOISE: Final = 7.0
 _COLOUR_OF_CONTRAST: Final = 0.2
 _COLOUR_FLOOR: Final = 2.0
+_COLOUR_CLIPPED: Final = 20.0
+"""Colour values that are noise where tones of one picture were cut off and those of the other were not."""
 _COLOUR_SIDE: Final = 32
 _COLOUR_CELL: Final = 2
 _GREY: Final = 4.0
@@ -102,7 +104,9 @@ def colour_difference(one: Sheet, other: Sheet, pair: AlignedPair) -> float:
     light = np.asarray(light / max(1, len(pair.first) // _COLOUR_SIDE) ** 2, np.float32)
     if light.shape != mine.shape[1:]:
         light = np.zeros_like(mine[0])
-    return min(_colour_rest(mine, its, light), _colour_rest(its, mine, light))
+    clipped = [sheet.clipped(frame, _COLOUR_SIDE) for sheet, frame in zip((one, other), pair.frames, strict=True)]
+    noise = (_COLOUR_CLIPPED * (clipped[0] - move(clipped[1], pair.motion)[0])) ** 2
+    return min(_colour_rest(mine, its, light, noise), _colour_rest(its, mine, light, noise))
 
 
 def _explained(wanted: Grey, given: Grey, covered: Mask, noise: Grey, *, limit: float, rim: int) -> Difference:
@@ -173,7 +177,7 @@ def _predict(wanted: Grey, given: Grey, covered: Mask) -> tuple[Grey, float]:
     return np.clip(predicted, 0, 255), float(found[1] / 64 + found[2] * middle / 64**2)
 
 
-def _colour_rest(wanted: Grey, given: Grey, light: Grey) -> float:
+def _colour_rest(wanted: Grey, given: Grey, light: Grey, noise: Grey) -> float:
     """Return the largest block of `wanted` that is not `given` with another saturation and white balance."""
     tint = ((light - light.mean()) / 64).ravel()
     mine, its = (np.asarray(colours, np.float64).reshape(2, -1) for colours in (wanted, given))
@@ -190,11 +194,13 @@ def _colour_rest(wanted: Grey, given: Grey, light: Grey) -> float:
         size = np.sqrt((left**2).sum(axis=0))
         weights = 1 / (1 + (size / (_COLOUR_NOISE + 2.5 * quantile(size))) ** 2)
     colours = np.concatenate([wanted, given])
-    planes = np.concatenate([left.reshape(wanted.shape), colours**2, colours])
+    planes = np.concatenate([left.reshape(wanted.shape), colours**2, colours, noise[None]])
     pooled = _pooled(_cells(np.asarray(planes, np.float32), _COLOUR_CELL)) / 16
-    spread = (pooled[2:6] - pooled[6:] ** 2).sum(axis=0) / 2
-    values = (pooled[:2] ** 2).sum(axis=0) / (_COLOUR_NOISE**2 + _COLOUR_OF_CONTRAST * np.maximum(spread, 0))
-    return float(values.max()) / min(max(quantile(values), 1), _COLOUR_FLOOR)
+    spread = (pooled[2:6] - pooled[6:10] ** 2).sum(axis=0) / 2
+    expected = _COLOUR_NOISE**2 + _COLOUR_OF_CONTRAST * np.maximum(spread, 0)
+    rest = (pooled[:2] ** 2).sum(axis=0)
+    floor = min(max(quantile(rest / expected), 1), _COLOUR_FLOOR)
+    return float((rest / (expected + pooled[10])).max()) / floor
 
 
 def _cells(values: Grey, cell: int) -> Grey:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from dedupe_pictures import CHANGES, EDITS, TEMPLATES, family, font, scene
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageEnhance
 
 from clipcli.tasks.dedupe.likeness import compare, sign
 
@@ -46,11 +46,36 @@ def test_a_copy_is_near_in_either_order(edit, photo, signed):
     assert compare(edited, signed).verdict == "near"
 
 
+@pytest.mark.parametrize(("one", "other"), [("border12", "border5"), ("border2", "border12")])
+def test_copies_with_borders_of_two_shades_are_near(one, other, photo):
+    first, second = sign(EDITS[one](photo)), sign(EDITS[other](photo))
+    assert compare(first, second).verdict == "near"
+    assert compare(second, first).verdict == "near"
+
+
+@pytest.mark.parametrize("kind", ["forms", "tickets", "slides"])
+def test_borders_of_two_shades_hide_no_difference(kind):
+    first, second = family(kind, 3, 2)
+    assert compare(sign(EDITS["border12"](first)), sign(EDITS["border5"](second))).verdict != "near"
+
+
 @pytest.mark.parametrize("edit", ["crop3", "crop6", "corner10", "turn1", "border2"])
 def test_a_thing_on_plain_ground_that_reaches_the_edge_can_be_cropped(edit, thing):
     whole, cut = sign(thing), sign(EDITS[edit](thing))
     assert compare(whole, cut).verdict == "near"
     assert compare(cut, whole).verdict == "near"
+
+
+def test_colours_whose_tones_were_cut_off_are_a_copy_and_other_colours_are_not():
+    own = np.random.default_rng(5)
+    photo = ImageEnhance.Color(scene(own, (400, 300))).enhance(1.5)
+    bright = ImageEnhance.Brightness(photo).enhance(1.8)
+    assert compare(sign(photo), sign(bright)).verdict == "near"
+    shirt = bright.copy()
+    shirt.paste((255, 40, 40), (120, 90, 280, 210))
+    other = bright.copy()
+    other.paste((40, 120, 255), (120, 90, 280, 210))
+    assert compare(sign(shirt), sign(other)).verdict != "near"
 
 
 @pytest.mark.parametrize("edit", ["crop3", "turn1", "border2"])
