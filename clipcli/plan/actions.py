@@ -285,8 +285,11 @@ class Move:
         return True
 
     def target_of(self, row: PlanRow) -> tuple[str, tuple[str, ...]]:
-        """Return a free path in the folder, and the folders to create."""
-        return self._free_names.of(os.path.relpath(row.path, row.root))
+        """Return a free path in the folder, and the folders to create. Raises OSError if it is the file's own path."""
+        below = os.path.relpath(row.path, row.root)
+        if os.path.join(self.folder, below) == row.path:
+            raise OSError(errno.EEXIST, f"it is in {self.folder} already")
+        return self._free_names.of(below)
 
     def act(self, step: Step) -> None:
         """Make the target folders, quarantine the file, check it once more, and move it."""

@@ -80,6 +80,14 @@ def test_a_plan_may_be_edited_with_tools_that_have_only_doubles(tree, plan, read
     assert snapshot(tree) == before
 
 
+def test_files_are_not_renamed_in_their_own_folder(tree, plan):
+    before = snapshot(tree)
+    result = apply(plan, f"move:{tree}")
+    assert states(result) == {"b.png": "failed", "c.png": "failed"}
+    assert {row["reason"] for row in result.rows} == {f"it is in {tree} already"}
+    assert snapshot(tree) == before
+
+
 def test_a_keeper_on_the_web_protects_its_copies_and_says_why(tree, plan):
     before, url = snapshot(tree), "https://shop.example/a.png"
     change(plan, 0, image=url, path=url, keeper=url, root="")
