@@ -155,8 +155,8 @@ def test_given_labels_make_the_others_none_of_these(calibrate):
         (("-l", "disc,circle"), 4, "made for other labels: no threshold for circle; without square"),
         (("-l", "disc,square", "-p", "plain"), 4, "made with the prompts photo, not with plain"),
         (("-l", "disc,square", "--multi-label"), 2, "made without --multi-label"),
-        (("-l", "disc,square", "--threshold", "0.5"), 2, "--thresholds goes without"),
-        (("-l", "disc,square", "--similarity"), 2, "--thresholds goes without"),
+        (("-l", "disc,square", "--threshold", "0.5"), 2, "--thresholds does not go together with"),
+        (("-l", "disc,square", "--similarity"), 2, "--thresholds does not go together with"),
     ],
 )
 def test_other_labels_prompts_and_answers_are_refused(thresholds, classify, arguments, code, message):
