@@ -13,6 +13,8 @@ SVG: Final = "an SVG drawing; convert it to PNG first: pip install cairosvg; cai
 EPS_IS_A_PROGRAM: Final = "an EPS file is a program; convert it to an image first"
 """Pillow would run it with Ghostscript, without a time limit."""
 
+VIDEO: Final = "a video, not an image; take frames from it first: ffmpeg -i video.mp4 -vf fps=1 frame-%04d.png"
+
 _BEGINNINGS: Final = (
     (b"version https://git-lfs", "a Git LFS pointer, not an image: fetch the file itself with `git lfs pull`"),
     (b"%pdf-", "a PDF document, not an image"),
@@ -23,6 +25,8 @@ _BEGINNINGS: Final = (
     (b"<svg", SVG),
     (b"<!doctype svg", SVG),
     (b"\x1f\x8b", "a gzip file (perhaps an SVGZ drawing), not an image"),
+    (b"pk\x03\x04", "a ZIP archive, not an image; unpack it first"),
+    (b"\x1ae\xdf\xa3", VIDEO),  # Matroska and WebM, in lower case
 )
 _JPEG_XL: Final = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 """First bytes of a bare codestream and of a container."""
@@ -30,6 +34,10 @@ _HEIF_BRANDS: Final = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"heif")
 )
 _AVIF_BRANDS: Final = frozenset((b"avif", b"avis"))
+_VIDEO_BRANDS: Final = frozenset(
+    (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"dash", b"3gp4")
+)
+"""Major brands of MP4 and QuickTime files."""
 _CUT_SHORT: Final = ("truncat", "not enough image data", "not enough data", "unexpected end")
 _LONGEST_DETAIL: Final = 120
 
@@ -58,6 +66,9 @@ def needs_package(kind: str, extra: Extra) -> str:
 
 def unidentified(data: bytes) -> str:
     """Return the message for a file that no decoder accepts, with its real type if the first bytes show it."""
+    is_mp4 = data[4:8] == b"ftyp" and data[8:12] in _VIDEO_BRANDS
+    if is_mp4 or (data.startswith(b"RIFF") and data[8:12] == b"AVI "):
+        return VIDEO
     start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<?xml", b"<!--")) and b"<svg" in start:
         start = b"<svg"

@@ -160,6 +160,11 @@ def test_a_truncated_photo_is_called_truncated():
         (b"\n <!DOCTYPE html><html>404", "an HTML page, not an image (a download that failed?)"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg xmlns='x'/>", messages.SVG),
         (b"%PDF-1.7\n", "a PDF document, not an image"),
+        (b"PK\x03\x04\x14\0", "a ZIP archive, not an image; unpack it first"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41", messages.VIDEO),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", messages.VIDEO),
+        (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81", messages.VIDEO),
+        (b"RIFF\x24\0\0\0AVI LIST", messages.VIDEO),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
             "a Git LFS pointer, not an image: fetch the file itself with `git lfs pull`",
