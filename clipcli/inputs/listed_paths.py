@@ -120,6 +120,9 @@ def _split(blocks: Iterable[bytes], source: str, *, null: bool) -> Iterator[str]
             raise InputsError(
                 f"{redact(source)}: the paths are separated by NUL bytes", hint="add -0 to read such a list"
             )
+        if not null and raw.startswith(b'{"'):
+            hint = "write them to a file first: -o rows.jsonl, or embed -o vectors.npy"
+            raise InputsError(f"{redact(source)}: JSON objects, not paths", hint=hint)
         piece = raw if null else raw.removesuffix(b"\r")
         if piece:
             yield os.fsdecode(piece)

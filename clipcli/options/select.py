@@ -19,7 +19,7 @@ class RowOptions:
         list[str] | None,
         typer.Argument(
             metavar="ROWS",
-            help="Rows of another command: .jsonl, .csv, .tsv or .parquet. - reads JSON Lines from stdin.",
+            help="Rows of another command: .jsonl, .json, .csv, .tsv or .parquet. - reads JSON Lines from stdin.",
             show_default=False,
         ),
     ] = None

@@ -171,3 +171,26 @@ def test_an_output_may_replace_an_earlier_one(place: Path):
     for _ in range(2):
         assert run("classify", ".", "-l", "rows.csv,b", "--exclude", "rows.csv", "-o", "rows.csv").code == 0
     assert (place / "rows.csv").read_text(encoding="utf-8").startswith("image,label,score")
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "csv", "tsv"])
+def test_select_reads_every_format_that_rows_are_written_in(place: Path, suffix: str):
+    assert run("classify", "img", "-l", "red,blue", "-o", f"rows.{suffix}").code == 0
+    chosen = run("select", f"rows.{suffix}", "--min-score", "0", "--paths")
+    assert chosen.lines == [f"img/{colour}.png" for colour in ("blue", "green", "red")]
+    if suffix.startswith("json"):
+        piped = run("select", "-", "--min-score", "0", "--paths", stdin=(place / f"rows.{suffix}").read_bytes())
+        assert piped.lines == chosen.lines
+
+
+def test_an_array_in_one_line_or_in_many_says_how_to_make_lines(place: Path):
+    for text in ('[{"image": "a.png"}]', '[\n{\n"image":\n"a.png"\n}\n]'):
+        (place / "rows.json").write_text(text, encoding="utf-8")
+        assert_one_error(run("select", "rows.json", "--where", "1"), "jq -c '.[]'", code=4)
+
+
+@pytest.mark.parametrize("command", [["rank", "dog", "-"], ["classify", "-", "-l", "a,b"], ["embed", "-"]])
+def test_json_on_stdin_is_not_taken_for_paths(place: Path, command: list[str]):
+    assert place
+    result = run(*command, "-q", stdin=b'{"image": "img/red.png", "embedding": [0.5]}\n')
+    assert_one_error(result, "standard input: JSON objects, not paths", code=4)

@@ -172,7 +172,7 @@ def read_records(stream: IO[bytes], path: str, shown: str) -> tuple[Sequence[str
         InputsError: it is not a table.
         OSError, ValueError, ImageError: it cannot be read.
     """
-    if has_suffix(path, _JSON_LINES):
+    if has_suffix(path, (*_JSON_LINES, ".json")):
         return _json_lines(stream, shown)
     return _delimited(stream, shown, "\t" if has_suffix(path, (".tsv",)) else ",")
 
@@ -221,9 +221,8 @@ def _json_lines(stream: IO[bytes], table_name: str) -> tuple[Sequence[str], Iter
         if len(before) == _TRIED_LINES:
             break
     problem = before[0].problem if before else "it is empty"
-    raise InputsError(
-        f"{table_name}: not a table of JSON Lines ({problem})", hint='one object per line: {"image": …, …}'
-    )
+    hint = """one object per line: {"image": …, …}; of an array: jq -c '.[]' FILE > NEW.jsonl"""
+    raise InputsError(f"{table_name}: not a table of JSON Lines ({problem})", hint=hint)
 
 
 _TRIED_LINES: Final = 100
@@ -233,8 +232,9 @@ _TRIED_LINES: Final = 100
 def _json_rows(stream: IO[bytes]) -> Iterator[TableRecord]:
     lines: Iterable[bytes] = read_lines(stream, _LONGEST)
     for number, line in enumerate(lines):
-        plain = line if number else line.removeprefix(BOM_UTF8)
-        if not plain.strip():
+        # Also the array of `--format json`, which has a row on each line.
+        plain = (line if number else line.removeprefix(BOM_UTF8)).strip().removesuffix(b",")
+        if plain in {b"", b"[", b"]", b"[]"}:
             continue
         try:
             record = parse_json(plain)
