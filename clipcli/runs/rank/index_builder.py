@@ -88,10 +88,10 @@ def build(file: VectorFile, folder: str, enough: float, advance: Callable[[int],
             made = Path(part) / "index"
             made.mkdir()
             cells, cell_of = _write_arrays(file, made, advance)
-            spread, *setting = _tune(cells, cell_of, file, enough)
+            setting = _tune(cells, cell_of, file, enough)
             info = IndexInfo(
                 file.model, file.fingerprint, file.kind, file.dim, len(file), os.path.relpath(file.path, folder),
-                source.st_size, source.st_mtime_ns, len(cells.centres), *setting, spread=spread,
+                source.st_size, source.st_mtime_ns, len(cells.centres), *setting,
                 pixels=file.info.pixels, decoding=file.info.decoding,
             )  # fmt: skip
             _write_names(file.names, made / NAMES)
@@ -275,8 +275,8 @@ class _Wanted:
         return round(min((float(is_hit[group].mean()) for group in groups if group.any()), default=1.0), 4)
 
 
-def _tune(cells: InvertedFile, cell_of: Cells, file: VectorFile, enough: float) -> tuple[float, int, int, float]:
-    """Return the spread, and the cells and candidates per query that take least work for a recall; and this recall.
+def _tune(cells: InvertedFile, cell_of: Cells, file: VectorFile, enough: float) -> tuple[int, int, float, float]:
+    """Return the cells and candidates per query that take least work for a recall, this recall, and the spread.
 
     What is lost is lost by cells that are not opened or by estimates that are off; how much by which is chosen as well.
     """
@@ -290,7 +290,7 @@ def _tune(cells: InvertedFile, cell_of: Cells, file: VectorFile, enough: float) 
     candidates = [max(_FEWEST_CANDIDATES, wanted.needed(ranks, loss)) for ranks in row_ranks]
     best = min(range(len(probes)), key=lambda n: work[n] + _ROWS_PER_CANDIDATE * candidates[n])
     recall = wanted.recall(row_ranks[best] < candidates[best])
-    return spread, probes[best], min(candidates[best], len(file)), recall
+    return probes[best], min(candidates[best], len(file)), recall, spread
 
 
 def _queries(file: VectorFile) -> tuple[Vectors, Rows]:
