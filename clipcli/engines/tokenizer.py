@@ -95,7 +95,7 @@ class Tokenizer:
         ids: list[int] = self._spelt_out(cleaned) if is_spelt else self._raw.encode(cleaned).ids
         start = len(self._raw.encode("").ids) - len(self._spec.end_ids)
         inner = ids[start : len(ids) - len(self._spec.end_ids)]
-        return [(index, decoder.decode([self._raw.id_to_token(index)]).replace("</w>", " ")) for index in inner]
+        return [(index, decoder.decode([self._raw.id_to_token(index) or ""]).replace("</w>", " ")) for index in inner]
 
     def _spelt_out(self, text: str) -> list[int]:
         """Return the ids of a text that spells special tokens such as `<end_of_text>`, which open_clip recognises."""
