@@ -73,7 +73,7 @@ def group(
     leader = np.full(rows, -1, np.int64)
     gatherer = None if search is None else _Gatherer(leader, candidates, verify, search)
     not_compared, prepared = 0, 0
-    for place, row in enumerate(order.tolist()):
+    for position, row in enumerate(order.tolist()):
         advance(1)
         if leader[row] >= 0:
             continue
@@ -83,8 +83,8 @@ def group(
             free = others[leader[others] < 0]
             leader[free[verify(row, free)] if len(free) else free] = row
             continue
-        if place >= prepared:
-            prepared = gatherer.look_ahead(order, place)
+        if position >= prepared:
+            prepared = gatherer.look_ahead(order, position)
         not_compared += gatherer.gather(row)
     alone = leader < 0
     leader[alone] = np.flatnonzero(alone)
@@ -104,34 +104,36 @@ class _Gatherer:
     def free(self, row: int) -> list[int]:
         """Return the candidates of a row that no leader has."""
         others = self.candidates(row)
-        return others[self.leader[others] < 0].tolist()
+        free: list[int] = others[self.leader[others] < 0].tolist()
+        return free
 
     def gather(self, row: int) -> int:
-        """Find the members of one leader; the number of candidates that it was not compared with."""
-        one = _Gathering(row, self)
-        while len(one.due):
-            one.take(self.verify(row, one.due))
-        return one.not_compared
+        """Set `leader` for the members of one leader; return how many candidates were skipped."""
+        gathering = _Gathering(row, self)
+        while len(gathering.due):
+            gathering.take(self.verify(row, gathering.due))
+        return gathering.not_compared
 
-    def look_ahead(self, order: Indices, place: int) -> int:
-        """Try out what the next leaders will gather; the place up to which leaders were looked for.
+    def look_ahead(self, order: Indices, position: int) -> int:
+        """Try out what the next leaders will gather, to compare their pairs together; `leader` stays as it is.
 
-        Nothing is decided here: `leader` is left as it was.
+        Returns:
+            The position in `order` that this reached.
         """
         if self.search.prepare is None:
             return len(order)
-        stop = min(place + _LEADERS_AHEAD, len(order))
-        pending = [row for row in order[place:stop].tolist() if self.leader[row] < 0]
+        stop = min(position + _LEADERS_AHEAD, len(order))
+        pending = [row for row in order[position:stop].tolist() if self.leader[row] < 0]
         tried: list[_Gathering] = []
         while pending:
             touched, ahead, later = set[int](), list[_Gathering](), list[int]()
             for row in pending:
-                some = self.free(row)
-                if touched.isdisjoint([row, *some]):
+                free = self.free(row)
+                if touched.isdisjoint([row, *free]):
                     ahead.append(_Gathering(row, self))
                 else:
                     later.append(row)  # most likely a member of a leader before it
-                touched.update(some, [row])
+                touched.update(free, [row])
             self._gather_together(ahead)
             tried += ahead
             pending = [row for row in later if self.leader[row] < 0]
@@ -179,8 +181,8 @@ class _Gathering:
                 return np.zeros(0, np.int64)
             self._open(self.members[self._source])
             self._source += 1
-        some, self._fresh = self._fresh[: self._size], self._fresh[self._size :]
-        return np.array(some, np.int64)
+        batch, self._fresh = self._fresh[: self._size], self._fresh[self._size :]
+        return np.array(batch, np.int64)
 
     def _open(self, source: int) -> None:
         self._fresh, self._size = [], _FIRST

@@ -81,9 +81,8 @@ def _fit(first: Grey, second: Grey, motion: Motion, steps: int) -> Fits:
     going = best.value <= 1 - WORTH  # nothing can be that much better
     for _ in range(steps):
         if not going.all():
-            alive, first, second, motion, moved, covered = (
-                values[going] for values in (alive, first, second, motion, moved, covered)
-            )
+            alive, motion, covered = alive[going], motion[going], covered[going]
+            first, second, moved = (values[going] for values in (first, second, moved))
             lit = _Lit(*(values[going] for values in lit)) if lit is not None else None
         if not len(alive):
             break
@@ -140,13 +139,13 @@ def correlation(one: Grey, other: Grey, covered: Mask) -> float:
 def correlations(one: Grey, other: Grey, covered: Mask, size: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """(n,) `correlation` of each of (n, side, side), but for its rounding; `size` are the covered of each."""
     count = len(one)
-    shown, first, second = (values.reshape(count, -1) for values in (covered, one, other))
-    weights, many = shown.astype(np.float32), np.maximum(size, 1).astype(np.float32)
-    first, second = (values - (_dot(values, weights) / many)[:, None] for values in (first, second))
+    weights, many = covered.reshape(count, -1).astype(np.float32), np.maximum(size, 1).astype(np.float32)
+    flat = (values.reshape(count, -1) for values in (one, other))
+    first, second = (values - (_dot(values, weights) / many)[:, None] for values in flat)
     first *= weights
     second *= weights
     scale = np.sqrt(_dot(first, first) * _dot(second, second)).astype(np.float64)
-    varied = (scale > _CONSTANT) & (size >= shown.shape[1] // 4)
+    varied = (scale > _CONSTANT) & (size >= weights.shape[1] // 4)
     return np.where(varied, _dot(first, second) / np.where(varied, scale, 1.0), 0.0)
 
 
@@ -217,12 +216,12 @@ def _step(
     trace = np.trace(matrix, axis1=1, axis2=2)
     matrix.reshape(count, 64)[:, ::9] += (1e-5 * trace / 8 + 1e-6)[:, None]
     solved = np.linalg.solve(matrix, wanted[..., None])[..., 0]
-    gains = np.maximum(0.2, solved[:, 6] / 64)
+    gains: Motion = np.maximum(0.2, solved[:, 6] / 64)
     scale = np.array([1, 1, 1 / 8, 1, 1, 1 / 8]) / (gains * side)[:, None]
     delta = np.clip(solved[:, :6] * scale, -0.05, 0.05).reshape(count, 2, 3)
     changed = motion[:, :, :2] @ (np.eye(2, 3) + delta)
     changed[:, :, 2] += motion[:, :, 2]
-    return changed, _Lit(gains, solved[:, 7]), np.abs(delta).max(axis=(1, 2))
+    return changed, _Lit(gains, np.asarray(solved[:, 7], np.float64)), np.abs(delta).max(axis=(1, 2))
 
 
 def _normal_equations(first: Grey, moved: Grey, weights: Grey) -> tuple[Motion, Motion]:
