@@ -35,7 +35,7 @@ from clipcli.images.thumbnails import COMPARED, glance, laid_on
 from clipcli.tasks.dedupe.detail import measure
 from clipcli.tasks.dedupe.keep import FileFacts, parse_rules, rank
 from clipcli.tasks.dedupe.likeness import compare, sign
-from clipcli.tasks.dedupe.originals import distances_from_typical, standings
+from clipcli.tasks.dedupe.originals import detail_losses, distances_from_typical
 from clipcli.tasks.dedupe.sheets import is_coloured
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def facts_of(path: Path) -> tuple[FileFacts, Detail]:
 def kept_of(copies: Sequence[tuple[FileFacts, Detail]]) -> int:
     """Return the number of the one that stays of a group of copies, by the default rules."""
     details = [detail for _, detail in copies]
-    losses = standings(details)
+    losses = detail_losses(details)
     typical = distances_from_typical(details, losses)
     files = [replace(facts, detail_loss=losses[n], atypical=typical[n]) for n, (facts, _) in enumerate(copies)]
     return rank(files, parse_rules(None))[0]

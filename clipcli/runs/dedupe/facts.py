@@ -44,7 +44,7 @@ class Facts:
     drawn: float
     """The flat share of the picture: near 0 for a photo."""
     sketch: npt.NDArray[np.uint8]
-    """(stretches, 32, 32), see `sketch_of`."""
+    """(regions, 32, 32), see `sketch_of`."""
 
     @property
     def size(self) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from clipcli.runs.dedupe.image_files import Content
 from clipcli.tasks.dedupe.clusters import Grouping, Search, group
 from clipcli.tasks.dedupe.keep import FileFacts, rank
 from clipcli.tasks.dedupe.levels import includes
-from clipcli.tasks.dedupe.originals import distances_from_typical, standings
+from clipcli.tasks.dedupe.originals import detail_losses, distances_from_typical
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -277,7 +277,7 @@ class Grouper:
         details = [detail for detail in map(computed.get, compared) if detail is not None]
         if not 1 < len(details) == len(compared):
             return
-        losses = standings(details)
+        losses = detail_losses(details)
         found = list(zip(losses, distances_from_typical(details, losses), strict=True))
         found += [max(found)] * (len(numbers) - len(found))
         self._detail.update(zip(numbers, found, strict=True))

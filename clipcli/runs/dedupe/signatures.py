@@ -75,7 +75,7 @@ class ImageSignature:
     def nbytes(self) -> int:
         """Return the size in memory in bytes."""
         sheets = [signature.sheet for signature in self.signatures]
-        return sum(sheet.grey.nbytes + sheet.colour.nbytes + sheet.looks.nbytes for sheet in sheets)
+        return sum(sheet.grey.nbytes + sheet.colour.nbytes + sheet.descriptors.nbytes for sheet in sheets)
 
 
 @dataclass

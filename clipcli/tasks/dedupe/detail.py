@@ -1,4 +1,4 @@
-"""What a picture holds at full size, as far as it tells an original from its copies (`originals`)."""
+"""Measure the detail of a picture at full size, by which an original is told from its edits (`originals`)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 BANDS: Final = 20
 SIDE: Final = 512
-"""Columns, at most, whose sharpness is looked at for a beat."""
+"""Most columns (or rows) whose sharpness is searched for a period."""
 SHADES: Final = 128
 _SMALLEST: Final = 16
 _TONE: Final = 20.0
-"""Grey values that are as much as a power of ten."""
+"""Grey values that count as much as a factor of ten in power."""
 _TONE_SIDE: Final = 32
 _FEWEST_COLUMNS: Final = 64
 _AROUND: Final = 16
@@ -37,32 +37,34 @@ _PACKED: Final = np.dtype([
 
 @dataclass(frozen=True)
 class Detail:
-    """The detail of a picture, and what editing leaves in it."""
+    """The detail of a picture, and the traces of editing in it."""
 
     power: npt.NDArray[np.float64]
-    """(20,) log10 of the power of the middle of its content, from the whole of it to single pixels."""
+    """(20,) log10 of the power of the middle of the content, from the lowest to the highest frequencies."""
     tone: npt.NDArray[np.float64]
-    """(4,) means of grey values, Cb and Cr in twenties, and log10 of how much the colours vary."""
+    """(4,) means of grey, Cb and Cr, divided by 20, and log10 of the variance of the colours."""
     compression: Compression
     content: tuple[int, int]
     """Height and width without plain borders, in pixels."""
     total: int
-    """Pixels with plain borders."""
+    """Number of pixels with plain borders."""
     corners: int
     """Largest difference of two grey values in the four corners, 0 to 255."""
     shades: npt.NDArray[np.uint8]
-    """(3, 128) of red, green and blue of the content, from the darkest to the lightest; as many pixels between each."""
+    """(3, 128) quantiles of red, green and blue of the content, from the darkest to the lightest."""
     beats: npt.NDArray[np.uint8]
-    """(2, 257) how strongly the sharpness of columns and of rows rises and falls about so many times in 512 pixels, in
-    eighths of what is usual at such frequencies."""
+    """(2, 257) strength of periodic sharpness of columns and of rows, by the number of periods in 512 pixels.
+
+    In eighths of the usual strength at such frequencies.
+    """
 
     @property
     def pixels(self) -> int:
-        """Pixels without plain borders."""
+        """Return the number of pixels without plain borders."""
         return self.content[0] * self.content[1]
 
     def pack(self) -> bytes:
-        """Return it for the cache."""
+        """Return the detail as bytes for the cache."""
         record = np.zeros((), _PACKED)
         for name in ("power", "tone", "content", "total", "corners", "shades", "beats"):
             record[name] = getattr(self, name)
@@ -71,7 +73,7 @@ class Detail:
 
     @classmethod
     def unpack(cls, data: bytes | None) -> Detail | None:
-        """Return what was packed; None for anything else."""
+        """Return the detail from the bytes of `pack`; None for other bytes."""
         if data is None or len(data) != _PACKED.itemsize:
             return None
         record = np.frombuffer(data, _PACKED)[0]
@@ -83,14 +85,14 @@ class Detail:
 
 
 def measure(picture: Image.Image, sheet: Sheet, steps: Sequence[int] | None = None) -> Detail:
-    """Return the detail of a picture.
+    """Measure the detail of a picture.
 
     Args:
-        picture: In RGB, at full size.
-        sheet: The sheet of it, which knows where it lies without plain borders.
-        steps: Of a JPEG file, the 64 steps of its brightness by rows; None for other files.
+        picture: The picture in RGB, at full size.
+        sheet: Its sheet, which has the region without plain borders.
+        steps: The 64 quantisation steps of brightness of a JPEG file, by rows; None for other files.
     """
-    top, bottom, left, right = sheet.stretches[-1]
+    top, bottom, left, right = sheet.regions[-1]
     upper, first = round(top * picture.height), round(left * picture.width)
     lower, last = max(round(bottom * picture.height), upper + 1), max(round(right * picture.width), first + 1)
     grey = np.asarray(picture.convert("L"), np.uint8)
@@ -102,26 +104,26 @@ def measure(picture: Image.Image, sheet: Sheet, steps: Sequence[int] | None = No
 
 
 def _power(part: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return the power of the middle of some grey values at each scale, (20,) log10."""
+    """Return (20,) log10 of the power of the middle of (height, width) grey values, by frequency."""
     side = min(SIDE, *part.shape) // 2 * 2
     if side < _SMALLEST:
         return np.full(BANDS, -3.0)
     low, first = (part.shape[0] - side) // 2, (part.shape[1] - side) // 2
     middle = part[low : low + side, first : first + side].astype(np.float32)
     window = np.hanning(side)[:, None] * np.hanning(side)[None, :]
-    found = np.abs(np.fft.rfft2((middle - middle.mean()) * window)) ** 2 / (window**2).sum()
+    power = np.abs(np.fft.rfft2((middle - middle.mean()) * window)) ** 2 / (window**2).sum()
     down = np.fft.fftfreq(side)[:, None] * 2
     across = np.fft.rfftfreq(side)[None, :] * 2
     band = np.minimum(np.hypot(down, across) * BANDS, BANDS).astype(np.int64).ravel()
-    sums = np.bincount(band, found.ravel(), BANDS + 1)[:BANDS]
+    sums = np.bincount(band, power.ravel(), BANDS + 1)[:BANDS]
     counts = np.maximum(np.bincount(band, minlength=BANDS + 1)[:BANDS], 1)
     return np.asarray(np.log10(sums / counts + 1e-3))
 
 
 def _beats(part: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return how strongly the sharpness of columns rises and falls, (257,) in eighths of what is usual.
+    """Return (257,) the strength of periodic sharpness of the columns, in eighths of the usual strength.
 
-    Where pixels were put between others, those between are softer (Gallagher, "Detection of Linear and Cubic
+    Interpolated pixels are softer than those from which they were computed (Gallagher, "Detection of Linear and Cubic
     Interpolation in JPEG Compressed Images", 2005).
     """
     count = min(part.shape[1], SIDE)
@@ -134,7 +136,8 @@ def _beats(part: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     power = np.abs(np.fft.rfft((bends - bends.mean()) * np.hanning(bends.size), SIDE))
     around = np.lib.stride_tricks.sliding_window_view(np.pad(power, _AROUND, mode="reflect"), 2 * _AROUND + 1)
     strength = np.pad(power / (np.median(around, axis=1) + 1e-9), (1, 2))
-    strength = np.lib.stride_tricks.sliding_window_view(strength, 4).max(axis=1)  # borders blur the sizes a little
+    # The size without borders is not exact, so the period is not either: look at neighbouring frequencies too.
+    strength = np.lib.stride_tricks.sliding_window_view(strength, 4).max(axis=1)
     return np.asarray(np.clip(8 * strength, 0, 255).astype(np.uint8))
 
 
@@ -145,15 +148,15 @@ def _corners(grey: npt.NDArray[np.uint8]) -> int:
 
 
 def _shades(picture: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return 128 shades of each colour that part its pixels evenly, (3, 128)."""
+    """Return (3, 128) quantiles of each colour."""
     counts = np.cumsum(np.array(picture.histogram()).reshape(3, 256), axis=1)
-    places = (np.arange(SHADES) + 0.5) / SHADES * counts[0, -1]
-    return np.stack([np.searchsorted(colour, places) for colour in counts]).astype(np.uint8)
+    positions = (np.arange(SHADES) + 0.5) / SHADES * counts[0, -1]
+    return np.stack([np.searchsorted(colour, positions) for colour in counts]).astype(np.uint8)
 
 
 def _tone(sheet: Sheet) -> npt.NDArray[np.float64]:
-    content = sheet.stretches[-1]
+    content = sheet.regions[-1]
     grey, colours = sheet.cut(content, _TONE_SIDE), sheet.colours(content, _TONE_SIDE)
     means = colours.mean(axis=(1, 2))
-    vary = float(((colours - means[:, None, None]) ** 2).mean())
-    return np.array([float(grey.mean()) / _TONE, *(means / _TONE), np.log10(vary + 1)])
+    variance = float(((colours - means[:, None, None]) ** 2).mean())
+    return np.array([float(grey.mean()) / _TONE, *(means / _TONE), np.log10(variance + 1)])

@@ -154,7 +154,7 @@ def _judge_all(pairs: Sequence[tuple[Sheet, Sheet]]) -> list[_Judgement]:
     for i, aligned in zip(others, align([pairs[i] for i in others]), strict=True):
         first, second = pairs[i]
         if aligned is None:
-            found[i] = "other", float(first.looks[0] @ second.looks[0]), 0.0
+            found[i] = "other", float(first.descriptors[0] @ second.descriptors[0]), 0.0
         else:
             found[i] = _judge(first, second, aligned)
     return [found[i] for i in range(len(pairs))]
@@ -179,7 +179,7 @@ def _judge(first: Sheet, second: Sheet, pair: AlignedPair) -> _Judgement:
 
 
 def _has_extra_content(first: Sheet, second: Sheet, pair: AlignedPair) -> bool:
-    margins = beside(first, pair.stretches[0]), beside(second, pair.stretches[1])
+    margins = beside(first, pair.regions[0]), beside(second, pair.regions[1])
     return "more" in margins or moved(first, second, pair)
 
 

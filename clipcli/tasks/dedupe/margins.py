@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from clipcli.tasks.dedupe.alignment import AlignedPair
-    from clipcli.tasks.dedupe.sheets import Sheet, Stretch
+    from clipcli.tasks.dedupe.sheets import Region, Sheet
 
     _Greys = npt.NDArray[np.uint8]
 
@@ -34,16 +34,16 @@ _PARTLY: Final = 0.2
 """The same for a bar that was added, whose words may be large."""
 _EDGE: Final = 5
 _BEGINS: Final = 0.9
-"""Share of a line beside the shared stretch that is ground where something else begins: a crop goes on there."""
+"""Share of a line beside the shared region that is ground where something else begins: a crop goes on there."""
 _GOES_ON: Final = 0.6
-"""Share of a line inside the shared stretch from which the ground of a margin goes on there."""
+"""Share of a line inside the shared region from which the ground of a margin goes on there."""
 _EVEN: Final = 2.0
 """Range in a cell of ground that no camera saw."""
 _INK_CELL: Final = 4
 _FAINT: Final = 20.0
 """Range in a cell of `_INK_CELL` pixels along which what is drawn goes on."""
 _TOUCHES: Final = 2
-"""Lines beside the stretch in which whatever is cut in two begins."""
+"""Lines beside the region in which whatever is cut in two begins."""
 _SPECK: Final = 2
 """Cells that something written covers at least."""
 _MOVED: Final = 0.1
@@ -53,9 +53,9 @@ _TINY: Final = 0.05
 _FILLS: Final = 0.9
 
 
-def beside(sheet: Sheet, stretch: Stretch) -> Beside:
-    """Return the worst of the four margins of a stretch."""
-    top, bottom, left, right = stretch
+def beside(sheet: Sheet, region: Region) -> Beside:
+    """Return the worst of the four margins of a region."""
+    top, bottom, left, right = region
     grey = sheet.grey
     rows, columns = grey.shape
     low, high = round(left * columns), round(right * columns)
@@ -76,26 +76,26 @@ def moved(one: Sheet, other: Sheet, pair: AlignedPair) -> bool:
     They do too if both have plain ground around the shared part and show it at different positions; pictures that are
     nearly all ground count as moved even if one could be a crop of the other.
     """
-    first, second = pair.stretches
+    first, second = pair.regions
     if min(area(first), area(second)) < _TINY:
         return True
     if max(abs(a - b) for a, b in zip(first, second, strict=True)) <= _MOVED:
         return False
-    if max(area(sheet.stretches[-1]) for sheet in (one, other)) < _TINY:
+    if max(area(sheet.regions[-1]) for sheet in (one, other)) < _TINY:
         return True
-    if any(_fills(stretch) for stretch in pair.stretches):
+    if any(_fills(region) for region in pair.regions):
         return False
-    small = min(area(stretch) for stretch in pair.stretches) < _LARGE
+    small = min(area(region) for region in pair.regions) < _LARGE
     return small or not (_holds(first, second) or _holds(second, first))
 
 
-def _fills(stretch: Stretch) -> bool:
-    top, bottom, left, right = stretch
+def _fills(region: Region) -> bool:
+    top, bottom, left, right = region
     return bottom - top >= _FILLS and right - left >= _FILLS
 
 
-def _holds(outer: Stretch, inner: Stretch) -> bool:
-    """Return whether the frame of the first, laid so that its stretch is the second's, holds the second's frame."""
+def _holds(outer: Region, inner: Region) -> bool:
+    """Return whether the frame of the first, laid so that its region is the second's, holds the second's frame."""
     for low, high, start, stop in ((*outer[:2], *inner[:2]), (*outer[2:], *inner[2:])):
         scale = (high - low) / max(stop - start, 1e-6)
         if low - scale * start < -0.02 or high + scale * (1 - stop) > 1.02:  # noqa: PLR2004 - a little
@@ -106,13 +106,13 @@ def _holds(outer: Stretch, inner: Stretch) -> bool:
 def _margin(share: float, part: _Greys, inside: _Greys, *, drawn: bool) -> Beside:
     """Return what one margin is.
 
-    A bar that was added begins where the ground of the stretch ends. On the same ground something was written if it
-    does not reach the stretch; what was cropped goes on there.
+    A bar that was added begins where the ground of the region ends. On the same ground something was written if it
+    does not reach the region; what was cropped goes on there.
 
     Args:
         share: Of the side.
-        part: (lines, length), its first line beside the stretch.
-        inside: (lines, length), the stretch, its first line beside the margin.
+        part: (lines, length), its first line beside the region.
+        inside: (lines, length), the region, its first line beside the margin.
         drawn: Whether the picture is a page, a screen or a chart.
     """
     if share < _THIN or not part.size:
@@ -134,7 +134,7 @@ def _margin(share: float, part: _Greys, inside: _Greys, *, drawn: bool) -> Besid
     even = np.where(np.abs(means - ground) <= _GROUND, ranges, np.inf)
     if added:
         return "more" if (even <= _GROUND).mean() >= _PARTLY else "crop"
-    drawn = drawn or _is_one_shade(inside)  # the stretch ends in a bar or a border itself
+    drawn = drawn or _is_one_shade(inside)  # the region ends in a bar or a border itself
     written = _is_written_on(part, ground, even, drawn=drawn) or _ends_in_a_bar(part, inside)
     return "more" if written else "crop"
 
@@ -180,7 +180,7 @@ def _most_ground(lines: _Greys, ground: float) -> float:
 
 
 def _stands_alone(part: _Greys, ground: float) -> bool:
-    """Return whether something in a margin does not reach the stretch: it was written there, not cut in two."""
+    """Return whether something in a margin does not reach the region: it was written there, not cut in two."""
     if min(part.shape) < _INK_CELL:
         return False
     means, ranges = _cells(part, _INK_CELL)

@@ -1,8 +1,8 @@
-"""Stacks of pictures of one size → the affine motions by which each second one lies on its first.
+"""Fit affine motions that move each second picture of a stack onto its first.
 
 Gauss-Newton steps on an affine motion with gain and offset (Lucas and Kanade, "An Iterative Image Registration
-Technique", 1981), with weights that let go of what differs. The pictures of a stack take each step together: at
-64 × 64 a call of numpy costs more than its arithmetic.
+Technique", 1981), with robust weights that ignore what differs. All pairs of a stack take each step together: at
+64 × 64 pixels, the overhead of a numpy call is larger than its arithmetic.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy.typing as npt
 from clipcli.tasks.dedupe.sheets import Grey, quantile
 
 Motion = npt.NDArray[np.float64]
-"""(2, 3) affine, in shares of the side from the middle: x' = m[0] · (x, y, 1); of a stack (n, 2, 3)."""
+"""(2, 3) or (n, 2, 3): affine, x' = m[0] · (x, y, 1), with the origin in the middle and the side as unit."""
 Mask = npt.NDArray[np.bool_]
 STILL: Final = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 WORTH: Final = 0.001
-"""By how much a step must correlate better to be taken."""
+"""Least gain in correlation for a step to be taken."""
 _AT_ONCE: Final = 1 << 15
-"""Pixels of a stack that take a step together: what a step needs stays in the cache of a core."""
+"""Pixels of a stack that are computed together, so that the arrays of a step stay in the cache of a core."""
 _COVERED: Final = 0.9
-"""Share of a picture that a motion may leave covered at no cost."""
+"""Share of covered pixels below which a motion is penalised."""
 _CONSTANT: Final = 1e-3
-"""Up to this scale of a correlation one of two pictures is of one shade."""
+"""Largest norm of a picture of one shade, after its mean is subtracted."""
 _EIGHTH: Final = np.array([1, 1, 1 / 8])
 """Scales of column, row and shift in the unknowns of a motion."""
 _SCALES: Final = np.outer(_EIGHTH, _EIGHTH)
@@ -37,37 +37,37 @@ _BELOW: Final = np.tril_indices(8, -1)
 
 
 class Fits(NamedTuple):
-    """The best motions of a stack, and what they make of it."""
+    """The best motions of a stack, and the pictures that they moved."""
 
     value: npt.NDArray[np.float64]
-    """(n,) correlation with the motion, less what it leaves uncovered."""
+    """(n,) correlation after the motion, less a penalty for pixels that it leaves uncovered."""
     motion: Motion
     moved: Grey
     """(n, side, side) the second pictures, moved."""
     covered: Mask
-    """(n, side, side) where the second ones have anything to show."""
+    """(n, side, side) True for pixels that lie inside the moved picture."""
 
 
-class _Lit(NamedTuple):
-    """The gain and the offset, (n,) each, by which the moved are as bright as the first."""
+class _Brightness(NamedTuple):
+    """The gains and offsets, (n,) each, that fit the moved pictures to the first."""
 
     gain: npt.NDArray[np.float64]
     offset: npt.NDArray[np.float64]
 
 
 def fit(first: Grey, second: Grey, motion: Motion, steps: int) -> Fits:
-    """Return better motions; the given ones where no step is better.
+    """Improve motions by Gauss-Newton steps; a motion that no step improves is returned as it is.
 
     Args:
         first: (n, side, side) grey values.
         second: The same shape.
-        motion: (n, 2, 3) where to begin.
-        steps: Gauss-Newton steps, at most.
+        motion: (n, 2, 3) the motions to start from.
+        steps: Largest number of steps.
     """
-    some = max(1, _AT_ONCE // first[0].size)
+    count = max(1, _AT_ONCE // first[0].size)
     parts = [
-        _fit(first[start : start + some], second[start : start + some], motion[start : start + some], steps)
-        for start in range(0, len(first), some)
+        _fit(first[start : start + count], second[start : start + count], motion[start : start + count], steps)
+        for start in range(0, len(first), count)
     ]
     return parts[0] if len(parts) == 1 else Fits(*map(np.concatenate, zip(*parts, strict=True)))
 
@@ -76,34 +76,35 @@ def _fit(first: Grey, second: Grey, motion: Motion, steps: int) -> Fits:
     moved, covered = move_all(second, motion)
     shown = _shown(covered)
     best = Fits(correlations(first, moved, covered, shown), motion.copy(), moved.copy(), covered.copy())
-    lit: _Lit | None = None
+    brightness: _Brightness | None = None
     alive = np.arange(len(first))
     going = best.value <= 1 - WORTH  # nothing can be that much better
     for _ in range(steps):
         if not going.all():
             alive, motion, covered = alive[going], motion[going], covered[going]
             first, second, moved = (values[going] for values in (first, second, moved))
-            lit = _Lit(*(values[going] for values in lit)) if lit is not None else None
+            brightness = _Brightness(*(values[going] for values in brightness)) if brightness is not None else None
         if not len(alive):
             break
-        motion, lit, size = _step(first, moved, covered, motion, lit)
+        motion, brightness, size = _step(first, moved, covered, motion, brightness)
         moved, covered = move_all(second, motion)
         shown = _shown(covered)
         value = correlations(first, moved, covered, shown) - np.maximum(0.0, _COVERED - shown / covered[0].size)
         better = value > best.value[alive] + WORTH
-        for kept, fresh in zip(best, (value, motion, moved, covered), strict=True):
-            kept[alive[better]] = fresh[better]
+        improved = alive[better]
+        best.value[improved], best.motion[improved] = value[better], motion[better]
+        best.moved[improved], best.covered[improved] = moved[better], covered[better]
         going = (size >= 0.02 / first.shape[1]) & (best.value[alive] <= 1 - WORTH)
     return best
 
 
 def uncovered(covered: Mask) -> float:
-    """Return what a motion costs, in correlation, that leaves more than a tenth uncovered."""
+    """Return the penalty, in correlation, of a motion that leaves more than a tenth uncovered."""
     return max(0.0, _COVERED - float(covered.mean()))
 
 
 def _shown(covered: Mask) -> npt.NDArray[np.int64]:
-    """(n,) how many are covered of each of (n, side, side)."""
+    """Return (n,) the number of covered pixels of each mask of (n, side, side)."""
     return np.array([np.count_nonzero(one) for one in covered])  # five times as fast as along axes
 
 
@@ -137,7 +138,14 @@ def correlation(one: Grey, other: Grey, covered: Mask) -> float:
 
 
 def correlations(one: Grey, other: Grey, covered: Mask, size: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """(n,) `correlation` of each of (n, side, side), but for its rounding; `size` are the covered of each."""
+    """Return (n,) the `correlation` of each pair, up to rounding.
+
+    Args:
+        one: (n, side, side) grey values.
+        other: The same shape.
+        covered: The same shape.
+        size: (n,) the number of covered pixels of each pair.
+    """
     count = len(one)
     weights, many = covered.reshape(count, -1).astype(np.float32), np.maximum(size, 1).astype(np.float32)
     flat = (values.reshape(count, -1) for values in (one, other))
@@ -150,13 +158,13 @@ def correlations(one: Grey, other: Grey, covered: Mask, size: npt.NDArray[np.int
 
 
 def move(values: Grey, motion: Motion) -> tuple[Grey, Mask]:
-    """Return the values (side, side) moved by a motion, between neighbours, and where there are any."""
+    """Return (side, side) values moved by a motion, interpolated linearly, and the mask of covered pixels."""
     moved, covered = move_all(values[None], motion[None])
     return moved[0], covered[0]
 
 
 def move_all(values: Grey, motion: Motion) -> tuple[Grey, Mask]:
-    """Return the values (n, side, side) moved by a motion each, between neighbours, and where there are any."""
+    """Return (n, side, side) values moved by one motion each, interpolated linearly, and masks of covered pixels."""
     still = (motion == STILL).all(axis=(1, 2))
     if still.all():
         return values, np.ones(values.shape, bool)
@@ -187,7 +195,7 @@ def move_all(values: Grey, motion: Motion) -> tuple[Grey, Mask]:
 
 
 def _between(one: Grey, other: Grey, share: Grey) -> Grey:
-    """Return values a `share` of the way from one to the other; both are used up."""
+    """Interpolate from `one` (share 0) to `other` (share 1); `other` is overwritten."""
     other -= one
     other *= share
     other += one
@@ -195,13 +203,13 @@ def _between(one: Grey, other: Grey, share: Grey) -> Grey:
 
 
 def _step(
-    first: Grey, moved: Grey, covered: Mask, motion: Motion, lit: _Lit | None
-) -> tuple[Motion, _Lit, npt.NDArray[np.float64]]:
-    """One step of Gauss-Newton: the motions, gains and offsets, and how far each went."""
+    first: Grey, moved: Grey, covered: Mask, motion: Motion, brightness: _Brightness | None
+) -> tuple[Motion, _Brightness, npt.NDArray[np.float64]]:
+    """Take one Gauss-Newton step; return the motions, their brightness, and (n,) the largest change of each."""
     count, side, _ = first.shape
     weights = covered.astype(np.float32)
-    if lit is not None:
-        gain, offset = (values.astype(np.float32)[:, None, None] for values in lit)
+    if brightness is not None:
+        gain, offset = (values.astype(np.float32)[:, None, None] for values in brightness)
         rest = gain * moved
         np.subtract(first, rest, out=rest)
         rest -= offset
@@ -212,24 +220,24 @@ def _step(
         rest *= rest
         rest += 1
         weights /= rest
-    matrix, wanted = _normal_equations(first, moved, weights)
+    matrix, right = _normal_equations(first, moved, weights)
     trace = np.trace(matrix, axis1=1, axis2=2)
     matrix.reshape(count, 64)[:, ::9] += (1e-5 * trace / 8 + 1e-6)[:, None]
-    solved = np.linalg.solve(matrix, wanted[..., None])[..., 0]
+    solved = np.linalg.solve(matrix, right[..., None])[..., 0]
     gains: Motion = np.maximum(0.2, solved[:, 6] / 64)
     scale = np.array([1, 1, 1 / 8, 1, 1, 1 / 8]) / (gains * side)[:, None]
     delta = np.clip(solved[:, :6] * scale, -0.05, 0.05).reshape(count, 2, 3)
     changed = motion[:, :, :2] @ (np.eye(2, 3) + delta)
     changed[:, :, 2] += motion[:, :, 2]
-    return changed, _Lit(gains, np.asarray(solved[:, 7], np.float64)), np.abs(delta).max(axis=(1, 2))
+    return changed, _Brightness(gains, np.asarray(solved[:, 7], np.float64)), np.abs(delta).max(axis=(1, 2))
 
 
 def _normal_equations(first: Grey, moved: Grey, weights: Grey) -> tuple[Motion, Motion]:
     """Return the (n, 8, 8) matrices and the (n, 8) right sides of weighted least squares for one step.
 
-    The unknowns are six of the motion, the gain and the offset. The slope of each of the six is a gradient times a
-    column, a row or 1/8; so sums over products of slopes are moments of products of gradients, which take a third of
-    the time of eight whole planes of slopes.
+    The unknowns are the six of the motion, the gain and the offset. The derivative by each of the six is a gradient
+    times the column, the row or 1/8. So sums of products of derivatives are moments of products of gradients, which
+    take a third of the time of eight planes of derivatives.
     """
     count, side, _ = first.shape
     down, across = gradients(moved)
@@ -241,14 +249,18 @@ def _normal_equations(first: Grey, moved: Grey, weights: Grey) -> tuple[Motion, 
     moments = _moments(planes)
     linear = moments[:, :, (0, 1, 0), (1, 0, 0)] * _EIGHTH
     squares = moments[:, 2:5, _ROW_POWERS, _COLUMN_POWERS] * _SCALES
-    flat, lit, wanted, seen = (values.reshape(count, -1) for values in (weights, weights * moved, first, moved))
+    flat, weighted, target, seen = (values.reshape(count, -1) for values in (weights, weights * moved, first, moved))
     matrix = np.empty((count, 8, 8))
     matrix[:, :3, :3], matrix[:, :3, 3:6], matrix[:, 3:6, 3:6] = squares.transpose(1, 0, 2, 3)
     matrix[:, :6, 6], matrix[:, :6, 7] = linear[:, 5:7].reshape(count, 6) / 64, linear[:, :2].reshape(count, 6)
-    matrix[:, 6, 6], matrix[:, 6, 7], matrix[:, 7, 7] = _dot(lit, seen) / 4096, lit.sum(1) / 64, flat.sum(1)
+    matrix[:, 6, 6], matrix[:, 6, 7], matrix[:, 7, 7] = _dot(weighted, seen) / 4096, weighted.sum(1) / 64, flat.sum(1)
     matrix[:, _BELOW[0], _BELOW[1]] = matrix[:, _BELOW[1], _BELOW[0]]
     right = np.empty((count, 8))
-    right[:, :6], right[:, 6], right[:, 7] = linear[:, 7:].reshape(count, 6), _dot(lit, wanted) / 64, _dot(flat, wanted)
+    right[:, :6], right[:, 6], right[:, 7] = (
+        linear[:, 7:].reshape(count, 6),
+        _dot(weighted, target) / 64,
+        _dot(flat, target),
+    )
     return matrix, right
 
 
@@ -257,7 +269,7 @@ def _dot(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.ND
 
 
 def _moments(planes: Grey) -> Motion:
-    """Return the sums of (n, 9, side, side) planes times powers of row and column, (n, 9, 3, 3), powers 0 to 2."""
+    """Return (n, 9, 3, 3): sums of (n, 9, side, side) planes times powers 0 to 2 of the row and of the column."""
     count, _, side, _ = planes.shape
     powers = _powers(side)
     along = (planes.reshape(count, -1, side) @ powers).reshape(count, 9, side, 3)
@@ -266,13 +278,13 @@ def _moments(planes: Grey) -> Motion:
 
 @cache
 def _powers(side: int) -> Grey:
-    """(side, 3): 1, the place and its square, from the middle in shares of the side."""
+    """Return (side, 3): powers 0 to 2 of the coordinate, with the origin in the middle and the side as unit."""
     along = (np.arange(side) - (side - 1) / 2) / side
     return np.stack([np.ones(side), along, along**2], axis=1).astype(np.float32)
 
 
 def gradients(values: Grey) -> tuple[Grey, Grey]:
-    """Return half the differences of the neighbours below and above, and right and left; at the rim of one side."""
+    """Return central differences down and across, and one-sided differences at the edges."""
     down, across = np.empty_like(values), np.empty_like(values)
     inner, middle = down[:, 1:-1], across[:, :, 1:-1]
     np.multiply(np.subtract(values[:, 2:], values[:, :-2], out=inner), 0.5, out=inner)

@@ -1,6 +1,6 @@
-"""Rows that a join multiplies, and pairs of them in bounded memory.
+"""The rows of a join, and the pairs that it finds, in bounded memory.
 
-Each row keeps its best partners, and it is known who had to let some go.
+Each row keeps only its best partners; rows whose lists were cut are marked as crowded.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ class VectorSource:
         return self.vectors[start:stop] if self.rows is None else self.vectors[self.rows[start:stop]]
 
     def take(self, rows: Indices) -> Vectors:
-        """Gathered rows."""
+        """Return a copy of some rows."""
         return self.vectors[rows if self.rows is None else self.rows[rows]]
 
 
 _SCANS: Final = 2000
-"""Full looks at all rows that one run may cost: 2,000 × 100,000 × 512 are two minutes of one core."""
+"""Most scans of all rows in one run: 2,000 scans of 100,000 × 512 take two minutes of one core."""
 _ROWS_AT_ONCE: Final = 65_536
 
 
@@ -75,12 +75,12 @@ class Neighbours:
     """Partners of each row of a set joined with itself, from both sides of each pair."""
 
     source: RowSource | None
-    """The rows, to look at all of them again for one that had to let some go; None where no list need be longer."""
+    """The rows, which are scanned again for a crowded row; None if the cut lists are enough."""
     threshold: float
     pairs: Pairs
     scans_left: int = _SCANS
     cut: int = 0
-    """Crowded rows that were answered from their shortened lists, because too many asked."""
+    """Number of crowded rows whose cut list was returned because no scans were left."""
     _starts: Indices = field(init=False)
     _partners: Indices = field(init=False)
     _cosines: npt.NDArray[np.float32] = field(init=False)
@@ -94,7 +94,7 @@ class Neighbours:
         self._starts = np.searchsorted(rows[order], np.arange(len(self.pairs.crowded) + 1))
 
     def of(self, row: int) -> tuple[Indices, npt.NDArray[np.float32]]:
-        """Return all partners of a row and their cosines, by number."""
+        """Return all partners of a row, sorted by number, and their cosines."""
         if self.pairs.crowded[row]:
             if self.scans_left and self.source is not None:
                 self.scans_left -= 1
@@ -130,20 +130,19 @@ class Pairs:
     second: Indices
     cosine: npt.NDArray[np.float32]
     crowded: npt.NDArray[np.bool_]
-    """(rows of the first set,) True where partners were let go: the row's list is not complete."""
+    """(rows of the first set,) True if the list of the row was cut."""
 
     def renamed(self, first: Indices, second: Indices) -> Pairs:
-        """Return the same pairs with other numbers for the rows."""
+        """Return the same pairs with the numbers `first[i]` and `second[j]` in place of i and j."""
         return Pairs(first[self.first], second[self.second], self.cosine, self.crowded)
 
 
 @dataclass
 class PairBuffer:
-    """Takes pairs block by block. A pair stays while it is among the best `limit` of its first row.
+    """Collects pairs in blocks, and keeps those among the best `limit` of their first row.
 
-    In a join of a set with itself, the best of either of its rows are enough.
-
-    Later pairs can only push a pair further back, so thinning early never drops what would have stayed.
+    In a join of a set with itself, a pair stays if it is among the best of either row. Pairs that come later can only
+    lower the rank of a pair, so dropping pairs early never drops one that would have stayed.
     """
 
     rows: int
@@ -162,9 +161,9 @@ class PairBuffer:
         return _FLOOR + 2 * self.limit * self.rows
 
     def add_block(self, cosines: Vectors, threshold: float, row: int, column: int) -> None:
-        """Take what reaches the threshold in a block whose corner stands at (row, column).
+        """Add the pairs of a block that reach the threshold; its upper left corner is at (row, column).
 
-        In a join of a set with itself, what lies on or below the diagonal is left out.
+        In a join of a set with itself, only pairs above the diagonal are added.
         """
         if not cosines.size or cosines.max() < threshold:
             return
@@ -175,9 +174,9 @@ class PairBuffer:
         self._take(cosines, hits, rows, columns)
 
     def add_product(self, cosines: Vectors, threshold: float, rows: Indices, columns: Indices) -> None:
-        """Take what reaches the threshold among any rows and columns.
+        """Add the pairs of any rows and columns that reach the threshold.
 
-        In a join of a set with itself a pair may come from both of its sides; it is kept once.
+        In a join of a set with itself, a pair may be added in both orders; it is kept once.
         """
         if not cosines.size or cosines.max() < threshold:
             return
@@ -192,28 +191,28 @@ class PairBuffer:
             hits = self._thin_block(cosines, hits, rows, columns)
         flat = np.flatnonzero(hits)
         if len(flat):
-            place, partner = np.divmod(flat, cosines.shape[1])
-            first, second = rows[place], columns[partner]
+            i, j = np.divmod(flat, cosines.shape[1])
+            first, second = rows[i], columns[j]
             if self._twice:
                 first, second = np.minimum(first, second), np.maximum(first, second)
             self.add(first, second, cosines.ravel()[flat])
 
     def add(self, first: Indices, second: Indices, cosine: npt.NDArray[np.float32]) -> None:
-        """Take pairs."""
+        """Add pairs."""
         self._parts.append((first, second, cosine))
         self._held += len(first)
         if self._held > self._capacity:
             self._thin()
 
     def finish(self) -> Pairs:
-        """Return all pairs, by first row and then second; each once."""
+        """Return all pairs once, sorted by the first row, then by the second."""
         self._thin()
         return Pairs(*_sorted_once(*self._joined()), self._crowded)
 
     def _thin_block(
         self, cosines: Vectors, hits: npt.NDArray[np.bool_], rows: Indices, columns: Indices
     ) -> npt.NDArray[np.bool_]:
-        """In a block where nearly everything is alike: the best of each row, and of each column of the same set."""
+        """Keep the best hits of each row of a block, and of each column in a join of a set with itself."""
         masked = np.where(hits, cosines, np.float32(-2))
         kept = np.zeros_like(hits)
         for axis in (0, 1) if self.selfjoin else (1,):
@@ -254,7 +253,7 @@ class PairBuffer:
 def _sorted_once(
     first: Indices, second: Indices, cosine: npt.NDArray[np.float32]
 ) -> tuple[Indices, Indices, npt.NDArray[np.float32]]:
-    """By first row and then second, each pair once."""
+    """Return each pair once, sorted by the first row, then by the second."""
     order = np.lexsort((second, first))
     first, second, cosine = first[order], second[order], cosine[order]
     fresh = np.ones(len(first), bool)
@@ -263,7 +262,7 @@ def _sorted_once(
 
 
 def ranks_of(rows: Indices, partners: Indices, cosine: npt.NDArray[np.float32]) -> Indices:
-    """Place of each pair in its row's list, best first."""
+    """Return the rank of each pair among the pairs of its row; 0 is the best."""
     order = np.lexsort((partners, -cosine, rows))
     ordered = rows[order]
     starts = (

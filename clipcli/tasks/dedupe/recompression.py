@@ -1,9 +1,9 @@
-"""Whether a picture was a JPEG file of coarser quality before it was saved as the file it is now.
+"""Detect whether a picture was a JPEG file of coarser quality before it was saved as the present file.
 
-The first compression rounds the cosine coefficients of each block to multiples of its steps. Another one with finer
-steps leaves most of them there, so that their histogram has gaps (Lukas and Fridrich, "Estimation of Primary
-Quantization Matrix in Double Compressed JPEG Images", 2003). A gap at each multiple is a peak in its spectrum. Tones
-that were changed in between scale the steps and keep the gaps; another size, a turn or a crop moves the blocks.
+The first compression rounds the cosine coefficients of each block to multiples of its quantisation steps. A second one
+with finer steps moves them only a little, so their histogram has gaps (Lukas and Fridrich, "Estimation of Primary
+Quantization Matrix in Double Compressed JPEG Images", 2003). Regular gaps are a peak in the spectrum of the histogram.
+A change of tones in between scales the steps and keeps the gaps; resizing, rotating or cropping destroys them.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ if TYPE_CHECKING:
 BLOCK: Final = 8
 _SIDE: Final = 768
 _FEWEST: Final = 400
-"""Blocks from which on a histogram says something: in 24 photos of 64 blocks each, chance made peaks of 0.15."""
+"""Least number of blocks: in 24 photos of 64 blocks each, peaks of 0.15 came by chance."""
 MODES: Final = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (0, 3), (3, 0), (2, 2), (1, 3), (3, 1), (2, 3))
-"""Frequencies down and across that most blocks have something of."""
+"""Frequencies (down, across) at which most blocks have nonzero coefficients."""
 _BIN: Final = 0.25
 _BINS: Final = 2048
 _COARSER: Final = 1.4
-"""The former step in multiples of the file's own: peaks beside that one are its own."""
+"""Least former step in multiples of the file's own; peaks below it belong to the file's own step."""
 _STEPS: Final = (1.9, 90.0)
 _BESIDE: Final = np.array([0.72, 0.85, 1.15, 1.28])[:, None]
-"""Frequencies beside one, in multiples of it, above which a peak must stand."""
+"""Neighbouring frequencies, in multiples of a peak's, to which its height is relative."""
 _PEAK: Final = 0.12
-"""Height of a peak: of most frequencies of photos at most 0.04 if they were compressed once, else 0.2 to 0.7."""
+"""Least height of a peak. Photos that were compressed once have at most 0.04 at most frequencies, others 0.2 to 0.7."""
 _ENOUGH: Final = 4
-"""Frequencies that must have one: none of 191 photos in seven forms had so many without reason."""
+"""Least number of frequencies with a peak: none of 191 photos in seven forms had so many false ones."""
 
 
 @dataclass(frozen=True)
 class Compression:
-    """The steps to which brightness was rounded, of the frequencies in `MODES`."""
+    """Quantisation steps of brightness, at the frequencies in `MODES`."""
 
     own: npt.NDArray[np.float64]
-    """(13,) of the file itself, 1 or more; 1 for a file that is no JPEG."""
+    """(13,) steps of the file itself, 1 or more; 1 if it is no JPEG file."""
     former: npt.NDArray[np.float64]
-    """(13,) of a coarser compression before, as far as it can be seen; 0 where there was none."""
+    """(13,) steps of a coarser compression before; 0 if none was found."""
 
 
 def compression_of(grey: npt.NDArray[np.uint8], steps: Sequence[int] | None) -> Compression:
-    """Return the steps of a file and of a coarser compression before.
+    """Return the quantisation steps of a file, and those of a coarser compression before it.
 
     Args:
-        grey: (height, width) from the first pixel on, 0 to 255.
-        steps: 64 of the file itself for brightness, by rows, 1 to 65,535; None for a file that is no JPEG.
+        grey: (height, width) uint8, uncropped, so that the blocks start at its first pixel.
+        steps: The 64 steps of brightness of the file, by rows, 1 to 65,535; None if it is no JPEG file.
     """
     height, width = (min(size, _SIDE) // BLOCK for size in grey.shape)
     table = np.asarray(steps if steps is not None and len(steps) == BLOCK * BLOCK else np.ones(BLOCK * BLOCK))
@@ -67,16 +67,16 @@ def compression_of(grey: npt.NDArray[np.uint8], steps: Sequence[int] | None) -> 
 
 
 def coarser(compressions: Sequence[Compression], contrast: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Return which were compressed before at least about as coarsely as another is, and less coarsely since.
+    """Return which copies were once compressed about as coarsely as another copy is, and more finely since.
 
-    So is what was made of the file of that other. Where both are of one quality now, what they were before tells.
+    Such a copy was probably made from that other file. If both have the same quality now, their former steps decide.
 
     Args:
-        compressions: Of copies of one picture.
-        contrast: (n,) of each copy, above 0: other tones scale the steps.
+        compressions: Those of n copies of one picture.
+        contrast: (n,) contrast of each copy, above 0; a change of contrast scales the steps.
 
     Returns:
-        (n, n), the copies in rows against the copies in columns.
+        (n, n) bool: the copy of the row against the copy of the column.
     """
     found = np.zeros((len(compressions), len(compressions)), bool)
     for number, one in enumerate(compressions):
@@ -97,7 +97,7 @@ def coarser(compressions: Sequence[Compression], contrast: npt.NDArray[np.float6
 
 
 def _coefficients(grey: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.float32]:
-    """Return the cosine coefficients of `MODES` of blocks in the middle, (modes, blocks)."""
+    """Return (modes, blocks): the cosine coefficients at `MODES` of the blocks in the middle."""
     top, left = ((size // BLOCK - count) // 2 * BLOCK for size, count in zip(grey.shape, (height, width), strict=True))
     part = grey[top : top + BLOCK * height, left : left + BLOCK * width]
     blocks = part.astype(np.float32).reshape(height, BLOCK, width, BLOCK).transpose(0, 2, 1, 3)
@@ -106,9 +106,9 @@ def _coefficients(grey: npt.NDArray[np.uint8], height: int, width: int) -> npt.N
 
 
 def _peak(values: npt.NDArray[np.float32], own: float) -> tuple[float, float]:
-    """Return how high the histogram's spectrum is at a step coarser than the file's own, and that step.
+    """Return the highest peak of the histogram's spectrum for steps coarser than the file's own, and its step.
 
-    The height is above what is beside, 0 to 1; 1 is that of values which are all multiples of the step.
+    The height is relative to the neighbouring frequencies, 0 to 1; it is 1 if all values are multiples of the step.
     """
     bins = np.clip(np.rint(values / _BIN).astype(np.int64) + _BINS // 2, 0, _BINS - 1)
     power = np.abs(np.fft.rfft(np.bincount(bins, minlength=_BINS))) / values.size
@@ -119,14 +119,14 @@ def _peak(values: npt.NDArray[np.float32], own: float) -> tuple[float, float]:
         return 0.0, own
     beside = np.interp(frequencies[among] * _BESIDE, frequencies, power).max(axis=0)
     heights = power[among] - beside
-    first = int((heights >= heights.max() / 2).argmax())  # the lowest: there are others at its multiples
+    first = int((heights >= heights.max() / 2).argmax())  # the lowest peak; the others are its harmonics
     while first + 1 < heights.size and heights[first + 1] > heights[first]:
         first += 1
     return float(heights.max()), float(1 / frequencies[among][first])
 
 
 _ABOUT: Final = 0.3
-"""By how much (natural logarithm) a former step may be finer: one that was rounded twice lies between."""
+"""Tolerance of former steps, as natural logarithm: coefficients that were rounded twice give steps in between."""
 _FINER: Final = 0.12
 _COSINES: Final = (
     np.asarray(np.cos(np.pi * np.outer(np.arange(4), 2 * np.arange(BLOCK) + 1) / (2 * BLOCK)) / 2, np.float32)

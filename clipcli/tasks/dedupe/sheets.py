@@ -1,6 +1,6 @@
-"""One picture → a sheet: its grey values at up to 640 pixels, its colours, and where its content lies in plain borders.
+"""The sheet of a picture: grey values at up to 640 pixels, colours, and the content without plain borders.
 
-Stretches of a sheet are given as (top, bottom, left, right), each a share of its height or width, 0 to 1.
+A region of a sheet is (top, bottom, left, right), each a share of its height or width, 0 to 1.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 EDGE: Final = 640
 """Longest side of a sheet: a digit of a scanned form is five pixels high there."""
 Grey: TypeAlias = npt.NDArray[np.float32]
-Stretch: TypeAlias = "tuple[float, float, float, float]"
+Region: TypeAlias = "tuple[float, float, float, float]"
 WHOLE: Final = (0.0, 1.0, 0.0, 1.0)
 _CUT: Final = 0.1
-"""What a window leaves out of a side, or not: 16 windows, so that any crop of up to 13 % is near one of them."""
+"""Share that a window may leave out of each side. So there are 16 windows, and any crop of up to 13 % is near one."""
 _WINDOWS: Final = tuple((top, 1 - bottom, left, 1 - right) for top, bottom, left, right in product((0, _CUT), repeat=4))
 _SMALL: Final = 16
 _COLOURS: Final = 64
 _PLAIN: Final = 10.0
-"""Grey values by which a border may vary: compression leaves some."""
+"""Largest range of grey values of a plain border: compression adds some noise."""
 _BRIGHT: Final = 200.0
 _DARK_GROUND: Final = 64.0
 _COLOURED: Final = 8.0
-"""Up to this Cb or Cr a place counts as grey."""
+"""Largest Cb or Cr of a pixel that counts as grey."""
 _STEP: Final = 3.0
-"""Up to this slope a place is flat."""
+"""Largest slope of a flat cell, in grey values per pixel."""
 _FLAT_CELL: Final = 8
 _FULL: Final = 253
 _NOT_FULL: Final = 235
@@ -49,71 +49,73 @@ class Sheet:
     grey: npt.NDArray[np.uint8]
     """(height, width), at most 640."""
     colour: npt.NDArray[np.int8]
-    """(64, 64, 3) half the Cb and Cr of the whole, and the percentage that is `clipped`; stretched to a square."""
+    """(64, 64, 3) of the whole picture, resized to a square: Cb / 2, Cr / 2, and the percentage of clipped pixels."""
     pixels: tuple[int, int]
-    """Height and width of the picture itself."""
-    stretches: tuple[Stretch, ...]
-    """The whole; and what is left when a plain border is taken away, and once more where that has a plain border."""
+    """Height and width of the full picture, in pixels."""
+    regions: tuple[Region, ...]
+    """The whole, then the content without a plain border, then the same once more if that has a plain border."""
     drawn: float
-    """How much is flat, or of one shade with grain: near 0 for a photo, 0.3 and more for a page or a chart."""
+    """Share that is flat or of one shade with grain: near 0 for a photo, 0.3 or more for a page or a chart."""
     plain: bool
-    """One shade everywhere."""
-    windows: tuple[Stretch, ...] = field(init=False)
-    looks: Grey = field(init=False)
-    """(windows, 256) each window at 16 × 16, of mean 0 and length 1. The first of every 16 are `stretches`."""
+    """Whether it has one shade everywhere."""
+    windows: tuple[Region, ...] = field(init=False)
+    descriptors: Grey = field(init=False)
+    """(windows, 256): each window at 16 × 16, with mean 0 and length 1. The first of every 16 is one of `regions`."""
 
     def __post_init__(self) -> None:
-        windows = tuple(within(outer, window) for outer in self.stretches for window in _WINDOWS)
+        windows = tuple(within(outer, window) for outer in self.regions for window in _WINDOWS)
         object.__setattr__(self, "windows", windows)
-        looks = np.concatenate([self._cut_windows(outer) for outer in self.stretches])
-        looks -= looks.mean(axis=1, keepdims=True)
-        object.__setattr__(self, "looks", looks / (np.linalg.norm(looks, axis=1, keepdims=True) + 1e-3))
+        descriptors = np.concatenate([self._cut_windows(outer) for outer in self.regions])
+        descriptors -= descriptors.mean(axis=1, keepdims=True)
+        object.__setattr__(
+            self, "descriptors", descriptors / (np.linalg.norm(descriptors, axis=1, keepdims=True) + 1e-3)
+        )
 
-    def _cut_windows(self, stretch: Stretch) -> Grey:
-        """Return (16, 256): every window of a stretch, from four cuts of each axis."""
-        top, bottom, left, right = stretch
+    def _cut_windows(self, region: Region) -> Grey:
+        """Return (16, 256): every window of a region, from four cuts of each axis."""
+        top, bottom, left, right = region
         height, width = self.grey.shape
         rows = _spans(top, bottom, height) @ self.grey
         cuts = rows @ _spans(left, right, width).T
         cuts = cuts.reshape(2, 2, _SMALL, 2, 2, _SMALL).transpose(0, 1, 3, 4, 2, 5)
         return np.asarray(cuts.reshape(len(_WINDOWS), -1), np.float32)
 
-    def cut(self, stretch: Stretch, side: int) -> Grey:
-        """Return (side, side) grey values of a stretch, 0 to 255."""
-        top, bottom, left, right = stretch
+    def cut(self, region: Region, side: int) -> Grey:
+        """Return (side, side) grey values of a region, 0 to 255."""
+        top, bottom, left, right = region
         rows, columns = self.grey.shape
         return np.asarray(span(top, bottom, rows, side) @ self.grey @ span(left, right, columns, side).T, np.float32)
 
-    def colours(self, stretch: Stretch, side: int) -> Grey:
-        """Return (2, side, side) Cb and Cr of a stretch, -128 to 127."""
-        top, bottom, left, right = stretch
+    def colours(self, region: Region, side: int) -> Grey:
+        """Return (2, side, side) Cb and Cr of a region, -128 to 127."""
+        top, bottom, left, right = region
         rows, columns = span(top, bottom, _COLOURS, side), span(left, right, _COLOURS, side)
         values = self.colour[..., :2].transpose(2, 0, 1).astype(np.float32)
         return np.asarray(rows @ (2 * values) @ columns.T, np.float32)
 
-    def clipped(self, stretch: Stretch, side: int) -> Grey:
+    def clipped(self, region: Region, side: int) -> Grey:
         """Return (side, side): the share of pixels with clipped tones (one colour is full, another is not), 0 to 1."""
-        top, bottom, left, right = stretch
+        top, bottom, left, right = region
         rows, columns = span(top, bottom, _COLOURS, side), span(left, right, _COLOURS, side)
         return np.asarray(rows @ (self.colour[..., 2].astype(np.float32) / 100) @ columns.T, np.float32)
 
-    def longest(self, stretch: Stretch) -> int:
-        """Pixels of the longer side of a stretch, in the sheet."""
-        top, bottom, left, right = stretch
+    def longest(self, region: Region) -> int:
+        """Return the longer side of a region, in pixels of the sheet."""
+        top, bottom, left, right = region
         return int(round(max((bottom - top) * self.grey.shape[0], (right - left) * self.grey.shape[1])))  # noqa: RUF046 - of numpy
 
 
-def within(outer: Stretch, inner: Stretch) -> Stretch:
-    """Return a stretch of a stretch."""
+def within(outer: Region, inner: Region) -> Region:
+    """Return a region of a region, as a region of the whole."""
     top, bottom, left, right = outer
     one, two, three, four = inner
     height, width = bottom - top, right - left
     return top + height * one, top + height * two, left + width * three, left + width * four
 
 
-def area(stretch: Stretch) -> float:
-    """Share of the whole."""
-    top, bottom, left, right = stretch
+def area(region: Region) -> float:
+    """Return the area of a region as a share of the whole."""
+    top, bottom, left, right = region
     return (bottom - top) * (right - left)
 
 
@@ -158,18 +160,18 @@ def is_coloured(image: Image.Image) -> bool:
 def sheet_from(grey: npt.NDArray[np.uint8], colour: npt.NDArray[np.int8], pixels: tuple[int, int]) -> Sheet:
     """Return a sheet of grey values and colours that were made before, such as turned ones."""
     plain = int(np.ptp(grey)) <= _PLAIN
-    return Sheet(grey, colour, pixels, content_stretches(grey), flat_share(grey), plain)
+    return Sheet(grey, colour, pixels, content_regions(grey), flat_share(grey), plain)
 
 
-def content_stretches(grey: npt.NDArray[np.uint8]) -> tuple[Stretch, ...]:
+def content_regions(grey: npt.NDArray[np.uint8]) -> tuple[Region, ...]:
     """Return the whole; what is left without a plain border; and once more where that has a plain border."""
-    stretches: list[Stretch] = [WHOLE]
+    regions: list[Region] = [WHOLE]
     for _ in range(2):
-        inner = _content(grey, stretches[-1])
-        if inner is None or inner == stretches[-1]:
+        inner = _content(grey, regions[-1])
+        if inner is None or inner == regions[-1]:
             break
-        stretches.append(inner)
-    return tuple(stretches)
+        regions.append(inner)
+    return tuple(regions)
 
 
 def grounded(image: Image.Image) -> Image.Image:
@@ -195,7 +197,7 @@ def grounded(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=1024)
 def span(low: float, high: float, size: int, side: int) -> Grey:
-    """Return (side, size): resample a stretch, `low` to `high` of `size` values, to `side` by triangle filters."""
+    """Return (side, size): resample a region, `low` to `high` of `size` values, to `side` by triangle filters."""
     width = (high - low) * size / side
     middle = np.clip(low * size + width * (np.arange(side) + 0.5), 0.5, size - 0.5)
     half = max(1.0, width)
@@ -210,7 +212,7 @@ def span(low: float, high: float, size: int, side: int) -> Grey:
 
 
 def _spans(low: float, high: float, size: int) -> Grey:
-    """Return (4 × 16, size): the four cuts of one axis of a stretch by windows, stacked."""
+    """Return (4 × 16, size): the four cuts of one axis of a region by windows, stacked."""
     length = high - low
     cuts = ((low + length * start, low + length * (1 - stop)) for start, stop in product((0, _CUT), repeat=2))
     return np.concatenate([span(start, stop, size, _SMALL) for start, stop in cuts])
@@ -228,11 +230,11 @@ def quantile(values: npt.NDArray[np.floating[Any]], share: float = 0.5) -> float
     return first + (second - first) * (position - low)
 
 
-def _content(grey: npt.NDArray[np.uint8], stretch: Stretch) -> Stretch | None:
-    """Return a stretch without its border of one shade; None if nothing remains."""
+def _content(grey: npt.NDArray[np.uint8], region: Region) -> Region | None:
+    """Return a region without its border of one shade; None if nothing remains."""
     height, width = grey.shape
     top, bottom, left, right = (
-        round(share * size) for share, size in zip(stretch, (height, height, width, width), strict=True)
+        round(share * size) for share, size in zip(region, (height, height, width, width), strict=True)
     )
     shade: float | None = None
     for _ in range(4):  # a letterbox inside a pillarbox

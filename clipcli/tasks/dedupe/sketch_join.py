@@ -59,7 +59,7 @@ class WindowRows:
     """Windows of sketches as the rows of a join; each block is described when it is read."""
 
     grey: Greys
-    """(stretches, 32, 32)."""
+    """(regions, 32, 32)."""
     windows: Sequence[tuple[float, float, float, float]] = WINDOWS
     _described: Grey | None = field(init=False, default=None)
     """The descriptions, kept if they are read repeatedly."""
@@ -93,8 +93,8 @@ class WindowRows:
         """Return the descriptions of rows, (n, dim) float32; see `RowSource`."""
         if self._described is not None:
             return self._described[rows]
-        stretches, windows = np.divmod(rows, len(self.windows))
-        distinct, index = np.unique(stretches, return_inverse=True)
+        regions, windows = np.divmod(rows, len(self.windows))
+        distinct, index = np.unique(regions, return_inverse=True)
         return describe(self.grey[distinct], self.windows)[index, windows]
 
 
@@ -103,15 +103,15 @@ class SketchSet:
     """Sketches of n pictures."""
 
     grey: Greys
-    """(stretches, 32, 32) of all pictures."""
+    """(regions, 32, 32) of all pictures."""
     owner: Indices
-    """(stretches,) the number of the picture of each, ascending."""
+    """(regions,) the number of the picture of each, ascending."""
     drawn: npt.NDArray[np.float32]
     """(n,) the flat share of each picture, 0 to 1."""
 
     @classmethod
     def of(cls, sketches: Sequence[Greys], drawn: Sequence[float]) -> SketchSet:
-        """Build the set from the (stretches, 32, 32) sketch of each picture; unreadable ones have 0 stretches."""
+        """Build the set from the (regions, 32, 32) sketch of each picture; unreadable ones have 0 regions."""
         owner = np.repeat(np.arange(len(sketches)), [len(sketch) for sketch in sketches])
         grey = np.concatenate([np.zeros((0, SIDE, SIDE), np.uint8), *sketches])
         return cls(grey, owner.astype(np.int64), np.asarray(drawn, np.float32))
@@ -138,11 +138,11 @@ class _Matches:
     second: Indices
     score: npt.NDArray[np.float32]
     window_sketch: Indices
-    """(m,) the stretch whose window matched."""
+    """(m,) the region whose window matched."""
     window_index: Indices
     """(m,) the index of that window in `WINDOWS`."""
     whole_sketch: Indices
-    """(m,) the turned stretch that matched as a whole."""
+    """(m,) the turned region that matched as a whole."""
 
 
 def candidate_pairs(first: SketchSet, second: SketchSet, join: Join, *, turns: bool) -> Pairs:
@@ -185,7 +185,7 @@ class _Sketches:
 
 
 def _take(parts: Sequence[Greys], numbers: Indices) -> Greys:
-    """Return the stretches of some numbers, (n, 32, 32)."""
+    """Return the regions of some numbers, (n, 32, 32)."""
     if len(parts) == 1 or not len(numbers):
         return parts[0][numbers]
     in_first = numbers < len(parts[0])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from clipcli.tasks.dedupe.sheets import WHOLE, Grey, Stretch, content_stretches, span
+from clipcli.tasks.dedupe.sheets import WHOLE, Grey, Region, content_regions, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SIDE: Final = 32
 _CUT: Final = 0.1
 _HALF: Final = _CUT / 2
-WINDOWS: Final[tuple[Stretch, ...]] = (
+WINDOWS: Final[tuple[Region, ...]] = (
     WHOLE,
     (_HALF, 1 - _HALF, _HALF, 1 - _HALF),
     (_CUT, 1 - _CUT, _CUT, 1 - _CUT),
@@ -30,7 +30,7 @@ WINDOWS: Final[tuple[Stretch, ...]] = (
     *((top, top + 1 - _CUT, 0.0, 1.0) for top in (0, _CUT)),
     *((0.0, 1.0, left, left + 1 - _CUT) for left in (0, _CUT)),
 )
-"""Windows of a stretch; any crop of up to 14 % is near one of them."""
+"""Windows of a region; any crop of up to 14 % is near one of them."""
 _COEFFICIENTS: Final = 8
 DIM: Final = _COEFFICIENTS**2 + 2
 """Length of a description: 63 coefficients, and 3 numbers for flat pictures."""
@@ -45,21 +45,21 @@ def sketch_of(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         grey: (height, width) grey values, any size.
 
     Returns:
-        (stretches, 32, 32): the whole picture, and the picture without plain borders, each resized to a square.
+        (regions, 32, 32): the whole picture, and the picture without plain borders, each resized to a square.
     """
     rows, columns = grey.shape
     cuts = [
         span(top, bottom, rows, SIDE) @ grey @ span(left, right, columns, SIDE).T
-        for top, bottom, left, right in content_stretches(grey)
+        for top, bottom, left, right in content_regions(grey)
     ]
     return np.clip(np.round(np.stack(cuts)), 0, 255).astype(np.uint8)
 
 
-def describe(grey: npt.NDArray[np.uint8], windows: Sequence[Stretch] = WINDOWS) -> Grey:
-    """Return the descriptions of windows of stretches.
+def describe(grey: npt.NDArray[np.uint8], windows: Sequence[Region] = WINDOWS) -> Grey:
+    """Return the descriptions of windows of regions.
 
     Args:
-        grey: (n, 32, 32) stretches of sketches.
+        grey: (n, 32, 32) regions of sketches.
         windows: the windows to describe.
 
     Returns:

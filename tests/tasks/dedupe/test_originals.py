@@ -15,7 +15,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from clipcli.tasks.dedupe.detail import Detail, measure
 from clipcli.tasks.dedupe.keep import FileFacts, parse_rules, rank
 from clipcli.tasks.dedupe.likeness import sign
-from clipcli.tasks.dedupe.originals import distances_from_typical, standings
+from clipcli.tasks.dedupe.originals import detail_losses, distances_from_typical
 from clipcli.tasks.dedupe.recompression import compression_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Copy(NamedTuple):
 def kept(copies: Sequence[Copy]) -> str:
     """Return the name of the one that stays by the default rules."""
     details = [copy.detail for copy in copies]
-    losses = standings(details)
+    losses = detail_losses(details)
     typical = distances_from_typical(details, losses)
     files = [
         FileFacts(f"/{copy.name}.jpg", copy.detail.total, len(copy.data), 0, "jpeg", False, copy.name != "grey", False,
@@ -108,8 +108,8 @@ def test_no_edit_stays_before_the_original(photos, data):
 def test_how_copies_stand_does_not_depend_on_their_order():
     generator = np.random.default_rng(4)
     details = [detail_of(saved(picture(generator), quality)) for quality in (60, 92, None, 75)]
-    losses = standings(details)
-    assert standings(details[::-1]) == losses[::-1]
+    losses = detail_losses(details)
+    assert detail_losses(details[::-1]) == losses[::-1]
     assert distances_from_typical(details[::-1], losses[::-1]) == distances_from_typical(details, losses)[::-1]
 
 
@@ -144,7 +144,7 @@ def test_steps_of_a_coarser_compression_are_seen(former, quality):
 def test_small_and_plain_pictures_say_nothing():
     for image in (Image.new("RGB", (1, 1)), Image.new("RGB", (300, 300), "white"), Image.new("RGB", (9, 700), "red")):
         details = [detail_of(saved(image)), detail_of(saved(image, None)), detail_of(saved(image, 30))]
-        assert standings(details) == [0, 0, 0]
+        assert detail_losses(details) == [0, 0, 0]
         assert distances_from_typical(details, [0, 0, 0])[0] == 0
     assert not compression_of(np.zeros((500, 500), np.uint8), [1, 2, 3]).former.any()
 
@@ -155,7 +155,7 @@ def test_a_detail_comes_back_from_the_cache():
     assert other is not None
     assert other.pack() == detail.pack()
     assert (other.content, other.total, other.pixels) == ((304, 400), 121_600, 121_600)
-    assert standings([other, detail]) == [0, 0]
+    assert detail_losses([other, detail]) == [0, 0]
     assert Detail.unpack(None) is Detail.unpack(detail.pack()[:-1]) is None
 
 
@@ -164,5 +164,5 @@ def test_a_frame_of_its_own_is_no_border_and_an_added_one_is():
     framed = ImageOps.expand(inner, 20, "white")
     twice = ImageOps.expand(framed, 30, "black")
     sharp = framed.filter(ImageFilter.UnsharpMask(2, 150, 2))
-    losses = standings([detail_of(saved(image)) for image in (framed, twice, sharp)])
+    losses = detail_losses([detail_of(saved(image)) for image in (framed, twice, sharp)])
     assert losses[0] < losses[2] < losses[1]
