@@ -19,42 +19,42 @@ if TYPE_CHECKING:
     _Greys = npt.NDArray[np.uint8]
 
 Beside = Literal["nothing", "crop", "more"]
-"""`nothing`: no margin, or a plain one; `crop`: a little of the picture; `more`: a caption, another picture, a page."""
+"""`nothing`: no margin or a plain one; `crop`: a strip of the picture; `more`: a caption, another picture, a page."""
 _THIN: Final = 0.012
 _CROP: Final = 0.14
-"""Largest share of a side that a crop may take."""
+"""Largest share of a side that a crop may cut off."""
 _CELLS: Final = 8
 _PLAIN: Final = 28.0
-"""Range of grey values in a cell up to which a border is plain: compression rings beside an edge."""
+"""Largest range of grey values in a cell of a plain border, which has ringing of compression beside an edge."""
 _GROUND: Final = 10.0
-"""Range in a cell of what something was written on."""
+"""Largest range in a cell of ground on which something is written."""
 _MOSTLY: Final = 0.4
-"""Share of plain cells from which a margin is ground with something on it."""
+"""Least share of plain cells in a margin that is ground with something on it."""
 _PARTLY: Final = 0.2
-"""The same for a bar that was added, whose words may be large."""
+"""The same for an added bar, which may have large words."""
 _EDGE: Final = 5
 _BEGINS: Final = 0.9
-"""Share of a line beside the shared region that is ground where something else begins: a crop goes on there."""
+"""Least share of ground in the line beside the shared region if a bar begins there; at a crop, the picture goes on."""
 _GOES_ON: Final = 0.6
-"""Share of a line inside the shared region from which the ground of a margin goes on there."""
+"""Least share of ground in the line inside the shared region if the ground of the margin continues there."""
 _EVEN: Final = 2.0
-"""Range in a cell of ground that no camera saw."""
+"""Largest range in a cell of ground without noise, as no camera records it."""
 _INK_CELL: Final = 4
 _FAINT: Final = 20.0
-"""Range in a cell of `_INK_CELL` pixels along which what is drawn goes on."""
+"""Least range in a cell of `_INK_CELL` pixels through which a drawn shape continues."""
 _TOUCHES: Final = 2
-"""Lines beside the region in which whatever is cut in two begins."""
+"""Lines beside the region that a shape must touch if it is cut in two."""
 _SPECK: Final = 2
-"""Cells that something written covers at least."""
+"""Least number of cells of something written."""
 _MOVED: Final = 0.1
 _LARGE: Final = 0.3
 _TINY: Final = 0.05
-"""Share of a picture below which the rest is more than its border."""
+"""Share of a picture below which the rest is more than a border."""
 _FILLS: Final = 0.9
 
 
 def beside(sheet: Sheet, region: Region) -> Beside:
-    """Return the worst of the four margins of a region."""
+    """Return the worst kind of the four margins of a region."""
     top, bottom, left, right = region
     grey = sheet.grey
     rows, columns = grey.shape
@@ -65,8 +65,8 @@ def beside(sheet: Sheet, region: Region) -> Beside:
         (top, grey[:upper][::-1], grey[upper:]), (1 - bottom, grey[lower:], grey[:lower][::-1]),
         (left, across[:low][::-1], across[low:]), (1 - right, across[high:], across[:high][::-1]),
     )  # fmt: skip
-    found = [_margin(share, part, inside, drawn=sheet.drawn > DRAWN) for share, part, inside in margins]
-    return max(found, key=("nothing", "crop", "more").index)
+    kinds = [_margin(share, part, inside, drawn=sheet.drawn > DRAWN) for share, part, inside in margins]
+    return max(kinds, key=("nothing", "crop", "more").index)
 
 
 def moved(one: Sheet, other: Sheet, pair: AlignedPair) -> bool:
@@ -95,7 +95,7 @@ def _fills(region: Region) -> bool:
 
 
 def _holds(outer: Region, inner: Region) -> bool:
-    """Return whether the frame of the first, laid so that its region is the second's, holds the second's frame."""
+    """Return whether the first picture contains the second one, if they are aligned by their shared regions."""
     for low, high, start, stop in ((*outer[:2], *inner[:2]), (*outer[2:], *inner[2:])):
         scale = (high - low) / max(stop - start, 1e-6)
         if low - scale * start < -0.02 or high + scale * (1 - stop) > 1.02:  # noqa: PLR2004 - a little
@@ -104,15 +104,15 @@ def _holds(outer: Region, inner: Region) -> bool:
 
 
 def _margin(share: float, part: _Greys, inside: _Greys, *, drawn: bool) -> Beside:
-    """Return what one margin is.
+    """Return the kind of one margin.
 
-    A bar that was added begins where the ground of the region ends. On the same ground something was written if it
-    does not reach the region; what was cropped goes on there.
+    An added bar begins where the ground of the region ends. On ground that continues, something was written if it does
+    not touch the region; a cropped shape does.
 
     Args:
-        share: Of the side.
-        part: (lines, length), its first line beside the region.
-        inside: (lines, length), the region, its first line beside the margin.
+        share: Share of the side that the margin takes.
+        part: (lines, length) of the margin; its first line is beside the region.
+        inside: (lines, length) of the region; its first line is beside the margin.
         drawn: Whether the picture is a page, a screen or a chart.
     """
     if share < _THIN or not part.size:
@@ -140,19 +140,19 @@ def _margin(share: float, part: _Greys, inside: _Greys, *, drawn: bool) -> Besid
 
 
 def _is_one_shade(lines: _Greys) -> bool:
-    """Return whether a line beside an edge has no more than one shade, as no camera sees it."""
+    """Return whether one of the lines beside an edge has a single shade, as no photo has."""
     return len(lines) > _EDGE and bool((np.ptp(lines[1:_EDGE], axis=1) <= _GROUND).any())
 
 
 def _is_written_on(part: _Greys, ground: float, even: npt.NDArray[np.float32], *, drawn: bool) -> bool:
-    """Return whether a margin is ground with something on it; `even` is the range of each cell of ground."""
+    """Return whether a margin is ground with something on it; `even` is the range of each cell of ground, else inf."""
     if (even <= _GROUND).mean() < _MOSTLY or _most_ground(part, ground) <= _BEGINS:
         return False
     return (drawn or (even <= _EVEN).mean() >= _MOSTLY) and _stands_alone(part, ground)
 
 
 def _ends_in_a_bar(part: _Greys, inside: _Greys) -> bool:
-    """Return whether a strip of the picture was cut off together with a bar that has something written on it."""
+    """Return whether the margin is a strip of the picture followed by a bar with something written on it."""
     outermost = _cells(part[-_INK_CELL:], _INK_CELL)[0] if min(part.shape) >= _INK_CELL else np.zeros(0, np.float32)
     if not outermost.size:
         return False
@@ -167,20 +167,20 @@ def _ends_in_a_bar(part: _Greys, inside: _Greys) -> bool:
 
 
 def _ground(part: _Greys, cell: int) -> float:
-    """Return the shade that most plain cells of a margin have; without any, that of all cells."""
+    """Return the median shade of the plain cells of a margin; of all cells if none is plain."""
     means, ranges = _cells(part, cell)
     plain = means[ranges <= _GROUND]
     return float(np.median(plain if plain.size else means))
 
 
 def _most_ground(lines: _Greys, ground: float) -> float:
-    """Return the share of ground in the line that has most of it, of the first few lines beside an edge."""
+    """Return the largest share of ground in any of the first lines beside an edge."""
     edge = lines[1:_EDGE] if len(lines) > _EDGE else lines
     return float((np.abs(edge.astype(np.float32) - ground) <= _PLAIN).mean(axis=1).max())
 
 
 def _stands_alone(part: _Greys, ground: float) -> bool:
-    """Return whether something in a margin does not reach the region: it was written there, not cut in two."""
+    """Return whether a margin has something that does not touch the region, so that it was written there."""
     if min(part.shape) < _INK_CELL:
         return False
     means, ranges = _cells(part, _INK_CELL)
@@ -199,7 +199,7 @@ def _stands_alone(part: _Greys, ground: float) -> bool:
 
 
 def _cells(part: _Greys, cell: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the means and the ranges of squares of `cell`."""
+    """Return the means and the ranges of grey values in squares of `cell` by `cell`."""
     lines, length = (size // cell for size in part.shape)
     cells = part[: lines * cell, : length * cell].reshape(lines, cell, length, cell).astype(np.float32)
     return cells.mean(axis=(1, 3)), np.ptp(cells, axis=(1, 3))
