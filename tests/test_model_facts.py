@@ -14,7 +14,7 @@ from clipcli.engines import openclip_registry
 from clipcli.engines.openclip_registry import check_name
 from clipcli.errors import UnknownModelError
 from clipcli.models import catalogue
-from clipcli.models.spec import _SAME, parse_model
+from clipcli.models.spec import _OPENCLIP_NAMES, parse_model
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "docs" / "models.md"
@@ -113,12 +113,12 @@ def test_the_table_of_aliases_says_what_the_catalogue_says():
         assert f"{figures.download_megabytes / 1000:.1f} GB" in row
 
 
-@pytest.mark.parametrize("name", sorted(_SAME))
+@pytest.mark.parametrize("name", sorted(_OPENCLIP_NAMES))
 def test_names_of_other_libraries_are_of_published_weights(name: str):
     spec = parse_model(name)
     check_name(spec)
     assert spec.kind == "tag"
-    assert spec.name == _SAME[name]
+    assert spec.name == _OPENCLIP_NAMES[name]
 
 
 @pytest.mark.parametrize(

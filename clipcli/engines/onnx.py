@@ -70,8 +70,9 @@ class OnnxTower:
             (features,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(rows)})
         except Exception as error:  # ONNX Runtime's own errors share no narrower base
             if _is_out_of_memory(error):
-                self._session = None  # its arena keeps all the memory it took
-                raise MemoryError(_first_line(error)) from error
+                # The arena of a session keeps all the memory that it took, and a traceback would keep the session.
+                self._session = session = None
+                raise MemoryError(_first_line(error)) from error.with_traceback(None)
             raise
         return np.asarray(features, np.float32)
 

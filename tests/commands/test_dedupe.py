@@ -962,7 +962,7 @@ def test_a_verdict_depends_on_neither_the_model_nor_the_set(tmp_path, random_mod
 @pytest.mark.thorough
 def test_a_second_run_compares_and_opens_nothing(library, random_model, monkeypatch):
     first = run("dedupe", library, "-m", random_model, "--rotations", "-f", "jsonl")
-    for method in ("compare", "_glance", "digest", "spectrum"):
+    for method in ("compare", "_glance", "digest", "detail"):
         monkeypatch.setattr(SignatureReader, method, lambda *_: pytest.fail("done again"))
     monkeypatch.setattr("clipcli.tasks.dedupe.sketch_join.aligned_correlations", lambda *_: pytest.fail("done again"))
     assert run("dedupe", library, "-m", random_model, "--rotations", "-f", "jsonl").stdout == first.stdout

@@ -243,7 +243,7 @@ def test_every_thread_has_a_cuda_stream_that_waits_for_the_weights(monkeypatch):
     def twice() -> list[object]:
         found = []
         for _ in range(2):
-            with streams.mine() as stream:
+            with streams.own_stream() as stream:
                 found.append(stream)
         return found
 
@@ -251,7 +251,7 @@ def test_every_thread_has_a_cuda_stream_that_waits_for_the_weights(monkeypatch):
         (a, b), (c, d) = one.submit(twice).result(), other.submit(twice).result()
     assert (a is b, c is d, a is c) == (True, True, False)
     assert done == ["wait for cuda:1", "stream"] * 2
-    with Streams("cpu").mine() as nothing:
+    with Streams("cpu").own_stream() as nothing:
         assert nothing is None
 
 

@@ -29,7 +29,7 @@ ours = np.empty_like(whole)
 said = []
 with open("/proc/self/statm") as status:
     now = int(status.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (now + 2**26, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (now + 2**27, resource.RLIM_INFINITY))
 BatchSize(200, "image", said.append).fill(ours, lambda some: encoder.encode_images(pixels[some]), "cpu")
 print(len(said) > 0, np.array_equal(ours, whole))
 """

@@ -55,6 +55,8 @@ _MOST_SHARPENED: Final = 1.0
 _PLATEAU: Final = 0.28
 """Share of that excess at half the frequency: in 22 photos 0.27 to 0.9 for sharpening and 0.18 to 0.27 for blur."""
 _BLURRED: Final = 0.6
+_FINE_DETAIL: Final = 1.2
+"""Least power (log10) of real detail at those frequencies: 31 photos had 1.59 or more, compression noise 0.7."""
 _FULL: Final = 253
 _BLACK: Final = 2
 _DEPTH: Final = 16
@@ -128,7 +130,9 @@ def _sharpness(details: Sequence[Detail]) -> tuple[_Table, _Table]:
     more, sooner = levels[:, :, None] - levels[:, None]
     sharpened = (more > _SHARPENED) & (more <= _MOST_SHARPENED) & (sooner > _PLATEAU * more)
     blurred = (more < -_MOST_SHARPENED) | ((more < -_BLURRED) & (sooner >= _PLATEAU * more))
-    return sharpened, blurred
+    # A smooth picture is not softer than its JPEG file, which only has the noise of compression there.
+    has_detail = power[:, 7:10].mean(axis=1) > _FINE_DETAIL
+    return sharpened, blurred & has_detail
 
 
 def _contrast(one: Detail) -> float:
