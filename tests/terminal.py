@@ -8,11 +8,19 @@ import os
 import pty
 import select
 import struct
+import subprocess
+import sys
 import termios
 import time
 from dataclasses import dataclass, field
 
 PIXELS = (8, 16)
+_IN_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Makes stdout the terminal that controls the process, and becomes the program."""
 
 
 @dataclass
@@ -27,26 +35,24 @@ class Terminal:
 
     def run(self, argv: list[str], *, stdin: bytes | None = None, environment: dict[str, str] | None = None) -> int:
         """Run a program to its end, at most two minutes; its stdin is the terminal too, or a pipe with `stdin`."""
-        read, write = os.pipe()
-        child, screen = pty.fork()
-        if child == 0:
-            try:
-                if stdin is not None:
-                    os.dup2(read, 0)
-                os.close(write)
-                self._size(1)
-                os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm-256color", **(environment or {})})  # noqa: S606
-            finally:
-                os._exit(127)
-        os.close(read)
-        os.write(write, stdin or b"")
-        os.close(write)
+        screen, terminal = pty.openpty()
+        self._size(terminal)
+        # Not pty.fork(): libraries that other tests loaded crashed the child, since they have threads.
+        process = subprocess.Popen(
+            [sys.executable, "-c", _IN_TERMINAL, *argv],
+            stdin=terminal if stdin is None else subprocess.PIPE, stdout=terminal, stderr=terminal,
+            start_new_session=True, env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
+        )  # fmt: skip
+        os.close(terminal)
         try:
+            if process.stdin is not None:
+                process.stdin.write(stdin or b"")
+                process.stdin.close()
             self._attend(screen)
         finally:
             os.close(screen)
-            _, status = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(status)
+            code = process.wait()
+        return code
 
     def _size(self, fd: int) -> None:
         (columns, lines), (width, height) = self.cells, PIXELS if self.pixels else (0, 0)
