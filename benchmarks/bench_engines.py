@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ from clipcli.core.vectors import unit_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from clipcli.core.encoder import Encoder
 
     Engine = Callable[[np.ndarray], np.ndarray]
 
@@ -60,13 +63,23 @@ def load(work: Path) -> dict[str, Engine]:
 
     engines: dict[str, Engine] = {
         BASE: run_torch,
-        "onnx, weights packed": onnx.load(found, expected_images=10_000).encode_images,
-        "onnx, weights not packed": onnx.load(found, expected_images=1).encode_images,
-        "openvino, fp32": openvino.load(found, expected_images=10_000).encode_images,
+        "onnx, weights packed": on_all_lanes(onnx.load(found, expected_images=10_000)),
+        "onnx, weights not packed": on_all_lanes(onnx.load(found, expected_images=1)),
+        "openvino, fp32": on_all_lanes(openvino.load(found, expected_images=10_000)),
     }
     if cpu_with_bf16():
-        engines["openvino, bf16"] = openvino.load(found, expected_images=10_000, precision="bf16").encode_images
+        engines["openvino, bf16"] = on_all_lanes(openvino.load(found, expected_images=10_000, precision="bf16"))
     return engines
+
+
+def on_all_lanes(encoder: Encoder) -> Engine:
+    """Return a function that divides a batch among the lanes of an engine, as a run does."""
+    lanes = ThreadPoolExecutor(encoder.image_lanes)
+
+    def encode(pixels: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(lanes.map(encoder.encode_images, np.array_split(pixels, encoder.image_lanes))))
+
+    return encode
 
 
 def measure(engines: dict[str, Engine], rounds: int) -> dict[str, dict[str, float | list[float]]]:
