@@ -20,7 +20,7 @@ from clipcli.images import messages, png, raw
 from clipcli.images.colour_modes import BARE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from clipcli.images.colour_modes import Rendering
 
@@ -148,6 +148,12 @@ def _picture(data: bytes, max_pixels: int) -> bytes:
     """Return the picture in a file: a PNG without metadata, a camera's preview, or the file. Raises ImageError."""
     kind = raw.kind_of(data)
     return png.without_metadata(data) if kind is None else raw.full_preview(data, kind, max_pixels)
+
+
+def quantization_steps(header: Image.Image) -> Sequence[int] | None:
+    """Return the 64 quantisation steps of the first layer (brightness) of a JPEG file, by rows; None for others."""
+    tables, layers = getattr(header, "quantization", None), getattr(header, "layer", None)
+    return tables.get(layers[0][3]) if tables and layers else None
 
 
 def identify(data: bytes, max_pixels: int) -> Image.Image:

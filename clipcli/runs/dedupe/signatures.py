@@ -17,7 +17,7 @@ from clipcli import images
 from clipcli.cache import NoCache
 from clipcli.core.devices import single_threaded_blas, usable_cores
 from clipcli.errors import ImageError
-from clipcli.images.decoder import identify
+from clipcli.images.decoder import identify, quantization_steps
 from clipcli.images.digests import pixel_digest
 from clipcli.images.thumbnails import COMPARED, glance, laid_on, shrunk
 from clipcli.runs.dedupe.facts import VERDICTS, Facts, pack_likeness, unpack_likeness
@@ -29,8 +29,6 @@ from clipcli.tasks.dedupe.sketches import sketch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from PIL import Image
 
     from clipcli.cache import EmbeddingCache
     from clipcli.images.thumbnails import Glance
@@ -367,7 +365,7 @@ class SignatureReader:
         try:
             data = images.read(self.contents[number].files[0].path)
             header = identify(data, self._limit)
-            steps = _steps(header)
+            steps = quantization_steps(header)
             picture = images.decode(data, orient=self.orient, max_pixels=self._limit, opened=header)
             return measure(laid_on(picture, self.rendering), known.signatures[0].sheet, steps)
         except ImageError:
@@ -392,9 +390,3 @@ def _worst(first: ImageSignature, second: ImageSignature, frames: Sequence[Liken
     if first.frames != second.frames:
         return worst._replace(verdict="other")
     return worst if (first.whole and second.whole) or worst.verdict != "near" else worst._replace(verdict="edited")
-
-
-def _steps(header: Image.Image) -> Sequence[int] | None:
-    """Return the 64 steps of the first layer of a JPEG file, by rows; None for other files."""
-    tables, layers = getattr(header, "quantization", None), getattr(header, "layer", None)
-    return tables.get(layers[0][3]) if tables and layers else None

@@ -62,9 +62,9 @@ class _Work:
     def _next(self, worker: int) -> int | None:
         """Return the place of the next chunk: a worker's own first, then what another would take last."""
         while any(self.queues):
-            mine, longest = self.queues[worker], max(self.queues, key=len)
+            own, longest = self.queues[worker], max(self.queues, key=len)
             with contextlib.suppress(IndexError):  # another was faster
-                return mine.popleft() if mine else longest.pop()
+                return own.popleft() if own else longest.pop()
         return None
 
 
